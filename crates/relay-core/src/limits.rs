@@ -228,6 +228,15 @@ pub const SMALL_SLOTS_PART: u32 = 4;
 /// Leases of large bodies beyond its slots that a client holds at a destination at most, so that what is small behind them in
 /// the store is leased. With more, others would be kept from them for nothing.
 pub const PARKED_MAX: usize = 64;
+/// Retries that take longer than this in the mean are slow, unless what is delivered takes half as long: of eight slots that
+/// they hold one is free every sixteenth of a second, so quicker ones hold up nobody.
+pub const SLOW_RETRY: Duration = Duration::from_millis(500);
+/// Of a client's slots at a destination slow retries hold one in this many, but one at least: what arrives meanwhile finds the
+/// others, as far as first tries leave them.
+pub const SLOW_RETRY_SLOTS_PART: u32 = 4;
+/// Each try counts for one in this many of the average duration: one that hung for 25 s is forgotten after some fourteen that
+/// took no time.
+pub const DURATION_WEIGHT: u32 = 4;
 /// Lease operations under way for one destination at a time: enough to keep several clients busy, few enough that one new
 /// delivery does not make hundreds of clients ask for it.
 pub const LEASE_ASKS_MAX: usize = 4;

@@ -161,6 +161,7 @@ impl Work {
                 until: now + TTL,
                 now,
                 limit: LEASE.min(left as u32),
+                tried_max: u32::MAX,
                 order: LeaseOrder::Shared { tried: 0 },
             };
             let asked = (!settled.is_empty()).then(|| self.store.settle(std::mem::take(&mut settled)));

@@ -188,6 +188,7 @@ impl Pair {
             until: self.now + Duration::from_secs(20),
             now: self.now,
             limit: self.rng.random_range(1..5),
+            tried_max: self.rng.random_range(0..5),
             order,
         };
         let (deliveries, ..) = both!(self, |store| {

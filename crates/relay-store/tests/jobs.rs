@@ -100,6 +100,7 @@ impl Rig {
             until: NOW + Duration::from_mins(1),
             now: NOW,
             limit: 1,
+            tried_max: u32::MAX,
             order: LeaseOrder::Shared { tried: 0 },
         };
         wait(self.store.lease(ask)).expect("leases").deliveries.remove(0)

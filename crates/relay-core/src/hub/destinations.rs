@@ -29,8 +29,8 @@ pub(super) struct Destination {
     pub(super) streak: Streak,
     /// Instances whose circuit is open here, and has not heard of what arrived since its last try.
     pub(super) open: BTreeSet<InstanceId>,
-    /// Something may be due in the store. Starts as true: nothing is known.
-    pub(super) work: bool,
+    /// What may be due in the store. Starts as anything: nothing is known.
+    work: Work,
     /// Goes up with each delivery that became due since: an older answer of the store does not speak of it.
     changes: u64,
     /// When something becomes due, as far as is known.
@@ -39,6 +39,8 @@ pub(super) struct Destination {
     timer: Option<Mono>,
     /// Instances that may be given a delivery.
     pub(super) free: BTreeSet<(Rank, InstanceId)>,
+    /// Those of them that may be given one that was tried before.
+    pub(super) free_for_tried: BTreeSet<(Rank, InstanceId)>,
     /// Instances that were announced as serving it.
     pub(super) joined: BTreeSet<InstanceId>,
     /// Lease operations under way.
@@ -47,6 +49,15 @@ pub(super) struct Destination {
     typical: u64,
     /// It is in [`Hub::to_ask`](super::Hub).
     asks_soon: bool,
+}
+
+/// What may be due in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    Nothing,
+    /// Nothing but what was tried before: it waits for an instance that may be given such. What arrives does not wait for it.
+    Tried,
+    Any,
 }
 
 /// A lease operation under way.
@@ -74,16 +85,22 @@ impl Destination {
             delivered: 0,
             streak: Streak::default(),
             open: BTreeSet::new(),
-            work: true,
+            work: Work::Any,
             changes: 0,
             next_due: None,
             timer: None,
             free: BTreeSet::new(),
+            free_for_tried: BTreeSet::new(),
             joined: BTreeSet::new(),
             asks: 0,
             typical: 0,
             asks_soon: false,
         }
+    }
+
+    /// Whether something may be due that goes before what arrives. Retries that nobody may take for now do not.
+    pub(super) fn has_due(&self, now: Wall) -> bool {
+        self.work == Work::Any || self.next_due.is_some_and(|due| due <= now)
     }
 }
 
@@ -167,7 +184,7 @@ impl Hub {
     /// Something is due in the store.
     pub(super) fn on_work(&mut self, name: &Name) {
         let destination = self.destination(name);
-        destination.work = true;
+        destination.work = Work::Any;
         destination.changes += 1;
         self.ask_soon(name);
     }
@@ -201,7 +218,7 @@ impl Hub {
     /// they free.
     pub(super) fn ask_soon(&mut self, name: &Name) {
         let Some(destination) = self.destinations.get_mut(name) else { return };
-        if destination.work && !std::mem::replace(&mut destination.asks_soon, true) {
+        if destination.work != Work::Nothing && !std::mem::replace(&mut destination.asks_soon, true) {
             self.to_ask.push_back(name.clone());
         }
     }
@@ -221,7 +238,7 @@ impl Hub {
         // Each turn takes one out of the free set, which names known instances only: see `check_invariants`.
         loop {
             let Some(destination) = self.destinations.get(name) else { return };
-            if !destination.work || destination.asks >= limits::LEASE_ASKS_MAX {
+            if destination.work == Work::Nothing || destination.asks >= limits::LEASE_ASKS_MAX {
                 return;
             }
             let Some(instance) = self.next_asker(name) else { return };
@@ -235,7 +252,9 @@ impl Hub {
         let asks = |(rank, id): &&(Rank, InstanceId)| {
             rank.takes_any || self.parked.count(&(*id, name.clone())) < limits::PARKED_MAX
         };
-        self.destinations.get(name)?.free.iter().rev().find(asks).map(|(_, id)| *id)
+        let destination = self.destinations.get(name)?;
+        let free = if destination.work == Work::Tried { &destination.free_for_tried } else { &destination.free };
+        free.iter().rev().find(asks).map(|(_, id)| *id)
     }
 
     /// Asks for as many deliveries as `id` has credit for.
@@ -254,12 +273,13 @@ impl Hub {
         let limit = if served.circuit.is_one_at_a_time() { 1 } else { (served.free() as usize).min(most) as u32 };
         instance.granted += limit as usize;
         served.asking = true;
+        let tried_max = served.tried_max(limit);
         let order = match pick {
             Some(Pick::Newest) => LeaseOrder::Newest,
             Some(Pick::FewestTries) => LeaseOrder::FewestTries,
             // Canary: deliveries that wait for their first try must not stand behind all retries, nor the other way round.
             None if cfg!(feature = "canary_no_shares") => LeaseOrder::Shared { tried: limit },
-            None => LeaseOrder::Shared { tried: served.share_of_tried(limit) },
+            None => LeaseOrder::Shared { tried: served.share_of_tried(limit).min(tried_max) },
         };
         served.circuit.on_asked();
         let open = served.circuit.is_open();
@@ -279,6 +299,7 @@ impl Hub {
             until: now.wall + self.setup.lease,
             now: now.wall,
             limit,
+            tried_max,
             order,
         };
         let op = self.ops.lease(ask, lease);
@@ -309,7 +330,7 @@ impl Hub {
                 if let Some(served) = self.served_mut(id, &name) {
                     served.circuit.on_ask_failed();
                 }
-                self.destination(&name).work = false;
+                self.destination(&name).work = Work::Nothing;
                 self.on_scheduled(&name, self.now.wall + limits::STORE_RETRY);
             }
         }
@@ -345,7 +366,18 @@ impl Hub {
         self.grant_next_suspect(id, name);
         match leased.end {
             LeaseEnd::Drained { next_due } => {
-                self.destination(name).work &= !current;
+                if current {
+                    self.destination(name).work = Work::Nothing;
+                }
+                if let Some(due) = next_due {
+                    self.on_scheduled(name, due);
+                }
+            }
+            LeaseEnd::Tried { next_due } => {
+                let destination = self.destination(name);
+                if current || destination.work == Work::Nothing {
+                    destination.work = Work::Tried;
+                }
                 if let Some(due) = next_due {
                     self.on_scheduled(name, due);
                 }
@@ -373,7 +405,8 @@ impl Hub {
 
     /// Circuits that know of nothing yet begin closed where nothing waits.
     pub(super) fn tell_if_nothing_waits(&mut self, id: InstanceId, name: &Name) {
-        let idle = self.destinations.get(name).is_some_and(|known| !known.work && known.next_due.is_none());
+        let idle =
+            self.destinations.get(name).is_some_and(|known| known.work == Work::Nothing && known.next_due.is_none());
         if let Some(served) = self.served_mut(id, name).filter(|_| idle) {
             served.circuit.on_nothing_waits();
         }

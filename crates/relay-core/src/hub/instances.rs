@@ -1,7 +1,7 @@
 //! Client instances: what each serves, holds and has credit for. An instance outlives its sockets.
 //!
 //! **Invariant:** [`Destination::free`](super::destinations::Destination) names exactly the instances that may be given
-//! a delivery now, by free slots.
+//! a delivery now, by free slots, and `free_for_tried` those among them that may be given a retry.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     ConnId, Hub,
+    durations::Durations,
     leases::{Held, Sent},
     room::Pair,
 };
@@ -65,6 +66,10 @@ pub(super) struct Service {
     pub(super) used: u32,
     /// Those among them that were tried before.
     pub(super) tried: u32,
+    /// Those that were tried before and are parked.
+    pub(super) tried_parked: u32,
+    /// How long tries have lately taken here.
+    pub(super) durations: Durations,
     /// Of an odd number of slots the one in the middle is for tried ones; changes with each lease.
     pub(super) tried_first: bool,
     /// A lease operation is under way.
@@ -85,12 +90,15 @@ pub(super) struct Rank {
     pub(super) takes_any: bool,
     /// Free slots; 0: a probe.
     pub(super) slots: u32,
+    /// It may be one that was tried before.
+    pub(super) takes_tried: bool,
 }
 
 impl Service {
     /// Nothing of it is served, held, or worth remembering.
     pub(super) fn is_over(&self) -> bool {
-        self.slots == 0 && self.used == 0 && !self.asking && self.rank.is_none() && self.circuit.is_blank()
+        let holds = self.used > 0 || self.tried_parked > 0 || self.asking;
+        self.slots == 0 && !holds && self.rank.is_none() && self.circuit.is_blank()
     }
 }
 
@@ -145,7 +153,23 @@ impl Service {
         self.circuit.slots(self.slots).saturating_sub(self.used)
     }
 
-    /// How many of the next `limit` deliveries tried ones may be: each kind has half of the slots, as far as both are due.
+    /// How many of the next `limit` deliveries tried ones may be, even if nothing else is due. Slow ones keep most slots free for
+    /// what arrives; the one try of an open circuit may be any.
+    pub(super) fn tried_max(&self, limit: u32) -> u32 {
+        // Canary: what is known to hold its slot for long must not take all of them.
+        if self.circuit.is_one_at_a_time() || cfg!(feature = "canary_slow_retries_take_all") {
+            return limit;
+        }
+        self.bound_of_tried().map_or(limit, |most| most.saturating_sub(self.tried + self.tried_parked).min(limit))
+    }
+
+    /// Slots that tried ones may hold, if they are slow.
+    pub(super) fn bound_of_tried(&self) -> Option<u32> {
+        let slots = self.circuit.slots(self.slots);
+        self.durations.is_slow().then(|| (slots / limits::SLOW_RETRY_SLOTS_PART).max(1))
+    }
+
+    /// How many of the next `limit` deliveries tried ones may be where both kinds are due: each has half of the slots.
     pub(super) fn share_of_tried(&self, limit: u32) -> u32 {
         let slots = self.circuit.slots(self.slots);
         let half = if self.tried_first { slots.div_ceil(2) } else { slots / 2 };
@@ -172,7 +196,8 @@ impl Hub {
         let asks = takes && self.destinations.contains_key(destination);
         let slots = if asks { instance.rank(served, self.now.mono) } else { None };
         let takes_any = !self.is_crowded(&pair);
-        let after = slots.filter(|slots| takes_any || *slots > 0).map(|slots| Rank { takes_any, slots });
+        let takes_tried = served.tried_max(1) > 0;
+        let after = slots.filter(|slots| takes_any || *slots > 0).map(|slots| Rank { takes_any, slots, takes_tried });
         let before = served.rank;
         if before == after {
             return;
@@ -180,12 +205,16 @@ impl Hub {
         if let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(destination)) {
             served.rank = after;
         }
-        let free = &mut self.destination(destination).free;
+        let destination = self.destination(destination);
         if let Some(rank) = before {
-            free.remove(&(rank, id));
+            destination.free.remove(&(rank, id));
+            destination.free_for_tried.remove(&(rank, id));
         }
         if let Some(rank) = after {
-            free.insert((rank, id));
+            destination.free.insert((rank, id));
+            if rank.takes_tried {
+                destination.free_for_tried.insert((rank, id));
+            }
         }
     }
 
@@ -219,7 +248,7 @@ impl Hub {
             return None;
         }
         let destination = self.destinations.get(&ready.destination)?;
-        let is_due = destination.work || destination.next_due.is_some_and(|due| due <= self.now.wall);
+        let is_due = destination.has_due(self.now.wall);
         let is_small = !self.room.is_large(ready.body_bytes);
         let takes = |(rank, id): &&(Rank, InstanceId)| {
             // Where so much that is large waits that nothing more is leased, what is small does not wait behind it.
@@ -351,7 +380,7 @@ impl Hub {
             }
         }
         let pair = held.pair();
-        if self.leave_parked(&pair, id) {
+        if self.leave_parked(&pair, &held.delivery) {
             if self.instances.get(&pair.0).is_some_and(|instance| instance.conn.is_none()) {
                 self.emptied.insert(pair.0);
             }

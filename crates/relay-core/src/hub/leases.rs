@@ -153,7 +153,7 @@ impl Hub {
         let goes = matches!(permit, Permit::All | Permit::Probing) && !touched && !self.routing.paused.contains(&name);
         let parks = goes && permit == Permit::All && !suspect && !self.has_slot_for(&pair, &delivery);
         if parks {
-            self.park(&pair, delivery_id);
+            self.park(&pair, &delivery);
         } else {
             self.take_slot(id, &delivery);
         }
@@ -314,7 +314,11 @@ impl Hub {
         let (event, name, probe) = (held.delivery.event, held.delivery.destination.clone(), held.probe);
         let speaks = held.delivery.attempts == 0;
         let tried = Tried { event, speaks, outcome: &report.outcome, probe };
+        let retry = held.delivery.tries > 0;
         report.charges = self.feed_circuit(instance, &name, &tried);
+        if let Some(served) = self.instances.get_mut(&instance).and_then(|instance| instance.served.get_mut(&name)) {
+            served.durations.on_outcome(retry, &report.outcome);
+        }
         if let Some(held) = self.unregister(id) {
             self.decide(id, Why::Report(report), &held.delivery);
         }
@@ -426,7 +430,13 @@ impl Hub {
             }
             Sent::Begun | Sent::Done | Sent::Named => {}
         }
-        let instance = held.instance;
+        let (instance, retry) = (held.instance, held.delivery.tries > 0);
+        let name = held.delivery.destination.clone();
+        if let Some(served) = self.instances.get_mut(&instance).and_then(|instance| instance.served.get_mut(&name))
+            && retry
+        {
+            served.durations.on_lost(served.forward_timeout);
+        }
         if let Some(held) = self.unregister(id) {
             self.on_held_gone(&held);
             self.release_at(instance, vec![lease_ref((id, token))]);

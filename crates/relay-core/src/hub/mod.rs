@@ -15,6 +15,7 @@ mod accept;
 mod bodies;
 mod destinations;
 mod due;
+mod durations;
 mod input;
 mod instances;
 mod leases;

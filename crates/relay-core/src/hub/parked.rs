@@ -87,16 +87,21 @@ impl Hub {
     }
 
     /// Puts a lease aside until it has a slot.
-    pub(super) fn park(&mut self, pair: &Pair, id: DeliveryId) {
-        self.parked.push(pair, id);
-        self.instances.entry(pair.0).or_insert_with(Instance::unseen).granted += 1;
+    pub(super) fn park(&mut self, pair: &Pair, delivery: &Delivery) {
+        self.parked.push(pair, delivery.id);
+        let instance = self.instances.entry(pair.0).or_insert_with(Instance::unseen);
+        instance.granted += 1;
+        instance.served.entry(pair.1.clone()).or_default().tried_parked += u32::from(delivery.tries > 0);
     }
 
     /// Takes a lease out that may be parked. `false`: it is not.
-    pub(super) fn leave_parked(&mut self, pair: &Pair, id: DeliveryId) -> bool {
-        let was_there = self.parked.take(pair, id);
+    pub(super) fn leave_parked(&mut self, pair: &Pair, delivery: &Delivery) -> bool {
+        let was_there = self.parked.take(pair, delivery.id);
         if was_there && let Some(instance) = self.instances.get_mut(&pair.0) {
             instance.granted -= 1;
+            if let Some(served) = instance.served.get_mut(&pair.1) {
+                served.tried_parked = served.tried_parked.saturating_sub(u32::from(delivery.tries > 0));
+            }
         }
         was_there
     }
@@ -108,11 +113,12 @@ impl Hub {
         }
         let pairs: Vec<Pair> = self.parked.lines.keys().cloned().collect();
         for pair in pairs {
-            while let Some(id) = self.next_unparked(&pair) {
-                self.leave_parked(&pair, id);
-                let Some(delivery) = self.held.get(&id).map(|held| held.delivery.clone()) else { continue };
+            while let Some(delivery) =
+                self.next_unparked(&pair).and_then(|id| Some(self.held.get(&id)?.delivery.clone()))
+            {
+                self.leave_parked(&pair, &delivery);
                 self.take_slot(pair.0, &delivery);
-                self.wait_for_room(id);
+                self.wait_for_room(delivery.id);
             }
             self.rerank(pair.0, &pair.1);
         }
@@ -121,7 +127,12 @@ impl Hub {
     fn next_unparked(&self, pair: &Pair) -> Option<DeliveryId> {
         let instance = self.instances.get(&pair.0).filter(|instance| instance.takes_new() && !self.stopping)?;
         let served = instance.served.get(&pair.1)?;
-        let goes = served.free() > 0 && self.has_large_slot(pair, served);
-        self.parked.lines.get(pair)?.front().copied().filter(|_| goes)
+        if served.free() == 0 || !self.has_large_slot(pair, served) {
+            return None;
+        }
+        // Slow retries have no more slots than they would have had without being parked.
+        let takes_tried = served.bound_of_tried().is_none_or(|most| served.tried < most);
+        let goes = |id: &&DeliveryId| takes_tried || self.held.get(id).is_some_and(|held| held.delivery.tries == 0);
+        self.parked.lines.get(pair)?.iter().find(goes).copied()
     }
 }

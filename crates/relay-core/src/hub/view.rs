@@ -131,6 +131,8 @@ impl Hub {
                 served.is_some_and(|served| served.rank == Some(*rank))
             };
             assert!(destination.free.iter().all(ranked), "the free set names instances that serve it, by their rank");
+            let for_tried = destination.free.iter().filter(|(rank, _)| rank.takes_tried);
+            assert!(for_tried.eq(&destination.free_for_tried), "retries go to those of them that take such");
         }
         self.room.check();
         for (id, instance) in &self.instances {
@@ -147,7 +149,10 @@ impl Hub {
         let used: usize = instance.served.values().map(|served| served.used as usize).sum();
         let parked: usize = instance.served.keys().map(|name| self.parked.count(&(id, name.clone()))).sum();
         assert!(used + parked >= instance.held.len(), "what is held takes a slot, or is parked");
-        for served in instance.served.values() {
+        for (name, served) in &instance.served {
+            let parked = self.parked.at(&(id, name.clone()));
+            let tried = parked.iter().filter(|id| self.held.get(id).is_some_and(|held| held.delivery.tries > 0));
+            assert_eq!(tried.count(), served.tried_parked as usize, "those that are parked and were tried are counted");
             assert!(served.suspects.is_empty() || served.used as usize >= served.suspects.len(), "suspects take slots");
         }
     }

@@ -22,6 +22,8 @@ pub struct LeaseAsk {
     pub now: Wall,
     /// At most so many.
     pub limit: u32,
+    /// Of these at most so many that were tried before, even if nothing else is due.
+    pub tried_max: u32,
     /// Which of them.
     pub order: LeaseOrder,
 }
@@ -30,7 +32,8 @@ pub struct LeaseAsk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseOrder {
     /// Those never tried and those tried before have a share each: up to so many of the limit are the oldest tried ones, the
-    /// rest the oldest never tried, and what one kind leaves the other takes. Those taken go by `due_at`, then id.
+    /// rest the oldest never tried, and what one kind leaves the other takes, as far as [`LeaseAsk::tried_max`] lets it. Those
+    /// taken go by `due_at`, then id.
     Shared {
         /// For tried ones, where both kinds are due.
         tried: u32,
@@ -68,6 +71,11 @@ pub enum LeaseEnd {
     /// Nothing more is due; the next becomes due then, if any waits.
     Drained {
         /// Due time of the earliest delivery that still waits.
+        next_due: Option<Wall>,
+    },
+    /// Nothing more is due but what was tried before, and of that no more was to be leased (`tried_max`).
+    Tried {
+        /// Due time of the earliest delivery that is not due yet.
         next_due: Option<Wall>,
     },
     /// More may be due: `limit` was reached.

@@ -284,6 +284,7 @@ pub(super) fn asking(destination: &str, now: Wall) -> LeaseAsk {
         until: now + Duration::from_mins(1),
         now,
         limit: 100,
+        tried_max: u32::MAX,
         order: LeaseOrder::Shared { tried: 0 },
     }
 }

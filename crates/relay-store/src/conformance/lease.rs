@@ -120,6 +120,43 @@ pub async fn tried_and_never_tried_share_a_batch<B: Backend>() {
     fixture.check_sums().await;
 }
 
+/// I15, I19: in every order at most so many were tried before, even if nothing else is due. The answer says whether only such are
+/// left, and when the next is due, so that they are asked for again when they may be leased, and not before.
+pub async fn no_more_tried_ones_are_leased_than_asked_for<B: Backend>() {
+    for order in [LeaseOrder::Shared { tried: 9 }, LeaseOrder::FewestTries, LeaseOrder::Newest] {
+        let mut fixture = Fixture::<B>::fresh().await;
+        let mut tried = Vec::new();
+        for number in 0..6 {
+            let made = fixture.accept("crm", at(number)).await;
+            let due = at(if number < 5 { 20 + number } else { 300 });
+            tried.push(fixture.apply(failing(&made, Class::Busy, at(9), due)).await.id);
+        }
+        let mut fresh = Vec::new();
+        for number in 0..3 {
+            fresh.push(fixture.accept("crm", at(10 + number)).await.id);
+        }
+        let lease = async |fixture: &Fixture<B>, limit, tried_max| {
+            let ask = LeaseAsk { limit, tried_max, order, ..asking("crm", at(90)) };
+            let leased = fixture.store().lease(ask).await.expect("leasing works");
+            let mut ids: Vec<_> = ids(&leased).iter().map(|found| found.id).collect();
+            ids.sort_unstable();
+            (ids, leased.end)
+        };
+        let only_tried = LeaseEnd::Tried { next_due: Some(at(300)) };
+        let newest = order == LeaseOrder::Newest;
+        let first = if newest { [fresh[1], fresh[2]] } else { [fresh[0], fresh[1]] };
+        assert_eq!(lease(&fixture, 2, 0).await, (first.to_vec(), LeaseEnd::More), "{order:?}");
+        let last = if newest { fresh[0] } else { fresh[2] };
+        assert_eq!(lease(&fixture, 9, 1).await, (vec![tried[0], last], only_tried), "{order:?}");
+        assert_eq!(lease(&fixture, 9, 0).await, (vec![], only_tried), "{order:?}");
+        assert_eq!(lease(&fixture, 2, 2).await, (vec![tried[1], tried[2]], LeaseEnd::More), "{order:?}");
+        let all = LeaseEnd::Drained { next_due: Some(at(300)) };
+        assert_eq!(lease(&fixture, 9, 2).await, (vec![tried[3], tried[4]], all), "{order:?}");
+        assert_eq!(lease(&fixture, 9, 0).await, (vec![], all), "{order:?}");
+        fixture.check_sums().await;
+    }
+}
+
 /// A lease says what else there is: whether anything that was tried waits, due or not, and how much is not over.
 pub async fn a_lease_tells_what_there_is<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;

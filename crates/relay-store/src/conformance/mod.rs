@@ -77,6 +77,7 @@ macro_rules! conformance_suite {
             fewest_tries_come_first_for_a_probe,
             the_newest_never_tried_comes_first_then_fewest_tries,
             tried_and_never_tried_share_a_batch,
+            no_more_tried_ones_are_leased_than_asked_for,
             a_lease_tells_what_there_is,
             the_limit_ends_the_batch,
             bodies_are_those_of_the_events,

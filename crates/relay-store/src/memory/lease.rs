@@ -17,17 +17,26 @@ impl Disk {
     /// Leases what is due, in the order asked for, until a bound is met.
     pub(super) fn lease(&mut self, ask: &LeaseAsk) -> Leased {
         let mut leased = Leased { backlog: self.backlog(&ask.destination), ..Leased::default() };
+        let (mut tried, mut kept_back) = (0, false);
         for id in self.due_at(ask) {
             let Some(found) = self.deliveries.get(&id) else { continue };
             if leased.deliveries.len() as u64 >= u64::from(ask.limit) {
                 leased.end = LeaseEnd::More;
                 return leased;
             }
+            if found.tries > 0 {
+                if tried >= ask.tried_max {
+                    kept_back = true;
+                    continue;
+                }
+                tried += 1;
+            }
             let next = delivery::leased(found, ask.instance, ask.nonce, ask.now, ask.until);
             self.replace(next.clone());
             leased.deliveries.push(next);
         }
-        leased.end = LeaseEnd::Drained { next_due: self.next_due_after(ask) };
+        let next_due = self.next_due_after(ask);
+        leased.end = if kept_back { LeaseEnd::Tried { next_due } } else { LeaseEnd::Drained { next_due } };
         leased
     }
 
@@ -50,9 +59,7 @@ impl Disk {
             due.map(|(_, due_at, id)| (*due_at, *id))
         };
         let found: Vec<(Wall, DeliveryId)> = match ask.order {
-            LeaseOrder::Shared { tried } => {
-                shared(oldest(&waiting.tried), oldest(&waiting.fresh), tried as usize, ask.limit as usize)
-            }
+            LeaseOrder::Shared { tried } => shared(oldest(&waiting.tried), oldest(&waiting.fresh), tried as usize, ask),
             LeaseOrder::FewestTries => oldest(&waiting.fresh).into_iter().chain(by_tries()).take(wanted).collect(),
             LeaseOrder::Newest => {
                 let newest = waiting.fresh.range(by).rev().filter(|(_, id)| alive(id)).copied();
@@ -100,8 +107,9 @@ impl Disk {
 }
 
 /// Which of those that are due come first when both kinds have their share: see [`LeaseOrder::Shared`].
-fn shared<T: Ord>(mut tried: Vec<T>, mut fresh: Vec<T>, share: usize, limit: usize) -> Vec<T> {
-    let of_tried = tried.len().min(share.max(limit.saturating_sub(fresh.len())));
+fn shared<T: Ord>(mut tried: Vec<T>, mut fresh: Vec<T>, share: usize, ask: &LeaseAsk) -> Vec<T> {
+    let limit = ask.limit as usize;
+    let of_tried = tried.len().min(share.max(limit.saturating_sub(fresh.len()))).min(ask.tried_max as usize);
     let of_fresh = fresh.len().min(limit.saturating_sub(of_tried));
     let mut rest = tried.split_off(of_tried);
     rest.extend(fresh.split_off(of_fresh));

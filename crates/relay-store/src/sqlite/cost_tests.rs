@@ -99,6 +99,7 @@ fn steps(count: u64) -> Vec<(&'static str, u64)> {
         until: NOW + Duration::from_mins(1),
         now: NOW,
         limit: 20,
+        tried_max: 20,
         order,
     };
     let leased = lease::lease(&mut tx, &ask(LeaseOrder::Shared { tried: 10 })).expect("leases");

@@ -123,6 +123,7 @@ fn lease_ask(limit: u32) -> LeaseAsk {
         until: NOW + Duration::from_mins(1),
         now: NOW,
         limit,
+        tried_max: u32::MAX,
         order: LeaseOrder::Shared { tried: 0 },
     }
 }

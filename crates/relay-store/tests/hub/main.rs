@@ -10,5 +10,6 @@ mod random;
 mod resends;
 mod rig;
 mod sessions;
+mod slow;
 mod stopping;
 mod trouble;

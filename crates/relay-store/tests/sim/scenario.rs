@@ -43,10 +43,12 @@ pub(crate) struct Asked<'a> {
     pub(crate) die: u32,
 }
 
-/// What the target says, 20 ms later.
+/// What the target says, 20 ms later unless it says when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
     Status(u16),
+    After(Duration, u16),
+    Hangs,
     Unreachable,
 }
 
@@ -77,7 +79,7 @@ struct Fate {
 
 type Scenario = (&'static str, fn() -> Result<(), String>);
 
-const SCENARIOS: [Scenario; 21] = [
+const SCENARIOS: [Scenario; 23] = [
     ("only_refused", only_refused),
     ("refused_among_an_outage", refused_among_an_outage),
     ("forty_nine_in_flight", forty_nine_in_flight),
@@ -93,6 +95,8 @@ const SCENARIOS: [Scenario; 21] = [
     ("healthy_among_forbidden_arrivals", healthy_among_forbidden_arrivals),
     ("rare_among_forbidden_arrivals", rare_among_forbidden_arrivals),
     ("poisoned_among_healthy", poisoned_among_healthy),
+    ("hanging_among_healthy", hanging_among_healthy),
+    ("slow_refusals_among_healthy", slow_refusals_among_healthy),
     ("an_outage_with_restarts", an_outage_with_restarts),
     ("an_outage_of_few_with_restarts", an_outage_of_few_with_restarts),
     ("an_outage_of_hours_with_two_clients", an_outage_of_hours_with_two_clients),
@@ -264,6 +268,8 @@ impl Said {
     pub(crate) fn meeting(self) -> Meeting {
         match self {
             Self::Status(status) => answer(TAKES, status, None),
+            Self::After(span, status) => answer(span, status, None),
+            Self::Hangs => nothing(FORWARD_TIMEOUT, relay_core::delivery::outcome::Class::Busy, "no answer in time"),
             Self::Unreachable => {
                 nothing(TAKES, relay_core::delivery::outcome::Class::Unreachable, "connection refused")
             }
@@ -498,6 +504,43 @@ fn poisoned_among_healthy() -> Result<(), String> {
     let late = latest(&stage, "good");
     expect(alive == 0, || format!("{alive} are not dead"))?;
     expect(missing == 0 && late <= millis(1_500), || format!("{missing} were not delivered, one was {late:?} late"))
+}
+
+/// I15: for five minutes of each hour one event in six seconds hangs, and each time it is tried again. Its first try costs a slot for
+/// `FORWARD_TIMEOUT`, four of eight in the mean; its retries, which go on for most of the hour, leave room for what arrives.
+fn hanging_among_healthy() -> Result<(), String> {
+    let mut stage = Stage::new(1, 8, |asked| if asked.kind == "good" { Said::Status(200) } else { Said::Hangs });
+    stage.send("good", 4 * 3600 / 2, millis(1_997));
+    for _ in 0..3 {
+        stage.send("bad", 50, seconds(6));
+        stage.pass(seconds(3600))?;
+    }
+    stage.pass(seconds(3600))?;
+    let fates = stage.fates();
+    let alive = count(&fates, |fate| fate.kind == "bad" && fate.record.state != State::Dead);
+    let missing = count(&fates, |fate| fate.kind == "good" && fate.record.state != State::Delivered);
+    let late = latest(&stage, "good");
+    expect(alive == 0, || format!("{alive} are not dead"))?;
+    expect(missing == 0 && late <= millis(1_500), || format!("{missing} were not delivered, one was {late:?} late"))
+}
+
+/// I15: ten a second for five minutes, of which three are answered 504 after a second and a half: more retries come due than are
+/// tried, and the others do not wait for them.
+fn slow_refusals_among_healthy() -> Result<(), String> {
+    let script = |asked: &Asked<'_>| {
+        if asked.kind == "good" { Said::Status(200) } else { Said::After(millis(1_500), 504) }
+    };
+    let mut stage = Stage::new(1, 8, script);
+    stage.send("good", 2_100, millis(143));
+    stage.send("bad", 900, millis(333));
+    stage.pass(seconds(302))?;
+    let fates = stage.fates();
+    let missing = count(&fates, |fate| fate.kind == "good" && fate.record.state != State::Delivered);
+    let late = latest(&stage, "good");
+    let retries = stage.seen().len() - fates.len();
+    expect(missing == 0 && late <= millis(1_500), || format!("{missing} were not delivered, one was {late:?} late"))?;
+    // Two of eight slots, a try in a second and a half each.
+    expect(retries >= 350, || format!("{retries} retries in five minutes"))
 }
 
 /// 500 and 404 to all for ten minutes, with four restarts of client and server.

@@ -50,22 +50,29 @@ pub(crate) fn lease(tx: &mut Transaction<'_>, ask: &LeaseAsk) -> Result<Leased, 
     let backlog = Backlog { tried, open: tx.book.open(destination) };
     // One more than may be leased shows whether more is due.
     let wanted = ask.limit as usize + 1 + tx.damage.passed_over();
-    let Candidates { found, all_seen } = candidates(tx.db, destination, ask, wanted)?;
+    let Candidates { found, all_untried, all_seen } = candidates(tx.db, destination, ask, wanted)?;
     let mut leased = Leased { backlog, ..Leased::default() };
-    for Candidate { seq, .. } in found {
+    let (mut tried, mut kept_back) = (0, false);
+    for Candidate { tries, seq, .. } in found {
         if leased.deliveries.len() >= ask.limit as usize {
             return Ok(leased);
+        }
+        if tries > 0 && tried >= ask.tried_max {
+            kept_back = true;
+            continue;
         }
         let Some(before) = readable(tx, seq)? else { continue };
         let next = delivery::leased(&before, ask.instance, ask.nonce, ask.now, ask.until);
         tx.update_delivery(&before, &next)?;
+        tried += u32::from(tries > 0);
         leased.deliveries.push(next);
     }
-    if all_seen {
-        leased.end = LeaseEnd::Drained { next_due: next_due(tx.db, destination, ask.now)? };
-    } else if leased.deliveries.is_empty() {
-        leased.end = LeaseEnd::Drained { next_due: Some(ask.now + LOOK_AGAIN) };
-    }
+    let next_due = match () {
+        () if all_seen || (kept_back && all_untried) => next_due(tx.db, destination, ask.now)?,
+        () if leased.deliveries.is_empty() => Some(ask.now + LOOK_AGAIN),
+        () => return Ok(leased),
+    };
+    leased.end = if kept_back { LeaseEnd::Tried { next_due } } else { LeaseEnd::Drained { next_due } };
     Ok(leased)
 }
 
@@ -92,6 +99,8 @@ impl Candidate {
 /// What may be leased, in order.
 struct Candidates {
     found: Vec<Candidate>,
+    /// Nothing else is due that was never tried.
+    all_untried: bool,
     /// Nothing else is due.
     all_seen: bool,
 }
@@ -108,21 +117,23 @@ fn candidates(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize) -> Resu
         in_line.extend(due.iter().map(|next| Candidate { tries: 0, due: next.due, seq: next.seq }));
     }
     let enough = ask.order == LeaseOrder::Newest && in_line.len() >= wanted;
-    let Candidates { mut found, all_seen } = out_of_line(db, dest, ask, wanted, enough)?;
+    let Candidates { mut found, all_untried, all_seen } = out_of_line(db, dest, ask, wanted, enough)?;
+    let all_untried = all_untried && in_line.len() < wanted;
     found.extend(in_line);
     found.sort_unstable_by_key(|found| found.place(ask.order));
     let all_seen = all_seen && found.len() < wanted;
     if let LeaseOrder::Shared { tried } = ask.order {
-        found = shared(found, tried as usize, ask.limit as usize);
+        found = shared(found, tried as usize, ask);
     }
     found.truncate(wanted);
-    Ok(Candidates { found, all_seen })
+    Ok(Candidates { found, all_untried, all_seen })
 }
 
 /// Takes what each kind has its share of first: see [`LeaseOrder::Shared`].
-fn shared(found: Vec<Candidate>, share: usize, limit: usize) -> Vec<Candidate> {
+fn shared(found: Vec<Candidate>, share: usize, ask: &LeaseAsk) -> Vec<Candidate> {
+    let limit = ask.limit as usize;
     let (mut tried, mut fresh): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.tries > 0);
-    let of_tried = tried.len().min(share.max(limit.saturating_sub(fresh.len())));
+    let of_tried = tried.len().min(share.max(limit.saturating_sub(fresh.len()))).min(ask.tried_max as usize);
     let of_fresh = fresh.len().min(limit.saturating_sub(of_tried));
     let mut rest = tried.split_off(of_tried);
     rest.extend(fresh.split_off(of_fresh));
@@ -140,15 +151,15 @@ fn out_of_line(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize, enough
     let Some(mut found) = due_in(&mut db.prepare_cached(untried)?, params![dest, now], 0, now, wanted)? else {
         return unexpired(db, dest, ask, wanted);
     };
+    let all_untried = found.len() < wanted;
     match ask.order {
         LeaseOrder::Shared { .. } => {
-            let all_untried = found.len() < wanted;
             let Some(tried) = due_in(&mut db.prepare_cached(TRIED)?, params![dest, now], 1, now, wanted)? else {
                 return unexpired(db, dest, ask, wanted);
             };
             let all_seen = all_untried && tried.len() < wanted;
             found.extend(tried);
-            return Ok(Candidates { found, all_seen });
+            return Ok(Candidates { found, all_untried, all_seen });
         }
         LeaseOrder::Newest if enough => {}
         LeaseOrder::FewestTries | LeaseOrder::Newest => {
@@ -168,7 +179,7 @@ fn out_of_line(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize, enough
         }
     }
     let all_seen = found.len() < wanted;
-    Ok(Candidates { found, all_seen })
+    Ok(Candidates { found, all_untried, all_seen })
 }
 
 /// The first `wanted` rows of a range whose TTL has not passed; `None` when too many had to be passed over.
@@ -208,7 +219,7 @@ fn unexpired(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize) -> Resul
     let mut found = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     let all_seen = found.len() < rows_max;
     found.retain(|waits| waits.due <= now);
-    Ok(Candidates { found, all_seen })
+    Ok(Candidates { found, all_untried: all_seen, all_seen })
 }
 
 /// A delivery; `None` if it is damaged, which the log names once.
