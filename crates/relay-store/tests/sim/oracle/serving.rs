@@ -19,7 +19,7 @@ use crate::plan::Plan;
 /// What is known of that client.
 #[derive(Debug)]
 pub(super) struct Serving {
-    /// There are others that crawl.
+    /// There are others that crawl, and the store reads bodies faster than leases end.
     beside_crawlers: bool,
     /// Its targets take their time, and large bodies wait for slots.
     large_may_wait: bool,
@@ -33,7 +33,8 @@ impl Serving {
     pub(super) fn new(plan: &Plan) -> Self {
         let faults = &plan.faults;
         Self {
-            beside_crawlers: faults.crawlers,
+            // Where each read takes seconds, whoever is the twentieth in line waits for as long as his lease lasts.
+            beside_crawlers: faults.crawlers && faults.store_ms < 1_000,
             large_may_wait: faults.target_trouble || faults.mixed || faults.poison,
             since: BTreeMap::new(),
             granted: BTreeSet::new(),
