@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::place::{Place, wait_until};
+use crate::place::{Place, Running, wait_until};
 
 /// Dead letters are told in groups, and redriven by what they failed with.
 #[test]
@@ -38,16 +38,22 @@ fn dead_letters_are_grouped_and_redriven_by_their_status() {
     assert_eq!(log["items"].as_array().unwrap().len(), 2, "{log}");
 }
 
+/// A server, a client and a target that refuses, and the event that died there.
+fn with_a_dead_letter(place: &Place) -> ([Running; 3], String) {
+    let server = place.server();
+    let (receiver, target) = place.receiver(&["--status", "422"]);
+    let client = place.client_to("client", &target);
+    place.wait_for("server.log", "client_joined");
+    let event = place.send();
+    wait_until("a dead letter", || place.json(&["dead", "list"])["items"].as_array().unwrap().len() == 1);
+    ([client, receiver, server], event)
+}
+
 /// An id is looked up once, whatever it is typed as: the same delivery under three names is one.
 #[test]
 fn an_id_is_the_same_however_it_is_typed() {
     let place = Place::new();
-    let _server = place.server();
-    let (_receiver, target) = place.receiver(&["--status", "422"]);
-    let _client = place.client_to("client", &target);
-    place.wait_for("server.log", "client_joined");
-    let event = place.send();
-    wait_until("a dead letter", || place.json(&["dead", "list"])["items"].as_array().unwrap().len() == 1);
+    let (_running, event) = with_a_dead_letter(&place);
     let dead = place.json(&["dead", "list"])["items"][0]["id"].as_str().unwrap().to_owned();
     let _ = place.cli(&["destination", "pause", "default"]);
     let done = place.cli(&["dead", "redrive", "last", &dead, &dead[..20]]);
@@ -68,12 +74,7 @@ fn an_id_is_the_same_however_it_is_typed() {
 #[test]
 fn last_is_the_newest_that_a_command_takes() {
     let place = Place::new();
-    let _server = place.server();
-    let (_receiver, target) = place.receiver(&["--status", "422"]);
-    let _client = place.client_to("client", &target);
-    place.wait_for("server.log", "client_joined");
-    let event = place.send();
-    wait_until("a dead letter", || place.json(&["dead", "list"])["items"].as_array().unwrap().len() == 1);
+    let (_running, event) = with_a_dead_letter(&place);
     let dead = place.json(&["dead", "list"])["items"][0]["id"].clone();
     let _ = place.cli(&["destination", "pause", "default"]);
     let later = place.send();
