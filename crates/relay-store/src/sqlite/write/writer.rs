@@ -41,10 +41,11 @@ use crate::{
     },
 };
 
-/// WAL pages that make a checkpoint worth it, 8 MiB: small ones keep the slowest commit short.
-const CHECKPOINT_PAGES: i32 = (8 * 1024 * 1024 / schema::PAGE_BYTES) as i32;
-/// A WAL with more pages than this is cut when there is nothing else to do.
-const TRUNCATE_PAGES: i32 = 2 * CHECKPOINT_PAGES;
+/// WAL pages that make a checkpoint worth it. A commit waits for all of them to be moved, one by one: it is their number that
+/// makes the slowest commit slow, and what a checkpoint costs besides is two of the disk's rounds.
+const CHECKPOINT_PAGES: i32 = 512;
+/// A WAL with more pages than this, 16 MiB, is cut when there is nothing else to do.
+const TRUNCATE_PAGES: i32 = (16 * 1024 * 1024 / schema::PAGE_BYTES) as i32;
 /// After this long without work the WAL is checkpointed and the disk is asked for its room.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 /// The same while there is no room, so that its return is seen soon.
