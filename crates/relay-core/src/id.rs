@@ -11,7 +11,7 @@
 use std::{fmt, str::FromStr};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use uuid::Uuid;
+use uuid::{Uuid, fmt::Hyphenated};
 
 use crate::time::Wall;
 
@@ -60,7 +60,8 @@ macro_rules! minted_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}{}", $prefix, Uuid::from_u128(self.0).hyphenated())
+                f.write_str($prefix)?;
+                f.write_str(Uuid::from_u128(self.0).hyphenated().encode_lower(&mut [0; Hyphenated::LENGTH]))
             }
         }
 
