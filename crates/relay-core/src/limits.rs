@@ -1,4 +1,4 @@
-//! Every bound of the system in one place, each with its unit and why it has this value.
+//! The bounds that more than one room knows, each with its unit and why it has this value.
 //! Bounds that an operator may set have their default here.
 
 use std::time::Duration;
