@@ -63,6 +63,8 @@ pub(crate) struct ClientPlan {
     pub(crate) forward_timeout: Duration,
     /// What its own link carries each way, if that is less than that of others.
     pub(crate) bytes_per_second: Option<u64>,
+    /// Bytes that machines on the way take at once, so that the server finds its link better than it is.
+    pub(crate) taken_on_the_way: usize,
 }
 
 /// Which faults this seed has: a random subset, so that rare combinations come up and calm runs are held to more.
@@ -301,6 +303,7 @@ fn client(rng: &mut impl Rng, destinations: &[Name]) -> ClientPlan {
         buffer_bytes: *pick(rng, &[1_000, 200_000, 64 << 20]),
         forward_timeout: Duration::from_secs(25),
         bytes_per_second: None,
+        taken_on_the_way: 0,
     }
 }
 

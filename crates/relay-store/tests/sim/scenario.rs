@@ -79,7 +79,7 @@ struct Fate {
 
 type Scenario = (&'static str, fn() -> Result<(), String>);
 
-const SCENARIOS: [Scenario; 23] = [
+const SCENARIOS: [Scenario; 24] = [
     ("only_refused", only_refused),
     ("refused_among_an_outage", refused_among_an_outage),
     ("forty_nine_in_flight", forty_nine_in_flight),
@@ -103,6 +103,7 @@ const SCENARIOS: [Scenario; 23] = [
     ("expired_while_the_store_is_full", expired_while_the_store_is_full),
     ("small_beside_large_on_a_slow_link", small_beside_large_on_a_slow_link),
     ("one_beside_crawlers", one_beside_crawlers),
+    ("the_last_piece_takes_minutes", the_last_piece_takes_minutes),
 ];
 
 /// Runs all of them, or the one that is asked for. The first that does not hold is named with what is wrong.
@@ -154,6 +155,7 @@ impl Stage {
             buffer_bytes: limits::CLIENT_BUFFER,
             forward_timeout: FORWARD_TIMEOUT,
             bytes_per_second: None,
+            taken_on_the_way: 0,
         };
         let mut plan = Plan {
             routing: Routing { routes: BTreeMap::from([(name("in"), vec![route])]), ..Routing::default() },
@@ -720,6 +722,24 @@ fn one_beside_crawlers() -> Result<(), String> {
     stage.pass(seconds(300))?;
     let waiting = stage.world.store.open_deliveries();
     expect(waiting == 0, || format!("{waiting} wait still once their links are well"))
+}
+
+/// I11: what has left the server stands before a link that carries next to nothing, and is not at its client for minutes; it is
+/// delivered with its first lease all the same.
+fn the_last_piece_takes_minutes() -> Result<(), String> {
+    let script = |_: &Asked<'_>| Said::Status(200);
+    let link = |plan: &mut Plan| {
+        plan.clients[0].bytes_per_second = Some(2_000);
+        plan.clients[0].taken_on_the_way = limits::SESSION_QUEUE_BYTES;
+    };
+    let mut stage = Stage::with_plan(limits::CIRCUIT_PAUSE_MAX, 1, 1, script, link);
+    stage.pass(seconds(1))?;
+    stage.send(LARGE, 1, seconds(1));
+    stage.drain()?;
+    let fates = stage.fates();
+    let [Fate { record, .. }] = &fates[..] else { return Err(format!("{} instead of one", fates.len())) };
+    let once = record.state == State::Delivered && (record.tries, record.losses, record.unheard) == (1, 0, 0);
+    expect(once && record.token.counter == 1, || format!("it took more than one lease: {record:?}"))
 }
 
 impl World {

@@ -216,7 +216,8 @@ impl World {
     fn passing(&self, conn: ConnId) -> usize {
         let pace = self.link_of(conn.0).map(|rate| micros(limits::SESSION_QUEUE_TIME) * rate / 1_000_000);
         let passing = pace.map_or(limits::SESSION_QUEUE_BYTES, |bytes| bytes as usize);
-        passing.clamp(limits::PIECE_BYTES_MIN, limits::SESSION_QUEUE_BYTES)
+        let taken = self.sockets.get(&conn.0).map_or(0, |socket| self.plan.clients[socket.client].taken_on_the_way);
+        passing.max(taken).clamp(limits::PIECE_BYTES_MIN, limits::SESSION_QUEUE_BYTES)
     }
 
     fn store_is_asked(&mut self, ask: StoreOp) {
