@@ -67,7 +67,7 @@ pub(crate) struct Fault {
 pub(crate) struct Faults(pub(crate) Vec<Fault>);
 
 impl Faults {
-    /// Notes one more.
+    /// Notes one more. Wherever it is shown or logged, no login of a URL is in it.
     pub(crate) fn add(
         &mut self,
         name: impl Into<String>,
@@ -75,7 +75,8 @@ impl Faults {
         origin: &Origin,
         text: impl Into<String>,
     ) {
-        self.0.push(Fault { name: name.into(), value, origin: origin.clone(), text: text.into() });
+        let (value, text) = (value.as_deref().map(without_logins), without_logins(&text.into()));
+        self.0.push(Fault { name: name.into(), value, origin: origin.clone(), text });
     }
 
     /// These and others, each once.
@@ -98,13 +99,13 @@ impl fmt::Display for Faults {
         for fault in &self.0 {
             write!(f, "\n\n  {}", fault.name)?;
             if let Some(value) = &fault.value {
-                let short: String = without_logins(value).chars().take(80).collect();
+                let short: String = value.chars().take(80).collect();
                 write!(f, " = {short:?}")?;
             }
             if fault.origin != Origin::Default {
                 write!(f, "  ({})", fault.origin)?;
             }
-            write!(f, "\n      {}", without_logins(&fault.text))?;
+            write!(f, "\n      {}", fault.text)?;
         }
         Ok(())
     }

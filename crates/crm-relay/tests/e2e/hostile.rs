@@ -151,7 +151,8 @@ fn no_fault_of_a_setting_prints_its_secret() {
         ("RELAY_TOKEN", "canary with a \u{1b}"),
         ("ADMIN_TOKEN", "canary"),
     ] {
-        for command in [&["server"][..], &["client"], &["config", "check"], &["config", "print"]] {
+        let json = &["config", "check", "--json"][..];
+        for command in [&["server"][..], &["client"], &["config", "check"], json, &["config", "print"]] {
             let env =
                 [("DATA_DIR", data.to_str().unwrap()), ("ADMIN_LISTEN", "nonsense"), ("CLIENT_LISTEN", "nonsense")];
             let output = run(dir.path(), command, &[&env[..], &[(name, value)]].concat());

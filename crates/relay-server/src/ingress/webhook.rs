@@ -156,23 +156,34 @@ impl<B: Backend> Door<B> {
         let mut admitted = admitted.map_err(|refused| refused.closing_if(ends))?;
         if let Head::NeedsKey(url) = admitted.head {
             // Seldom, and large: not a part of every request's future.
-            let proven = Box::pin(self.prove(source, origin, &admitted.raw, url)).await;
+            let proven = Box::pin(self.unless_stopped(self.prove(source, origin, &admitted.raw, url))).await;
             admitted.head = proven.map_err(|refused| refused.closing_if(ends))?;
         }
         let body = self.take_in(source, origin, &admitted, body).await?;
-        let (source, mut admitted) = self.look_again(source, admitted, &head)?;
-        let (judged, signed) = self.judge_whole(&source, origin, &mut admitted, &body).await?;
-        let Admitted { mut raw, connection, .. } = admitted;
-        let genuine = match judged {
-            Judged::Genuine(genuine) => genuine,
-            Judged::Refused(refused) => return Err(refused),
-            Judged::Handshake(answer) => return Ok(Ready::Answered(self.shake_hands(&source, &raw, answer))),
-            // Seldom, and large: not a part of every request's future.
-            Judged::First(errand) => match Box::pin(self.run(errand, &source, origin, (&raw, &signed))).await? {
+        let (mut source, mut admitted) = self.look_again(source, admitted, &head)?;
+        let (genuine, signed) = loop {
+            let (judged, signed) = self.judge_whole(&source, origin, &mut admitted, &body).await?;
+            let errand = match judged {
+                Judged::Genuine(genuine) => break (genuine, signed),
+                Judged::Refused(refused) => return Err(refused),
+                Judged::Handshake(answer) => {
+                    return Ok(Ready::Answered(self.shake_hands(&source, &admitted.raw, answer)));
+                }
+                Judged::First(errand) => errand,
+            };
+            let run = self.run(errand, &source, origin, (&admitted.raw, &signed));
+            let genuine = match Box::pin(self.unless_stopped(run)).await? {
                 Errands::Genuine(genuine) => genuine,
                 Errands::Answered(answer) => return Ok(Ready::Answered(answer)),
-            },
+            };
+            let before = source;
+            (source, admitted) = self.look_again(&before, admitted, &head)?;
+            if Arc::ptr_eq(&before, &source) {
+                break (genuine, signed);
+            }
+            // It has changed while its keys were fetched, which are kept: what is said of it now is what holds.
         };
+        let Admitted { mut raw, connection, .. } = admitted;
         if body.is_empty() && !may_be_empty(&source, &head.method) {
             let hint = "the body is empty; to take this, set allow_empty on the source";
             return Err(Problem::new(Code::Malformed, hint).into());
@@ -180,6 +191,15 @@ impl<B: Backend> Door<B> {
         raw.clean(&connection, &genuine.strip);
         let accepting = Box::new(self.accepting(&source, raw, (body, signed), &genuine));
         Ok(Ready::Genuine(source, accepting, genuine.acknowledgement))
+    }
+
+    /// What others have to answer first is not waited for once the server stops.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T, Refused>>) -> Result<T, Refused> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = self.stop.cancelled() => Err(respond::STOPPING.into()),
+        }
     }
 
     /// The body: as large as it may be, and for as long as it may take.
@@ -211,8 +231,8 @@ impl<B: Backend> Door<B> {
         })
     }
 
-    /// The source as it is now that the body is there, which may have taken minutes: its key may be revoked by now, its secret
-    /// another, itself paused or gone. What was said of the head is said again if anything changed (I21).
+    /// The source as it is now that the body is there, which may have taken minutes, or that keys are: its key may be revoked by
+    /// now, its secret another, itself paused or gone. What was said of the head is said again if anything changed (I21).
     fn look_again(
         &self,
         before: &Arc<Source>,

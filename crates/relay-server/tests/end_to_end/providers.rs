@@ -211,10 +211,16 @@ struct Topic {
 
 impl Topic {
     async fn start(has_certificate: bool) -> Self {
+        Self::start_with(has_certificate, || ()).await
+    }
+
+    /// The same; each certificate waits until this has returned.
+    async fn start_with(has_certificate: bool, before: impl Fn() + Send + Sync + 'static) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
         let certificate = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap().pem();
         let answer = move |path: &str| {
+            before();
             if path.contains("SimpleNotificationService") && !has_certificate {
                 return Some(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec());
             }
@@ -270,6 +276,26 @@ async fn a_certificate_is_fetched_once_and_a_subscription_confirmed() {
     let mut forged = topic.message(&json!({"MessageId": "f", "Message": "an order"}));
     forged.body = String::from_utf8_lossy(&forged.body).replace("an order", "another").into();
     assert_eq!(send(&bench, &forged).await.status, 403, "the status that SNS takes as final");
+    bench.finish().await;
+}
+
+/// I21: what a source is by the time that its key is there is what holds, not what it was before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_source_that_goes_while_its_key_is_fetched_takes_nothing_in() {
+    let (go_on, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let topic = Topic::start_with(true, move || held.lock().unwrap().recv().unwrap()).await;
+    let bench = topic.bench().await;
+    let message = topic.message(&json!({"MessageId": "1", "Message": "an order"}));
+    let gone = async {
+        bench.until_holds(|| async { topic.server.asked().len() == 1 }).await;
+        let deleted = bench.command("DELETE", "/api/v1/sources/aws-sns", Value::Null).await;
+        assert!(deleted.status < 300, "{}", deleted.text());
+        go_on.send(()).unwrap();
+    };
+    let (reply, ()) = tokio::join!(send(&bench, &message), gone);
+    assert_eq!(reply.status, 404, "{}", reply.text());
+    assert_eq!(stored(&bench).await, 0);
     bench.finish().await;
 }
 
