@@ -14,7 +14,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::{connect::static_token_name, hub::Handle};
+use crate::{
+    connect::{account::Account, static_token_name},
+    hub::Handle,
+};
 
 /// A peer that takes so many bytes at a time, with a pause after them, and sends none.
 struct Drip {
@@ -144,7 +147,8 @@ async fn written_to(bytes_per_second: usize) -> Ended {
         next: Box::pin(sleep(Duration::ZERO)),
     });
     let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
-    write(&mut socket, inbox, &pace).await
+    let share = Account::new(u64::MAX).share(ConnId(1), pace);
+    write(&mut socket, inbox, &share).await
 }
 
 /// I15: on a link of 64 KiB/s a small webhook that comes while a body of megabytes is on its way leaves within a second or
@@ -184,7 +188,8 @@ async fn little_is_in_front_of_what_comes_next_on_a_slow_link() {
             assert!(in_front <= BYTES_PER_SECOND, "{in_front} bytes would go first");
         }
     };
-    let writes = Box::pin(write(&mut socket, inbox, &pace));
+    let share = Account::new(u64::MAX).share(ConnId(1), Arc::clone(&pace));
+    let writes = Box::pin(write(&mut socket, inbox, &share));
     tokio::select! {
         () = feed => unreachable!(),
         ended = writes => panic!("{ended:?}"),
