@@ -263,3 +263,48 @@ pub(crate) fn grace_exceeded(view: &View) {
          delivered again"
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Destination;
+
+    /// S18, S27: a server that has the same told a thousand times makes few lines, and the others are counted.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_has_its_share_of_each_second() {
+        let destination: Name = "crm".parse().unwrap();
+        let target = "http://127.0.0.1:9/".parse().unwrap();
+        let config = Config {
+            relay_url: "ws://127.0.0.1:9".parse().unwrap(),
+            token: "crt_test".into(),
+            destinations: vec![Destination::new(destination.clone(), target)],
+            buffer_bytes: 1 << 20,
+            proxy: None,
+            ca_file: None,
+            listen: None,
+            listen_names: Vec::new(),
+            shutdown_grace: limits::LINES.span,
+            summary_interval: limits::LINES.span,
+            label: "test".into(),
+        };
+        let mut notices = Notices::new(&config);
+        for others in 0..1_000 {
+            notices.tell(Notice::Peers { destination: destination.clone(), others });
+            notices.tell(Notice::Up { server_version: "0".into(), destinations: Vec::new() });
+            notices.tell(Notice::Down { why: "over".into(), pause: limits::LINES.span, failures: 1 });
+        }
+        let most = u64::from(limits::LINES.most);
+        let left_out: Vec<_> = notices.lines.left_out().map(|(event, left_out)| (*event, left_out)).collect();
+        let events = ["connected", "destination_shared", "disconnected"];
+        assert_eq!(left_out, events.map(|event| (event, 1_000 - most)));
+        tokio::time::advance(limits::LINES.span).await;
+        assert!(notices.allows("destination_shared").is_some(), "later there is another");
+        // What a Welcome names is told by the same share.
+        let named = |number: u32| (destination.clone(), true, true, number);
+        for number in 1..=1_000 {
+            notices.tell(Notice::Up { server_version: "0".into(), destinations: vec![named(number)] });
+        }
+        let left_out: u64 = notices.lines.left_out().map(|(_, left_out)| left_out).sum();
+        assert!(left_out > 2 * (1_000 - 2 * most), "{left_out}");
+    }
+}

@@ -183,6 +183,14 @@ pub const TURN_WEIGHT: u32 = 2_048;
 /// be dead yet, as after a network that broke several times within [`HEARTBEAT`] times [`HEARTBEATS_MISSED_MAX`] (security: a
 /// token that leaked, or a client that leaks sockets, must not hold all connections).
 pub const SESSIONS_PER_TOKEN_MAX: usize = 256;
+/// Bytes of a session's buffers that are its own: what it reads at once, what it gathers for its socket with a chunk of a body
+/// behind it, and as much again as a quarter of that.
+pub const SESSION_OWN_BYTES: u64 = 192 * 1024;
+/// What the buffers of all sessions keep together beyond that: dozens of the largest messages (security: a client decides how
+/// much of a message it sends, and what it takes).
+pub const SESSIONS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Answers to pings that are not taken by their peer: hours of them, at the pace of whoever pings to keep a connection.
+pub const SESSION_PONGS_BYTES_MAX: u64 = 32 * 1024;
 /// Control messages that may wait for one socket. A peer that lets more pile up does not read.
 pub const SESSION_CONTROL_MAX: usize = 1_024;
 /// Leases that confirmations or releases waiting for one socket may name, and reports of one socket that may wait for

@@ -1,5 +1,6 @@
 //! The client endpoint: `GET /connect`, and the upgrade to a WebSocket.
 
+mod account;
 mod coming;
 mod holder;
 mod session;
@@ -33,6 +34,7 @@ use crate::{
     registry::{Registry, STATIC_TOKEN, secret, uses::Place},
     supervise::{Supervisor, TaskKind},
 };
+use account::Account;
 use holder::Holder;
 use session::Open;
 
@@ -53,6 +55,7 @@ pub(crate) struct Gate {
     static_token: [u8; 32],
     supervisor: Supervisor,
     guesses: Arc<Guesses>,
+    account: Arc<Account>,
 }
 
 /// What the session of a client that is let in begins with.
@@ -79,7 +82,8 @@ impl Gate {
         supervisor: Supervisor,
         guesses: Arc<Guesses>,
     ) -> Self {
-        Self { hub, registry, static_token: secret::sha256(relay_token.as_bytes()), supervisor, guesses }
+        let account = Account::new(limits::SESSIONS_BYTES_MAX);
+        Self { hub, registry, static_token: secret::sha256(relay_token.as_bytes()), supervisor, guesses, account }
     }
 
     /// Answers `GET /connect`: with an upgrade, or with the reason why not.

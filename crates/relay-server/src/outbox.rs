@@ -217,7 +217,6 @@ impl<S> Paced<S> {
 
 impl Pace {
     /// Bytes that were taken.
-    #[cfg(test)]
     pub(crate) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }

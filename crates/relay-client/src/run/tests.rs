@@ -235,6 +235,65 @@ async fn a_refusal_by_somebody_in_between_ends_nothing() {
     assert_eq!(ended.unwrap(), Ended::Stopped);
 }
 
+/// Keeps why sessions ended, as their lines say it.
+#[derive(Clone, Default)]
+struct Reasons(Arc<std::sync::Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Reasons {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+impl tracing::field::Visit for Reasons {
+    fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
+        if field.name() == "why" {
+            self.0.lock().unwrap().push(value.to_owned());
+        }
+    }
+
+    fn record_debug(&mut self, _: &tracing::field::Field, _: &dyn std::fmt::Debug) {}
+}
+
+/// S27: the words with which a server closes a session are told, without what would steer a terminal or a log.
+#[tokio::test]
+async fn the_last_words_of_a_server_steer_nothing() {
+    let reasons = Reasons::default();
+    let _guard = tracing::subscriber::set_default(reasons.clone());
+    let ((relay, relay_addr), (stop, stopped)) = (bind().await, oneshot::channel::<()>());
+    let server = async {
+        let mut server = Server::accept(&relay).await;
+        server.welcomes().await;
+        let code = tungstenite::protocol::frame::coding::CloseCode::Away;
+        let reason = "over\nand \u{1b}[2Jout\u{9b}\u{202e}".into();
+        server.0.close(Some(tungstenite::protocol::CloseFrame { code, reason })).await.unwrap();
+        // By then it has told why it dials again.
+        drop(relay.accept().await.unwrap());
+        stop.send(()).unwrap();
+    };
+    let config = config(&format!("ws://{relay_addr}"), "http://127.0.0.1:9/");
+    let client = Box::pin(run(config, Outside::default(), async { stopped.await.unwrap_or_default() }));
+    let _ = within(async { tokio::join!(client, server) }).await;
+    let told = reasons.0.lock().unwrap().clone();
+    assert_eq!(told[0], "the server closed the session: over\u{fffd}and \u{fffd}[2Jout\u{fffd}\u{fffd}");
+}
+
 /// S18: a server that lets the client say more and more and reads none of it loses the session; what waits for it is
 /// bounded by a number of messages.
 #[tokio::test]

@@ -7,7 +7,7 @@ use relay_core::limits;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message as Frame};
 
-use crate::outbox::Pace;
+use super::account::Share;
 
 /// What comes of a client.
 pub(super) enum Came {
@@ -19,11 +19,13 @@ pub(super) enum Came {
 /// What comes of a client, frame by frame, and that something does while a message takes its time.
 pub(super) struct Coming<'a, S> {
     frames: &'a mut S,
-    pace: &'a Pace,
+    share: &'a Share,
     /// Bytes of pings and pongs: something in between may send them for a dead client.
     control: u64,
     /// Bytes of anything else that were noticed so far.
     noticed: u64,
+    /// Of these, those of whole messages.
+    whole: u64,
     /// When something was told last.
     told: Instant,
 }
@@ -32,8 +34,8 @@ pub(super) struct Coming<'a, S> {
 const CONTROL_HEAD_BYTES: u64 = 6;
 
 impl<'a, S: Stream<Item = Result<Frame, WsError>> + Unpin> Coming<'a, S> {
-    pub(super) fn new(frames: &'a mut S, pace: &'a Pace) -> Self {
-        Self { frames, pace, control: 0, noticed: 0, told: Instant::now() }
+    pub(super) fn new(frames: &'a mut S, share: &'a Share) -> Self {
+        Self { frames, share, control: 0, noticed: 0, whole: 0, told: Instant::now() }
     }
 
     /// `None`: nothing more comes. Cancel-safe.
@@ -43,13 +45,17 @@ impl<'a, S: Stream<Item = Result<Frame, WsError>> + Unpin> Coming<'a, S> {
                 if let Frame::Ping(payload) | Frame::Pong(payload) = &frame {
                     self.control += CONTROL_HEAD_BYTES + payload.len() as u64;
                 } else {
+                    self.keeps();
                     (self.noticed, self.told) = (self.said(), Instant::now());
+                    self.whole = self.noticed;
                 }
                 Poll::Ready(Some(Came::Whole(frame)))
             }
             Poll::Ready(Some(Err(_)) | None) => Poll::Ready(None),
-            Poll::Pending if self.has_more() => Poll::Ready(Some(Came::Part)),
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                self.keeps();
+                if self.has_more() { Poll::Ready(Some(Came::Part)) } else { Poll::Pending }
+            }
         })
         .await
     }
@@ -63,8 +69,13 @@ impl<'a, S: Stream<Item = Result<Frame, WsError>> + Unpin> Coming<'a, S> {
         true
     }
 
+    /// What has come of a message is memory that is kept.
+    fn keeps(&self) {
+        self.share.comes(self.said().saturating_sub(self.whole));
+    }
+
     fn said(&self) -> u64 {
-        self.pace.came().saturating_sub(self.control)
+        self.share.pace().came().saturating_sub(self.control)
     }
 }
 
@@ -76,7 +87,7 @@ mod tests {
     use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 
     use super::*;
-    use crate::outbox::Paced;
+    use crate::{connect::account::Account, outbox::Paced};
 
     /// S11, I19: what comes of a client in drops is told about once a second, and pings are not.
     #[tokio::test(start_paused = true)]
@@ -97,7 +108,8 @@ mod tests {
             }
         });
         let (mut parts, mut pings, mut whole, mut after) = (0, 0, 0, 0);
-        let mut coming = Coming::new(&mut socket, &pace);
+        let share = Account::new(u64::MAX).share(relay_core::hub::ConnId(1), pace);
+        let mut coming = Coming::new(&mut socket, &share);
         while let Some(came) = coming.next().await {
             match came {
                 Came::Part if whole == 0 => parts += 1,

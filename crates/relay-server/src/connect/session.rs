@@ -22,13 +22,14 @@ use tokio_tungstenite::{
 
 use super::{
     Gate,
+    account::Share,
     coming::{Came, Coming},
     holder::Holder,
 };
 use crate::{
     guesses::Entrance,
     hub::{Allowance, Event, Socket},
-    outbox::{self, Inbox, Outbox, Pace, Paced},
+    outbox::{self, Inbox, Outbox, Paced},
     registry::STATIC_TOKEN,
     supervise::TaskKind,
 };
@@ -39,8 +40,9 @@ const FRAME_BYTES_MAX: usize = 1024 * 1024;
 const READ_BUFFER_BYTES: usize = 16 * 1024;
 /// Bytes that the WebSocket gathers before it writes.
 const WRITE_BUFFER_BYTES: usize = 64 * 1024;
-/// Bytes that wait in the WebSocket's own write buffer at most (S11).
-const WRITE_BUFFER_MAX: usize = 8 * 1024 * 1024;
+/// Bytes that wait in the WebSocket's own write buffer at most (S11): what is gathered, one message more, and pongs.
+const WRITE_BUFFER_MAX: usize =
+    WRITE_BUFFER_BYTES + limits::MESSAGE_BYTES_MAX + 2 * limits::SESSION_PONGS_BYTES_MAX as usize;
 /// How long a peer may take nothing at all of what is written to it; by then its heartbeats have failed as well. One that
 /// takes a little lives: a link is slow for as long as it likes.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(45);
@@ -58,6 +60,8 @@ enum Ended {
     Garbled,
     /// The peer takes nothing.
     Stuck,
+    /// All sessions kept too much memory together, and it kept most.
+    GaveWay,
     /// The secret that let it in was replaced.
     Replaced,
     /// It should have ended, and its peer took too long.
@@ -106,6 +110,7 @@ impl Gate {
         let (outbox, inbox) = Outbox::new();
         let (hangup, hung_up) = oneshot::channel();
         let conn = hub.next_conn();
+        let share = self.account.share(conn, pace);
         let Holder { token, serves, digest } = holder.clone();
         let _open = self.registry.uses().session(conn, &token, digest);
         if let Some((since, by)) = holder.proof(&self.registry.directory()) {
@@ -128,10 +133,17 @@ impl Gate {
             biased;
             () = overdue(hung_up, &why) => Ended::Overdue,
             () = self.replaced(&holder) => Ended::Replaced,
-            ended = self.read(&mut frames, &pace, conn) => ended,
-            ended = write(&mut sink, inbox, &pace) => ended,
+            () = share.gave_way() => Ended::GaveWay,
+            ended = self.read(&mut frames, &share, conn) => ended,
+            ended = write(&mut sink, inbox, &share) => ended,
         };
         open.close().await;
+        if ended == Ended::GaveWay
+            && let Some(left_out) = self.guesses.may_tell(Entrance::Connect, "session_heavy")
+        {
+            let what = "sessions kept too much memory together; the one that kept most was ended";
+            tracing::warn!(event = "session_heavy", conn = conn.0, token = %holder.token, left_out, "{what}");
+        }
         if matches!(ended, Ended::ByHub | Ended::Replaced) {
             let reason = if ended == Ended::Replaced {
                 "its token was replaced by a new one"
@@ -152,10 +164,10 @@ impl Gate {
     async fn read(
         &self,
         frames: &mut (impl Stream<Item = Result<Frame, WsError>> + Unpin),
-        pace: &Pace,
+        share: &Share,
         conn: ConnId,
     ) -> Ended {
-        let (allowance, mut coming) = (Allowance::new(), Coming::new(frames, pace));
+        let (allowance, mut coming) = (Allowance::new(), Coming::new(frames, share));
         while let Some(came) = coming.next().await {
             let Came::Whole(frame) = came else {
                 if !self.hub.tell(Event::Heard(conn)).await {
@@ -182,6 +194,8 @@ impl Gate {
                         return Ended::Garbled;
                     }
                 },
+                // The WebSocket answers it by itself.
+                Frame::Ping(payload) if !share.answers(payload.len()) => return Ended::Stuck,
                 Frame::Ping(_) | Frame::Pong(_) => {}
                 Frame::Close(_) => return Ended::ByPeer,
                 Frame::Text(_) | Frame::Frame(_) => return Ended::Garbled,
@@ -220,16 +234,17 @@ impl Drop for Open<'_> {
 }
 
 /// Writes what the hub gives, and flushes when there is no more for the moment.
-async fn write(sink: &mut (impl Sink<Frame, Error = WsError> + Unpin), mut inbox: Inbox, pace: &Pace) -> Ended {
+async fn write(sink: &mut (impl Sink<Frame, Error = WsError> + Unpin), mut inbox: Inbox, share: &Share) -> Ended {
     let mut batch = Vec::with_capacity(outbox::MESSAGES_MAX);
     while inbox.recv_many(&mut batch).await > 0 {
         let (began, mut all) = (Instant::now(), 0);
-        let written = pace.keep(WRITE_TIMEOUT, async {
+        let written = share.pace().keep(WRITE_TIMEOUT, async {
             for message in batch.drain(..) {
                 // As many as the hub counted when it was put in line.
                 let message = codec::encode(message);
                 let bytes = message.len();
                 all += bytes;
+                share.gives(bytes);
                 sink.feed(Frame::Binary(message)).await?;
                 if inbox.is_slow() {
                     sink.flush().await?;

@@ -1,6 +1,12 @@
 //! The client endpoint before peers that have a token and no manners.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use relay_core::{
     limits,
@@ -149,22 +155,94 @@ async fn a_browser_gets_no_further_than_its_token() {
     bench.finish().await;
 }
 
-/// S11: pings without end, from a peer that never reads, end with that peer's socket; others go on meanwhile.
+/// S11: pings without end, from peers that never read, end with those peers' sockets; others go on meanwhile, also one that
+/// pings now and then and takes its answers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_pings_holds_up_nobody() {
     let bench = Bench::start().await;
     let mut client = join(bench.public, RELAY_TOKEN, "default", answers(&[200])).await;
-    let mut flooding = let_in(&bench).await;
+    let mut modest = greeting(&bench, 1).await;
     let pings = frame(0x89, &[0; 125]).repeat(500);
-    let flood = tokio::spawn(async move { while flooding.write_all(&pings).await.is_ok() {} });
+    let mut floods = Vec::new();
+    for number in 0..32 {
+        let (mut flooding, pings) = (greeting(&bench, 2 + number).await, pings.clone());
+        floods.push(tokio::spawn(async move { while flooding.write_all(&pings).await.is_ok() {} }));
+    }
     for _ in 0..20 {
         assert_eq!(bench.post(b"{}").await.status, 202);
         client.next().await;
+        modest.write_all(&frame(0x89, b"here still")).await.unwrap();
+        assert!(hears(&mut modest, b"here still").await);
     }
-    flood.abort();
+    for flood in floods {
+        timeout(STUCK, flood).await.expect("long before its heartbeats are missed").unwrap();
+    }
+    modest.write_all(&frame(0x89, b"and still")).await.unwrap();
+    assert!(hears(&mut modest, b"and still").await);
     client.stop().await;
     bench.until("delivered", 20).await;
     bench.finish().await;
+}
+
+/// S11: what sessions have of messages that never become whole is bounded for all of them together; those that keep most end,
+/// and one that says little in drops does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_of_messages_are_bounded_over_all_sessions() {
+    const PART: usize = limits::MESSAGE_BYTES_MAX - 1024;
+    // Up to a buffer of each message may have been read with the hello before it.
+    const KEPT: usize = PART - limits::SESSION_OWN_BYTES as usize - 16 * 1024;
+    let bench = Bench::start().await;
+    let mut modest = greeting(&bench, 0).await;
+    let drops = frame(0x89, b"here still");
+    modest.write_all(&drops[..9]).await.unwrap();
+    let (fit, greedy) = (limits::SESSIONS_BYTES_MAX as usize / KEPT, 120);
+    let (ended, mut parts) = (Arc::new(AtomicUsize::new(0)), Vec::new());
+    let message = Arc::new(frame(0x82, &vec![0; PART + 1]));
+    for number in 1..=greedy {
+        let (mut socket, message, ended) = (greeting(&bench, number).await, Arc::clone(&message), Arc::clone(&ended));
+        parts.push(tokio::spawn(async move {
+            if socket.write_all(&message[..PART]).await.is_ok() {
+                let mut piece = [0; 4096];
+                while socket.read(&mut piece).await.is_ok_and(|read| read > 0) {}
+            }
+            ended.fetch_add(1, Ordering::Relaxed);
+        }));
+    }
+    bench.until_holds(|| async { ended.load(Ordering::Relaxed) >= greedy as usize - fit }).await;
+    modest.write_all(&drops[9..]).await.unwrap();
+    assert!(hears(&mut modest, b"here still").await);
+    parts.iter().for_each(tokio::task::JoinHandle::abort);
+    bench.finish().await;
+}
+
+/// A session whose client has said hello, under an instance of this number.
+async fn greeting(bench: &Bench, number: u8) -> TcpStream {
+    let mut socket = let_in(bench).await;
+    let destination = HelloDestination { name: "erp".into(), slots: 1, forward_timeout_ms: 1_000 };
+    let hello = Hello {
+        instance: [vec![9; 15], vec![number]].concat().into(),
+        version: "0".into(),
+        destinations: vec![destination],
+        buffer_bytes: 1,
+        ..Hello::default()
+    };
+    socket.write_all(&frame(0x82, &codec::encode(Message::Hello(hello)))).await.unwrap();
+    socket
+}
+
+/// Reads until these words have come.
+async fn hears(socket: &mut TcpStream, words: &[u8]) -> bool {
+    let (mut heard, mut piece) = (Vec::new(), [0; 4096]);
+    let reads = async {
+        while !heard.windows(words.len()).any(|window| window == words) {
+            match socket.read(&mut piece).await {
+                Ok(read) if read > 0 => heard.extend_from_slice(&piece[..read]),
+                _ => return false,
+            }
+        }
+        true
+    };
+    timeout(STUCK, reads).await.unwrap_or_default()
 }
 
 /// S1, S3, S4, S6, S7, S8, S25: the admin listener reads as strictly as the public one, and answers no page of another site.

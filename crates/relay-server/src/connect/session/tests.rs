@@ -1,6 +1,9 @@
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -9,12 +12,15 @@ use relay_core::{
     wire::message::{Chunk, Extend, Message},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     time::{Sleep, sleep},
 };
 
 use super::*;
-use crate::{connect::static_token_name, hub::Handle};
+use crate::{
+    connect::{account::Account, static_token_name},
+    hub::Handle,
+};
 
 /// A peer that takes so many bytes at a time, with a pause after them, and sends none.
 struct Drip {
@@ -131,6 +137,62 @@ async fn a_session_that_floods_waits_by_itself() {
     assert!(matches!(again, Ok(Some(Event::Received(..)))), "what was handled makes room");
 }
 
+/// Counts the lines of garbled sessions.
+#[derive(Clone, Default)]
+struct Misbehaved(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Misbehaved {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut |_: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            self.0.fetch_add(usize::from(format!("{value:?}") == "\"client_misbehaved\""), Ordering::Relaxed);
+        });
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// S11, S27: sessions that say what is no message end, each, and their lines do not fill the log.
+#[tokio::test]
+async fn garbled_sessions_make_one_line_a_minute() {
+    let lines = Misbehaved::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    let admin = crate::offline::tests::admin(Arc::new(relay_store::memory::MemoryStore::new())).await;
+    let (hub, mut inlet) = Handle::new();
+    let (registry, supervisor) = (Arc::clone(&admin.registry), admin.supervisor.clone());
+    let gate = Gate::new(hub, registry, "a-token", supervisor, Arc::clone(&admin.guesses));
+    let hears = tokio::spawn(async move {
+        // Let go, a session's socket would end by that.
+        let mut heard = Vec::new();
+        while let Some(event) = inlet.event().await {
+            heard.push(event);
+        }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for _ in 0..300 {
+        let mut peer = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (near, _) = listener.accept().await.unwrap();
+        peer.write_all(&[0x82, 0x83, 0, 0, 0, 0, 0xff, 0xff, 0xff]).await.unwrap();
+        let holder = Holder { token: static_token_name(), serves: Serves::All, digest: [0; 32] };
+        timeout(Duration::from_secs(20), gate.serve(near, holder, String::new())).await.expect("it ends");
+    }
+    assert_eq!(lines.0.load(Ordering::Relaxed), 1);
+    hears.abort();
+}
+
 /// How writing a chunk of a body to such a peer ends.
 async fn written_to(bytes_per_second: usize) -> Ended {
     let (outbox, inbox) = Outbox::new();
@@ -144,7 +206,8 @@ async fn written_to(bytes_per_second: usize) -> Ended {
         next: Box::pin(sleep(Duration::ZERO)),
     });
     let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
-    write(&mut socket, inbox, &pace).await
+    let share = Account::new(u64::MAX).share(ConnId(1), pace);
+    write(&mut socket, inbox, &share).await
 }
 
 /// I15: on a link of 64 KiB/s a small webhook that comes while a body of megabytes is on its way leaves within a second or
@@ -161,14 +224,14 @@ async fn little_is_in_front_of_what_comes_next_on_a_slow_link() {
     };
     let (stream, pace) = Paced::new(drip);
     let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
-    let queued = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let queued = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&queued);
     let feed = async {
         // As the hub's driver does: whenever there is room, the next piece.
         loop {
             while let Ok(place) = outbox.try_reserve() {
                 let data = vec![0; place.piece_bytes()];
-                count.fetch_add(data.len(), std::sync::atomic::Ordering::Relaxed);
+                count.fetch_add(data.len(), Ordering::Relaxed);
                 place.send(Message::Chunk(Chunk { lease: None, offset: 0, data: data.into() }));
             }
             outbox.space().await;
@@ -179,12 +242,13 @@ async fn little_is_in_front_of_what_comes_next_on_a_slow_link() {
         sleep(Duration::from_secs(20)).await;
         for _ in 0..100 {
             sleep(Duration::from_millis(137)).await;
-            let chosen = queued.load(std::sync::atomic::Ordering::Relaxed);
+            let chosen = queued.load(Ordering::Relaxed);
             let in_front = chosen.saturating_sub(taken.taken() as usize);
             assert!(in_front <= BYTES_PER_SECOND, "{in_front} bytes would go first");
         }
     };
-    let writes = Box::pin(write(&mut socket, inbox, &pace));
+    let share = Account::new(u64::MAX).share(ConnId(1), Arc::clone(&pace));
+    let writes = Box::pin(write(&mut socket, inbox, &share));
     tokio::select! {
         () = feed => unreachable!(),
         ended = writes => panic!("{ended:?}"),
