@@ -148,6 +148,7 @@ macro_rules! conformance_suite {
             what_ended_is_retired_exactly_at_its_edge,
             nothing_open_is_ever_retired,
             an_event_goes_with_its_last_delivery,
+            an_event_without_a_delivery_goes_by_time_or_with_its_replay,
             retention_goes_on_until_there_is_no_more,
             what_is_not_what_was_decided_on_is_kept,
             a_job_is_remembered_for_a_week,

@@ -15,11 +15,11 @@ use super::{
 };
 use crate::sqlite::{
     fault::Fault,
-    files::schema::{self, SEQ_BITS},
+    files::schema,
     read::{
         arrears::Arrears,
         book::{Kind, Shelf},
-        rows,
+        rows, unrouted,
     },
 };
 
@@ -38,8 +38,6 @@ const NEXT_STATE: &str = "SELECT state FROM deliveries INDEXED BY by_end
     WHERE dest = ?1 AND state > ?2 AND state >= 40 ORDER BY state LIMIT 1";
 const ENDED: &str = "SELECT seq FROM deliveries INDEXED BY by_end
     WHERE dest = ?1 AND state = ?2 AND state >= 40 AND changed < ?3 ORDER BY changed";
-const UNROUTED: &str = "SELECT seq, source FROM events INDEXED BY events_unrouted
-    WHERE deliveries IS NULL AND seq < ?1 ORDER BY seq LIMIT ?2";
 const FORGOTTEN: &str =
     "DELETE FROM dedupe WHERE (source, key) IN (SELECT source, key FROM dedupe INDEXED BY dedupe_by_until
     WHERE until <= ?1 LIMIT ?2)";
@@ -158,7 +156,7 @@ pub(crate) fn retire(tx: &mut Transaction<'_>, retire: &Retire, taken: usize) ->
         retired.events += u64::from(event_went);
     }
     let Forget { keys_until, unrouted_before, jobs_before, audit_before } = retire.forget;
-    let unrouted = unrouted(tx, unrouted_before, limit)?;
+    let unrouted = remove_unrouted(tx, unrouted_before, limit)?;
     retired.events += unrouted as u64;
     let forgotten = [
         unrouted,
@@ -173,16 +171,15 @@ pub(crate) fn retire(tx: &mut Transaction<'_>, retire: &Retire, taken: usize) ->
     Ok(retired)
 }
 
-/// Removes events that never had a delivery; gives how many.
-fn unrouted(tx: &mut Transaction<'_>, before: Wall, limit: usize) -> Result<usize, Fault> {
-    let before = (before.as_millis() as i64).min(i64::MAX >> SEQ_BITS) << SEQ_BITS;
-    let mut statement = tx.db.prepare_cached(UNROUTED)?;
-    let rows = statement.query_map(params![before, limit as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let found = rows.collect::<rusqlite::Result<Vec<(i64, u32)>>>()?;
-    for (seq, source) in &found {
-        tx.db.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([seq])?;
-        tx.removed(*seq);
-        tx.event_is_gone(*source, *seq)?;
+/// Removes events that have no delivery; gives how many.
+fn remove_unrouted(tx: &mut Transaction<'_>, before: Wall, limit: usize) -> Result<usize, Fault> {
+    let found = unrouted::over(tx.db, before.as_millis(), limit)?;
+    for one in &found {
+        unrouted::remove(tx.db, one.seq)?;
+        tx.removed(one.seq);
+        if let Some(source) = one.source {
+            tx.remove_event(source, one.seq)?;
+        }
     }
     Ok(found.len())
 }
