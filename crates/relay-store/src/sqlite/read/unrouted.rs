@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use super::rows;
 use crate::sqlite::{fault::Fault, files::schema::SEQ_BITS};
 
-const OVER: &str = "SELECT one.seq, events.source FROM unrouted AS one
+const OVER: &str = "SELECT one.seq, events.source, coalesce(length(events.body), 0) FROM unrouted AS one
     LEFT JOIN events ON events.seq = one.seq WHERE one.seq < ?1 ORDER BY one.seq LIMIT ?2";
 const STRAYS: &str = "SELECT
     (SELECT count(*) FROM unrouted WHERE NOT EXISTS (SELECT 1 FROM events WHERE events.seq = unrouted.seq)) +
@@ -17,6 +17,7 @@ pub(crate) struct Over {
     pub(crate) seq: i64,
     /// The number of its source; `None`: there is no such event.
     pub(crate) source: Option<u32>,
+    pub(crate) body_bytes: u64,
 }
 
 /// Notes an event.
@@ -35,8 +36,9 @@ pub(crate) fn remove(db: &Connection, seq: i64) -> Result<(), Fault> {
 pub(crate) fn over(db: &Connection, before_ms: u64, limit: usize) -> Result<Vec<Over>, Fault> {
     let before = (before_ms as i64).min(i64::MAX >> SEQ_BITS) << SEQ_BITS;
     let mut statement = db.prepare_cached(OVER)?;
-    let found =
-        statement.query_map(params![before, limit as i64], |row| Ok(Over { seq: row.get(0)?, source: row.get(1)? }))?;
+    let found = statement.query_map(params![before, limit as i64], |row| {
+        Ok(Over { seq: row.get(0)?, source: row.get(1)?, body_bytes: row.get::<_, i64>(2)? as u64 })
+    })?;
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 

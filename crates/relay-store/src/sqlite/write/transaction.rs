@@ -3,6 +3,7 @@
 use relay_core::{
     delivery::{Attempt, Delivery},
     event::Event,
+    storage::rows_of_body,
     time::Wall,
 };
 use rusqlite::{CachedStatement, Connection, params};
@@ -110,8 +111,9 @@ impl<'a> Transaction<'a> {
             };
         }
         self.book.stored(source);
+        self.book.arrears.on_stored(rows_of_body(event.body.len() as u64) as usize);
         if deliveries.is_empty() {
-            self.book.arrears.on_stored();
+            self.book.arrears.on_stored(1);
             unrouted::add(self.db, seq)?;
         }
         self.new_events.push((source, seq, code));
@@ -179,7 +181,7 @@ impl<'a> Transaction<'a> {
 
     /// Keeps an earlier try. `version` is that of the delivery when it was replaced.
     pub(crate) fn insert_attempt(&mut self, delivery_seq: i64, version: u64, attempt: &Attempt) -> Result<(), Fault> {
-        self.book.arrears.on_stored();
+        self.book.arrears.on_stored(1);
         self.scratch.clear();
         self.crcs.push(record::encode_attempt(attempt, &mut self.scratch));
         self.db
