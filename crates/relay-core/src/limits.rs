@@ -290,8 +290,11 @@ pub const INSTANCE_KEPT: Duration = Duration::from_mins(1);
 /// (security: whoever comes first is believed).
 pub const ADOPTION_WINDOW: Duration = Duration::from_mins(15);
 
-/// Deliveries that one step of a job decides about, so that it stays one short commit.
+/// Deliveries that one step of a job decides about, so that it stays one short commit. One that removes stays below it in rows:
+/// see [`rows_removed`](crate::storage::rows_removed).
 pub const JOB_STEP_MAX: u32 = 500;
+/// Bytes of a body that take about as long to remove as a row: the pages that they lie in are read one by one.
+pub const BODY_BYTES_A_ROW: u64 = 64 * 1024;
 /// Times that a job asks a store again that cannot for now, a [`STORE_RETRY`] apart: whoever waits for it hears of a store
 /// that is away within seconds, and a moment's trouble is over by then.
 pub const JOB_TRIES_MAX: u8 = 5;

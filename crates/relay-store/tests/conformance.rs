@@ -3,7 +3,10 @@
 use std::{
     fs,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use relay_store::{
@@ -11,6 +14,7 @@ use relay_store::{
     conformance::Backend,
     conformance_suite,
     memory::{Edge, MemoryStore},
+    seam::{Queue as _, Upkeep as _},
     sqlite::{self, EdgeAction, Edges, SqliteStore},
 };
 use tempfile::TempDir;
@@ -40,6 +44,10 @@ impl Backend for Memory {
         let edge = if edge == Self::EDGES[0] { Edge::BeforeCommit } else { Edge::AfterCommit };
         self.0.fail_at(edge);
     }
+
+    async fn set_full(&self, full: bool) {
+        self.0.set_full(full);
+    }
 }
 
 mod memory {
@@ -52,6 +60,7 @@ mod memory {
 struct Sqlite {
     store: Arc<SqliteStore>,
     armed: Arc<Mutex<Option<sqlite::Edge>>>,
+    full: Arc<AtomicBool>,
     dir: TempDir,
 }
 
@@ -63,9 +72,17 @@ impl Sqlite {
             let armed = *trigger.lock().expect("no test panics while it holds this");
             if armed == Some(met) { EdgeAction::Crash } else { EdgeAction::Continue }
         });
-        let options = Self::options(&dir, edges);
+        let full = Arc::new(AtomicBool::new(false));
+        let disk = Arc::clone(&full);
+        let disk_free: sqlite::DiskFree = Arc::new(move || Ok(if disk.load(Ordering::SeqCst) { 0 } else { 1 << 40 }));
+        let options = sqlite::Options {
+            disk_reserve: 16 << 20,
+            disk_free: Some(disk_free),
+            ballast: false,
+            ..Self::options(&dir, edges)
+        };
         let store = Arc::new(SqliteStore::open(options).expect("a healthy store opens"));
-        Self { store, armed, dir }
+        Self { store, armed, full, dir }
     }
 
     fn options(dir: &TempDir, edges: Edges) -> sqlite::Options {
@@ -98,6 +115,15 @@ impl Backend for Sqlite {
     fn fail_at(&self, edge: &'static str) {
         let edge = sqlite::Edge::ALL.into_iter().find(|known| format!("{known:?}") == edge);
         *self.armed.lock().expect("no test panics while it holds this") = edge;
+    }
+
+    /// The writer asks the disk before it adds to what is stored, if it did not just before.
+    async fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::SeqCst);
+        while self.store.stats().await.expect("stats work").full != full {
+            // Adds nothing, so whatever becomes of it is the same.
+            drop(self.store.replay(Vec::new(), Vec::new()).await);
+        }
     }
 }
 

@@ -30,6 +30,9 @@ use relay_store::{
 const NOW: Wall = Wall::from_micros(1_800_000_000_000_000);
 const TTL: Duration = Duration::from_hours(1);
 
+/// Makes a delivery what a test wants it to be.
+type Edit = fn(&mut Delivery);
+
 /// A memory store and what fills it.
 struct Rig {
     store: MemoryStore,
@@ -49,6 +52,10 @@ impl Rig {
     }
 
     fn made(&mut self, state: State) -> Delivery {
+        self.made_as(state, |_| {})
+    }
+
+    fn made_as(&mut self, state: State, edit: Edit) -> Delivery {
         let event = Event {
             id: self.mint.event(NOW),
             source: name("in"),
@@ -64,7 +71,8 @@ impl Rig {
         };
         let delivery = Delivery::ready(self.mint.delivery(NOW), &event, name("crm"), false, NOW, TTL);
         let reason = (state == State::Dead).then_some(Reason::Rejected);
-        let delivery = Delivery { state, reason, ..delivery };
+        let mut delivery = Delivery { state, reason, ..delivery };
+        edit(&mut delivery);
         let append =
             Append { event: Arc::new(event), deliveries: vec![delivery.clone()], dedupe: None, deadline: Wall::MAX };
         assert!(wait(self.store.append(vec![append])).iter().all(Result::is_ok));
@@ -212,6 +220,46 @@ fn pages_of_any_size_come_to_the_same() {
         let told: Vec<DeliveryId> = run.tells.iter().flat_map(|told| told.touched.clone()).collect();
         assert_eq!(told, made.iter().rev().map(|made| made.id).collect::<Vec<_>>(), "each once, the newest first");
         assert!(run.tells.iter().all(|told| told.woken == [name("crm")].into()));
+    }
+}
+
+/// I15: what is removed in one step is bounded in rows, of which large bodies and earlier tries have many; one alone goes
+/// whatever it has. What nothing is removed of is not bounded by that.
+#[test]
+fn a_purge_of_what_is_large_goes_in_small_steps() {
+    let large = |delivery: &mut Delivery| delivery.body_bytes = 100 * limits::BODY_BYTES_A_ROW;
+    let tried = |delivery: &mut Delivery| (delivery.tries, delivery.earlier) = (50, 51);
+    let huge = |delivery: &mut Delivery| delivery.body_bytes = 1_000 * limits::BODY_BYTES_A_ROW;
+    let edits: [(Edit, usize, usize); 3] = [(large, 4, 3), (tried, 4, 3), (huge, 1, 12)];
+    for (edit, most, steps) in edits {
+        let rig = || {
+            let mut rig = Rig::new();
+            (0..12).for_each(|_| drop(rig.made_as(State::Dead, edit)));
+            rig
+        };
+        for named in [false, true] {
+            let mut rig = rig();
+            let ids = rig.store.deliveries().iter().map(|found| found.id).collect();
+            let command = rig.command(Action::Purge);
+            let target = if named { Target::Ids(ids) } else { command.target.clone() };
+            let command = Command { target, ..command };
+            assert_eq!(run(&rig, &Command { dry_run: true, ..command.clone() }, 500).matched, 12);
+            let mut run = Run::new(&rig.store, &command, 500);
+            while let Some(op) = run.next() {
+                if let JobOp::Step(asked) = &op {
+                    assert!(asked.ask.retire.len() <= most, "{} at once", asked.ask.retire.len());
+                }
+                run.perform(op);
+            }
+            assert_eq!((run.steps, run.job.outcome().expect("it is over").changed), (steps, 12));
+        }
+        let mut rig = rig();
+        let command = rig.command(redrive());
+        let mut run = Run::new(&rig.store, &command, 500);
+        while let Some(op) = run.next() {
+            run.perform(op);
+        }
+        assert_eq!((run.steps, run.job.outcome().expect("it is over").changed), (1, 12));
     }
 }
 

@@ -51,6 +51,11 @@ impl Action {
         matches!(self, Self::Redrive { .. } | Self::Replay { .. })
     }
 
+    /// Whether it removes anything.
+    pub(super) const fn removes(&self) -> bool {
+        matches!(self, Self::Purge)
+    }
+
     /// How fast what it makes due comes, if not all at once.
     pub(super) const fn pace(&self) -> Option<Pace> {
         match self {

@@ -8,8 +8,8 @@ use crate::{
     id::DeliveryId,
     limits,
     storage::{
-        Asked, Changed, DeliveryFilter, EventFilter, EventRow, EventsAsk, Listing, Mark, OpId, Page, PageAsk, Step,
-        Stepped, StoreError,
+        self, Asked, Changed, DeliveryFilter, EventFilter, EventRow, EventsAsk, Listing, Mark, OpId, Page, PageAsk,
+        Step, Stepped, StoreError,
     },
     time::Wall,
 };
@@ -273,10 +273,31 @@ impl Job {
     }
 
     fn decide(&mut self, page: Listing<Delivery>, now: Wall) {
+        if let Some(fewer) = self.fewer(&page.items) {
+            // They are read anew: only the store knows where a page behind the last of them starts.
+            self.page_max = fewer;
+            return;
+        }
         let mut step = self.step(page.next);
         let pace = self.pace(now);
         self.put(&mut step, &page.items, now, |number| pace.map(|pace| pace.due(number)));
         self.decided(step, pace);
+    }
+
+    /// How many of these one step may be about, if that is not all: what is removed in one commit is bounded in rows.
+    fn fewer(&self, found: &[Delivery]) -> Option<u32> {
+        if self.command.dry_run || !self.command.action.removes() {
+            return None;
+        }
+        let mut rows = 0;
+        let fit = found.iter().take_while(|found| {
+            let goes = self.is_meant(found) && self.command.action.states().contains(&found.state);
+            rows += if goes { storage::rows_removed(found, Some(found.body_bytes)) } else { 0 };
+            rows <= u64::from(limits::JOB_STEP_MAX)
+        });
+        // One alone goes, whatever it takes.
+        let fit = fit.count().max(1);
+        (fit < found.len()).then_some(fit as u32)
     }
 
     /// How many ids a page of events wants.
@@ -359,12 +380,15 @@ impl Job {
 
     /// Puts what is decided about these into a step; where they come at a rate, each due behind so many of the others.
     fn put(&self, step: &mut Step, found: &[Delivery], now: Wall, due: impl Fn(u64) -> Option<Wall>) {
-        let is_meant = |found: &&Delivery| self.command.pick.as_ref().is_none_or(|pick| pick.holds(found));
-        for found in found.iter().filter(is_meant) {
+        for found in found.iter().filter(|found| self.is_meant(found)) {
             if self.command.action.decide(found, due(step.matched), now, step) {
                 step.matched += 1;
             }
         }
+    }
+
+    fn is_meant(&self, found: &Delivery) -> bool {
+        self.command.pick.as_ref().is_none_or(|pick| pick.holds(found))
     }
 
     fn on_step(&mut self, work: Work, result: Result<Stepped, StoreError>) {

@@ -29,6 +29,6 @@ pub use self::{
     lease::{Backlog, Extend, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     op::{Answered, Ask, Asked, OpId, Receipt, StoreOp, Stored},
     page::{Listing, Page, Range},
-    retire::{Ended, Forget, OverAsk, Retire, Retired},
+    retire::{Ended, Forget, OverAsk, Retire, Retired, rows_of_body, rows_removed},
     step::{Mark, Step, Stepped},
 };

@@ -3,6 +3,7 @@
 use crate::{
     delivery::{Delivery, State},
     id::DeliveryId,
+    limits,
     time::Wall,
 };
 
@@ -29,6 +30,19 @@ impl Ended {
     pub fn is_of(&self, stored: &Delivery) -> bool {
         Self::of(stored) == Some(*self)
     }
+}
+
+/// What it takes to remove a delivery, in rows: itself and its earlier tries, and those that stand for a body of this length, if
+/// its event goes with it.
+pub fn rows_removed(gone: &Delivery, body_bytes: Option<u64>) -> u64 {
+    // The latest try is in the record itself.
+    let earlier = (u64::from(gone.tries) + u64::from(gone.earlier)).saturating_sub(1);
+    1 + earlier + body_bytes.map_or(0, rows_of_body)
+}
+
+/// The rows that a body of this length stands for.
+pub fn rows_of_body(bytes: u64) -> u64 {
+    bytes / limits::BODY_BYTES_A_ROW
 }
 
 /// Ask which ended deliveries retention is over for.

@@ -51,6 +51,12 @@ pub struct Step {
 }
 
 impl Step {
+    /// Whether it adds to what is stored: such a step is refused where there is no room, as what comes in is. What settles or
+    /// removes goes on there.
+    pub fn adds(&self) -> bool {
+        !self.make.is_empty()
+    }
+
     /// The mark behind it, where so many of its deliveries were changed and the mark before it was this.
     #[must_use]
     pub fn mark(&self, before: &Mark, changed: u64) -> Mark {

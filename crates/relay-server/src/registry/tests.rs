@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Config,
-    config::{DeclaredRoute, DeclaredSource},
+    config::{DeclaredRoute, DeclaredSource, RouteDefaults},
     principal::Principal,
 };
 
@@ -32,6 +32,19 @@ async fn out_of_the_box_the_source_default_leads_to_the_destination_default() {
     let routes = &directory.routing.routes["default"];
     assert_eq!(routes.len(), 1);
     assert_eq!((routes[0].destination.as_str(), routes[0].ttl), ("default", limits::MESSAGE_TTL));
+}
+
+/// I10, I13: the operator's defaults are those of a route that has no policy of its own, and of what has no route any more.
+#[tokio::test]
+async fn the_operators_defaults_hold_with_a_route_and_without() {
+    let mut config = config();
+    let retry = RetryPolicy { max_retries: 3, schedule: Schedule::Listed(vec![Duration::from_secs(9)]) };
+    config.route_defaults = RouteDefaults { ttl: Duration::from_hours(5), retry: retry.clone() };
+    let registry = open(&store(), &config).await;
+    let routing = Arc::clone(&registry.directory().routing);
+    let route = &routing.routes["default"][0];
+    assert_eq!((route.ttl, &route.retry), (Duration::from_hours(5), &retry));
+    assert_eq!((routing.standard_ttl, &routing.standard_retry), (Duration::from_hours(5), &retry));
 }
 
 #[tokio::test]

@@ -334,6 +334,21 @@ pub async fn a_step_passes_over_what_has_changed<B: Backend>() {
     fixture.check_sums().await;
 }
 
+/// I16: without room commands that change or remove go on, also those that make something due: so a full store gets room.
+pub async fn what_only_settles_or_removes_is_done_without_room<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    fixture.accept("crm", at(0)).await;
+    fixture.ended("erp", State::Dead, at(1)).await;
+    fixture.ended("n8n", State::Dead, at(1)).await;
+    fixture.backend.set_full(true).await;
+    let of = |to| Target::Matching(DeliveryFilter { destination: Some(name(to)), ..DeliveryFilter::default() });
+    for (action, to) in [(Action::Cancel, "crm"), (redrive(), "erp"), (Action::Purge, "n8n")] {
+        let command = fixture.command(action, of(to), at(2));
+        assert_eq!(fixture.run(command, at(2)).await.0.changed, 1, "{to}");
+    }
+    fixture.check_sums().await;
+}
+
 /// Those named, if they exist and the action applies; unknown ids are passed over.
 pub async fn a_command_may_name_ids<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;

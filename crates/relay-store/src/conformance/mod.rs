@@ -42,6 +42,9 @@ pub trait Backend: Sized {
 
     /// Lets the next writing operation die at one of [`Self::EDGES`].
     fn fail_at(&self, edge: &'static str);
+
+    /// There is no room for more from now on, or there is again; returns when the store has noticed.
+    fn set_full(&self, full: bool) -> impl Future<Output = ()>;
 }
 
 /// Expands every case of the suite into a test of its own for one [`Backend`], in the module it is called from.
@@ -124,11 +127,13 @@ macro_rules! conformance_suite {
             a_command_may_name_ids,
             a_step_is_done_once,
             a_step_passes_over_what_has_changed,
+            what_only_settles_or_removes_is_done_without_room,
         ]);
         $crate::conformance_suite!(@ $backend, replay [
             a_replay_is_a_new_delivery_of_an_old_event,
             a_repeated_replay_stores_nothing_twice,
             a_replay_of_many_is_done_once,
+            nothing_is_replayed_without_room,
         ]);
         $crate::conformance_suite!(@ $backend, registry [
             a_document_is_written_only_over_the_version_it_was_read_at,
@@ -143,6 +148,7 @@ macro_rules! conformance_suite {
             what_ended_is_retired_exactly_at_its_edge,
             nothing_open_is_ever_retired,
             an_event_goes_with_its_last_delivery,
+            an_event_without_a_delivery_goes_by_time_or_with_its_replay,
             retention_goes_on_until_there_is_no_more,
             what_is_not_what_was_decided_on_is_kept,
             a_job_is_remembered_for_a_week,

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use relay_core::{
     delivery::{Delivery, State, retry::RetryPolicy},
     id::EventId,
-    jobs::{Action, Pace, Target},
+    jobs::{Action, End, Pace, Target},
     routing::Route,
-    storage::EventFilter,
+    storage::{EventFilter, StoreError},
 };
 
 use super::{
@@ -83,5 +83,34 @@ pub async fn a_replay_of_many_is_done_once<B: Backend>() {
             made.iter().all(|made| (made.due_at, made.expires_at, made.body_bytes) == (due, due + TTL, old.body_bytes))
         );
     }
+    fixture.check_sums().await;
+}
+
+/// I16: a replay adds to what is stored, as a webhook does: without room it is refused, one event or many, and what was refused
+/// is done by the same call once there is room. A command that was half way goes on there.
+pub async fn nothing_is_replayed_without_room<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let old = fixture.ended("crm", State::Delivered, at(1)).await;
+    fixture.ended("crm", State::Delivered, at(2)).await;
+    let event = fixture.store().event(old.event).await.expect("reading works").expect("it is there");
+    let one = Delivery::ready(fixture.mint.delivery(at(5)), &event, name("crm"), true, at(5), TTL);
+    let route = Route { destination: name("erp"), ttl: TTL, retry: RetryPolicy::default() };
+    let replay = Action::Replay { routes: BTreeMap::from([(name("in"), vec![route])]), pace: None };
+    let target = Target::Events(EventFilter { oldest_first: true, ..EventFilter::default() });
+    let mut many = fixture.command(replay, target, at(10));
+    many.limit = Some(1);
+    assert_eq!(fixture.run(many.clone(), at(10)).await.0.changed, 1);
+    many.limit = None;
+
+    fixture.backend.set_full(true).await;
+    let before = fixture.snapshot().await;
+    assert_eq!(fixture.store().replay(vec![one.clone()], Vec::new()).await, Err(StoreError::Full));
+    assert_eq!(fixture.end(many.clone(), at(11)).await.0.end, End::Failed(StoreError::Full));
+    assert_eq!(fixture.snapshot().await, before);
+
+    fixture.backend.set_full(false).await;
+    assert_eq!(fixture.store().replay(vec![one], Vec::new()).await, Ok(vec![true]));
+    assert_eq!(fixture.run(many, at(12)).await.0.changed, 2);
+    assert_eq!((fixture.counters("crm").await.created, fixture.counters("erp").await.created), (3, 2));
     fixture.check_sums().await;
 }

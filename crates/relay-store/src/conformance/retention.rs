@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use relay_core::{
-    delivery::State,
+    delivery::{Delivery, State},
     jobs::{Action, Retained, Rules, Target},
     limits,
     storage::{Appended, Ended, Forget, OverAsk, Retire, Retired},
@@ -11,7 +11,7 @@ use relay_core::{
 
 use super::{
     Backend, Fixture,
-    fixture::{at, ending, key},
+    fixture::{TTL, at, ending, key, name},
 };
 use crate::seam::{DeliveryFilter, EventFilter, Page};
 
@@ -75,6 +75,34 @@ pub async fn an_event_goes_with_its_last_delivery<B: Backend>() {
     fixture.apply(ending(&erp, State::Delivered, at(2))).await;
     assert_eq!(retain(&fixture, rules()).await.events, 1);
     assert_eq!(fixture.store().event(id).await, Ok(None));
+    fixture.check_sums().await;
+}
+
+/// An event that nobody wanted goes by its own time; once it was replayed, with that delivery, like any other.
+pub async fn an_event_without_a_delivery_goes_by_time_or_with_its_replay<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let mut ids = Vec::new();
+    for second in [1, 2] {
+        let event = fixture.event("in", b"nobody's", at(second));
+        ids.push(event.id);
+        let append = fixture.appending(event, &[]);
+        assert_eq!(fixture.append(append).await, Ok(Appended::Stored));
+    }
+    let [gone, kept] = ids[..] else { unreachable!("there are two") };
+    let event = fixture.store().event(kept).await.expect("reading works").expect("it is there");
+    let replay = Delivery::ready(fixture.mint.delivery(at(5)).beside(kept), &event, name("crm"), true, at(5), TTL);
+    assert_eq!(fixture.store().replay(vec![replay.clone()], Vec::new()).await, Ok(vec![true]));
+    let mut fixture = fixture.reopen().await;
+    assert_eq!(retain(&fixture, rules()).await, Retained { deliveries: 0, events: 1 });
+    assert_eq!(fixture.store().event(gone).await, Ok(None));
+    let again = Delivery { id: fixture.mint.delivery(at(6)).beside(kept), ..replay.clone() };
+    assert_eq!(fixture.store().replay(vec![again.clone()], Vec::new()).await, Ok(vec![true]));
+    fixture.apply(ending(&replay, State::Delivered, at(7))).await;
+    assert_eq!(retain(&fixture, rules()).await, Retained { deliveries: 1, events: 0 }, "the other is open");
+    assert_eq!(fixture.store().event(kept).await, Ok(Some(event)));
+    fixture.apply(ending(&again, State::Dead, at(8))).await;
+    assert_eq!(retain(&fixture, rules()).await, Retained { deliveries: 1, events: 1 });
+    assert_eq!(fixture.store().event(kept).await, Ok(None));
     fixture.check_sums().await;
 }
 

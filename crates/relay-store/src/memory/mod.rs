@@ -141,7 +141,7 @@ impl MemoryStore {
         self.lock().now = now;
     }
 
-    /// Refuses appends for want of room, until told otherwise.
+    /// Refuses what adds to it (appends, replays) for want of room, until told otherwise.
     pub fn set_full(&self, full: bool) {
         self.lock().full = full;
     }
@@ -280,6 +280,16 @@ impl MemoryStore {
         Ok(answer)
     }
 
+    /// The same for what adds to what is stored: while it is full that is refused.
+    fn add<T>(&self, op: Trouble, commit: impl FnOnce(&mut Disk) -> T) -> Result<T, StoreError> {
+        let is_full = {
+            let inner = self.lock();
+            inner.check(op)?;
+            inner.full
+        };
+        if is_full { Err(StoreError::Full) } else { self.write(op, commit) }
+    }
+
     fn read<T>(&self, op: Trouble, look: impl FnOnce(&Disk) -> T) -> Result<T, StoreError> {
         let inner = self.lock();
         inner.check(op)?;
@@ -355,7 +365,7 @@ impl Queue for MemoryStore {
     }
 
     fn replay(&self, deliveries: Vec<Delivery>, audit: Vec<AuditEntry>) -> Later<Result<Vec<bool>, StoreError>> {
-        done(self.write(Trouble::Replay, |disk| disk.replay(deliveries, audit)))
+        done(self.add(Trouble::Replay, |disk| disk.replay(deliveries, audit)))
     }
 
     fn find(&self, ids: Vec<DeliveryId>) -> Later<Result<Vec<Option<Delivery>>, StoreError>> {
@@ -432,7 +442,9 @@ impl Registry for MemoryStore {
 
 impl Upkeep for MemoryStore {
     fn step(&self, step: Step) -> Later<Result<Stepped, StoreError>> {
-        done(self.write(Trouble::Step, |disk| disk.step(step)))
+        let adds = step.adds();
+        let commit = |disk: &mut Disk| disk.step(step);
+        done(if adds { self.add(Trouble::Step, commit) } else { self.write(Trouble::Step, commit) })
     }
 
     fn over(&self, ask: OverAsk) -> Later<Result<Vec<Delivery>, StoreError>> {

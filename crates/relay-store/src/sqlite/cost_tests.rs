@@ -29,7 +29,7 @@ use super::{
     },
     write::{append, lease, retain, settle, step, transaction::Transaction},
 };
-use crate::seam::{AuditFilter, DeliveryFilter, EventFilter, Page, Range};
+use crate::seam::{AuditFilter, DeliveryFilter, EventFilter, EventRow, Page, Range};
 
 const NOW: Wall = Wall::from_micros(1_800_000_000_000_000);
 const TTL: Duration = Duration::from_hours(1);
@@ -185,6 +185,15 @@ fn steps(count: u64) -> Vec<(&'static str, u64)> {
     let done = step::step(&mut tx, &cancel).expect("is done");
     assert!(matches!(done, Stepped::Done { mark: Mark { changed: 500, .. }, .. }));
     note("step of a job");
+    let old = browse::events(&db, &shelf, &EventFilter::default(), &page).expect("reads").items;
+    note("page of events");
+    let job = mint.job(NOW);
+    let make = |row: &EventRow| Delivery::ready(mint.delivery(NOW), &row.event, name("crm"), true, NOW, TTL);
+    let replay =
+        Step { job, matched: old.len() as u64, settle: Vec::new(), make: old.iter().map(make).collect(), ..cancel };
+    let done = step::step(&mut tx, &replay).expect("is done");
+    assert!(matches!(done, Stepped::Done { mark: Mark { changed: 500, .. }, .. }));
+    note("step of a replay");
     let edge = NOW + Duration::from_secs(1);
     let over = OverAsk { delivered_before: edge, dead_before: edge, limit: 100 };
     let ended = retain::over(&db, &shelf, &over).expect("reads").iter().filter_map(Ended::of).collect();

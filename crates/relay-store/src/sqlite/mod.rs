@@ -451,7 +451,7 @@ impl Registry for SqliteStore {
 
 impl Upkeep for SqliteStore {
     fn step(&self, step: Step) -> Later<Result<Stepped, StoreError>> {
-        self.bulk_work(false, move |tx| step::step(tx, &step))
+        self.bulk_work(step.adds(), move |tx| step::step(tx, &step))
     }
 
     fn over(&self, ask: OverAsk) -> Later<Result<Vec<Delivery>, StoreError>> {

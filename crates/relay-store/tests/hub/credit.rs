@@ -423,6 +423,27 @@ fn deliveries_of_a_deleted_route_have_the_operators_defaults() {
     assert_eq!(rig.count(State::Dead), 1, "no retries are the operator's default");
 }
 
+/// I13, I20: so do they for what a repeat redrives: it lives as long as they say.
+#[test]
+fn a_redrive_of_a_deleted_route_has_the_operators_ttl() {
+    const STANDARD: Duration = Duration::from_hours(5);
+    let retry = RetryPolicy { max_retries: 0, ..RetryPolicy::default() };
+    let mut rig = Rig::with_routes(&[("src", "crm")], &retry);
+    let client = rig.join(1, 7, 4);
+    rig.send_body("src", b"a", Some([1; 32]));
+    let lease = lease_of(&rig.grant(client));
+    rig.report(client, lease, &outcome(Class::Rejected));
+    assert_eq!(rig.count(State::Dead), 1);
+    let route = &mut rig.routing.routes.get_mut(&name("src")).expect("is there")[0];
+    route.destination = name("erp");
+    rig.routing.standard_ttl = STANDARD;
+    rig.input(Input::Routing(std::sync::Arc::new(rig.routing.clone())));
+    rig.pass(Duration::from_secs(3));
+    rig.send_body("src", b"a", Some([1; 32]));
+    let redriven = rig.only();
+    assert_eq!((redriven.destination.as_str(), redriven.expires_at), ("crm", rig.now.wall + STANDARD));
+}
+
 /// I1: a route that is deleted takes nothing along: what it made is delivered, under the default policy.
 #[test]
 fn deliveries_of_a_deleted_route_are_still_delivered() {

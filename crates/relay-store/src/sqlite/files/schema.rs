@@ -28,7 +28,10 @@ const TABLES: &str = "
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY, source INTEGER NOT NULL, deliveries BLOB, head BLOB NOT NULL, body BLOB NOT NULL
 ) STRICT;
-CREATE INDEX events_unrouted ON events (seq) WHERE deliveries IS NULL;
+
+CREATE TABLE replays (event INTEGER PRIMARY KEY, deliveries BLOB NOT NULL) STRICT;
+
+CREATE TABLE unrouted (seq INTEGER PRIMARY KEY) STRICT;
 
 CREATE TABLE of_source (
     source INTEGER NOT NULL, ms INTEGER NOT NULL, seqs BLOB NOT NULL, PRIMARY KEY (source, ms)

@@ -8,9 +8,9 @@ pub(crate) struct Arrears {
 }
 
 impl Arrears {
-    /// Counts a row that was stored: a delivery, an event without any, an attempt.
-    pub(crate) fn on_stored(&mut self) {
-        self.stored += usize::from(self.is_behind);
+    /// Counts rows that were stored: a delivery, an event without any, an attempt, and those that a body stands for.
+    pub(crate) fn on_stored(&mut self, rows: usize) {
+        self.stored += if self.is_behind { rows } else { 0 };
     }
 
     /// So many were.

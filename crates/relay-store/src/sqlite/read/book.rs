@@ -278,7 +278,7 @@ impl Book {
 
     /// Counts a new delivery.
     pub(crate) fn created(&mut self, destination: u32, state: State) {
-        self.arrears.on_stored();
+        self.arrears.on_stored(1);
         let counters = self.touch(destination);
         counters[CREATED] += 1;
         counters[slot(state)] += 1;

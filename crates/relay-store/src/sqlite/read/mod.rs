@@ -13,3 +13,4 @@ pub(crate) mod named;
 pub(crate) mod of_source;
 pub(crate) mod reader;
 pub(crate) mod rows;
+pub(crate) mod unrouted;

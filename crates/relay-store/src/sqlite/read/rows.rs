@@ -18,8 +18,10 @@ use crate::{
     },
 };
 
-/// Of the list of an event's deliveries.
+/// Of a list of an event's deliveries.
 const LIST_VERSION: u8 = 1;
+/// What tells the list of those that were made later from the list that the event was stored with.
+const REPLAYS: &[u8] = b"replays";
 
 /// Bytes of a body that is read like any column. Of what is larger SQLite would make a copy for as long as the row is at hand,
 /// in memory that no budget knows of.
@@ -48,6 +50,11 @@ impl Names for Shelf {
 /// What [`delivery_by`] runs.
 pub(crate) const DELIVERY: &str = "SELECT state, due, record FROM deliveries WHERE seq = ?1";
 /// What [`event_by`] runs.
+/// Both lists of an event's deliveries.
+const LISTED: &str = "SELECT deliveries, (SELECT deliveries FROM replays WHERE event = ?1) FROM events WHERE seq = ?1";
+/// The same behind its head.
+const HEAD: &str =
+    "SELECT head, deliveries, (SELECT deliveries FROM replays WHERE event = ?1) FROM events WHERE seq = ?1";
 const EVENT: &str = "SELECT head, CASE WHEN length(body) <= ?2 THEN body END FROM events WHERE seq = ?1";
 
 /// One delivery by its sequence.
@@ -79,11 +86,11 @@ fn delivery(seq: i64, row: &Row<'_>, names: &impl Names) -> Result<Delivery, Fau
 
 /// An event's head and the sequences of its deliveries.
 pub(crate) fn head_at(db: &Connection, seq: i64, names: &impl Names) -> Result<Option<(Head, Vec<i64>)>, Fault> {
-    let mut statement = db.prepare_cached("SELECT head, deliveries FROM events WHERE seq = ?1")?;
+    let mut statement = db.prepare_cached(HEAD)?;
     let mut rows = statement.query([seq])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let head = head(seq, row.get(0)?, names)?;
-    Ok(Some((head, sequences(seq, row.get_ref(1)?.as_blob_or_null().unwrap_or_default())?)))
+    Ok(Some((head, listed(seq, row, 1)?)))
 }
 
 /// An event with its body.
@@ -123,26 +130,49 @@ fn body_in_place(db: &Connection, seq: i64) -> Result<Vec<u8>, Fault> {
 
 /// The sequences of an event's deliveries; empty if the event is gone.
 pub(crate) fn deliveries_of(db: &Connection, event_seq: i64) -> Result<Vec<i64>, Fault> {
-    let mut statement = db.prepare_cached("SELECT deliveries FROM events WHERE seq = ?1")?;
-    let listed: Option<Option<Vec<u8>>> = statement.query_row([event_seq], |row| row.get(0)).optional()?;
-    sequences(event_seq, listed.flatten().as_deref())
+    let mut statement = db.prepare_cached(LISTED)?;
+    let mut rows = statement.query([event_seq])?;
+    rows.next()?.map_or_else(|| Ok(Vec::new()), |row| listed(event_seq, row, 0))
+}
+
+/// The sequences of deliveries that were made of an event after it was stored.
+pub(crate) fn replays_of(db: &Connection, event_seq: i64) -> Result<Vec<i64>, Fault> {
+    let mut statement = db.prepare_cached("SELECT deliveries FROM replays WHERE event = ?1")?;
+    let stored: Option<Vec<u8>> = statement.query_row([event_seq], |row| row.get(0)).optional()?;
+    sequences(event_seq, REPLAYS, stored.as_deref())
+}
+
+/// The two lists that stand in a row from that column on.
+fn listed(event_seq: i64, row: &Row<'_>, from: usize) -> Result<Vec<i64>, Fault> {
+    let mut all = sequences(event_seq, &[], row.get_ref(from)?.as_blob_or_null().unwrap_or_default())?;
+    all.extend(sequences(event_seq, REPLAYS, row.get_ref(from + 1)?.as_blob_or_null().unwrap_or_default())?);
+    Ok(all)
 }
 
 /// Writes the list of an event's deliveries; `None` if there are none.
 pub(crate) fn encode_sequences(event_seq: i64, listed: impl Iterator<Item = i64>) -> Option<Vec<u8>> {
     let mut listed = listed.peekable();
     listed.peek()?;
-    let mut bytes = Vec::new();
-    let mut record = Sealing::begin(LIST_VERSION, &mut bytes).about(&event_seq.to_le_bytes());
-    listed.for_each(|seq| record.i64(seq));
-    record.end();
-    Some(bytes)
+    Some(encode_list(event_seq, &[], listed).0)
 }
 
-/// Reads the list of an event's deliveries.
-pub(crate) fn sequences(event_seq: i64, bytes: Option<&[u8]>) -> Result<Vec<i64>, Fault> {
+/// Writes the list of those that were made of it later; gives its CRC, too.
+pub(crate) fn encode_replays(event_seq: i64, listed: &[i64]) -> (Vec<u8>, u32) {
+    encode_list(event_seq, REPLAYS, listed.iter().copied())
+}
+
+fn encode_list(event_seq: i64, which: &[u8], listed: impl Iterator<Item = i64>) -> (Vec<u8>, u32) {
+    let mut bytes = Vec::new();
+    let mut record = Sealing::begin(LIST_VERSION, &mut bytes).about(&event_seq.to_le_bytes()).about(which);
+    listed.for_each(|seq| record.i64(seq));
+    let crc = record.end();
+    (bytes, crc)
+}
+
+/// Reads a list of an event's deliveries.
+fn sequences(event_seq: i64, which: &[u8], bytes: Option<&[u8]>) -> Result<Vec<i64>, Fault> {
     let Some(bytes) = bytes else { return Ok(Vec::new()) };
-    let words = Fields::open(LIST_VERSION, &[&event_seq.to_le_bytes()], bytes).and_then(Fields::words);
+    let words = Fields::open(LIST_VERSION, &[&event_seq.to_le_bytes(), which], bytes).and_then(Fields::words);
     let words =
         words.map_err(|error| Fault::record(&format_args!("deliveries of event {}", shown(event_seq)), &error))?;
     Ok(words.iter().map(|word| i64::from_le_bytes(*word)).collect())

@@ -208,7 +208,9 @@ fn full(dir: &Path) -> SqliteStore {
     let store = filled(dir);
     let mut maker = Maker::new(&store);
     let second = |seconds| NOW + Duration::from_secs(seconds);
-    append_one(&store, &with_name(&mut maker, "invoice.paid", second(1))).expect("stored");
+    let paid = with_name(&mut maker, "invoice.paid", second(1));
+    let first = paid.event.id;
+    append_one(&store, &paid).expect("stored");
     let with_key = with_name(&mut maker, "order/created", second(2));
     let event =
         Event { key: Some(name("cron")), query: Some(Bytes::from_static(b"a=1")), ..Event::clone(&with_key.event) };
@@ -254,6 +256,15 @@ fn full(dir: &Path) -> SqliteStore {
         Target::Matching(DeliveryFilter { states: vec![State::Expired], ..DeliveryFilter::default() }),
     );
     jobs::run(&store, replay);
+    // Of one with a delivery and of the one without.
+    for event in [first, unrouted.event.id] {
+        let event = wait(store.event(event)).expect("reads").expect("is there");
+        let id = maker.mint.delivery(second(5)).beside(event.id);
+        let again = Delivery::ready(id, &event, name("crm"), true, second(5), TTL);
+        assert_eq!(wait(store.replay(vec![again], Vec::new())), Ok(vec![true]));
+    }
+    let unwanted = Append { deliveries: Vec::new(), ..maker.append("unwanted", second(6)) };
+    append_one(&store, &unwanted).expect("stored");
     store
 }
 
@@ -291,7 +302,7 @@ fn the_golden_store_of_version_1_opens() {
     let expected = std::fs::read_to_string(golden.join("content.txt")).expect("the fixture is there");
     assert_eq!(every_row(dir.path()).join("\n") + "\n", expected);
     let report = check(dir.path(), false, NOW).expect("reads");
-    assert_eq!((report.events, report.faults), (11, Vec::new()));
+    assert_eq!((report.events, report.faults), (12, Vec::new()));
 }
 
 /// Writes the golden store. Only for a new format version: `cargo test -p relay-store -- --ignored golden`.

@@ -2,12 +2,14 @@
 
 use std::{
     collections::VecDeque,
+    sync::Barrier,
     task::{Context, Poll, Waker},
     thread,
 };
 
 use relay_core::{
-    jobs::{Retained, Retention, Rules},
+    jobs::{Action, Retained, Retention, Rules},
+    limits,
     storage::{Ended, Forget},
 };
 
@@ -200,18 +202,73 @@ fn attempts_count_as_rows() {
     assert_eq!(retire(), (Retired { taken: 1, deliveries: 1, events: 1, more: false }, 1));
 }
 
-/// I1, I22: a store that closes finishes what retention has begun, and one that ends in between has removed whole deliveries.
+/// So many with bodies that stand for 33 rows each, of this state.
+fn large(maker: &mut Maker, count: usize, state: State) -> Vec<Append> {
+    let body = "x".repeat(33 * limits::BODY_BYTES_A_ROW as usize);
+    let mut appends: Vec<Append> = (0..count).map(|_| maker.append(&body, NOW)).collect();
+    for append in &mut appends {
+        append.deliveries[0].state = state;
+    }
+    appends
+}
+
+/// I15, I16: a body is removed page by page: a large one counts as many rows, in retention, of what goes and of what comes,
+/// whether it had a delivery or none, and in a purge.
 #[test]
-fn what_retention_has_begun_is_finished_or_left() {
+fn bodies_count_as_rows() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (store, commits) = counting(dir.path());
+    let mut maker = Maker::new(&store);
+    let counted = |asked: &dyn Fn() -> u64| {
+        let before = commits.load(Ordering::SeqCst);
+        (asked(), commits.load(Ordering::SeqCst) - before)
+    };
+    let retire = |limit| retire(&store, rules(), limit).expect("is done").deliveries;
+    assert!(wait(store.append(large(&mut maker, 45, State::Delivered))).iter().all(Result::is_ok));
+    assert_eq!(counted(&|| retire(30)), (30, 2), "fifteen in each");
+    assert!(wait(store.append(large(&mut maker, 10, State::Delivered))).iter().all(Result::is_ok));
+    assert_eq!(counted(&|| retire(25)), (25, 2), "twenty, for the 340 rows that came, and five");
+
+    assert_eq!(counted(&|| retire(100)), (0, 0), "it is not behind any more");
+    let mut unrouted = large(&mut maker, 30, State::Delivered);
+    for append in &mut unrouted {
+        append.deliveries.clear();
+    }
+    assert!(wait(store.append(unrouted)).iter().all(Result::is_ok));
+    assert_eq!(counted(&|| retain(&store, rules()).events), (30, 2));
+
+    assert!(wait(store.append(large(&mut maker, 30, State::Dead))).iter().all(Result::is_ok));
+    let purge = || jobs::run(&store, jobs::command(&mut Maker::new(&store), Action::Purge, jobs::everything())).changed;
+    assert_eq!(counted(&purge), (30, 3), "fourteen in each, and two");
+    let recount = wait(store.recount()).expect("counts");
+    assert_eq!(recount.counted, recount.kept);
+}
+
+/// I1, I22: a store that closes ends retention with the commit that is under way: what is left may be gigabytes. What has gone
+/// are whole deliveries, however it ends.
+#[test]
+fn what_retention_has_begun_is_left_at_a_whole_delivery() {
     for closes in [true, false] {
         let dir = tempfile::tempdir().expect("a directory");
-        let store = open(dir.path());
+        let gate = Arc::new((AtomicBool::new(false), Barrier::new(2)));
+        let met_by_writer = Arc::clone(&gate);
+        let edges = Edges::new(move |met| {
+            if met == Edge::BeforeCommit && met_by_writer.0.swap(false, Ordering::SeqCst) {
+                met_by_writer.1.wait();
+            }
+            EdgeAction::Continue
+        });
+        let store = SqliteStore::open(Options { edges, ..options(dir.path()) }).expect("opens");
         fill(&store, &mut Maker::new(&store), 3_000);
         let all = wait(store.over(over(rules(), u32::MAX))).expect("reads");
+        gate.0.store(closes, Ordering::SeqCst);
         let removing = retire_these(&store, rules(), &all, false);
         if closes {
-            wait(store.close());
-            assert_eq!(wait(removing).map(|removed| removed.deliveries), Ok(3_000));
+            let closing = store.close();
+            gate.1.wait();
+            wait(closing);
+            let removed = wait(removing).expect("is done");
+            assert_eq!((removed.taken, removed.deliveries), (500, 500));
         } else {
             wait(store.crash());
         }

@@ -38,7 +38,7 @@ use crate::{
             book::{Book, Kind},
             documents, event_names,
             line::{self, Line, line_of},
-            named, of_source, rows,
+            named, of_source, rows, unrouted,
         },
         write::{append::Taken, step},
     },
@@ -436,8 +436,10 @@ fn read_events(
                     report.faults.push(format!("{}: the body does not have its SHA-256", event.id));
                     damaged.events.insert(seq);
                 }
-                // A purged delivery may be missing from an event that others keep alive, so only the event counts here.
-                drop(listed);
+                // A purged delivery may be missing from an event that others keep alive.
+                if unrouted::is_misplaced(db, seq, &listed)? {
+                    report.faults.push(unrouted_wrongly(seq));
+                }
             }
             Ok((None, _)) => {}
             Err(fault) => {
@@ -451,6 +453,12 @@ fn read_events(
     if listed != report.events {
         let what = format!("{listed} events are listed with their sources, {} are stored", report.events);
         damaged.note_whole(report, what);
+    }
+    if unrouted::strays(db)? > 0 {
+        damaged.note_whole(
+            report,
+            "replays, or the want of a delivery, are noted of events that are not stored".to_owned(),
+        );
     }
     if let Some((source, minute)) = named::differs(db)? {
         let what = format!("the names of events of source {source} are counted wrongly in minute {minute}");
@@ -491,6 +499,11 @@ fn read_deliveries(
         attempts(db, seq, report, damaged)?;
     }
     Ok(())
+}
+
+/// That retention would remove an event with a delivery, or keep one for ever.
+pub(crate) fn unrouted_wrongly(seq: i64) -> String {
+    format!("the event in row {seq}: whether it has a delivery is noted wrongly")
 }
 
 /// Whether what waits in line stands there in the order of its ids.
@@ -675,14 +688,7 @@ fn remove(db: &Connection, damaged: &Damaged) -> Result<u64, Fault> {
         }
     }
     // An event that lost all its deliveries is left to retention, like one that never had any.
-    for seq in sequences(db, "SELECT seq FROM events WHERE deliveries IS NOT NULL")? {
-        let Ok(listed) = rows::deliveries_of(db, seq) else { continue };
-        let mut there = db.prepare_cached("SELECT 1 FROM deliveries WHERE seq = ?1")?;
-        let any = listed.iter().map(|delivery| there.exists([delivery])).find(|found| !matches!(found, Ok(false)));
-        if any.transpose()?.is_none() {
-            db.prepare_cached("UPDATE events SET deliveries = NULL WHERE seq = ?1")?.execute([seq])?;
-        }
-    }
+    unrouted::rebuild(db)?;
     for place in &damaged.unlisted {
         db.prepare_cached("UPDATE events SET source = ?2 WHERE seq = ?1")?.execute(*place)?;
     }

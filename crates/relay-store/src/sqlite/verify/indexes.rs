@@ -7,13 +7,6 @@ use crate::sqlite::fault::Fault;
 /// An index, and the question whether it lacks a row that it should have; no answer if it should not have it.
 type Question = (&'static str, &'static str);
 
-/// Of an event, by `seq`.
-pub(crate) const OF_EVENTS: &[Question] = &[(
-    "events_unrouted",
-    "SELECT NOT EXISTS (SELECT 1 FROM events AS i INDEXED BY events_unrouted
-         WHERE i.deliveries IS NULL AND i.seq = r.seq) FROM events AS r WHERE r.seq = ?1 AND r.deliveries IS NULL",
-)];
-
 /// Of a delivery, by `seq`.
 pub(crate) const OF_DELIVERIES: &[Question] = &[
     (

@@ -21,7 +21,7 @@ use crate::{
             book::{Kind, Shelf},
             documents, event_names, of_source,
             reader::at_one_snapshot,
-            rows,
+            rows, unrouted,
         },
         status::Status,
         write::{append::Taken, step},
@@ -224,8 +224,11 @@ fn event(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
             shelf.damage().note(&format!("{}: it is not listed with its source", event.id));
         }
     }
-    note(shelf, rows::deliveries_of(db, seq))?;
-    found(shelf, &format_args!("the event in row {seq}"), &indexes::lacking(db, indexes::OF_EVENTS, [seq])?);
+    if let Some(listed) = note(shelf, rows::deliveries_of(db, seq))?
+        && unrouted::is_misplaced(db, seq, &listed)?
+    {
+        shelf.damage().note(&check::unrouted_wrongly(seq));
+    }
     Ok(())
 }
 

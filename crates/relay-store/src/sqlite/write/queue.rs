@@ -230,9 +230,15 @@ impl Queues {
         });
     }
 
-    /// Takes retention back that is not through: it is next in its lane, also while the store closes.
+    /// Takes retention back that is not through: it is next in its lane. While the store closes it ends with what is done: what
+    /// is left may be gigabytes, and the next start goes on.
     pub(crate) fn go_on(&self, task: Box<dyn Task>) {
-        self.lock().retire.push_front(Job { task, adds: false });
+        let mut waiting = self.lock();
+        if waiting.stop.is_some() {
+            drop(waiting);
+            return task.refuse(Refusal::Unavailable);
+        }
+        waiting.retire.push_front(Job { task, adds: false });
     }
 
     /// No more will be taken; what waits is still done.

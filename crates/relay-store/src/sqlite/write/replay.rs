@@ -1,4 +1,5 @@
-//! Replays: new deliveries of old events.
+//! Replays: new deliveries of old events. Which there are stands beside the event, whose row never changes: as it has the
+//! body, another length of anything in it would write all of that anew.
 
 use relay_core::delivery::Delivery;
 use rusqlite::params;
@@ -6,8 +7,14 @@ use rusqlite::params;
 use super::transaction::Transaction;
 use crate::{
     seam::AuditEntry,
-    sqlite::{fault::Fault, read::rows},
+    sqlite::{
+        fault::Fault,
+        read::{rows, unrouted},
+    },
 };
+
+const PUT: &str = "INSERT INTO replays (event, deliveries) VALUES (?1, ?2)
+    ON CONFLICT (event) DO UPDATE SET deliveries = ?2";
 
 /// Stores new deliveries of old events; `false` for those whose event is gone.
 pub(crate) fn replay(
@@ -22,15 +29,11 @@ pub(crate) fn replay(
         let event = rows::passing_over_damage(tx.damage, rows::head_at(tx.db, event_seq, tx.book))?;
         let event = event.filter(|(head, _)| head.event.id == replayed.event);
         answers.push(event.is_some());
-        let Some((_, mut listed)) = event else { continue };
+        let Some((_, listed)) = event else { continue };
         if listed.contains(&seq) {
             continue;
         }
-        listed.push(seq);
-        let listed = rows::encode_sequences(event_seq, listed.into_iter());
-        tx.db
-            .prepare_cached("UPDATE events SET deliveries = ?2 WHERE seq = ?1")?
-            .execute(params![event_seq, listed])?;
+        note(tx, event_seq, seq)?;
         tx.insert_delivery(replayed)?;
         stored_any = true;
     }
@@ -38,4 +41,14 @@ pub(crate) fn replay(
         tx.audit(audit)?;
     }
     Ok(answers)
+}
+
+/// Notes a delivery with its event, which has one from now on.
+fn note(tx: &mut Transaction<'_>, event_seq: i64, seq: i64) -> Result<(), Fault> {
+    let mut replays = rows::replays_of(tx.db, event_seq)?;
+    replays.push(seq);
+    let (list, crc) = rows::encode_replays(event_seq, &replays);
+    tx.crcs.push(crc);
+    tx.db.prepare_cached(PUT)?.execute(params![event_seq, list])?;
+    unrouted::remove(tx.db, event_seq)
 }

@@ -2,7 +2,7 @@
 
 use relay_core::{
     delivery::{Delivery, State},
-    storage::{Forget, OverAsk, Retire, Retired, StoreError},
+    storage::{Forget, OverAsk, Retire, Retired, StoreError, rows_of_body, rows_removed},
     time::Wall,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -15,15 +15,15 @@ use super::{
 };
 use crate::sqlite::{
     fault::Fault,
-    files::schema::{self, SEQ_BITS},
+    files::schema,
     read::{
         arrears::Arrears,
         book::{Kind, Shelf},
-        rows,
+        rows, unrouted,
     },
 };
 
-/// Rows that one commit removes at most, so that it stays a short one.
+/// Rows that one commit removes at most, so that it stays a short one. A body stands for as many as take the same time.
 const ROWS_MAX: usize = 500;
 /// Rows that one commit removes for each that was stored meanwhile, where more is due: what is due gets less then, however
 /// much comes in.
@@ -38,8 +38,6 @@ const NEXT_STATE: &str = "SELECT state FROM deliveries INDEXED BY by_end
     WHERE dest = ?1 AND state > ?2 AND state >= 40 ORDER BY state LIMIT 1";
 const ENDED: &str = "SELECT seq FROM deliveries INDEXED BY by_end
     WHERE dest = ?1 AND state = ?2 AND state >= 40 AND changed < ?3 ORDER BY changed";
-const UNROUTED: &str = "SELECT seq, source FROM events INDEXED BY events_unrouted
-    WHERE deliveries IS NULL AND seq < ?1 ORDER BY seq LIMIT ?2";
 const FORGOTTEN: &str =
     "DELETE FROM dedupe WHERE (source, key) IN (SELECT source, key FROM dedupe INDEXED BY dedupe_by_until
     WHERE until <= ?1 LIMIT ?2)";
@@ -144,47 +142,51 @@ pub(crate) fn retire(tx: &mut Transaction<'_>, retire: &Retire, taken: usize) ->
     let limit = ROWS_MAX.max(ROWS_FOR_EACH * tx.book.arrears.take(STORED_MAX));
     let mut retired = Retired::default();
     let mut rows = 0;
+    let limit_rows = limit as u64;
     let left = retire.ended.get(taken..).unwrap_or_default();
     for ended in left {
-        // A delivery that was tried for days has thousands of attempts, and they are rows like any other.
-        if rows >= limit {
+        // A delivery that was tried for days has thousands of attempts, and a large body thousands of pages.
+        if rows >= limit_rows {
             break;
         }
         retired.taken += 1;
         let Some((gone, event_went)) = step::retire_if(tx, *ended)? else { continue };
-        // The latest try is in the record itself.
-        rows += 1 + (gone.tries as usize + gone.earlier as usize).saturating_sub(1);
+        rows += rows_removed(&gone, event_went.then_some(gone.body_bytes));
         retired.deliveries += 1;
         retired.events += u64::from(event_went);
     }
     let Forget { keys_until, unrouted_before, jobs_before, audit_before } = retire.forget;
-    let unrouted = unrouted(tx, unrouted_before, limit)?;
-    retired.events += unrouted as u64;
+    let (unrouted, more_unrouted) = remove_unrouted(tx, unrouted_before, limit)?;
+    retired.events += unrouted;
     let forgotten = [
-        unrouted,
         forget_keys(tx, keys_until, limit)?,
         forget_marks(tx, jobs_before, limit)?,
         forget_audit(tx, audit_before, limit)?,
     ];
-    retired.more = forgotten.contains(&limit);
+    retired.more = more_unrouted || forgotten.contains(&limit);
     // Where none of those that are due can be removed another commit would do no more.
     let is_behind = retired.deliveries > 0 && (retire.more || (retired.taken as usize) < left.len());
     tx.book.arrears.note(is_behind || retired.more);
     Ok(retired)
 }
 
-/// Removes events that never had a delivery; gives how many.
-fn unrouted(tx: &mut Transaction<'_>, before: Wall, limit: usize) -> Result<usize, Fault> {
-    let before = (before.as_millis() as i64).min(i64::MAX >> SEQ_BITS) << SEQ_BITS;
-    let mut statement = tx.db.prepare_cached(UNROUTED)?;
-    let rows = statement.query_map(params![before, limit as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let found = rows.collect::<rusqlite::Result<Vec<(i64, u32)>>>()?;
-    for (seq, source) in &found {
-        tx.db.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([seq])?;
-        tx.removed(*seq);
-        tx.event_is_gone(*source, *seq)?;
+/// Removes events that have no delivery, so many rows of them; gives how many events, and whether there are more.
+fn remove_unrouted(tx: &mut Transaction<'_>, before: Wall, limit: usize) -> Result<(u64, bool), Fault> {
+    let found = unrouted::over(tx.db, before.as_millis(), limit)?;
+    let (mut rows, mut removed) = (0, 0);
+    for one in &found {
+        if rows >= limit as u64 {
+            break;
+        }
+        removed += 1;
+        rows += 1 + rows_of_body(one.body_bytes);
+        unrouted::remove(tx.db, one.seq)?;
+        tx.removed(one.seq);
+        if let Some(source) = one.source {
+            tx.remove_event(source, one.seq)?;
+        }
     }
-    Ok(found.len())
+    Ok((removed, rows >= limit as u64))
 }
 
 /// Removes audit lines from before then, the oldest first; gives how many. Lines are written in the order of time, so

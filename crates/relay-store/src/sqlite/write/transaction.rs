@@ -3,6 +3,7 @@
 use relay_core::{
     delivery::{Attempt, Delivery},
     event::Event,
+    storage::rows_of_body,
     time::Wall,
 };
 use rusqlite::{CachedStatement, Connection, params};
@@ -17,7 +18,7 @@ use crate::{
             audit,
             book::{Book, Kind},
             named::Moves,
-            of_source, rows,
+            of_source, rows, unrouted,
         },
     },
 };
@@ -110,8 +111,10 @@ impl<'a> Transaction<'a> {
             };
         }
         self.book.stored(source);
+        self.book.arrears.on_stored(rows_of_body(event.body.len() as u64) as usize);
         if deliveries.is_empty() {
-            self.book.arrears.on_stored();
+            self.book.arrears.on_stored(1);
+            unrouted::add(self.db, seq)?;
         }
         self.new_events.push((source, seq, code));
         self.named.count(source, seq, code, 1);
@@ -178,7 +181,7 @@ impl<'a> Transaction<'a> {
 
     /// Keeps an earlier try. `version` is that of the delivery when it was replaced.
     pub(crate) fn insert_attempt(&mut self, delivery_seq: i64, version: u64, attempt: &Attempt) -> Result<(), Fault> {
-        self.book.arrears.on_stored();
+        self.book.arrears.on_stored(1);
         self.scratch.clear();
         self.crcs.push(record::encode_attempt(attempt, &mut self.scratch));
         self.db
@@ -208,22 +211,23 @@ impl<'a> Transaction<'a> {
             }
         }
         drop(siblings);
-        let removed = self.db.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([event_seq])?;
-        if removed > 0 {
-            let source = self.book.intern(Kind::Source, &gone.source);
-            self.event_is_gone(source, event_seq)?;
-        }
-        Ok(removed > 0)
+        let source = self.book.intern(Kind::Source, &gone.source);
+        self.remove_event(source, event_seq)
     }
 
-    /// Counts an event that was removed, and takes it out of the listing of its source.
-    pub(crate) fn event_is_gone(&mut self, source: u32, seq: i64) -> Result<(), Fault> {
+    /// Removes an event with the list of its replays, counts it, and takes it out of the listing of its source; whether it
+    /// was there.
+    pub(crate) fn remove_event(&mut self, source: u32, seq: i64) -> Result<bool, Fault> {
+        self.db.prepare_cached("DELETE FROM replays WHERE event = ?1")?.execute([seq])?;
+        if self.db.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([seq])? == 0 {
+            return Ok(false);
+        }
         self.book.retired(source);
         of_source::add(self.db, &mut std::mem::take(&mut self.new_events))?;
         if let Some(code) = of_source::remove(self.db, source, seq)? {
             self.named.count(source, seq, code, -1);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Writes audit entries.
