@@ -173,16 +173,17 @@ impl Registry {
         Ok(all)
     }
 
-    /// Hands a new snapshot to everybody.
+    /// Puts a new snapshot in the place of the present one; completes when all who have to know of it do.
     async fn publish(&self, mut directory: Directory) {
         self.places.load().put_into(&mut directory);
         let directory = directory.routed(&self.defaults).with_intakes(self.api_key, self.memory);
-        let routing = Arc::clone(&directory.routing);
         self.directory.store(Arc::new(directory));
-        self.changes.send_modify(|()| {});
-        if let Some(hub) = self.hub.get() {
-            hub.route(routing).await;
-        }
+        self.follow().await;
+    }
+
+    /// Tells what follows from the present snapshot and the time.
+    pub(super) async fn follow(&self) {
+        self.follower.follow(&self.directory, &self.clock).await;
     }
 }
 
