@@ -42,8 +42,16 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let _turn = self.turn.lock().await;
         for _ in 0..TRIES {
+            let writes = match decide(&self.directory()) {
+                Ok(writes) => writes,
+                // It may be about what another server changed a moment ago.
+                Err(refused) => match self.has_moved().await {
+                    Ok(true) => continue,
+                    Ok(false) | Err(_) => return Err(refused),
+                },
+            };
             let mut written = Vec::new();
-            let applied = self.write_all(decide(&self.directory())?, &mut written).await;
+            let applied = self.write_all(writes, &mut written).await;
             // Also after a failure: what was written before it holds.
             let renewed = self.renew(written).await;
             if applied? {

@@ -55,6 +55,8 @@ pub struct Registry {
     clock: Clock,
     defaults: RouteDefaults,
     api_key: [u8; 32],
+    /// Names this server among those that share the store; empty where it has one owner.
+    server: String,
     /// `PUBLIC_URL` is set: the relay knows what senders call it.
     knows_own_url: bool,
     /// `DEDUPE_WINDOW`: how long ids of webhooks are remembered.
@@ -197,6 +199,7 @@ impl Registry {
     ) -> Result<Self, RegistryError> {
         let api_key = secret::sha256(config.credentials.api_key.as_bytes());
         let mut registry = Self::empty(store, clock, config.route_defaults.clone(), api_key);
+        registry.server.clone_from(&config.server);
         registry.knows_own_url = config.public_url.is_some();
         registry.memory = config.dedupe_window;
         registry.load().await?;
@@ -230,6 +233,7 @@ impl Registry {
             clock,
             defaults,
             api_key,
+            server: String::new(),
             knows_own_url: true,
             memory: Duration::MAX,
             directory: ArcSwap::default(),

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::directory::{Directory, Versioned};
 
-/// Longest pause before documents that could not be read are read again.
-const AGAIN_MAX: Duration = Duration::from_mins(1);
+/// Longest pause before documents that could not be read are read again: they may say that somebody is let in no more (I21).
+const AGAIN_MAX: Duration = Duration::from_secs(4);
 
 /// A write that is durable.
 #[derive(Debug)]
@@ -77,21 +77,55 @@ impl Registry {
         Err(error)
     }
 
-    /// Reads again, for as long as the server runs, whatever could not be read after a change.
+    /// Reads, for as long as the server runs, what other servers changed, and again whatever could not be read.
     pub(crate) async fn keep_fresh(&self) {
+        let (mut unread, mut pause) = (false, limits::REGISTRY_LOOK);
         loop {
-            self.stale.notified().await;
-            let mut pause = limits::STORE_RETRY;
-            loop {
-                tokio::time::sleep(pause).await;
-                let _turn = self.turn.lock().await;
-                if self.reload().await.is_ok() {
-                    tracing::info!(event = "registry_read", "the documents of the registry could be read again");
-                    break;
+            // Asked for before the look: of what is written after it there is a hint.
+            let hint = self.store.changes();
+            let looks = match self.catch_up(unread).await {
+                Ok(()) => {
+                    if std::mem::take(&mut unread) {
+                        tracing::info!(event = "registry_read", "the documents of the registry could be read again");
+                    }
+                    pause = limits::REGISTRY_LOOK;
+                    // Nobody else writes where there is one owner.
+                    self.directory().version.is_some()
                 }
-                pause = (2 * pause).min(AGAIN_MAX);
+                Err(error) => {
+                    if !std::mem::replace(&mut unread, true) {
+                        let what = "what other servers changed is read once it can be";
+                        tracing::warn!(event = "registry_unread", %error, "{what}");
+                    }
+                    pause = (2 * pause).min(AGAIN_MAX);
+                    true
+                }
+            };
+            // Cancel safety: each look is at everything.
+            tokio::select! {
+                () = hint => {}
+                () = tokio::time::sleep(pause), if looks => {}
+                () = self.stale.notified() => unread = true,
             }
         }
+    }
+
+    /// Reads all documents anew if others wrote some since, or if the last ones could not be read.
+    async fn catch_up(&self, unread: bool) -> Result<(), RegistryError> {
+        if !unread && self.store.version().await? == self.directory().version {
+            return Ok(());
+        }
+        let _turn = self.turn.lock().await;
+        self.reload().await
+    }
+
+    /// Whether others wrote something that the present snapshot does not have; if so, it has it now. It is this change's turn.
+    pub(super) async fn has_moved(&self) -> Result<bool, RegistryError> {
+        if self.store.version().await? == self.directory().version {
+            return Ok(false);
+        }
+        self.reload().await?;
+        Ok(true)
     }
 
     /// Writes one document if it is still at `expect`; `None` if it is not.
@@ -109,7 +143,10 @@ impl Registry {
     async fn read_all(&self, before: Option<&Directory>) -> Result<Directory, RegistryError> {
         // What a destination may be whose document does not read: nothing is lost of a paused one.
         let paused = |name: &Name| Some(Destination { name: name.clone(), paused: true });
+        // Before the documents: what is written meanwhile moves it, and is read again.
+        let version = self.store.version().await?;
         Ok(Directory {
+            version,
             sources: self.read(DocumentKind::Source, before.map(|directory| &directory.sources), no_other).await?,
             routes: self.read(DocumentKind::Route, before.map(|directory| &directory.routes), no_other).await?,
             destinations: self

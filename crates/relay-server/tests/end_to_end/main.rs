@@ -15,4 +15,5 @@ mod key_server;
 mod providers;
 mod rotation;
 mod session;
+mod shared;
 mod stop;
