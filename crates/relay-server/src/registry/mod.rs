@@ -12,6 +12,7 @@ pub mod document;
 mod follower;
 mod invite;
 mod key;
+mod put;
 mod rotation;
 mod route;
 pub mod secret;
@@ -153,6 +154,19 @@ pub enum RegistryError {
     /// The store did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store did a part of it, and holds to that.
+    #[error(
+        "{error}: {done} of {all} documents of this change are written and in force; look what is there (list, show), and add the \
+         rest or delete it and begin anew"
+    )]
+    Partly {
+        /// Documents that are written.
+        done: usize,
+        /// Documents that it comes to.
+        all: usize,
+        /// Why it is not through.
+        error: StoreError,
+    },
 }
 
 impl RegistryError {
@@ -165,7 +179,8 @@ impl RegistryError {
             | Self::Taken { .. }
             | Self::LastRoute { .. }
             | Self::Conflict(_) => Fault::Caller,
-            Self::Contended | Self::NoRandomness(_) | Self::Damaged { .. } | Self::Store(_) => Fault::Resource,
+            Self::Contended | Self::NoRandomness(_) | Self::Damaged { .. } => Fault::Resource,
+            Self::Store(error) | Self::Partly { error, .. } => error.fault(),
         }
     }
 
@@ -174,7 +189,9 @@ impl RegistryError {
         match self {
             Self::Contended => Retry::Backoff,
             Self::Store(error) => error.retry(),
-            Self::NoRandomness(_)
+            // The same call does not do the rest.
+            Self::Partly { .. }
+            | Self::NoRandomness(_)
             | Self::Damaged { .. }
             | Self::Source { .. }
             | Self::Declared { .. }

@@ -3,25 +3,18 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use relay_core::{limits, name::Name};
-use relay_store::seam::{AuditEntry, DocumentKey, DocumentKind};
+use relay_store::seam::{DocumentKey, DocumentKind};
 use serde::de::DeserializeOwned;
 
 use super::{
     Registry, RegistryError,
     document::{self, Destination},
+    put::Written,
 };
 use crate::directory::{Directory, Versioned};
 
 /// Longest pause before documents that could not be read are read again: they may say that somebody is let in no more (I21).
 const AGAIN_MAX: Duration = Duration::from_secs(4);
-
-/// A write that is durable.
-#[derive(Debug)]
-pub(super) struct Written {
-    key: DocumentKey,
-    version: u64,
-    body: Option<String>,
-}
 
 /// What names a document among those of its kind.
 trait Named: Ord {
@@ -126,18 +119,6 @@ impl Registry {
         }
         self.reload().await?;
         Ok(true)
-    }
-
-    /// Writes one document if it is still at `expect`; `None` if it is not.
-    pub(super) async fn put(
-        &self,
-        key: DocumentKey,
-        expect: u64,
-        body: Option<String>,
-        audit: AuditEntry,
-    ) -> Result<Option<Written>, RegistryError> {
-        let version = self.store.put_document(key.clone(), expect, body.clone(), vec![audit]).await?;
-        Ok(version.map(|version| Written { key, version, body }))
     }
 
     async fn read_all(&self, before: Option<&Directory>) -> Result<Directory, RegistryError> {

@@ -1,3 +1,4 @@
+mod answers;
 mod shared;
 
 use std::time::Duration;

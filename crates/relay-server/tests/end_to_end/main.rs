@@ -17,3 +17,4 @@ mod rotation;
 mod session;
 mod shared;
 mod stop;
+mod trouble;
