@@ -61,7 +61,9 @@ fn step(code: AdminCode, words: &str, noun: Option<&str>) -> Step {
         AdminCode::TooLarge => {
             "name fewer ids at once, or a filter: crm-relay dead redrive --destination NAME".to_owned()
         }
-        AdminCode::Timeout => "the same command again; how the server is: crm-relay health".to_owned(),
+        AdminCode::Timeout | AdminCode::StoreAway => {
+            "the same command again; how the server is: crm-relay health".to_owned()
+        }
         AdminCode::Outgrown => "the same command again, when less comes in: crm-relay status".to_owned(),
         AdminCode::NoRandomness => {
             "the system of the server gives no random numbers; its log: crm-relay health".to_owned()
@@ -73,6 +75,10 @@ fn step(code: AdminCode, words: &str, noun: Option<&str>) -> Step {
         }
         AdminCode::TooSlow => "ask for less: --since 1h, --source NAME, --limit 50".to_owned(),
         AdminCode::ShuttingDown => AGAIN.to_owned(),
+        AdminCode::Uncertain => match noun {
+            Some(noun) => format!("what there is by now: crm-relay {noun} list"),
+            None => "what was done by now: crm-relay status".to_owned(),
+        },
         AdminCode::StoreUnavailable | AdminCode::BrokenOff => ITS_LOG.to_owned(),
         AdminCode::Contended => "the same command again".to_owned(),
         AdminCode::Misdirected => "ADMIN_HOSTS on the server takes the name of this URL".to_owned(),

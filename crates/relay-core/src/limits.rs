@@ -276,6 +276,9 @@ pub const DECIDE_AGAIN_MAX: u8 = 16;
 pub const APPEND_AGAIN: Duration = Duration::from_millis(200);
 /// Pause before a store operation that failed for now is asked for again.
 pub const STORE_RETRY: Duration = Duration::from_secs(1);
+/// Between two looks at the version of a registry that several servers share: what another changed holds within two seconds, also
+/// where no hint of it came (I21).
+pub const REGISTRY_LOOK: Duration = Duration::from_secs(1);
 /// How long what was said last may take to be taken, once a server or a client that stops has nothing else to wait for: a
 /// session that lives takes it in less, and one that is stuck must not hold up the stop.
 pub const LAST_WORDS_WITHIN: Duration = Duration::from_secs(2);

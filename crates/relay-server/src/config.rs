@@ -19,6 +19,9 @@ pub struct Config {
     pub admin_listen: Option<SocketAddr>,
     /// Names under which the admin listener may be asked, beside addresses, `localhost` and names without a dot.
     pub admin_hosts: Vec<String>,
+    /// Names it among the servers that share its store, the same over restarts: what its file declares is known by that. Empty
+    /// where the store has one owner.
+    pub server: String,
     /// Holds store, credentials, `admin.sock`, `run.json`.
     pub data_dir: PathBuf,
     /// Under which URL senders reach the public listener, without a trailing `/`.
@@ -126,6 +129,7 @@ impl Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin_listen: None,
             admin_hosts: Vec::new(),
+            server: String::new(),
             data_dir,
             public_url: None,
             credentials: Credentials {

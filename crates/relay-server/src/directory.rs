@@ -44,6 +44,8 @@ pub struct Directory {
     pub keys: BTreeMap<(Name, Name), Versioned<Key>>,
     /// Tokens by name.
     pub tokens: BTreeMap<Name, Versioned<Token>>,
+    /// The registry's version when this was read, or an earlier one; `None`: the store has one owner.
+    pub version: Option<u64>,
     /// The same as the hub wants it.
     pub routing: Arc<Routing>,
     /// The sources as the ingress wants them.

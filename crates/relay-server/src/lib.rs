@@ -1,6 +1,7 @@
 //! The public relay server: ingress, hub, client endpoint, admin API.
 
 mod admin;
+mod again;
 pub mod api;
 pub mod budget;
 pub mod clock;

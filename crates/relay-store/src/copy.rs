@@ -6,6 +6,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use relay_core::fault::{Fault, Retry};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -118,6 +119,25 @@ impl BackupError {
             Self::Stalled => "timeout",
             Self::NotNow(_) => "too_slow",
             Self::Unavailable => "store_unavailable",
+        }
+    }
+
+    /// Who has to change something.
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::UnderWay => Fault::Caller,
+            Self::Stalled => Fault::Peer,
+            Self::Stopped | Self::Full | Self::Outgrown { .. } | Self::NotNow(_) | Self::Unavailable => Fault::Resource,
+        }
+    }
+
+    /// Whether it may be taken later.
+    pub const fn retry(&self) -> Retry {
+        match self {
+            Self::Unavailable => Retry::Never,
+            Self::UnderWay | Self::Stopped | Self::Full | Self::Outgrown { .. } | Self::Stalled | Self::NotNow(_) => {
+                Retry::Backoff
+            }
         }
     }
 }

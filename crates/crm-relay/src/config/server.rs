@@ -117,6 +117,8 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         listen: public_listen(&layers),
         admin_listen: listen(&layers, "ADMIN_LISTEN"),
         admin_hosts: layers.list("ADMIN_HOSTS"),
+        // The embedded store has one owner.
+        server: String::new(),
         data_dir: data_dir(&layers),
         public_url: layers.text("PUBLIC_URL").map(|url| public_url(&url)),
         credentials: nothing,

@@ -34,9 +34,11 @@ pub enum AdminCode {
     RateLimited,
     /// The server is about to stop.
     ShuttingDown,
+    /// The store cannot be reached; nothing was changed.
+    StoreAway,
     /// There is no room on disk.
     StoreFull,
-    /// The store does not answer, or has failed.
+    /// The store has failed, or is closed.
     StoreUnavailable,
     /// The name exists already.
     Taken,
@@ -48,13 +50,15 @@ pub enum AdminCode {
     TooSlow,
     /// No or the wrong admin token.
     Unauthorized,
+    /// The store did not answer: it may be done.
+    Uncertain,
     /// There is no such thing.
     Unknown,
 }
 
 impl AdminCode {
     /// Every code.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::BrokenOff,
         Self::Conflict,
         Self::Contended,
@@ -70,6 +74,7 @@ impl AdminCode {
         Self::Outgrown,
         Self::RateLimited,
         Self::ShuttingDown,
+        Self::StoreAway,
         Self::StoreFull,
         Self::StoreUnavailable,
         Self::Taken,
@@ -77,6 +82,7 @@ impl AdminCode {
         Self::TooLarge,
         Self::TooSlow,
         Self::Unauthorized,
+        Self::Uncertain,
         Self::Unknown,
     ];
 
@@ -98,6 +104,7 @@ impl AdminCode {
             Self::Outgrown => "outgrown",
             Self::RateLimited => "rate_limited",
             Self::ShuttingDown => "shutting_down",
+            Self::StoreAway => "store_away",
             Self::StoreFull => "store_full",
             Self::StoreUnavailable => "store_unavailable",
             Self::Taken => "taken",
@@ -105,6 +112,7 @@ impl AdminCode {
             Self::TooLarge => "too_large",
             Self::TooSlow => "too_slow",
             Self::Unauthorized => "unauthorized",
+            Self::Uncertain => "uncertain",
             Self::Unknown => "unknown",
         }
     }

@@ -11,12 +11,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header, request::Parts};
-use relay_core::{id::JobId, storage::StoreError};
+use relay_core::{fault::Retry, id::JobId, storage::StoreError};
 use relay_store::copy::BackupError;
 use serde::de::DeserializeOwned;
 
 use super::code::AdminCode;
 use crate::{api::ProblemDto, principal::Permission, registry::RegistryError};
+
+/// When to come again where nobody knows better.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Why a command was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,9 +50,9 @@ pub(crate) enum AdminError {
     Conflict(String),
     /// The registry refused.
     #[error(transparent)]
-    Registry(#[from] RegistryError),
+    Registry(RegistryError),
     /// The store did not do it.
-    #[error(transparent)]
+    #[error("{}", said(.0))]
     Store(#[from] StoreError),
     /// There is no copy of the store.
     #[error(transparent)]
@@ -77,7 +80,7 @@ pub(crate) enum AdminError {
         changed: u64,
     },
     /// The store could not, in the middle of a bulk command.
-    #[error("{error}; {changed} were changed, and the same command with \"job\": \"{job}\" does the rest")]
+    #[error("{error}: {changed} were changed, and the same command with \"job\": \"{job}\" does the rest")]
     Broken {
         /// The command's id.
         job: JobId,
@@ -112,6 +115,58 @@ impl AdminError {
             Self::Backup(error) => of_backup(error),
         }
     }
+
+    /// Whether the same command may succeed later.
+    fn retry(&self) -> Retry {
+        match self {
+            Self::TooManyTokens(wait) => Retry::After(*wait + SECOND),
+            Self::Stopping | Self::Interrupted { .. } => Retry::After(SECOND),
+            Self::Store(error) | Self::Broken { error, .. } => error.retry(),
+            Self::Registry(error) => error.retry(),
+            Self::Backup(error) => error.retry(),
+            Self::Unauthorized
+            | Self::Misdirected
+            | Self::Foreign
+            | Self::Forbidden(_)
+            | Self::Invalid(_)
+            | Self::Unknown(_)
+            | Self::Conflict(_)
+            | Self::TooLarge
+            | Self::Slow
+            | Self::WrongMethod(_)
+            | Self::BrokenOff => Retry::Never,
+        }
+    }
+}
+
+impl From<RegistryError> for AdminError {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Store(error) => Self::Store(error),
+            other => Self::Registry(other),
+        }
+    }
+}
+
+/// What a store that did not do something has to say to whoever asked for it: what is known, and what to do.
+fn said(error: &StoreError) -> String {
+    match error {
+        StoreError::Away => {
+            "the store cannot be reached for now, and nothing was changed: ask again in a moment".to_owned()
+        }
+        StoreError::Unknown => "the store did not answer, so this may be done: look (list, show) before you give the \
+                                command again"
+            .to_owned(),
+        StoreError::Full => "the store is full, and nothing was changed: there is room again once deliveries have \
+                             ended and their retention is over, or when somebody makes some"
+            .to_owned(),
+        StoreError::TooSlow { .. } => format!("{error}, and nothing was changed: ask for less, or later"),
+        StoreError::Unavailable => {
+            "the store has failed or is closed, and the server ends: its log says why, and its next start what holds"
+                .to_owned()
+        }
+        StoreError::Damaged { .. } | StoreError::Later { .. } => error.to_string(),
+    }
 }
 
 fn of_registry(error: &RegistryError) -> (StatusCode, AdminCode) {
@@ -125,7 +180,7 @@ fn of_registry(error: &RegistryError) -> (StatusCode, AdminCode) {
         RegistryError::Contended => (StatusCode::CONFLICT, AdminCode::Contended),
         RegistryError::NoRandomness(_) => (StatusCode::INTERNAL_SERVER_ERROR, AdminCode::NoRandomness),
         RegistryError::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, AdminCode::Damaged),
-        RegistryError::Store(error) => of_store(error),
+        RegistryError::Store(error) | RegistryError::Partly { error, .. } => of_store(error),
     }
 }
 
@@ -143,9 +198,9 @@ fn of_backup(error: &BackupError) -> (StatusCode, AdminCode) {
 
 fn of_store(error: &StoreError) -> (StatusCode, AdminCode) {
     match error {
-        StoreError::Unavailable | StoreError::Away | StoreError::Unknown => {
-            (StatusCode::SERVICE_UNAVAILABLE, AdminCode::StoreUnavailable)
-        }
+        StoreError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, AdminCode::StoreUnavailable),
+        StoreError::Away => (StatusCode::SERVICE_UNAVAILABLE, AdminCode::StoreAway),
+        StoreError::Unknown => (StatusCode::SERVICE_UNAVAILABLE, AdminCode::Uncertain),
         StoreError::Full => (StatusCode::INSUFFICIENT_STORAGE, AdminCode::StoreFull),
         StoreError::Damaged { .. } | StoreError::Later { .. } => {
             (StatusCode::INTERNAL_SERVER_ERROR, AdminCode::Damaged)
@@ -157,7 +212,12 @@ fn of_store(error: &StoreError) -> (StatusCode, AdminCode) {
 impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
-        let wait = if let Self::TooManyTokens(wait) = &self { Some(wait.as_secs() + 1) } else { None };
+        let wait = match self.retry() {
+            Retry::Never => None,
+            // Only where it says "not now": whoever makes room, or lost a race, knows when.
+            Retry::Backoff => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(SECOND),
+            Retry::After(wait) => Some(wait),
+        };
         let body = ProblemDto {
             title: status.canonical_reason().unwrap_or_default().to_owned(),
             status: status.as_u16(),
@@ -167,8 +227,8 @@ impl IntoResponse for AdminError {
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(seconds) = wait {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        if let Some(wait) = wait {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"crm-relay admin\""));
@@ -238,5 +298,29 @@ mod tests {
         for error in errors {
             assert_eq!(of_backup(&error).1.as_str(), error.code(), "{error:?}");
         }
+    }
+
+    /// What a store could not do is told as what it is, with what to do: never as a fault of the server's.
+    #[test]
+    fn what_a_store_could_not_do_is_told_with_what_to_do() {
+        let slow = StoreError::TooSlow { after: Duration::from_secs(1) };
+        for (error, status, code, wait, words) in [
+            (StoreError::Away, 503, "store_away", Some("1"), "nothing was changed: ask again"),
+            (StoreError::Unknown, 503, "uncertain", Some("1"), "may be done: look"),
+            (slow, 503, "too_slow", Some("1"), "ask for less, or later"),
+            (StoreError::Full, 507, "store_full", None, "nothing was changed"),
+            (StoreError::Unavailable, 503, "store_unavailable", None, "its log says why"),
+        ] {
+            for told in [AdminError::from(error.clone()), AdminError::from(RegistryError::Store(error.clone()))] {
+                assert_eq!(told.status_and_code().1.as_str(), code);
+                assert!(told.to_string().contains(words), "{told}");
+                let answer = told.into_response();
+                let after = answer.headers().get(header::RETRY_AFTER).map(|after| after.to_str().unwrap());
+                assert_eq!((answer.status().as_u16(), after), (status, wait), "{error:?}");
+            }
+        }
+        let partly = AdminError::from(RegistryError::Partly { done: 1, all: 2, error: StoreError::Away });
+        assert!(!partly.to_string().contains("nothing was changed"));
+        assert_eq!(partly.into_response().status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

@@ -17,16 +17,12 @@ pub(super) struct Holder {
 }
 
 impl Holder {
-    /// Whether the token is there, is not revoked, and serves what it served.
+    /// Whether its secret lets in, and to what it served.
     pub(super) fn is_in(&self, directory: &Directory, now: Wall) -> bool {
-        self.is_known(directory, now)
-            && directory.tokens.get(&self.token).is_some_and(|entry| entry.document.serves() == self.serves)
-    }
-
-    /// Whether its secret lets in.
-    pub(super) fn is_known(&self, directory: &Directory, now: Wall) -> bool {
         let token = directory.tokens.get(&self.token).map(|entry| &entry.document);
-        token.is_some_and(|token| token.digests(now).any(|digest| secret::same(digest, &self.digest)))
+        token.is_some_and(|token| {
+            token.digests(now).any(|digest| secret::same(digest, &self.digest)) && token.serves() == self.serves
+        })
     }
 
     /// Which of two secrets it showed, and since when there are two.

@@ -49,6 +49,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(45);
 /// How long the peer's own goodbye is waited for, so that closing does not cut off what it has not read yet.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// What a client hears that comes with a token which was changed meanwhile.
+const CHANGED: &str = "its token was revoked or changed";
+
 /// How a socket came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
@@ -75,23 +78,6 @@ impl Gate {
         holder.token.as_str() == STATIC_TOKEN || holder.is_in(&directory, self.registry.now())
     }
 
-    /// Completes when the secret that let a client in was replaced by another. Of a token that is revoked or serves less the
-    /// hub hears first.
-    async fn replaced(&self, holder: &Holder) {
-        let mut changes = self.registry.changes();
-        let is_replaced = || {
-            let (directory, now) = (self.registry.directory(), self.registry.now());
-            let token = directory.tokens.get(&holder.token);
-            token.is_some_and(|entry| entry.document.revoked_at.is_none()) && !holder.is_known(&directory, now)
-        };
-        // The static token is no document.
-        while holder.token.as_str() == STATIC_TOKEN || !is_replaced() {
-            if changes.changed().await.is_err() {
-                return std::future::pending().await;
-            }
-        }
-    }
-
     /// One socket from its upgrade to its end.
     pub(super) async fn serve<S>(&self, stream: S, holder: Holder, peer: String)
     where
@@ -112,27 +98,28 @@ impl Gate {
         let conn = hub.next_conn();
         let share = self.account.share(conn, pace);
         let Holder { token, serves, digest } = holder.clone();
-        let _open = self.registry.uses().session(conn, &token, digest);
+        let mut let_in = self.registry.sessions().open(conn, &token, digest);
         if let Some((since, by)) = holder.proof(&self.registry.directory()) {
             self.registry.uses().proved(DocumentKind::Token, &token, since, by, self.registry.now());
         }
-        let event = Event::Opened { conn, token: token.clone(), serves, peer, socket: Socket { outbox, hangup } };
+        let event = Event::Opened { conn, token, serves, peer, socket: Socket { outbox, hangup } };
         if !hub.tell(event).await {
             return;
         }
         let open = Open { gate: self, conn };
-        // Revoked, or made to serve something else, between the check and now: the hub may have heard of that before it heard
-        // of this socket (I21).
-        if !self.is_still(&holder) {
-            hub.tell(Event::Revoked(token)).await;
-        }
         let why = Mutex::new("the server closed the session");
+        // Revoked, replaced, or made to serve something else, between the check and now: the hub may have heard of that before
+        // it heard of this socket, which has said nothing yet (I21).
+        if !self.is_still(&holder) {
+            open.close().await;
+            return say_goodbye(&mut sink, &mut frames, CHANGED).await;
+        }
         // Cancel safety: whichever ends first ends the socket; nothing is read or written after that.
         let ended = tokio::select! {
             // In this order, so that the reason is known when the writer ends for it: "revoked" must not read "closed".
             biased;
             () = overdue(hung_up, &why) => Ended::Overdue,
-            () = self.replaced(&holder) => Ended::Replaced,
+            () = let_in.replaced() => Ended::Replaced,
             () = share.gave_way() => Ended::GaveWay,
             ended = self.read(&mut frames, &share, conn) => ended,
             ended = write(&mut sink, inbox, &share) => ended,
@@ -150,13 +137,7 @@ impl Gate {
             } else {
                 *why.lock().unwrap_or_else(PoisonError::into_inner)
             };
-            let frame = CloseFrame { code: CloseCode::Away, reason: reason.into() };
-            // The peer may be gone; then there is nobody to say goodbye to.
-            let goodbye = async {
-                let _ = sink.send(Frame::Close(Some(frame))).await;
-                while frames.next().await.is_some_and(|frame| frame.is_ok()) {}
-            };
-            let _ = timeout(LINGER, goodbye).await;
+            say_goodbye(&mut sink, &mut frames, reason).await;
         }
         tracing::debug!(conn = conn.0, ?ended, "a session's socket ended");
     }
@@ -262,6 +243,21 @@ async fn write(sink: &mut (impl Sink<Frame, Error = WsError> + Unpin), mut inbox
         }
     }
     Ended::ByHub
+}
+
+/// Says why the socket is closed, and waits a moment for the peer to do the same.
+async fn say_goodbye(
+    sink: &mut (impl Sink<Frame, Error = WsError> + Unpin),
+    frames: &mut (impl Stream<Item = Result<Frame, WsError>> + Unpin),
+    reason: &'static str,
+) {
+    let frame = CloseFrame { code: CloseCode::Away, reason: reason.into() };
+    // The peer may be gone; then there is nobody to say goodbye to.
+    let goodbye = async {
+        let _ = sink.send(Frame::Close(Some(frame))).await;
+        while frames.next().await.is_some_and(|frame| frame.is_ok()) {}
+    };
+    let _ = timeout(LINGER, goodbye).await;
 }
 
 /// Completes when the hub wanted the socket closed and its peer did not take what was left in time (I21).

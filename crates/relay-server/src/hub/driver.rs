@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until, timeout},
 };
 
-use super::{Event, Inlet, OldestCommit, Request, Said, Socket, View, commits::Commits};
+use super::{Event, Followed, Inlet, OldestCommit, Request, Said, Socket, View, commits::Commits};
 use crate::{clock::Clock, depth, metrics::Metrics, notice::Notices, outbox::Outbox};
 
 /// Inputs of one turn: enough that a full turn makes a full commit, few enough that no socket waits long.
@@ -253,14 +253,13 @@ impl Driver {
                 // Also after the hub closed it itself: only now is it gone.
                 self.feed(Input::Closed(conn));
             }
-            Event::Routing(routing, known) => {
-                self.feed(Input::Routing(routing));
+            Event::Followed(followed, known) => {
+                self.on_followed(followed);
                 // Whoever asked may have given up waiting.
                 let _ = known.send(());
             }
             Event::Woken(names) => names.into_iter().for_each(|name| self.feed(Input::Woken(name))),
             Event::Touched(ids) => ids.into_iter().for_each(|id| self.feed(Input::Touched(id))),
-            Event::Revoked(token) => self.feed(Input::Revoked(token)),
             // Whoever asked may have given up waiting.
             Event::View(answer) => drop(
                 answer.send(View { destinations: self.hub.view(), unrouted: self.hub.unrouted(limits::HINTS_SHOWN) }),
@@ -273,6 +272,15 @@ impl Driver {
                 self.stopping = Some(stopped);
                 self.feed(Input::Stop);
             }
+        }
+    }
+
+    /// Who is let in no more gets nothing of what the new routes would give him (I21).
+    fn on_followed(&mut self, Followed { revoked, routing, woken }: Followed) {
+        let revoked = revoked.into_iter().map(Input::Revoked);
+        let woken = woken.into_iter().map(Input::Woken);
+        for input in revoked.chain(routing.map(Input::Routing)).chain(woken) {
+            self.feed(input);
         }
     }
 

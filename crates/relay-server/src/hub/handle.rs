@@ -8,14 +8,13 @@ use std::sync::{
 use relay_core::{
     hub::{Accepting, Answer, ConnId, DestinationView, UnroutedView},
     id::DeliveryId,
-    routing::Routing,
 };
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
     oneshot,
 };
 
-use super::{Event, QUEUE, Request};
+use super::{Event, Followed, QUEUE, Request};
 
 /// Reaches the hub. Cheap to clone.
 #[derive(Clone)]
@@ -83,10 +82,10 @@ impl Handle {
         }
     }
 
-    /// Gives the hub new routes and pauses; completes when it has them, or has ended.
-    pub(crate) async fn route(&self, routing: Arc<Routing>) {
+    /// Tells the hub what follows from a change of the registry; completes when it has that, or has ended.
+    pub(crate) async fn follow(&self, followed: Followed) {
         let (known, done) = oneshot::channel();
-        self.tell(Event::Routing(routing, known)).await;
+        self.tell(Event::Followed(followed, known)).await;
         // An error means that the hub has ended: nothing is accepted any more that could go the wrong way.
         let _ = done.await;
     }

@@ -46,20 +46,29 @@ pub(crate) enum Event {
     Heard(ConnId),
     /// A client's socket is gone.
     Closed(ConnId),
-    /// Routes or pauses changed; told once the machine has them.
-    Routing(Arc<Routing>, oneshot::Sender<()>),
+    /// The registry changed; told once the machine has what follows.
+    Followed(Followed, oneshot::Sender<()>),
     /// Deliveries of these destinations became due by an operator's hand.
     Woken(Vec<Name>),
     /// Deliveries were changed by an operator.
     Touched(Vec<DeliveryId>),
-    /// A token was revoked or may serve less.
-    Revoked(Name),
     /// Somebody wants to know.
     View(oneshot::Sender<View>),
     /// Somebody makes deliveries (replays) and needs ids that rise with the hub's own.
     Mint(usize, oneshot::Sender<Vec<DeliveryId>>),
     /// Stop; told when every lease is settled or handed back.
     Stop(oneshot::Sender<()>),
+}
+
+/// What follows for the hub from a change of the registry.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Followed {
+    /// Tokens that were revoked or serve something else: their sockets are closed, and nothing is given to them any more.
+    pub(crate) revoked: Vec<Name>,
+    /// Routes and pauses, if they are others.
+    pub(crate) routing: Option<Arc<Routing>>,
+    /// Destinations that are not paused any more.
+    pub(crate) woken: Vec<Name>,
 }
 
 impl Event {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use relay_store::seam::{AuditEntry, DocumentKey};
 
-use super::{Registry, RegistryError, snapshot::Written};
+use super::{Registry, RegistryError, put::Written};
 use crate::directory::Directory;
 
 /// How often a change is tried when somebody else keeps changing the same document.
@@ -42,10 +42,24 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let _turn = self.turn.lock().await;
         for _ in 0..TRIES {
+            let writes = match decide(&self.directory()) {
+                Ok(writes) => writes,
+                // It may be about what another server changed a moment ago.
+                Err(refused) => match self.has_moved().await {
+                    Ok(true) => continue,
+                    Ok(false) | Err(_) => return Err(refused),
+                },
+            };
             let mut written = Vec::new();
-            let applied = self.write_all(decide(&self.directory())?, &mut written).await;
+            let all = writes.len();
+            let applied = self.write_all(writes, &mut written).await;
+            let done = written.len();
             // Also after a failure: what was written before it holds.
             let renewed = self.renew(written).await;
+            let applied = applied.map_err(|error| match error {
+                RegistryError::Store(error) if done > 0 => RegistryError::Partly { done, all, error },
+                other => other,
+            });
             if applied? {
                 return Ok(());
             }

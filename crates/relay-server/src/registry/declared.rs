@@ -3,10 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use relay_core::name::Name;
+use relay_core::{name::Name, time::Wall};
 use relay_store::seam::DocumentKind;
 
 use super::{
@@ -29,6 +30,13 @@ const FALLBACK_PROVIDER: &str = "api-key";
 
 /// Writes that are given to the store together: it commits what waits at once.
 const TOGETHER: usize = 512;
+
+/// How often all of it is merged anew where another server writes the same documents at the same time.
+const TRIES: u32 = 8;
+
+/// How old a route without a source is before it counts as left over, where several servers share the store: another may be
+/// about to write the source.
+const LEFT_OVER_AFTER: Duration = Duration::from_mins(1);
 
 /// Where in the configuration file what it declares stands. Not a matter of the stored documents, which would all be written
 /// anew for a comment on top of the file; the present directory has it.
@@ -68,10 +76,20 @@ fn put_place(known: &mut Option<String>, present: Option<&String>) {
 }
 
 impl Registry {
-    /// Merges the configuration file: what it declares is written over, what it no longer declares is paused. Killed in
-    /// the middle, the next start does the rest. A route is written before its source, so that at no time a source is
-    /// without one.
+    /// Merges the configuration file: what it declares is written over, what it no longer declares is paused, unless the file
+    /// of another server that shares the store does. Killed in the middle, the next start does the rest. A route is written
+    /// before its source, so that at no time a source is without one.
     pub(super) async fn declare(&self, config: &Config) -> Result<(), RegistryError> {
+        for _ in 1..TRIES {
+            match self.declare_once(config).await {
+                Err(RegistryError::Contended) => {}
+                done => return done,
+            }
+        }
+        self.declare_once(config).await
+    }
+
+    async fn declare_once(&self, config: &Config) -> Result<(), RegistryError> {
         let places = Arc::new(Places::of(config));
         self.places.store(Arc::clone(&places));
         self.reload().await?;
@@ -105,8 +123,8 @@ impl Registry {
         declared.and(self.reload().await)
     }
 
-    /// Writes all of them together while nobody else may, and reads what is there by then: the data directory is locked, and
-    /// either the listeners are not served yet or it is this change's turn.
+    /// Writes all of them together while nobody else here may, and reads what is there by then: either the listeners are not
+    /// served yet or it is this change's turn. `Contended` where another server was faster with one of them.
     async fn put_all(&self, writes: impl IntoIterator<Item = Write>) -> Result<(), RegistryError> {
         let put = |Write { key, expect, body, audit }: Write| async move {
             self.put(key, expect, body, audit).await?.map(drop).ok_or(RegistryError::Contended)
@@ -137,6 +155,7 @@ impl Registry {
             rotation: None,
             paused: false,
             declared: Some(declared.at.clone()),
+            declared_by: self.among(present.map(|entry| &entry.document.declared_by)),
             created_at: present.map_or_else(|| self.clock.now().wall, |entry| entry.document.created_at),
         };
         if present.is_some_and(|entry| entry.document == wanted) {
@@ -165,6 +184,7 @@ impl Registry {
             retry: declared.retry.as_ref().map(Retry::of),
             paused: false,
             declared: Some(declared.at.clone()),
+            declared_by: self.among(present.map(|entry| &entry.document.declared_by)),
             created_at: present.map_or_else(|| self.clock.now().wall, |entry| entry.document.created_at),
         };
         if present.is_some_and(|entry| entry.document == wanted) {
@@ -178,7 +198,8 @@ impl Registry {
         })
     }
 
-    /// What pauses that which the file declared and does not any more.
+    /// What pauses that which the file declared and does not any more. What another server's file declares goes on, and is not
+    /// this one's any more.
     fn undeclared(&self, places: &Places) -> Vec<Write> {
         let directory = self.directory();
         let mut writes = Vec::new();
@@ -187,12 +208,16 @@ impl Registry {
             if source.declared.is_none() || source.paused || places.sources.contains_key(&source.name) {
                 continue;
             }
-            tracing::warn!(event = "undeclared", source = %source.name, "no longer in the configuration file: paused");
+            let Some((declared_by, paused)) = self.without_this(&source.declared_by) else { continue };
+            if paused {
+                tracing::warn!(event = "undeclared", source = %source.name, "no longer in the configuration file: paused");
+            }
+            let action = if paused { "source.pause" } else { "source.undeclare" };
             writes.push(Write {
                 key: key_of(DocumentKind::Source, &source.name),
                 expect: entry.version,
-                body: Some(render(&Source { paused: true, ..source.clone() })),
-                audit: self.audited(&Principal::CONFIG, "source.pause", source.name.as_str()),
+                body: Some(render(&Source { paused, declared_by, ..source.clone() })),
+                audit: self.audited(&Principal::CONFIG, action, source.name.as_str()),
             });
         }
         for entry in directory.routes.values() {
@@ -200,16 +225,43 @@ impl Registry {
             if route.declared.is_none() || route.paused || places.declares(route) {
                 continue;
             }
+            let Some((declared_by, paused)) = self.without_this(&route.declared_by) else { continue };
             let (source, destination) = (&route.source, &route.destination);
-            tracing::warn!(event = "undeclared", %source, %destination, "no longer in the configuration file: paused");
+            if paused {
+                let what = "no longer in the configuration file: paused";
+                tracing::warn!(event = "undeclared", %source, %destination, "{what}");
+            }
+            let action = if paused { "route.pause" } else { "route.undeclare" };
             writes.push(Write {
                 key: key_of_pair(DocumentKind::Route, source, destination),
                 expect: entry.version,
-                body: Some(render(&Route { paused: true, ..route.clone() })),
-                audit: self.audited(&Principal::CONFIG, "route.pause", format!("{source} -> {destination}")),
+                body: Some(render(&Route { paused, declared_by, ..route.clone() })),
+                audit: self.audited(&Principal::CONFIG, action, format!("{source} -> {destination}")),
             });
         }
         writes
+    }
+
+    /// Those whose files declare something, and this server.
+    fn among(&self, declared_by: Option<&BTreeSet<String>>) -> BTreeSet<String> {
+        let this = Some(&self.server).filter(|name| !name.is_empty());
+        declared_by.into_iter().flatten().chain(this).cloned().collect()
+    }
+
+    /// The other servers whose files declare something.
+    fn others(&self, declared_by: &BTreeSet<String>) -> BTreeSet<String> {
+        if self.server.is_empty() {
+            return BTreeSet::new();
+        }
+        declared_by.iter().filter(|name| **name != self.server).cloned().collect()
+    }
+
+    /// Who still declares what this server does not any more, and whether it is paused for want of them; `None`: it is no matter
+    /// of this one's.
+    fn without_this(&self, declared_by: &BTreeSet<String>) -> Option<(BTreeSet<String>, bool)> {
+        let others = self.others(declared_by);
+        let paused = others.is_empty();
+        (paused || others.len() < declared_by.len()).then_some((others, paused))
     }
 
     /// Source `default`, in a relay that has none yet: once deleted it stays so, unless it was the last.
@@ -231,6 +283,7 @@ impl Registry {
             rotation: None,
             paused: false,
             declared: None,
+            declared_by: BTreeSet::new(),
             created_at: self.clock.now().wall,
         };
         let audit = self.audited(&Principal::CONFIG, "source.create", name.as_str());
@@ -242,7 +295,8 @@ impl Registry {
     /// `default`.
     fn routes_of_the_routeless(&self, places: &Places) -> Vec<Write> {
         let directory = self.directory();
-        let stays = |route: &&Route| !route.paused && (route.declared.is_none() || places.declares(route));
+        let is_declared = |route: &Route| places.declares(route) || !self.others(&route.declared_by).is_empty();
+        let stays = |route: &&Route| !route.paused && (route.declared.is_none() || is_declared(route));
         let routes = directory.routes.values().map(|entry| &entry.document).filter(stays);
         let routed: BTreeSet<&Name> = routes.map(|route| &route.source).collect();
         let names: BTreeSet<&Name> = directory.sources.keys().chain(places.sources.keys()).collect();
@@ -265,8 +319,15 @@ impl Registry {
     fn swept(&self, places: &Places) -> Vec<Write> {
         let directory = self.directory();
         let gone = |source: &Name| !directory.sources.contains_key(source);
-        let keys = directory.keys.values().filter(|entry| gone(&entry.document.source));
-        let orphaned = |route: &Route| gone(&route.source) && !places.declares(route);
+        let now = self.clock.now().wall;
+        // One owner sees no half of another's change.
+        let is_left = |made: Wall| self.server.is_empty() || now.since(made) > LEFT_OVER_AFTER;
+        let keys = directory.keys.values().map(|entry| (entry, &entry.document));
+        let keys = keys.filter(|(_, key)| gone(&key.source) && is_left(key.created_at)).map(|(entry, _)| entry);
+        let orphaned = |route: &Route| {
+            let declared = places.declares(route) || !self.others(&route.declared_by).is_empty();
+            gone(&route.source) && !declared && is_left(route.created_at)
+        };
         let routes = directory.routes.values().filter(|entry| orphaned(&entry.document));
         let keys = keys.map(|entry| delete_key(self, &Principal::CONFIG, entry));
         keys.chain(routes.map(|entry| delete_route(self, &Principal::CONFIG, entry))).collect()

@@ -3,7 +3,7 @@
 //! **Invariant:** a field is never renamed and never changes its meaning; a new one has a default, so that a document of
 //! an earlier version still reads.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use relay_core::{
     delivery::retry::{RetryPolicy, Schedule},
@@ -47,6 +47,9 @@ pub struct Source {
     /// Where the configuration file declares it, or declared it.
     #[serde(default)]
     pub declared: Option<String>,
+    /// The servers whose files declare it, of those that share the store.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub declared_by: BTreeSet<String>,
     /// When it was made.
     #[serde(with = "micros")]
     pub created_at: Wall,
@@ -149,6 +152,9 @@ pub struct Route {
     /// Where the configuration file declares it, or declared it.
     #[serde(default)]
     pub declared: Option<String>,
+    /// The servers whose files declare it, of those that share the store.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub declared_by: BTreeSet<String>,
     /// When it was made.
     #[serde(with = "micros")]
     pub created_at: Wall,

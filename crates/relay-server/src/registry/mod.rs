@@ -1,7 +1,7 @@
 //! The registry: sources, routes, destinations, keys and tokens, kept as documents in the store.
 //!
-//! Every change is a compare-and-set with its audit entry in the same commit; afterwards the [`Directory`] is read anew
-//! and handed to whoever listens. What the configuration file declares is merged at start and at a reload, and read-only
+//! Every change is a compare-and-set with its audit entry in the same commit; afterwards the [`Directory`] is read anew,
+//! and the follower tells whoever keeps something of it. What the configuration file declares is merged at start and at a reload, and read-only
 //! otherwise.
 
 mod adopt;
@@ -9,11 +9,14 @@ mod change;
 mod declared;
 mod destination;
 pub mod document;
+mod follower;
 mod invite;
 mod key;
+mod put;
 mod rotation;
 mod route;
 pub mod secret;
+pub(crate) mod sessions;
 mod snapshot;
 mod source;
 #[cfg(test)]
@@ -21,11 +24,7 @@ mod tests;
 mod token;
 pub mod uses;
 
-use std::{
-    borrow::Borrow,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{borrow::Borrow, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use relay_core::{
@@ -35,7 +34,7 @@ use relay_core::{
     time::Wall,
 };
 use relay_store::seam::{self, AuditEntry, DocumentKey, DocumentKind};
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, Notify};
 
 pub use change::Shown;
 pub use invite::Invited;
@@ -45,9 +44,8 @@ pub use route::{NewRoute, Policy};
 pub use source::{NewSource, SourceUpdate};
 pub use token::NewToken;
 
-use crate::{
-    clock::Clock, config::RouteDefaults, directory::Directory, hub::Handle, principal::Principal, registry::uses::Uses,
-};
+use self::{follower::Follower, sessions::Sessions, uses::Uses};
+use crate::{clock::Clock, config::RouteDefaults, directory::Directory, hub::Handle, principal::Principal};
 
 /// Name of the static token from the credentials.
 pub(crate) const STATIC_TOKEN: &str = "relay_token";
@@ -58,6 +56,8 @@ pub struct Registry {
     clock: Clock,
     defaults: RouteDefaults,
     api_key: [u8; 32],
+    /// Names this server among those that share the store; empty where it has one owner.
+    server: String,
     /// `PUBLIC_URL` is set: the relay knows what senders call it.
     knows_own_url: bool,
     /// `DEDUPE_WINDOW`: how long ids of webhooks are remembered.
@@ -65,12 +65,12 @@ pub struct Registry {
     directory: ArcSwap<Directory>,
     /// Where in the configuration file stands what it declares.
     places: ArcSwap<declared::Places>,
-    /// Whom each new snapshot is given to before its change counts as done.
-    hub: OnceLock<Handle>,
+    /// Tells of each new snapshot before its change counts as done.
+    follower: Follower,
+    /// Sessions by what let them in.
+    sessions: Arc<Sessions>,
     /// How what is being replaced is used.
     uses: Arc<Uses>,
-    /// Goes on with every new snapshot, and when the time of something in it is over.
-    changes: watch::Sender<()>,
     /// Changes one at a time: each reads the directory that the one before it left.
     turn: Mutex<()>,
     /// The snapshot could not be read anew after a change.
@@ -154,6 +154,19 @@ pub enum RegistryError {
     /// The store did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store did a part of it, and holds to that.
+    #[error(
+        "{error}: {done} of {all} documents of this change are written and in force; look what is there (list, show), and add the \
+         rest or delete it and begin anew"
+    )]
+    Partly {
+        /// Documents that are written.
+        done: usize,
+        /// Documents that it comes to.
+        all: usize,
+        /// Why it is not through.
+        error: StoreError,
+    },
 }
 
 impl RegistryError {
@@ -166,7 +179,8 @@ impl RegistryError {
             | Self::Taken { .. }
             | Self::LastRoute { .. }
             | Self::Conflict(_) => Fault::Caller,
-            Self::Contended | Self::NoRandomness(_) | Self::Damaged { .. } | Self::Store(_) => Fault::Resource,
+            Self::Contended | Self::NoRandomness(_) | Self::Damaged { .. } => Fault::Resource,
+            Self::Store(error) | Self::Partly { error, .. } => error.fault(),
         }
     }
 
@@ -175,7 +189,9 @@ impl RegistryError {
         match self {
             Self::Contended => Retry::Backoff,
             Self::Store(error) => error.retry(),
-            Self::NoRandomness(_)
+            // The same call does not do the rest.
+            Self::Partly { .. }
+            | Self::NoRandomness(_)
             | Self::Damaged { .. }
             | Self::Source { .. }
             | Self::Declared { .. }
@@ -200,6 +216,7 @@ impl Registry {
     ) -> Result<Self, RegistryError> {
         let api_key = secret::sha256(config.credentials.api_key.as_bytes());
         let mut registry = Self::empty(store, clock, config.route_defaults.clone(), api_key);
+        registry.server.clone_from(&config.server);
         registry.knows_own_url = config.public_url.is_some();
         registry.memory = config.dedupe_window;
         registry.load().await?;
@@ -227,18 +244,20 @@ impl Registry {
     }
 
     fn empty(store: Arc<dyn seam::Registry>, clock: Clock, defaults: RouteDefaults, api_key: [u8; 32]) -> Self {
+        let (sessions, uses) = (Arc::<Sessions>::default(), Arc::<Uses>::default());
         Self {
             store,
             clock,
             defaults,
             api_key,
+            server: String::new(),
             knows_own_url: true,
             memory: Duration::MAX,
             directory: ArcSwap::default(),
             places: ArcSwap::default(),
-            hub: OnceLock::new(),
-            uses: Arc::default(),
-            changes: watch::Sender::new(()),
+            follower: Follower::new(Arc::clone(&sessions), Arc::clone(&uses)),
+            sessions,
+            uses,
             turn: Mutex::default(),
             stale: Notify::new(),
         }
@@ -257,21 +276,20 @@ impl Registry {
         self.directory.load_full()
     }
 
-    /// Gives this hub, which began with the present snapshot, every new one within the change that makes it: a command is
+    /// Tells this hub, which began with the present snapshot, of every new one within the change that makes it: a command is
     /// answered once what it says holds for the next webhook.
     pub(crate) fn tell(&self, hub: Handle) {
-        // A registry has one hub.
-        let _ = self.hub.set(hub);
+        self.follower.tell(hub);
+    }
+
+    /// Sessions by what let them in.
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// How what is being replaced is used.
     pub(crate) fn uses(&self) -> &Arc<Uses> {
         &self.uses
-    }
-
-    /// Tells of every new snapshot, and of the time of something in it being over.
-    pub(crate) fn changes(&self) -> watch::Receiver<()> {
-        self.changes.subscribe()
     }
 
     /// The time that what is kept here is reckoned by.

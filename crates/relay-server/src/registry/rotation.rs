@@ -167,7 +167,7 @@ impl Registry {
 
     /// Ends rotations whose time is over, until it is dropped.
     pub(crate) async fn keep_time(&self) {
-        let mut changes = self.changes.subscribe();
+        let mut sweeps = self.follower.sweeps();
         loop {
             let now = self.clock.now().wall;
             let next = self.directory().rotations_end().min();
@@ -177,15 +177,15 @@ impl Registry {
             // Cancel safety: nothing is lost by a look that was broken off, for each looks at everything.
             tokio::select! {
                 // Only what the registry's own end could say, and then this ends too.
-                changed = changes.changed() => if changed.is_err() { return },
+                changed = sweeps.changed() => if changed.is_err() { return },
                 () = sleep(wait) => self.lapse().await,
             }
         }
     }
 
-    /// Takes what is past its time out of the store; sessions hear of it first, whatever becomes of that.
+    /// Takes what is past its time out of the store; its sessions are told first, whatever becomes of that.
     pub(super) async fn lapse(&self) {
-        self.changes.send_modify(|()| {});
+        self.follow().await;
         let now = self.clock.now().wall;
         let over = |directory: &crate::directory::Directory| {
             let is_over = |until: Option<Wall>| until.is_some_and(|until| until <= now);

@@ -1,6 +1,6 @@
 //! Routes: made, changed and deleted by operators.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use relay_core::{delivery::retry::RetryPolicy, name::Name, time::Wall};
 use relay_store::seam::DocumentKind;
@@ -145,6 +145,7 @@ impl Registry {
             retry: new.retry.as_ref().map(Retry::of),
             paused: false,
             declared: None,
+            declared_by: BTreeSet::new(),
             created_at: self.clock.now().wall,
         })
     }
@@ -159,6 +160,7 @@ pub(super) fn plain_route(source: &Name, destination: &Name, created_at: Wall) -
         retry: None,
         paused: false,
         declared: None,
+        declared_by: BTreeSet::new(),
         created_at,
     }
 }

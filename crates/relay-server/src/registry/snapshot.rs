@@ -3,25 +3,18 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use relay_core::{limits, name::Name};
-use relay_store::seam::{AuditEntry, DocumentKey, DocumentKind};
+use relay_store::seam::{DocumentKey, DocumentKind};
 use serde::de::DeserializeOwned;
 
 use super::{
     Registry, RegistryError,
     document::{self, Destination},
+    put::Written,
 };
 use crate::directory::{Directory, Versioned};
 
-/// Longest pause before documents that could not be read are read again.
-const AGAIN_MAX: Duration = Duration::from_mins(1);
-
-/// A write that is durable.
-#[derive(Debug)]
-pub(super) struct Written {
-    key: DocumentKey,
-    version: u64,
-    body: Option<String>,
-}
+/// Longest pause before documents that could not be read are read again: they may say that somebody is let in no more (I21).
+const AGAIN_MAX: Duration = Duration::from_secs(4);
 
 /// What names a document among those of its kind.
 trait Named: Ord {
@@ -77,39 +70,64 @@ impl Registry {
         Err(error)
     }
 
-    /// Reads again, for as long as the server runs, whatever could not be read after a change.
+    /// Reads, for as long as the server runs, what other servers changed, and again whatever could not be read.
     pub(crate) async fn keep_fresh(&self) {
+        let (mut unread, mut pause) = (false, limits::REGISTRY_LOOK);
         loop {
-            self.stale.notified().await;
-            let mut pause = limits::STORE_RETRY;
-            loop {
-                tokio::time::sleep(pause).await;
-                let _turn = self.turn.lock().await;
-                if self.reload().await.is_ok() {
-                    tracing::info!(event = "registry_read", "the documents of the registry could be read again");
-                    break;
+            // Asked for before the look: of what is written after it there is a hint.
+            let hint = self.store.changes();
+            let looks = match self.catch_up(unread).await {
+                Ok(()) => {
+                    if std::mem::take(&mut unread) {
+                        tracing::info!(event = "registry_read", "the documents of the registry could be read again");
+                    }
+                    pause = limits::REGISTRY_LOOK;
+                    // Nobody else writes where there is one owner.
+                    self.directory().version.is_some()
                 }
-                pause = (2 * pause).min(AGAIN_MAX);
+                Err(error) => {
+                    if !std::mem::replace(&mut unread, true) {
+                        let what = "what other servers changed is read once it can be";
+                        tracing::warn!(event = "registry_unread", %error, "{what}");
+                    }
+                    pause = (2 * pause).min(AGAIN_MAX);
+                    true
+                }
+            };
+            // Cancel safety: each look is at everything.
+            tokio::select! {
+                () = hint => {}
+                () = tokio::time::sleep(pause), if looks => {}
+                () = self.stale.notified() => unread = true,
             }
         }
     }
 
-    /// Writes one document if it is still at `expect`; `None` if it is not.
-    pub(super) async fn put(
-        &self,
-        key: DocumentKey,
-        expect: u64,
-        body: Option<String>,
-        audit: AuditEntry,
-    ) -> Result<Option<Written>, RegistryError> {
-        let version = self.store.put_document(key.clone(), expect, body.clone(), vec![audit]).await?;
-        Ok(version.map(|version| Written { key, version, body }))
+    /// Reads all documents anew if others wrote some since, or if the last ones could not be read.
+    async fn catch_up(&self, unread: bool) -> Result<(), RegistryError> {
+        if !unread && self.store.version().await? == self.directory().version {
+            return Ok(());
+        }
+        let _turn = self.turn.lock().await;
+        self.reload().await
+    }
+
+    /// Whether others wrote something that the present snapshot does not have; if so, it has it now. It is this change's turn.
+    pub(super) async fn has_moved(&self) -> Result<bool, RegistryError> {
+        if self.store.version().await? == self.directory().version {
+            return Ok(false);
+        }
+        self.reload().await?;
+        Ok(true)
     }
 
     async fn read_all(&self, before: Option<&Directory>) -> Result<Directory, RegistryError> {
         // What a destination may be whose document does not read: nothing is lost of a paused one.
         let paused = |name: &Name| Some(Destination { name: name.clone(), paused: true });
+        // Before the documents: what is written meanwhile moves it, and is read again.
+        let version = self.store.version().await?;
         Ok(Directory {
+            version,
             sources: self.read(DocumentKind::Source, before.map(|directory| &directory.sources), no_other).await?,
             routes: self.read(DocumentKind::Route, before.map(|directory| &directory.routes), no_other).await?,
             destinations: self
@@ -173,16 +191,17 @@ impl Registry {
         Ok(all)
     }
 
-    /// Hands a new snapshot to everybody.
+    /// Puts a new snapshot in the place of the present one; completes when all who have to know of it do.
     async fn publish(&self, mut directory: Directory) {
         self.places.load().put_into(&mut directory);
         let directory = directory.routed(&self.defaults).with_intakes(self.api_key, self.memory);
-        let routing = Arc::clone(&directory.routing);
         self.directory.store(Arc::new(directory));
-        self.changes.send_modify(|()| {});
-        if let Some(hub) = self.hub.get() {
-            hub.route(routing).await;
-        }
+        self.follow().await;
+    }
+
+    /// Tells what follows from the present snapshot and the time.
+    pub(super) async fn follow(&self) {
+        self.follower.follow(&self.directory, &self.clock).await;
     }
 }
 

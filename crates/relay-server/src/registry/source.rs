@@ -1,5 +1,7 @@
 //! Sources: made, changed and deleted by operators.
 
+use std::collections::BTreeSet;
+
 use relay_core::{limits, name::Name};
 use relay_providers::{Given, Provider, provider};
 use relay_store::seam::DocumentKind;
@@ -84,6 +86,7 @@ impl Registry {
             rotation: None,
             paused: false,
             declared: None,
+            declared_by: BTreeSet::new(),
             created_at: now,
         };
         self.check_parameters(&source)?;

@@ -1,3 +1,6 @@
+mod answers;
+mod shared;
+
 use std::time::Duration;
 
 use relay_core::{

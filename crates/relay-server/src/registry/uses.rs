@@ -5,8 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use relay_core::{hub::ConnId, limits, name::Name, time::Wall};
-
+use relay_core::{limits, name::Name, time::Wall};
 use relay_store::seam::DocumentKind;
 
 use super::document::Rotation;
@@ -38,14 +37,13 @@ pub struct Both {
     pub new: Use,
 }
 
-/// Uses of what is being replaced, and the sessions that a token's secrets let in.
+/// Uses of what is being replaced, and the places of tokens' sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Uses(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
     proved: BTreeMap<(DocumentKind, Name), (Wall, Both)>,
-    sessions: BTreeMap<ConnId, (Name, [u8; 32])>,
     places: BTreeMap<Name, usize>,
 }
 
@@ -72,15 +70,9 @@ impl Uses {
         found.map_or(Both::default(), |(_, both)| *both)
     }
 
-    /// A session was let in with the secret of this digest; it is counted until what is returned is dropped.
-    pub(crate) fn session(&self, conn: ConnId, token: &Name, digest: [u8; 32]) -> SessionOf<'_> {
-        self.lock().sessions.insert(conn, (token.clone(), digest));
-        SessionOf { uses: self, conn }
-    }
-
-    /// Open sessions that the secret of this digest let in.
-    pub(crate) fn sessions_of(&self, token: &Name, digest: &[u8; 32]) -> usize {
-        self.lock().sessions.values().filter(|(name, of)| name == token && of == digest).count()
+    /// Forgets what is not being replaced any more.
+    pub(super) fn keep(&self, goes_on: impl Fn(DocumentKind, &Name, Wall) -> bool) {
+        self.lock().proved.retain(|(kind, name), (since, _)| goes_on(*kind, name, *since));
     }
 
     /// A place among the sessions of a token, until what is returned is dropped; `None` where all are taken.
@@ -96,18 +88,6 @@ impl Uses {
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A session that is open.
-pub(crate) struct SessionOf<'a> {
-    uses: &'a Uses,
-    conn: ConnId,
-}
-
-impl Drop for SessionOf<'_> {
-    fn drop(&mut self) {
-        self.uses.lock().sessions.remove(&self.conn);
     }
 }
 
@@ -149,5 +129,18 @@ mod tests {
         assert_eq!(places.len(), limits::SESSIONS_PER_TOKEN_MAX, "a panic gives its place back");
         drop(places);
         assert!(uses.lock().places.is_empty());
+    }
+
+    /// What is not being replaced any more takes no room, and one that is keeps its count.
+    #[test]
+    fn uses_go_with_what_they_are_of() {
+        let (uses, shop): (Uses, Name) = (Uses::default(), "shop".parse().unwrap());
+        let (since, later) = (Wall::from_micros(5), Wall::from_micros(9));
+        let rotation = Rotation { old: (), since, until: None };
+        uses.proved(DocumentKind::Source, &shop, since, Proof::Old, later);
+        uses.keep(|kind, name, began| kind == DocumentKind::Source && *name == shop && began == since);
+        assert_eq!(uses.of(DocumentKind::Source, &shop, &rotation).old, Use { count: 1, last: Some(later) });
+        uses.keep(|_, _, began| began == later);
+        assert!(uses.lock().proved.is_empty());
     }
 }

@@ -141,6 +141,7 @@ fn config(data_dir: PathBuf) -> Config {
         listen: any,
         admin_listen: Some(any),
         admin_hosts: Vec::new(),
+        server: String::new(),
         data_dir,
         public_url: None,
         fetching: Fetching::default(),

@@ -15,4 +15,6 @@ mod key_server;
 mod providers;
 mod rotation;
 mod session;
+mod shared;
 mod stop;
+mod trouble;

@@ -40,6 +40,10 @@ pub trait Backend: Sized {
     /// opened twice.
     fn second_writer(&self) -> impl Future<Output = Option<bool>>;
 
+    /// A handle of another owner on the same data, as another server has it. `None`: the declared power is [one
+    /// owner](crate::seam::Promises::several_owners).
+    fn second_owner(&self) -> Option<Arc<dyn Store>>;
+
     /// Lets the next writing operation die at one of [`Self::EDGES`].
     fn fail_at(&self, edge: &'static str);
 
@@ -141,6 +145,8 @@ macro_rules! conformance_suite {
             a_deleted_document_can_be_made_again,
             documents_survive_reopening,
             concurrent_writers_of_a_document_have_one_winner,
+            what_one_owner_writes_the_other_hears_of,
+            a_version_that_was_seen_is_of_what_is_read_after_it,
             the_audit_log_is_read_newest_first_page_by_page,
             the_audit_log_is_filtered_and_survives_reopening,
         ]);

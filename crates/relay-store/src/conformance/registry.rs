@@ -1,4 +1,9 @@
-//! Registry documents: compare-and-set, listed by kind.
+//! Registry documents: compare-and-set, listed by kind, followed by whoever shares them.
+
+use std::{
+    pin::pin,
+    task::{Context, Waker},
+};
 
 use super::{Backend, Fixture, fixture::at};
 use crate::seam::{AuditEntry, AuditFilter, Document, DocumentKey, DocumentKind, Page, Range};
@@ -71,6 +76,48 @@ pub async fn documents_survive_reopening<B: Backend>() {
     let before = fixture.snapshot().await;
     let fixture = fixture.reopen().await;
     assert_eq!(fixture.snapshot().await, before);
+    fixture.check_sums().await;
+}
+
+/// I21: where several work on a store, each sees by the version that another wrote, and is given a hint of it. Where one does,
+/// there is nothing to be seen, and silence.
+pub async fn what_one_owner_writes_the_other_hears_of<B: Backend>() {
+    let fixture = Fixture::<B>::fresh().await;
+    let (first, second) = (fixture.store(), fixture.backend.second_owner());
+    assert_eq!(second.is_some(), first.promises().several_owners);
+    let Some(second) = second else {
+        let mut hint = pin!(first.changes());
+        put(&fixture, "stripe", 0, Some("{}")).await;
+        assert_eq!(first.version().await, Ok(None));
+        return assert!(hint.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    };
+    let version = async || second.version().await.expect("reading works").expect("it has several owners");
+    for (expect, body) in [(0, Some("{}")), (1, Some("[]")), (2, None)] {
+        let (before, hint) = (version().await, second.changes());
+        assert!(put(&fixture, "stripe", expect, body).await.is_some());
+        hint.await;
+        assert_ne!(version().await, before, "{body:?}");
+        assert_eq!(first.version().await, second.version().await);
+    }
+    let before = version().await;
+    assert_eq!(put(&fixture, "stripe", 7, Some("{}")).await, None);
+    assert_eq!(version().await, before, "nothing was written");
+    let found = second.document(source("stripe")).await;
+    assert_eq!(found, first.document(source("stripe")).await);
+    fixture.check_sums().await;
+}
+
+/// Whoever reads the version first and the documents then has all that the version counts, also over a restart.
+pub async fn a_version_that_was_seen_is_of_what_is_read_after_it<B: Backend>() {
+    let fixture = Fixture::<B>::fresh().await;
+    put(&fixture, "stripe", 0, Some("{}")).await;
+    let seen = fixture.store().version().await.expect("reading works");
+    let fixture = fixture.reopen().await;
+    assert_eq!(fixture.store().version().await, Ok(seen), "nothing was written meanwhile");
+    put(&fixture, "shop", 0, Some("{}")).await;
+    let later = fixture.store().version().await.expect("reading works");
+    assert!(seen.is_none() || later != seen);
+    assert_eq!(fixture.store().documents(DocumentKind::Source).await.map(|all| all.len()), Ok(2));
     fixture.check_sums().await;
 }
 

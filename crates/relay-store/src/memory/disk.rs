@@ -31,6 +31,8 @@ pub(super) struct Disk {
     pub(super) purged_in_part: BTreeSet<EventId>,
     pub(super) keys: BTreeMap<(Name, [u8; 32]), Taken>,
     pub(super) documents: BTreeMap<DocumentKey, Document>,
+    /// How often one was written.
+    pub(super) written_documents: u64,
     pub(super) audit: Vec<AuditEntry>,
     /// How far jobs are.
     pub(super) marks: BTreeMap<JobId, Mark>,
@@ -215,6 +217,7 @@ impl Disk {
             None => self.documents.remove(&key),
         };
         self.audit.extend(audit);
+        self.written_documents += 1;
         Some(version)
     }
 

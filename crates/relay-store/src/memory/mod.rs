@@ -30,6 +30,7 @@ use relay_core::{
     },
     time::Wall,
 };
+use tokio::sync::watch;
 
 use self::disk::Disk;
 use crate::{
@@ -107,6 +108,10 @@ struct Inner {
     /// Operations answered with [`StoreError::Unknown`] so far.
     unknown: u64,
     watchers: Vec<Waker>,
+    /// Hints of [`Registry::changes`].
+    hints: watch::Sender<()>,
+    /// Gives none.
+    gives_no_hints: bool,
 }
 
 #[derive(Debug, Default)]
@@ -136,6 +141,12 @@ impl MemoryStore {
         Self { inner: Arc::new(Mutex::new(Inner { disk, now: inner.now, ..Inner::default() })) }
     }
 
+    /// A handle of another owner, on the same data. What either is told of trouble holds for both, and so does its end.
+    #[must_use]
+    pub fn second_owner(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+
     /// Tells the time that append deadlines are compared with.
     pub fn tell_time(&self, now: Wall) {
         self.lock().now = now;
@@ -150,6 +161,11 @@ impl MemoryStore {
     /// [`StoreError::Unknown`] every other one is done.
     pub fn set_trouble(&self, trouble: Vec<(Trouble, StoreError)>) {
         self.lock().trouble = trouble;
+    }
+
+    /// Gives no hints of changes from now on: whoever follows them has to look.
+    pub fn lose_hints(&self) {
+        self.lock().gives_no_hints = true;
     }
 
     /// Lets the next writing operation die there: it answers [`StoreError::Unavailable`], and so does everything
@@ -432,11 +448,31 @@ impl Registry for MemoryStore {
         body: Option<String>,
         audit: Vec<AuditEntry>,
     ) -> Later<Result<Option<u64>, StoreError>> {
-        done(self.write(Trouble::PutDocument, |disk| disk.put_document(key, expect, body, audit)))
+        let written = self.write(Trouble::PutDocument, |disk| disk.put_document(key, expect, body, audit));
+        let inner = self.lock();
+        if !inner.gives_no_hints {
+            inner.hints.send_modify(|()| {});
+        }
+        drop(inner);
+        done(written)
     }
 
     fn audit(&self, entries: Vec<AuditEntry>) -> Later<Result<(), StoreError>> {
         done(self.write(Trouble::PutDocument, |disk| disk.audit.extend(entries)))
+    }
+
+    fn version(&self) -> Later<Result<Option<u64>, StoreError>> {
+        done(self.read(Trouble::Documents, |disk| Some(disk.written_documents)))
+    }
+
+    fn changes(&self) -> Later<()> {
+        let mut hints = self.lock().hints.subscribe();
+        Box::pin(async move {
+            if hints.changed().await.is_err() {
+                // The store is gone, and nobody writes any more.
+                std::future::pending::<()>().await;
+            }
+        })
     }
 }
 
@@ -476,6 +512,7 @@ impl Upkeep for MemoryStore {
             durability: "none: gone with the process",
             survives_kill: false,
             survives_power_loss: false,
+            several_owners: true,
         }
     }
 

@@ -1,4 +1,12 @@
 //! The trade of the registry: documents with compare-and-set, and what was done to them.
+//!
+//! # When the answer is lost
+//!
+//! | operation | again | resolved by |
+//! | --- | --- | --- |
+//! | `put_document` | safe: by version | reading the document: it is what was written, at the next version, or another |
+//! | `audit` | writes the lines once more | |
+//! | all others | safe: they read | asking again |
 
 use relay_core::storage::StoreError;
 
@@ -25,4 +33,12 @@ pub trait Registry: Send + Sync + 'static {
 
     /// Writes audit entries: what an operator did.
     fn audit(&self, entries: Vec<AuditEntry>) -> Later<Result<(), StoreError>>;
+
+    /// The version of the whole registry: another one after each document that was written, whoever wrote it. `None`: the
+    /// store has [one owner](super::Promises::several_owners), who knows what he wrote.
+    fn version(&self) -> Later<Result<Option<u64>, StoreError>>;
+
+    /// A hint: completes soon after a document was written since this call, by another owner or by this one; never where the
+    /// store has one owner. It may come for nothing, and be lost: whoever has to know looks at [`Self::version`] now and then.
+    fn changes(&self) -> Later<()>;
 }

@@ -447,6 +447,15 @@ impl Registry for SqliteStore {
     fn audit(&self, entries: Vec<AuditEntry>) -> Later<Result<(), StoreError>> {
         self.urgent(entries.len(), move |tx| tx.audit(&entries))
     }
+
+    /// Nobody else has it: its directory is locked.
+    fn version(&self) -> Later<Result<Option<u64>, StoreError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn changes(&self) -> Later<()> {
+        Box::pin(std::future::pending())
+    }
 }
 
 impl Upkeep for SqliteStore {
@@ -499,6 +508,7 @@ impl Upkeep for SqliteStore {
             durability: "fsync before the answer",
             survives_kill: true,
             survives_power_loss: true,
+            several_owners: false,
         }
     }
 

@@ -24,7 +24,7 @@ impl RotationDto {
     pub(crate) fn of_token(token: &Token, registry: &Registry) -> Option<Self> {
         let rotation = token.rotation.as_ref()?;
         let mut shown = Self::of(rotation, DocumentKind::Token, &token.name, registry)?;
-        let sessions = |sha256| Some(registry.uses().sessions_of(&token.name, sha256));
+        let sessions = |sha256| Some(registry.sessions().count(&token.name, sha256));
         shown.old =
             UseDto { sessions: sessions(&rotation.old.sha256), prefix: Some(rotation.old.prefix.clone()), ..shown.old };
         shown.new = UseDto { sessions: sessions(&token.sha256), prefix: Some(token.prefix.clone()), ..shown.new };

@@ -9,7 +9,6 @@ use crate::{
         problem::{AdminError, At},
     },
     api::{DestinationDto, List},
-    hub::Event,
     principal::Principal,
     registry::{RegistryError, listed},
     state::State,
@@ -43,7 +42,6 @@ pub(super) async fn resume(
 ) -> Result<Json<DestinationDto>, AdminError> {
     let destination = name(&destination)?;
     state.registry.set_paused(&destination, false, &who).await?;
-    state.hub.tell(Event::Woken(vec![destination.clone()])).await;
     shown(&state, &destination).await
 }
 

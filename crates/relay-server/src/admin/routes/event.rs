@@ -17,6 +17,7 @@ use crate::{
         Of, name,
         problem::{AdminError, Asked, At, Body},
     },
+    again,
     api::{DeliveryDto, EventDto, List, ReplayDto, ReplayOneAsk},
     hub,
     principal::Principal,
@@ -83,7 +84,7 @@ pub(super) async fn replay(
     };
     let deliveries: Vec<Delivery> = ids.into_iter().zip(&chosen).map(make).collect();
     let audit = vec![state.audited(&who, "event.replay", event.id.to_string())];
-    let stored = state.queue.replay(deliveries.clone(), audit).await?;
+    let stored = again::until_answered(|_| state.queue.replay(deliveries.clone(), audit.clone())).await?;
     if stored.iter().any(|stored| !stored) {
         return Err(gone(&id));
     }

@@ -12,7 +12,6 @@ use crate::{
         problem::{AdminError, At, Body},
     },
     api::{List, TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk},
-    hub::Event,
     principal::Principal,
     registry::{End, NewToken, RegistryError, listed},
 };
@@ -49,9 +48,7 @@ pub(super) async fn update(
     At(token): At<String>,
     Body(body): Body<TokenUpdateAsk>,
 ) -> Result<Json<TokenDto>, AdminError> {
-    let token = name(&token)?;
-    let updated = state.registry.update_token(&token, names(body.destinations)?, &who).await?;
-    state.hub.tell(Event::Revoked(token)).await;
+    let updated = state.registry.update_token(&name(&token)?, names(body.destinations)?, &who).await?;
     Ok(Json(TokenDto::new(&updated, &state.registry)))
 }
 
@@ -85,15 +82,13 @@ pub(super) async fn abort_rotation(
     Ok(Json(TokenDto::new(&token, &state.registry)))
 }
 
-/// I21: the answer comes once the hub was told to close the token's sockets.
+/// I21: the answer comes once the hub has heard of it and closes the token's sockets.
 pub(super) async fn revoke(
     Of(state): Of,
     Extension(who): Extension<Principal>,
     At(token): At<String>,
 ) -> Result<StatusCode, AdminError> {
-    let token = name(&token)?;
-    state.registry.revoke_token(&token, &who).await?;
-    state.hub.tell(Event::Revoked(token)).await;
+    state.registry.revoke_token(&name(&token)?, &who).await?;
     Ok(DONE)
 }
 

@@ -94,6 +94,27 @@ async fn a_session_that_panics_is_closed() {
     assert!(matches!(inlet.event().await, Some(Event::Closed(closed)) if closed == conn));
 }
 
+/// I21: a token that was revoked while its socket was upgraded lets nobody in: the hub may have heard of that before it heard of
+/// the socket.
+#[tokio::test]
+async fn a_token_that_went_meanwhile_ends_its_session() {
+    let admin = crate::offline::tests::admin(Arc::new(relay_store::memory::MemoryStore::new())).await;
+    let (hub, mut inlet) = Handle::new();
+    let (registry, supervisor) = (Arc::clone(&admin.registry), admin.supervisor.clone());
+    let gate = Gate::new(hub, registry, "a-token", supervisor.clone(), Arc::clone(&admin.guesses));
+    let (near, far) = tokio::io::duplex(1 << 16);
+    supervisor.spawn(TaskKind::Session, "session", async move {
+        let holder = Holder { token: "office".parse().unwrap(), serves: Serves::All, digest: [0; 32] };
+        gate.serve(near, holder, String::new()).await;
+        Ok(())
+    });
+    let Some(Event::Opened { conn, socket: _socket, .. }) = inlet.event().await else { panic!("it is opened first") };
+    assert!(matches!(inlet.event().await, Some(Event::Closed(closed)) if closed == conn));
+    let mut peer = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
+    let Some(Ok(Frame::Close(Some(said)))) = peer.next().await else { panic!("it is told why") };
+    assert_eq!(said.reason.as_str(), CHANGED);
+}
+
 /// S11: a session that floods has its allowance waiting for the hub and no more, and others are heard meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_session_that_floods_waits_by_itself() {

@@ -143,7 +143,7 @@ async fn an_old_secret_is_worth_nothing_after_its_time_and_leaves_the_store() {
     assert!(!intake.old.as_ref().unwrap().is_valid(until));
 
     let registry = Arc::new(registry);
-    let (kept, mut changes) = (Arc::clone(&registry), registry.changes());
+    let (kept, mut changes) = (Arc::clone(&registry), registry.follower.sweeps());
     let keeping = tokio::spawn(async move { kept.keep_time().await });
     while registry.directory().rotations_end().next().is_some() {
         changes.changed().await.unwrap();
@@ -168,7 +168,7 @@ async fn an_old_secret_that_is_over_already_leaves_the_store() {
     while registry.clock.now().wall <= until {
         sleep(Duration::from_millis(20)).await;
     }
-    let mut changes = registry.changes();
+    let mut changes = registry.follower.sweeps();
     let over = async {
         while registry.directory().rotations_end().next().is_some() {
             changes.changed().await.unwrap();

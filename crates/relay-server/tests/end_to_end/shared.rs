@@ -1,0 +1,56 @@
+//! Two servers on one store.
+
+use std::sync::Arc;
+
+use relay_store::memory::MemoryStore;
+use serde_json::json;
+
+use crate::{
+    bench::Bench,
+    client::{answers, join, upgrade},
+};
+
+async fn two() -> (Bench, Bench) {
+    let store = MemoryStore::new();
+    let other = Arc::new(store.second_owner());
+    let first = Bench::start_over(Arc::new(store), tempfile::tempdir().unwrap(), |config| config.server = "a".into());
+    let first = first.await;
+    let second = Bench::start_over(other, tempfile::tempdir().unwrap(), |config| config.server = "b".into()).await;
+    (first, second)
+}
+
+/// I21: a token that is revoked at one server closes its sockets at another, and lets nobody in there.
+#[tokio::test]
+async fn a_token_revoked_at_one_server_is_at_the_other() {
+    let (first, second) = two().await;
+    let made = first.command("POST", "/api/v1/tokens", json!({"name": "crm", "destinations": ["default"]})).await;
+    let token = made.json()["token"].as_str().unwrap().to_owned();
+    second.until_holds(|| async { second.command("GET", "/api/v1/tokens/crm", json!(null)).await.status == 200 }).await;
+    let client = join(second.public, &token, "default", answers(&[200])).await;
+    second.until_holds(|| async { second.ask("/api/v1/destinations/default").await["clients"] == 1 }).await;
+    assert_eq!(first.command("DELETE", "/api/v1/tokens/crm", json!(null)).await.status, 204);
+    client.ended().await;
+    assert_eq!(upgrade(second.public, &token, Some("1")).await.unwrap_err().status(), 401);
+    first.finish().await;
+}
+
+/// A destination that is paused at one server is at the other: what comes in there waits, and goes on once it is resumed.
+#[tokio::test]
+async fn a_destination_paused_at_one_server_is_at_the_other() {
+    let (first, mut second) = two().await;
+    let mut client = crate::client::drive(second.attached(), "default", answers(&[200]));
+    for (verb, paused) in [("pause", true), ("resume", false)] {
+        let path = format!("/api/v1/destinations/default/{verb}");
+        assert_eq!(first.command("POST", &path, json!(null)).await.status, 200);
+        let obeys = || async { second.ask("/api/v1/destinations/default").await["paused"] == paused };
+        second.until_holds(obeys).await;
+        if paused {
+            assert_eq!(second.post(b"{}").await.status, 202);
+            assert!(client.seen.try_recv().is_err());
+            second.until("ready", 1).await;
+        }
+    }
+    second.until("delivered", 1).await;
+    client.stop().await;
+    first.finish().await;
+}
