@@ -36,6 +36,10 @@ impl Backend for Memory {
         None
     }
 
+    fn second_owner(&self) -> Option<Arc<dyn Store>> {
+        Some(Arc::new(self.0.second_owner()))
+    }
+
     fn fail_at(&self, edge: &'static str) {
         let edge = if edge == Self::EDGES[0] { Edge::BeforeCommit } else { Edge::AfterCommit };
         self.0.fail_at(edge);
@@ -93,6 +97,10 @@ impl Backend for Sqlite {
 
     async fn second_writer(&self) -> Option<bool> {
         Some(SqliteStore::open(Self::options(&self.dir, Edges::default())).is_err())
+    }
+
+    fn second_owner(&self) -> Option<Arc<dyn Store>> {
+        None
     }
 
     fn fail_at(&self, edge: &'static str) {

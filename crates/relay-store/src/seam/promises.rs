@@ -11,4 +11,6 @@ pub struct Promises {
     pub survives_kill: bool,
     /// Survives loss of power.
     pub survives_power_loss: bool,
+    /// Several servers may work on it at a time. Else it has one owner, and refuses others.
+    pub several_owners: bool,
 }

@@ -554,7 +554,7 @@ fn a_damaged_body_is_met_by_who_reads_it() {
     let read: Vec<bool> = bodies(&store, &held).iter().map(Option::is_some).collect();
     assert_eq!((read, wait(store.stats()).expect("stats").damaged), (vec![false, true], 1));
     let back =
-        held.iter().map(|held| relay_core::delivery::hand_back(held, held.token, NOW).expect("it is held")).collect();
+        held.iter().map(|held| relay_core::delivery::hand_back(held, held.claim(), NOW).expect("it is held")).collect();
     assert_eq!(wait(store.settle(back)), Ok(vec![Changed::Applied; 2]));
     let again = wait(store.lease(lease_ask(9))).expect("leases").deliveries;
     assert_eq!(again.iter().map(|held| held.id).collect::<Vec<_>>(), [held[1].id]);

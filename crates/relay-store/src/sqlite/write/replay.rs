@@ -1,13 +1,29 @@
 //! Replays: new deliveries of old events.
 
-use relay_core::delivery::Delivery;
+use relay_core::{
+    delivery::Delivery,
+    storage::{Replay, Replayed},
+};
 use rusqlite::params;
 
-use super::transaction::Transaction;
+use super::{append::deliveries_of, transaction::Transaction};
 use crate::{
     seam::AuditEntry,
     sqlite::{fault::Fault, read::rows},
 };
+
+/// Stores new deliveries of old events, unless they were decided on when there were others.
+pub(crate) fn replay_if(tx: &mut Transaction<'_>, replay: &Replay, audit: &[AuditEntry]) -> Result<Replayed, Fault> {
+    if let (Some(decided_on), Some(first)) = (replay.decided_on, replay.made.first()) {
+        let (now, listed) = deliveries_of(tx, first.event)?;
+        let is_done = replay.made.iter().all(|made| now.iter().any(|now| now.id == made.id));
+        // Without its event, which lists what it ever had, nothing is stored anyway.
+        if !is_done && listed > 0 && now.len() as u64 != u64::from(decided_on) {
+            return Ok(Replayed::Elsewise(now));
+        }
+    }
+    self::replay(tx, &replay.made, audit).map(Replayed::Stored)
+}
 
 /// Stores new deliveries of old events; `false` for those whose event is gone.
 pub(crate) fn replay(
