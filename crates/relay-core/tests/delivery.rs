@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use relay_core::{
     delivery::{
-        self, Delivery, Reason, State, Terms, Token,
+        self, Claim, Delivery, Reason, State, Terms, Token,
         outcome::{Class, Outcome},
         retry::{RetryPolicy, Schedule},
     },
@@ -267,14 +267,14 @@ impl Pair {
                 if current {
                     self.reference.back(self.now);
                 }
-                delivery::hand_back(&self.record, token, self.now)
+                delivery::hand_back(&self.record, Claim::by_taker(token), self.now)
             }
             1 => {
                 if current {
                     self.made.push(self.number);
                     self.reference.back(self.now);
                 }
-                delivery::end_unheard(&self.record, token, self.now)
+                delivery::end_unheard(&self.record, Claim::by_taker(token), self.now)
             }
             2 => {
                 if current {
@@ -282,7 +282,7 @@ impl Pair {
                     self.reference.back(self.now);
                     self.reference.lose();
                 }
-                delivery::lose(&self.record, token, self.now)
+                delivery::lose(&self.record, Claim::by_taker(token), self.now)
             }
             _ => {
                 if self.record.state.is_open() {

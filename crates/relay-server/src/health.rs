@@ -531,7 +531,7 @@ mod tests {
             next_try: circuit_open.then_some(Mono::from_micros(181_000_000)),
             error: circuit_open.then(|| "refused".to_owned()),
         };
-        vec![DestinationView { destination: "crm".parse().unwrap(), clients: vec![client], served }]
+        vec![DestinationView { destination: "crm".parse().unwrap(), clients: vec![client], elsewhere: 0, served }]
     }
 
     fn directory() -> Directory {

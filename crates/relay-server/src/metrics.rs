@@ -324,6 +324,6 @@ mod tests {
     }
 
     fn view() -> Vec<DestinationView> {
-        vec![DestinationView { destination: "crm".parse().unwrap(), clients: Vec::new(), served: false }]
+        vec![DestinationView { destination: "crm".parse().unwrap(), clients: Vec::new(), elsewhere: 0, served: false }]
     }
 }

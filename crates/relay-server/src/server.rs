@@ -214,7 +214,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new(outside.lost_lines));
         let (supervisor, failures) = Supervisor::new(Arc::clone(&metrics));
         let (handle, inlet) = hub::Handle::new();
-        let machine = machine(&config, &registry, &stats, clock);
+        let machine = machine(&config, &registry, &stats, store.promises().several_owners, clock);
         registry.tell(handle.clone());
         let commits = OldestCommit::default();
         let driver =
@@ -455,7 +455,7 @@ impl Server {
 }
 
 /// The core's machine with its first inputs: what the store knows, then the routes.
-fn machine(config: &Config, registry: &Registry, stats: &Stats, clock: Clock) -> Hub {
+fn machine(config: &Config, registry: &Registry, stats: &Stats, shares: bool, clock: Clock) -> Hub {
     let mut hub = Hub::new(Setup {
         version: env!("CARGO_PKG_VERSION").into(),
         lease: config.lease,
@@ -464,6 +464,7 @@ fn machine(config: &Config, registry: &Registry, stats: &Stats, clock: Clock) ->
         outgoing_bytes_max: config.inflight_bytes_max / 2,
         public_url: config.public_url.clone(),
         seed: rand::random(),
+        shares,
         id_floor: stats.id_floor,
         sha256: secret::sha256,
     });

@@ -16,7 +16,9 @@ use relay_core::{
     id::{DeliveryId, IdMint, InstanceId},
     jobs::{self, Action, Command, Job, Output, Pace, Retained, Retention, Rules, Target, Told},
     name::Name,
-    storage::{Append, BodyOf, Change, Changed, Dedupe, Extend, LeaseAsk, LeaseOrder, StoreError},
+    storage::{
+        Append, BodyOf, Change, Changed, Dedupe, DueAsk, Extend, HeldAsk, LeaseAsk, LeaseOrder, Replay, StoreError,
+    },
     time::Wall,
 };
 use relay_store::{
@@ -231,8 +233,8 @@ impl Pair {
     fn decide(&mut self, found: &Delivery) -> Option<Change> {
         match self.rng.random_range(0..10) {
             0 => delivery::expire(found, self.now),
-            1 => delivery::hand_back(found, found.token, self.now),
-            2 => delivery::lose(found, found.token, self.now),
+            1 => delivery::hand_back(found, found.claim(), self.now),
+            2 => delivery::lose(found, found.claim(), self.now),
             3 => delivery::count_loss(found, found.ready_at, self.now),
             _ => {
                 let class = [Class::Delivered, Class::Rejected, Class::Refused, Class::Busy, Class::Unreachable]
@@ -354,8 +356,10 @@ impl Pair {
             .collect();
         self.deliveries.extend(made.iter().map(|made| made.id));
         let entries = vec![audit(self.now)];
-        let first = both!(self, |store| store.replay(made.clone(), entries.clone())).expect("is stored");
-        let again = both!(self, |store| store.replay(made.clone(), entries.clone())).expect("is stored");
+        let first =
+            both!(self, |store| store.replay(Replay::anyway(made.clone()), entries.clone())).expect("is stored");
+        let again =
+            both!(self, |store| store.replay(Replay::anyway(made.clone()), entries.clone())).expect("is stored");
         assert_eq!(first, again, "{}: a repeated replay", self.at);
     }
 
@@ -367,8 +371,8 @@ impl Pair {
 
     /// Everything visible, and the sums.
     async fn compare(&mut self) {
-        both!(self, |store| store.due(self.now, 1_000)).expect("reads");
-        both!(self, |store| store.held(None, 1_000)).expect("reads");
+        both!(self, |store| store.due(DueAsk::at(self.now, 1_000))).expect("reads");
+        both!(self, |store| store.held(HeldAsk::all(None, 1_000))).expect("reads");
         self.compare_records().await;
         for _ in 0..4 {
             let filter = self.filter();

@@ -3,6 +3,23 @@
 use super::{Delivery, Lease, Reason, State, Token};
 use crate::{id::InstanceId, limits, storage::Change, time::Wall};
 
+/// A lease as whoever ends it knows it. Its fence alone does not tell: that stays when another run [adopts](adopt) the lease, and
+/// from then on that one alone ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Its fence.
+    pub token: Token,
+    /// The run that keeps it.
+    pub keeper: u64,
+}
+
+impl Claim {
+    /// Of a lease that is kept by the run that took it.
+    pub const fn by_taker(token: Token) -> Self {
+        Self { token, keeper: token.nonce }
+    }
+}
+
 /// The record of a waiting delivery under a new lease: what a store writes when it leases, and what the hub appends when
 /// a client has credit for an event at once.
 pub fn leased(before: &Delivery, instance: InstanceId, nonce: u64, now: Wall, until: Wall) -> Delivery {
@@ -12,10 +29,35 @@ pub fn leased(before: &Delivery, instance: InstanceId, nonce: u64, now: Wall, un
     next
 }
 
-/// Ends the lease `token` without a try: back to ready, in its old place in line, and nothing is counted. Past its TTL it
-/// expires. `None` if that lease is over already.
-pub fn hand_back(before: &Delivery, token: Token, now: Wall) -> Option<Change> {
+/// The same lease, kept by another run from now on: its client has come there. The fence stays, for that is what the client
+/// holds. `None` if that lease is over, or of another instance, or kept there already.
+pub fn adopt(before: &Delivery, token: Token, instance: InstanceId, keeper: u64, now: Wall) -> Option<Change> {
+    let lease = before.lease.filter(|lease| lease.instance == instance && lease.keeper != keeper)?;
     if !before.is_held_under(token) {
+        return None;
+    }
+    let mut next = before.next(State::Leased, now);
+    next.lease = Some(Lease { keeper, ..lease });
+    next.changed_at = before.changed_at;
+    Some(Change { before: before.clone(), next, archive: None })
+}
+
+/// Ends a lease whose end has passed [so long ago](limits::LAPSE_AFTER) that nobody speaks for it any more, whoever kept it.
+/// Nothing is counted; its body may be at its client. `None` if it is over, or was extended.
+pub fn lapse(before: &Delivery, now: Wall) -> Option<Change> {
+    let lease = before.lease.filter(|lease| lease.until <= lapsed_by(now))?;
+    end_unheard(before, Claim { token: before.token, keeper: lease.keeper }, now)
+}
+
+/// A lease lapses whose end came by then.
+pub fn lapsed_by(now: Wall) -> Wall {
+    now - limits::LAPSE_AFTER
+}
+
+/// Ends a lease without a try: back to ready, in its old place in line, and nothing is counted. Past its TTL it
+/// expires. `None` if that lease is over already, or somebody else keeps it by now.
+pub fn hand_back(before: &Delivery, claim: Claim, now: Wall) -> Option<Change> {
+    if !before.is_claimed(claim) {
         return None;
     }
     let mut next = before.back_to_ready(now);
@@ -26,18 +68,18 @@ pub fn hand_back(before: &Delivery, token: Token, now: Wall) -> Option<Change> {
 }
 
 /// The same where its body may have reached its client, and nothing was heard of it: the next try has another number.
-pub fn end_unheard(before: &Delivery, token: Token, now: Wall) -> Option<Change> {
-    let mut change = hand_back(before, token, now)?;
+pub fn end_unheard(before: &Delivery, claim: Claim, now: Wall) -> Option<Change> {
+    let mut change = hand_back(before, claim, now)?;
     if !cfg!(feature = "canary_copies_alike") {
         change.next.unheard = before.unheard.saturating_add(1); // Canary: no copy has the number of an earlier one.
     }
     Some(change)
 }
 
-/// Ends the lease `token` as lost: counted, and behind everything that is due by now. `None` if that lease is over
-/// already.
-pub fn lose(before: &Delivery, token: Token, now: Wall) -> Option<Change> {
-    if !before.is_held_under(token) {
+/// Ends a lease as lost: counted, and behind everything that is due by now. `None` if that lease is over already, or somebody
+/// else keeps it by now.
+pub fn lose(before: &Delivery, claim: Claim, now: Wall) -> Option<Change> {
+    if !before.is_claimed(claim) {
         return None;
     }
     let mut next = before.back_to_ready(now);
@@ -70,6 +112,16 @@ impl Delivery {
     pub fn is_held_under(&self, token: Token) -> bool {
         // Canary: a stale token must not pass.
         self.state == State::Leased && (self.token == token || cfg!(feature = "canary_no_fence"))
+    }
+
+    /// What is known of its present lease by whoever keeps it.
+    pub fn claim(&self) -> Claim {
+        Claim { token: self.token, keeper: self.lease.map_or(self.token.nonce, |lease| lease.keeper) }
+    }
+
+    /// Whether its present lease is that one, and kept by the same run still.
+    fn is_claimed(&self, claim: Claim) -> bool {
+        self.is_held_under(claim.token) && self.lease.is_some_and(|lease| lease.keeper == claim.keeper)
     }
 
     fn back_to_ready(&self, now: Wall) -> Self {

@@ -171,7 +171,7 @@ fn past_its_ttl_a_lease_ends_as_expired() {
     let mut late = held();
     late.expires_at = NOW;
     check(&late, &failure(Class::Rejected), 0, State::Expired, 1);
-    for change in [hand_back(&late, late.token, NOW), lose(&late, late.token, NOW)] {
+    for change in [hand_back(&late, late.claim(), NOW), lose(&late, late.claim(), NOW)] {
         assert_eq!(change.map(|change| change.next.state), Some(State::Expired));
     }
 }

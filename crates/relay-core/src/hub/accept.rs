@@ -172,7 +172,9 @@ impl Hub {
         let result = match result {
             Err(AppendError::Away) if !self.failed => return self.append_again(pending),
             // Canary: what may not be stored must not be acknowledged.
-            Err(AppendError::Unknown) if cfg!(feature = "canary_unknown_accepted") => Ok(Appended::Stored),
+            Err(AppendError::Unknown) if cfg!(feature = "canary_unknown_accepted") => {
+                Ok(Appended::as_asked(pending.event.id))
+            }
             Err(AppendError::Unknown) if !self.failed => {
                 let unsure = Some(pending.unsure.unwrap_or(op));
                 return self.append_again(Pending { unsure, ..pending });
@@ -188,7 +190,7 @@ impl Hub {
             self.accepts.unsure.remove(&first);
         }
         match result {
-            Ok(Appended::Stored) => self.on_event_stored(op, pending),
+            Ok(Appended::Stored { event, deliveries }) => self.on_event_stored(op, pending, event, &deliveries),
             Ok(Appended::Repeat { first, received_at, differs, deliveries, gone }) => {
                 self.undo_reservations(&pending);
                 if differs {
@@ -257,7 +259,7 @@ impl Hub {
             return;
         }
         for (_, delivery) in pending.leased {
-            self.look_up(delivery.id, Why::HandBack(delivery.token));
+            self.look_up(delivery.id, Why::HandBack(delivery.claim()));
         }
     }
 
@@ -266,12 +268,27 @@ impl Hub {
         self.ops.first_bringing().into_iter().chain(self.accepts.unsure.first().copied()).min()
     }
 
-    fn on_event_stored(&mut self, op: OpId, pending: Pending) {
-        let Pending { ticket, event, leased, waiting, .. } = pending;
-        let (id, received_at) = (event.id, event.received_at);
+    /// It is stored under this id, with these deliveries unless they are those that were asked for.
+    fn on_event_stored(&mut self, op: OpId, pending: Pending, id: EventId, stored: &[Delivery]) {
+        let Pending { ticket, mut event, leased, waiting, .. } = pending;
+        let received_at = event.received_at;
         self.answer(ticket, Answer::Accepted { event: id, received_at, repeat: false, differs: false });
+        if id != event.id {
+            event = Arc::new(Event { id, ..Event::clone(&event) });
+        }
         for (instance, delivery) in leased {
-            self.hold_reserved(op, instance, delivery, &event);
+            // A route leads to a destination once.
+            let stands =
+                |found: &&Delivery| found.destination == delivery.destination && found.is_held_under(delivery.token);
+            if stored.is_empty() {
+                self.hold_reserved(op, instance, delivery, &event);
+            } else if let Some(found) = stored.iter().find(stands) {
+                self.hold_reserved(op, instance, found.clone(), &event);
+            } else {
+                // Somebody else has ended that lease already.
+                self.unreserve(instance, &delivery, event.size());
+                self.on_arrival(&delivery.destination);
+            }
         }
         for (_, destination, _) in waiting {
             self.on_arrival(&destination);

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     HeldFor, Hub,
+    delivered::Delivered,
     instances::{Rank, Service},
     timers::Timer,
 };
@@ -24,7 +25,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Destination {
     /// How many deliveries were ever delivered here, durably.
-    pub(super) delivered: u64,
+    pub(super) delivered: Delivered,
     /// What has failed since something was last delivered here, whoever tried it.
     pub(super) streak: Streak,
     /// Instances whose circuit is open here, and has not heard of what arrived since its last try.
@@ -82,7 +83,7 @@ struct Asked {
 impl Destination {
     fn new() -> Self {
         Self {
-            delivered: 0,
+            delivered: Delivered::default(),
             streak: Streak::default(),
             open: BTreeSet::new(),
             work: Work::Any,
@@ -113,7 +114,7 @@ impl Hub {
         }
         if !self.started {
             self.started = true;
-            self.ask_held(HeldFor::Start, None);
+            self.begin();
             self.ask_due();
         }
         let routing = Arc::clone(&self.routing);
@@ -122,6 +123,17 @@ impl Hub {
         }
         for name in routing.paused.difference(&before.paused) {
             self.return_waiting(name);
+        }
+    }
+
+    /// Leases of earlier runs are armed anew. Where other servers share the store nobody is known to be gone for good: there a
+    /// lease is adopted where its client comes, or it lapses.
+    fn begin(&mut self) {
+        if self.setup.shares {
+            self.on_loaded();
+            self.say_presence();
+        } else {
+            self.ask_held(HeldFor::Start, None);
         }
     }
 
@@ -134,7 +146,7 @@ impl Hub {
 
     pub(super) fn on_delivered_so_far(&mut self, counts: Vec<(Name, u64)>) {
         for (name, delivered) in counts {
-            self.destination(&name).delivered = delivered;
+            self.destination(&name).delivered.begin(delivered);
         }
     }
 
@@ -172,7 +184,7 @@ impl Hub {
             && self.destinations.get(name).is_some_and(|destination| {
                 let idle = destination.asks == 0 && destination.timer.is_none();
                 idle && destination.open.is_empty()
-                    && destination.delivered == 0
+                    && destination.delivered.is_none()
                     && destination.joined.is_empty()
                     && destination.free.is_empty()
             });

@@ -1,4 +1,4 @@
-//! Looking: what has work to do that nobody announced, and what has expired.
+//! Looking: what has work to do that nobody announced, what has expired, and which leases have lapsed that others kept.
 //!
 //! **Invariant:** at most one look is under way or set for later, and no delivery is being ended twice at a time.
 
@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 
 use super::{Hub, settle::Why, timers::Timer};
 use crate::{
+    delivery,
     id::DeliveryId,
     limits,
     storage::{Due, DueAsk, StoreError},
-    time::Mono,
+    time::{Mono, Wall},
 };
 
 /// When the store is looked at, and what of that is not done yet.
@@ -17,8 +18,8 @@ use crate::{
 pub(super) struct Looking {
     /// When the timer goes off.
     next: Option<Mono>,
-    /// Deliveries whose end by TTL is not decided yet.
-    pub(super) expiring: BTreeSet<DeliveryId>,
+    /// Deliveries whose end by TTL, or whose lease's end, is not decided yet.
+    pub(super) ending: BTreeSet<DeliveryId>,
     /// There are more behind them.
     more: bool,
 }
@@ -28,36 +29,47 @@ impl Hub {
     pub(super) fn ask_due(&mut self) {
         self.looking.next = None;
         if !self.failed && !self.stopping {
-            let op = self.ops.due(DueAsk { now: self.now.wall, limit: limits::PAGE_MAX });
+            let now = self.now.wall;
+            let lapsed_by = self.setup.shares.then(|| delivery::lapsed_by(now));
+            let op = self.ops.due(DueAsk { lapsed_by, ..DueAsk::at(now, limits::PAGE_MAX) });
             self.ask_store(op);
         }
     }
 
-    pub(super) fn on_due(&mut self, result: Result<Due, StoreError>) {
+    pub(super) fn on_due(&mut self, asked_at: Wall, result: Result<Due, StoreError>) {
         let Ok(due) = result else { return self.look_after(limits::DUE_EVERY) };
         for waiting in due.destinations {
+            if self.setup.shares {
+                self.destination(&waiting.destination).delivered.on_count(waiting.delivered, asked_at);
+            }
             if let Some(next_due) = waiting.next_due {
                 self.on_scheduled(&waiting.destination, next_due);
             }
         }
-        self.looking.more = due.expired.len() >= limits::PAGE_MAX as usize;
+        self.looking.more = due.expired.len().max(due.lapsed.len()) >= limits::PAGE_MAX as usize;
         self.look_after(limits::DUE_EVERY);
         if self.stopping {
             return;
         }
         for record in due.expired {
             // One that the store is about to end, or has no room to, is not ended once more.
-            let new = self.looking.expiring.insert(record.id);
+            let new = self.looking.ending.insert(record.id);
             if new || cfg!(feature = "canary_expired_again") {
                 self.decide(record.id, Why::Expire, &record);
             }
         }
+        for record in due.lapsed {
+            // Of one that is held here the end is known here.
+            if !self.held.contains_key(&record.id) && self.looking.ending.insert(record.id) {
+                self.decide(record.id, Why::Lapse, &record);
+            }
+        }
     }
 
-    /// The end of one that had expired is decided, or it has another.
-    pub(super) fn on_expiry_decided(&mut self, id: DeliveryId) {
-        self.looking.expiring.remove(&id);
-        if self.looking.expiring.is_empty() && self.looking.more {
+    /// The end of one that had expired, or of its lease, is decided, or it has another.
+    pub(super) fn on_end_decided(&mut self, id: DeliveryId) {
+        self.looking.ending.remove(&id);
+        if self.looking.ending.is_empty() && self.looking.more {
             let soon = self.now.mono + limits::EXPIRE_PAUSE;
             // No timer: a look is under way.
             if self.looking.next.is_some_and(|next| soon < next) {

@@ -2,7 +2,7 @@
 //!
 //! A lease ends in one of these ways: its report arrives; its client hands it back; its instance stays away for
 //! [`limits::RESUME_GRACE`], and no Hello is arriving that may be its (released, and lost once its end has come without it); its end comes while nobody
-//! extends it (lost). Leases of an earlier run of the server are re-armed to their stored end, at least the grace; if
+//! extends it (lost). Where several servers share the store, a loss waits until none of them has its instance. Leases of an earlier run of the server are re-armed to their stored end, at least the grace; if
 //! their instance does not come by then they are handed back, for a crash of the server counts nothing.
 
 use std::{sync::Arc, time::Duration};
@@ -50,7 +50,7 @@ pub(super) struct Held {
     pub(super) rest: Option<Rest>,
     /// The probe of an open circuit.
     pub(super) probe: bool,
-    /// Taken over from an earlier run of the server, and its instance has not come yet.
+    /// Taken over from another run of the server, and its instance has not come yet.
     pub(super) rearmed: bool,
     /// Where it stands in its instance's list.
     pub(super) place: usize,
@@ -87,7 +87,7 @@ pub(super) struct Rest {
 pub(super) struct PendingLoss {
     pub(super) instance: InstanceId,
     /// When the delivery became ready: a redrive since makes the loss void.
-    ready_at: Wall,
+    pub(super) ready_at: Wall,
     /// When its lease ended first.
     since: Option<Mono>,
 }
@@ -412,7 +412,7 @@ impl Hub {
             return self.postpone(id);
         }
         let live = self.instances.get(&held.instance).is_some_and(|instance| instance.conn.is_some());
-        let token = held.delivery.token;
+        let (token, claim) = (held.delivery.token, held.delivery.claim());
         let tail_over = held.cap.is_some_and(|cap| cap <= self.now.wall);
         match held.sent {
             // Its client does not have it whole yet, so nobody but us can extend it.
@@ -428,6 +428,8 @@ impl Hub {
                 self.hand_back(id);
                 return self.forget_instance(instance);
             }
+            // It may be elsewhere, with what it holds.
+            Sent::Begun | Sent::Done | Sent::Named if !live && self.setup.shares => return self.release_absent(id),
             Sent::Begun | Sent::Done | Sent::Named => {}
         }
         let (instance, retry) = (held.instance, held.delivery.tries > 0);
@@ -440,7 +442,7 @@ impl Hub {
         if let Some(held) = self.unregister(id) {
             self.on_held_gone(&held);
             self.release_at(instance, vec![lease_ref((id, token))]);
-            self.decide(id, Why::Lose(token), &held.delivery);
+            self.decide(id, Why::Lose(claim), &held.delivery);
         }
     }
 
@@ -466,15 +468,15 @@ impl Hub {
     /// Ends a lease of which nothing was heard: without a try, unless its body may be at its client.
     pub(super) fn hand_back(&mut self, id: DeliveryId) {
         let Some(held) = self.held.get(&id) else { return };
-        let token = held.delivery.token;
+        let claim = held.delivery.claim();
         let may_be_there = held.sent >= Sent::Done || held.rearmed;
-        self.end_lease(id, if may_be_there { Why::Unheard(token) } else { Why::HandBack(token) });
+        self.end_lease(id, if may_be_there { Why::Unheard(claim) } else { Why::HandBack(claim) });
     }
 
     /// Ends a lease that its client gives back: it has begun nothing.
     pub(super) fn take_back(&mut self, id: DeliveryId) {
-        if let Some(token) = self.held.get(&id).map(|held| held.delivery.token) {
-            self.end_lease(id, Why::HandBack(token));
+        if let Some(claim) = self.held.get(&id).map(|held| held.delivery.claim()) {
+            self.end_lease(id, Why::HandBack(claim));
         }
     }
 
@@ -490,6 +492,8 @@ impl Hub {
         let Some(held) = self.held.get(&id) else { return };
         if held.sent >= Sent::Done && !held.rearmed {
             let (until, instance, ready_at) = (held.until, held.instance, held.delivery.ready_at);
+            // By then another server that has its instance has said so.
+            let until = if self.setup.shares { until + limits::PRESENCE_KNOWN } else { until };
             self.expect_loss(until, id, PendingLoss { instance, ready_at, since: None });
         }
         self.hand_back(id);
@@ -516,11 +520,15 @@ impl Hub {
             return self.expect_loss(until, id, PendingLoss { since: Some(since), ..loss });
         }
         self.forget_if_old(loss.instance);
+        if self.setup.shares {
+            return self.judge_loss(id, loss);
+        }
         self.look_up(id, Why::CountLoss(loss.ready_at));
     }
 
     /// Its instance came back in time: nothing is lost.
     pub(super) fn forgive_losses(&mut self, id: InstanceId) {
+        self.others.forgive(id);
         let Some(instance) = self.instances.get_mut(&id) else { return };
         for key in std::mem::take(&mut instance.losses) {
             self.losses.remove(&key);
@@ -608,8 +616,10 @@ impl Hub {
 
     /// A page of what an earlier run had leased.
     pub(super) fn on_held_page(&mut self, what_for: HeldFor, result: Result<Vec<Delivery>, StoreError>) {
-        if what_for == HeldFor::Strays {
-            return self.on_strays_page(result.ok());
+        match what_for {
+            HeldFor::Start => {}
+            HeldFor::Strays => return self.on_strays_page(result.ok()),
+            HeldFor::Claim(conn) => return self.on_claim_page(conn, result),
         }
         let Ok(page) = result else {
             return self.arm(limits::STORE_RETRY, super::timers::Timer::Load);
@@ -629,7 +639,7 @@ impl Hub {
         }
     }
 
-    fn rearm(&mut self, delivery: Delivery) {
+    pub(super) fn rearm(&mut self, delivery: Delivery) {
         let Some(lease) = delivery.lease else { return };
         let until = lease.until.max(self.now.wall + limits::RESUME_GRACE);
         self.instances.entry(lease.instance).or_insert_with(Instance::unseen);

@@ -13,6 +13,8 @@
 
 mod accept;
 mod bodies;
+mod claims;
+mod delivered;
 mod destinations;
 mod due;
 mod durations;
@@ -21,6 +23,7 @@ mod instances;
 mod leases;
 mod notice;
 mod ops;
+mod others;
 mod output;
 mod pace;
 mod parked;
@@ -51,6 +54,7 @@ use self::{
     instances::Instance,
     leases::{Held, PendingLoss},
     ops::Ops,
+    others::Others,
     parked::Parked,
     room::Room,
     session::Session,
@@ -73,7 +77,7 @@ use crate::{
     limits,
     name::Name,
     routing::Routing,
-    storage::{Extend, HeldAsk, OpId, StoreOp, Stored},
+    storage::{Extend, Held as HeldOf, HeldAsk, OpId, StoreOp, Stored},
     time::{Mono, Now, Wall},
     wire::message::Message,
 };
@@ -135,6 +139,7 @@ pub struct Hub {
     undecided: Undecided,
     strays: Strays,
     looking: Looking,
+    others: Others,
     /// Decisions whose store operation is under way.
     deciding: usize,
 
@@ -154,6 +159,8 @@ enum HeldFor {
     Start,
     /// To find those that nobody knows of: see [`strays`].
     Strays,
+    /// To find those that another server keeps of a client that has come here: see [`claims`].
+    Claim(ConnId),
 }
 
 impl Hub {
@@ -195,6 +202,7 @@ impl Hub {
             undecided: Undecided::default(),
             strays: Strays::default(),
             looking: Looking::default(),
+            others: Others::default(),
             deciding: 0,
             loaded_at: None,
             started: false,
@@ -293,7 +301,15 @@ impl Hub {
 
     /// Reads the leased deliveries behind an id.
     fn ask_held(&mut self, what_for: HeldFor, after: Option<DeliveryId>) {
-        let op = self.ops.held(what_for, HeldAsk { after, limit: limits::PAGE_MAX });
+        let of = match what_for {
+            HeldFor::Start => HeldOf::All,
+            HeldFor::Strays => HeldOf::Keeper(self.nonce),
+            HeldFor::Claim(conn) => match self.claimant(conn) {
+                Some(instance) => HeldOf::Instance(instance),
+                None => return,
+            },
+        };
+        let op = self.ops.held(what_for, HeldAsk { of, after, limit: limits::PAGE_MAX });
         self.ask_store(op);
     }
 
@@ -342,13 +358,18 @@ impl Hub {
                 }
             }
             Stored::Due(one) => {
-                if let Some((_, (), result)) = self.ops.dues.answered(one) {
-                    self.on_due(result);
+                if let Some((_, asked_at, result)) = self.ops.dues.answered(one) {
+                    self.on_due(asked_at, result);
                 }
             }
             Stored::Held(one) => {
                 if let Some((_, what_for, result)) = self.ops.helds.answered(one) {
                     self.on_held_page(what_for, result);
+                }
+            }
+            Stored::Presence(one) => {
+                if let Some((_, (), result)) = self.ops.presences.answered(one) {
+                    self.on_presence(result);
                 }
             }
         }

@@ -10,9 +10,12 @@ use super::{
     settle::{Decided, Work},
 };
 use crate::{
-    delivery::Delivery,
     id::DeliveryId,
-    storage::{Answered, Append, Ask, Asked, BodyOf, Change, DueAsk, Extend, HeldAsk, LeaseAsk, OpId, StoreOp},
+    storage::{
+        Answered, Append, Ask, Asked, BodyOf, Change, DueAsk, Extend, HeldAsk, LeaseAsk, OpId, Presence, Replay,
+        StoreOp,
+    },
+    time::Wall,
 };
 
 /// All of them.
@@ -25,10 +28,12 @@ pub(super) struct Ops {
     pub(super) bodies: Table<Vec<BodyOf>, Vec<Reading>>,
     pub(super) extends: Table<Vec<Extend>, Vec<Extend>>,
     pub(super) settles: Table<Vec<Change>, Vec<Decided>>,
-    pub(super) replays: Table<Vec<Delivery>, Resent>,
+    pub(super) replays: Table<Replay, Resent>,
     pub(super) finds: Table<Vec<DeliveryId>, Vec<Work>>,
-    pub(super) dues: Table<DueAsk, ()>,
+    /// Each with when it was asked for.
+    pub(super) dues: Table<DueAsk, Wall>,
     pub(super) helds: Table<HeldAsk, HeldFor>,
+    pub(super) presences: Table<Presence, ()>,
 }
 
 /// Those of one kind, each with what waits for its answer.
@@ -102,9 +107,9 @@ impl Ops {
         StoreOp::Settle(self.settles.ask(id, decided, changes))
     }
 
-    pub(super) fn replay(&mut self, waits: Resent, made: Vec<Delivery>) -> StoreOp {
+    pub(super) fn replay(&mut self, waits: Resent, replay: Replay) -> StoreOp {
         let id = self.next();
-        StoreOp::Replay(self.replays.ask(id, waits, made))
+        StoreOp::Replay(self.replays.ask(id, waits, replay))
     }
 
     pub(super) fn find(&mut self, works: Vec<Work>) -> StoreOp {
@@ -115,12 +120,17 @@ impl Ops {
 
     pub(super) fn due(&mut self, ask: DueAsk) -> StoreOp {
         let id = self.next();
-        StoreOp::Due(self.dues.ask(id, (), ask))
+        StoreOp::Due(self.dues.ask(id, ask.now, ask))
     }
 
     pub(super) fn held(&mut self, what_for: HeldFor, ask: HeldAsk) -> StoreOp {
         let id = self.next();
         StoreOp::Held(self.helds.ask(id, what_for, ask))
+    }
+
+    pub(super) fn presence(&mut self, mine: Presence) -> StoreOp {
+        let id = self.next();
+        StoreOp::Presence(self.presences.ask(id, (), mine))
     }
 
     fn next(&mut self) -> OpId {

@@ -3,6 +3,8 @@
 //!
 //! How often that was done is counted in the event's own deliveries, so that a restart does not begin anew.
 
+use std::sync::Arc;
+
 use super::{Answer, Hub, NotStored, Notice, Ticket};
 use crate::{
     delivery::{self, Delivery},
@@ -10,13 +12,15 @@ use crate::{
     id::EventId,
     name::Name,
     routing::Route,
-    storage::StoreError,
+    storage::{Replay, Replayed, StoreError},
 };
 
 /// New deliveries of an event, under way to the store.
 #[derive(Debug)]
 pub(super) struct Resent {
     event: EventId,
+    /// What was sent.
+    repeat: Arc<Event>,
     destinations: Vec<Name>,
     /// Deliveries that are left of it, of which some may have to be redriven: set where others are replaced.
     left: Option<Vec<Delivery>>,
@@ -31,7 +35,7 @@ impl Hub {
         &mut self,
         ticket: Ticket,
         answer: Answer,
-        (first, repeat): (EventId, &Event),
+        (first, repeat): (EventId, &Arc<Event>),
         deliveries: &[Delivery],
     ) {
         let now = self.now.wall;
@@ -42,7 +46,7 @@ impl Hub {
         if made.is_empty() && routes.iter().any(|route| over(&route.destination)) {
             self.notice(Notice::ResentTooOften { event: first });
         }
-        self.store_then_answer((ticket, answer), first, made, None);
+        self.store_then_answer((ticket, answer), (first, repeat), made, deliveries.len(), None);
     }
 
     /// Makes a new delivery along each route that has none left, redrives what has ended, and answers once both are durable:
@@ -51,14 +55,14 @@ impl Hub {
         &mut self,
         ticket: Ticket,
         answer: Answer,
-        (first, repeat): (EventId, &Event),
+        (first, repeat): (EventId, &Arc<Event>),
         left: Vec<Delivery>,
     ) {
         // The body is that of the first, whatever the repeat carries.
         let body_bytes = left.first().map_or(repeat.body.len() as u64, |left| left.body_bytes);
         let lacks = |destination: &Name| !left.iter().any(|left| left.destination == *destination);
         let made = self.deliveries_along(first, repeat, body_bytes, lacks);
-        self.store_then_answer((ticket, answer), first, made, Some(left));
+        self.store_then_answer((ticket, answer), (first, repeat), made, left.len(), Some(left));
     }
 
     fn deliveries_along(
@@ -69,7 +73,7 @@ impl Hub {
         wanted: impl Fn(&Name) -> bool,
     ) -> Vec<Delivery> {
         let now = self.now.wall;
-        let routing = std::sync::Arc::clone(&self.routing);
+        let routing = Arc::clone(&self.routing);
         let routes = routing.routes.get(&repeat.source).map_or(&[][..], Vec::as_slice);
         let make = |route: &Route| {
             let ready =
@@ -79,12 +83,13 @@ impl Hub {
         routes.iter().filter(|route| wanted(&route.destination)).map(make).collect()
     }
 
-    /// Repeats that come while it is under way are answered with it.
+    /// Repeats that come while it is under way are answered with it. Decided on when the event had so many deliveries.
     fn store_then_answer(
         &mut self,
         (ticket, answer): (Ticket, Answer),
-        first: EventId,
+        (first, repeat): (EventId, &Arc<Event>),
         made: Vec<Delivery>,
+        known: usize,
         left: Option<Vec<Delivery>>,
     ) {
         if let Some(waiting) = self.accepts.resending.get_mut(&first) {
@@ -97,14 +102,16 @@ impl Hub {
         }
         self.accepts.resending.insert(first, vec![(ticket, answer)]);
         let destinations = made.iter().map(|delivery| delivery.destination.clone()).collect();
-        let op = self.ops.replay(Resent { event: first, destinations, left }, made);
+        let resent = Resent { event: first, repeat: Arc::clone(repeat), destinations, left };
+        let op = self.ops.replay(resent, Replay { made, decided_on: u32::try_from(known).ok() });
         self.ask_store(op);
     }
 
     /// The new deliveries are durable, or are not going to be.
-    pub(super) fn on_resent(&mut self, resent: &Resent, result: Result<Vec<bool>, StoreError>) {
+    pub(super) fn on_resent(&mut self, resent: &Resent, result: Result<Replayed, StoreError>) {
         let failure = match result {
-            Ok(stored) => {
+            Ok(Replayed::Elsewise(now)) => return self.decide_resend_again(resent, &now),
+            Ok(Replayed::Stored(stored)) => {
                 self.on_resend_stored(resent, &stored);
                 // The event was purged meanwhile: sent once more, it is a new one.
                 stored.contains(&false).then_some(Answer::NotStored(NotStored::Gone))
@@ -117,6 +124,20 @@ impl Hub {
             match &failure {
                 Some(failure) => self.answer(ticket, failure.clone()),
                 None => self.redrive_then_answer(ticket, answer, resent.left.clone().unwrap_or_default()),
+            }
+        }
+    }
+
+    /// Somebody else made deliveries of the event meanwhile, or removed some: it is decided on what it has now.
+    fn decide_resend_again(&mut self, resent: &Resent, now: &[Delivery]) {
+        let of = (resent.event, &resent.repeat);
+        for (ticket, answer) in self.accepts.resending.remove(&resent.event).unwrap_or_default() {
+            if resent.left.is_some() {
+                self.replace_then_answer(ticket, answer, of, now.to_vec());
+            } else if delivery::is_delivered(now) {
+                self.resend_then_answer(ticket, answer, of, now);
+            } else {
+                self.redrive_then_answer(ticket, answer, now.to_vec());
             }
         }
     }

@@ -2,7 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::{id::InstanceId, limits, name::Name, outbox::Outbox, routing::Serves, time::Mono, wire::message::Hello};
+use crate::{
+    id::InstanceId,
+    limits,
+    name::Name,
+    outbox::Outbox,
+    routing::Serves,
+    time::Mono,
+    wire::{codec::Greeting, message::Hello},
+};
 
 /// One socket of a client.
 #[derive(Debug)]
@@ -34,8 +42,22 @@ pub(super) enum Phase {
     Opened,
     /// Its Hello waits until the leases of an earlier run are known.
     Waiting(Box<Hello>),
+    /// Its Hello waits until what other servers keep of it is adopted.
+    Claiming(Box<Claiming>),
     /// It speaks for this instance.
     Up(InstanceId),
+}
+
+/// A Hello that waits for what it names: see [`claims`](super::claims).
+#[derive(Debug)]
+pub(super) struct Claiming {
+    pub(super) greeting: Greeting,
+    /// Whose it is.
+    pub(super) instance: InstanceId,
+    /// All its leases are read.
+    pub(super) read: bool,
+    /// Adoptions under way.
+    pub(super) adopting: usize,
 }
 
 impl Session {
@@ -64,7 +86,9 @@ impl Session {
     pub(super) fn silent_at(&self) -> Mono {
         match self.phase {
             Phase::Opened => self.heard + limits::HELLO_WITHIN,
-            Phase::Waiting(_) | Phase::Up(_) => self.heard + limits::HEARTBEAT * limits::HEARTBEATS_MISSED_MAX,
+            Phase::Waiting(_) | Phase::Claiming(_) | Phase::Up(_) => {
+                self.heard + limits::HEARTBEAT * limits::HEARTBEATS_MISSED_MAX
+            }
         }
     }
 }

@@ -39,7 +39,9 @@ impl Hub {
         let instance = match (&session.phase, &message) {
             (Phase::Up(instance), _) => *instance,
             (Phase::Opened, Message::Hello(_)) => InstanceId::from_u128(0),
-            (Phase::Opened | Phase::Waiting(_), _) => return self.misbehaved(conn, "spoke before its handshake"),
+            (Phase::Opened | Phase::Waiting(_) | Phase::Claiming(_), _) => {
+                return self.misbehaved(conn, "spoke before its handshake");
+            }
         };
         match message {
             Message::Hello(_) if matches!(session.phase, Phase::Up(_)) => self.misbehaved(conn, "said Hello twice"),
@@ -95,7 +97,7 @@ impl Hub {
             return;
         }
         match codec::greeting(&hello) {
-            Ok(greeting) => self.welcome(conn, greeting),
+            Ok(greeting) => self.claim_then_welcome(conn, greeting),
             Err(error) => self.misbehaved(conn, &error.to_string()),
         }
     }
@@ -123,7 +125,7 @@ impl Hub {
         }
     }
 
-    fn welcome(&mut self, conn: ConnId, greeting: Greeting) {
+    pub(super) fn welcome(&mut self, conn: ConnId, greeting: Greeting) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let (token, serves, peer) = (session.token.clone(), Arc::clone(&session.serves), session.peer.clone());
         let id = self.setup.instance_of(&token, greeting.instance);
@@ -177,6 +179,7 @@ impl Hub {
         self.join(id);
         self.rerank_all(id);
         self.drop_unserved(id);
+        self.say_presence();
     }
 
     /// Forgets what an instance served before and has nothing left of.
@@ -249,7 +252,15 @@ impl Hub {
 
     fn others(&self, id: InstanceId, name: &Name) -> u32 {
         let Some(destination) = self.destinations.get(name) else { return 0 };
-        destination.joined.len() as u32 - u32::from(destination.joined.contains(&id))
+        let here = destination.joined.len() as u32 - u32::from(destination.joined.contains(&id));
+        here + self.elsewhere(name, id)
+    }
+
+    /// Clients that other servers have of a destination, and this one has not; without this one.
+    pub(super) fn elsewhere(&self, name: &Name, except: InstanceId) -> u32 {
+        let joined = self.destinations.get(name).map(|destination| &destination.joined);
+        let is_here = |id: &InstanceId| joined.is_some_and(|joined| joined.contains(id));
+        self.others.serving(name).filter(|id| *id != except && !is_here(id)).count() as u32
     }
 
     /// Announces an instance at what it serves.
@@ -341,7 +352,7 @@ impl Hub {
     /// together cost as many messages, not the square of it. Whoever came last knows from its Welcome.
     pub(super) fn tell_peers(&mut self, name: &Name, except: InstanceId) {
         let Some(joined) = self.destinations.get(name).map(|destination| &destination.joined) else { return };
-        let clients = joined.len() as u32;
+        let clients = joined.len() as u32 + self.elsewhere(name, InstanceId::from_u128(0));
         let others: Vec<InstanceId> = joined.iter().copied().filter(|id| *id != except).collect();
         for id in others {
             let conn = self.instances.get(&id).and_then(|instance| instance.conn);

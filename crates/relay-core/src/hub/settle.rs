@@ -9,7 +9,7 @@ use rand::RngExt as _;
 
 use super::{ConnId, Hub, Notice, Output, Serves, Ticket};
 use crate::{
-    delivery::{self, Delivery, Reason, State, Terms, Token, outcome::Outcome},
+    delivery::{self, Claim, Delivery, Reason, State, Terms, Token, outcome::Outcome},
     id::{DeliveryId, InstanceId},
     limits,
     storage::{Change, Changed, StoreError},
@@ -34,11 +34,22 @@ pub(super) enum Why {
     /// A client reported a try.
     Report(Box<Reported>),
     /// Its lease ended, and counts as lost.
-    Lose(Token),
+    Lose(Claim),
     /// Its lease ended without a try.
-    HandBack(Token),
+    HandBack(Claim),
     /// A lease ends without a try that is known of, and its body may be at its client.
-    Unheard(Token),
+    Unheard(Claim),
+    /// Its lease ended, and whoever kept it says nothing.
+    Lapse,
+    /// Its client has come here from another server.
+    Adopt {
+        /// On this socket.
+        conn: ConnId,
+        /// Which client.
+        instance: InstanceId,
+        /// The lease that it names.
+        token: Token,
+    },
     /// A lease released earlier counts as lost now, unless the delivery became ready again since.
     CountLoss(Wall),
     /// Its TTL passed while it waited.
@@ -184,9 +195,11 @@ impl Hub {
         let now = self.now.wall;
         match &work.why {
             Why::Report(report) => self.change_for_report(report, record),
-            Why::Lose(token) => delivery::lose(record, *token, now),
-            Why::HandBack(token) => delivery::hand_back(record, *token, now),
-            Why::Unheard(token) => delivery::end_unheard(record, *token, now),
+            Why::Lose(claim) => delivery::lose(record, *claim, now),
+            Why::HandBack(claim) => delivery::hand_back(record, *claim, now),
+            Why::Unheard(claim) => delivery::end_unheard(record, *claim, now),
+            Why::Lapse => delivery::lapse(record, now),
+            Why::Adopt { instance, token, .. } => delivery::adopt(record, *token, *instance, self.nonce, now),
             Why::CountLoss(ready_at) => delivery::count_loss(record, *ready_at, now),
             Why::Expire => delivery::expire(record, now),
             Why::Redrive(_) => {
@@ -207,7 +220,9 @@ impl Hub {
         let jitter = self.rng.random_range(-1.0..=1.0);
         let route = self.routing.route(&record.source, &record.destination);
         let retry = route.map_or(&self.routing.standard_retry, |route| &route.retry);
-        let delivered = self.destinations.get(&record.destination).map_or(0, |destination| destination.delivered);
+        let shares = self.setup.shares;
+        let delivered = self.destinations.get(&record.destination);
+        let delivered = delivered.map_or(0, |destination| destination.delivered.count_for(shares, record));
         let retry_after_max = self.setup.retry_after_max;
         let uncounted_delay_max = limits::UNCOUNTED_DELAY_MAX.min(self.setup.circuit_pause_max);
         let charges = report.charges;
@@ -235,10 +250,16 @@ impl Hub {
             State::Ready if !before.state.is_open() => self.on_arrival(&next.destination),
             State::Ready => self.on_work(&next.destination),
             State::Scheduled => self.on_scheduled(&next.destination, next.due_at),
-            State::Delivered => self.destination(&next.destination).delivered += 1,
+            State::Delivered => {
+                let (shares, now) = (self.setup.shares, self.now.wall);
+                self.destination(&next.destination).delivered.on_own(shares, now);
+            }
             State::Leased | State::Dead | State::Expired | State::Cancelled => {}
         }
         self.drop_if_over(next);
+        if matches!(work.why, Why::Adopt { .. }) {
+            self.on_adopted(next);
+        }
         self.tell_applied(work, before, next);
     }
 
@@ -253,7 +274,7 @@ impl Hub {
                 self.notice(Notice::LeaseLost { delivery, destination, losses: next.losses });
             }
             Why::Redrive(_) => self.notice(Notice::Redriven { delivery }),
-            Why::HandBack(_) | Why::Unheard(_) | Why::Expire | Why::Look => {}
+            Why::HandBack(_) | Why::Unheard(_) | Why::Lapse | Why::Adopt { .. } | Why::Expire | Why::Look => {}
         }
         if before.state == next.state {
             return;
@@ -279,8 +300,11 @@ impl Hub {
     /// A decision has nothing more to wait for.
     pub(super) fn finish(&mut self, work: &Work) {
         self.deciding -= 1;
-        if matches!(work.why, Why::Expire) {
-            self.on_expiry_decided(work.id);
+        if matches!(work.why, Why::Expire | Why::Lapse) {
+            self.on_end_decided(work.id);
+        }
+        if let Why::Adopt { conn, .. } = work.why {
+            self.on_claim_decided(conn);
         }
         if let Why::Redrive(ticket) = work.why {
             self.on_redriven(ticket);

@@ -22,6 +22,8 @@ pub struct Setup {
     /// Seed of jitter, nonces and ids: another one at every start, for the nonce keeps this run's leases apart from
     /// those of a branch of history that was lost.
     pub seed: u64,
+    /// Other servers may work on the same store.
+    pub shares: bool,
     /// Highest id sequence in the store.
     pub id_floor: i64,
     /// SHA-256, which the driver brings: see [`Setup::instance_of`].

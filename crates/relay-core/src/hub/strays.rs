@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{HeldFor, Hub, settle::Why, timers::Timer};
 use crate::{
-    delivery::{Delivery, Token},
+    delivery::{Claim, Delivery},
     id::DeliveryId,
     limits,
     storage::OpId,
@@ -22,7 +22,7 @@ pub(super) struct Strays {
     /// Something was lost since that began.
     again: bool,
     /// Leases that may be strays, and the last operation that was asked for when they were found.
-    found: BTreeMap<DeliveryId, (Token, OpId)>,
+    found: BTreeMap<DeliveryId, (Claim, OpId)>,
 }
 
 impl Hub {
@@ -60,8 +60,8 @@ impl Hub {
         };
         let at = self.ops.last();
         for delivery in page {
-            if delivery.token.nonce == self.nonce && !self.held.contains_key(&delivery.id) {
-                self.strays.found.insert(delivery.id, (delivery.token, at));
+            if !self.held.contains_key(&delivery.id) {
+                self.strays.found.insert(delivery.id, (delivery.claim(), at));
             }
         }
         self.ask_held(HeldFor::Strays, Some(last));
@@ -78,15 +78,15 @@ impl Hub {
         let (sure, unsure): (BTreeMap<_, _>, _) = found.into_iter().partition(|(_, (_, at))| sure(*at));
         self.strays.found = unsure;
         let decided = self.being_decided();
-        for (id, (token, at)) in sure {
+        for (id, (claim, at)) in sure {
             if self.held.contains_key(&id) {
                 continue;
             }
             if decided.contains(&id) {
                 // That need not let go of the lease: the loss of an earlier one may be counted. It is looked at again.
-                self.strays.found.insert(id, (token, at));
+                self.strays.found.insert(id, (claim, at));
             } else {
-                self.look_up(id, Why::HandBack(token));
+                self.look_up(id, Why::HandBack(claim));
             }
         }
     }

@@ -24,6 +24,10 @@ pub(super) enum Timer {
     Pace,
     /// Look for leases that nobody knows of.
     Strays,
+    /// Say which clients are here.
+    Presence,
+    /// Read the leases again of a client that has come here.
+    Claim(ConnId),
     /// Take decisions again whose store operation failed for now.
     Retry,
     /// Heartbeat of a session, and whether it is still alive.
@@ -80,6 +84,8 @@ impl Hub {
             Timer::Bodies => self.on_bodies_due(),
             Timer::Pace => self.on_pace_due(),
             Timer::Strays => self.on_strays_due(),
+            Timer::Presence => self.on_presence_due(),
+            Timer::Claim(conn) => self.on_claim_due(conn),
             Timer::Retry => self.on_retry(),
             Timer::Tick(conn) => self.on_tick(conn),
             Timer::Grace(instance) => self.on_grace_over(instance),

@@ -70,7 +70,7 @@ impl Hub {
     pub(super) fn decide_later(&mut self, works: Vec<Work>) {
         for work in works {
             // Whoever starts next ends what has expired.
-            if self.stopping && matches!(work.why, Why::Expire) {
+            if self.stopping && matches!(work.why, Why::Expire | Why::Lapse) {
                 self.finish(&work);
             } else {
                 self.undecided.works.push_back(Work { again: 0, ..work });
@@ -99,7 +99,7 @@ impl Hub {
     /// Stops trying to end what has expired.
     pub(super) fn leave_expired(&mut self) {
         for work in std::mem::take(&mut self.undecided.works) {
-            if matches!(work.why, Why::Expire) {
+            if matches!(work.why, Why::Expire | Why::Lapse) {
                 self.finish(&work);
             } else {
                 self.undecided.works.push_back(work);

@@ -16,6 +16,8 @@ pub struct DestinationView {
     pub destination: Name,
     /// Client instances that serve it: id, label, leases held, whether the circuit is open.
     pub clients: Vec<ClientView>,
+    /// Clients that other servers have of it.
+    pub elsewhere: u32,
     /// Some client has credit and a closed circuit.
     pub served: bool,
 }
@@ -107,7 +109,8 @@ impl Hub {
         let served = self.destinations.get(name).is_some_and(|destination| {
             destination.free.last().is_some_and(|(rank, _)| rank.takes_any && rank.slots > 0)
         });
-        DestinationView { destination: name.clone(), clients, served }
+        let elsewhere = self.elsewhere(name, InstanceId::from_u128(0));
+        DestinationView { destination: name.clone(), clients, elsewhere, served }
     }
 
     /// Bytes of events on their way out.

@@ -30,7 +30,13 @@ pub struct Dedupe {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Appended {
     /// Event and deliveries are durable.
-    Stored,
+    Stored {
+        /// The id that it is stored under: the one that was minted, unless the store had to give it another.
+        event: EventId,
+        /// Its deliveries as they are by now, where that need not be what was asked for: it has another id, or an earlier call
+        /// stored it. Empty: they are what was asked for.
+        deliveries: Vec<Delivery>,
+    },
     /// The key was taken by an event that is durable; nothing was stored, the repeat is counted.
     Repeat {
         /// The event that took the key.
@@ -44,4 +50,16 @@ pub enum Appended {
         /// It had others, which were purged or are lost.
         gone: bool,
     },
+}
+
+impl Appended {
+    /// The event is stored as it was asked for.
+    pub const fn as_asked(event: EventId) -> Self {
+        Self::Stored { event, deliveries: Vec::new() }
+    }
+
+    /// Whether it is no repeat.
+    pub const fn is_stored(&self) -> bool {
+        matches!(self, Self::Stored { .. })
+    }
 }

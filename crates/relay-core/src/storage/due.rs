@@ -1,14 +1,28 @@
 //! What has work to do, and what is leased.
 
-use crate::{delivery::Delivery, id::DeliveryId, name::Name, time::Wall};
+use crate::{
+    delivery::{Delivery, Lease},
+    id::{DeliveryId, InstanceId},
+    name::Name,
+    time::Wall,
+};
 
 /// Asks what has work to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DueAsk {
     /// At this moment.
     pub now: Wall,
-    /// Most expired deliveries to name.
+    /// Name leases whose end came by then: whoever shares the store does not know of all of them.
+    pub lapsed_by: Option<Wall>,
+    /// Most expired deliveries to name, and most leases.
     pub limit: u32,
+}
+
+impl DueAsk {
+    /// At this moment, at most so many, and no leases.
+    pub const fn at(now: Wall, limit: u32) -> Self {
+        Self { now, lapsed_by: None, limit }
+    }
 }
 
 /// What waits at one destination.
@@ -18,6 +32,8 @@ pub struct DestinationDue {
     pub destination: Name,
     /// Due time of its earliest waiting delivery.
     pub next_due: Option<Wall>,
+    /// How many deliveries were ever delivered there, whoever did it.
+    pub delivered: u64,
 }
 
 /// What has work to do.
@@ -27,13 +43,47 @@ pub struct Due {
     pub destinations: Vec<DestinationDue>,
     /// Waiting deliveries whose TTL has passed, earliest first, for the core to end; at most as many as were asked for.
     pub expired: Vec<Delivery>,
+    /// Leases whose end has come, whoever keeps them; at most as many as were asked for. A store with one owner names none, for
+    /// that one knows the ends of all of them.
+    pub lapsed: Vec<Delivery>,
 }
 
-/// Reads the leased deliveries behind an id.
+/// Whose leases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// All there are.
+    All,
+    /// Those that this run keeps.
+    Keeper(u64),
+    /// Those of this client instance.
+    Instance(InstanceId),
+}
+
+impl Held {
+    /// Whether this lease is one of them.
+    pub fn holds(self, lease: &Lease) -> bool {
+        match self {
+            Self::All => true,
+            Self::Keeper(keeper) => lease.keeper == keeper,
+            Self::Instance(instance) => lease.instance == instance,
+        }
+    }
+}
+
+/// Reads leased deliveries behind an id. A page may be short: only an empty one is the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldAsk {
+    /// Whose.
+    pub of: Held,
     /// Where the previous page ended.
     pub after: Option<DeliveryId>,
     /// Most to name.
     pub limit: u32,
+}
+
+impl HeldAsk {
+    /// All of them, behind that one.
+    pub const fn all(after: Option<DeliveryId>, limit: u32) -> Self {
+        Self { of: Held::All, after, limit }
+    }
 }

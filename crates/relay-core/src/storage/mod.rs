@@ -14,6 +14,8 @@ mod filter;
 mod lease;
 mod op;
 mod page;
+mod presence;
+mod replay;
 mod retire;
 mod step;
 
@@ -22,13 +24,15 @@ pub use self::{
     audit::AuditEntry,
     body::BodyOf,
     change::{Change, Changed},
-    due::{DestinationDue, Due, DueAsk, HeldAsk},
+    due::{DestinationDue, Due, DueAsk, Held, HeldAsk},
     error::{AppendError, StoreError},
     events::{EventFilter, EventRow, EventsAsk, NameCount, NameCounts},
     filter::{DeliveryFilter, PageAsk},
     lease::{Backlog, Extend, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     op::{Answered, Ask, Asked, OpId, Receipt, StoreOp, Stored},
     page::{Listing, Page, Range},
+    presence::{Presence, SeenClient},
+    replay::{Replay, Replayed},
     retire::{Ended, Forget, OverAsk, Retire, Retired, rows_of_body, rows_removed},
     step::{Mark, Step, Stepped},
 };

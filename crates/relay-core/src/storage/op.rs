@@ -4,7 +4,8 @@ use std::{marker::PhantomData, sync::Arc};
 
 use super::{
     Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, EventRow, EventsAsk, Extend, HeldAsk,
-    LeaseAsk, Leased, Listing, OverAsk, PageAsk, Retire, Retired, Step, Stepped, StoreError,
+    LeaseAsk, Leased, Listing, OverAsk, PageAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped,
+    StoreError,
 };
 use crate::{delivery::Delivery, event::Event, id::DeliveryId};
 
@@ -40,9 +41,13 @@ impl Ask for Vec<Change> {
     type Answer = Result<Vec<Changed>, StoreError>;
 }
 
-/// New deliveries of old events, answered in the same order: `false` for those whose event is gone.
-impl Ask for Vec<Delivery> {
-    type Answer = Result<Vec<bool>, StoreError>;
+impl Ask for Replay {
+    type Answer = Result<Replayed, StoreError>;
+}
+
+/// Answered with what other runs say.
+impl Ask for Presence {
+    type Answer = Result<Vec<Presence>, StoreError>;
 }
 
 /// Read these, answered in the same order: `None` for those that are gone.
@@ -151,13 +156,15 @@ pub enum StoreOp {
     /// Apply changes.
     Settle(Asked<Vec<Change>>),
     /// Store new deliveries of an old event.
-    Replay(Asked<Vec<Delivery>>),
+    Replay(Asked<Replay>),
     /// Read deliveries.
     Find(Asked<Vec<DeliveryId>>),
     /// See what has work to do.
     Due(Asked<DueAsk>),
     /// Read what is leased.
     Held(Asked<HeldAsk>),
+    /// Say which clients there are, and hear of those of other servers.
+    Presence(Asked<Presence>),
 }
 
 /// What a store answers to a [`StoreOp`].
@@ -174,13 +181,15 @@ pub enum Stored {
     /// To [`StoreOp::Settle`].
     Settle(Answered<Vec<Change>>),
     /// To [`StoreOp::Replay`].
-    Replay(Answered<Vec<Delivery>>),
+    Replay(Answered<Replay>),
     /// To [`StoreOp::Find`].
     Find(Answered<Vec<DeliveryId>>),
     /// To [`StoreOp::Due`].
     Due(Answered<DueAsk>),
     /// To [`StoreOp::Held`].
     Held(Answered<HeldAsk>),
+    /// To [`StoreOp::Presence`].
+    Presence(Answered<Presence>),
 }
 
 /// Does the same with whatever kind it is.
@@ -196,6 +205,7 @@ macro_rules! any {
             $of::Find($one) => $do,
             $of::Due($one) => $do,
             $of::Held($one) => $do,
+            $of::Presence($one) => $do,
         }
     };
 }

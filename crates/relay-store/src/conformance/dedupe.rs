@@ -6,7 +6,7 @@ use relay_core::{
     delivery::{self, Delivery, State},
     id::EventId,
     jobs::{Action, Rules, Target},
-    storage::{Append, AppendError, Appended, Changed},
+    storage::{Append, AppendError, Appended, Changed, Replay, Replayed},
     time::Wall,
 };
 
@@ -27,7 +27,7 @@ fn keyed<B: Backend>(fixture: &mut Fixture<B>, source: &str, body: &[u8], now: W
 fn first_of(answer: &Result<Appended, AppendError>) -> (EventId, bool) {
     match answer {
         Ok(Appended::Repeat { first, differs, .. }) => (*first, *differs),
-        Ok(Appended::Stored) | Err(_) => panic!("not a repeat: {answer:?}"),
+        Ok(Appended::Stored { .. }) | Err(_) => panic!("not a repeat: {answer:?}"),
     }
 }
 
@@ -36,7 +36,7 @@ pub async fn a_repeat_finds_the_first_event_and_stores_nothing<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
     let first = keyed(&mut fixture, "in", b"one", at(1), at(100));
     let (id, deliveries) = (first.event.id, first.deliveries.clone());
-    assert_eq!(fixture.append(first).await, Ok(Appended::Stored));
+    assert!(fixture.append(first).await.is_ok_and(|found| found.is_stored()));
 
     let same = keyed(&mut fixture, "in", b"one", at(2), at(101));
     let other = keyed(&mut fixture, "in", b"two", at(3), at(102));
@@ -60,7 +60,7 @@ pub async fn a_repeat_in_the_same_batch_finds_the_first<B: Backend>() {
     let second = keyed(&mut fixture, "in", b"one", at(1), at(100));
     let id = first.event.id;
     let answers = fixture.store().append(vec![first, second]).await;
-    assert_eq!(answers[0], Ok(Appended::Stored));
+    assert!(answers[0].as_ref().is_ok_and(Appended::is_stored));
     assert_eq!(first_of(&answers[1]), (id, false));
     fixture.check_sums().await;
 }
@@ -77,7 +77,7 @@ pub async fn concurrent_repeats_make_one_event<B: Backend>() {
     let mut firsts = Vec::new();
     for (id, answer) in waiting {
         match &answer.await[0] {
-            Ok(Appended::Stored) => stored.push(id),
+            Ok(Appended::Stored { .. }) => stored.push(id),
             repeat => firsts.push(first_of(repeat).0),
         }
     }
@@ -92,7 +92,7 @@ pub async fn a_key_is_remembered_after_reopening<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
     let first = keyed(&mut fixture, "in", b"one", at(1), at(100));
     let id = first.event.id;
-    assert_eq!(fixture.append(first).await, Ok(Appended::Stored));
+    assert!(fixture.append(first).await.is_ok_and(|found| found.is_stored()));
     let mut fixture = fixture.reopen().await;
     let repeat = keyed(&mut fixture, "in", b"one", at(2), at(100));
     assert_eq!(first_of(&fixture.append(repeat).await), (id, false));
@@ -106,8 +106,8 @@ pub async fn a_key_is_free_again_when_its_window_has_passed<B: Backend>() {
     let at_its_end = keyed(&mut fixture, "in", b"one", at(100), at(200));
     let inside_the_new = keyed(&mut fixture, "in", b"one", at(101), at(201));
     let second = at_its_end.event.id;
-    assert_eq!(fixture.append(first).await, Ok(Appended::Stored));
-    assert_eq!(fixture.append(at_its_end).await, Ok(Appended::Stored));
+    assert!(fixture.append(first).await.is_ok_and(|found| found.is_stored()));
+    assert!(fixture.append(at_its_end).await.is_ok_and(|found| found.is_stored()));
     assert_eq!(first_of(&fixture.append(inside_the_new).await), (second, false));
     fixture.check_sums().await;
 }
@@ -117,8 +117,8 @@ pub async fn a_key_belongs_to_its_source<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
     let here = keyed(&mut fixture, "in", b"one", at(1), at(100));
     let there = keyed(&mut fixture, "other", b"one", at(1), at(100));
-    assert_eq!(fixture.append(here).await, Ok(Appended::Stored));
-    assert_eq!(fixture.append(there).await, Ok(Appended::Stored));
+    assert!(fixture.append(here).await.is_ok_and(|found| found.is_stored()));
+    assert!(fixture.append(there).await.is_ok_and(|found| found.is_stored()));
     fixture.check_sums().await;
 }
 
@@ -130,7 +130,7 @@ pub async fn a_repeat_names_the_deliveries_of_the_first<B: Backend>() {
     let mut first = fixture.appending(event, &["dead", "done", "expired", "waits"]);
     first.dedupe = Some(key("order-1", at(100)));
     let deliveries = first.deliveries.clone();
-    assert_eq!(fixture.append(first).await, Ok(Appended::Stored));
+    assert!(fixture.append(first).await.is_ok_and(|found| found.is_stored()));
     let dead = fixture.apply(ending(&deliveries[0], State::Dead, at(2))).await;
     let done = fixture.apply(ending(&deliveries[1], State::Delivered, at(2))).await;
     let expired = fixture.apply(ending(&deliveries[2], State::Expired, at(2))).await;
@@ -169,7 +169,7 @@ pub async fn a_key_is_not_remembered_when_nothing_was_stored<B: Backend>() {
     refused.deadline = Wall::MIN;
     assert_eq!(fixture.append(refused).await, Err(AppendError::TooLate));
     let again = keyed(&mut fixture, "in", b"one", at(2), at(100));
-    assert_eq!(fixture.append(again).await, Ok(Appended::Stored));
+    assert!(fixture.append(again).await.is_ok_and(|found| found.is_stored()));
     fixture.check_sums().await;
 }
 
@@ -181,7 +181,7 @@ pub async fn a_repeat_is_told_that_deliveries_of_the_first_are_gone<B: Backend>(
     let mut first = fixture.appending(event.clone(), &["dead", "waits"]);
     first.dedupe = Some(key("order-1", at(100)));
     let (dead, waits) = (first.deliveries[0].clone(), first.deliveries[1].clone());
-    assert_eq!(fixture.append(first).await, Ok(Appended::Stored));
+    assert!(fixture.append(first).await.is_ok_and(|found| found.is_stored()));
     fixture.apply(ending(&dead, State::Dead, at(2))).await;
     let command = fixture.command(Action::Purge, Target::Ids([dead.id].into()), at(3));
     assert_eq!(fixture.run(command, at(3)).await.0.changed, 1);
@@ -198,7 +198,8 @@ pub async fn a_repeat_is_told_that_deliveries_of_the_first_are_gone<B: Backend>(
     assert_eq!(fixture.append(repeat).await, Ok(found(vec![waits.clone()])));
     let ttl = Duration::from_hours(1);
     let made = Delivery::ready(fixture.mint.delivery(at(4)), &event, dead.destination.clone(), true, at(4), ttl);
-    assert_eq!(fixture.store().replay(vec![made.clone()], Vec::new()).await, Ok(vec![true]));
+    let stored = fixture.store().replay(Replay::anyway(vec![made.clone()]), Vec::new()).await;
+    assert_eq!(stored, Ok(Replayed::Stored(vec![true])));
     let mut fixture = fixture.reopen().await;
     let repeat = keyed(&mut fixture, "in", b"one", at(5), at(100));
     assert_eq!(fixture.append(repeat).await, Ok(found(vec![waits, made])), "the list says what was, not what is");
@@ -212,7 +213,7 @@ pub async fn a_key_goes_with_its_event<B: Backend>() {
     for retained in [false, true] {
         let first = keyed(&mut fixture, "in", b"one", at(1), at(1_000));
         let (id, made) = (first.event.id, first.deliveries[0].clone());
-        assert_eq!(fixture.append(first).await, Ok(Appended::Stored));
+        assert!(fixture.append(first).await.is_ok_and(|found| found.is_stored()));
         fixture.apply(ending(&made, State::Dead, at(2))).await;
         if retained {
             let rules = Rules { now: at(4), delivered_before: at(4), dead_before: at(4) };
@@ -225,7 +226,7 @@ pub async fn a_key_goes_with_its_event<B: Backend>() {
         fixture = fixture.reopen().await;
         let again = keyed(&mut fixture, "in", b"one", at(5), at(1_000));
         let (new, delivery) = (again.event.id, again.deliveries[0].id);
-        assert_eq!(fixture.append(again).await, Ok(Appended::Stored));
+        assert!(fixture.append(again).await.is_ok_and(|found| found.is_stored()));
         assert!(fixture.find(delivery).await.is_some());
         let repeat = keyed(&mut fixture, "in", b"one", at(6), at(1_000));
         assert_eq!(first_of(&fixture.append(repeat).await), (new, false));

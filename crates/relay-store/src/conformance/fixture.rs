@@ -115,7 +115,7 @@ impl<B: Backend> Fixture<B> {
         let event = self.event("in", b"{}", received_at);
         let append = self.appending(event, &[destination]);
         let delivery = append.deliveries[0].clone();
-        assert_eq!(self.append(append).await, Ok(Appended::Stored));
+        assert!(self.append(append).await.is_ok_and(|found| found.is_stored()));
         delivery
     }
 

@@ -6,7 +6,7 @@ use relay_core::{
     delivery::{State, cancel, outcome::Class, redrive as redriven},
     id::DeliveryId,
     jobs::{Action, Pace, Target},
-    storage::{Changed, Ended, LeaseEnd, Mark, Step, Stepped},
+    storage::{Changed, Ended, HeldAsk, LeaseEnd, Mark, Step, Stepped},
 };
 
 use super::{
@@ -142,7 +142,7 @@ pub async fn cancel_ends_what_is_open_also_when_leased<B: Backend>() {
     let too_late = fixture.settle(ending(&held, State::Delivered, at(3))).await;
     assert_ne!(too_late, Changed::Applied);
     assert!(fixture.lease("crm", at(9)).await.deliveries.is_empty());
-    assert_eq!(fixture.store().held(None, 10).await, Ok(Vec::new()));
+    assert_eq!(fixture.store().held(HeldAsk::all(None, 10)).await, Ok(Vec::new()));
     fixture.check_sums().await;
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use relay_core::{
     delivery::{Delivery, Lease, State, Token, outcome::Class},
-    storage::{Backlog, Extend, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
+    storage::{Backlog, DueAsk, Extend, HeldAsk, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
 };
 
 use super::{
@@ -319,7 +319,7 @@ pub async fn held_leases_are_listed_page_by_page_and_survive_reopening<B: Backen
     let mut held: Vec<Delivery> = Vec::new();
     loop {
         let after = held.last().map(|found| found.id);
-        let page = fixture.store().held(after, 3).await.expect("reading works");
+        let page = fixture.store().held(HeldAsk::all(after, 3)).await.expect("reading works");
         if page.is_empty() {
             break;
         }
@@ -340,14 +340,14 @@ pub async fn due_names_what_waits_and_what_has_expired<B: Backend>() {
     fixture.lease("leased", at(1)).await;
     fixture.accept("crm", at(90_000)).await;
 
-    let early = fixture.store().due(at(2), 10).await.expect("reading works");
+    let early = fixture.store().due(DueAsk::at(at(2), 10)).await.expect("reading works");
     let names: Vec<_> = early.destinations.iter().map(|found| (found.destination.clone(), found.next_due)).collect();
     assert_eq!(names, [(name("crm"), Some(at(0))), (name("erp"), Some(at(1)))]);
     assert!(early.expired.is_empty());
 
-    let late = fixture.store().due(at(0) + TTL, 10).await.expect("reading works");
+    let late = fixture.store().due(DueAsk::at(at(0) + TTL, 10)).await.expect("reading works");
     assert_eq!(late.expired, [older.clone(), old]);
-    let bounded = fixture.store().due(at(0) + TTL, 1).await.expect("reading works");
+    let bounded = fixture.store().due(DueAsk::at(at(0) + TTL, 1)).await.expect("reading works");
     assert_eq!(bounded.expired, [older]);
     fixture.check_sums().await;
 }

@@ -2,7 +2,7 @@
 
 use relay_core::{
     delivery::State,
-    storage::{AppendError, StoreError},
+    storage::{AppendError, DueAsk, StoreError},
     time::Wall,
 };
 
@@ -91,7 +91,7 @@ pub async fn an_empty_store_answers_empty<B: Backend>() {
     assert!(stats.sources.iter().all(|found| found.accepted == 0));
     assert!(stats.destinations.iter().all(|found| found.states[State::Ready as usize - 1] == 0));
     assert!(!stats.full);
-    let due = store.due(at(0), 10).await.expect("reading works");
+    let due = store.due(DueAsk::at(at(0), 10)).await.expect("reading works");
     assert!(due.destinations.is_empty() && due.expired.is_empty());
     let page = Page { cursor: None, limit: 10 };
     let listing = store.browse_deliveries(DeliveryFilter::default(), page).await.expect("browsing works");

@@ -15,6 +15,7 @@ mod fixture;
 pub mod jobs;
 pub mod lease;
 pub mod life;
+pub mod owners;
 pub mod registry;
 pub mod replay;
 pub mod retention;
@@ -159,6 +160,19 @@ macro_rules! conformance_suite {
             what_is_not_what_was_decided_on_is_kept,
             a_job_is_remembered_for_a_week,
             a_retired_delivery_is_gone_everywhere,
+        ]);
+        $crate::conformance_suite!(@ $backend, owners [
+            how_many_owners_it_takes_is_what_it_promises,
+            what_one_owner_stores_the_other_leases,
+            a_key_sent_to_two_owners_makes_one_event,
+            a_decision_of_one_owner_meets_that_of_the_other,
+            runs_hear_of_each_other_until_they_are_gone,
+            a_lease_lapses_whoever_kept_it,
+            leases_are_listed_by_keeper_and_by_instance,
+            a_lease_that_was_adopted_is_ended_by_its_new_keeper,
+            two_presses_at_two_owners_are_one,
+            what_was_delivered_is_told_with_what_is_due,
+            an_append_that_is_repeated_names_its_deliveries_as_they_are,
         ]);
         $crate::conformance_suite!(@ $backend, crash [
             an_append_cut_at_any_edge_is_whole_or_absent,

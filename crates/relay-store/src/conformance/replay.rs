@@ -7,7 +7,7 @@ use relay_core::{
     id::EventId,
     jobs::{Action, End, Pace, Target},
     routing::Route,
-    storage::{EventFilter, StoreError},
+    storage::{EventFilter, Replay, Replayed, StoreError},
 };
 
 use super::{
@@ -23,8 +23,8 @@ pub async fn a_replay_is_a_new_delivery_of_an_old_event<B: Backend>() {
     let event = fixture.store().event(old.event).await.expect("reading works").expect("it is there");
     let replay = Delivery::ready(fixture.mint.delivery(at(5)), &event, name("erp"), true, at(5), TTL);
     let orphan = Delivery { id: fixture.mint.delivery(at(5)), event: EventId::from_u128(9 << 80), ..replay.clone() };
-    let answers = fixture.store().replay(vec![replay.clone(), orphan.clone()], Vec::new()).await;
-    assert_eq!(answers, Ok(vec![true, false]));
+    let answers = fixture.store().replay(Replay::anyway(vec![replay.clone(), orphan.clone()]), Vec::new()).await;
+    assert_eq!(answers, Ok(Replayed::Stored(vec![true, false])));
     assert_eq!(fixture.find(orphan.id).await, None);
     let leased = fixture.lease("erp", at(5)).await;
     assert!(leased.deliveries[0].replay);
@@ -46,11 +46,11 @@ pub async fn a_repeated_replay_stores_nothing_twice<B: Backend>() {
         reason: None,
         ..old.clone()
     };
-    let first = fixture.store().replay(vec![replay.clone()], Vec::new()).await;
+    let first = fixture.store().replay(Replay::anyway(vec![replay.clone()]), Vec::new()).await;
     let moved = fixture.apply(change(&replay, |next| next.state = State::Cancelled)).await;
     let fixture = fixture.reopen().await;
-    let second = fixture.store().replay(vec![replay], Vec::new()).await;
-    assert_eq!((first, second), (Ok(vec![true]), Ok(vec![true])));
+    let second = fixture.store().replay(Replay::anyway(vec![replay]), Vec::new()).await;
+    assert_eq!((first, second), (Ok(Replayed::Stored(vec![true])), Ok(Replayed::Stored(vec![true]))));
     assert_eq!(fixture.find(moved.id).await, Some(moved));
     assert_eq!(fixture.counters("crm").await.created, 2);
     fixture.check_sums().await;
@@ -104,12 +104,12 @@ pub async fn nothing_is_replayed_without_room<B: Backend>() {
 
     fixture.backend.set_full(true).await;
     let before = fixture.snapshot().await;
-    assert_eq!(fixture.store().replay(vec![one.clone()], Vec::new()).await, Err(StoreError::Full));
+    assert_eq!(fixture.store().replay(Replay::anyway(vec![one.clone()]), Vec::new()).await, Err(StoreError::Full));
     assert_eq!(fixture.end(many.clone(), at(11)).await.0.end, End::Failed(StoreError::Full));
     assert_eq!(fixture.snapshot().await, before);
 
     fixture.backend.set_full(false).await;
-    assert_eq!(fixture.store().replay(vec![one], Vec::new()).await, Ok(vec![true]));
+    assert_eq!(fixture.store().replay(Replay::anyway(vec![one]), Vec::new()).await, Ok(Replayed::Stored(vec![true])));
     assert_eq!(fixture.run(many, at(12)).await.0.changed, 2);
     assert_eq!((fixture.counters("crm").await.created, fixture.counters("erp").await.created), (3, 2));
     fixture.check_sums().await;

@@ -9,8 +9,9 @@ use relay_core::{
     delivery::{Attempt, Delivery, State},
     event::Event,
     id::{DeliveryId, EventId, JobId},
+    limits,
     name::Name,
-    storage::{Append, Appended, Change, Changed, Extend, Mark},
+    storage::{Append, Appended, Change, Changed, Extend, Mark, Presence, Replay, Replayed},
     time::Wall,
 };
 
@@ -23,6 +24,8 @@ pub(super) struct Disk {
     pub(super) events: BTreeMap<EventId, Arc<Event>>,
     pub(super) deliveries: BTreeMap<DeliveryId, Delivery>,
     pub(super) by_event: BTreeMap<EventId, BTreeSet<DeliveryId>>,
+    /// Ends of leases.
+    pub(super) leases: BTreeSet<(Wall, DeliveryId)>,
     /// Ready and scheduled deliveries of each destination.
     pub(super) waiting: BTreeMap<Name, Waiting>,
     /// Earlier tries of each delivery; the latest is in its record.
@@ -36,6 +39,8 @@ pub(super) struct Disk {
     pub(super) audit: Vec<AuditEntry>,
     /// How far jobs are.
     pub(super) marks: BTreeMap<JobId, Mark>,
+    /// What each run of a server said last.
+    pub(super) runs: BTreeMap<u64, Presence>,
     pub(super) counters: Counters,
     pub(super) id_floor: i64,
     /// Latest moment that any commit spoke of.
@@ -67,7 +72,8 @@ impl Disk {
     /// Stores an event with its deliveries, or finds the one that took its key.
     pub(super) fn append(&mut self, append: &Append) -> Appended {
         if self.events.contains_key(&append.event.id) {
-            return Appended::Stored;
+            let deliveries = self.of_event(append.event.id).cloned().collect();
+            return Appended::Stored { event: append.event.id, deliveries };
         }
         if let Some(repeat) = self.repeat(append) {
             self.counters.source(&append.event.source).duplicates += 1;
@@ -84,7 +90,7 @@ impl Disk {
         for delivery in &append.deliveries {
             self.create(delivery.clone());
         }
-        Appended::Stored
+        Appended::as_asked(append.event.id)
     }
 
     /// Takes the event's dedupe key, if it has one.
@@ -136,6 +142,8 @@ impl Disk {
                 continue;
             }
             if let Some(lease) = &mut found.lease {
+                self.leases.remove(&(lease.until, extend.id));
+                self.leases.insert((extend.until, extend.id));
                 lease.until = extend.until;
                 found.version += 1;
             }
@@ -181,6 +189,19 @@ impl Disk {
         earlier.chain(last).cloned().collect()
     }
 
+    /// New deliveries of old events, unless they were decided on when there were others.
+    pub(super) fn replay_if(&mut self, replay: Replay, audit: Vec<AuditEntry>) -> Replayed {
+        let is_done = replay.made.iter().all(|made| self.deliveries.contains_key(&made.id));
+        if let (false, Some(decided_on), Some(first)) = (is_done, replay.decided_on, replay.made.first()) {
+            let now: Vec<Delivery> = self.of_event(first.event).cloned().collect();
+            // Without its event it is not stored anyway.
+            if now.len() as u64 != u64::from(decided_on) && self.events.contains_key(&first.event) {
+                return Replayed::Elsewise(now);
+            }
+        }
+        Replayed::Stored(self.replay(replay.made, audit))
+    }
+
     /// New deliveries of old events.
     pub(super) fn replay(&mut self, deliveries: Vec<Delivery>, audit: Vec<AuditEntry>) -> Vec<bool> {
         let mut stored_any = false;
@@ -219,6 +240,14 @@ impl Disk {
         self.audit.extend(audit);
         self.written_documents += 1;
         Some(version)
+    }
+
+    /// Takes down what one run says, and tells what the others say.
+    pub(super) fn presence(&mut self, mine: Presence) -> Vec<Presence> {
+        let (run, now) = (mine.run, mine.at);
+        self.runs.insert(run, mine);
+        self.runs.retain(|_, said| said.at + limits::PRESENCE_GONE > now);
+        self.runs.values().filter(|said| said.run != run).cloned().collect()
     }
 
     /// The deliveries of one event.
@@ -278,6 +307,7 @@ impl Disk {
     }
 
     fn index(&mut self, delivery: &Delivery) {
+        self.leases.extend(delivery.lease.map(|lease| (lease.until, delivery.id)));
         if waits(delivery) {
             let waiting = self.waiting.entry(delivery.destination.clone()).or_default();
             waiting.by_due.insert((delivery.due_at, delivery.id));
@@ -292,6 +322,9 @@ impl Disk {
     }
 
     fn unindex(&mut self, delivery: &Delivery) {
+        if let Some(lease) = delivery.lease {
+            self.leases.remove(&(lease.until, delivery.id));
+        }
         if let Some(waiting) = self.waiting.get_mut(&delivery.destination) {
             waiting.by_due.remove(&(delivery.due_at, delivery.id));
             waiting.fresh.remove(&(delivery.due_at, delivery.id));

@@ -10,7 +10,7 @@ use relay_core::{
     delivery::Delivery,
     event::Event,
     id::{DeliveryId, EventId},
-    storage::{Change, Changed, StoreError},
+    storage::{Change, Changed, HeldAsk, StoreError},
     time::Wall,
 };
 
@@ -93,8 +93,8 @@ impl MemoryStore {
         self.read(Trouble::Find, |disk| disk.find(ids))
     }
 
-    pub(super) fn held_behind(&self, after: Option<DeliveryId>, limit: u32) -> Result<Vec<Delivery>, StoreError> {
-        let mut held = self.read(Trouble::Held, |disk| disk.held(after, limit))?;
+    pub(super) fn held_behind(&self, ask: HeldAsk) -> Result<Vec<Delivery>, StoreError> {
+        let mut held = self.read(Trouble::Held, |disk| disk.held(ask))?;
         let inner = self.lock();
         held.retain(|delivery| !inner.damaged.contains(&delivery.id));
         Ok(held)

@@ -7,7 +7,7 @@ use relay_core::{
     event::Event,
     id::DeliveryId,
     name::Name,
-    storage::{Backlog, BodyOf, DestinationDue, Due, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
+    storage::{Backlog, BodyOf, DestinationDue, Due, DueAsk, HeldAsk, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     time::Wall,
 };
 
@@ -84,25 +84,37 @@ impl Disk {
     }
 
     /// What waits, and what has passed its TTL while waiting.
-    pub(super) fn due(&self, now: Wall, limit: u32) -> Due {
+    pub(super) fn due(&self, ask: DueAsk) -> Due {
+        let DueAsk { now, lapsed_by, limit } = ask;
         let mut due = Due::default();
         let mut expired: Vec<(Wall, DeliveryId)> = Vec::new();
         for (destination, waiting) in &self.waiting {
             let Some((next_due, _)) = waiting.by_due.first() else { continue };
-            due.destinations.push(DestinationDue { destination: destination.clone(), next_due: Some(*next_due) });
+            let tally = self.counters.destinations.get(destination);
+            let delivered = tally.map_or(0, |tally| tally.outcomes[0]);
+            let destination = destination.clone();
+            due.destinations.push(DestinationDue { destination, next_due: Some(*next_due), delivered });
             expired.extend(waiting.by_expiry.iter().take_while(|(expires_at, _)| *expires_at <= now));
         }
         expired.sort_unstable();
         expired.truncate(limit as usize);
         due.expired = expired.iter().filter_map(|(_, id)| self.deliveries.get(id).cloned()).collect();
+        let ends = lapsed_by.map(|by| self.leases.range(..=(by, DeliveryId::from_u128(u128::MAX))));
+        due.lapsed = ends
+            .into_iter()
+            .flatten()
+            .take(limit as usize)
+            .filter_map(|(_, id)| self.deliveries.get(id).cloned())
+            .collect();
         due
     }
 
     /// Leased deliveries behind an id.
-    pub(super) fn held(&self, after: Option<DeliveryId>, limit: u32) -> Vec<Delivery> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    pub(super) fn held(&self, ask: HeldAsk) -> Vec<Delivery> {
+        let from = ask.after.map_or(Bound::Unbounded, Bound::Excluded);
         let behind = self.deliveries.range((from, Bound::Unbounded)).map(|(_, found)| found);
-        behind.filter(|found| found.state == State::Leased).take(limit as usize).cloned().collect()
+        let wanted = |found: &&Delivery| found.lease.is_some_and(|lease| ask.of.holds(&lease));
+        behind.filter(wanted).take(ask.limit as usize).cloned().collect()
     }
 }
 

@@ -25,8 +25,8 @@ use relay_core::{
     jobs::{JobOp, JobStored, RetentionOp, RetentionStored},
     name::Name,
     storage::{
-        Append, AppendError, Appended, BodyOf, Change, Changed, Due, Extend, LeaseAsk, Leased, OverAsk, Retire,
-        Retired, Step, Stepped, StoreError, StoreOp, Stored,
+        Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, HeldAsk, LeaseAsk, Leased,
+        OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError, StoreOp, Stored,
     },
     time::Wall,
 };
@@ -79,6 +79,8 @@ pub enum Trouble {
     Due,
     /// [`StoreOp::Held`].
     Held,
+    /// [`StoreOp::Presence`].
+    Presence,
     /// All of [`Archive`].
     Look,
     /// Reads of [`Registry`].
@@ -380,20 +382,24 @@ impl Queue for MemoryStore {
         done(self.settle_all(batch))
     }
 
-    fn replay(&self, deliveries: Vec<Delivery>, audit: Vec<AuditEntry>) -> Later<Result<Vec<bool>, StoreError>> {
-        done(self.add(Trouble::Replay, |disk| disk.replay(deliveries, audit)))
+    fn replay(&self, replay: Replay, audit: Vec<AuditEntry>) -> Later<Result<Replayed, StoreError>> {
+        done(self.add(Trouble::Replay, |disk| disk.replay_if(replay, audit)))
     }
 
     fn find(&self, ids: Vec<DeliveryId>) -> Later<Result<Vec<Option<Delivery>>, StoreError>> {
         done(self.find_all(&ids))
     }
 
-    fn due(&self, now: Wall, limit: u32) -> Later<Result<Due, StoreError>> {
-        done(self.read(Trouble::Due, |disk| disk.due(now, limit)))
+    fn due(&self, ask: DueAsk) -> Later<Result<Due, StoreError>> {
+        done(self.read(Trouble::Due, |disk| disk.due(ask)))
     }
 
-    fn held(&self, after: Option<DeliveryId>, limit: u32) -> Later<Result<Vec<Delivery>, StoreError>> {
-        done(self.held_behind(after, limit))
+    fn held(&self, ask: HeldAsk) -> Later<Result<Vec<Delivery>, StoreError>> {
+        done(self.held_behind(ask))
+    }
+
+    fn presence(&self, mine: Presence) -> Later<Result<Vec<Presence>, StoreError>> {
+        done(self.write(Trouble::Presence, |disk| disk.presence(mine)))
     }
 
     /// Time is told: see [`MemoryStore::tell_time`].

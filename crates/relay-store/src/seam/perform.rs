@@ -4,7 +4,7 @@ use std::future::Future;
 
 use relay_core::{
     jobs::{JobOp, JobStored, RetentionOp, RetentionStored},
-    storage::{Answered, Append, AppendError, Ask, Asked, AuditEntry, Receipt, StoreOp, Stored},
+    storage::{Answered, Append, AppendError, Ask, Asked, AuditEntry, Receipt, Replay, StoreOp, Stored},
 };
 
 use super::{Archive, Queue, Upkeep};
@@ -22,15 +22,16 @@ pub fn perform(queue: &dyn Queue, op: StoreOp) -> Later<Stored> {
         StoreOp::Extend(asked) => answer(asked, |batch| queue.extend(batch), Stored::Extend),
         StoreOp::Settle(asked) => answer(asked, |batch| queue.settle(batch), Stored::Settle),
         StoreOp::Replay(asked) => {
-            let resent = |made: Vec<_>| {
-                let audit = AuditEntry::of_resend(&made);
-                queue.replay(made, audit.into_iter().collect())
+            let resent = |replay: Replay| {
+                let audit = AuditEntry::of_resend(&replay.made);
+                queue.replay(replay, audit.into_iter().collect())
             };
             answer(asked, resent, Stored::Replay)
         }
         StoreOp::Find(asked) => answer(asked, |ids| queue.find(ids), Stored::Find),
-        StoreOp::Due(asked) => answer(asked, |ask| queue.due(ask.now, ask.limit), Stored::Due),
-        StoreOp::Held(asked) => answer(asked, |ask| queue.held(ask.after, ask.limit), Stored::Held),
+        StoreOp::Due(asked) => answer(asked, |ask| queue.due(ask), Stored::Due),
+        StoreOp::Held(asked) => answer(asked, |ask| queue.held(ask), Stored::Held),
+        StoreOp::Presence(asked) => answer(asked, |mine| queue.presence(mine), Stored::Presence),
     }
 }
 

@@ -6,11 +6,12 @@
 //! | operation | again | resolved by |
 //! | --- | --- | --- |
 //! | `append` | safe: an event id is stored once | asking again until its deadline; then the sender hears 503, and what was stored already leased is looked up and handed back |
-//! | `lease` | safe, but may lease more | `held`: leases under the hub's own nonce that it does not know of are handed back |
+//! | `lease` | safe, but may lease more | `held`: leases that the hub's run keeps and it does not know of are handed back |
 //! | `extend` | safe | the delivery's next change, which finds another version |
 //! | `settle` | safe: by version, state and token | looking up: the record decided on is there, or another |
 //! | `replay` | safe: a delivery id is stored once | the sender's next repeat, which finds the new deliveries |
 //! | `bodies`, `find`, `due`, `held` | safe: they read | asking again |
+//! | `presence` | safe: the latest counts | asking again |
 
 use std::sync::Arc;
 
@@ -18,7 +19,10 @@ use relay_core::{
     delivery::Delivery,
     event::Event,
     id::DeliveryId,
-    storage::{Append, AppendError, Appended, BodyOf, Change, Changed, Due, Extend, LeaseAsk, Leased, StoreError},
+    storage::{
+        Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, HeldAsk, LeaseAsk, Leased,
+        Presence, Replay, Replayed, StoreError,
+    },
     time::Wall,
 };
 
@@ -28,7 +32,7 @@ use crate::Later;
 /// What the hub drives: events and deliveries on their way.
 pub trait Queue: Send + Sync + 'static {
     /// Stores events with their deliveries, each whole or not at all, one answer per item in order. An event whose id is
-    /// stored already is answered [`Appended::Stored`] and not stored again. Items of one call
+    /// stored already is answered [`Appended::Stored`] with its deliveries as they are by now, and not stored again. Items of one call
     /// must be of one source; sources take turns. A taken dedupe key stores nothing and answers [`Appended::Repeat`]
     /// once the first is durable.
     fn append(&self, batch: Vec<Append>) -> Later<Vec<Result<Appended, AppendError>>>;
@@ -49,18 +53,24 @@ pub trait Queue: Send + Sync + 'static {
     /// ready again writes [`AuditEntry::of_redrive`] in the same commit.
     fn settle(&self, batch: Vec<Change>) -> Later<Result<Vec<Changed>, StoreError>>;
 
-    /// Stores new deliveries of old events (replays), with their audit entries, in one commit; `false` for those whose
-    /// event is gone. Repeating the call with the same delivery ids stores nothing twice and answers the same.
-    fn replay(&self, deliveries: Vec<Delivery>, audit: Vec<AuditEntry>) -> Later<Result<Vec<bool>, StoreError>>;
+    /// Stores new deliveries of old events, with their audit entries, in one commit, unless they were decided on when there
+    /// were others. Repeating the call with the same delivery ids stores nothing twice and answers the same.
+    fn replay(&self, replay: Replay, audit: Vec<AuditEntry>) -> Later<Result<Replayed, StoreError>>;
 
     /// Reads deliveries by id, in order; `None` for those that are gone, or damaged: then the log names them.
     fn find(&self, ids: Vec<DeliveryId>) -> Later<Result<Vec<Option<Delivery>>, StoreError>>;
 
-    /// What waits, and what has passed its TTL while waiting (not while leased).
-    fn due(&self, now: Wall, limit: u32) -> Later<Result<Due, StoreError>>;
+    /// What waits, and what has passed its TTL while waiting (not while leased); and, where several owners share the store, which
+    /// leases have lapsed.
+    fn due(&self, ask: DueAsk) -> Later<Result<Due, StoreError>>;
 
-    /// Reads leased deliveries behind `after`, by id.
-    fn held(&self, after: Option<DeliveryId>, limit: u32) -> Later<Result<Vec<Delivery>, StoreError>>;
+    /// Reads leased deliveries, by id.
+    fn held(&self, ask: HeldAsk) -> Later<Result<Vec<Delivery>, StoreError>>;
+
+    /// Takes down which clients a run of a server has, in the place of what it said before, and tells what the others say that
+    /// were heard of [lately](relay_core::limits::PRESENCE_GONE). Nobody else, where the store has [one
+    /// owner](super::Promises::several_owners).
+    fn presence(&self, mine: Presence) -> Later<Result<Vec<Presence>, StoreError>>;
 
     /// From now on deadlines are compared with this clock: the one that they were reckoned with.
     fn keep_time(&self, clock: Arc<dyn Fn() -> Wall + Send + Sync>);

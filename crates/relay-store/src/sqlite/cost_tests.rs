@@ -15,7 +15,10 @@ use relay_core::{
     id::{DeliveryId, IdMint, InstanceId},
     jobs::Action,
     name::Name,
-    storage::{Append, Change, Dedupe, Ended, Forget, LeaseAsk, LeaseOrder, Mark, OverAsk, Retire, Step, Stepped},
+    storage::{
+        Append, Change, Dedupe, DueAsk, Ended, Forget, HeldAsk, LeaseAsk, LeaseOrder, Mark, OverAsk, Retire, Step,
+        Stepped,
+    },
     time::Wall,
 };
 use rusqlite::Connection;
@@ -114,7 +117,7 @@ fn steps(count: u64) -> Vec<(&'static str, u64)> {
     note("settle");
     due::stats(&db, &shelf, &Seen::default(), std::path::Path::new("/nowhere")).expect("reads");
     note("stats");
-    due::due(&db, &shelf, NOW, 10).expect("reads");
+    due::due(&db, &shelf, DueAsk::at(NOW, 10)).expect("reads");
     note("due");
     let later = NOW + Duration::from_hours(2);
     let event = event(&mut IdMint::new(i64::MAX >> 1, 1));
@@ -151,7 +154,7 @@ fn steps(count: u64) -> Vec<(&'static str, u64)> {
     let since = Range { since: Some(NOW), until: None };
     browse::deliveries(&db, &shelf, &DeliveryFilter { range: since, ..ended }, &page).expect("reads");
     note("dead letters of a time");
-    due::held(&db, &shelf, None, 20).expect("reads");
+    due::held(&db, &shelf, HeldAsk::all(None, 20)).expect("reads");
     note("leases held");
     audit::page(&db, shelf.damage(), &AuditFilter::default(), &page).expect("reads");
     note("audit log");

@@ -30,8 +30,8 @@ use relay_core::{
     id::{DeliveryId, EventId},
     name::Name,
     storage::{
-        Append, AppendError, Appended, BodyOf, Change, Changed, Due, Extend, LeaseAsk, Leased, OverAsk, Retire,
-        Retired, Step, Stepped, StoreError,
+        Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, HeldAsk, LeaseAsk, Leased,
+        OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError,
     },
     time::Wall,
 };
@@ -374,20 +374,25 @@ impl Queue for SqliteStore {
         self.urgent(batch.len(), move |tx| settle::settle(tx, &batch))
     }
 
-    fn replay(&self, deliveries: Vec<Delivery>, audit: Vec<AuditEntry>) -> Later<Result<Vec<bool>, StoreError>> {
-        self.bulk_work(true, move |tx| replay::replay(tx, &deliveries, &audit))
+    fn replay(&self, replay: Replay, audit: Vec<AuditEntry>) -> Later<Result<Replayed, StoreError>> {
+        self.bulk_work(true, move |tx| replay::replay_if(tx, &replay, &audit))
     }
 
     fn find(&self, ids: Vec<DeliveryId>) -> Later<Result<Vec<Option<Delivery>>, StoreError>> {
         self.read(move |db, shelf| due::find(db, shelf, &ids))
     }
 
-    fn due(&self, now: Wall, limit: u32) -> Later<Result<Due, StoreError>> {
-        self.read(move |db, shelf| due::due(db, shelf, now, limit))
+    fn due(&self, ask: DueAsk) -> Later<Result<Due, StoreError>> {
+        self.read(move |db, shelf| due::due(db, shelf, ask))
     }
 
-    fn held(&self, after: Option<DeliveryId>, limit: u32) -> Later<Result<Vec<Delivery>, StoreError>> {
-        self.read(move |db, shelf| due::held(db, shelf, after, limit))
+    fn held(&self, ask: HeldAsk) -> Later<Result<Vec<Delivery>, StoreError>> {
+        self.read(move |db, shelf| due::held(db, shelf, ask))
+    }
+
+    /// Nobody else has it: its directory is locked.
+    fn presence(&self, _mine: Presence) -> Later<Result<Vec<Presence>, StoreError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
     fn keep_time(&self, clock: Arc<dyn Fn() -> Wall + Send + Sync>) {

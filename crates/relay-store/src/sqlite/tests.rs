@@ -23,7 +23,7 @@ use relay_core::{
     delivery::{Lease, State, Token},
     id::{IdMint, InstanceId},
     name::Name,
-    storage::{Dedupe, LeaseEnd, LeaseOrder},
+    storage::{Dedupe, HeldAsk, LeaseEnd, LeaseOrder, Replay, Replayed},
 };
 
 use self::retire::{ended_before, retain};
@@ -60,7 +60,7 @@ fn a_lock_of_somebody_else_is_waited_for() {
         EdgeAction::Continue
     });
     let store = SqliteStore::open(Options { edges, ..options(dir.path()) }).expect("opens");
-    assert_eq!(append_one(&store, &Maker::new(&store).append("waits", NOW)), Ok(Appended::Stored));
+    assert!(append_one(&store, &Maker::new(&store).append("waits", NOW)).is_ok_and(|found| found.is_stored()));
     assert!(!store.status.has_failed());
 }
 
@@ -175,7 +175,7 @@ fn what_was_stored_is_there_after_a_reopening() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = open(dir.path());
     let append = Maker::new(&store).append("hello", NOW);
-    assert_eq!(append_one(&store, &append), Ok(Appended::Stored));
+    assert!(append_one(&store, &append).is_ok_and(|found| found.is_stored()));
     drop(store);
     let store = open(dir.path());
     assert_eq!(wait(store.event(append.event.id)), Ok(Some(Arc::clone(&append.event))));
@@ -198,7 +198,7 @@ fn a_lease_is_settled_once() {
     let [held] = leased.deliveries.try_into().expect("one is due");
     assert_eq!(bodies(&store, std::slice::from_ref(&held)), [Some(Arc::clone(&first.event))]);
     assert_eq!(held.token, Token { counter: 1, nonce: 99 });
-    assert_eq!(wait(store.held(None, 10)), Ok(vec![held.clone()]));
+    assert_eq!(wait(store.held(HeldAsk::all(None, 10))), Ok(vec![held.clone()]));
     let change = delivered(&held);
     assert_eq!(wait(store.settle(vec![change.clone()])), Ok(vec![Changed::Applied]));
     let again = wait(store.settle(vec![change.clone()]));
@@ -221,11 +221,11 @@ fn a_repeat_finds_the_first_event() {
     let answers = wait(store.append(vec![first.clone(), second.clone()]));
     let (id, deliveries) = (first.event.id, first.deliveries.clone());
     let repeat = Appended::Repeat { first: id, received_at: NOW, differs: true, deliveries, gone: false };
-    assert_eq!(answers, vec![Ok(Appended::Stored), Ok(repeat.clone())]);
+    assert_eq!(answers, vec![Ok(Appended::as_asked(id)), Ok(repeat.clone())]);
     drop(store);
     let store = open(dir.path());
     assert_eq!(append_one(&store, &second), Ok(repeat));
-    assert_eq!(append_one(&store, &late), Ok(Appended::Stored));
+    assert!(append_one(&store, &late).is_ok_and(|found| found.is_stored()));
     let stats = wait(store.stats()).expect("stats");
     assert_eq!((stats.sources[0].accepted, stats.sources[0].duplicates), (2, 2));
 }
@@ -245,7 +245,7 @@ fn a_crash_at_any_edge_leaves_a_healthy_store() {
         let mut maker = Maker::new(&store);
         let dedupe = Some(Dedupe { key: [1; 32], until: NOW + TTL });
         let (sure, risky) = (maker.append("sure", NOW), Append { dedupe, ..maker.append("risky", NOW) });
-        assert_eq!(append_one(&store, &sure), Ok(Appended::Stored), "{edge:?}");
+        assert!(append_one(&store, &sure).is_ok_and(|found| found.is_stored()), "{edge:?}");
         armed.store(true, Ordering::SeqCst);
         let answer = append_one(&store, &risky);
         wait(store.failed_or_closed());
@@ -262,7 +262,7 @@ fn a_crash_at_any_edge_leaves_a_healthy_store() {
         let stats = wait(store.stats()).expect("stats");
         assert_eq!(stats.sources[0].stored, events.iter().filter(|there| **there).count() as u64, "{edge:?}");
         let again = Append { dedupe: risky.dedupe.clone(), ..maker.append("risky", NOW) };
-        let stored_now = append_one(&store, &again) == Ok(Appended::Stored);
+        let stored_now = append_one(&store, &again).is_ok_and(|found| found.is_stored());
         assert_eq!(stored_now, !events[1], "{edge:?}: the key is remembered exactly when its event is durable");
     }
 }
@@ -331,7 +331,7 @@ fn a_full_disk_refuses_appends_and_lets_settling_through() {
             break answer;
         }
     };
-    assert_eq!(stored, Ok(Appended::Stored));
+    assert!(stored.is_ok_and(|found| found.is_stored()));
     assert_eq!(wait(store.stats()).expect("stats").sources[0].accepted, 2);
 }
 
@@ -365,7 +365,7 @@ fn who_looks_reads_on_beside_a_server_and_writes_nothing() {
     let mut maker = Maker::new(&store);
     let mut append = maker.append("new", NOW);
     append.deliveries[0].destination = "unheard-of".parse().expect("a name");
-    assert_eq!(append_one(&store, &append), Ok(Appended::Stored));
+    assert!(append_one(&store, &append).is_ok_and(|found| found.is_stored()));
     for store in [&looked, &also] {
         let page = Page { cursor: None, limit: 100 };
         let found = wait(store.browse_deliveries(DeliveryFilter::default(), page)).expect("reads");
@@ -377,7 +377,7 @@ fn who_looks_reads_on_beside_a_server_and_writes_nothing() {
     }
     assert_eq!(back_up(&looked, &dir.path().join("copy")).events, 5);
     drop((looked, also));
-    assert_eq!(append_one(&store, &maker.append("last", NOW)), Ok(Appended::Stored));
+    assert!(append_one(&store, &maker.append("last", NOW)).is_ok_and(|found| found.is_stored()));
 }
 
 /// I23: a store of a newer version is refused, and not a byte of it changes.
@@ -429,7 +429,7 @@ fn a_delivery_can_be_stored_leased() {
     append_one(&store, &append).expect("stored");
     let leased = wait(store.lease(lease_ask(10))).expect("leases");
     assert!(leased.deliveries.is_empty());
-    assert_eq!(wait(store.held(None, 10)), Ok(append.deliveries.clone()));
+    assert_eq!(wait(store.held(HeldAsk::all(None, 10))), Ok(append.deliveries.clone()));
     assert_eq!(wait(store.settle(vec![delivered(&append.deliveries[0])])), Ok(vec![Changed::Applied]));
 }
 
@@ -668,7 +668,7 @@ fn an_idle_store_sees_the_disk_fill_up_and_empty() {
     becomes(false);
     free.store(0, Ordering::SeqCst);
     becomes(true);
-    let replayed = wait(store.replay(Vec::new(), Vec::new()));
+    let replayed = wait(store.replay(Replay::anyway(Vec::new()), Vec::new()));
     assert_eq!(replayed, Err(StoreError::Full), "a replay adds to what is stored");
     free.store(1 << 40, Ordering::SeqCst);
     becomes(false);

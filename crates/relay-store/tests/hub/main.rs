@@ -5,6 +5,7 @@ mod accepting;
 mod circuits;
 mod credit;
 mod leases;
+mod owners;
 mod pair;
 mod random;
 mod resends;

@@ -65,6 +65,8 @@ pub(crate) struct Rig {
     tickets: u64,
     runs: u64,
     lease: Duration,
+    /// There is another rig on the same store.
+    shares: bool,
     /// `FORWARD_TIMEOUT` of clients that join from now on: another than the default, which must not stand in for it.
     pub(crate) forward_timeout: Duration,
     /// The value of a header field of webhooks that are sent from now on.
@@ -93,9 +95,25 @@ impl Rig {
             let route = Route { destination: name(destination), ttl: limits::MESSAGE_TTL, retry: retry.clone() };
             routing.routes.entry(name(source)).or_default().push(route);
         }
-        let mut rig = Self {
-            hub: Hub::new(setup(1, 0, lease)),
-            store: MemoryStore::new(),
+        let mut rig = Self::on(MemoryStore::new(), routing, lease, 1, false);
+        rig.start();
+        rig
+    }
+
+    /// Two servers on one store.
+    pub(crate) fn sharing() -> [Self; 2] {
+        let alone = Self::new();
+        [1, 101].map(|run| {
+            let mut rig = Self::on(alone.store.second_owner(), alone.routing.clone(), limits::LEASE, run, true);
+            rig.start();
+            rig
+        })
+    }
+
+    fn on(store: MemoryStore, routing: Routing, lease: Duration, runs: u64, shares: bool) -> Self {
+        Self {
+            hub: Hub::new(setup(runs, 0, lease, shares)),
+            store,
             now: Now { wall: START, mono: relay_core::time::Mono::from_micros(1) },
             answers: BTreeMap::new(),
             notices: Vec::new(),
@@ -109,13 +127,12 @@ impl Rig {
             deaf: BTreeSet::new(),
             routing,
             tickets: 0,
-            runs: 1,
+            runs,
             lease,
+            shares,
             forward_timeout: FORWARD_TIMEOUT,
             field: Bytes::from_static(b"text/plain"),
-        };
-        rig.start();
-        rig
+        }
     }
 
     fn start(&mut self) {
@@ -128,7 +145,7 @@ impl Rig {
     /// Kills the server: what was not answered by the store is gone with everything in memory.
     pub(crate) fn crash(&mut self) {
         self.runs += 1;
-        self.hub = Hub::new(setup(self.runs, self.store.stats_now().id_floor, self.lease));
+        self.hub = Hub::new(setup(self.runs, self.store.stats_now().id_floor, self.lease, self.shares));
         self.pending.clear();
         self.inbox.clear();
         self.start();
@@ -352,7 +369,7 @@ impl Rig {
     }
 }
 
-fn setup(seed: u64, id_floor: i64, lease: Duration) -> Setup {
+fn setup(seed: u64, id_floor: i64, lease: Duration, shares: bool) -> Setup {
     Setup {
         version: "test".to_owned(),
         lease,
@@ -361,6 +378,7 @@ fn setup(seed: u64, id_floor: i64, lease: Duration) -> Setup {
         outgoing_bytes_max: OUTGOING_BYTES_MAX,
         public_url: Some("https://relay.example.com".to_owned()),
         seed,
+        shares,
         id_floor,
         sha256: mixed,
     }
@@ -407,17 +425,18 @@ fn kind(ask: &StoreOp) -> &'static str {
         StoreOp::Find(_) => "find",
         StoreOp::Due(_) => "due",
         StoreOp::Held(_) => "held",
+        StoreOp::Presence(_) => "presence",
     }
 }
 
 /// How much an operation is about.
 fn extent(ask: &StoreOp) -> usize {
     match ask {
-        StoreOp::Append(_) | StoreOp::Lease(_) | StoreOp::Due(_) | StoreOp::Held(_) => 1,
+        StoreOp::Append(_) | StoreOp::Lease(_) | StoreOp::Due(_) | StoreOp::Held(_) | StoreOp::Presence(_) => 1,
         StoreOp::Bodies(of) => of.ask.len(),
         StoreOp::Extend(extends) => extends.ask.len(),
         StoreOp::Settle(changes) => changes.ask.len(),
-        StoreOp::Replay(made) => made.ask.len(),
+        StoreOp::Replay(replay) => replay.ask.made.len(),
         StoreOp::Find(ids) => ids.ask.len(),
     }
 }

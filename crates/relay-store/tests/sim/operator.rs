@@ -13,6 +13,7 @@ use relay_core::{
     hub::{Input, Serves},
     jobs::{Action, Pace, Retention, Rules},
     name::Name,
+    storage::{Replay, Replayed},
     time::Wall,
 };
 use relay_store::{
@@ -126,8 +127,9 @@ impl World {
             let id = server.hub.mint_delivery(wall);
             made.push(Delivery::ready(id, &event, route.destination, true, wall, route.ttl));
         }
-        let stored = ready(self.store.replay(made.clone(), Vec::new()));
-        if stored.is_ok_and(|stored| stored.iter().all(|stored| *stored)) {
+        let stored = ready(self.store.replay(Replay::anyway(made.clone()), Vec::new()));
+        if stored.is_ok_and(|stored| matches!(stored, Replayed::Stored(stored) if stored.iter().all(|stored| *stored)))
+        {
             self.oracle.replayed_by_hand(&made);
             for delivery in made {
                 self.server_handles(Input::Woken(delivery.destination));

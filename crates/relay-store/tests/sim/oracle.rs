@@ -248,7 +248,7 @@ impl Oracle {
     /// A store operation is about to take effect: writes down the versions that changes will meet.
     pub(crate) fn applying(&mut self, op: &StoreOp, store: &MemoryStore) {
         if let StoreOp::Replay(made) = op {
-            for delivery in &made.ask {
+            for delivery in &made.ask.made {
                 self.resent(delivery, store);
             }
         }
@@ -272,7 +272,7 @@ impl Oracle {
                 format!("the store answers with {named}, which is not durable")
             });
             // One that was not answered is asked for again, and answered as if it were the first time.
-            if self.vouched.insert(named) && *appended == Appended::Stored {
+            if self.vouched.insert(named) && appended.is_stored() {
                 self.appended(&asked.ask, wall);
             }
         }
@@ -289,7 +289,7 @@ impl Oracle {
             }
             (StoreOp::Replay(asked), Stored::Replay(answered)) if answered.answer.is_ok() => {
                 // Of an event that was retired meanwhile nothing is made.
-                let mut made = asked.ask.clone();
+                let mut made = asked.ask.made.clone();
                 made.retain(|delivery| store.delivery(delivery.id).is_some());
                 self.replayed(&made);
             }
@@ -330,7 +330,7 @@ impl Oracle {
         }
         let (made, key) = match op {
             StoreOp::Append(append) => (&append.ask.deliveries[..], append.ask.dedupe.as_ref()),
-            StoreOp::Replay(made) => (&made.ask[..], None),
+            StoreOp::Replay(made) => (&made.ask.made[..], None),
             _ => (&[][..], None),
         };
         for made in made {

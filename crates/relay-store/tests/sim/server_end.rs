@@ -49,6 +49,7 @@ impl World {
             outgoing_bytes_max: self.plan.intake_bytes,
             public_url: None,
             seed: self.rng.random(),
+            shares: false,
             id_floor: stats.id_floor,
             sha256,
         };

@@ -5,7 +5,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::header;
-use relay_core::{delivery::Delivery, event::Event};
+use relay_core::{
+    delivery::Delivery,
+    event::Event,
+    storage::{Replay, Replayed},
+};
 use relay_store::seam::{DeliveryFilter, Page};
 
 use super::{
@@ -84,8 +88,9 @@ pub(super) async fn replay(
     };
     let deliveries: Vec<Delivery> = ids.into_iter().zip(&chosen).map(make).collect();
     let audit = vec![state.audited(&who, "event.replay", event.id.to_string())];
-    let stored = again::until_answered(|_| state.queue.replay(deliveries.clone(), audit.clone())).await?;
-    if stored.iter().any(|stored| !stored) {
+    let replay = Replay::anyway(deliveries.clone());
+    let stored = again::until_answered(|_| state.queue.replay(replay.clone(), audit.clone())).await?;
+    if !matches!(stored, Replayed::Stored(stored) if stored.iter().all(|stored| *stored)) {
         return Err(gone(&id));
     }
     state.hub.tell(hub::Event::Woken(chosen.iter().map(|route| route.destination.clone()).collect())).await;

@@ -398,6 +398,11 @@ impl Entry {
         }
     }
 
+    /// Deliveries that a destination ever got.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.counters[outcome_slot(Class::Delivered)]
+    }
+
     /// As a destination's counters; the times are for the caller to fill in.
     pub(crate) fn destination_stats(&self) -> DestinationStats {
         let counters = &self.counters;

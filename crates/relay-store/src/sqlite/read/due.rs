@@ -6,7 +6,7 @@ use relay_core::{
     delivery::Delivery,
     event::Event,
     id::{DeliveryId, EventId},
-    storage::{BodyOf, DestinationDue, Due},
+    storage::{BodyOf, DestinationDue, Due, DueAsk, HeldAsk},
     time::Wall,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -33,12 +33,14 @@ const NEXT_DUE: &str = "SELECT due FROM deliveries INDEXED BY by_due
     WHERE dest = ?1 AND (tries > 0) = ?2 AND due > ?3 AND state < 30 AND line IS NULL ORDER BY due LIMIT 1";
 
 /// What waits, and what has passed its TTL while waiting.
-pub(crate) fn due(db: &Connection, shelf: &Shelf, now: Wall, limit: u32) -> Result<Due, Fault> {
+pub(crate) fn due(db: &Connection, shelf: &Shelf, ask: DueAsk) -> Result<Due, Fault> {
+    let DueAsk { now, limit, .. } = ask;
     let mut due = Due::default();
     let mut expired: Vec<(i64, i64)> = Vec::new();
     for (number, entry) in shelf.entries(Kind::Destination) {
         let Some(next_due) = next_due(db, number, Wall::from_micros(i64::MIN))? else { continue };
-        due.destinations.push(DestinationDue { destination: entry.name, next_due: Some(next_due) });
+        let delivered = entry.delivered();
+        due.destinations.push(DestinationDue { destination: entry.name, next_due: Some(next_due), delivered });
         expired.extend(expiring(db, number, now.as_micros(), limit)?);
     }
     due.destinations.sort_by(|a, b| a.destination.cmp(&b.destination));
@@ -62,14 +64,23 @@ fn expiring(db: &Connection, destination: u32, by: i64, limit: u32) -> Result<Ve
     Ok(found)
 }
 
-/// Leased deliveries behind an id, by id.
-pub(crate) fn held(
-    db: &Connection,
-    shelf: &Shelf,
-    after: Option<DeliveryId>,
-    limit: u32,
-) -> Result<Vec<Delivery>, Fault> {
-    let after = after.map_or(0, DeliveryId::sequence);
+/// Leased deliveries behind an id, by id: some of those that were asked for, unless there are none.
+pub(crate) fn held(db: &Connection, shelf: &Shelf, ask: HeldAsk) -> Result<Vec<Delivery>, Fault> {
+    let mut after = ask.after.map_or(0, DeliveryId::sequence);
+    loop {
+        let (page, last) = held_behind(db, shelf, after, ask.limit)?;
+        let Some(last) = last else { return Ok(page) };
+        let wanted = |found: &Delivery| found.lease.is_some_and(|lease| ask.of.holds(&lease));
+        let page: Vec<Delivery> = page.into_iter().filter(wanted).collect();
+        if !page.is_empty() {
+            return Ok(page);
+        }
+        after = last;
+    }
+}
+
+/// A page of all that is leased, and where it ended, if there was any.
+fn held_behind(db: &Connection, shelf: &Shelf, after: i64, limit: u32) -> Result<(Vec<Delivery>, Option<i64>), Fault> {
     let mut sequences: Vec<i64> = Vec::new();
     for (number, _) in shelf.entries(Kind::Destination) {
         let mut statement = db.prepare_cached(HELD)?;
@@ -79,10 +90,10 @@ pub(crate) fn held(
     sequences.sort_unstable();
     sequences.truncate(limit as usize);
     let mut held = Vec::with_capacity(sequences.len());
-    for seq in sequences {
-        held.extend(rows::passing_over_damage(shelf.damage(), rows::delivery_at(db, seq, shelf))?);
+    for seq in &sequences {
+        held.extend(rows::passing_over_damage(shelf.damage(), rows::delivery_at(db, *seq, shelf))?);
     }
-    Ok(held)
+    Ok((held, sequences.last().copied()))
 }
 
 /// Deliveries by id, in order.

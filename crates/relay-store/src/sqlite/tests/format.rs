@@ -4,6 +4,7 @@
 use relay_core::{
     delivery::{Reason, answer::Answer, outcome::Class},
     jobs::Target,
+    storage::{Replay, Replayed},
 };
 
 use super::*;
@@ -261,7 +262,7 @@ fn full(dir: &Path) -> SqliteStore {
         let event = wait(store.event(event)).expect("reads").expect("is there");
         let id = maker.mint.delivery(second(5)).beside(event.id);
         let again = Delivery::ready(id, &event, name("crm"), true, second(5), TTL);
-        assert_eq!(wait(store.replay(vec![again], Vec::new())), Ok(vec![true]));
+        assert_eq!(wait(store.replay(Replay::anyway(vec![again]), Vec::new())), Ok(Replayed::Stored(vec![true])));
     }
     let unwanted = Append { deliveries: Vec::new(), ..maker.append("unwanted", second(6)) };
     append_one(&store, &unwanted).expect("stored");

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use relay_core::jobs::Action;
+use relay_core::{
+    jobs::Action,
+    storage::{Replay, Replayed},
+};
 
 use super::{
     jobs::{command, everything, run},
@@ -547,7 +550,7 @@ fn what_stands_beside_an_event_is_checked_and_made_anew() {
         for event in [&wanted.event, &later.event] {
             let id = maker.mint.delivery(NOW).beside(event.id);
             let again = Delivery::ready(id, event, name("crm"), true, NOW, TTL);
-            assert_eq!(wait(store.replay(vec![again], Vec::new())), Ok(vec![true]));
+            assert_eq!(wait(store.replay(Replay::anyway(vec![again]), Vec::new())), Ok(Replayed::Stored(vec![true])));
         }
         let db = open::connect_reader(dir.path()).expect("opens");
         sql(dir.path(), damage);
@@ -600,7 +603,7 @@ fn a_damaged_body_is_met_by_who_reads_it() {
     let read: Vec<bool> = bodies(&store, &held).iter().map(Option::is_some).collect();
     assert_eq!((read, wait(store.stats()).expect("stats").damaged), (vec![false, true], 1));
     let back =
-        held.iter().map(|held| relay_core::delivery::hand_back(held, held.token, NOW).expect("it is held")).collect();
+        held.iter().map(|held| relay_core::delivery::hand_back(held, held.claim(), NOW).expect("it is held")).collect();
     assert_eq!(wait(store.settle(back)), Ok(vec![Changed::Applied; 2]));
     let again = wait(store.lease(lease_ask(9))).expect("leases").deliveries;
     assert_eq!(again.iter().map(|held| held.id).collect::<Vec<_>>(), [held[1].id]);

@@ -134,7 +134,7 @@ fn flood(store: &SqliteStore, maker: &mut Maker, mut is_over: impl FnMut() -> bo
             asked.push_back(store.append(ended(maker, 64, LATE)));
         }
         let answers = wait(asked.pop_front().expect("some were asked for"));
-        assert!(answers.iter().all(|answer| *answer == Ok(Appended::Stored)));
+        assert!(answers.iter().flatten().filter(|answer| answer.is_stored()).count() == answers.len());
         came += answers.len();
     }
     for later in asked {

@@ -46,18 +46,37 @@ fn append(tx: &mut Transaction<'_>, item: &Append) -> Result<Appended, Fault> {
     {
         // Asked for once more by the same id, it is stored already.
         let same = first.event == item.event.id;
-        return if same { Ok(Appended::Stored) } else { repeat(tx, &item.event, &first) };
+        return if same { stored_before(tx, item.event.id) } else { repeat(tx, &item.event, &first) };
     }
     if cfg!(feature = "canary_dedupe_before_commit") && item.dedupe.is_some() {
         tx.db.execute_batch("COMMIT; BEGIN IMMEDIATE")?; // Canary: a key must not be durable before its event.
     }
     if !tx.insert_event(&item.event, &item.deliveries)? {
-        return Ok(Appended::Stored);
+        return stored_before(tx, item.event.id);
     }
     for delivery in &item.deliveries {
         tx.insert_delivery(delivery)?;
     }
-    Ok(Appended::Stored)
+    Ok(Appended::as_asked(item.event.id))
+}
+
+/// It is there, with these deliveries by now.
+fn stored_before(tx: &Transaction<'_>, event: EventId) -> Result<Appended, Fault> {
+    let mut deliveries = Vec::new();
+    for seq in rows::deliveries_of(tx.db, event.sequence())? {
+        deliveries.extend(rows::passing_over_damage(tx.damage, rows::delivery_at(tx.db, seq, tx.book))?);
+    }
+    Ok(Appended::Stored { event, deliveries })
+}
+
+/// The deliveries of an event that are there, and how many it ever had.
+pub(super) fn deliveries_of(tx: &Transaction<'_>, event: EventId) -> Result<(Vec<Delivery>, usize), Fault> {
+    let mut deliveries: Vec<Delivery> = Vec::new();
+    let listed = rows::deliveries_of(tx.db, event.sequence())?;
+    for seq in &listed {
+        deliveries.extend(rows::delivery_at(tx.db, *seq, tx.book)?);
+    }
+    Ok((deliveries, listed.len()))
 }
 
 /// Of a dedupe entry.
@@ -112,13 +131,9 @@ fn is_there(tx: &Transaction<'_>, event: EventId) -> Result<bool, Fault> {
 }
 
 fn repeat(tx: &mut Transaction<'_>, event: &Event, first: &Taken) -> Result<Appended, Fault> {
-    let mut deliveries: Vec<Delivery> = Vec::new();
-    let listed = rows::deliveries_of(tx.db, first.event.sequence())?;
-    for seq in &listed {
-        deliveries.extend(rows::delivery_at(tx.db, *seq, tx.book)?);
-    }
+    let (deliveries, listed) = deliveries_of(tx, first.event)?;
     // An event that lost all of them (an accepted loss) lists none.
-    let gone = deliveries.len() < listed.len() || listed.is_empty();
+    let gone = deliveries.len() < listed || listed == 0;
     let source = tx.book.intern(Kind::Source, &event.source);
     tx.book.repeated(source);
     Ok(Appended::Repeat {

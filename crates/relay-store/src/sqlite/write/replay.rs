@@ -1,10 +1,13 @@
 //! Replays: new deliveries of old events. Which there are stands beside the event, whose row never changes: as it has the
 //! body, another length of anything in it would write all of that anew.
 
-use relay_core::delivery::Delivery;
+use relay_core::{
+    delivery::Delivery,
+    storage::{Replay, Replayed},
+};
 use rusqlite::params;
 
-use super::transaction::Transaction;
+use super::{append::deliveries_of, transaction::Transaction};
 use crate::{
     seam::AuditEntry,
     sqlite::{
@@ -15,6 +18,18 @@ use crate::{
 
 const PUT: &str = "INSERT INTO replays (event, deliveries) VALUES (?1, ?2)
     ON CONFLICT (event) DO UPDATE SET deliveries = ?2";
+/// Stores new deliveries of old events, unless they were decided on when there were others.
+pub(crate) fn replay_if(tx: &mut Transaction<'_>, replay: &Replay, audit: &[AuditEntry]) -> Result<Replayed, Fault> {
+    if let (Some(decided_on), Some(first)) = (replay.decided_on, replay.made.first()) {
+        let (now, listed) = deliveries_of(tx, first.event)?;
+        let is_done = replay.made.iter().all(|made| now.iter().any(|now| now.id == made.id));
+        // Without its event, which lists what it ever had, nothing is stored anyway.
+        if !is_done && listed > 0 && now.len() as u64 != u64::from(decided_on) {
+            return Ok(Replayed::Elsewise(now));
+        }
+    }
+    self::replay(tx, &replay.made, audit).map(Replayed::Stored)
+}
 
 /// Stores new deliveries of old events; `false` for those whose event is gone.
 pub(crate) fn replay(

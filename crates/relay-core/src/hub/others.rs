@@ -1,0 +1,148 @@
+//! Others: servers that work on the same store. Each says which clients it has, and hears of those of the others.
+//!
+//! With one owner nothing of this happens: see [`Setup::shares`](super::Setup::shares).
+//!
+//! **Invariant:** one presence is said at a time. A loss is counted by an answer that was asked for when it was due.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Hub, leases::PendingLoss, settle::Why, timers::Timer};
+use crate::{
+    id::{DeliveryId, InstanceId},
+    limits,
+    name::Name,
+    storage::{Presence, SeenClient, StoreError},
+    time::Mono,
+};
+
+/// What is known of them.
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    /// Clients that have a socket elsewhere, and what they serve.
+    seen: BTreeMap<InstanceId, BTreeSet<Name>>,
+    /// When the timer goes off.
+    next: Option<Mono>,
+    /// What is said is under way.
+    saying: bool,
+    /// It is not what is so by now.
+    changed: bool,
+    /// Losses that are due, and are judged by the answer after the next.
+    due: Vec<(DeliveryId, PendingLoss)>,
+    /// Those that are judged by the next one.
+    judged: Vec<(DeliveryId, PendingLoss)>,
+}
+
+impl Others {
+    /// Whether a client has a socket elsewhere.
+    pub(super) fn see(&self, id: InstanceId) -> bool {
+        self.seen.contains_key(&id)
+    }
+
+    /// Clients elsewhere that serve a destination.
+    pub(super) fn serving<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = InstanceId> + 'a {
+        self.seen.iter().filter(|(_, serves)| serves.contains(name)).map(|(id, _)| *id)
+    }
+
+    /// It came back here.
+    pub(super) fn forgive(&mut self, id: InstanceId) {
+        self.due.retain(|(_, loss)| loss.instance != id);
+        self.judged.retain(|(_, loss)| loss.instance != id);
+    }
+}
+
+impl Hub {
+    /// Says which clients are here, now or as soon as what was said before is answered.
+    pub(super) fn say_presence(&mut self) {
+        if !self.setup.shares || self.failed {
+            return;
+        }
+        if std::mem::replace(&mut self.others.saying, true) {
+            self.others.changed = true;
+            return;
+        }
+        if let Some(before) = self.others.next.take() {
+            self.timers.remove(&(before, Timer::Presence));
+        }
+        self.others.changed = false;
+        let due = std::mem::take(&mut self.others.due);
+        self.others.judged.extend(due);
+        let op = self.ops.presence(self.presence());
+        self.ask_store(op);
+    }
+
+    fn presence(&self) -> Presence {
+        let here = self.instances.iter().filter(|(_, instance)| instance.conn.is_some());
+        let clients = here.map(|(id, instance)| {
+            let serves = instance.served.iter().filter(|(_, served)| served.slots > 0);
+            SeenClient { instance: *id, serves: serves.map(|(name, _)| name.clone()).collect() }
+        });
+        Presence { run: self.nonce, at: self.now.wall, clients: clients.collect() }
+    }
+
+    /// The timer for that went off.
+    pub(super) fn on_presence_due(&mut self) {
+        self.others.next = None;
+        self.say_presence();
+    }
+
+    pub(super) fn on_presence(&mut self, result: Result<Vec<Presence>, StoreError>) {
+        self.others.saying = false;
+        let judged = std::mem::take(&mut self.others.judged);
+        match result {
+            Ok(others) => {
+                self.on_others(others);
+                self.judge(judged);
+            }
+            // Of whom nothing is known nothing is counted.
+            Err(_) => self.others.due.extend(judged),
+        }
+        if self.others.changed {
+            return self.say_presence();
+        }
+        let pause = if self.others.due.is_empty() { limits::PRESENCE_EVERY } else { limits::STORE_RETRY };
+        self.others.next = Some(self.now.mono + pause);
+        self.arm(pause, Timer::Presence);
+    }
+
+    fn on_others(&mut self, others: Vec<Presence>) {
+        let mut seen: BTreeMap<InstanceId, BTreeSet<Name>> = BTreeMap::new();
+        for client in others.into_iter().flat_map(|other| other.clients) {
+            seen.entry(client.instance).or_default().extend(client.serves);
+        }
+        let before = std::mem::replace(&mut self.others.seen, seen);
+        let nobody = BTreeSet::new();
+        let ids: BTreeSet<InstanceId> = before.keys().chain(self.others.seen.keys()).copied().collect();
+        let mut recounted = BTreeSet::new();
+        for id in ids {
+            let (was, is) = (before.get(&id).unwrap_or(&nobody), self.others.seen.get(&id).unwrap_or(&nobody));
+            recounted.extend(was.symmetric_difference(is).cloned());
+        }
+        for name in recounted.into_iter().filter(|name| self.destinations.contains_key(name)) {
+            self.recounted.entry(name).or_insert(InstanceId::from_u128(0));
+        }
+        // It came back, if not here: nothing is lost.
+        let back: Vec<InstanceId> =
+            self.others.seen.keys().filter(|id| self.instances.contains_key(id)).copied().collect();
+        for id in back {
+            self.forgive_losses(id);
+        }
+    }
+
+    /// The end of a released lease has come, and its instance has not come back here: perhaps it is elsewhere.
+    pub(super) fn judge_loss(&mut self, id: DeliveryId, loss: PendingLoss) {
+        if self.others.due.is_empty() {
+            self.others.due.push((id, loss));
+            self.say_presence();
+        } else {
+            self.others.due.push((id, loss));
+        }
+    }
+
+    fn judge(&mut self, losses: Vec<(DeliveryId, PendingLoss)>) {
+        for (id, loss) in losses {
+            if !self.others.see(loss.instance) {
+                self.look_up(id, Why::CountLoss(loss.ready_at));
+            }
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Several servers on one store: who ends which lease, what counts as lost, what they know of each other.
+
+use std::{sync::Arc, time::Duration};
+
+use relay_core::{
+    delivery::{Delivery, State, outcome::Class},
+    event::Event,
+    hub::{Answer, ConnId, Input},
+    id::{EventId, IdMint},
+    limits,
+    storage::{Appended, StoreError, StoreOp, Stored},
+    wire::{codec::LeaseKey, message::Message},
+};
+use relay_store::{memory::Trouble, seam::Queue as _};
+
+use crate::rig::{Rig, keys, lease_of, outcome};
+
+const STEP: Duration = Duration::from_millis(100);
+
+/// Lets time pass at both.
+fn pass(rigs: &mut [Rig; 2], span: Duration) {
+    for _ in 0..span.as_millis() / STEP.as_millis() {
+        for rig in &mut *rigs {
+            rig.pass(STEP);
+        }
+    }
+}
+
+/// A client says Hello, and names what it holds.
+fn come(rig: &mut Rig, conn: u64, held: &[LeaseKey]) -> ConnId {
+    rig.join_with(conn, 7, &[("crm", 4)], limits::CLIENT_BUFFER, held)
+}
+
+/// What its Welcome says that it may go on with, and how many others serve its destination.
+fn welcomed(rig: &mut Rig, conn: ConnId) -> (Vec<LeaseKey>, u32) {
+    let welcome = rig.received(conn).into_iter().find_map(|message| match message {
+        Message::Welcome(welcome) => Some(welcome),
+        _ => None,
+    });
+    let welcome = welcome.expect("a Welcome");
+    (keys(&welcome.resumed), welcome.destinations[0].others)
+}
+
+/// I7, I8: what a client names at another server stays its own, and its old server has no say in it.
+#[test]
+fn a_client_keeps_its_leases_where_it_goes() {
+    let mut rigs = Rig::sharing();
+    let client = rigs[0].join(1, 7, 4);
+    rigs[0].send();
+    let lease = lease_of(&rigs[0].grant(client));
+    let token = rigs[0].only().token;
+    rigs[0].input(Input::Closed(client));
+    let again = come(&mut rigs[1], 1, &[lease]);
+    assert_eq!(welcomed(&mut rigs[1], again).0, [lease]);
+    let adopted = rigs[1].only();
+    assert_eq!(adopted.token, token);
+    assert_ne!(adopted.claim().keeper, token.nonce);
+    for _ in 0..8 {
+        pass(&mut rigs, Duration::from_secs(10));
+        rigs[1].heartbeat(again, &[lease]);
+    }
+    assert_eq!((rigs[1].only().state, rigs[1].only().token), (State::Leased, token));
+    rigs[1].report(again, lease, &outcome(Class::Delivered));
+    let done = rigs[1].only();
+    assert_eq!((done.state, done.losses, done.unheard, done.tries), (State::Delivered, 0, 0, 1));
+}
+
+/// I8: it is adopted only once that is durable, and whoever comes meanwhile waits for his Welcome.
+#[test]
+fn nobody_is_welcomed_before_what_it_names_is_adopted() {
+    let mut rigs = Rig::sharing();
+    let client = rigs[0].join(1, 7, 4);
+    rigs[0].send();
+    let lease = lease_of(&rigs[0].grant(client));
+    rigs[0].input(Input::Closed(client));
+    rigs[1].trouble(Trouble::Held, StoreError::Away);
+    let again = come(&mut rigs[1], 1, &[lease]);
+    rigs[1].pass(Duration::from_secs(2));
+    rigs[1].trouble(Trouble::Settle, StoreError::Away);
+    rigs[1].pass(Duration::from_secs(2));
+    assert!(rigs[1].received(again).is_empty());
+    rigs[1].no_trouble();
+    rigs[1].pass(Duration::from_secs(2));
+    assert_eq!(welcomed(&mut rigs[1], again).0, [lease]);
+}
+
+/// I8: what it does not name is handed back where it comes.
+#[test]
+fn what_a_client_does_not_name_elsewhere_is_handed_back() {
+    let mut rigs = Rig::sharing();
+    let client = rigs[0].join(1, 7, 4);
+    rigs[0].send();
+    let lease = lease_of(&rigs[0].grant(client));
+    rigs[0].input(Input::Closed(client));
+    let again = come(&mut rigs[1], 1, &[]);
+    let grant = rigs[1].grant(again);
+    assert_eq!((lease_of(&grant).0, grant.attempt), (lease.0, 2));
+    pass(&mut rigs, limits::LEASE / 2);
+    assert_eq!((rigs[1].only().state, rigs[1].only().losses), (State::Leased, 0));
+}
+
+/// I21: a lease is its instance's, wherever somebody else names it.
+#[test]
+fn nobody_else_adopts_a_lease() {
+    let mut rigs = Rig::sharing();
+    let client = rigs[0].join(1, 7, 4);
+    rigs[0].send();
+    let lease = lease_of(&rigs[0].grant(client));
+    let other = rigs[1].join_with(1, 8, &[("crm", 4)], limits::CLIENT_BUFFER, &[lease]);
+    assert_eq!(welcomed(&mut rigs[1], other).0, []);
+    pass(&mut rigs, limits::RESUME_GRACE);
+    assert_eq!(rigs[0].only().token, lease.1);
+}
+
+/// I8, I11: a server that starts leaves the leases of others alone.
+#[test]
+fn leases_of_a_live_server_are_not_taken_over() {
+    let mut rigs = Rig::sharing();
+    let client = rigs[0].join(1, 7, 4);
+    rigs[0].send();
+    let lease = lease_of(&rigs[0].grant(client));
+    rigs[1].crash();
+    let other = rigs[1].join(1, 8, 4);
+    for _ in 0..9 {
+        pass(&mut rigs, Duration::from_secs(10));
+        rigs[0].heartbeat(client, &[lease]);
+        rigs[1].heartbeat(other, &[]);
+    }
+    assert_eq!((rigs[0].only().state, rigs[0].only().token), (State::Leased, lease.1));
+    assert!(rigs[1].grants(other).is_empty());
+}
+
+/// I8, I11: of a server that is gone each lease lapses, and counts nothing.
+#[test]
+fn leases_of_a_dead_server_lapse() {
+    let [mut dead, mut rig] = Rig::sharing();
+    let client = dead.join(1, 7, 4);
+    dead.send();
+    let lease = lease_of(&dead.grant(client));
+    let other = rig.join(1, 8, 4);
+    let late = limits::LAPSE_AFTER + limits::DUE_EVERY;
+    for part in [limits::LEASE / 3; 3] {
+        rig.pass(part);
+        rig.heartbeat(other, &[]);
+    }
+    rig.pass(Duration::from_secs(1));
+    assert!(rig.grants(other).is_empty());
+    rig.pass(late);
+    let grant = rig.grant(other);
+    assert_eq!((lease_of(&grant).0, grant.attempt), (lease.0, 2));
+    assert_eq!(rig.only().losses, 0);
+}
+
+/// I11: nothing is lost by a client that is at another server.
+#[test]
+fn a_loss_counts_only_if_the_client_is_nowhere() {
+    for elsewhere in [true, false] {
+        let mut rigs = Rig::sharing();
+        let client = rigs[0].join(1, 7, 4);
+        rigs[0].send();
+        rigs[0].received(client);
+        rigs[0].input(Input::Closed(client));
+        pass(&mut rigs, limits::RESUME_GRACE + STEP);
+        assert_eq!(rigs[0].only().state, State::Ready, "it is released");
+        pass(&mut rigs, Duration::from_secs(20));
+        if elsewhere {
+            rigs[1].join_with(1, 7, &[("erp", 4)], limits::CLIENT_BUFFER, &[]);
+        }
+        // A socket that is half open is noticed by then.
+        pass(&mut rigs, limits::LEASE);
+        let lost = u32::from(!elsewhere);
+        assert_eq!(rigs[0].only().losses, lost, "elsewhere: {elsewhere}");
+    }
+}
+
+/// I11: no loss is counted while the store does not say who is where.
+#[test]
+fn a_loss_waits_for_word_of_the_others() {
+    let mut rigs = Rig::sharing();
+    let client = rigs[0].join(1, 7, 4);
+    rigs[0].send();
+    rigs[0].received(client);
+    rigs[0].input(Input::Closed(client));
+    rigs[0].trouble(Trouble::Presence, StoreError::Away);
+    pass(&mut rigs, limits::LEASE * 2);
+    assert_eq!(rigs[0].only().losses, 0);
+    rigs[0].no_trouble();
+    pass(&mut rigs, Duration::from_secs(2));
+    assert_eq!(rigs[0].only().losses, 1);
+}
+
+/// I20: somebody pressed Resend once, and the platform sent it to both.
+#[test]
+fn one_press_that_reaches_two_servers_is_one() {
+    let mut rigs = Rig::sharing();
+    let client = rigs[0].join(1, 7, 4);
+    rigs[0].resend(b"a", [1; 32]);
+    let lease = lease_of(&rigs[0].grant(client));
+    rigs[0].report(client, lease, &outcome(Class::Delivered));
+    rigs[0].input(Input::Closed(client));
+    pass(&mut rigs, limits::RESUME_GRACE * 2);
+    let tickets = [0, 1].map(|at| {
+        rigs[at].prompt = false;
+        let ticket = rigs[at].resend(b"a", [1; 32]);
+        while !matches!(rigs[at].pending.front(), Some(StoreOp::Replay(_))) {
+            assert!(rigs[at].answer_one(), "each decides to make one");
+        }
+        ticket
+    });
+    for rig in &mut rigs {
+        rig.prompt = true;
+        rig.answer_store();
+    }
+    let made: Vec<Delivery> = rigs[0].store.deliveries().into_iter().filter(|made| made.replay).collect();
+    assert_eq!(made.len(), 1);
+    for (rig, ticket) in rigs.iter().zip(tickets) {
+        assert!(matches!(rig.answers[&ticket], Answer::Accepted { repeat: true, .. }));
+    }
+}
+
+/// I10, I11: an outage that two servers see charges nothing, however their counts leapfrog.
+#[test]
+fn an_outage_seen_by_two_servers_charges_nothing() {
+    let mut rigs = Rig::sharing();
+    let mut clients = [rigs[0].join(1, 7, 1), rigs[1].join(2, 8, 1)];
+    let deliver = |rigs: &mut [Rig; 2], clients: [ConnId; 2], at: usize, times: usize| {
+        for _ in 0..times {
+            rigs[at].send();
+            let lease = lease_of(&rigs[at].grant(clients[at]));
+            rigs[at].report(clients[at], lease, &outcome(Class::Delivered));
+        }
+    };
+    deliver(&mut rigs, clients, 0, 3);
+    deliver(&mut rigs, clients, 1, 7);
+    pass(&mut rigs, Duration::from_secs(5));
+    rigs[0].send();
+    // Whoever gets it, it fails there; in turn at both.
+    let (mut tried, second) = ([0; 2], clients[1]);
+    for _ in 0..200 {
+        pass(&mut rigs, Duration::from_secs(1));
+        // Now one is the first to look, now the other.
+        rigs.swap(0, 1);
+        clients.swap(0, 1);
+        for (at, client) in clients.into_iter().enumerate() {
+            for grant in rigs[at].grants(client) {
+                tried[usize::from(client == second)] += 1;
+                rigs[at].report(client, lease_of(&grant), &outcome(Class::Busy));
+            }
+            rigs[at].heartbeat(client, &[]);
+        }
+    }
+    let open = rigs[0].store.deliveries().into_iter().find(|found| found.state.is_open()).expect("it is tried still");
+    assert!(tried.iter().all(|times| *times > 0), "both saw it: {tried:?}");
+    assert_eq!(open.attempts, 0, "{open:?}");
+}
+
+/// I24: each counts the clients of all.
+#[test]
+fn clients_of_other_servers_are_counted() {
+    let mut rigs = Rig::sharing();
+    let first = rigs[0].join(1, 7, 4);
+    pass(&mut rigs, limits::PRESENCE_EVERY + STEP);
+    let second = rigs[1].join(1, 8, 4);
+    assert_eq!(welcomed(&mut rigs[1], second).1, 1);
+    rigs[0].received(first);
+    pass(&mut rigs, limits::PRESENCE_EVERY + STEP);
+    let told = rigs[0].received(first);
+    assert!(told.iter().any(|said| matches!(said, Message::Peers(peers) if peers.clients == 2)), "{told:?}");
+    assert_eq!(rigs[0].hub.view()[0].elsewhere, 1);
+    rigs[1].input(Input::Closed(second));
+    rigs[1].pass(limits::PRESENCE_EVERY * 3);
+    pass(&mut rigs, limits::PRESENCE_EVERY * 3);
+    assert_eq!(rigs[0].hub.view()[0].elsewhere, 0);
+}
+
+/// I1: a store may give an event another id than the one that was minted; whoever hears of it hears that one.
+#[test]
+fn an_event_may_be_stored_under_another_id() {
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.prompt = false;
+    let ticket = rig.send();
+    let Some(StoreOp::Append(asked)) = rig.pending.pop_front() else { panic!("an append") };
+    let (append, receipt) = asked.take();
+    let mut other = *append;
+    let id: EventId = IdMint::new(1 << 40, 9).event(rig.now.wall);
+    other.event = Arc::new(Event { id, ..Event::clone(&other.event) });
+    let delivery = IdMint::new(1 << 41, 9).delivery(rig.now.wall).beside(id);
+    other.deliveries[0] = Delivery { id: delivery, event: id, ..other.deliveries[0].clone() };
+    let deliveries = other.deliveries.clone();
+    drop(rig.store.append(vec![other]));
+    let answer = receipt.answered(Ok(Appended::Stored { event: id, deliveries }));
+    rig.prompt = true;
+    rig.input(Input::Stored(Stored::Append(answer)));
+    assert!(matches!(rig.answers[&ticket], Answer::Accepted { event, repeat: false, .. } if event == id));
+    let grant = rig.grant(client);
+    assert_eq!(lease_of(&grant).0, delivery);
+    assert_eq!(grant.event[..], id.as_u128().to_be_bytes());
+    rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
+    assert_eq!(rig.delivery(delivery).state, State::Delivered);
+}
