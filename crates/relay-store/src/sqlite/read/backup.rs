@@ -70,7 +70,8 @@ struct Doing {
     stop: bool,
     /// Two, where one has been taken and moves what it held back.
     under_way: u8,
-    thread: Option<JoinHandle<()>>,
+    /// As many as are under way, and those that have just ended.
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// What a copy needs of the store.
@@ -109,7 +110,9 @@ impl Copies {
         drop(doing);
         // Without a thread the answer is dropped, which is an answer too, and so is what was under way.
         if let Ok(thread) = thread::Builder::new().name("store-backup".into()).spawn(work) {
-            self.lock().thread = Some(thread);
+            let mut doing = self.lock();
+            doing.threads.retain(|thread| !thread.is_finished());
+            doing.threads.push(thread);
         }
         asked
     }
@@ -126,11 +129,13 @@ impl Copies {
         drop(self.0.wake.wait_timeout_while(self.lock(), END_TIMEOUT, gone));
     }
 
-    /// Waits for the end of the thread.
+    /// Waits for the end of all threads: one may still move what an earlier copy held back.
     pub(crate) fn join(&self) {
-        let thread = self.lock().thread.take();
+        let threads = std::mem::take(&mut self.lock().threads);
         // A panic there has been printed; there is nothing left to save.
-        drop(thread.map(JoinHandle::join));
+        for thread in threads {
+            drop(thread.join());
+        }
     }
 
     /// Whether there is one.

@@ -49,6 +49,15 @@ struct Doing {
 impl Counting {
     /// Asks for a count. Ends without an answer when the store closes, or has failed.
     pub(crate) fn ask(&self, dir: &Path, status: &Arc<Status>) -> oneshot::Receiver<Result<Recount, StoreError>> {
+        self.ask_in(thread::Builder::new().name("store-recount".into()), dir, status)
+    }
+
+    fn ask_in(
+        &self,
+        thread: thread::Builder,
+        dir: &Path,
+        status: &Arc<Status>,
+    ) -> oneshot::Receiver<Result<Recount, StoreError>> {
         let (answer, asked) = oneshot::channel();
         let mut doing = self.lock();
         if doing.stop || status.has_failed() {
@@ -63,11 +72,15 @@ impl Counting {
                     this.stop();
                 }
             };
-            let started = thread::Builder::new().name("store-recount".into()).spawn(work);
-            match started {
+            match thread.spawn(work) {
                 Ok(thread) => (doing.running, doing.thread) = (true, Some(thread)),
-                // Nothing is known then, which says nothing about what is stored.
-                Err(_) => doing.waiting.clear(),
+                Err(error) => {
+                    tracing::debug!(%error, "no thread could be started for a recount");
+                    // It says nothing about what is stored: later there may be one.
+                    for asker in doing.waiting.drain(..) {
+                        drop(asker.send(Err(StoreError::Away)));
+                    }
+                }
             }
         }
         asked
@@ -185,4 +198,21 @@ fn shown(sources: &[(u32, SourceStats)], destinations: &[(u32, DestinationStats)
     sources.sort_by(|a, b| a.source.cmp(&b.source));
     destinations.sort_by(|a, b| a.destination.cmp(&b.destination));
     Stats { sources, destinations, ..Stats::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// I17: where the machine has no thread left a count is put off; only a store that closes or fails answers for good.
+    #[test]
+    fn without_a_thread_a_count_is_put_off() {
+        let (counting, status) = (Counting::default(), Arc::new(Status::default()));
+        let too_large = thread::Builder::new().stack_size(1 << 60);
+        let mut asked = counting.ask_in(too_large, Path::new("/nowhere"), &status);
+        assert_eq!(asked.try_recv(), Ok(Err(StoreError::Away)));
+        counting.stop();
+        let mut asked = counting.ask(Path::new("/nowhere"), &status);
+        assert!(asked.try_recv().is_err(), "it is dropped");
+    }
 }
