@@ -140,6 +140,9 @@ impl MemoryStore {
         if cfg!(feature = "canary_schedule_forgotten") {
             disk.forget_schedules();
         }
+        if cfg!(feature = "canary_purged_in_part_is_lost") {
+            disk.lose_purged_in_part();
+        }
         Self { inner: Arc::new(Mutex::new(Inner { disk, now: inner.now, ..Inner::default() })) }
     }
 

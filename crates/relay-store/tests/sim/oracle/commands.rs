@@ -6,6 +6,7 @@ use relay_core::{
     delivery::{Delivery, Reason, State},
     id::{DeliveryId, EventId, JobId},
     jobs::Rules,
+    name::Name,
     storage::{Change, Step},
 };
 use relay_store::memory::MemoryStore;
@@ -119,7 +120,10 @@ impl Oracle {
         }
     }
 
+    /// Whether it may be gone: with the last of its deliveries, or because it never had one.
     pub(super) fn is_retired(&self, event: EventId) -> bool {
-        self.forgotten.contains(&event) || self.retired.iter().any(|(retired, _)| *retired == event)
+        let is_gone = |to: &Name| self.retired.contains(&(event, to.clone()));
+        let had = self.reaches.get(&event).filter(|had| !had.is_empty());
+        self.forgotten.contains(&event) || had.is_some_and(|had| had.iter().all(is_gone))
     }
 }
