@@ -30,6 +30,8 @@ use crate::{
 
 /// Largest body it takes; more is answered 413.
 const BODY_BYTES_MAX: usize = 1 << 30;
+/// Fields of a head.
+const FIELDS_MAX: usize = 2 * relay_core::limits::HEADERS_MAX;
 
 /// How the receiver answers.
 #[derive(Clone, Debug)]
@@ -108,7 +110,8 @@ impl Serve<TcpStream> for State {
         seat.works();
         let service = service_fn(|request| answer(request, self));
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new());
+        // A webhook may have as many fields as the relay takes, and the relay adds its own.
+        builder.timer(TokioTimer::new()).max_headers(FIELDS_MAX);
         closing.drive(&builder, socket, || {}, service).await;
     }
 

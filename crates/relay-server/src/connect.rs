@@ -43,8 +43,9 @@ const NONCE_BYTES: usize = 16;
 /// How long the HTTP upgrade itself may take.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The field that names the version of the session's protocol. Every answer of `/connect` has it: by it a client knows that
-/// a refusal is the server's, and not that of something in between.
+/// The field that names the version of the session's protocol. Every answer of this room has it: by it a client knows that
+/// a refusal is the server's, and not that of something in between. What the listener refuses before (503, what is no HTTP)
+/// does not have it, and ends no client.
 const PROTOCOL: &str = "relay-protocol";
 
 /// Lets clients in.

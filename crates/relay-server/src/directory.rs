@@ -94,11 +94,10 @@ impl Directory {
                 Ok(verifier) => (verifier, None),
                 Err(what) => (Verifier::closed(), Some(what)),
             };
-            let old = entry.document.rotation.as_ref().and_then(|rotation| {
-                let parameters = entry.document.old_parameters(verifier.provider())?;
-                let verifier = Verifier::new(&provider, &parameters).ok()?;
-                Some(ingress::Old { verifier, since: rotation.since, until: rotation.until() })
-            });
+            let (old, broken_old) = match old_half(&entry.document, memory).transpose() {
+                Ok(old) => (old, None),
+                Err(what) => (None, Some(what)),
+            };
             let resends = !verifier.provider().retries && dedupe == Dedupe::Auto;
             // Nothing is kept for a source of the configuration file; the registry says what to do then.
             let adopts_until = if declared.is_some() { Some(Wall::MAX) } else { adopts_until.map(Wall::from_micros) };
@@ -111,6 +110,7 @@ impl Directory {
                 resends,
                 paused,
                 broken,
+                broken_old,
                 adopts_until,
             };
             (name, Arc::new(intake))
@@ -130,6 +130,11 @@ impl Directory {
     /// Sources that take nothing, because their parameters do not read: which, and why.
     pub(crate) fn broken(&self) -> impl Iterator<Item = (&Name, &str)> {
         self.intakes.iter().filter_map(|(name, intake)| Some((name, intake.broken.as_deref()?)))
+    }
+
+    /// Sources whose old secret proves nothing although its rotation goes on, because it does not read: which, and why.
+    pub(crate) fn broken_old(&self) -> impl Iterator<Item = (&Name, &str)> {
+        self.intakes.iter().filter_map(|(name, intake)| Some((name, intake.broken_old.as_deref()?)))
     }
 
     /// Destinations that a route leads to or an operator spoke of.
@@ -162,6 +167,17 @@ impl Token {
         }
     }
 }
+
+/// What proves requests beside the present secret while a rotation is under way, or why it does not; none: there is no
+/// rotation.
+fn old_half(source: &Source, memory: Duration) -> Option<Result<ingress::Old, String>> {
+    let rotation = source.rotation.as_ref()?;
+    let parameters = source.old_parameters(relay_providers::provider(&source.provider)?)?;
+    let read = Verifier::new(&source.provider, &parameters).map_err(|faults| joined(&faults));
+    let verifier = read.and_then(|verifier| remembered(verifier, memory));
+    Some(verifier.map(|verifier| ingress::Old { verifier, since: rotation.since, until: rotation.until() }))
+}
+
 /// What is wrong with parameters for a source of this provider, where ids are remembered for so long.
 pub fn wrong_with(provider: &str, parameters: &[(String, String)], memory: Duration) -> Option<String> {
     let read = Verifier::new(provider, parameters).map_err(|faults| joined(&faults));

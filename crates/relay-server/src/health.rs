@@ -64,6 +64,8 @@ pub(crate) enum Reason {
     Damaged { records: u64 },
     /// A source's parameters do not read: it takes nothing.
     SourceBroken { source: Name, what: String },
+    /// The old secret of a rotation under way does not read: what is signed by it gets 401.
+    OldSecretBroken { source: Name, what: String },
     /// A commit was asked for and has not come: senders get 503.
     NoCommit { since: Duration },
     /// The system's clock is not where this process's time is.
@@ -189,6 +191,9 @@ impl Health {
         let mut reasons = assess(&stats, &view, &known, self.disk_reserve);
         let broken = |(source, what): (&Name, &str)| Reason::SourceBroken { source: source.clone(), what: what.into() };
         reasons.extend(directory.broken().map(broken));
+        let broken =
+            |(source, what): (&Name, &str)| Reason::OldSecretBroken { source: source.clone(), what: what.into() };
+        reasons.extend(directory.broken_old().map(broken));
         reasons.extend(self.late_commit(now).map(|since| Reason::NoCommit { since }));
         reasons.extend(self.clock.drift().map(Reason::ClockMoved));
         Ok(Report { stats, view, unrouted, reasons })
@@ -347,6 +352,9 @@ impl fmt::Display for Reason {
             ),
             Self::SourceBroken { source, what } => {
                 write!(f, "source {source} answers 503 until it is put right: {what}")
+            }
+            Self::OldSecretBroken { source, what } => {
+                write!(f, "source {source} takes its new secret alone, though the old one is to hold: {what}")
             }
             Self::NoCommit { since } => {
                 write!(f, "no commit for {}: the disk of the store does not answer, webhooks get 503", rough(*since))

@@ -75,7 +75,7 @@ impl Faults {
         origin: &Origin,
         text: impl Into<String>,
     ) {
-        let (value, text) = (value.as_deref().map(without_logins), without_logins(&text.into()));
+        let (value, text) = (value.map(|value| without_logins(&value)), without_logins(&text.into()));
         self.0.push(Fault { name: name.into(), value, origin: origin.clone(), text });
     }
 

@@ -324,3 +324,13 @@ fn help_completions_and_strict_health_are_there() {
     let _server = place.server();
     assert_eq!(place.cli(&["health", "--strict"]).status.code(), Some(0));
 }
+
+/// A dead letter is no fault of the relay's, so plain `health` says ok; what a night shift is woken by says no.
+#[test]
+fn strict_health_says_no_where_a_letter_is_dead() {
+    let place = Place::new();
+    let (_running, _) = with_a_dead_letter(&place);
+    assert_eq!(place.cli(&["health"]).status.code(), Some(0));
+    let strict = place.cli(&["health", "--strict"]);
+    assert_eq!(strict.status.code(), Some(1), "{strict:?}");
+}

@@ -1,5 +1,10 @@
 //! What stands on a terminal of 80 columns: nothing is wider, columns stand below each other, and no line is torn.
 
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+};
+
 use crate::{
     place::{Place, wait_until},
     session::{on_a_terminal, plain, too_wide},
@@ -67,6 +72,116 @@ fn lists_and_overviews_fit_eighty_columns() {
     // The same of a server that does not run.
     assert_eq!(server.terminate(), Some(0));
     insta::assert_snapshot!(screens(&place, &[&["status"]]));
+}
+
+/// What senders and targets write to take over a screen: a sequence of ESC and of C1, a change of direction, and what begins,
+/// rings and leaves a line.
+const STEERING: &str = "\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\u{7}\r\u{85}\u{2028}\tx";
+
+/// S27: whatever senders and targets write, no list, show or overview prints a character that steers, but line feeds.
+#[test]
+fn what_others_write_steers_no_screen() {
+    let place = Place::new();
+    let _server = place.server();
+    let _client = place.client_to("client", &hostile_target());
+    place.wait_for("server.log", "client_joined");
+    // A head takes no ASCII that steers.
+    let words: String = STEERING.chars().filter(|char| !char.is_ascii_control()).collect();
+    let fields = format!(
+        "X-Api-Key: {}\r\nUser-Agent: {words}\r\nContent-Type: text/plain; a={words}\r\n",
+        place.secret("API_KEY")
+    );
+    let path = "%1b%5b2J%c2%9b%e2%80%ae%0a";
+    assert_eq!(post(&place, &format!("/webhook/default/{path}?q={words}&r={path}"), &fields), 202);
+    assert_eq!(post(&place, &format!("/webhook/str{path}"), &fields), 404);
+    wait_until("a dead letter", || place.json(&["dead", "list"])["items"].as_array().unwrap().len() == 1);
+    wait_until("the client in the status", || place.json(&["status"])["destinations"][0]["clients"] == 1);
+
+    let commands: &[&[&str]] = &[
+        &["status"],
+        &["health"],
+        &["audit-log"],
+        &["event", "list"],
+        &["event", "show", "last"],
+        &["delivery", "list"],
+        &["delivery", "show", "last"],
+        &["dead", "list"],
+        &["dead", "show", "last"],
+        &["dead", "summary"],
+        &["source", "list"],
+        &["source", "show", "default"],
+        &["route", "list"],
+        &["destination", "list"],
+        &["destination", "show", "default"],
+    ];
+    let mut shown = String::new();
+    for args in commands {
+        for form in [None, Some("--json")] {
+            let output = place.cli(&args.iter().copied().chain(form).collect::<Vec<_>>());
+            let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            assert_eq!(steers(&text), None, "{args:?} {form:?}: {text:?}");
+            shown += &text;
+        }
+        let (_, screen) = on_a_terminal(&place, args, &[]);
+        assert_eq!(steers(&without_colours(&screen)), None, "{args:?}: {screen:?}");
+    }
+    for told in ["no such webhook", "31m"] {
+        assert!(shown.contains(told), "{told} was shown nowhere, and nothing was tried: {shown}");
+    }
+}
+
+/// The first character that steers and is no line feed.
+fn steers(text: &str) -> Option<char> {
+    let is_mark = |char| matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().find(|char| *char != '\n' && (char.is_control() || is_mark(*char)))
+}
+
+/// Without our own colours, and only those.
+fn without_colours(screen: &str) -> String {
+    let mut parts = screen.split("\u{1b}[");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|char: char| !char.is_ascii_digit() && char != ';');
+        match end.filter(|end| part[*end..].starts_with('m')) {
+            Some(end) => text += &part[end + 1..],
+            None => text.extend(["\u{1b}[", part]),
+        }
+    }
+    text
+}
+
+/// Posts such a webhook; the status of the answer.
+fn post(place: &Place, target: &str, fields: &str) -> u16 {
+    let addr = place.server_url().replace("http://", "");
+    let mut socket = TcpStream::connect(&addr).unwrap();
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n{fields}Content-Length: {}\r\n\r\n",
+        STEERING.len()
+    );
+    socket.write_all(format!("{head}{STEERING}").as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{answer}"))
+}
+
+/// A target that refuses in words like those.
+fn hostile_target() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        while let Ok((mut socket, _)) = listener.accept() {
+            let mut request = [0; 4096];
+            let _ = socket.read(&mut request);
+            let body = format!("no such webhook: {STEERING}\nand {STEERING}");
+            let answer = format!(
+                "HTTP/1.1 422 no\r\nContent-Type: text/plain\r\nRetry-After: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                "\u{202e}",
+                body.len()
+            );
+            let _ = socket.write_all(answer.as_bytes());
+        }
+    });
+    url
 }
 
 /// What a platform needs, and where that is, with the command to copy.

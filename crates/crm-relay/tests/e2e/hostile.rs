@@ -253,3 +253,56 @@ fn a_refused_token_is_not_printed() {
     assert_eq!(client.wait().code(), Some(77));
     assert!(!client.log().contains(RELAY_TOKEN));
 }
+
+/// S11: clients that begin large messages, ping and read nothing make the server hold so much and no more, however many there are.
+#[test]
+fn sessions_hold_a_bounded_memory_together() {
+    const SESSIONS: u64 = 150;
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let before = peak_kib(&server);
+    // A ping of 125 bytes, a hundred times, and all but the end of a message of a MiB; each with a mask of zeros.
+    let pings = [&[0x89, 0xfd, 0, 0, 0, 0][..], &[0; 125]].concat().repeat(100);
+    let part = [&[0x82, 0xff, 0, 0, 0, 0, 0, 0x0f, 0xff, 0xff, 0, 0, 0, 0][..], &vec![7; 0x0f_ff00]].concat();
+    let threads: Vec<_> = (0..SESSIONS)
+        .map(|_| {
+            let (mut socket, pings, part) = (session(&server), pings.clone(), part.clone());
+            std::thread::spawn(move || {
+                // The server may end any of them.
+                let _ = socket.write_all(&pings).and_then(|()| socket.write_all(&part));
+                socket
+            })
+        })
+        .collect();
+    let held: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    wait_for("the first to give way", || server.process.log().contains("session_heavy").then_some(()));
+    let (grown, own, together) = (peak_kib(&server) - before, SESSIONS * 192, 64 * 1024);
+    // Beside it are the tasks and sockets of so many connections.
+    let most = own + together + SESSIONS * 32;
+    assert!(grown < most, "grown by {grown} KiB, more than {most}");
+    drop(held);
+}
+
+fn peak_kib(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process.pid())).unwrap();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    peak.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// A socket that was let in as a client's session.
+fn session(server: &Server) -> TcpStream {
+    let mut socket = TcpStream::connect(server.public).unwrap();
+    let request = format!(
+        "GET /connect HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nRelay-Protocol: 1\r\nAuthorization: Bearer {RELAY_TOKEN}\r\n\r\n"
+    );
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+    socket
+}

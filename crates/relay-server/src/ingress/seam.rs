@@ -122,6 +122,8 @@ pub struct Source {
     pub paused: bool,
     /// What is wrong with its parameters, where they do not read: nothing is taken in.
     pub broken: Option<String>,
+    /// What is wrong with the parameters of before, where a rotation goes on and they do not read: they prove nothing.
+    pub broken_old: Option<String>,
     /// Until when its platform may hand over its secret.
     pub adopts_until: Option<Wall>,
 }

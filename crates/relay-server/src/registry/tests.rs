@@ -18,6 +18,7 @@ use super::{
     document::{Dedupe, Retry, Route, Source},
     *,
 };
+use crate::parameters::Parameters;
 use crate::{
     Config,
     config::{DeclaredRoute, DeclaredSource, RouteDefaults},
@@ -150,6 +151,35 @@ async fn a_stored_source_that_does_not_read_is_kept_as_broken() {
     let update = SourceUpdate { parameters, ..SourceUpdate::default() };
     registry.update_source(&name("old"), update, &CLI).await.unwrap();
     assert_eq!(registry.directory().broken().count(), 0, "put right without a restart");
+}
+
+/// I23, S28: the old secret of a rotation that this version does not take any more proves nothing, and that is said; the new one
+/// goes on.
+#[tokio::test]
+async fn an_old_secret_that_does_not_read_is_told_and_the_new_one_goes_on() {
+    let store = store();
+    let registry = open(&store, &config()).await;
+    let secret = |value: &str| Parameters::from(vec![("endpoint_secret".to_owned(), value.to_owned())]);
+    let parameters = secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    let new = NewSource { name: name("pay"), provider: "stripe".into(), parameters, ..shop("crm") };
+    registry.create_source(new, &CLI).await.unwrap();
+    let next = secret("whsec_NfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    let day = Some(Duration::from_hours(24));
+    registry.rotate_source(&name("pay"), &next, day, &CLI).await.unwrap();
+    assert!(registry.directory().intakes["pay"].old.is_some());
+    assert_eq!(registry.directory().broken_old().count(), 0);
+
+    let mut entry = registry.directory().sources["pay"].clone();
+    let old = &mut entry.document.rotation.as_mut().unwrap().old;
+    old.values = vec![("endpoint_secret".to_owned(), String::new())].into();
+    let key = key_of(DocumentKind::Source, &name("pay"));
+    let text = document::render(&entry.document);
+    store.put_document(key, entry.version, Some(text), Vec::new()).await.unwrap().unwrap();
+    let directory = open(&store, &config()).await.directory();
+    let intake = &directory.intakes["pay"];
+    assert!(intake.broken.is_none() && intake.old.is_none());
+    let told: Vec<_> = directory.broken_old().collect();
+    assert!(told.len() == 1 && told[0].1.contains("endpoint_secret"), "{told:?}");
 }
 
 /// I20: where only the memory of its id keeps a proof that was seen from carrying another body, it lasts as long as the proof.

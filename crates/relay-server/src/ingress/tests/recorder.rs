@@ -79,6 +79,7 @@ impl Recorder {
                 resends: false,
                 paused,
                 broken: (name == "broken").then(|| "secret: missing".to_owned()),
+                broken_old: None,
                 adopts_until: None,
                 old: None,
             };

@@ -133,7 +133,9 @@ impl Copies {
     pub(crate) fn join(&self) {
         let threads = std::mem::take(&mut self.lock().threads);
         // A panic there has been printed; there is nothing left to save.
-        threads.into_iter().for_each(|thread| drop(thread.join()));
+        for thread in threads {
+            drop(thread.join());
+        }
     }
 
     /// Whether there is one.
