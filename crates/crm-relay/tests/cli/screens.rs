@@ -130,10 +130,10 @@ fn what_others_write_steers_no_screen() {
     }
 }
 
-/// The first character that steers and is no line feed.
+/// The first character that steers, but for what ends a line or, where nobody looks on, a cell.
 fn steers(text: &str) -> Option<char> {
     let is_mark = |char| matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().find(|char| *char != '\n' && (char.is_control() || is_mark(*char)))
+    text.chars().find(|char| !matches!(char, '\n' | '\t') && (char.is_control() || is_mark(*char)))
 }
 
 /// Without our own colours, and only those.
