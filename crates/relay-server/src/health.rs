@@ -18,7 +18,7 @@ use relay_core::{
     storage::StoreError,
     time::{Now, Wall},
 };
-use relay_store::seam::{DestinationStats, Stats, Upkeep};
+use relay_store::seam::{Condition, DestinationStats, Stats, Upkeep};
 
 use crate::{
     clock::{Clock, Drift, rough},
@@ -66,6 +66,8 @@ pub(crate) enum Reason {
     SourceBroken { source: Name, what: String },
     /// The old secret of a rotation under way does not read: what is signed by it gets 401.
     OldSecretBroken { source: Name, what: String },
+    /// The store says so of itself.
+    Store { what: String, commits: bool },
     /// A commit was asked for and has not come: senders get 503.
     NoCommit { since: Duration },
     /// The system's clock is not where this process's time is.
@@ -77,6 +79,8 @@ pub(crate) enum Reason {
 pub(crate) struct Report {
     /// The store's counters.
     pub(crate) stats: Stats,
+    /// What the store says of itself.
+    pub(crate) condition: Condition,
     /// What the hub knows.
     pub(crate) view: Vec<DestinationView>,
     /// What clients want to serve and no route leads to, the first few.
@@ -108,7 +112,6 @@ pub(crate) struct Health {
     clock: Clock,
     commits: OldestCommit,
     disk_reserve: u64,
-    store_failed: AtomicBool,
     stopping: AtomicBool,
     unserved: Mutex<BTreeMap<Name, Now>>,
     look: tokio::sync::Mutex<Option<(Now, Report)>>,
@@ -130,7 +133,6 @@ impl Health {
             clock,
             commits,
             disk_reserve,
-            store_failed: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             unserved: Mutex::default(),
             look: tokio::sync::Mutex::default(),
@@ -141,7 +143,7 @@ impl Health {
     /// here are what makes room.
     pub(crate) fn is_ready(&self) -> bool {
         let commits = self.late_commit(self.clock.now()).is_none();
-        commits && !self.store_failed.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed)
+        commits && self.upkeep.condition().commits && !self.stopping.load(Ordering::Relaxed)
     }
 
     /// How long the oldest commit has been under way, if its sender has its 503 by now.
@@ -152,11 +154,6 @@ impl Health {
     /// From now on the server is not ready: it stops.
     pub(crate) fn stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
-    }
-
-    /// From now on the server is not ready: its store has failed.
-    pub(crate) fn store_failed(&self) {
-        self.store_failed.store(true, Ordering::Relaxed);
     }
 
     /// A report at most [`LOOK_FRESH`] old.
@@ -194,9 +191,12 @@ impl Health {
         let broken =
             |(source, what): (&Name, &str)| Reason::OldSecretBroken { source: source.clone(), what: what.into() };
         reasons.extend(directory.broken_old().map(broken));
+        let condition = self.upkeep.condition();
+        let of_store = |what: &String| Reason::Store { what: what.clone(), commits: condition.commits };
+        reasons.extend(condition.reasons.iter().map(of_store));
         reasons.extend(self.late_commit(now).map(|since| Reason::NoCommit { since }));
         reasons.extend(self.clock.drift().map(Reason::ClockMoved));
-        Ok(Report { stats, view, unrouted, reasons })
+        Ok(Report { stats, condition, view, unrouted, reasons })
     }
 }
 
@@ -356,6 +356,8 @@ impl fmt::Display for Reason {
             Self::OldSecretBroken { source, what } => {
                 write!(f, "source {source} takes its new secret alone, though the old one is to hold: {what}")
             }
+            Self::Store { what, commits: false } => write!(f, "the store takes nothing, webhooks get 503: {what}"),
+            Self::Store { what, commits: true } => write!(f, "the store: {what}"),
             Self::NoCommit { since } => {
                 write!(f, "no commit for {}: the disk of the store does not answer, webhooks get 503", rough(*since))
             }

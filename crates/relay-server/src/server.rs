@@ -296,7 +296,6 @@ impl Server {
         let ended = tokio::select! {
             () = shutdown => None,
             reason = store_failed => {
-                self.admin.health.store_failed();
                 tracing::error!(event = "store_failed", reason, "the store has failed; nothing is accepted any more");
                 Some(Outcome::StoreFailed(reason))
             }

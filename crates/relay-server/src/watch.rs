@@ -78,6 +78,7 @@ fn subject(reason: &Reason) -> Option<(&'static str, Option<Name>)> {
         | Reason::Paused { .. }
         | Reason::SourceBroken { .. }
         | Reason::OldSecretBroken { .. } => None,
+        Reason::Store { .. } => Some(("store_condition", None)),
         Reason::NoCommit { .. } => Some(("no_commit", None)),
         // One that was there at the start is told by the clock as `clock_set_back`.
         Reason::ClockMoved(drift) => (!drift.from_start).then_some(("clock_moved", None)),

@@ -352,6 +352,8 @@ impl HealthDto {
                 durability: promises.durability.to_owned(),
                 survives_kill: promises.survives_kill,
                 survives_power_loss: promises.survives_power_loss,
+                commits: report.condition.commits,
+                profile: report.condition.durability.as_str().to_owned(),
             },
             totals: TotalsDto {
                 webhooks_received: received,

@@ -33,6 +33,12 @@ pub struct StoreDto {
     pub survives_kill: bool,
     /// A loss of power loses nothing.
     pub survives_power_loss: bool,
+    /// It takes commits at the moment. One that is full does, for settling.
+    #[serde(default)]
+    pub commits: bool,
+    /// When it answers one at the moment: `fsync`, once its disk has it.
+    #[serde(default)]
+    pub profile: String,
 }
 
 /// Sums over all sources and destinations.

@@ -1,7 +1,10 @@
 //! A store that is away, or does not answer.
 
 use relay_core::storage::StoreError;
-use relay_store::memory::Trouble;
+use relay_store::{
+    memory::Trouble,
+    seam::{Condition, Durability},
+};
 use serde_json::json;
 
 use crate::bench::Bench;
@@ -51,5 +54,31 @@ async fn a_replay_that_was_not_answered_is_done_once() {
     let (told, ()) = tokio::join!(bench.command("POST", &path, json!({})), answers);
     assert_eq!(told.status, 200, "{}", told.text());
     assert_eq!(deliveries().await, 2);
+    bench.finish().await;
+}
+
+/// I24: a store that says that it takes nothing is not ready, and `/health` says why in its words; one that only has something
+/// to say is ready.
+#[tokio::test]
+async fn what_a_store_says_of_itself_is_told() {
+    let bench = Bench::start().await;
+    let health = || async { bench.ask("/health").await };
+    let told = health().await;
+    assert_eq!((&told["store"]["commits"], &told["store"]["profile"]), (&json!(true), &json!("none")));
+    let lacks = Condition::broken(Durability::Fsync, "one replica of two is left: start the other");
+    bench.store.set_condition(lacks.clone());
+    assert_eq!(bench.get("/readyz", "").await.status, 503);
+    bench.until_holds(|| async { health().await["store"]["commits"] == false }).await;
+    let told = health().await;
+    let reason = "the store takes nothing, webhooks get 503: one replica of two is left: start the other";
+    assert_eq!((&told["status"], &told["reasons"]), (&json!("degraded"), &json!([reason])));
+    bench.store.set_condition(Condition { commits: true, ..lacks });
+    assert_eq!(bench.get("/readyz", "").await.status, 200);
+    bench.until_holds(|| async { health().await["store"]["commits"] == true }).await;
+    let told = health().await;
+    assert_eq!(told["store"]["profile"], "fsync");
+    assert_eq!(told["reasons"], json!(["the store: one replica of two is left: start the other"]));
+    bench.store.set_condition(Condition::default());
+    bench.until_holds(|| async { health().await["status"] == "ok" }).await;
     bench.finish().await;
 }

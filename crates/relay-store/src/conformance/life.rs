@@ -10,7 +10,7 @@ use super::{
     Backend, Fixture,
     fixture::{asking, at},
 };
-use crate::seam::{DeliveryFilter, Page, Stats};
+use crate::seam::{DeliveryFilter, Durability, Page, Stats};
 
 /// Everything asked for before is finished; everything after is refused.
 pub async fn a_closed_store_answers_unavailable<B: Backend>() {
@@ -27,6 +27,26 @@ pub async fn a_closed_store_answers_unavailable<B: Backend>() {
     drop(store);
     let fixture = fixture.reopen().await;
     assert_eq!(fixture.find(stored.id).await, Some(stored));
+    fixture.check_sums().await;
+}
+
+/// I24: one that works commits, and has no reason not to; one that has failed says that it does not, and why.
+pub async fn a_condition_says_whether_it_commits<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    fixture.accept("crm", at(0)).await;
+    let well = fixture.store().condition();
+    assert_eq!((well.commits, well.reasons.len()), (true, 0));
+    let promises = fixture.store().promises();
+    assert_eq!(well.durability == Durability::None, !promises.survives_power_loss);
+    fixture.backend.fail_at(B::EDGES[0]);
+    let event = fixture.event("in", b"{}", at(1));
+    let append = fixture.appending(event, &["crm"]);
+    assert!(fixture.append(append).await.is_err());
+    let reason = fixture.store().failed().await;
+    let failed = fixture.store().condition();
+    assert_eq!((failed.commits, failed.reasons), (false, vec![reason]));
+    let fixture = fixture.reopen().await;
+    assert_eq!(fixture.store().condition(), well);
     fixture.check_sums().await;
 }
 

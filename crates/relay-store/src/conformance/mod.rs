@@ -192,6 +192,7 @@ macro_rules! conformance_suite {
             the_id_floor_is_the_highest_id_stored,
             the_latest_moment_stored_is_known_after_a_restart,
             an_empty_store_answers_empty,
+            a_condition_says_whether_it_commits,
         ]);
     };
     (@ $backend:ident, $area:ident [$($case:ident),* $(,)?]) => {

@@ -37,9 +37,9 @@ use crate::{
     Later,
     copy::{BackupError, Copying},
     seam::{
-        Archive, AuditEntry, AuditFilter, DeliveryFilter, Document, DocumentKey, DocumentKind, EventFilter, EventRow,
-        Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats, Trades, Upkeep, perform, perform_job,
-        perform_retention,
+        Archive, AuditEntry, AuditFilter, Condition, DeliveryFilter, Document, DocumentKey, DocumentKind, Durability,
+        EventFilter, EventRow, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats, Trades, Upkeep,
+        perform, perform_job, perform_retention,
     },
 };
 
@@ -110,6 +110,7 @@ struct Inner {
     /// Operations answered with [`StoreError::Unknown`] so far.
     unknown: u64,
     watchers: Vec<Waker>,
+    condition: Condition,
     /// Hints of [`Registry::changes`].
     hints: watch::Sender<()>,
     /// Gives none.
@@ -166,6 +167,11 @@ impl MemoryStore {
     /// [`StoreError::Unknown`] every other one is done.
     pub fn set_trouble(&self, trouble: Vec<(Trouble, StoreError)>) {
         self.lock().trouble = trouble;
+    }
+
+    /// Says so of how it is, while it goes on: see [`Upkeep::condition`].
+    pub fn set_condition(&self, condition: Condition) {
+        self.lock().condition = condition;
     }
 
     /// Gives no hints of changes from now on: whoever follows them has to look.
@@ -522,6 +528,15 @@ impl Upkeep for MemoryStore {
             survives_kill: false,
             survives_power_loss: false,
             several_owners: true,
+        }
+    }
+
+    fn condition(&self) -> Condition {
+        let inner = self.lock();
+        match &inner.life {
+            Life::Open => inner.condition.clone(),
+            Life::Closed => Condition::broken(Durability::None, "it is closed"),
+            Life::Failed(why) => Condition::broken(Durability::None, why.clone()),
         }
     }
 

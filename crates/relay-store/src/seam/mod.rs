@@ -14,6 +14,7 @@
 
 mod archive;
 mod audit;
+mod condition;
 mod document;
 mod perform;
 mod promises;
@@ -30,6 +31,7 @@ pub use relay_core::storage::{
 pub use self::{
     archive::Archive,
     audit::AuditFilter,
+    condition::{Condition, Durability},
     document::{Document, DocumentKey, DocumentKind},
     perform::{Trades, append_all, perform, perform_job, perform_retention},
     promises::Promises,

@@ -13,7 +13,7 @@ use relay_core::{
     storage::{OverAsk, Retire, Retired, Step, Stepped, StoreError},
 };
 
-use super::{Promises, Recount, Stats};
+use super::{Condition, Promises, Recount, Stats};
 use crate::{
     Later,
     copy::{BackupError, Copying},
@@ -45,6 +45,10 @@ pub trait Upkeep: Send + Sync + 'static {
 
     /// What this backend guarantees, for the log and `/health`.
     fn promises(&self) -> Promises;
+
+    /// How it is at the moment. Asks nobody: whoever has to find out does so beside this, and says here when that has not
+    /// been possible.
+    fn condition(&self) -> Condition;
 
     /// Completes when the store has failed for good, with the reason.
     fn failed(&self) -> Later<String>;

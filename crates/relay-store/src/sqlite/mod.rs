@@ -82,8 +82,8 @@ use crate::{
     Later,
     copy::{BackupError, Copying, STALL_MAX},
     seam::{
-        Archive, AuditEntry, AuditFilter, DeliveryFilter, Document, DocumentKey, DocumentKind, EventFilter, EventRow,
-        Gap, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats, Upkeep,
+        Archive, AuditEntry, AuditFilter, Condition, DeliveryFilter, Document, DocumentKey, DocumentKind, Durability,
+        EventFilter, EventRow, Gap, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats, Upkeep,
     },
 };
 
@@ -514,6 +514,14 @@ impl Upkeep for SqliteStore {
             survives_kill: true,
             survives_power_loss: true,
             several_owners: false,
+        }
+    }
+
+    /// It answers once its disk has a commit, or has failed for good: there is nothing in between to be told.
+    fn condition(&self) -> Condition {
+        match self.status.reason() {
+            Some(why) => Condition::broken(Durability::Fsync, why),
+            None => Condition::well(Durability::Fsync),
         }
     }
 
