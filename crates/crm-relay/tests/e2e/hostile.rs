@@ -277,8 +277,10 @@ fn sessions_hold_a_bounded_memory_together() {
     let held: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
     wait_for("the first to give way", || server.process.log().contains("session_heavy").then_some(()));
     let (grown, own, together) = (peak_kib(&server) - before, SESSIONS * 192, 64 * 1024);
-    // Beside it are the tasks and sockets of so many connections.
-    let most = own + together + SESSIONS * 32;
+    // Beside it are the tasks and sockets of so many connections, and what those that were ended have not given back yet. Not
+    // bounded, it would be the part of each.
+    let most = own + together + SESSIONS * 192;
+    assert!(most < SESSIONS * 1024, "or nothing is tested");
     assert!(grown < most, "grown by {grown} KiB, more than {most}");
     drop(held);
 }
