@@ -109,7 +109,13 @@ impl Registry {
             return Ok(());
         }
         let _turn = self.turn.lock().await;
-        self.reload().await
+        // What moved it may have been a change of this server's own, which has read it by now.
+        if unread {
+            self.reload().await?;
+        } else {
+            self.has_moved().await?;
+        }
+        Ok(())
     }
 
     /// Whether others wrote something that the present snapshot does not have; if so, it has it now. It is this change's turn.
