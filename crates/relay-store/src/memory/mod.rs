@@ -311,8 +311,7 @@ impl MemoryStore {
     fn add<T>(&self, op: Trouble, commit: impl FnOnce(&mut Disk) -> T) -> Result<T, StoreError> {
         let is_full = {
             let inner = self.lock();
-            inner.check(op)?;
-            inner.full
+            inner.full && inner.check(op).is_ok()
         };
         if is_full { Err(StoreError::Full) } else { self.write(op, commit) }
     }
