@@ -284,7 +284,8 @@ async fn a_certificate_is_fetched_once_and_a_subscription_confirmed() {
 async fn a_source_that_goes_while_its_key_is_fetched_takes_nothing_in() {
     let (go_on, held) = std::sync::mpsc::channel::<()>();
     let held = std::sync::Mutex::new(held);
-    let topic = Topic::start_with(true, move || held.lock().unwrap().recv().unwrap()).await;
+    let wait = move || tokio::task::block_in_place(|| held.lock().unwrap().recv().unwrap());
+    let topic = Topic::start_with(true, wait).await;
     let bench = topic.bench().await;
     let message = topic.message(&json!({"MessageId": "1", "Message": "an order"}));
     let gone = async {
