@@ -410,9 +410,9 @@ impl World {
                 Ok(Some(message)) => {
                     self.oracle.server_heard(&message, &self.store);
                     let greets = matches!(message, Message::Hello(_));
-                    if greets {
+                    if let Message::Hello(hello) = &message {
                         self.oracle.returned(number);
-                        self.greets(number);
+                        self.greets(number, hello);
                     }
                     self.server_handles(HubInput::Received(ConnId(number), message));
                     if greets {

@@ -156,9 +156,6 @@ struct Heard {
 impl Oracle {
     pub(crate) fn new(plan: &Plan) -> Self {
         let longest = plan.clients.iter().map(|client| client.forward_timeout).max().unwrap_or_default();
-        // What hangs each destination may be as large as all the room that a client has, which they have in turn.
-        let hangs = plan.servers > 1 && plan.faults.poison && plan.faults.large_bodies;
-        let longest = longest * if hangs { plan.destinations.len() as u32 } else { 1 };
         Self {
             planned: plan.routing.clone(),
             routing: plan.routing.clone(),

@@ -200,6 +200,10 @@ impl Plan {
         plan.clients.truncate(4);
         for client in &mut plan.clients {
             client.bytes_per_second = None;
+            if plan.faults.poison && plan.faults.large_bodies {
+                // What hangs each destination would have all the room in turn.
+                client.buffer_bytes = limits::CLIENT_BUFFER;
+            }
         }
         let faults = &mut plan.faults;
         faults.bytes_per_second = faults.bytes_per_second.filter(|rate| *rate > SLOW);

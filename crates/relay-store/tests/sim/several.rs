@@ -6,6 +6,7 @@ use rand::RngExt as _;
 use relay_core::{
     id::InstanceId,
     storage::{StoreOp, Stored},
+    wire::{codec, message::Hello},
 };
 
 use crate::{
@@ -93,12 +94,13 @@ impl World {
         self.plan.servers > 1 && self.healed_at.is_none() && intake::writes(op) && self.several.random_bool(LOST / 2.0)
     }
 
-    /// A Hello arrives at the server whose turn it is.
-    pub(crate) fn greets(&mut self, number: u64) {
-        if let Some(instance) = self.instance_on(number) {
-            let wall = self.server_wall();
-            self.oracle.greets(instance, wall);
-        }
+    /// A Hello arrives at the server whose turn it is, perhaps of a client that is dead by now.
+    pub(crate) fn greets(&mut self, number: u64, hello: &Hello) {
+        let (Some(socket), Some(server)) = (self.sockets.get(&number), &self.server) else { return };
+        let Ok(greeting) = codec::greeting(hello) else { return };
+        let instance = server.hub.instance_of(&token_of(socket.client), greeting.instance);
+        let wall = self.server_wall();
+        self.oracle.greets(instance, wall);
     }
 
     /// Its client is welcome there.
