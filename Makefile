@@ -47,8 +47,8 @@ tidy: ## check the house rules alone: imports, file lengths, documents
 bless: ## write generated pages and snapshots anew; look at the difference before you commit
 	BLESS=1 INSTA_UPDATE=always $(CARGO) test --locked --package crm-relay --lib --test reference --test cli
 
-sim: ## simulate: SEEDS=n seeds from the first (more than 1000: built for speed), or SEED=k to replay one
-	SEEDS='$(SEEDS)' SEED='$(SEED)' $(CARGO) test --locked --package relay-store --test sim \
+sim: ## simulate one server, and several on one store: SEEDS=n of each (more than 1000: built for speed); WORLD=one|several; SEED=k replays
+	SEEDS='$(SEEDS)' SEED='$(SEED)' WORLD='$(WORLD)' $(CARGO) test --locked --package relay-store --test sim \
 	    $$([[ '$(SEEDS)' =~ ^[0-9]+$$ && '$(SEEDS)' -gt 1000 ]] && echo --profile sim || true)
 
 canaries: ## plant each known bug in turn; fails unless the simulation (SEEDS=n), or the store's tests, find them all

@@ -53,6 +53,8 @@ pub const LOSSES_MAX: u32 = 12;
 /// So long behind its end a lease lapses that whoever keeps it says nothing of: longer than the clocks of servers that share a
 /// store are apart, and than an extension on its way.
 pub const LAPSE_AFTER: Duration = Duration::from_secs(2);
+/// How long a client waits at most until a server has read in the store what others keep for it.
+pub const CLAIM_WITHIN: Duration = Duration::from_secs(10);
 /// How often each of several servers says which clients it has, and hears of those of the others.
 pub const PRESENCE_EVERY: Duration = Duration::from_secs(3);
 /// Of whom nothing was heard for so long is gone.

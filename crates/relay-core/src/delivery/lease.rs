@@ -29,15 +29,18 @@ pub fn leased(before: &Delivery, instance: InstanceId, nonce: u64, now: Wall, un
     next
 }
 
-/// The same lease, kept by another run from now on: its client has come there. The fence stays, for that is what the client
-/// holds. `None` if that lease is over, or of another instance, or kept there already.
-pub fn adopt(before: &Delivery, token: Token, instance: InstanceId, keeper: u64, now: Wall) -> Option<Change> {
-    let lease = before.lease.filter(|lease| lease.instance == instance && lease.keeper != keeper)?;
-    if !before.is_held_under(token) {
+/// The same lease, kept by this run from now on, and until then at least: its client has come there and names it. The fence stays,
+/// for that is what the client holds. `None` if that lease is over, or of another instance, or all that already.
+pub fn adopt(before: &Delivery, token: Token, by: Lease, now: Wall) -> Option<Change> {
+    let lease = before.lease.filter(|lease| lease.instance == by.instance)?;
+    let is_so = lease.keeper == by.keeper && lease.until >= by.until;
+    if is_so || !before.is_held_under(token) {
         return None;
     }
+    // Canary: who adopts a lease keeps it from then on.
+    let keeper = if cfg!(feature = "canary_adopt_without_keeper") { lease.keeper } else { by.keeper };
     let mut next = before.next(State::Leased, now);
-    next.lease = Some(Lease { keeper, ..lease });
+    next.lease = Some(Lease { keeper, until: lease.until.max(by.until), ..lease });
     next.changed_at = before.changed_at;
     Some(Change { before: before.clone(), next, archive: None })
 }
@@ -51,7 +54,8 @@ pub fn lapse(before: &Delivery, now: Wall) -> Option<Change> {
 
 /// A lease lapses whose end came by then.
 pub fn lapsed_by(now: Wall) -> Wall {
-    now - limits::LAPSE_AFTER
+    // Canary: a lease is its client's until its end.
+    if cfg!(feature = "canary_lapse_early") { now + limits::LEASE / 2 } else { now - limits::LAPSE_AFTER }
 }
 
 /// Ends a lease without a try: back to ready, in its old place in line, and nothing is counted. Past its TTL it

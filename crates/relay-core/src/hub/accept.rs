@@ -175,6 +175,11 @@ impl Hub {
             Err(AppendError::Unknown) if cfg!(feature = "canary_unknown_accepted") => {
                 Ok(Appended::as_asked(pending.event.id))
             }
+            // Canary: what may be stored must not be refused as if it were not.
+            Err(AppendError::Unknown) if cfg!(feature = "canary_unknown_is_no") => {
+                self.accepts.appending -= 1;
+                return self.give_up_append(pending, Answer::NotStored(NotStored::Away));
+            }
             Err(AppendError::Unknown) if !self.failed => {
                 let unsure = Some(pending.unsure.unwrap_or(op));
                 return self.append_again(Pending { unsure, ..pending });

@@ -3,13 +3,22 @@
 //!
 //! With one owner all leases are known here, and whoever says Hello is welcomed at once.
 
+use std::collections::BTreeSet;
+
 use super::{
-    ConnId, HeldFor, Hub,
+    ConnId, HeldFor, Hub, Output,
+    leases::Held,
     session::{Claiming, Phase},
     settle::Why,
     timers::Timer,
 };
-use crate::{delivery::Delivery, id::InstanceId, limits, storage::StoreError, wire::codec::Greeting};
+use crate::{
+    delivery::{self, Delivery, Lease, Token},
+    id::InstanceId,
+    limits,
+    storage::{Change, StoreError},
+    wire::codec::Greeting,
+};
 
 impl Hub {
     /// A Hello: what other servers keep for it is looked for first.
@@ -19,8 +28,11 @@ impl Hub {
         }
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let instance = self.setup.instance_of(&session.token, greeting.instance);
-        session.phase = Phase::Claiming(Box::new(Claiming { greeting, instance, read: false, adopting: 0 }));
-        self.ask_held(HeldFor::Claim(conn), None);
+        let before = BTreeSet::new();
+        let (listed, since) = (BTreeSet::new(), self.now.mono);
+        let claiming = Claiming { greeting, instance, since, before, listed, read: false, adopting: 0 };
+        session.phase = Phase::Claiming(Box::new(claiming));
+        self.read_claims(conn);
     }
 
     fn claiming(&mut self, conn: ConnId) -> Option<&mut Claiming> {
@@ -35,8 +47,24 @@ impl Hub {
         self.claiming(conn).map(|claiming| claiming.instance)
     }
 
-    /// The timer for that went off: they are read from the first on.
+    /// The timer for that went off: they are read from the first on. Whoever has waited for too long may be at another server by
+    /// now, and is to come again.
     pub(super) fn on_claim_due(&mut self, conn: ConnId) {
+        let now = self.now.mono;
+        if self.claiming(conn).is_some_and(|claiming| claiming.since + limits::CLAIM_WITHIN <= now) {
+            self.drop_session(conn);
+            self.outputs.push_back(Output::Close(conn, "the store does not tell what its client holds"));
+            return;
+        }
+        self.read_claims(conn);
+    }
+
+    fn read_claims(&mut self, conn: ConnId) {
+        let Some(instance) = self.claimant(conn) else { return };
+        let before = self.instances.get(&instance).map(|instance| instance.held.iter().copied().collect());
+        if let Some(claiming) = self.claiming(conn) {
+            (claiming.before, claiming.listed) = (before.unwrap_or_default(), BTreeSet::new());
+        }
         self.ask_held(HeldFor::Claim(conn), None);
     }
 
@@ -60,24 +88,56 @@ impl Hub {
     }
 
     fn claim(&mut self, conn: ConnId, record: &Delivery) {
-        let (nonce, id) = (self.nonce, record.id);
-        let kept_elsewhere = record.lease.is_some_and(|lease| lease.keeper != nonce);
+        let (id, token) = (record.id, record.token);
+        let Some(lease) = record.lease else { return };
+        let soon = self.now.wall + self.setup.lease / 2;
+        let kept_here = lease.keeper == self.nonce;
         let allowed = self.sessions.get(&conn).is_some_and(|session| session.serves.allows(&record.destination));
-        let Some(claiming) = self.claiming(conn).filter(|_| kept_elsewhere) else { return };
-        if claiming.greeting.held.contains(&(id, record.token)) && allowed {
+        let Some(claiming) = self.claiming(conn) else { return };
+        claiming.listed.insert((id, token));
+        let named = claiming.greeting.held.contains(&(id, token)) && allowed;
+        if named && !(kept_here && lease.until > soon) {
             claiming.adopting += 1;
             let instance = claiming.instance;
-            self.decide(id, Why::Adopt { conn, instance, token: record.token }, record);
-        } else {
+            self.decide(id, Why::Adopt { conn, instance, token }, record);
+        } else if !named && !kept_here {
             // What it does not name it does not have, or not any more.
-            self.decide(id, Why::Unheard(record.claim()), record);
+            let by = claiming.since + limits::CLAIM_WITHIN;
+            self.decide(id, Why::Yield { claim: record.claim(), version: record.version, by }, record);
         }
+    }
+
+    /// What becomes of a lease whose client names it on this socket, as long as it waits for that.
+    pub(super) fn adoption(
+        &mut self,
+        conn: ConnId,
+        instance: InstanceId,
+        token: Token,
+        record: &Delivery,
+    ) -> Option<Change> {
+        let now = self.now.wall;
+        let since = self.now.mono;
+        let waits = self.claiming(conn).is_some_and(|claiming| claiming.since + limits::CLAIM_WITHIN > since);
+        let by = Lease { instance, keeper: self.nonce, since: now, until: now + self.setup.lease };
+        delivery::adopt(record, token, by, now).filter(|_| waits)
     }
 
     /// A lease is adopted, durably.
     pub(super) fn on_adopted(&mut self, record: &Delivery) {
-        if !self.held.contains_key(&record.id) {
-            self.rearm(record.clone());
+        if self.held.get(&record.id).is_some_and(|held| held.delivery.token == record.token) {
+            return self.extend_held(record);
+        }
+        self.drop_held(record.id);
+        self.rearm(record.clone());
+    }
+
+    /// What was held here when its client came, and is not among what the store has of it, is somebody else's by now.
+    fn drop_unlisted(&mut self, claiming: &Claiming) {
+        for id in &claiming.before {
+            let stands = |held: &Held| claiming.listed.contains(&(*id, held.delivery.token));
+            if self.held.get(id).is_some_and(|held| held.instance == claiming.instance && !stands(held)) {
+                self.drop_held(*id);
+            }
         }
     }
 
@@ -96,6 +156,7 @@ impl Hub {
             return;
         }
         if let Phase::Claiming(claiming) = std::mem::replace(&mut session.phase, Phase::Opened) {
+            self.drop_unlisted(&claiming);
             self.welcome(conn, claiming.greeting);
         }
     }

@@ -34,11 +34,11 @@ impl Delivered {
         self.count = count;
     }
 
-    /// A delivery of ours is durable.
-    pub(super) fn on_own(&mut self, shares: bool, now: Wall) {
+    /// A delivery of ours is durable, which was decided then.
+    pub(super) fn on_own(&mut self, shares: bool, at: Wall) {
         // Another server's is in the store's count alone, and then so is ours.
         self.count += u64::from(!shares);
-        self.since = now;
+        self.since = self.since.max(at);
     }
 
     /// The store's count when it was asked.

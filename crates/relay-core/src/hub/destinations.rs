@@ -129,7 +129,8 @@ impl Hub {
     /// Leases of earlier runs are armed anew. Where other servers share the store nobody is known to be gone for good: there a
     /// lease is adopted where its client comes, or it lapses.
     fn begin(&mut self) {
-        if self.setup.shares {
+        // Canary: what a live server keeps is not a starting one's.
+        if self.setup.shares && !cfg!(feature = "canary_takeover") {
             self.on_loaded();
             self.say_presence();
         } else {

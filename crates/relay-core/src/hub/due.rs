@@ -39,7 +39,7 @@ impl Hub {
     pub(super) fn on_due(&mut self, asked_at: Wall, result: Result<Due, StoreError>) {
         let Ok(due) = result else { return self.look_after(limits::DUE_EVERY) };
         for waiting in due.destinations {
-            if self.setup.shares {
+            if self.setup.counts_others() {
                 self.destination(&waiting.destination).delivered.on_count(waiting.delivered, asked_at);
             }
             if let Some(next_due) = waiting.next_due {

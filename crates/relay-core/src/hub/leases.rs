@@ -144,6 +144,8 @@ impl Hub {
     /// store was asked.
     pub(super) fn hold_leased(&mut self, op: OpId, id: InstanceId, delivery: Delivery, permit: Permit) {
         let delivery_id = delivery.id;
+        // Another server has ended that lease meanwhile.
+        self.drop_held(delivery_id);
         let suspect = delivery.is_suspect();
         let name = delivery.destination.clone();
         let pair = (id, name.clone());
@@ -535,6 +537,18 @@ impl Hub {
         }
     }
 
+    /// Of one delivery nothing is lost.
+    pub(super) fn forgive_loss(&mut self, id: DeliveryId) {
+        let of = |(key, loss): (&(Wall, DeliveryId), &PendingLoss)| (key.1 == id).then_some((*key, loss.instance));
+        let keys: Vec<_> = self.losses.iter().filter_map(of).collect();
+        for (key, instance) in keys {
+            self.losses.remove(&key);
+            if let Some(instance) = self.instances.get_mut(&instance) {
+                instance.losses.remove(&key);
+            }
+        }
+    }
+
     /// A probe that ends without an outcome makes room for the next.
     fn on_held_gone(&mut self, held: &Held) {
         if !held.probe {
@@ -561,15 +575,28 @@ impl Hub {
         if record.version < held.delivery.version {
             return;
         }
-        if record.state == State::Leased && record.token == held.delivery.token {
+        // Of a lease that another server keeps by now nothing is decided here.
+        if record.state == State::Leased && record.claim() == held.delivery.claim() {
             held.delivery.clone_from(record);
             return;
         }
-        let (instance, token) = (held.instance, held.delivery.token);
-        if let Some(held) = self.unregister(record.id) {
+        self.drop_held(record.id);
+    }
+
+    /// A lease is somebody else's, or nobody's: its client is told.
+    pub(super) fn drop_held(&mut self, id: DeliveryId) {
+        if let Some(held) = self.unregister(id) {
             self.on_held_gone(&held);
-            self.release_at(instance, vec![lease_ref((record.id, token))]);
+            self.release_at(held.instance, vec![lease_ref((id, held.delivery.token))]);
         }
+    }
+
+    /// The record of a lease was stored with a later end.
+    pub(super) fn extend_held(&mut self, record: &Delivery) {
+        let Some((held, lease)) = self.held.get_mut(&record.id).zip(record.lease) else { return };
+        self.ends.remove(&(held.until, record.id));
+        held.until = held.until.max(lease.until);
+        self.ends.insert((held.until, record.id));
     }
 
     pub(super) fn on_touched(&mut self, id: DeliveryId) {

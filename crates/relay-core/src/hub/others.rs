@@ -35,7 +35,8 @@ pub(super) struct Others {
 impl Others {
     /// Whether a client has a socket elsewhere.
     pub(super) fn see(&self, id: InstanceId) -> bool {
-        self.seen.contains_key(&id)
+        // Canary: a client that is elsewhere has lost nothing.
+        self.seen.contains_key(&id) && !cfg!(feature = "canary_loss_while_elsewhere")
     }
 
     /// Clients elsewhere that serve a destination.
@@ -121,8 +122,13 @@ impl Hub {
             self.recounted.entry(name).or_insert(InstanceId::from_u128(0));
         }
         // It came back, if not here: nothing is lost.
-        let back: Vec<InstanceId> =
-            self.others.seen.keys().filter(|id| self.instances.contains_key(id)).copied().collect();
+        let back: Vec<InstanceId> = self
+            .others
+            .seen
+            .keys()
+            .filter(|id| self.instances.contains_key(id) && self.others.see(**id))
+            .copied()
+            .collect();
         for id in back {
             self.forgive_losses(id);
         }

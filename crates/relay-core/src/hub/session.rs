@@ -1,15 +1,18 @@
 //! One session: a client's socket, as far as its handshake is, and when it was last heard of.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
-    id::InstanceId,
+    id::{DeliveryId, InstanceId},
     limits,
     name::Name,
     outbox::Outbox,
     routing::Serves,
     time::Mono,
-    wire::{codec::Greeting, message::Hello},
+    wire::{
+        codec::{Greeting, LeaseKey},
+        message::Hello,
+    },
 };
 
 /// One socket of a client.
@@ -54,7 +57,13 @@ pub(super) struct Claiming {
     pub(super) greeting: Greeting,
     /// Whose it is.
     pub(super) instance: InstanceId,
-    /// All its leases are read.
+    /// When it came.
+    pub(super) since: Mono,
+    /// What is held of it here when its leases begin to be read.
+    pub(super) before: BTreeSet<DeliveryId>,
+    /// Its leases in the store.
+    pub(super) listed: BTreeSet<LeaseKey>,
+    /// All of them are read.
     pub(super) read: bool,
     /// Adoptions under way.
     pub(super) adopting: usize,

@@ -388,7 +388,7 @@ impl Hub {
 
     /// A socket is gone. Its instance may come back within the grace, unless it said goodbye and holds nothing. One that
     /// stops and still holds something has a forward at its target: handed on at once, that would be made twice.
-    fn drop_session(&mut self, conn: ConnId) {
+    pub(super) fn drop_session(&mut self, conn: ConnId) {
         let Some(session) = self.sessions.remove(&conn) else { return };
         self.greeting.remove(&conn);
         let Phase::Up(id) = session.phase else { return };

@@ -13,7 +13,7 @@ use crate::{
     id::{DeliveryId, InstanceId},
     limits,
     storage::{Change, Changed, StoreError},
-    time::Wall,
+    time::{Mono, Wall},
     wire::codec::{LeaseKey, lease_ref},
 };
 
@@ -41,6 +41,15 @@ pub(super) enum Why {
     Unheard(Claim),
     /// Its lease ended, and whoever kept it says nothing.
     Lapse,
+    /// Its client has come here from another server, and does not name it.
+    Yield {
+        /// The lease.
+        claim: Claim,
+        /// Of the record then.
+        version: u64,
+        /// Later it may have gone on to another server.
+        by: Mono,
+    },
     /// Its client has come here from another server.
     Adopt {
         /// On this socket.
@@ -180,14 +189,24 @@ impl Hub {
             self.on_applied(&work, &change);
             return self.finish(&work);
         }
-        match self.change_for(&work, record) {
-            Some(change) => {
-                if cfg!(feature = "canary_settled_before_commit") {
-                    self.confirm(&work.why); // Canary: a confirmation must not outrun its commit.
-                }
-                self.settles.push_back(Decided { work, change });
-            }
-            None => self.finish(&work),
+        let Some(change) = self.change_for(&work, record) else {
+            self.forgive_if_kept_elsewhere(&work, record);
+            return self.finish(&work);
+        };
+        if cfg!(feature = "canary_settled_before_commit") {
+            self.confirm(&work.why); // Canary: a confirmation must not outrun its commit.
+        }
+        self.settles.push_back(Decided { work, change });
+    }
+
+    /// Another server has its client and what that names: nothing is lost, and nothing else is decided here.
+    fn forgive_if_kept_elsewhere(&mut self, work: &Work, record: &Delivery) {
+        if let Why::Unheard(claim) | Why::HandBack(claim) | Why::Lose(claim) = work.why
+            && record.claim() != claim
+            && record.is_held_under(claim.token)
+            && !cfg!(feature = "canary_loss_while_elsewhere")
+        {
+            self.forgive_loss(record.id);
         }
     }
 
@@ -199,7 +218,12 @@ impl Hub {
             Why::HandBack(claim) => delivery::hand_back(record, *claim, now),
             Why::Unheard(claim) => delivery::end_unheard(record, *claim, now),
             Why::Lapse => delivery::lapse(record, now),
-            Why::Adopt { instance, token, .. } => delivery::adopt(record, *token, *instance, self.nonce, now),
+            Why::Adopt { conn, instance, token } => self.adoption(*conn, *instance, *token, record),
+            Why::Yield { claim, version, by } => {
+                // Else its keeper has heard of its client since, or may have.
+                let is_so = record.version == *version && self.now.mono < *by;
+                is_so.then(|| delivery::end_unheard(record, *claim, now)).flatten()
+            }
             Why::CountLoss(ready_at) => delivery::count_loss(record, *ready_at, now),
             Why::Expire => delivery::expire(record, now),
             Why::Redrive(_) => {
@@ -220,7 +244,7 @@ impl Hub {
         let jitter = self.rng.random_range(-1.0..=1.0);
         let route = self.routing.route(&record.source, &record.destination);
         let retry = route.map_or(&self.routing.standard_retry, |route| &route.retry);
-        let shares = self.setup.shares;
+        let shares = self.setup.counts_others();
         let delivered = self.destinations.get(&record.destination);
         let delivered = delivered.map_or(0, |destination| destination.delivered.count_for(shares, record));
         let retry_after_max = self.setup.retry_after_max;
@@ -251,8 +275,8 @@ impl Hub {
             State::Ready => self.on_work(&next.destination),
             State::Scheduled => self.on_scheduled(&next.destination, next.due_at),
             State::Delivered => {
-                let (shares, now) = (self.setup.shares, self.now.wall);
-                self.destination(&next.destination).delivered.on_own(shares, now);
+                let shares = self.setup.counts_others();
+                self.destination(&next.destination).delivered.on_own(shares, next.changed_at);
             }
             State::Leased | State::Dead | State::Expired | State::Cancelled => {}
         }
@@ -274,7 +298,13 @@ impl Hub {
                 self.notice(Notice::LeaseLost { delivery, destination, losses: next.losses });
             }
             Why::Redrive(_) => self.notice(Notice::Redriven { delivery }),
-            Why::HandBack(_) | Why::Unheard(_) | Why::Lapse | Why::Adopt { .. } | Why::Expire | Why::Look => {}
+            Why::HandBack(_)
+            | Why::Unheard(_)
+            | Why::Lapse
+            | Why::Yield { .. }
+            | Why::Adopt { .. }
+            | Why::Expire
+            | Why::Look => {}
         }
         if before.state == next.state {
             return;

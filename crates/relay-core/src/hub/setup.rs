@@ -31,6 +31,12 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Whether the deliveries of other servers are among those that are counted.
+    pub(super) fn counts_others(&self) -> bool {
+        // Canary: the counts of two servers leapfrog.
+        self.shares && !cfg!(feature = "canary_stale_count")
+    }
+
     /// The instance that a client is here which came with this token and says that it is that instance. Both go into it, and
     /// it is what leases are stored with: whoever has another token is another instance, whatever he says and whatever he
     /// knows, also after a restart. So nobody can resume, free or lock out what is another token's (I21).

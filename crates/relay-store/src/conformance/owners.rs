@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use relay_core::{
-    delivery::{self, Claim, Delivery, State, outcome::Class},
+    delivery::{self, Claim, Delivery, Lease, State, outcome::Class},
     id::InstanceId,
     limits,
     storage::{
@@ -164,7 +164,8 @@ pub async fn a_lease_that_was_adopted_is_ended_by_its_new_keeper<B: Backend>() {
     fixture.accept("crm", at(0)).await;
     let held = fixture.lease("crm", at(1)).await.deliveries.remove(0);
     let lease = held.lease.expect("it is leased");
-    let adopted = delivery::adopt(&held, held.token, lease.instance, 9, at(2)).expect("it is held");
+    let by = Lease { keeper: 9, ..lease };
+    let adopted = delivery::adopt(&held, held.token, by, at(2)).expect("it is held");
     let adopted = fixture.apply(adopted).await;
     assert_eq!((adopted.token, adopted.version), (held.token, held.version + 1));
     assert_eq!(adopted.claim(), Claim { keeper: 9, token: held.token });
@@ -174,7 +175,7 @@ pub async fn a_lease_that_was_adopted_is_ended_by_its_new_keeper<B: Backend>() {
     for end in [delivery::hand_back, delivery::end_unheard, delivery::lose] {
         assert_eq!(end(&adopted, held.claim(), at(3)), None);
     }
-    assert_eq!(delivery::adopt(&adopted, held.token, lease.instance, 9, at(3)), None);
+    assert_eq!(delivery::adopt(&adopted, held.token, by, at(3)), None);
     let fixture = fixture.reopen().await;
     let back = delivery::hand_back(&adopted, adopted.claim(), at(4)).expect("it is its own");
     assert_eq!(fixture.settle(back).await, Changed::Applied);

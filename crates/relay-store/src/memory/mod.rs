@@ -105,8 +105,8 @@ struct Inner {
     /// Records that do not read: see [`MemoryStore::set_damaged`].
     damaged: BTreeSet<DeliveryId>,
     finds_most: Option<usize>,
-    /// Answers [`StoreError::Unknown`] and does nothing.
-    deaf: bool,
+    /// Answers so and does nothing.
+    deaf: Option<StoreError>,
     /// Operations answered with [`StoreError::Unknown`] so far.
     unknown: u64,
     watchers: Vec<Waker>,
@@ -239,9 +239,9 @@ impl MemoryStore {
 
     /// Does nothing of what a job asks for, and answers what it hears who gets no answer, [`StoreError::Unknown`].
     pub fn job_unheard(&self, op: JobOp) -> JobStored {
-        self.lock().deaf = true;
+        self.lock().deaf = Some(StoreError::Unknown);
         let heard = self.perform_job(op);
-        self.lock().deaf = false;
+        self.lock().deaf = None;
         heard
     }
 
@@ -258,9 +258,18 @@ impl MemoryStore {
 
     /// Does nothing, for it never heard of it; what the hub hears is the same, [`StoreError::Unknown`].
     pub fn mishear(&self, op: StoreOp) -> Stored {
-        self.lock().deaf = true;
+        self.perform_deaf(op, StoreError::Unknown)
+    }
+
+    /// Does nothing, for it cannot be reached: [`StoreError::Away`].
+    pub fn turn_away(&self, op: StoreOp) -> Stored {
+        self.perform_deaf(op, StoreError::Away)
+    }
+
+    fn perform_deaf(&self, op: StoreOp, error: StoreError) -> Stored {
+        self.lock().deaf = Some(error);
         let heard = self.perform(op);
-        self.lock().deaf = false;
+        self.lock().deaf = None;
         heard
     }
 
@@ -292,7 +301,7 @@ impl MemoryStore {
     fn write<T>(&self, op: Trouble, commit: impl FnOnce(&mut Disk) -> T) -> Result<T, StoreError> {
         let mut inner = self.lock();
         if let Err(error) = inner.check(op) {
-            if error == StoreError::Unknown && !inner.deaf && inner.does_this_one() {
+            if error == StoreError::Unknown && inner.deaf.is_none() && inner.does_this_one() {
                 commit(&mut inner.disk);
             }
             return Err(error);
@@ -329,8 +338,8 @@ impl MemoryStore {
 
 impl Inner {
     fn check(&self, op: Trouble) -> Result<(), StoreError> {
-        if self.deaf {
-            return Err(StoreError::Unknown);
+        if let Some(error) = &self.deaf {
+            return Err(error.clone());
         }
         match self.life {
             Life::Open => {}

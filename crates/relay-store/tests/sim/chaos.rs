@@ -21,6 +21,7 @@ pub(crate) enum Fault {
     PartitionOver(usize),
     ServerKill,
     ServerStop,
+    Cut(bool),
     ClientKill,
     ClientStop,
     TargetMood,
@@ -74,6 +75,18 @@ impl World {
             let at = self.unwell.random_range(trouble / 2..trouble);
             self.at(at, What::Trouble(Fault::Restore));
         }
+        if self.plan.servers > 1 && self.plan.faults.resets {
+            for _ in 0..self.several.random_range(0..=20) {
+                let at = self.several.random_range(0..trouble);
+                self.at(at, What::Trouble(Fault::Reset));
+            }
+        }
+        if self.plan.faults.cuts {
+            for _ in 0..self.several.random_range(1..=4) {
+                let at = self.several.random_range(0..trouble);
+                self.at(at, What::Trouble(Fault::Cut(true)));
+            }
+        }
         if self.plan.faults.mixed {
             for _ in 0..self.later.random_range(1..=4) {
                 let at = self.later.random_range(0..trouble);
@@ -122,12 +135,17 @@ impl World {
             }
             Fault::PartitionOver(client) => self.end_partition(client),
             Fault::ServerKill => {
+                self.turn_to_some();
                 if self.plan.faults.clock_jumps {
                     self.skew = *pick(&mut self.rng, &[-DAY, 0, DAY]);
                 }
                 self.end_server(false);
             }
-            Fault::ServerStop => self.stop_server(),
+            Fault::ServerStop => {
+                self.turn_to_some();
+                self.stop_server();
+            }
+            Fault::Cut(begins) => self.cut_off(begins),
             Fault::ClientKill => {
                 let client = self.some_client();
                 self.kill_client(client);
@@ -169,6 +187,7 @@ impl World {
         self.store.set_full(false);
         self.store.set_trouble(Vec::new());
         self.lossy = false;
+        self.cut.clear();
         for client in 0..self.clients.len() {
             self.end_partition(client);
         }

@@ -204,6 +204,7 @@ impl World {
         if self.clients[client].epoch != epoch || self.clients[client].process.is_none() {
             return;
         }
+        self.turn_to_some();
         let Some(server) = self.server.as_ref().filter(|server| !server.stopping && !self.clients[client].partitioned)
         else {
             let failure = DialFailure::Failed("connection refused".to_owned());
@@ -299,6 +300,7 @@ impl World {
     pub(crate) fn arrive_in_part(&mut self, number: u64, end: End) {
         let Some(socket) = self.sockets.get(&number).filter(|socket| socket.carries(end)) else { return };
         let (client, epoch, server_epoch) = (socket.client, socket.client_epoch, socket.server_epoch);
+        self.turn_to(server_epoch);
         let (here, partitioned) = (self.clients[client].epoch == epoch, self.clients[client].partitioned);
         let here = here && self.clients[client].process.as_ref().is_some_and(|found| found.socket == Some(number));
         if partitioned {
@@ -355,6 +357,7 @@ impl World {
             return;
         }
         let (client, client_epoch, server_epoch) = (socket.client, socket.client_epoch, socket.server_epoch);
+        self.turn_to(server_epoch);
         match end {
             End::Client if self.clients[client].epoch == client_epoch => {
                 self.arrive_at_client(client, number, packet);
@@ -407,8 +410,9 @@ impl World {
                 Ok(Some(message)) => {
                     self.oracle.server_heard(&message, &self.store);
                     let greets = matches!(message, Message::Hello(_));
-                    if greets {
+                    if let Message::Hello(hello) = &message {
                         self.oracle.returned(number);
+                        self.greets(number, hello);
                     }
                     self.server_handles(HubInput::Received(ConnId(number), message));
                     if greets {

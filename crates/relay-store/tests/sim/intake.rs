@@ -47,9 +47,9 @@ impl Drop for Body {
 impl World {
     /// I15, I16: beside the requests that wait for their answer, at most a quarter of the memory for what comes in is taken.
     pub(crate) fn check_intake(&mut self) {
-        let waiting: u64 = self.tickets.values().map(|sending| self.sendings[*sending].body.len() as u64).sum();
+        let waiting: u64 = self.tickets.values().map(|(sending, _)| self.sendings[*sending].body.len() as u64).sum();
         let lent = self.intake.held().saturating_sub(waiting);
-        if lent > self.plan.intake_bytes / 4 {
+        if lent > self.plan.servers as u64 * self.plan.intake_bytes / 4 {
             let of = self.plan.intake_bytes;
             self.oracle.broken("I16", format!("clients hold {lent} of the {of} bytes that are for what comes in"));
         }

@@ -133,6 +133,16 @@ impl World {
     }
 
     pub(crate) fn send(&mut self, number: usize) {
+        self.turn_to_some();
+        self.send_here(number);
+        // Some platforms, and those before them, send a webhook twice at once.
+        if self.sendings[number].keyed && self.plan.servers > 1 && self.several.random_bool(0.2) {
+            self.turn_to_some();
+            self.send_here(number);
+        }
+    }
+
+    fn send_here(&mut self, number: usize) {
         let sending = &mut self.sendings[number];
         sending.sends += 1;
         sending.state = State::Under;
@@ -163,16 +173,19 @@ impl World {
         };
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
-        self.tickets.insert(ticket, number);
+        let epoch = self.server.as_ref().map_or(0, |server| server.epoch);
+        self.tickets.insert(ticket, (number, epoch));
         self.tell(format_args!("webhook {number} is sent, time {sends}"));
         self.server_handles(Input::Accept { ticket, request: Box::new(request) });
     }
 
     pub(crate) fn answered(&mut self, ticket: Ticket, answer: &Answer) {
-        let Some(number) = self.tickets.remove(&ticket) else { return };
+        let Some((number, _)) = self.tickets.remove(&ticket) else { return };
         self.tell(format_args!("webhook {number} is answered {answer:?}"));
         let key = self.sendings[number].keyed.then_some(number as u32);
         self.oracle.answered(key, answer, &self.store);
+        let alone = !self.tickets.values().any(|(other, _)| *other == number);
+        self.oracle.refused(number, alone, answer, &self.store);
         match answer {
             Answer::Accepted { event, .. } => {
                 let sending = &mut self.sendings[number];

@@ -1,4 +1,6 @@
-//! The simulation: the hub, client machines and the memory store on a virtual network and clock, under seeded faults.
+//! The simulation: the hub, client machines and the memory store on a virtual network and clock, under seeded faults. In one
+//! world there is one server; in the other there are two or three on one store, which loses some questions and answers, and
+//! clients find now this one and now that one.
 //!
 //! Each seed enables a random subset of faults for a while, then heals everything and waits until every delivery has
 //! ended. An oracle watches every border. The first broken promise prints the seed and ends the run with 1.
@@ -7,6 +9,7 @@
 //! cargo test -p relay-store --release --test sim                  # a small fixed set of seeds
 //! SEEDS=100000 cargo test -p relay-store --release --test sim     # many; FROM=n begins elsewhere
 //! SEED=17 cargo test -p relay-store --release --test sim          # one, with its trace
+//! WORLD=several SEED=17 cargo test -p relay-store --release --test sim     # of several servers on one store (WORLD=one: the other)
 //! SCENARIO=poisoned_among_healthy cargo test -p relay-store --test sim     # one scenario alone; TRACE=file for its trace
 //! ```
 
@@ -23,6 +26,7 @@ mod oracle;
 mod plan;
 mod scenario;
 mod server_end;
+mod several;
 mod target;
 mod trace;
 mod world;
@@ -36,10 +40,47 @@ use std::{
     time::Instant,
 };
 
-use crate::{oracle::Violation, world::World};
+use crate::{oracle::Violation, plan::Plan, trace::Trace, world::World};
 
 /// Seeds of a plain `cargo test`.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 140;
+
+/// The same of the world of several servers.
+const SEEDS_SEVERAL: u64 = 60;
+/// What a seed is run in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// One server.
+    One,
+    /// Several on one store, some of whose answers are lost.
+    Several,
+}
+
+impl Kind {
+    fn world(self, seed: u64, keep_trace: bool) -> World {
+        let trace = Trace::new(keep_trace);
+        match self {
+            Self::One => World::with_plan(Plan::new(seed), seed, trace),
+            Self::Several => World::with_plan(Plan::several(seed), seed, trace),
+        }
+    }
+
+    /// Those that are asked for by `WORLD`, each with how many seeds it has if nobody says.
+    fn wanted() -> Vec<(Self, u64)> {
+        let all = [(Self::One, SEEDS), (Self::Several, SEEDS_SEVERAL)];
+        let world = env::var("WORLD").unwrap_or_default();
+        let named = all.into_iter().filter(|(kind, _)| world.is_empty() || kind.name() == world);
+        named.collect()
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::One => "one",
+            Self::Several => "several",
+        }
+    }
+}
+
 /// Seeds that are run twice, to see that a seed is a run.
 const TWICE: u64 = 3;
 
@@ -72,51 +113,66 @@ impl Tally {
 }
 
 fn main() -> ExitCode {
+    let kinds = Kind::wanted();
+    let Some((first, _)) = kinds.first().copied() else {
+        say(format_args!("WORLD is `one` or `several`"));
+        return ExitCode::FAILURE;
+    };
     if let Some(seed) = number("SEED") {
-        return replay(seed);
+        return replay(first, seed);
     }
     let began = Instant::now();
-    match scenario::run(env::var("SCENARIO").ok().as_deref()) {
-        Ok(ran) => say(format_args!("sim: {ran} scenarios, {:.1} s", began.elapsed().as_secs_f64())),
-        Err(what) => {
+    if first == Kind::One {
+        match scenario::run(env::var("SCENARIO").ok().as_deref()) {
+            Ok(ran) => say(format_args!("sim: {ran} scenarios, {:.1} s", began.elapsed().as_secs_f64())),
+            Err(what) => {
+                say(format_args!("{what}"));
+                return ExitCode::FAILURE;
+            }
+        }
+        if env::var_os("SCENARIO").is_some() {
+            return ExitCode::SUCCESS;
+        }
+    }
+    for (kind, seeds) in kinds {
+        if let Err(what) = simulate(kind, seeds) {
             say(format_args!("{what}"));
             return ExitCode::FAILURE;
         }
     }
-    if env::var_os("SCENARIO").is_some() {
-        return ExitCode::SUCCESS;
+    ExitCode::SUCCESS
+}
+
+/// Runs the seeds of one kind of world, so many if nobody says.
+fn simulate(kind: Kind, seeds: u64) -> Result<(), String> {
+    if let Some(seed) = (0..TWICE).find(|seed| trace_of(kind, *seed) != trace_of(kind, *seed)) {
+        return Err(format!("seed {seed} ran differently the second time"));
     }
-    if let Some(seed) = (0..TWICE).find(|seed| trace_of(*seed) != trace_of(*seed)) {
-        say(format_args!("seed {seed} ran differently the second time"));
-        return ExitCode::FAILURE;
+    if told_elsewhere(kind, "UTC", "/") != told_elsewhere(kind, "Asia/Tokyo", "/nonexistent") {
+        return Err("a seed ran differently in another process, time zone and home".to_owned());
     }
-    if told_elsewhere("UTC", "/") != told_elsewhere("Asia/Tokyo", "/nonexistent") {
-        say(format_args!("a seed ran differently in another process, time zone and home"));
-        return ExitCode::FAILURE;
-    }
-    let (from, seeds) = (number("FROM").unwrap_or(0), number("SEEDS").unwrap_or(SEEDS));
+    let (from, seeds) = (number("FROM").unwrap_or(0), number("SEEDS").unwrap_or(seeds));
     let began = Instant::now();
-    let mut tally = run(from, seeds);
-    for seed in ONCE_RED.into_iter().chain(ONCE_RED_OPERATED) {
+    let mut tally = run(kind, from, seeds);
+    for seed in ONCE_RED.into_iter().chain(ONCE_RED_OPERATED).filter(|_| kind == Kind::One) {
         if tally.broken.is_none() {
-            tally.add(run(seed, 1));
+            tally.add(run(kind, seed, 1));
         }
     }
+    let name = kind.name();
     if let Some((seed, Violation { promise, what })) = tally.broken {
-        say(format_args!("seed {seed} breaks {promise}: {what}"));
-        say(format_args!("replay it with: make sim SEED={seed}"));
-        return ExitCode::FAILURE;
+        return Err(format!("seed {seed} breaks {promise}: {what}\nreplay it with: make sim WORLD={name} SEED={seed}"));
     }
     let Tally { seeds, steps, duplicates, .. } = tally;
     let took = began.elapsed().as_secs_f64();
     say(format_args!(
-        "sim: {seeds} seeds, {steps} steps, {duplicates} duplicates explained, 0 violations, {took:.1} s"
+        "sim, world {name}: {seeds} seeds, {steps} steps, {duplicates} duplicates explained, 0 violations, {took:.1} s"
     ));
-    ExitCode::SUCCESS
+    Ok(())
 }
 
 /// Runs seeds on all cores; stops at the lowest one that breaks a promise.
-fn run(from: u64, seeds: u64) -> Tally {
+fn run(kind: Kind, from: u64, seeds: u64) -> Tally {
     let next = AtomicU64::new(from);
     let stop = AtomicU64::new(from + seeds);
     let workers = thread::available_parallelism().map_or(1, usize::from);
@@ -127,7 +183,7 @@ fn run(from: u64, seeds: u64) -> Tally {
             if seed >= stop.load(Ordering::Relaxed) {
                 return mine;
             }
-            let (oracle, _, steps) = World::new(seed, false).run();
+            let (oracle, _, steps) = kind.world(seed, false).run();
             mine.seeds += 1;
             mine.steps += steps;
             mine.duplicates += oracle.duplicates;
@@ -149,8 +205,8 @@ fn run(from: u64, seeds: u64) -> Tally {
     all
 }
 
-fn replay(seed: u64) -> ExitCode {
-    let (oracle, trace, steps) = World::new(seed, true).run();
+fn replay(kind: Kind, seed: u64) -> ExitCode {
+    let (oracle, trace, steps) = kind.world(seed, true).run();
     say(format_args!("{}", trace.into_text()));
     if let Some(Violation { promise, what }) = oracle.violation {
         say(format_args!("seed {seed} breaks {promise} after {steps} steps: {what}"));
@@ -160,14 +216,15 @@ fn replay(seed: u64) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn trace_of(seed: u64) -> String {
-    World::new(seed, true).run().1.into_text()
+fn trace_of(kind: Kind, seed: u64) -> String {
+    kind.world(seed, true).run().1.into_text()
 }
 
 /// What another process says that replays one seed in these surroundings.
-fn told_elsewhere(zone: &str, home: &str) -> Vec<u8> {
+fn told_elsewhere(kind: Kind, zone: &str, home: &str) -> Vec<u8> {
     let program = env::current_exe().expect("a running program has a path");
-    let replay = Command::new(program).env("SEED", "1").env("TZ", zone).env("HOME", home).output();
+    let replay =
+        Command::new(program).env("SEED", "1").env("WORLD", kind.name()).env("TZ", zone).env("HOME", home).output();
     replay.expect("this program can be run again").stdout
 }
 

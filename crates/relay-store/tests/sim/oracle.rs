@@ -4,7 +4,9 @@
 //! and compares with every change that reaches the store.
 
 mod commands;
+mod healing;
 mod kept;
+mod owners;
 mod returning;
 mod serving;
 
@@ -22,7 +24,7 @@ use relay_core::{
     limits,
     name::Name,
     routing::Routing,
-    storage::{Append, Appended, Change, Changed, Leased, StoreOp, Stored},
+    storage::{Append, Appended, Change, Changed, Leased, Replayed, StoreOp, Stored},
     time::Wall,
     wire::{
         codec::{self, LeaseKey},
@@ -31,16 +33,9 @@ use relay_core::{
 };
 use relay_store::memory::MemoryStore;
 
-use self::{kept::Kept, returning::Return, serving::Serving};
-use crate::{
-    chaos::FIRST_TRY_WITHIN,
-    load::{POISON, dedupe_key},
-    plan::Plan,
-};
+use self::{kept::Kept, owners::Owners, returning::Return, serving::Serving};
+use crate::{chaos::FIRST_TRY_WITHIN, load::dedupe_key, plan::Plan};
 
-/// What waits is at its target so long after it is due in a healed world, even if a lease of it has to end first, and
-/// everything else at its destination comes before it over a link that was slow.
-const HOPE: Duration = Duration::from_mins(30);
 /// How long a slow link takes to empty what is on its way.
 const FULL_LINK: Duration = Duration::from_secs(120);
 
@@ -70,11 +65,11 @@ pub(crate) struct Oracle {
     /// Deliveries made durable at each destination.
     made: BTreeMap<Name, u64>,
     /// What was reported of each lease, as the server heard it.
-    heard: BTreeMap<LeaseKey, Heard>,
+    heard: BTreeMap<(u64, LeaseKey), Heard>,
     /// Different events at each destination that failed without having been charged, since it last delivered.
-    failed: BTreeMap<Name, BTreeSet<EventId>>,
+    failed: BTreeMap<(u64, Name), BTreeSet<EventId>>,
     /// Leases that this start of the server has let go of: what is reported of one says nothing of its destination any more.
-    let_go: BTreeSet<LeaseKey>,
+    let_go: BTreeSet<(u64, LeaseKey)>,
     /// Failures that clients reported.
     reported: BTreeSet<(LeaseKey, u32)>,
     /// Forwards of what the target had taken already.
@@ -119,8 +114,10 @@ pub(crate) struct Oracle {
     numbers: BTreeMap<DeliveryId, BTreeSet<u32>>,
     /// Deliveries whose numbers may have begun anew: redriven, or as they were in a backup that was put back.
     renumbered: BTreeSet<DeliveryId>,
-    /// Starts of the server.
-    run: u32,
+    /// The server whose turn it is.
+    run: u64,
+    /// What is told of several servers.
+    owners: Owners,
     /// Sockets whose token was revoked.
     shut: BTreeSet<u64>,
     /// What each socket's token may serve.
@@ -154,8 +151,6 @@ struct Heard {
     retry_after: Duration,
     /// So few events have failed that it may be they, and not their destination.
     may_be_charged: bool,
-    /// By which start of the server.
-    run: u32,
 }
 
 impl Oracle {
@@ -202,6 +197,7 @@ impl Oracle {
             numbers: BTreeMap::new(),
             renumbered: BTreeSet::new(),
             run: 0,
+            owners: Owners::new(plan),
             returning: BTreeMap::new(),
             serving: Serving::new(plan),
             shut: BTreeSet::new(),
@@ -247,7 +243,9 @@ impl Oracle {
 
     /// A store operation is about to take effect: writes down the versions that changes will meet.
     pub(crate) fn applying(&mut self, op: &StoreOp, store: &MemoryStore) {
-        if let StoreOp::Replay(made) = op {
+        if let StoreOp::Replay(made) = op
+            && self.is_decided_on_what_is(&made.ask, store)
+        {
             for delivery in &made.ask.made {
                 self.resent(delivery, store);
             }
@@ -287,7 +285,10 @@ impl Oracle {
                     }
                 }
             }
-            (StoreOp::Replay(asked), Stored::Replay(answered)) if answered.answer.is_ok() => {
+            (StoreOp::Replay(asked), Stored::Replay(answered))
+                if matches!(answered.answer, Ok(Replayed::Stored(_))) =>
+            {
+                self.check_decided_on();
                 // Of an event that was retired meanwhile nothing is made.
                 let mut made = asked.ask.made.clone();
                 made.retain(|delivery| store.delivery(delivery.id).is_some());
@@ -326,7 +327,8 @@ impl Oracle {
                 .filter(|change| is_unreported(change))
                 .for_each(|change| self.check_return(change, wall));
             let leased = changes.ask.iter().filter(|change| change.before.state == State::Leased);
-            self.let_go.extend(leased.map(|change| (change.next.id, change.before.token)));
+            let run = self.run;
+            self.let_go.extend(leased.map(|change| (run, (change.next.id, change.before.token))));
         }
         let (made, key) = match op {
             StoreOp::Append(append) => (&append.ask.deliveries[..], append.ask.dedupe.as_ref()),
@@ -393,6 +395,7 @@ impl Oracle {
     }
 
     fn appended(&mut self, append: &Append, wall: Wall) {
+        self.owners.leased(self.run, &append.deliveries);
         let event = Event::clone(&append.event);
         self.reaches.insert(event.id, append.deliveries.iter().map(|made| made.destination.clone()).collect());
         for delivery in &append.deliveries {
@@ -409,6 +412,7 @@ impl Oracle {
     }
 
     fn leased(&mut self, leased: &Leased, now: Wall) {
+        self.owners.leased(self.run, &leased.deliveries);
         for delivery in &leased.deliveries {
             let Some(book) = self.books.get_mut(&delivery.id) else { continue };
             let due_at = book.due_at;
@@ -430,6 +434,7 @@ impl Oracle {
         self.check(met == before.version, "I7", || {
             format!("{id}: a decision on version {} was applied over version {met}", before.version)
         });
+        self.check_keeper(change, wall);
         if next.last != before.last && next.last.is_some() {
             self.tried(before, next);
         }
@@ -441,6 +446,7 @@ impl Oracle {
                 let received = self.received.contains(&id);
                 self.check(received, "I6", || format!("{id} is delivered, but its target never answered 2xx"));
                 *self.made.entry(next.destination.clone()).or_default() += 1;
+                self.owners.delivered(&next.destination, wall);
             }
             State::Dead => self.check_death(next),
             State::Expired => {
@@ -476,10 +482,13 @@ impl Oracle {
                 self.check(!charged || served_others, "I11", || {
                     format!("{id} was charged as busy while its target served nobody")
                 });
+                if charged {
+                    self.check_served_since(before);
+                }
             }
         }
         if charged && matches!(class, Class::Rejected | Class::Busy) {
-            let may = self.heard.get(&(id, before.token)).is_some_and(|heard| heard.may_be_charged);
+            let may = self.heard.get(&(self.run, (id, before.token))).is_some_and(|heard| heard.may_be_charged);
             self.check(may, "I10", || format!("{id} was charged, and so were four others since the last delivery"));
         }
         if next.state == State::Scheduled {
@@ -490,7 +499,7 @@ impl Oracle {
 
     /// A try that did not count has no say in when those come that do.
     fn check_delay(&mut self, before: &Delivery, next: &Delivery, charged: bool) {
-        let heard = self.heard.get(&(next.id, before.token));
+        let heard = self.heard.get(&(self.run, (next.id, before.token)));
         let asked = heard.map(|heard| heard.retry_after.min(limits::RETRY_AFTER_MAX)).unwrap_or_default();
         let bound = if charged { self.longest_delay(next, next.attempts) } else { limits::UNCOUNTED_DELAY_MAX };
         let delay = next.due_at.since(next.changed_at);
@@ -511,6 +520,7 @@ impl Oracle {
         let id = before.id;
         let nothing = self.loses_nothing;
         self.check(!nothing, "I11", || format!("{id}: a loss was counted though its client is there all the time"));
+        self.check_nowhere(before, wall);
         let Some(book) = self.books.get_mut(&id) else { return };
         let over = book.lease_ends.iter().find(|(_, until)| **until <= wall).map(|(token, _)| *token);
         match over {
@@ -564,13 +574,13 @@ impl Oracle {
         let Some(record) = store.delivery(key.0).filter(last) else { return };
         // A report that comes again to the same server, over another socket, was decided on when it came first.
         let run = self.run;
-        let again = self.heard.get(&key).is_some_and(|heard| heard.run == run);
-        let failed = self.failed.entry(record.destination).or_default();
+        let again = self.heard.contains_key(&(run, key));
+        let failed = self.failed.entry((run, record.destination)).or_default();
         match outcome.class {
             // Also of a lease that a late success has just ended: the server may hear of that only after this.
             Class::Delivered => failed.clear(),
             _ if again || record.state != State::Leased => return,
-            Class::Rejected | Class::Busy if record.attempts == 0 && !self.let_go.contains(&key) => {
+            Class::Rejected | Class::Busy if record.attempts == 0 && !self.let_go.contains(&(run, key)) => {
                 failed.insert(record.event);
             }
             Class::Rejected | Class::Busy | Class::Unreachable | Class::Refused => {}
@@ -578,17 +588,24 @@ impl Oracle {
         let may_be_charged = failed.len() < limits::CIRCUIT_EVENTS;
         let retry_after = outcome.retry_after.unwrap_or_default();
         if !again {
-            self.heard.insert(key, Heard { retry_after, may_be_charged, run });
+            self.heard.insert((run, key), Heard { retry_after, may_be_charged });
         }
     }
 
     /// A server starts, which knows nothing of what its clients met before.
-    pub(crate) fn server_starts(&mut self) {
-        self.failed.clear();
-        self.let_go.clear();
-        self.returning.clear();
-        self.serving.forget();
-        self.run += 1;
+    pub(crate) fn server_starts(&mut self, run: u64, alone: bool) {
+        self.run = run;
+        if alone {
+            self.failed.clear();
+            self.let_go.clear();
+            self.returning.clear();
+            self.serving.forget();
+        }
+    }
+
+    /// What happens from now on happens to this one.
+    pub(crate) fn turns_to(&mut self, run: u64) {
+        self.run = run;
     }
 
     /// The server said something.
@@ -611,6 +628,8 @@ impl Oracle {
                 // A late success of somebody else may just have ended it; the server hears of that in a moment.
                 let waits = |state| matches!(state, State::Ready | State::Scheduled);
                 let held = store.delivery(id).is_some_and(|found| found.token == token && !waits(found.state));
+                // Its own report may just have ended it at another server.
+                let held = held || (self.owners.several() && self.was_reported(id, token));
                 self.check(held, "I7", || format!("{id}: a client may resume a lease that is not its own any more"));
             }
         }
@@ -658,44 +677,6 @@ impl Oracle {
     pub(crate) fn target_answered(&mut self, delivery: DeliveryId, status: Option<u16>) {
         if status.is_some_and(|status| (200..300).contains(&status)) {
             self.received.insert(delivery);
-        }
-    }
-
-    /// Everything is well from now on.
-    pub(crate) fn healed(&mut self, store: &MemoryStore, wall: Wall) {
-        let scheduled = |found: &&Delivery| found.state == State::Scheduled && self.steady_clock;
-        let scheduled: Vec<Delivery> = store.deliveries().iter().filter(scheduled).cloned().collect();
-        for found in &scheduled {
-            let asked = self.heard.get(&(found.id, found.token)).map(|heard| heard.retry_after).unwrap_or_default();
-            // Its attempts counted under its route, also if that is removed by now.
-            let most = self.retries(&found.source, &found.destination).max(found.attempts);
-            let counted = self.longest_delay(found, most);
-            let longest = counted.max(limits::UNCOUNTED_DELAY_MAX).max(asked.min(limits::RETRY_AFTER_MAX));
-            let wait = found.due_at.since(wall);
-            let soon = wait <= longest + Duration::from_millis(1);
-            self.check(soon, "I19", || format!("{} waits {wait:?} after all is well: {found:?}", found.id));
-        }
-        self.hopeful =
-            store.deliveries().iter().filter(|found| self.is_hopeful(found, wall)).map(|found| found.id).collect();
-        let waiting = store.deliveries().into_iter();
-        let due =
-            waiting.filter(|found| matches!(found.state, State::Ready | State::Scheduled) && found.due_at <= wall);
-        self.awaiting = due.map(|found| found.destination).collect();
-    }
-
-    /// Whether nothing can keep it from its target any more before its TTL ends.
-    fn is_hopeful(&self, found: &Delivery, wall: Wall) -> bool {
-        let poisoned = self.events.get(&found.event).is_some_and(|event| event.body.starts_with(POISON));
-        let waits = found.lease.map_or(found.due_at, |lease| lease.until).max(found.due_at).max(wall);
-        self.steady_clock && found.state.is_open() && !poisoned && waits + HOPE < found.expires_at
-    }
-
-    /// I19: so long after healing, every destination with due work must have seen a try.
-    pub(crate) fn check_progress(&mut self, healed_for: Duration) {
-        let within = self.first_try_within;
-        if !self.awaiting.is_empty() && healed_for > within {
-            let what = format!("no try at {:?} within {within:?} after healing", self.awaiting);
-            self.broken("I19", what);
         }
     }
 

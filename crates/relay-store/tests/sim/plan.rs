@@ -30,6 +30,9 @@ const CRAWLERS: u64 = 0xc7a3_71e7_5000;
 /// The same for operators who replay what matches.
 const REPLAYS: u64 = 0x4e91_a754_0000;
 
+/// Makes of a seed the one for the world of several servers.
+const SEVERAL: u64 = 0x5e7e_7a10_0000_0000;
+
 /// The same for trouble of hours.
 const LONG_TROUBLE: u64 = 0x1076_7200_b1e5;
 
@@ -52,6 +55,8 @@ pub(crate) struct Plan {
     pub(crate) operators: bool,
     /// Some of them replay what matches.
     pub(crate) replays: bool,
+    /// Servers on the one store.
+    pub(crate) servers: usize,
 }
 
 /// What one client serves, and with how much credit.
@@ -105,6 +110,8 @@ pub(crate) struct Faults {
     pub(crate) trickles: bool,
     /// All clients but the first are on links that carry next to nothing, beside little room for what goes out.
     pub(crate) crawlers: bool,
+    /// Servers are cut off from the store for a while.
+    pub(crate) cuts: bool,
 }
 
 impl Plan {
@@ -178,7 +185,40 @@ impl Plan {
             faults,
             replays: !is_old && StdRng::seed_from_u64(seed ^ REPLAYS).random_bool(0.5),
             operators: !ONCE_RED.contains(&seed) && StdRng::seed_from_u64(!seed).random_bool(0.4),
+            servers: 1,
         }
+    }
+
+    /// Two or three servers on one store, some of whose answers are lost, and clients that find now this one and now that one.
+    pub(crate) fn several(seed: u64) -> Self {
+        let mut plan = Self::new(seed ^ SEVERAL);
+        let mut rng = StdRng::seed_from_u64(!seed ^ SEVERAL);
+        plan.servers = rng.random_range(2..=3);
+        (plan.operators, plan.replays) = (false, false);
+        plan.trouble = plan.trouble.min(Duration::from_secs(rng.random_range(60..=400)));
+        plan.intake_bytes = limits::MAX_INFLIGHT_BYTES / 2;
+        let ttl = Duration::from_mins(*pick(&mut rng, &[20, 60]));
+        plan.routing.routes.values_mut().flatten().for_each(|route| route.ttl = ttl);
+        plan.clients.truncate(4);
+        for client in &mut plan.clients {
+            client.bytes_per_second = None;
+            if plan.faults.poison && plan.faults.large_bodies {
+                // What hangs each destination would have all the room in turn.
+                client.buffer_bytes = limits::CLIENT_BUFFER;
+            }
+        }
+        let faults = &mut plan.faults;
+        faults.bytes_per_second = faults.bytes_per_second.filter(|rate| *rate > SLOW);
+        faults.resets |= rng.random_bool(0.6);
+        faults.server_kills |= rng.random_bool(0.4);
+        faults.cuts = rng.random_bool(0.4);
+        for off in [&mut faults.routes, &mut faults.narrowing, &mut faults.thieves, &mut faults.clock_jumps] {
+            *off = false;
+        }
+        for off in [&mut faults.store_trouble, &mut faults.backups, &mut faults.trickles, &mut faults.crawlers] {
+            *off = false;
+        }
+        plan
     }
 }
 
@@ -208,6 +248,7 @@ impl Faults {
             backups: false,
             trickles: false,
             crawlers: false,
+            cuts: false,
         }
     }
 
@@ -237,6 +278,7 @@ impl Faults {
             backups: false,
             trickles: false,
             crawlers: false,
+            cuts: false,
         }
     }
 
@@ -276,6 +318,7 @@ impl Faults {
             || self.client_stops
             || self.narrowing
             || self.backups
+            || self.cuts
             || self.clock_jumps)
     }
 
@@ -288,6 +331,7 @@ impl Faults {
             || self.client_stops
             || self.narrowing
             || self.backups
+            || self.cuts
             || self.clock_jumps)
     }
 }
@@ -336,7 +380,12 @@ impl Plan {
     /// stays its own.
     pub(crate) fn may_judge_returns(&self) -> bool {
         let faults = &self.faults;
-        !(self.operators || faults.store_trouble || faults.backups || faults.narrowing || faults.clock_jumps)
+        !(self.servers > 1
+            || self.operators
+            || faults.store_trouble
+            || faults.backups
+            || faults.narrowing
+            || faults.clock_jumps)
     }
 }
 

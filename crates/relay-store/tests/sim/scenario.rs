@@ -170,6 +170,7 @@ impl Stage {
             faults: Faults::restarts(),
             operators: false,
             replays: false,
+            servers: 1,
         };
         change(&mut plan);
         let mut world = World::with_plan(plan, 1, Trace::new(std::env::var_os("TRACE").is_some()));

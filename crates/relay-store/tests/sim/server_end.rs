@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use rand::RngExt as _;
 use relay_core::{
     delivery::State,
-    hub::{ConnId, Hub, Input, Output, Setup},
+    hub::{ConnId, Hub, Input, Output, Setup, Ticket},
     id::DeliveryId,
     limits,
     storage::{Change, OpId, StoreOp, Stored},
-    wire::codec,
+    wire::{codec, message::Message},
 };
 
 use crate::{
@@ -38,8 +38,9 @@ impl World {
         for client in &mut self.clients {
             client.lost_at = self.clock;
         }
+        self.elsewhere.extend(self.server.take());
         self.oracle.check_store(&self.store);
-        self.oracle.server_starts();
+        self.oracle.server_starts(epoch, self.elsewhere.is_empty());
         let stats = self.store.stats_now();
         let setup = Setup {
             version: "sim".to_owned(),
@@ -49,7 +50,7 @@ impl World {
             outgoing_bytes_max: self.plan.intake_bytes,
             public_url: None,
             seed: self.rng.random(),
-            shares: false,
+            shares: self.plan.servers > 1,
             id_floor: stats.id_floor,
             sha256,
         };
@@ -76,25 +77,32 @@ impl World {
     /// The process ends. If it was not clean, of the store operations under way some happened and some did not; nobody is
     /// told.
     pub(crate) fn end_server(&mut self, clean: bool) {
-        let Some(server) = self.server.take() else { return };
+        let Some(mut server) = self.server.take() else { return };
         self.tell(format_args!("server {} {}", server.epoch, if clean { "ends" } else { "dies" }));
         let wall = self.wall(server.skew);
-        for (id, op) in server.pending {
+        for (id, op) in std::mem::take(&mut server.pending) {
             if clean || self.rng.random_bool(0.5) {
                 self.tell(format_args!("store op {} happened, unanswered", id.0));
                 self.perform(&op, wall);
             }
         }
-        self.jobs_die(wall, clean);
-        self.store = self.store.reopen();
+        self.cut.remove(&server.epoch);
+        if self.plan.servers == 1 {
+            self.jobs_die(wall, clean);
+            self.store = self.store.reopen();
+        }
         for number in self.sockets_of_server(server.epoch) {
             if !clean {
                 self.perhaps_half_open(number);
             }
             self.drop_end(number, End::Server);
         }
-        let lost: Vec<usize> = std::mem::take(&mut self.tickets).into_values().collect();
-        for sending in lost {
+        let (lost, others) =
+            std::mem::take(&mut self.tickets).into_iter().partition(|(_, (_, at))| *at == server.epoch);
+        self.tickets = others;
+        let lost: BTreeMap<Ticket, (usize, u64)> = lost;
+        for (sending, _) in lost.into_values() {
+            self.oracle.is_uncertain(sending);
             self.went_unanswered(sending);
         }
         let (pause, epoch) = (self.some_millis(20_000), self.server_epoch);
@@ -130,6 +138,7 @@ impl World {
     }
 
     pub(crate) fn server_wakes(&mut self, epoch: u64) {
+        self.turn_to(epoch);
         let Some(server) = &self.server else { return };
         let now = self.now(server.started, server.skew);
         if server.epoch != epoch || server.wake != Some(now.mono) {
@@ -191,6 +200,9 @@ impl World {
             && let Some(message) = self.server.as_mut().and_then(|server| server.hub.poll_transmit(conn, piece))
         {
             self.oracle.server_said(conn.0, &message, &self.store);
+            if matches!(message, Message::Welcome(_)) {
+                self.comes_home(conn.0);
+            }
             self.tell(format_args!("socket {} <- {}", conn.0, Words(&message)));
             self.put(conn.0, End::Client, Packet::Message(codec::encode(message)));
         }
@@ -249,6 +261,7 @@ impl World {
     }
 
     pub(crate) fn store_acts(&mut self, epoch: u64, op: OpId) {
+        self.turn_to(epoch);
         let Some(server) = self.server.as_mut().filter(|server| server.epoch == epoch) else { return };
         let Some(ask) = server.pending.remove(&op) else { return };
         let skew = server.skew;
@@ -261,7 +274,7 @@ impl World {
     }
 
     pub(crate) fn store_answers(&mut self, epoch: u64, answer: Stored) {
-        if self.server.as_ref().is_some_and(|server| server.epoch == epoch) {
+        if self.turn_to(epoch) {
             self.server_handles(Input::Stored(answer));
         }
     }

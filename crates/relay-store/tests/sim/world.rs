@@ -71,7 +71,14 @@ pub(crate) struct World {
     pub(crate) backup: Option<MemoryStore>,
     /// Some of the store's answers are lost.
     pub(crate) lossy: bool,
+    /// The server whose turn it is.
     pub(crate) server: Option<Server>,
+    /// The others: see [`World::turn_to`].
+    pub(crate) elsewhere: Vec<Server>,
+    /// Servers that are cut off from the store.
+    pub(crate) cut: BTreeSet<u64>,
+    /// Chance of what happens where there are several.
+    pub(crate) several: StdRng,
     pub(crate) server_epoch: u64,
     /// How far the wall clock of the next server process is off, in microseconds.
     pub(crate) skew: i64,
@@ -88,7 +95,10 @@ pub(crate) struct World {
     /// What a scripted target saw.
     pub(crate) seen: Vec<Seen>,
     pub(crate) sendings: Vec<Sending>,
-    pub(crate) tickets: BTreeMap<Ticket, usize>,
+    /// The webhook of each, and the server that it came to.
+    pub(crate) tickets: BTreeMap<Ticket, (usize, u64)>,
+    /// Where each client instance has its latest socket, and since when it is welcome there.
+    pub(crate) homes: BTreeMap<InstanceId, Home>,
     pub(crate) intake: Intake,
     pub(crate) last_ticket: u64,
     pub(crate) healed_at: Option<u64>,
@@ -106,6 +116,14 @@ pub(crate) struct Server {
     pub(crate) pending: BTreeMap<OpId, StoreOp>,
     pub(crate) wake: Option<Mono>,
     pub(crate) stopping: bool,
+}
+
+/// Where a client instance is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Home {
+    pub(crate) socket: u64,
+    pub(crate) server: u64,
+    pub(crate) since: u64,
 }
 
 /// One machine that runs a client process, most of the time.
@@ -161,10 +179,6 @@ struct Entry {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, keep_trace: bool) -> Self {
-        Self::with_plan(Plan::new(seed), seed, Trace::new(keep_trace))
-    }
-
     /// A world of which more is known than its seed.
     pub(crate) fn with_plan(plan: Plan, seed: u64, trace: Trace) -> Self {
         let mut world = Self {
@@ -182,6 +196,9 @@ impl World {
             backup: None,
             lossy: false,
             server: None,
+            elsewhere: Vec::new(),
+            cut: BTreeSet::new(),
+            several: StdRng::seed_from_u64(seed.rotate_left(17) ^ 0x5e7e_7a10),
             server_epoch: 0,
             skew: 0,
             clients: Vec::new(),
@@ -194,6 +211,7 @@ impl World {
             seen: Vec::new(),
             sendings: Vec::new(),
             tickets: BTreeMap::new(),
+            homes: BTreeMap::new(),
             intake: Intake::default(),
             last_ticket: 0,
             healed_at: None,
@@ -235,7 +253,9 @@ impl World {
 
     /// Starts all processes.
     pub(crate) fn set_up(&mut self) {
-        self.start_server();
+        for _ in 0..self.plan.servers {
+            self.start_server();
+        }
         for client in 0..self.plan.clients.len() {
             self.clients.push(ClientSlot { process: None, epoch: 0, partitioned: false, lost_at: 0 });
             self.start_client(client);
@@ -258,7 +278,8 @@ impl World {
         if self.clock > healed_at + micros(ttl + PATIENCE) || steps > STEPS_MAX {
             return true;
         }
-        self.server.as_ref().is_some_and(|server| server.pending.is_empty())
+        self.server.as_ref().is_some_and(|server| server.is_idle(self.plan.servers > 1))
+            && self.elsewhere.iter().all(|server| server.is_idle(true))
             && self.sendings.iter().all(Sending::is_over)
             && self.store.open_deliveries() == 0
     }
@@ -272,12 +293,13 @@ impl World {
             What::StoreAnswers { epoch, answer } => self.store_answers(epoch, *answer),
             What::ServerWakes { epoch } => self.server_wakes(epoch),
             What::ServerStarts { epoch } => {
-                if epoch == self.server_epoch && self.server.is_none() {
+                let is_next = epoch == self.server_epoch && self.server.is_none();
+                if is_next || self.plan.servers > 1 {
                     self.start_server();
                 }
             }
             What::ServerGraceOver { epoch } => {
-                if self.server.as_ref().is_some_and(|server| server.epoch == epoch) {
+                if self.turn_to(epoch) {
                     self.end_server(false);
                 }
             }
@@ -341,7 +363,15 @@ impl World {
     pub(crate) fn perform(&mut self, op: &StoreOp, wall: Wall) -> Stored {
         let op = intake::on_disk(op);
         self.store.tell_time(wall);
+        if let Some(heard) = self.lose_question(&op) {
+            return heard;
+        }
         self.oracle.applying(&op, &self.store);
+        if self.loses_answer(&op) {
+            let (answer, heard) = self.store.perform_unheard(op.clone());
+            self.oracle.applied(&op, &answer, &self.store, wall);
+            return heard;
+        }
         if self.lossy && intake::writes(&op) && self.unwell.random_bool(0.3) {
             // Of what is unknown, some never came to the store.
             if self.unwell.random_bool(0.3) {

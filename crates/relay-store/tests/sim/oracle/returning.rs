@@ -23,7 +23,7 @@ impl Oracle {
             let was_reported = self.reported.iter().any(|(key, _)| *key == (*id, *token));
             let record =
                 store.delivery(*id).filter(|record| record.token == *token && record.state == State::Leased)?;
-            (!was_reported && !self.let_go.contains(&(*id, *token))).then_some(record.lease?.since + most)
+            (!was_reported && !self.let_go.contains(&(self.run, (*id, *token)))).then_some(record.lease?.since + most)
         };
         let held = held.iter().filter_map(|key| Some((*key, own(&key)?))).collect();
         self.returning.insert(socket, Return { held, heard });

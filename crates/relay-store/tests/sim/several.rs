@@ -1,0 +1,139 @@
+//! Several servers on one store: whose turn it is, which of their questions and answers are lost, and where clients are.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use rand::RngExt as _;
+use relay_core::{
+    id::InstanceId,
+    storage::{StoreOp, Stored},
+    wire::{codec, message::Hello},
+};
+
+use crate::{
+    chaos::Fault,
+    intake,
+    operator::token_of,
+    plan::pick,
+    world::{Home, Server, What, World, micros},
+};
+
+/// Share of the store's answers that are lost until all is well.
+const LOST: f64 = 0.05;
+/// Who has been welcome at another server for so long is known to be there by all that the store answers, though some of what
+/// they say of themselves is lost.
+const KNOWN_WITHIN: Duration = Duration::from_secs(40);
+
+impl Server {
+    /// Whether nothing but looking goes on.
+    pub(crate) fn is_idle(&self, looks: bool) -> bool {
+        let only_looks = |op: &StoreOp| matches!(op, StoreOp::Due(_) | StoreOp::Presence(_));
+        self.pending.values().all(|op| looks && only_looks(op))
+    }
+}
+
+impl World {
+    /// What happens from now on happens to this server; `false` if it is gone.
+    pub(crate) fn turn_to(&mut self, epoch: u64) -> bool {
+        if self.server.as_ref().is_some_and(|server| server.epoch == epoch) {
+            return true;
+        }
+        let Some(at) = self.elsewhere.iter().position(|server| server.epoch == epoch) else { return false };
+        let next = self.elsewhere.remove(at);
+        self.elsewhere.extend(self.server.replace(next));
+        self.oracle.turns_to(epoch);
+        true
+    }
+
+    /// The same for one of those that are there.
+    pub(crate) fn turn_to_some(&mut self) {
+        if self.plan.servers == 1 {
+            return;
+        }
+        let there = self.server.iter().chain(&self.elsewhere);
+        let epochs: BTreeSet<u64> = there.filter(|server| !server.stopping).map(|server| server.epoch).collect();
+        if !epochs.is_empty() {
+            let epochs: Vec<u64> = epochs.into_iter().collect();
+            let epoch = *pick(&mut self.several, &epochs);
+            self.turn_to(epoch);
+        }
+    }
+
+    /// A server cannot reach the store for a while, and its clients go on; or can again.
+    pub(crate) fn cut_off(&mut self, begins: bool) {
+        if !begins {
+            self.cut.clear();
+            return;
+        }
+        self.turn_to_some();
+        let Some(epoch) = self.server.as_ref().map(|server| server.epoch) else { return };
+        self.tell(format_args!("server {epoch} is cut off from the store"));
+        self.cut.insert(epoch);
+        let span = Duration::from_millis(self.several.random_range(0..120_000));
+        self.after(span, What::Trouble(Fault::Cut(false)));
+    }
+
+    /// What the server hears instead if its question does not come to the store.
+    pub(crate) fn lose_question(&mut self, op: &StoreOp) -> Option<Stored> {
+        if self.plan.servers == 1 || self.healed_at.is_some() {
+            return None;
+        }
+        let epoch = self.server.as_ref().map(|server| server.epoch);
+        if epoch.is_some_and(|epoch| self.cut.contains(&epoch)) {
+            return Some(self.store.turn_away(op.clone()));
+        }
+        if !self.several.random_bool(LOST / 2.0) {
+            return None;
+        }
+        let unknown = intake::writes(op) && self.several.random_bool(0.5);
+        Some(if unknown { self.store.mishear(op.clone()) } else { self.store.turn_away(op.clone()) })
+    }
+
+    /// Whether the store does it, and nobody hears.
+    pub(crate) fn loses_answer(&mut self, op: &StoreOp) -> bool {
+        self.expect_no_loss(op);
+        self.plan.servers > 1 && self.healed_at.is_none() && intake::writes(op) && self.several.random_bool(LOST / 2.0)
+    }
+
+    /// A Hello arrives at the server whose turn it is, perhaps of a client that is dead by now.
+    pub(crate) fn greets(&mut self, number: u64, hello: &Hello) {
+        let (Some(socket), Some(server)) = (self.sockets.get(&number), &self.server) else { return };
+        let Ok(greeting) = codec::greeting(hello) else { return };
+        let instance = server.hub.instance_of(&token_of(socket.client), greeting.instance);
+        let wall = self.server_wall();
+        self.oracle.greets(instance, wall);
+    }
+
+    /// Its client is welcome there.
+    pub(crate) fn comes_home(&mut self, number: u64) {
+        let Some(epoch) = self.server.as_ref().map(|server| server.epoch) else { return };
+        if let Some(instance) = self.instance_on(number) {
+            self.homes.insert(instance, Home { socket: number, server: epoch, since: self.clock });
+        }
+    }
+
+    fn instance_on(&self, number: u64) -> Option<InstanceId> {
+        let socket = self.sockets.get(&number)?;
+        let process = self.clients[socket.client].process.as_ref()?;
+        let server = self.server.as_ref()?;
+        (process.socket == Some(number)).then(|| server.hub.instance_of(&token_of(socket.client), process.instance))
+    }
+
+    /// I11: of clients that have been at another server for a while no loss is counted here.
+    fn expect_no_loss(&mut self, op: &StoreOp) {
+        let StoreOp::Settle(changes) = op else { return };
+        if self.plan.servers == 1 || !changes.ask.iter().any(|change| change.next.losses > change.before.losses) {
+            return;
+        }
+        let here = self.server.as_ref().map(|server| server.epoch);
+        let is_known = |home: &Home| {
+            let stands = self.sockets.get(&home.socket).is_some_and(|socket| {
+                socket.client_open && socket.server_open && !socket.half_open && !socket.reset && !socket.cut
+            });
+            let there = self.elsewhere.iter().any(|server| server.epoch == home.server);
+            let known = home.since + micros(KNOWN_WITHIN) <= self.clock && !self.plan.faults.cuts;
+            stands && there && known && here != Some(home.server)
+        };
+        let elsewhere = self.homes.iter().filter(|(_, home)| is_known(home)).map(|(id, _)| *id).collect();
+        self.oracle.are_elsewhere(elsewhere);
+    }
+}
