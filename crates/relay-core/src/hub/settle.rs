@@ -190,7 +190,7 @@ impl Hub {
             return self.finish(&work);
         }
         let Some(change) = self.change_for(&work, record) else {
-            self.forgive_if_kept_elsewhere(&work, record);
+            self.forgive_if_elsewhere(&work);
             return self.finish(&work);
         };
         if cfg!(feature = "canary_settled_before_commit") {
@@ -199,14 +199,11 @@ impl Hub {
         self.settles.push_back(Decided { work, change });
     }
 
-    /// Another server has its client and what that names: nothing is lost, and nothing else is decided here.
-    fn forgive_if_kept_elsewhere(&mut self, work: &Work, record: &Delivery) {
-        if let Why::Unheard(claim) | Why::HandBack(claim) | Why::Lose(claim) = work.why
-            && record.claim() != claim
-            && record.is_held_under(claim.token)
-            && !cfg!(feature = "canary_loss_while_elsewhere")
-        {
-            self.forgive_loss(record.id);
+    /// Another server has ended it, or has its client and what that names: nothing is lost here.
+    fn forgive_if_elsewhere(&mut self, work: &Work) {
+        let ends = matches!(work.why, Why::Unheard(_) | Why::HandBack(_));
+        if ends && self.setup.shares && !cfg!(feature = "canary_loss_while_elsewhere") {
+            self.forgive_loss(work.id);
         }
     }
 
