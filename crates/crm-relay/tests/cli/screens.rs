@@ -83,7 +83,9 @@ const STEERING: &str = "\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\u{7}\r\u{85}\u{2028}\
 fn what_others_write_steers_no_screen() {
     let place = Place::new();
     let _server = place.server();
-    let _client = place.client_to("client", &hostile_target());
+    let (url, token) = (place.server_url(), place.secret("RELAY_TOKEN"));
+    let settings = [("RELAY_URL", &*url), ("RELAY_TOKEN", &*token), ("REPORT_ANSWERS", "body")];
+    let _client = place.start("client", &["client", "--to", &hostile_target()], &settings);
     place.wait_for("server.log", "client_joined");
     // A head takes no ASCII that steers.
     let words: String = STEERING.chars().filter(|char| !char.is_ascii_control()).collect();
@@ -173,8 +175,9 @@ fn hostile_target() -> String {
             let mut request = [0; 4096];
             let _ = socket.read(&mut request);
             let body = format!("no such webhook: {STEERING}\nand {STEERING}");
+            let words: String = STEERING.chars().filter(|char| !char.is_ascii_control()).collect();
             let answer = format!(
-                "HTTP/1.1 422 no\r\nContent-Type: text/plain\r\nRetry-After: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                "HTTP/1.1 422 no {words}\r\nContent-Type: text/plain\r\nRetry-After: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
                 "\u{202e}",
                 body.len()
             );
