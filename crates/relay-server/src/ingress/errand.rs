@@ -67,7 +67,7 @@ impl<B: Backend> Door<B> {
         }
     }
 
-    /// One key more, if it is not one too many.
+    /// One key more, if it is not one too many. It is not waited for once the server stops.
     async fn fetch(
         &self,
         source: &Source,
@@ -78,9 +78,13 @@ impl<B: Backend> Door<B> {
         if fetched.len() == limits::KEYS_PER_REQUEST || fetched.iter().any(|known| known.url == url) {
             return Err(refused(NO_KEY, "no_key", "the provider asked for too many keys".to_owned()));
         }
-        match self.backend.key(&source.name, origin.address, &url).await {
-            Ok(body) => Ok(Fetched { url, body }),
-            Err(why) => Err(refused(NO_KEY, "no_key", why)),
+        tokio::select! {
+            biased;
+            key = self.backend.key(&source.name, origin.address, &url) => match key {
+                Ok(body) => Ok(Fetched { url, body }),
+                Err(why) => Err(refused(NO_KEY, "no_key", why)),
+            },
+            () = self.stop.cancelled() => Err(respond::STOPPING.into()),
         }
     }
 

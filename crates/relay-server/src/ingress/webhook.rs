@@ -156,7 +156,7 @@ impl<B: Backend> Door<B> {
         let mut admitted = admitted.map_err(|refused| refused.closing_if(ends))?;
         if let Head::NeedsKey(url) = admitted.head {
             // Seldom, and large: not a part of every request's future.
-            let proven = Box::pin(self.unless_stopped(self.prove(source, origin, &admitted.raw, url))).await;
+            let proven = Box::pin(self.prove(source, origin, &admitted.raw, url)).await;
             admitted.head = proven.map_err(|refused| refused.closing_if(ends))?;
         }
         let body = self.take_in(source, origin, &admitted, body).await?;
@@ -171,8 +171,8 @@ impl<B: Backend> Door<B> {
                 }
                 Judged::First(errand) => errand,
             };
-            let run = self.run(errand, &source, origin, (&admitted.raw, &signed));
-            let genuine = match Box::pin(self.unless_stopped(run)).await? {
+            // Seldom, and large: not a part of every request's future.
+            let genuine = match Box::pin(self.run(errand, &source, origin, (&admitted.raw, &signed))).await? {
                 Errands::Genuine(genuine) => genuine,
                 Errands::Answered(answer) => return Ok(Ready::Answered(answer)),
             };
@@ -191,15 +191,6 @@ impl<B: Backend> Door<B> {
         raw.clean(&connection, &genuine.strip);
         let accepting = Box::new(self.accepting(&source, raw, (body, signed), &genuine));
         Ok(Ready::Genuine(source, accepting, genuine.acknowledgement))
-    }
-
-    /// What others have to answer first is not waited for once the server stops.
-    async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T, Refused>>) -> Result<T, Refused> {
-        tokio::select! {
-            biased;
-            done = work => done,
-            () = self.stop.cancelled() => Err(respond::STOPPING.into()),
-        }
     }
 
     /// The body: as large as it may be, and for as long as it may take.
