@@ -49,6 +49,7 @@ use self::{
         schema,
     },
     read::{
+        ahead::Ahead,
         audit,
         backup::{self, Copies, Order},
         book::{Book, Shelf},
@@ -104,6 +105,7 @@ pub struct SqliteStore {
     seen: Arc<Seen>,
     disk_free: DiskFree,
     readers: Readers,
+    ahead: Ahead,
     /// `None`: this one only reads.
     scrub: Option<Scrub>,
     writer: Option<JoinHandle<()>>,
@@ -191,6 +193,7 @@ impl SqliteStore {
             seen,
             disk_free,
             readers,
+            ahead: Ahead::default(),
             scrub: Some(scrub),
             writer: Some(writer),
             doubt: None,
@@ -237,6 +240,7 @@ impl SqliteStore {
             seen: Arc::default(),
             disk_free: options.disk_free.unwrap_or_else(|| open::disk_free_below(&options.dir)),
             readers,
+            ahead: Ahead::default(),
             scrub: None,
             writer: None,
             doubt,
@@ -314,7 +318,7 @@ impl SqliteStore {
         let noting = move |fault: &Fault| noted.damage().note_fault(fault);
         // Where another process may write, names and counters are those of the commit that is read.
         let is_kept = self.writer.is_some();
-        let asked = self.readers.read(move |db| {
+        let asked = self.readers.reads().read(move |db| {
             if !is_kept {
                 shelf.read_anew(db)?;
             }
@@ -359,11 +363,20 @@ impl Queue for SqliteStore {
     }
 
     fn lease(&self, ask: LeaseAsk) -> Later<Result<Leased, StoreError>> {
-        self.urgent(ask.limit as usize, move |tx| lease::lease(tx, &ask))
+        let (ahead, reads, shelf) = (self.ahead.clone(), self.readers.reads().clone(), self.shelf.clone());
+        self.urgent(ask.limit as usize, move |tx| {
+            let leased = lease::lease(tx, &ask)?;
+            ahead.begin(&reads, &shelf, &leased);
+            Ok(leased)
+        })
     }
 
     fn bodies(&self, of: Vec<BodyOf>) -> Later<Result<Vec<Option<Arc<Event>>>, StoreError>> {
-        self.read(move |db, shelf| due::bodies(db, shelf, &of))
+        if let Some(events) = self.ahead.take_all(of.iter().map(|of| of.event)) {
+            return Box::pin(std::future::ready(Ok(events.into_iter().map(Some).collect())));
+        }
+        let ahead = self.ahead.clone();
+        self.read(move |db, shelf| due::bodies(db, shelf, &ahead, &of))
     }
 
     fn extend(&self, batch: Vec<Extend>) -> Later<Result<(), StoreError>> {

@@ -11,9 +11,10 @@ mod retire;
 use std::{
     path::Path,
     sync::{
-        Mutex,
+        Barrier, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -62,6 +63,35 @@ fn a_lock_of_somebody_else_is_waited_for() {
     let store = SqliteStore::open(Options { edges, ..options(dir.path()) }).expect("opens");
     assert!(append_one(&store, &Maker::new(&store).append("waits", NOW)).is_ok_and(|found| found.is_stored()));
     assert!(!store.status.has_failed());
+}
+
+/// What is leased is read while the lease is committed: whoever asks for it then waits for no reader.
+#[test]
+fn the_bodies_of_what_is_leased_are_at_hand() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let mut maker = Maker::new(&store);
+    let stored: Vec<_> = (0..20).map(|n| maker.append(&format!("body {n}"), NOW)).collect();
+    for one in &stored {
+        append_one(&store, one).expect("stored");
+    }
+    let held = wait(store.lease(lease_ask(20))).expect("leases").deliveries;
+    // Once all readers are at the same place, they are done with what came before.
+    let place = Arc::new(Barrier::new(READERS));
+    let there = (0..READERS).map(|_| Arc::clone(&place)).map(|place| {
+        store.read(move |_, _| {
+            place.wait();
+            Ok(())
+        })
+    });
+    for reader in there.collect::<Vec<_>>() {
+        wait(reader).expect("reads");
+    }
+    let of: Vec<_> = held.iter().map(|held| BodyOf { delivery: held.id, event: held.event }).collect();
+    let is_stored = |events: &[Option<Arc<Event>>]| events.iter().flatten().eq(stored.iter().map(|one| &one.event));
+    let now = store.bodies(of.clone()).as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(now, Poll::Ready(Ok(events)) if is_stored(&events)), "here, in the order that was asked for");
+    assert!(is_stored(&wait(store.bodies(of)).expect("reads")), "and read again where they were given before");
 }
 
 fn options(dir: &Path) -> Options {

@@ -12,6 +12,7 @@ use relay_core::{
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
+    ahead::Ahead,
     book::{Kind, Shelf},
     line::Line,
     rows,
@@ -106,9 +107,17 @@ pub(crate) fn find(db: &Connection, shelf: &Shelf, ids: &[DeliveryId]) -> Result
 }
 
 /// Events of leased deliveries. One that is damaged, or gone although it is leased, is not leased again.
-pub(crate) fn bodies(db: &Connection, shelf: &Shelf, of: &[BodyOf]) -> Result<Vec<Option<Arc<Event>>>, Fault> {
+pub(crate) fn bodies(
+    db: &Connection,
+    shelf: &Shelf,
+    ahead: &Ahead,
+    of: &[BodyOf],
+) -> Result<Vec<Option<Arc<Event>>>, Fault> {
     let mut events = rows::event_statement(db)?;
     let bodies = of.iter().map(|of| {
+        if let Some(event) = ahead.take(of.event) {
+            return Ok(Some(event));
+        }
         let gone = || Fault::Damaged(format!("{}: its event {} is gone", of.delivery, of.event).into());
         let found = rows::event_by(&mut events, db, of.event.sequence(), shelf);
         let found = found.and_then(|event| event.filter(|event| event.id == of.event).ok_or_else(gone));

@@ -1,5 +1,6 @@
 //! How rows are read, by threads of their own: names and counters, pages, bodies, copies.
 
+pub(crate) mod ahead;
 pub(crate) mod arrears;
 pub(crate) mod audit;
 pub(crate) mod backup;

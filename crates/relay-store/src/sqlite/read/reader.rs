@@ -28,9 +28,13 @@ type Read = Box<dyn FnOnce(&Connection, &Status) + Send>;
 
 /// The reading threads with their queue.
 pub(crate) struct Readers {
-    shared: Arc<Shared>,
+    reads: Reads,
     threads: Vec<JoinHandle<()>>,
 }
+
+/// Where reads are asked for.
+#[derive(Clone)]
+pub(crate) struct Reads(Arc<Shared>);
 
 struct Shared {
     waiting: Mutex<Waiting>,
@@ -53,17 +57,29 @@ impl Readers {
             let shared = Arc::clone(&shared);
             threads.push(thread::Builder::new().name("store-read".into()).spawn(move || serve(db, &shared))?);
         }
-        Ok(Self { shared, threads })
+        Ok(Self { reads: Reads(shared), threads })
     }
 
+    /// Where they are asked.
+    pub(crate) fn reads(&self) -> &Reads {
+        &self.reads
+    }
+
+    /// Takes no more reads; those that wait are dropped.
+    pub(crate) fn stop(&self) {
+        self.reads.0.stop();
+    }
+}
+
+impl Reads {
     /// Reads at one snapshot. An answer comes in any case, if only by the drop of its sender.
     pub(crate) fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> oneshot::Receiver<Result<T, StoreError>> {
         let (answer, asked) = oneshot::channel();
-        let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.stop || self.shared.status.has_failed() {
+        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.stop || self.0.status.has_failed() {
             return asked;
         }
         if waiting.reads.len() >= WAITING_MAX {
@@ -78,13 +94,8 @@ impl Readers {
             }
             drop(answer.send(result.map_err(Fault::answer)));
         }));
-        self.shared.wake.notify_one();
+        self.0.wake.notify_one();
         asked
-    }
-
-    /// Takes no more reads; those that wait are dropped.
-    pub(crate) fn stop(&self) {
-        self.shared.stop();
     }
 }
 
@@ -167,11 +178,11 @@ mod tests {
         let status = Arc::new(Status::default());
         let db = Connection::open_in_memory().expect("opens");
         let readers = Readers::start(vec![db], &status).expect("starts");
-        let panics = readers.read(|_| -> Result<(), Fault> { panic!("a bug") });
-        let behind = readers.read(|_| Ok(()));
+        let panics = readers.reads().read(|_| -> Result<(), Fault> { panic!("a bug") });
+        let behind = readers.reads().read(|_| Ok(()));
         panics.blocking_recv().expect_err("it has no answer");
         drop(behind.blocking_recv());
         assert_eq!(status.reason().as_deref(), Some("a read panicked"));
-        readers.read(|_| Ok(())).blocking_recv().expect_err("nothing is read any more");
+        readers.reads().read(|_| Ok(())).blocking_recv().expect_err("nothing is read any more");
     }
 }
