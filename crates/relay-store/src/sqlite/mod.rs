@@ -172,6 +172,7 @@ impl SqliteStore {
             suspect: place.suspect(),
             lock,
             wal,
+            hurried: false,
             ledger_lags: false,
             bulk_not_before: None,
             caught_up: 0,

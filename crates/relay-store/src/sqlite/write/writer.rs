@@ -44,6 +44,8 @@ use crate::{
 /// WAL pages that make a checkpoint worth it. A commit waits for all of them to be moved, one by one: it is their number that
 /// makes the slowest commit slow, and what a checkpoint costs besides is two of the disk's rounds.
 const CHECKPOINT_PAGES: i32 = 512;
+/// The same while nothing comes in, so that no sender waits: a page that is written many times is moved less often.
+const CHECKPOINT_PAGES_UNHURRIED: i32 = 4 * CHECKPOINT_PAGES;
 /// A WAL with more pages than this, 16 MiB, is cut when there is nothing else to do.
 const TRUNCATE_PAGES: i32 = (16 * 1024 * 1024 / schema::PAGE_BYTES) as i32;
 /// After this long without work the WAL is checkpointed and the disk is asked for its room.
@@ -73,6 +75,8 @@ pub(crate) struct Writer {
     /// Held while the store is open.
     pub(crate) lock: Lock,
     pub(crate) wal: WalPages,
+    /// Something came in since the latest checkpoint: senders may wait for the next.
+    pub(crate) hurried: bool,
     /// The last commit is not in the ledger, for want of room: nothing else is done before that.
     pub(crate) ledger_lags: bool,
     pub(crate) bulk_not_before: Option<Instant>,
@@ -197,8 +201,10 @@ impl Writer {
             // The log may begin anew with this commit, which has to say from what it goes on.
             self.checkpoint(db, CheckpointMode::PASSIVE)?;
         }
+        self.hurried |= jobs.iter().any(|job| job.adds);
         self.commit(db, jobs)?;
-        if self.wal.since_tried() >= CHECKPOINT_PAGES && !self.copies.is_catching_up() {
+        let pages = if self.hurried { CHECKPOINT_PAGES } else { CHECKPOINT_PAGES_UNHURRIED };
+        if self.wal.since_tried() >= pages && !self.copies.is_catching_up() {
             self.checkpoint(db, CheckpointMode::PASSIVE)?;
         }
         Ok(())
@@ -356,6 +362,7 @@ impl Writer {
             met => met?,
         }
         self.wal.tried = self.wal.written();
+        self.hurried = false;
         self.caught_up = self.copies.caught_up();
         let done = db.wal_checkpoint_v2(None::<&str>, mode);
         match done.map_err(|error| (error.sqlite_error_code(), error)) {
