@@ -47,6 +47,8 @@ struct Reference {
     counted: u32,
     tries: u32,
     losses: u32,
+    /// Leases that ended without a word and are not counted as lost.
+    unheard: u32,
     /// How many the destination had ever got when its previous failed try was reported.
     seen: Option<u64>,
     leases: u64,
@@ -145,6 +147,7 @@ impl Pair {
             tries: 0,
             losses: 0,
             seen: None,
+            unheard: 0,
             leases: 0,
             expires_at: record.expires_at,
             was: None,
@@ -273,6 +276,7 @@ impl Pair {
                 if current {
                     self.made.push(self.number);
                     self.reference.back(self.now);
+                    self.reference.unheard += 1;
                 }
                 delivery::end_unheard(&self.record, Claim::by_taker(token), self.now)
             }
@@ -285,7 +289,9 @@ impl Pair {
                 delivery::lose(&self.record, Claim::by_taker(token), self.now)
             }
             _ => {
-                if self.record.state.is_open() {
+                // Counted twice, for its answer was lost, it counts once.
+                if self.record.state.is_open() && self.reference.unheard > 0 {
+                    self.reference.unheard -= 1;
                     self.reference.lose();
                 }
                 delivery::count_loss(&self.record, self.record.ready_at, self.now)
@@ -316,13 +322,14 @@ impl Pair {
     }
 
     fn check(&self) {
-        let Delivery { state, reason, attempts, tries, losses, mark, token, expires_at, .. } = self.record;
+        let Delivery { state, reason, attempts, tries, losses, unheard, mark, token, expires_at, .. } = self.record;
         let reference = Reference {
             state,
             reason,
             counted: attempts,
             tries,
             losses,
+            unheard,
             seen: mark,
             leases: token.counter,
             expires_at,

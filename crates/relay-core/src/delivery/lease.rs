@@ -93,17 +93,18 @@ pub fn lose(before: &Delivery, claim: Claim, now: Wall) -> Option<Change> {
 }
 
 /// Counts the loss of an earlier lease that [ended unheard](end_unheard): its end has come and its instance did not resume. A delivery
-/// that somebody else holds by then stays held. `None` if it has ended, or was redriven since: losses start anew then.
+/// that somebody else holds by then stays held. `None` if it has ended, or was redriven since: losses start anew then. So too if
+/// none is unheard that is not counted: an answer that was lost had counted it.
 ///
 /// `ready_at`: that of the delivery when the lease was released.
 pub fn count_loss(before: &Delivery, ready_at: Wall, now: Wall) -> Option<Change> {
-    if !before.state.is_open() || before.ready_at != ready_at {
+    if !before.state.is_open() || before.ready_at != ready_at || before.unheard == 0 {
         return None;
     }
     let mut next = before.next(before.state, now);
     next.lease = before.lease;
     next.changed_at = before.changed_at;
-    next.unheard = before.unheard.saturating_sub(1);
+    next.unheard = before.unheard - 1;
     next.add_loss();
     if next.state == State::Dead {
         next.changed_at = now;

@@ -30,7 +30,8 @@ impl Hub {
         let instance = self.setup.instance_of(&session.token, greeting.instance);
         let before = BTreeSet::new();
         let (listed, since) = (BTreeSet::new(), self.now.mono);
-        let claiming = Claiming { greeting, instance, since, before, listed, read: false, adopting: 0 };
+        let claiming =
+            Claiming { greeting, instance, since, before, listed, read: false, undecided: false, adopting: 0 };
         session.phase = Phase::Claiming(Box::new(claiming));
         self.read_claims(conn);
     }
@@ -64,6 +65,7 @@ impl Hub {
         let before = self.instances.get(&instance).map(|instance| instance.held.iter().copied().collect());
         if let Some(claiming) = self.claiming(conn) {
             (claiming.before, claiming.listed) = (before.unwrap_or_default(), BTreeSet::new());
+            claiming.undecided = false;
         }
         self.ask_held(HeldFor::Claim(conn), None);
     }
@@ -75,19 +77,24 @@ impl Hub {
         }
         let Ok(page) = result else { return self.arm(limits::STORE_RETRY, Timer::Claim(conn)) };
         let last = page.last().map(|delivery| delivery.id);
+        let decided = if page.is_empty() { BTreeSet::new() } else { self.being_decided() };
         for delivery in page {
-            self.claim(conn, &delivery);
+            self.claim(conn, &delivery, decided.contains(&delivery.id));
         }
         if last.is_some() {
             return self.ask_held(HeldFor::Claim(conn), last);
         }
-        if let Some(claiming) = self.claiming(conn) {
-            claiming.read = true;
+        let Some(claiming) = self.claiming(conn) else { return };
+        if claiming.undecided {
+            return self.arm(limits::STORE_RETRY, Timer::Claim(conn));
         }
+        claiming.read = true;
         self.welcome_if_claimed(conn);
     }
 
-    fn claim(&mut self, conn: ConnId, record: &Delivery) {
+    /// `undecided`: what this server decided about it earlier is under way. That may be to end the very lease that is adopted
+    /// now, if it was kept here before, so it is waited for.
+    fn claim(&mut self, conn: ConnId, record: &Delivery, undecided: bool) {
         let (id, token) = (record.id, record.token);
         let Some(lease) = record.lease else { return };
         let soon = self.now.wall + self.setup.lease / 2;
@@ -96,7 +103,9 @@ impl Hub {
         let Some(claiming) = self.claiming(conn) else { return };
         claiming.listed.insert((id, token));
         let named = claiming.greeting.held.contains(&(id, token)) && allowed;
-        if named && !(kept_here && lease.until > soon) {
+        if named && undecided {
+            claiming.undecided = true;
+        } else if named && !(kept_here && lease.until > soon) {
             claiming.adopting += 1;
             let instance = claiming.instance;
             self.decide(id, Why::Adopt { conn, instance, token }, record);

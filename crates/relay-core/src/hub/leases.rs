@@ -497,6 +497,7 @@ impl Hub {
             // By then another server that has its instance has said so.
             let until = if self.setup.shares { until + limits::PRESENCE_KNOWN } else { until };
             self.expect_loss(until, id, PendingLoss { instance, ready_at, since: None });
+            self.releasing.insert(id);
         }
         self.hand_back(id);
     }
@@ -520,6 +521,9 @@ impl Hub {
             // It is saying that it is back, and nothing is lost if it is.
             let until = self.now.wall + limits::RESUME_GRACE;
             return self.expect_loss(until, id, PendingLoss { since: Some(since), ..loss });
+        }
+        if self.setup.shares && self.releasing.contains(&id) {
+            return self.expect_loss(self.now.wall + limits::STORE_RETRY, id, loss);
         }
         self.forget_if_old(loss.instance);
         if self.setup.shares {

@@ -118,6 +118,8 @@ pub struct Hub {
     ends: BTreeSet<(Wall, DeliveryId)>,
     /// Leases that were released before their end: they count as lost then unless their instance resumes.
     losses: BTreeMap<(Wall, DeliveryId), PendingLoss>,
+    /// Those of them whose release is not decided yet: it may be found to be another server's by now.
+    releasing: BTreeSet<DeliveryId>,
     timers: BTreeSet<(Mono, Timer)>,
     room: Room,
     /// Clients are looked at, for somebody waits for room: see [`pace`].
@@ -187,6 +189,7 @@ impl Hub {
             held: ById::default(),
             ends: BTreeSet::new(),
             losses: BTreeMap::new(),
+            releasing: BTreeSet::new(),
             timers: BTreeSet::new(),
             room: Room::new(setup.outgoing_bytes_max),
             looks: false,

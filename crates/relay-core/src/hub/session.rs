@@ -63,6 +63,8 @@ pub(super) struct Claiming {
     pub(super) before: BTreeSet<DeliveryId>,
     /// Its leases in the store.
     pub(super) listed: BTreeSet<LeaseKey>,
+    /// Something is under way about one that it names: they are read again.
+    pub(super) undecided: bool,
     /// All of them are read.
     pub(super) read: bool,
     /// Adoptions under way.

@@ -333,6 +333,9 @@ impl Hub {
         if let Why::Adopt { conn, .. } = work.why {
             self.on_claim_decided(conn);
         }
+        if matches!(work.why, Why::Unheard(_)) {
+            self.releasing.remove(&work.id);
+        }
         if let Why::Redrive(ticket) = work.why {
             self.on_redriven(ticket);
         } else if !cfg!(feature = "canary_settled_before_commit") {

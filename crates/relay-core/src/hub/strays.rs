@@ -92,7 +92,7 @@ impl Hub {
     }
 
     /// Deliveries about which something is being decided: their leases may be let go by that.
-    fn being_decided(&self) -> BTreeSet<DeliveryId> {
+    pub(super) fn being_decided(&self) -> BTreeSet<DeliveryId> {
         let settling =
             self.settles.iter().chain(self.ops.settles.waits().flatten()).map(|decided| decided.change.next.id);
         let finding = self.finds.iter().chain(self.ops.finds.waits().flatten()).chain(self.undecided.works());

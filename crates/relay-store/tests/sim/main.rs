@@ -34,6 +34,7 @@ mod world;
 use std::{
     env,
     io::{self, Write as _},
+    panic,
     process::{Command, ExitCode},
     sync::atomic::{AtomicU64, Ordering},
     thread,
@@ -89,6 +90,9 @@ const ONCE_RED: [u64; 6] = [36, 215, 844, 12_766, 15_935, 60_455];
 
 /// The same with operators.
 const ONCE_RED_OPERATED: [u64; 1] = [436];
+
+/// The same of several servers.
+const ONCE_RED_SEVERAL: [u64; 4] = [7890, 12_162, 14_729, 15_679];
 
 /// What came out of many seeds.
 #[derive(Default)]
@@ -154,7 +158,11 @@ fn simulate(kind: Kind, seeds: u64) -> Result<(), String> {
     let (from, seeds) = (number("FROM").unwrap_or(0), number("SEEDS").unwrap_or(seeds));
     let began = Instant::now();
     let mut tally = run(kind, from, seeds);
-    for seed in ONCE_RED.into_iter().chain(ONCE_RED_OPERATED).filter(|_| kind == Kind::One) {
+    let once_red = match kind {
+        Kind::One => [&ONCE_RED[..], &ONCE_RED_OPERATED].concat(),
+        Kind::Several => ONCE_RED_SEVERAL.to_vec(),
+    };
+    for seed in once_red {
         if tally.broken.is_none() {
             tally.add(run(kind, seed, 1));
         }
@@ -183,11 +191,17 @@ fn run(kind: Kind, from: u64, seeds: u64) -> Tally {
             if seed >= stop.load(Ordering::Relaxed) {
                 return mine;
             }
-            let (oracle, _, steps) = kind.world(seed, false).run();
             mine.seeds += 1;
-            mine.steps += steps;
-            mine.duplicates += oracle.duplicates;
-            if let Some(violation) = oracle.violation {
+            let violation = match panic::catch_unwind(|| kind.world(seed, false).run()) {
+                Ok((oracle, _, steps)) => {
+                    mine.steps += steps;
+                    mine.duplicates += oracle.duplicates;
+                    oracle.violation
+                }
+                // Its words are on the screen already.
+                Err(_) => Some(Violation { promise: "a machine's own books", what: "it panicked".to_owned() }),
+            };
+            if let Some(violation) = violation {
                 stop.fetch_min(seed, Ordering::Relaxed);
                 mine.broken = Some((seed, violation));
                 return mine;
