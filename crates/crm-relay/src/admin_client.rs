@@ -501,13 +501,7 @@ impl Remote {
         peer.dial().await.map_err(|error| match error {
             DialError::Connect { source, .. } => reason(&source),
             error @ (DialError::Tunnel(_) | DialError::Silent(_)) => error.to_string(),
-            DialError::Encrypt { source, .. } => match source.get_ref().and_then(|inner| inner.downcast_ref()) {
-                Some(refused @ rustls::Error::InvalidCertificate(_)) => {
-                    format!("{refused} (RELAY_CA_FILE names further authorities)")
-                }
-                Some(_) => "it does not speak TLS".to_owned(),
-                None => reason(&source),
-            },
+            DialError::Encrypt { source, .. } => tls::explain(&source).unwrap_or_else(|| reason(&source)),
         })
     }
 }

@@ -1,5 +1,7 @@
 //! The test receiver: an HTTP endpoint that shows what arrives and answers as it is told.
 
+mod request_line;
+
 use std::{
     convert::Infallible,
     net::SocketAddr,
@@ -11,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioTimer;
@@ -27,6 +29,7 @@ use crate::{
     output::show,
     render::{request, style, time},
 };
+use request_line::{RequestLines, Untold};
 
 /// Largest body it takes; more is answered 413.
 const BODY_BYTES_MAX: usize = 1 << 30;
@@ -108,7 +111,8 @@ impl Serve<TcpStream> for State {
         let _slower = socket.set_nodelay(true);
         // It is waited for as long as the HTTP library does.
         seat.works();
-        let service = service_fn(|request| answer(request, self));
+        let (socket, beside) = RequestLines::new(socket);
+        let service = service_fn(|request| answer(request, beside.next(), self));
         let mut builder = http1::Builder::new();
         // A webhook may have as many fields as the relay takes, and the relay adds its own.
         builder.timer(TokioTimer::new()).max_headers(FIELDS_MAX);
@@ -119,22 +123,36 @@ impl Serve<TcpStream> for State {
     fn panicked(&self) {}
 }
 
-async fn answer(request: Request<Incoming>, state: &State) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    request: Request<Incoming>,
+    untold: Untold,
+    state: &State,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let is_last = untold.is_last;
+    let mut response = take(request, untold, state).await;
+    if is_last {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+async fn take(request: Request<Incoming>, untold: Untold, state: &State) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
         Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => return Ok(empty(StatusCode::PAYLOAD_TOO_LARGE)),
-        Err(_) => return Ok(empty(StatusCode::BAD_REQUEST)),
+        Err(error) if error.is::<LengthLimitError>() => return empty(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => return empty(StatusCode::BAD_REQUEST),
     };
     let number = state.seen.fetch_add(1, Ordering::Relaxed) + 1;
     let behaviour = &state.behaviour;
     let status = if number <= behaviour.fail_first { StatusCode::INTERNAL_SERVER_ERROR } else { behaviour.status };
     if !behaviour.quiet {
+        let known = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         show(&request::describe(&request::Seen {
             clock: &time::clock(time::now()),
             number,
             method: &head.method,
-            uri: &head.uri,
+            target: untold.target.as_deref().unwrap_or(known.as_bytes()),
             headers: &head.headers,
             body: &body,
             status,
@@ -143,7 +161,7 @@ async fn answer(request: Request<Incoming>, state: &State) -> Result<Response<Fu
     if !behaviour.delay.is_zero() {
         tokio::time::sleep(behaviour.delay).await;
     }
-    Ok(empty(status))
+    empty(status)
 }
 
 fn empty(status: StatusCode) -> Response<Full<Bytes>> {

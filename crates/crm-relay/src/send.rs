@@ -18,7 +18,7 @@ use relay_core::time::Wall;
 use relay_providers::Draft;
 use rustls::ClientConfig;
 
-use crate::{exit::Failure, render::time, sample::Sampler};
+use crate::{exit::Failure, render::time, sample::Sampler, tls};
 
 /// Requests at the same time when no rate is given.
 const CONCURRENCY: usize = 16;
@@ -150,8 +150,11 @@ fn request(batch: &Batch, sample: Draft) -> Result<Request<Full<Bytes>>, String>
     Ok(request)
 }
 
-/// The cause at the end of the chain: "connection refused" says more than "client error".
+/// What TLS failed at, or the cause at the end of the chain: "connection refused" says more than "client error".
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(why) = tls::explain(error) {
+        return why;
+    }
     let mut cause: &(dyn std::error::Error + 'static) = error;
     while let Some(next) = cause.source() {
         cause = next;

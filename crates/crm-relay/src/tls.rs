@@ -1,9 +1,9 @@
 //! TLS of the commands: what the operating system trusts, and `RELAY_CA_FILE`.
 
-use std::{error::Error as _, path::PathBuf, sync::Arc};
+use std::{error::Error, io, path::PathBuf, sync::Arc};
 
 use relay_net::tls;
-use rustls::ClientConfig;
+use rustls::{ClientConfig, InvalidMessage};
 
 use crate::{
     config::layers::Layers,
@@ -20,4 +20,32 @@ pub(crate) fn config(layers: &Layers) -> Result<Arc<ClientConfig>, Failure> {
         let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
         Failure::new(Exit::Configuration, format!("cannot use TLS: {error}{cause}"))
     })
+}
+
+/// In words, why TLS with a port came to nothing, and what would be right; `None`: it was something else.
+pub(crate) fn explain(error: &(dyn Error + 'static)) -> Option<String> {
+    Some(match error_of(error)? {
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "this port speaks no TLS, but plain HTTP as it seems; use http://".to_owned()
+        }
+        refused @ rustls::Error::InvalidCertificate(_) => {
+            format!("{refused} (RELAY_CA_FILE names further authorities)")
+        }
+        other => format!("TLS failed: {other}"),
+    })
+}
+
+/// What TLS says, wherever it stands in a chain of causes: errors of IO keep what they are made of beside their cause.
+fn error_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut cause = Some(error);
+    while let Some(here) = cause {
+        if let Some(found) = here.downcast_ref() {
+            return Some(found);
+        }
+        cause = match here.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => here.source(),
+        };
+    }
+    None
 }

@@ -266,18 +266,27 @@ pub(crate) fn grace_exceeded(view: &View) {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fmt::Write as _,
+        sync::{Arc, Mutex},
+        time::Duration,
+    };
+
+    use bytes::Bytes;
+    use relay_core::{
+        id::{DeliveryId, EventId},
+        time::Wall,
+    };
+
     use super::*;
     use crate::config::Destination;
 
-    /// S18, S27: a server that has the same told a thousand times makes few lines, and the others are counted.
-    #[tokio::test(start_paused = true)]
-    async fn a_server_has_its_share_of_each_second() {
-        let destination: Name = "crm".parse().unwrap();
+    fn notices() -> Notices {
         let target = "http://127.0.0.1:9/".parse().unwrap();
-        let config = Config {
+        Notices::new(&Config {
             relay_url: "ws://127.0.0.1:9".parse().unwrap(),
             token: "crt_test".into(),
-            destinations: vec![Destination::new(destination.clone(), target)],
+            destinations: vec![Destination::new("crm".parse().unwrap(), target)],
             buffer_bytes: 1 << 20,
             proxy: None,
             ca_file: None,
@@ -286,8 +295,110 @@ mod tests {
             shutdown_grace: limits::LINES.span,
             summary_interval: limits::LINES.span,
             label: "test".into(),
+        })
+    }
+
+    fn webhook() -> Forward {
+        Forward {
+            delivery: DeliveryId::from_u128(2),
+            event: EventId::from_u128(1),
+            destination: "crm".parse().unwrap(),
+            source: "stripe".parse().unwrap(),
+            attempt: 1,
+            received_at: Wall::MIN,
+            method: Bytes::from_static(b"POST"),
+            rest: Bytes::new(),
+            query: None,
+            headers: Vec::new(),
+            original_url: Bytes::new(),
+            replay: false,
+            body: Bytes::new(),
+            body_sha256: [0; 32],
+        }
+    }
+
+    fn tried(class: Class) -> Outcome {
+        Outcome { class, status: None, retry_after: None, duration: Duration::ZERO, error: None, answer: None }
+    }
+
+    /// Keeps the fields of each line.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<String>>>);
+
+    impl Log {
+        /// Lines about failed tries since the last call.
+        fn take(&self) -> Vec<String> {
+            let mut lines = std::mem::take(&mut *self.0.lock().unwrap());
+            lines.retain(|line| line.contains("event=\"forward_failed\""));
+            lines
+        }
+    }
+
+    impl tracing::Subscriber for Log {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            let mut line = String::new();
+            event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+                write!(line, "{field}={value:?} ").unwrap();
+            });
+            self.0.lock().unwrap().push(line);
+        }
+
+        fn enter(&self, _: &tracing::span::Id) {}
+
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    /// S27: a target that fails a thousand times makes few lines, and it is said how many were left out: with the next one, or
+    /// with the summary where none follows. Another way to fail has lines of its own.
+    #[tokio::test(start_paused = true)]
+    async fn a_target_that_fails_has_few_lines_and_the_others_are_counted() {
+        let log = Log::default();
+        let _guard = tracing::subscriber::set_default(log.clone());
+        let (mut notices, webhook) = (notices(), webhook());
+        let fail = |notices: &mut Notices, times, class| {
+            for _ in 0..times {
+                notices.forwarded(&webhook, &tried(class));
+            }
+            log.take()
         };
-        let mut notices = Notices::new(&config);
+        let most = limits::LINES_OF_TRIES.most as usize;
+        let left_out = format!("left_out={} ", 1_000 - most);
+        let lines = fail(&mut notices, 1_000, Class::Busy);
+        assert_eq!(lines.len(), most);
+        assert!(lines.iter().all(|line| !line.contains("left_out=")), "{lines:?}");
+        let other = fail(&mut notices, 1, Class::Rejected);
+        assert!(other.len() == 1 && other[0].contains("class=\"rejected\""), "{other:?}");
+
+        tokio::time::advance(limits::LINES_OF_TRIES.span).await;
+        let next = fail(&mut notices, 1, Class::Busy);
+        assert!(next.len() == 1 && next[0].contains(&left_out), "{next:?}");
+
+        tokio::time::advance(limits::LINES_OF_TRIES.span).await;
+        fail(&mut notices, 1_000, Class::Busy);
+        notices.left_out();
+        let rest = log.take();
+        assert!(rest.len() == 1 && rest[0].contains(&left_out) && rest[0].contains("destination=crm "), "{rest:?}");
+        notices.left_out();
+        assert!(log.take().is_empty(), "once");
+    }
+
+    /// S18, S27: a server that has the same told a thousand times makes few lines, and the others are counted.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_has_its_share_of_each_second() {
+        let destination: Name = "crm".parse().unwrap();
+        let mut notices = notices();
         for others in 0..1_000 {
             notices.tell(Notice::Peers { destination: destination.clone(), others });
             notices.tell(Notice::Up { server_version: "0".into(), destinations: Vec::new() });

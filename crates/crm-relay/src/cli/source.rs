@@ -261,6 +261,7 @@ fn in_words(source: &SourceDto) -> String {
         ("provider", text(&source.provider)),
         ("parameters", parameters_of(source)),
         ("path", format!("/webhook/{}", text(&source.name))),
+        ("url", url(source)),
         ("destinations", destinations(source)),
         ("status", status(source)),
         ("dedupe", source.dedupe.to_string()),
@@ -288,6 +289,12 @@ fn in_words(source: &SourceDto) -> String {
         parts.push(refusals_of(&activity.refusals));
     }
     parts.join("\n\n")
+}
+
+/// What is pasted where the platform asks for it.
+fn url(source: &SourceDto) -> String {
+    let unknown = || style::dim("the server's public address, then this path (see PUBLIC_URL)");
+    source.url.as_ref().map_or_else(unknown, |url| style::copy(text(url)))
 }
 
 /// The names of its events, those with the most first.

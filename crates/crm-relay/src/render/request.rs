@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::{
     body::{self, About},
@@ -21,8 +21,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) number: u64,
     /// Method.
     pub(crate) method: &'a Method,
-    /// Path and query.
-    pub(crate) uri: &'a Uri,
+    /// Path and query, as they came.
+    pub(crate) target: &'a [u8],
     /// Headers.
     pub(crate) headers: &'a HeaderMap,
     /// Body.
@@ -34,12 +34,11 @@ pub(crate) struct Seen<'a> {
 /// A request with its headers and the beginning of its body. Nothing in it can move the cursor or fake a line.
 pub(crate) fn describe(seen: &Seen<'_>) -> String {
     let status = if seen.status.is_success() { style::good(seen.status) } else { style::bad(seen.status) };
-    let target = seen.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let mut text = format!(
         "{} {} {} {} {status}\n",
         style::dim(format!("#{} {}", seen.number, seen.clock)),
         style::bold(seen.method),
-        style::bold(visible(target.as_bytes(), VALUE_SHOWN_MAX)),
+        style::bold(visible(seen.target, VALUE_SHOWN_MAX)),
         style::dim("->"),
     );
     for (name, value) in seen.headers {

@@ -63,10 +63,20 @@ fn an_invitation_says_what_the_sender_and_the_client_need() {
         place.transcript(&place.cli(&["token", "list"])),
     ];
     insta::assert_snapshot!(text.join("\n\n"));
+    let create = |name| place.cli(&["source", "create", name, "--provider", "bearer"]);
+    let known_nowhere = create("first");
+    let said = String::from_utf8_lossy(&known_nowhere.stdout);
+    assert!(said.contains("/webhook/first\n") && said.contains("then this path (see PUBLIC_URL)"), "{known_nowhere:?}");
+    assert_eq!(place.json(&["source", "show", "first"])["url"], Value::Null);
     assert_eq!(server.terminate(), Some(0));
 
-    let _server = place.server_with(&[("PUBLIC_URL", "https://relay.example.com/in")]);
+    let _server = place.server_with(&[("PUBLIC_URL", "https://relay.example.com/in/")]);
     place.wait_for("server.log", "listening");
+    let whole_url = create("second");
+    let said = String::from_utf8_lossy(&whole_url.stdout);
+    assert!(said.contains("https://relay.example.com/in/webhook/second\n"), "what is pasted: {whole_url:?}");
+    let url = "https://relay.example.com/in/webhook/first";
+    assert_eq!(place.json(&["source", "show", "first"])["url"], url);
     let whole = place.cli(&[&hooks[..], &["--set", "secret=@secret.txt"]].concat());
     insta::assert_snapshot!("an_invitation_with_a_public_url", place.transcript(&whole));
     let made = place.json(&["invite", "more"]);

@@ -54,6 +54,24 @@ fn the_public_listener_in_place_of_the_admin_api_is_named() {
     }
 }
 
+/// Who says https where a port speaks plain HTTP hears so, and what would be right: who sends, and who asks the admin API.
+#[test]
+fn tls_to_a_port_that_speaks_none_is_explained() {
+    let place = Place::new();
+    let _server = place.server();
+    let (_receiver, receiver) = place.receiver(&[]);
+    let run: serde_json::Value = serde_json::from_str(&place.read("data/run.json")).unwrap();
+    let admin = format!("https://{}", run["admin"].as_str().unwrap());
+    let (token, receiver) = (place.secret("ADMIN_TOKEN"), receiver.replacen("http://", "https://", 1));
+    let sent = place.run(&["send", "--to", &receiver, "--set", "key=a-key-that-nobody-asks-for"], &[]);
+    let asked = place.run(&["source", "list"], &[("ADMIN_URL", &admin), ("ADMIN_TOKEN", &token)]);
+    for output in [sent, asked] {
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{output:?}");
+        assert!(said.contains("speaks no TLS") && said.contains("use http://"), "{output:?}");
+    }
+}
+
 /// A server that is asked over TCP on this machine has its intake on this machine: nobody has to say where.
 #[test]
 fn samples_find_the_intake_of_a_server_that_is_asked_over_tcp() {

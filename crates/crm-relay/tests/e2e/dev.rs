@@ -1,6 +1,11 @@
 //! `dev`: server and client in one process, and each half takes the other with it.
 
-use std::{net::TcpListener, path::Path, process::Command};
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::Command,
+};
 
 use crate::{
     faults::traced,
@@ -106,4 +111,21 @@ async fn dev_tells_of_each_webhook_in_a_line() {
     assert!(log.contains("answers again after") && log.contains("\"order\": 1"), "{log}");
     assert!(!log.contains("token=not-to-be-shown ") && !log.contains("forward_failed"), "{log}");
     drop(receiver);
+}
+
+/// I3: what the relay takes its own receiver takes: queries with bytes that senders leave raw and no URI holds.
+#[test]
+fn the_receiver_of_dev_takes_whatever_the_relay_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = dev(dir.path(), &[], &[]);
+    for query in [b"q={\"a\":1}".as_slice(), b"plain=1", b"x=<b>&n=J\xfcrgen", b"{}|^`%zz"] {
+        let fields = format!(" HTTP/1.1\r\nHost: a\r\nX-API-Key: {API_KEY}\r\nContent-Length: 2\r\n\r\nhi");
+        let mut sender = TcpStream::connect(public(dir.path())).unwrap();
+        sender.write_all(&[b"POST /webhook?", query, fields.as_bytes()].concat()).unwrap();
+        let mut answer = [0; 12];
+        sender.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 202");
+        let line = format!(" POST /?{} -> 200", String::from_utf8_lossy(query));
+        wait_for("the receiver's line", || process.log().contains(&line).then_some(()));
+    }
 }

@@ -53,6 +53,7 @@ impl SourceDto {
         let routes = directory.routing.routes.get(&source.name).into_iter().flatten();
         Self {
             name: source.name.to_string(),
+            url: registry.url_of(&source.name),
             provider: source.provider.clone(),
             parameters: parameters(source),
             allow_empty: source.allow_empty,

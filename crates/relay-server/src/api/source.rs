@@ -13,6 +13,8 @@ use crate::{parameters::Parameters, registry::document::Dedupe};
 pub struct SourceDto {
     /// Webhooks go to `/webhook/NAME`.
     pub name: String,
+    /// Where senders reach it: `PUBLIC_URL` and that path; `null` without `PUBLIC_URL`.
+    pub url: Option<String>,
     /// Who judges them.
     pub provider: String,
     /// Of the provider.

@@ -172,6 +172,7 @@ impl Driver {
             self.perform();
             self.flush();
         }
+        self.inlet.turn_away_requests().await;
         if self.stopped {
             self.say_the_rest().await;
         }
@@ -426,3 +427,6 @@ impl Driver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

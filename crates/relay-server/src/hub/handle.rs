@@ -39,6 +39,18 @@ pub(crate) struct Inlet {
     pub(super) events: mpsc::Receiver<Event>,
 }
 
+impl Inlet {
+    /// Answers what nobody will take any more: nothing was done with it, and nothing comes behind it.
+    pub(super) async fn turn_away_requests(&mut self) {
+        // First, so that none slips in behind the last one.
+        self.requests.close();
+        while let Some(request) = self.requests.recv().await {
+            // The sender may have gone away.
+            let _ = request.answer.send(Answer::Stopping);
+        }
+    }
+}
+
 #[cfg(test)]
 impl Inlet {
     /// The next event, for a test that stands where the hub is.

@@ -58,7 +58,9 @@ pub struct Registry {
     api_key: [u8; 32],
     /// Names this server among those that share the store; empty where it has one owner.
     server: String,
-    /// `PUBLIC_URL` is set: the relay knows what senders call it.
+    /// `PUBLIC_URL` without a trailing `/`: what senders call the relay, where it knows that.
+    public_url: Option<String>,
+    /// There is such a URL, or nothing is taken in and none is missed.
     knows_own_url: bool,
     /// `DEDUPE_WINDOW`: how long ids of webhooks are remembered.
     memory: Duration,
@@ -217,6 +219,7 @@ impl Registry {
         let api_key = secret::sha256(config.credentials.api_key.as_bytes());
         let mut registry = Self::empty(store, clock, config.route_defaults.clone(), api_key);
         registry.server.clone_from(&config.server);
+        registry.public_url = config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
         registry.knows_own_url = config.public_url.is_some();
         registry.memory = config.dedupe_window;
         registry.load().await?;
@@ -243,6 +246,11 @@ impl Registry {
         Ok(registry)
     }
 
+    /// Where senders reach a source, if the relay knows what they call it.
+    pub(crate) fn url_of(&self, source: &Name) -> Option<String> {
+        self.public_url.as_ref().map(|base| format!("{base}/webhook/{source}"))
+    }
+
     fn empty(store: Arc<dyn seam::Registry>, clock: Clock, defaults: RouteDefaults, api_key: [u8; 32]) -> Self {
         let (sessions, uses) = (Arc::<Sessions>::default(), Arc::<Uses>::default());
         Self {
@@ -251,6 +259,7 @@ impl Registry {
             defaults,
             api_key,
             server: String::new(),
+            public_url: None,
             knows_own_url: true,
             memory: Duration::MAX,
             directory: ArcSwap::default(),

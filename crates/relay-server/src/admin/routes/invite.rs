@@ -24,7 +24,7 @@ pub(super) async fn create(
         source: SourceDto::new(&made.source, &state.registry),
         key: made.key.map(|key| KeyDto::new(&key.document).showing(key.secret)),
         token: TokenDto::new(&made.token.document, &state.registry).showing(made.token.secret),
-        url: state.public_url.as_ref().map(|base| format!("{base}{path}")),
+        url: state.registry.url_of(&made.source.name),
         path,
         relay_url: state.public_url.clone(),
         generated: made.generated.into_iter().map(|(name, value)| SecretDto { name, value }).collect(),

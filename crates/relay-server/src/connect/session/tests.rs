@@ -9,6 +9,8 @@ use std::{
 
 use relay_core::{
     hub::Serves,
+    name::Name,
+    time::Wall,
     wire::message::{Chunk, Extend, Message},
 };
 use tokio::{
@@ -18,8 +20,11 @@ use tokio::{
 
 use super::*;
 use crate::{
+    clock::Clock,
     connect::{account::Account, static_token_name},
     hub::Handle,
+    principal::Principal,
+    registry::{NewToken, Registry, secret},
 };
 
 /// A peer that takes so many bytes at a time, with a pause after them, and sends none.
@@ -113,6 +118,54 @@ async fn a_token_that_went_meanwhile_ends_its_session() {
     let mut peer = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
     let Some(Ok(Frame::Close(Some(said)))) = peer.next().await else { panic!("it is told why") };
     assert_eq!(said.reason.as_str(), CHANGED);
+}
+
+/// I21: a token that may serve less, or is gone, by the time the socket of its client is upgraded ends that session before its
+/// client is heard; one that is as it was goes on.
+#[tokio::test]
+async fn a_token_that_changes_during_the_upgrade_ends_its_session() {
+    let store = Arc::new(relay_store::memory::MemoryStore::new());
+    let config = crate::Config::sample("/nonexistent".into());
+    let registry = Registry::open(store.clone(), Clock::start(Wall::MIN), &config).await.unwrap();
+    let registry = Arc::new(registry);
+    let admin = crate::offline::tests::admin(store).await;
+    let (hub, mut inlet) = Handle::new();
+    let supervisor = admin.supervisor.clone();
+    let gate = Gate::new(hub, Arc::clone(&registry), "a-token", supervisor.clone(), Arc::clone(&admin.guesses));
+    let (who, token) = (Principal::nobody("cli"), "office".parse::<Name>().unwrap());
+    let made = registry.create_token(NewToken { name: token.clone(), destinations: None }, &who).await.unwrap();
+    let digest = secret::sha256(made.secret.as_bytes());
+    let holder = || Holder { token: token.clone(), serves: Serves::All, digest };
+    let upgraded = |holder: Holder| {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let gate = gate.clone();
+        supervisor.spawn(TaskKind::Session, "session", async move {
+            gate.serve(near, holder, String::new()).await;
+            Ok(())
+        });
+        far
+    };
+    let far = upgraded(holder());
+    let mut peer = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
+    let Some(Event::Opened { conn, socket: _kept, .. }) = inlet.event().await else { panic!("it is opened first") };
+    peer.send(Frame::Binary(codec::encode(Message::Extend(Extend::default())))).await.unwrap();
+    assert!(matches!(inlet.event().await, Some(Event::Received(on, _)) if on == conn), "as it was, it is heard");
+    drop(peer);
+    assert!(matches!(inlet.event().await, Some(Event::Closed(closed)) if closed == conn));
+
+    let before = holder();
+    registry.update_token(&token, Some(vec![Name::fallback()]), &who).await.unwrap();
+    for changed in 0..2 {
+        let far = upgraded(before.clone());
+        let mut peer = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
+        // What it says at once is not heard.
+        peer.send(Frame::Binary(codec::encode(Message::Extend(Extend::default())))).await.unwrap();
+        let Some(Event::Opened { conn, socket: _kept, .. }) = inlet.event().await else { panic!("it is opened first") };
+        assert!(matches!(inlet.event().await, Some(Event::Closed(closed)) if closed == conn), "{changed}");
+        let Some(Ok(Frame::Close(Some(said)))) = peer.next().await else { panic!("it is told why") };
+        assert_eq!(said.reason.as_str(), CHANGED);
+        registry.revoke_token(&token, &who).await.unwrap();
+    }
 }
 
 /// S11: a session that floods has its allowance waiting for the hub and no more, and others are heard meanwhile.

@@ -41,6 +41,28 @@ async fn every_problem_says_what_it_is_in_the_same_members() {
     }
 }
 
+/// Xero wants a refusal without a body, and gives up an endpoint whose refusals have one. Nothing else is different: the
+/// connection goes on, and what was refused is counted.
+#[tokio::test]
+async fn a_platform_that_wants_refusals_without_a_body_gets_them() {
+    let relay = Relay::start().await;
+    let forged = format!("X-Xero-Signature: {}=\r\n", "A".repeat(43));
+    for fields in ["", &forged] {
+        let mut socket = relay.connect().await;
+        socket.send(request("POST /webhook/bare", fields, "{\"events\":[]}")).await;
+        let reply = socket.reply().await;
+        assert_eq!((reply.status, reply.field("content-length")), (401, Some("0")), "{reply:?}");
+        assert_eq!((reply.field("content-type"), reply.field("www-authenticate")), (None, None), "{reply:?}");
+        // A body behind it would be taken for the next answer.
+        socket.send(request("POST /webhook", "", "next")).await;
+        assert_eq!(socket.reply().await.status, 202);
+    }
+    let other = relay.ask(request("POST /webhook/signed", "", "{}")).await;
+    assert_eq!(other.code().as_deref(), Some("not_genuine"), "others hear why");
+    let refused: Vec<_> = relay.backend.refusals().into_iter().map(|(source, _)| source).collect();
+    assert_eq!(refused, ["bare", "bare", "signed"]);
+}
+
 #[tokio::test]
 async fn an_answer_to_head_has_a_length_and_no_body() {
     let relay = Relay::start().await;

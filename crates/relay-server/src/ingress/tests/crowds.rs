@@ -115,7 +115,14 @@ async fn slow_bodies_on_every_place_give_way() {
     let mut client = relay.connect().await;
     client.send(JOIN).await;
     assert!(client.head().await.starts_with("HTTP/1.1 101 "));
-    assert_eq!(strangers[0].reply().await.status, 503, "those that wait longest go first");
+    let gave_way = strangers[0].reply().await;
+    assert_eq!(
+        (gave_way.status, gave_way.field("connection")),
+        (503, Some("close")),
+        "those that wait longest go first"
+    );
+    assert!(gave_way.body.contains("sooner whole than this body"), "{gave_way:?}");
+    assert!(strangers[0].is_closed().await, "the rest of its body is not waited for");
 }
 
 /// S9, S36: strangers whose bodies are never far from whole at their pace, and never whole, keep nobody out either.

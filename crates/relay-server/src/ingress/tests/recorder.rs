@@ -102,6 +102,7 @@ impl Recorder {
                 source("sent", "hmac", &[("secret", KEY), ("header", "X-Signature"), ("signed", "sent")], false, false),
                 source("plain", "stripe", &[("endpoint_secret", KEY), ("signed", "decoded")], false, false),
                 source("header", "mercadopago", &[("secret", KEY)], false, false),
+                source("bare", "xero", &[("webhook_key", KEY)], false, false),
             ]),
             mode: Mutex::new(Mode::Store),
             stopping: AtomicBool::new(false),

@@ -217,6 +217,33 @@ async fn a_body_without_memory_for_it_is_refused_at_once() {
     assert_eq!(relay.ask(request("POST /webhook", "", &body)).await.status, 202);
 }
 
+/// Where memory is short, the connection ends behind the refusal if there is more of the body to come, and the answer says so;
+/// a body that is there whole ends nothing.
+#[tokio::test]
+async fn a_refusal_for_want_of_memory_ends_a_connection_in_the_middle_of_a_body_only() {
+    let relay = Relay::with(|settings| settings.budget = Budget::new(2_000)).await;
+    let (whole, part) = ("x".repeat(1_200), "x".repeat(1_199));
+    assert_eq!(relay.ask(request("POST /webhook", "", &whole)).await.status, 202);
+    let head = |framing: &str| format!("POST /webhook HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\n{framing}\r\n\r\n");
+    for (sent, connection) in [
+        (head("Content-Length: 1200") + &whole, None),
+        (head("Content-Length: 1200") + &part, Some("close")),
+        (head("Transfer-Encoding: chunked") + "4af\r\n" + &part, Some("close")),
+    ] {
+        let mut socket = relay.connect().await;
+        socket.send(&sent).await;
+        let reply = socket.reply().await;
+        assert_eq!((reply.status, reply.field("connection")), (503, connection), "{reply:?}");
+        assert!(reply.body.contains("there is no memory"), "{reply:?}");
+        if connection.is_some() {
+            assert!(socket.is_closed().await);
+        } else {
+            socket.send(request("POST /webhook/nope", "", "x")).await;
+            assert_eq!(socket.reply().await.status, 404, "it is as good as before");
+        }
+    }
+}
+
 #[tokio::test]
 async fn browsers_are_told_what_they_may_only_where_origins_are_named() {
     let relay = Relay::with(|settings| settings.cors_origins = vec!["https://app.test".to_owned()]).await;
