@@ -5,7 +5,7 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Uri, header};
 
-use super::target;
+use super::http1;
 use crate::error::{Code, Problem};
 
 /// Fields that are about one hop only, and never forwarded, beside `Proxy-*`; `Host` is the target's, `Content-Length` is made anew.
@@ -36,7 +36,7 @@ pub(super) struct Raw {
 impl Raw {
     /// Copies a request's head.
     pub(super) fn copy(method: &str, uri: &Uri, headers: &HeaderMap) -> Self {
-        let (path, query) = (uri.path().as_bytes(), target::query(uri));
+        let (path, query) = (uri.path().as_bytes(), http1::query(uri));
         let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let mut all =
             BytesMut::with_capacity(method.len() + path.len() + query.as_ref().map_or(0, |query| query.len()) + fields);

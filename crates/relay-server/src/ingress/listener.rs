@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use http::{HeaderValue, StatusCode, header};
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{Request, Response, body::Incoming, server::conn, service::service_fn};
 use relay_net::{
     origin::Origin,
     serve::{self, Closing, Connections, Listening, Seated, Serve, Wanted},
@@ -18,7 +18,7 @@ use super::{
     Settings,
     cors::Cors,
     flaw::Flaw,
-    guarded::{BUFFER_BYTES_MAX, Gate, Guarded},
+    http1::{BUFFER_BYTES_MAX, Gate, Guarded},
     intake,
     path::{self, Place},
     seam::{Backend, Body},
@@ -86,7 +86,7 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
             let (door, gate, seat) = (Arc::clone(door), Arc::clone(&gate), Arc::clone(&seat));
             async move { Ok::<_, Infallible>(answer(&door, &gate, &seat, origin, request).await) }
         });
-        let mut builder = http1::Builder::new();
+        let mut builder = conn::http1::Builder::new();
         builder
             // A sender may close its side once it has sent everything, and still wants its answer.
             .half_close(true)

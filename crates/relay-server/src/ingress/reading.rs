@@ -8,8 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     flaw::Flaw,
-    guarded::{Gate, Guarded, Patience},
-    target,
+    http1::{self, Gate, Guarded, Patience},
 };
 
 /// A socket whose bytes are judged as the public listener judges them; and what is to be called after each request that asked for
@@ -27,5 +26,5 @@ pub fn rule(target: &Uri) -> Option<String> {
 
 /// The query of a target as its sender wrote it.
 pub fn query(target: &Uri) -> Option<Cow<'_, [u8]>> {
-    target::query(target)
+    http1::query(target)
 }

@@ -13,10 +13,7 @@ use proptest::prelude::*;
 use relay_net::serve::Seated;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 
-use crate::ingress::{
-    Patience,
-    guarded::{Gate, Guarded},
-};
+use crate::ingress::{Gate, Guarded, Patience};
 
 /// What a handler sees of a request.
 type Seen = (String, String, Vec<(String, Vec<u8>)>, Bytes);

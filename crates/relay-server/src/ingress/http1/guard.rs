@@ -27,16 +27,16 @@ use tokio::{
 };
 
 use super::{
-    flaw::{Flaw, HEAD_TIME_MAX},
     framing::{Framing, Stop},
-    target::Rewrite,
+    rewrite::Rewrite,
 };
+use crate::ingress::flaw::{Flaw, HEAD_TIME_MAX};
 
 /// How much is read at once, but of a large body: not quite what the library reads first, for its buffer doubles with each read
 /// that fills it.
 const PIECE_BYTES: usize = 8 * 1024 - 1;
 /// Bytes the library may buffer per connection: a whole head with room for a good part of a body behind it.
-pub(super) const BUFFER_BYTES_MAX: usize = 64 * 1024;
+pub(in crate::ingress) const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// How much is dropped at once of what nobody reads.
 const LINGER_PIECE_BYTES: usize = 16 * 1024;
 /// How long is read and dropped behind an answer that came before the end of its request, as long as something comes: a socket

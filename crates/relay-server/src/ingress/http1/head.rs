@@ -7,10 +7,8 @@ use std::ops::Range;
 
 use relay_core::{limits, target::is_query};
 
-use super::{
-    flaw::Flaw,
-    target::{self, Rewrite},
-};
+use super::rewrite::{self, Rewrite};
+use crate::ingress::flaw::Flaw;
 
 /// The head of one request, as far as it was read.
 #[derive(Debug, Default)]
@@ -145,7 +143,7 @@ impl Head {
         if !is_query(&origin[query..]) {
             return Err(Flaw::Query);
         }
-        if path > 0 || !target::is_plain(&origin[query..]) {
+        if path > 0 || !rewrite::is_plain(&origin[query..]) {
             let end = from + target.len();
             self.rewrite = Some(Rewrite { from, path: from + path, end, to: end });
         }

@@ -78,7 +78,7 @@ fn escape(query: &[u8], into: &mut Vec<u8>) {
 }
 
 /// The query as the sender wrote it.
-pub(super) fn query(uri: &Uri) -> Option<Cow<'_, [u8]>> {
+pub(in crate::ingress) fn query(uri: &Uri) -> Option<Cow<'_, [u8]>> {
     let query = uri.query()?.as_bytes();
     if uri.authority().is_none_or(|authority| authority.as_str() != ESCAPED) {
         return Some(Cow::Borrowed(query));
