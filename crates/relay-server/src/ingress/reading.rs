@@ -1,14 +1,16 @@
 //! The public listener's guard by itself, to be held against other readers of HTTP.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
-use hyper::Uri;
+use http::{Request, request::Parts};
+use hyper::body::Incoming;
 use relay_net::serve::Seated;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    flaw::Flaw,
-    http1::{self, Gate, Guarded, Patience},
+    Patience,
+    http1::{self, Gate, Guarded},
+    rules,
 };
 
 /// A socket whose bytes are judged as the public listener judges them; and what is to be called after each request that asked for
@@ -19,12 +21,15 @@ pub fn guarded<S: AsyncRead + AsyncWrite + Unpin>(socket: S) -> (impl AsyncRead 
     (guarded, move || gate.decide(false))
 }
 
-/// The rule that a request broke, where another stands in its place.
-pub fn rule(target: &Uri) -> Option<String> {
-    Flaw::of(target).map(|flaw| format!("{flaw:?}"))
+/// A request that came from behind the guard, as its sender sent it.
+///
+/// # Errors
+/// The rule that it broke, where another stands in its place.
+pub fn received(request: Request<Incoming>) -> Result<Request<Incoming>, String> {
+    http1::received(request).map_err(|flaw| format!("{flaw:?}"))
 }
 
 /// The query of a target as its sender wrote it.
-pub fn query(target: &Uri) -> Option<Cow<'_, [u8]>> {
-    http1::query(target)
+pub fn query(head: &Parts) -> Option<&[u8]> {
+    rules::query(head)
 }

@@ -20,11 +20,11 @@ use super::{
     cors::Cors,
     decoded::{self, Coding},
     errand::Errands,
-    fields::{Raw, named_in_connection},
+    fields::Raw,
     intake::{self, Bounds},
     path::Place,
     refusals::{self as seen, Missed},
-    respond,
+    respond, rules,
     seam::{Backend, Body, Old, Source},
     uploads::{Owner, Uploads},
     verify::{self, By, Head, Judged, Refused},
@@ -248,8 +248,8 @@ impl<B: Backend> Door<B> {
         if source.paused {
             return Err(Problem::new(Code::SourcePaused, "the source is paused; send it again later").into());
         }
-        let connection = named_in_connection(&head.headers, source.verifier.protected_headers())?;
-        let raw = Raw::copy(head.method.as_str(), &head.uri, &head.headers);
+        let connection = rules::named_in_connection(&head.headers, source.verifier.protected_headers())?;
+        let raw = Raw::copy(head);
         // Whoever has no proof where it stands in the head cannot make us hold a body.
         if !source.verifier.is_key_source() {
             let head = self.judge_head(source, &raw, &[])?;

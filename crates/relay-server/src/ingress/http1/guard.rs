@@ -29,14 +29,18 @@ use tokio::{
 use super::{
     framing::{Framing, Stop},
     rewrite::Rewrite,
+    stand_in::stand_in,
 };
-use crate::ingress::flaw::{Flaw, HEAD_TIME_MAX};
+use crate::ingress::{
+    flaw::Flaw,
+    patience::{HEAD_TIME_MAX, Patience},
+};
 
 /// How much is read at once, but of a large body: not quite what the library reads first, for its buffer doubles with each read
 /// that fills it.
 const PIECE_BYTES: usize = 8 * 1024 - 1;
 /// Bytes the library may buffer per connection: a whole head with room for a good part of a body behind it.
-pub(in crate::ingress) const BUFFER_BYTES_MAX: usize = 64 * 1024;
+pub(super) const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// How much is dropped at once of what nobody reads.
 const LINGER_PIECE_BYTES: usize = 16 * 1024;
 /// How long is read and dropped behind an answer that came before the end of its request, as long as something comes: a socket
@@ -51,34 +55,6 @@ const LINGER_TURN_BYTES: usize = 256 * 1024;
 const LINGER_TURN: Duration = Duration::from_millis(16);
 /// How long an answer may still wait to be taken once the server stops.
 const STOP_WRITE: Duration = Duration::from_secs(1);
-
-/// How long each side may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// For a request head, from its first byte (from the start of the connection for the first).
-    pub head: Duration,
-    /// Between an answer and the next request; less where connections are few.
-    pub idle: Duration,
-    /// For a body: this long for any, and without a byte; and at least 1 KiB/s beyond.
-    pub body: Duration,
-    /// To take any byte of an answer, and any answer; and at least 1 KiB/s beyond.
-    pub write: Duration,
-    /// For the commit: this one is the sender's patience with us. Platforms give up after 3 s and more; a `503` that they
-    /// see is better than an answer that they do not.
-    pub commit: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            head: HEAD_TIME_MAX,
-            idle: Duration::from_mins(1),
-            body: Duration::from_secs(30),
-            write: Duration::from_secs(30),
-            commit: limits::COMMIT_WITHIN,
-        }
-    }
-}
 
 /// A socket whose incoming bytes are judged before anybody reads them.
 #[derive(Debug)]
@@ -333,7 +309,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
 
     fn refuse(&mut self, flaw: Flaw) {
         self.held.truncate(self.passed);
-        self.held.extend_from_slice(flaw.stand_in().as_bytes());
+        self.held.extend_from_slice(stand_in(flaw).as_bytes());
         self.passed = self.held.len();
         self.mode = Mode::Ended;
     }

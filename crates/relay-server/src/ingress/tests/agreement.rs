@@ -13,7 +13,10 @@ use proptest::prelude::*;
 use relay_net::serve::Seated;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 
-use crate::ingress::{Gate, Guarded, Patience};
+use crate::ingress::{
+    Patience,
+    http1::{Gate, Guarded},
+};
 
 /// What a handler sees of a request.
 type Seen = (String, String, Vec<(String, Vec<u8>)>, Bytes);

@@ -12,7 +12,7 @@ use tokio::{
 use super::{Bounds, Budget, Patience, Relay, STUCK, Socket, recorder::LARGE_BYTES, request, webhooks::signature};
 use crate::{
     clock::Clock,
-    ingress::{Gate, Guarded},
+    ingress::http1::{Gate, Guarded},
 };
 
 const JOIN: &str = "GET /connect HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
