@@ -9,16 +9,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     Patience,
-    http1::{self, Gate, Guarded},
+    http1::{self, Guarded, Switch},
     rules,
 };
 
 /// A socket whose bytes are judged as the public listener judges them; and what is to be called after each request that asked for
 /// another protocol and did not get it.
 pub fn guarded<S: AsyncRead + AsyncWrite + Unpin>(socket: S) -> (impl AsyncRead + AsyncWrite + Unpin, impl Fn()) {
-    let gate = Arc::new(Gate::default());
-    let guarded = Guarded::new(socket, Arc::clone(&gate), Seated::alone(), Patience::default());
-    (guarded, move || gate.decide(false))
+    let switch = Arc::new(Switch::default());
+    let guarded = Guarded::new(socket, Arc::clone(&switch), Seated::alone(), Patience::default());
+    (guarded, move || switch.decide(false))
 }
 
 /// A request that came from behind the guard, as its sender sent it.

@@ -10,7 +10,7 @@ use relay_net::serve::{Closing, Seated};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    guard::{BUFFER_BYTES_MAX, Gate, Guarded},
+    guard::{BUFFER_BYTES_MAX, Guarded, Switch},
     rewrite, stand_in,
 };
 use crate::ingress::{flaw::Flaw, patience::Patience, rules::SentQuery};
@@ -50,22 +50,22 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<S> {
         B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
         F: Future<Output = Response<B>> + Send,
     {
-        let gate = Arc::new(Gate::default());
-        let guarded = Guarded::new(self.socket, Arc::clone(&gate), self.seat, self.patience);
+        let switch = Arc::new(Switch::default());
+        let guarded = Guarded::new(self.socket, Arc::clone(&switch), self.seat, self.patience);
         let service = service_fn(|request: Request<Incoming>| {
             let asks_upgrade = request.headers().contains_key(header::UPGRADE);
             // It is handed from one future to the next: a pointer, not a copy in each.
             let answered = answer(received(request).map(Box::new));
-            let gate = &gate;
+            let switch = &switch;
             async move {
                 let response = answered.await;
                 if asks_upgrade {
-                    gate.decide(response.status() == StatusCode::SWITCHING_PROTOCOLS);
+                    switch.decide(response.status() == StatusCode::SWITCHING_PROTOCOLS);
                 }
                 Ok::<_, Infallible>(response)
             }
         });
-        closing.drive(&self.answers.builder(), guarded, || gate.close(), service).await;
+        closing.drive(&self.answers.builder(), guarded, || switch.close(), service).await;
     }
 }
 

@@ -71,7 +71,7 @@ pub(crate) struct Guarded<S> {
     is_aside: bool,
     /// The last piece was a whole one of a body that goes on: there is more to read than a piece.
     is_large: bool,
-    gate: Arc<Gate>,
+    switch: Arc<Switch>,
     seat: Arc<Seated>,
     patience: Patience,
     head_until: Option<Instant>,
@@ -120,7 +120,7 @@ impl Linger {
 
 /// Tells a [`Guarded`] socket how the request that asked for another protocol was answered, and that the server stops.
 #[derive(Debug, Default)]
-pub(crate) struct Gate {
+pub(crate) struct Switch {
     decision: AtomicU8,
     waker: AtomicWaker,
     closing: AtomicBool,
@@ -130,7 +130,7 @@ const NOT_DECIDED: u8 = 0;
 const STAYS_HTTP: u8 = 1;
 const BECOMES_RAW: u8 = 2;
 
-impl Gate {
+impl Switch {
     /// Must follow every request with an `Upgrade` field, and none without.
     pub(crate) fn decide(&self, switched: bool) {
         self.decision.store(if switched { BECOMES_RAW } else { STAYS_HTTP }, Ordering::Release);
@@ -156,7 +156,7 @@ impl Gate {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
-    pub(crate) fn new(socket: S, gate: Arc<Gate>, seat: Arc<Seated>, patience: Patience) -> Self {
+    pub(crate) fn new(socket: S, switch: Arc<Switch>, seat: Arc<Seated>, patience: Patience) -> Self {
         Self {
             socket,
             framing: Framing::default(),
@@ -166,7 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             unjudged: false,
             is_aside: false,
             is_large: false,
-            gate,
+            switch,
             seat,
             patience,
             head_until: Some(Instant::now() + patience.head),
@@ -401,7 +401,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             Poll::Pending => {
                 self.untaken = offered;
                 let mut until = *self.taken_until.get_or_insert_with(|| Instant::now() + self.patience.write);
-                if self.gate.is_closing() {
+                if self.switch.is_closing() {
                     until = until.min(Instant::now() + STOP_WRITE.min(self.patience.write));
                     self.taken_until = Some(until);
                 }
@@ -436,7 +436,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
                 Mode::Raw if this.held.is_empty() => return Pin::new(&mut this.socket).poll_read(cx, buf),
                 Mode::Raw => this.passed = this.held.len(),
                 Mode::Undecided => {
-                    if ready!(this.gate.poll(cx)) == BECOMES_RAW {
+                    if ready!(this.switch.poll(cx)) == BECOMES_RAW {
                         this.mode = Mode::Raw;
                         this.seat.works();
                     } else {
@@ -495,7 +495,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
             this.lingering = Some(Linger::begin(Instant::now()));
             return Pin::new(this).poll_shutdown(cx);
         };
-        if this.gate.is_closing() {
+        if this.switch.is_closing() {
             linger.until = linger.until.min(Instant::now() + STOP_WRITE);
         }
         let mut piece = [0; LINGER_PIECE_BYTES];

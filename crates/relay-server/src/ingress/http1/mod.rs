@@ -14,4 +14,4 @@ mod stand_in;
 
 pub(super) use connection::received;
 pub(crate) use connection::{Answers, Connection};
-pub(super) use guard::{Gate, Guarded};
+pub(super) use guard::{Guarded, Switch};
