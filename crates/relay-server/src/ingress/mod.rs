@@ -38,7 +38,7 @@ pub(crate) use flaw::Flaw;
 pub(crate) use http1::{Answers, Connection};
 pub use listener::serve;
 pub use patience::Patience;
-pub use refusals::{Missed, Refusals, Refused, Tally};
+pub use refusals::{KeptRefusal, Missed, Refusals, Tally};
 pub use relay_net::origin::{Address, Origin};
 pub use seam::{Backend, Body, Old, Source};
 
