@@ -387,8 +387,8 @@ impl Driver {
         }
         loop {
             match open.outbox.try_reserve() {
-                Ok(place) => match self.hub.poll_transmit(conn, place.piece_bytes()) {
-                    Some(message) => place.send(message),
+                Ok(permit) => match self.hub.poll_transmit(conn, permit.piece_bytes()) {
+                    Some(message) => permit.send(message),
                     None => break,
                 },
                 Err(TrySendError::Full(())) => {

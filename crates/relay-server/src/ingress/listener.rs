@@ -20,7 +20,7 @@ use super::{
     flaw::Flaw,
     http1::{Answers, Connection},
     intake,
-    path::{self, Place},
+    path::{self, Leads},
     seam::{Backend, Body},
     uploads::Uploads,
     webhook::{Door, UNKNOWN},
@@ -170,8 +170,8 @@ fn turn_away<B: Backend>(door: &Door<B>, problem: &Problem) -> Response<Body> {
 
 async fn route<B: Backend>(door: &Door<B>, origin: Origin, request: Box<Request<Incoming>>) -> Response<Body> {
     let uri = request.uri().clone();
-    match path::place(uri.path()) {
-        Place::Elsewhere => {
+    match path::leads(uri.path()) {
+        Leads::Elsewhere => {
             let ends = intake::is_given_up(request.headers(), request.body());
             let method = request.method().clone();
             let mut response = door.backend.other(*request, origin).await;
@@ -184,6 +184,6 @@ async fn route<B: Backend>(door: &Door<B>, origin: Origin, request: Box<Request<
             }
             response
         }
-        place @ (Place::Source(_) | Place::DotSegments(_)) => door.answer(place, origin, request).await,
+        leads @ (Leads::Source(_) | Leads::DotSegments(_)) => door.answer(leads, origin, request).await,
     }
 }

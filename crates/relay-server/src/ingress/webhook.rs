@@ -22,7 +22,7 @@ use super::{
     errand::Errands,
     fields::Raw,
     intake::{self, Bounds},
-    path::Place,
+    path::Leads,
     refusals::{self as seen, Missed},
     respond, rules,
     seam::{Backend, Body, Old, Source},
@@ -80,16 +80,16 @@ impl<B: Backend> Door<B> {
     /// Answers a request whose path belongs to a source.
     pub(super) async fn answer(
         &self,
-        place: Place<'_>,
+        leads: Leads<'_>,
         origin: Origin,
         request: Box<Request<Incoming>>,
     ) -> Response<Body> {
-        if let Place::DotSegments(name) = place {
+        if let Leads::DotSegments(name) = leads {
             let ends = intake::is_given_up(request.headers(), request.body());
             let source = self.backend.source(name.as_bytes());
             return self.refuse(source.as_deref(), origin, Denial::from(DOT_SEGMENTS).closing_if(ends));
         }
-        let source = match self.find(place) {
+        let source = match self.find(leads) {
             Ok(source) => source,
             Err(refused) => {
                 let ends = intake::is_given_up(request.headers(), request.body());
@@ -109,13 +109,13 @@ impl<B: Backend> Door<B> {
         response
     }
 
-    fn find(&self, place: Place<'_>) -> Result<Arc<Source>, Denial> {
-        match place {
-            Place::Source(name) | Place::DotSegments(name) => self.backend.source(name.as_bytes()).ok_or_else(|| {
+    fn find(&self, leads: Leads<'_>) -> Result<Arc<Source>, Denial> {
+        match leads {
+            Leads::Source(name) | Leads::DotSegments(name) => self.backend.source(name.as_bytes()).ok_or_else(|| {
                 Problem::new(Code::UnknownSource, "no source has that name; on the server: crm-relay source list")
                     .into()
             }),
-            Place::Elsewhere => Err(Problem::not_found().into()),
+            Leads::Elsewhere => Err(Problem::not_found().into()),
         }
     }
 
@@ -230,7 +230,7 @@ impl<B: Backend> Door<B> {
         admitted: Admitted,
         head: &Parts,
     ) -> Result<(Arc<Source>, Admitted), Denial> {
-        let present = self.find(Place::Source(before.name.as_str()))?;
+        let present = self.find(Leads::Source(before.name.as_str()))?;
         let admitted = if Arc::ptr_eq(&present, before) { admitted } else { self.admit(&present, head)? };
         Ok((present, admitted))
     }
