@@ -119,14 +119,17 @@ async fn heard(data: &[u8], piece: usize, is_guarded: bool) -> Heard {
     let service = service_fn(|request: Request<Incoming>| {
         let (heard, stays_http) = (Arc::clone(&heard), &stays_http);
         async move {
-            let (head, body) = request.into_parts();
-            if let Some(rule) = reading::rule(&head.uri).filter(|_| is_guarded) {
-                heard.lock().expect("nobody panics").flaw = Some(rule);
-                return Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()));
-            }
+            let received = if is_guarded { reading::received(request) } else { Ok(request) };
+            let (head, body) = match received {
+                Ok(request) => request.into_parts(),
+                Err(rule) => {
+                    heard.lock().expect("nobody panics").flaw = Some(rule);
+                    return Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()));
+                }
+            };
             let body = body.collect().await.ok().map(http_body_util::Collected::to_bytes);
             let fields = head.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
-            let query = reading::query(&head.uri).map(|query| [b"?", &query[..]].concat());
+            let query = reading::query(&head).map(|query| [b"?", query].concat());
             let target = [head.uri.path().as_bytes(), &query.unwrap_or_default()].concat();
             let seen = Seen { method: head.method.to_string(), target, fields: sorted(fields.collect()), body };
             heard.lock().expect("nobody panics").requests.push(seen);

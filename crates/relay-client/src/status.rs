@@ -47,12 +47,12 @@ pub(crate) struct Status {
     held: Family<At, Gauge>,
     lacking: Arc<Lacking>,
     /// Per destination that is or was served; a new configuration adds some.
-    served: RwLock<BTreeMap<Name, Served>>,
+    served: RwLock<BTreeMap<Name, Counters>>,
 }
 
 /// Counters of one destination, resolved once, so that counting makes no label.
 #[derive(Debug)]
-struct Served {
+struct Counters {
     /// A counter per class.
     forwarded: [Counter; 5],
     held: Gauge,
@@ -98,7 +98,7 @@ impl Status {
             };
             let (forwarded, at) = (Class::ALL.map(counter), At { destination: name.to_string() });
             let held = self.held.get_or_create(&at).clone();
-            served.entry(name).or_insert(Served { forwarded, held });
+            served.entry(name).or_insert(Counters { forwarded, held });
         }
     }
 
@@ -122,7 +122,7 @@ impl Status {
         }
     }
 
-    fn served(&self) -> RwLockReadGuard<'_, BTreeMap<Name, Served>> {
+    fn served(&self) -> RwLockReadGuard<'_, BTreeMap<Name, Counters>> {
         self.served.read().unwrap_or_else(PoisonError::into_inner)
     }
 

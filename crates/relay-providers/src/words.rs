@@ -352,7 +352,7 @@ impl fmt::Display for DeliveryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str("nothing: each request is a new event"),
-            Self::Documented(id, page) => write!(f, "{}, alone (documented: {page})", Place(**id)),
+            Self::Documented(id, page) => write!(f, "{}, alone (documented: {page})", Whereabouts(**id)),
             Self::Body => f.write_str("its body, byte for byte"),
             Self::First(ids) => {
                 for (index, id) in ids.iter().enumerate() {
@@ -360,15 +360,15 @@ impl fmt::Display for DeliveryId {
                 }
                 Ok(())
             }
-            id => write!(f, "{}, with the whole body", Place(*id)),
+            id => write!(f, "{}, with the whole body", Whereabouts(*id)),
         }
     }
 }
 
 /// Where an id stands, and nothing about what it is worth.
-struct Place(DeliveryId);
+struct Whereabouts(DeliveryId);
 
-impl fmt::Display for Place {
+impl fmt::Display for Whereabouts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             DeliveryId::Header(name) => write!(f, "the header field `{name}`"),

@@ -205,7 +205,7 @@ impl Reservation {
 
     /// Ties it to a body: it ends with the last clone of the result.
     pub fn hold(self, body: Vec<u8>) -> Bytes {
-        Bytes::from_owner(Held { body, _reservation: self })
+        Bytes::from_owner(Charged { body, _reservation: self })
     }
 }
 
@@ -231,12 +231,13 @@ impl Drop for Waiting {
     }
 }
 
-struct Held {
+/// A body whose memory counts until its last clone is gone.
+struct Charged {
     body: Vec<u8>,
     _reservation: Reservation,
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for Charged {
     fn as_ref(&self) -> &[u8] {
         &self.body
     }

@@ -31,7 +31,7 @@ use crate::{
     guesses::{Entrance, Guesses, bearer},
     hub::{Allowance, Event, Handle, Socket},
     outbox::{self, Outbox},
-    registry::{Registry, STATIC_TOKEN, secret, uses::Place},
+    registry::{Registry, STATIC_TOKEN, secret, uses::TokenUse},
     supervise::{Supervisor, TaskKind},
 };
 use account::Account;
@@ -63,7 +63,7 @@ pub(crate) struct Gate {
 struct Admitted {
     holder: Holder,
     accept: HeaderValue,
-    place: Place,
+    place: TokenUse,
 }
 
 /// Both ends of a session inside one process: `crm-relay dev` joins its client this way.
@@ -195,7 +195,7 @@ impl Gate {
     }
 
     /// A place among the sessions of a token.
-    fn place(&self, token: &Name, origin: Origin) -> Result<Place, Problem> {
+    fn place(&self, token: &Name, origin: Origin) -> Result<TokenUse, Problem> {
         let place = self.registry.uses().place(token);
         if place.is_none()
             && let Some(left_out) = self.guesses.no_place(origin)

@@ -73,7 +73,7 @@ struct Queued {
 }
 
 /// Room for one message.
-pub(crate) struct Place<'a> {
+pub(crate) struct Permit<'a> {
     permit: mpsc::Permit<'a, Message>,
     queued: Option<&'a Queued>,
 }
@@ -97,11 +97,11 @@ impl Outbox {
     }
 
     /// Room for a message, of whatever size; `Full` while enough waits.
-    pub(crate) fn try_reserve(&self) -> Result<Place<'_>, TrySendError<()>> {
+    pub(crate) fn try_reserve(&self) -> Result<Permit<'_>, TrySendError<()>> {
         if self.queued.as_ref().is_some_and(|queued| queued.is_full()) && !self.messages.is_closed() {
             return Err(TrySendError::Full(()));
         }
-        Ok(Place { permit: self.messages.try_reserve()?, queued: self.queued.as_deref() })
+        Ok(Permit { permit: self.messages.try_reserve()?, queued: self.queued.as_deref() })
     }
 
     /// Completes when there may be room, or when nobody takes anything any more.
@@ -119,7 +119,7 @@ impl Outbox {
     }
 }
 
-impl Place<'_> {
+impl Permit<'_> {
     /// Bytes of a body that the message may carry.
     pub(crate) fn piece_bytes(&self) -> usize {
         self.queued.map_or(limits::CHUNK_BYTES, |queued| queued.room().min(limits::CHUNK_BYTES))
@@ -278,10 +278,10 @@ mod tests {
     /// Fills the queue; gives how many bytes of bodies that took.
     fn filled(outbox: &Outbox) -> usize {
         let mut waiting = 0;
-        while let Ok(place) = outbox.try_reserve() {
-            let data = vec![0; place.piece_bytes()];
+        while let Ok(permit) = outbox.try_reserve() {
+            let data = vec![0; permit.piece_bytes()];
             waiting += data.len();
-            place.send(Message::Chunk(Chunk { lease: None, offset: 1, data: data.into() }));
+            permit.send(Message::Chunk(Chunk { lease: None, offset: 1, data: data.into() }));
         }
         waiting
     }
@@ -365,7 +365,7 @@ mod tests {
     fn many_small_messages_do_not_wait_either() {
         let (outbox, _inbox) = Outbox::new();
         let sent =
-            std::iter::from_fn(|| outbox.try_reserve().ok()).map(|place| place.send(Message::Extend(<_>::default())));
+            std::iter::from_fn(|| outbox.try_reserve().ok()).map(|permit| permit.send(Message::Extend(<_>::default())));
         assert_eq!(sent.count(), MESSAGES_MAX);
     }
 

@@ -19,7 +19,7 @@ use crate::{
     depth,
     directory::Directory,
     health::{self, Report, Totals},
-    ingress::{Refusals, Refused},
+    ingress::{KeptRefusal, Refusals},
     metrics::Metrics,
     registry::{
         Registry,
@@ -112,8 +112,8 @@ impl ActivityDto {
 }
 
 impl RefusalDto {
-    fn new(refused: Refused) -> Self {
-        let Refused { check, detail, at, peer } = refused;
+    fn new(refused: KeptRefusal) -> Self {
+        let KeptRefusal { check, detail, at, peer } = refused;
         Self { at: rfc3339(at), check: check.to_owned(), detail, peer: peer.map(|peer| peer.to_string()) }
     }
 }

@@ -1,10 +1,10 @@
 //! The connections of the admin API: read as strictly as the public listener's, and asked by nobody's web page.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, response::IntoResponse as _};
 use http::{Request, Response};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::body::Incoming;
 use relay_net::{
     origin::Origin,
     serve::{self, Bounds, Closing, Connections, Listening, Seated, Serve},
@@ -15,7 +15,7 @@ use tower::ServiceExt as _;
 
 use super::site::Sites;
 use crate::{
-    ingress::{Flaw, Gate, Guarded, Patience},
+    ingress::{Answers, Connection, Flaw, Patience},
     metrics::Metrics,
 };
 
@@ -47,18 +47,10 @@ struct Office {
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Serve<S> for Office {
     async fn connection(&self, socket: S, origin: Origin, seat: Arc<Seated>, closing: &Closing) {
-        let gate = Arc::new(Gate::default());
         // As silent before its first head as between two.
         let patience = Patience { idle: Patience::default().head, ..Patience::default() };
-        let guarded = Guarded::new(socket, Arc::clone(&gate), seat, patience);
-        let service = service_fn(|request| {
-            let gate = Arc::clone(&gate);
-            async move { Ok::<_, Infallible>(self.answer(&gate, origin, request).await) }
-        });
-        let mut builder = http1::Builder::new();
-        // Whoever closes its side once it has asked still wants its answer.
-        builder.half_close(true);
-        let driven = closing.drive(&builder, guarded, || gate.close(), service);
+        let connection = Connection { socket, seat, patience, answers: Answers::Any };
+        let driven = connection.drive(closing, |request| self.answer(origin, request));
         let stopped = async {
             closing.begun().await;
             tokio::time::sleep(STOP_TIMEOUT).await;
@@ -73,14 +65,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Serve<S> for Office {
 }
 
 impl Office {
-    async fn answer(&self, gate: &Gate, origin: Origin, mut request: Request<Incoming>) -> Response<Body> {
-        if let Some(flaw) = Flaw::of(request.uri()) {
-            return flaw.problem().respond().map(Body::new);
-        }
-        if request.headers().contains_key(http::header::UPGRADE) {
-            // No other protocol is spoken here.
-            gate.decide(false);
-        }
+    async fn answer(&self, origin: Origin, request: Result<Box<Request<Incoming>>, Flaw>) -> Response<Body> {
+        let mut request = match request {
+            Ok(request) => *request,
+            Err(flaw) => return flaw.problem().respond().map(Body::new),
+        };
         if let Some(sites) = &self.sites
             && let Err(error) = sites.may_ask(request.headers())
         {

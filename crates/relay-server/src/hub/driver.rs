@@ -51,7 +51,7 @@ pub(crate) struct Driver {
     inlet: Inlet,
     tickets: u64,
     answers: BTreeMap<Ticket, oneshot::Sender<Answer>>,
-    sockets: BTreeMap<ConnId, Line>,
+    sockets: BTreeMap<ConnId, OpenSocket>,
     appends: BTreeMap<Name, Vec<Asked<Box<Append>>>>,
     commits: Commits,
     pending: FuturesUnordered<Pending>,
@@ -60,7 +60,7 @@ pub(crate) struct Driver {
 }
 
 /// A socket as the driver keeps it.
-struct Line {
+struct OpenSocket {
     outbox: Outbox,
     hangup: Option<oneshot::Sender<&'static str>>,
     /// Its queue is full; a [`Done::Space`] is under way.
@@ -186,13 +186,13 @@ impl Driver {
     /// kept does not wait for it, nor reports them again.
     async fn say_the_rest(&mut self) {
         let rest = async {
-            while self.sockets.values().any(|line| line.full)
+            while self.sockets.values().any(|open| open.full)
                 && let Some(done) = self.pending.next().await
             {
                 if let Done::Space(conn) = done
-                    && let Some(line) = self.sockets.get_mut(&conn)
+                    && let Some(open) = self.sockets.get_mut(&conn)
                 {
-                    line.full = false;
+                    open.full = false;
                     self.pump(conn);
                 }
             }
@@ -237,12 +237,12 @@ impl Driver {
         match event {
             Event::Opened { conn, token, serves, peer, socket } => {
                 let Socket { outbox, hangup } = socket;
-                let line = Line { outbox, hangup: Some(hangup), full: false, closing: false };
-                self.sockets.insert(conn, line);
+                let open = OpenSocket { outbox, hangup: Some(hangup), full: false, closing: false };
+                self.sockets.insert(conn, open);
                 self.feed(Input::Opened { conn, token, serves, peer });
             }
             Event::Received(conn, said) => {
-                if self.sockets.get(&conn).is_some_and(|line| !line.closing) {
+                if self.sockets.get(&conn).is_some_and(|open| !open.closing) {
                     // What it has of its session's allowance it has until it is handled.
                     let Said { message, weight: _, part: _part } = said;
                     self.feed(Input::Received(conn, message));
@@ -302,8 +302,8 @@ impl Driver {
                 self.notices.on_up(&destination, instance, down, waiting, self.now.mono);
             }
             Done::Space(conn) => {
-                if let Some(line) = self.sockets.get_mut(&conn) {
-                    line.full = false;
+                if let Some(open) = self.sockets.get_mut(&conn) {
+                    open.full = false;
                     self.pump(conn);
                 }
             }
@@ -382,19 +382,19 @@ impl Driver {
 
     /// Moves messages from the machine to a socket while its queue takes them; goes on when its writer made space.
     fn pump(&mut self, conn: ConnId) {
-        let Some(line) = self.sockets.get_mut(&conn) else { return };
-        if line.full {
+        let Some(open) = self.sockets.get_mut(&conn) else { return };
+        if open.full {
             return;
         }
         loop {
-            match line.outbox.try_reserve() {
-                Ok(place) => match self.hub.poll_transmit(conn, place.piece_bytes()) {
-                    Some(message) => place.send(message),
+            match open.outbox.try_reserve() {
+                Ok(permit) => match self.hub.poll_transmit(conn, permit.piece_bytes()) {
+                    Some(message) => permit.send(message),
                     None => break,
                 },
                 Err(TrySendError::Full(())) => {
-                    line.full = true;
-                    let space = line.outbox.space();
+                    open.full = true;
+                    let space = open.outbox.space();
                     self.pending.push(Pending::Other(Box::pin(space.map(move |()| Done::Space(conn)))));
                     return;
                 }
@@ -402,15 +402,15 @@ impl Driver {
                 Err(TrySendError::Closed(())) => break,
             }
         }
-        if line.closing {
+        if open.closing {
             self.sockets.remove(&conn);
         }
     }
 
     fn close(&mut self, conn: ConnId, why: &'static str) {
-        let Some(line) = self.sockets.get_mut(&conn) else { return };
-        line.closing = true;
-        if let Some(hangup) = line.hangup.take() {
+        let Some(open) = self.sockets.get_mut(&conn) else { return };
+        open.closing = true;
+        if let Some(hangup) = open.hangup.take() {
             // Its task may have ended already.
             let _ = hangup.send(why);
         }

@@ -9,7 +9,7 @@ use super::{
     fields::Raw,
     respond,
     seam::{Backend, Body, Source},
-    verify::{Errand, Head, Judged, Refused},
+    verify::{Denial, Errand, Head, Judged},
     webhook::Door,
 };
 use crate::error::{Code, Problem};
@@ -48,7 +48,7 @@ impl<B: Backend> Door<B> {
         origin: Origin,
         raw: &Raw,
         mut url: String,
-    ) -> Result<Head, Refused> {
+    ) -> Result<Head, Denial> {
         let mut fetched = Vec::new();
         let mut is_renewed = false;
         loop {
@@ -74,7 +74,7 @@ impl<B: Backend> Door<B> {
         origin: Origin,
         fetched: &[Fetched],
         url: String,
-    ) -> Result<Fetched, Refused> {
+    ) -> Result<Fetched, Denial> {
         if fetched.len() == limits::KEYS_PER_REQUEST || fetched.iter().any(|known| known.url == url) {
             return Err(refused(NO_KEY, "no_key", "the provider asked for too many keys".to_owned()));
         }
@@ -95,7 +95,7 @@ impl<B: Backend> Door<B> {
         source: &Source,
         origin: Origin,
         (raw, body): (&Raw, &[u8]),
-    ) -> Result<Errands, Refused> {
+    ) -> Result<Errands, Denial> {
         let mut fetched = Vec::new();
         let mut is_renewed = false;
         loop {
@@ -144,7 +144,7 @@ impl<B: Backend> Door<B> {
         raw: &Raw,
         url: &str,
         answer: Answer,
-    ) -> Result<Response<Body>, Refused> {
+    ) -> Result<Response<Body>, Denial> {
         let visited = self.backend.visit(&source.name, origin.address, url).await;
         visited.map_err(|why| refused(NOT_CONFIRMED, "not_confirmed", why))?;
         tracing::info!(event = "confirmed", source = %source.name, "confirmed to the platform, as it asked");
@@ -158,7 +158,7 @@ impl<B: Backend> Door<B> {
         raw: &Raw,
         (parameter, value): (&'static str, String),
         answer: Answer,
-    ) -> Result<Response<Body>, Refused> {
+    ) -> Result<Response<Body>, Denial> {
         let name = &source.name;
         // Whoever comes first is believed, so nobody is who comes unbidden.
         if source.adopts_until.is_none_or(|until| self.backend.now() >= until) {
@@ -181,6 +181,6 @@ impl<B: Backend> Door<B> {
     }
 }
 
-fn refused(problem: Problem, reason: &'static str, detail: String) -> Refused {
-    Refused { problem, reason, detail: Some(detail) }
+fn refused(problem: Problem, reason: &'static str, detail: String) -> Denial {
+    Denial { problem, reason, detail: Some(detail) }
 }

@@ -1,13 +1,6 @@
 //! What can be wrong with a request before anybody reads what it asks for: its framing and its size.
 
-use std::time::Duration;
-
-use hyper::Uri;
-
 use crate::error::{Code, Problem};
-
-/// How long a request head may take to arrive, from its first byte.
-pub(super) const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A flaw in a request's head or framing; the connection ends with its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +29,9 @@ pub(crate) enum Flaw {
     Slow,
 }
 
-/// The authority of the request that stands in for a flawed one. No request of a sender has one: the scanner refuses
-/// targets that do not start with `/`.
-const STAND_IN: &str = "flawed";
-
 impl Flaw {
-    const ALL: [Self; 22] = [
+    /// Every flaw, in their order.
+    pub(super) const ALL: [Self; 22] = [
         Self::RequestLine,
         Self::Version,
         Self::Space,
@@ -65,21 +55,6 @@ impl Flaw {
         Self::CodingUnsupported,
         Self::Slow,
     ];
-
-    /// The request that is handed on in place of the flawed one, so that its answer keeps its place behind the answers of
-    /// the requests before it.
-    pub(super) fn stand_in(self) -> String {
-        format!("POST http://{STAND_IN}/{} HTTP/1.1\r\nhost: {STAND_IN}\r\nconnection: close\r\n\r\n", self as u8)
-    }
-
-    /// The flaw that a request stands for, if it is a stand-in.
-    pub(crate) fn of(uri: &Uri) -> Option<Self> {
-        if uri.authority()?.as_str() != STAND_IN {
-            return None;
-        }
-        let index: usize = uri.path().get(1..)?.parse().ok()?;
-        Self::ALL.get(index).copied()
-    }
 
     /// What the sender is told.
     pub(crate) const fn problem(self) -> Problem {
@@ -115,21 +90,5 @@ impl Flaw {
             Self::Slow => (Code::Timeout, "the request head did not arrive in 10 s"),
         };
         Problem::new(code, detail).closing()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_flaw_is_known_again_from_its_stand_in() {
-        for flaw in Flaw::ALL {
-            let head = flaw.stand_in();
-            let uri: Uri = head.split(' ').nth(1).unwrap().parse().unwrap();
-            assert_eq!(Flaw::of(&uri), Some(flaw));
-        }
-        assert_eq!(Flaw::of(&Uri::from_static("/flawed/3")), None);
-        assert_eq!(Flaw::of(&Uri::from_static("http://elsewhere/3")), None);
     }
 }

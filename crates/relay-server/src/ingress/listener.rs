@@ -1,9 +1,9 @@
 //! The public listener's connections: what is asked on them, and which part of the server answers.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode, header};
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{Request, Response, body::Incoming};
 use relay_net::{
     origin::Origin,
     serve::{self, Closing, Connections, Listening, Seated, Serve, Wanted},
@@ -18,9 +18,9 @@ use super::{
     Settings,
     cors::Cors,
     flaw::Flaw,
-    guarded::{BUFFER_BYTES_MAX, Gate, Guarded},
+    http1::{Answers, Connection},
     intake,
-    path::{self, Place},
+    path::{self, Leads},
     seam::{Backend, Body},
     uploads::Uploads,
     webhook::{Door, UNKNOWN},
@@ -77,25 +77,14 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
         // Best effort: without it answers only come later.
         let _ = socket.set_nodelay(true);
         outbox::prepare(&socket);
-        let gate = Arc::new(Gate::default());
-        let guarded = Guarded::new(socket, Arc::clone(&gate), Arc::clone(&seat), self.door.settings.patience);
         let door = &self.door;
-        let service = service_fn(|request| {
-            // It is handed from one future to the next: a pointer, not a copy in each.
-            let request = Box::new(request);
-            let (door, gate, seat) = (Arc::clone(door), Arc::clone(&gate), Arc::clone(&seat));
-            async move { Ok::<_, Infallible>(answer(&door, &gate, &seat, origin, request).await) }
-        });
-        let mut builder = http1::Builder::new();
-        builder
-            // A sender may close its side once it has sent everything, and still wants its answer.
-            .half_close(true)
-            // Answers that are gathered are lost where one ends the connection before the end of its request.
-            .pipeline_flush(false)
-            // Answers are short: one piece is cheaper to send than two.
-            .writev(false)
-            .max_buf_size(BUFFER_BYTES_MAX);
-        closing.drive(&builder, guarded, || gate.close(), service).await;
+        let patience = door.settings.patience;
+        let connection = Connection { socket, seat: Arc::clone(&seat), patience, answers: Answers::Short };
+        let answer = |request| {
+            let (door, seat) = (Arc::clone(door), Arc::clone(&seat));
+            async move { answer(&door, &seat, origin, request).await }
+        };
+        connection.drive(closing, answer).await;
     }
 
     fn panicked(&self) {
@@ -130,29 +119,18 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
     }
 }
 
-/// Answers one request. The gate learns of every request that asks for another protocol.
+/// Answers one request, or the flaw of what is none.
 async fn answer<B: Backend>(
     door: &Door<B>,
-    gate: &Gate,
     seat: &Seated,
     origin: Origin,
-    request: Box<Request<Incoming>>,
+    request: Result<Box<Request<Incoming>>, Flaw>,
 ) -> Response<Body> {
-    let asks_upgrade = request.headers().contains_key(header::UPGRADE);
-    let joins = asks_upgrade && request.uri().path() == CONNECT;
-    let mut response = if joins || may_ask(door, seat, &request).await {
-        route(door, origin, request).await
-    } else {
-        turn_away(door, &NO_CONNECTIONS)
+    let mut response = match request {
+        Ok(request) => ask(door, seat, origin, request).await,
+        // It needs no place, and is answered on any.
+        Err(flaw) => turn_away(door, &flaw.problem()),
     };
-    if asks_upgrade {
-        // Only who has shown a token takes one of the places for sessions. The session itself waits for the upgrade, which
-        // any other answer is the end of.
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS && !seat.begin_session() {
-            response = turn_away(door, &NO_SESSIONS);
-        }
-        gate.decide(response.status() == StatusCode::SWITCHING_PROTOCOLS);
-    }
     // What is to become a session is not to end, whatever it was told while its request was on its way.
     if seat.is_evicted() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -160,11 +138,29 @@ async fn answer<B: Backend>(
     response
 }
 
-/// Whether there is a place for what is no session. A flaw is answered on any.
-async fn may_ask<B: Backend>(door: &Door<B>, seat: &Seated, request: &Request<Incoming>) -> bool {
-    !seat.is_reserved()
-        || Flaw::of(request.uri()).is_some()
-        || seat.leaves_reserve(|wanted| door.uploads.give_way(wanted)).await
+/// Answers a request, if there is a place for it.
+async fn ask<B: Backend>(
+    door: &Door<B>,
+    seat: &Seated,
+    origin: Origin,
+    request: Box<Request<Incoming>>,
+) -> Response<Body> {
+    let joins = request.headers().contains_key(header::UPGRADE) && request.uri().path() == CONNECT;
+    if !joins && !may_ask(door, seat).await {
+        return turn_away(door, &NO_CONNECTIONS);
+    }
+    let response = route(door, origin, request).await;
+    // Only who has shown a token takes one of the places for sessions. The session itself waits for the upgrade, which
+    // any other answer is the end of.
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS && !seat.begin_session() {
+        return turn_away(door, &NO_SESSIONS);
+    }
+    response
+}
+
+/// Whether there is a place for what is no session.
+async fn may_ask<B: Backend>(door: &Door<B>, seat: &Seated) -> bool {
+    !seat.is_reserved() || seat.leaves_reserve(|wanted| door.uploads.give_way(wanted)).await
 }
 
 fn turn_away<B: Backend>(door: &Door<B>, problem: &Problem) -> Response<Body> {
@@ -174,13 +170,8 @@ fn turn_away<B: Backend>(door: &Door<B>, problem: &Problem) -> Response<Body> {
 
 async fn route<B: Backend>(door: &Door<B>, origin: Origin, request: Box<Request<Incoming>>) -> Response<Body> {
     let uri = request.uri().clone();
-    if let Some(flaw) = Flaw::of(&uri) {
-        let problem = flaw.problem();
-        door.backend.refused(UNKNOWN, problem.code.as_str());
-        return problem.respond();
-    }
-    match path::place(uri.path()) {
-        Place::Elsewhere => {
+    match path::leads(uri.path()) {
+        Leads::Elsewhere => {
             let ends = intake::is_given_up(request.headers(), request.body());
             let method = request.method().clone();
             let mut response = door.backend.other(*request, origin).await;
@@ -193,6 +184,6 @@ async fn route<B: Backend>(door: &Door<B>, origin: Origin, request: Box<Request<
             }
             response
         }
-        place @ (Place::Source(_) | Place::DotSegments(_)) => door.answer(place, origin, request).await,
+        leads @ (Leads::Source(_) | Leads::DotSegments(_)) => door.answer(leads, origin, request).await,
     }
 }

@@ -1,28 +1,27 @@
 //! The public listener: takes webhooks in, checks that they are genuine, and hands them to the hub.
 //!
-//! Bytes pass `guarded` (strict framing, time limits), then hyper, then `webhook` (limits, source, body, check, hub).
+//! Bytes pass `http1` (strict framing, time limits, hyper), which asks `rules` what a request must be in any version of HTTP; then
+//! `webhook` (limits, source, body, check, hub).
 //!
 //! **Invariant:** nothing is answered 2xx before the backend said that it is durable; nothing of a request but its
 //! source's name and a method that the source takes goes into a log.
 
-mod chunks;
 mod cors;
 mod decoded;
 mod errand;
 mod fields;
 mod flaw;
-mod framing;
-mod guarded;
-mod head;
+mod http1;
 mod intake;
 mod listener;
 mod path;
+mod patience;
 #[doc(hidden)]
 pub mod reading;
 mod refusals;
 mod respond;
+mod rules;
 mod seam;
-mod target;
 #[cfg(test)]
 mod tests;
 mod uploads;
@@ -36,10 +35,10 @@ use relay_net::serve::Bounds;
 use crate::budget::Budget;
 
 pub(crate) use flaw::Flaw;
-pub use guarded::Patience;
-pub(crate) use guarded::{Gate, Guarded};
+pub(crate) use http1::{Answers, Connection};
 pub use listener::serve;
-pub use refusals::{Missed, Refusals, Refused, Tally};
+pub use patience::Patience;
+pub use refusals::{KeptRefusal, Missed, Refusals, Tally};
 pub use relay_net::origin::{Address, Origin};
 pub use seam::{Backend, Body, Old, Source};
 

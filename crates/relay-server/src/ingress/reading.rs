@@ -1,31 +1,35 @@
 //! The public listener's guard by itself, to be held against other readers of HTTP.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
-use hyper::Uri;
+use http::{Request, request::Parts};
+use hyper::body::Incoming;
 use relay_net::serve::Seated;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    flaw::Flaw,
-    guarded::{Gate, Guarded, Patience},
-    target,
+    Patience,
+    http1::{self, Guarded, Switch},
+    rules,
 };
 
 /// A socket whose bytes are judged as the public listener judges them; and what is to be called after each request that asked for
 /// another protocol and did not get it.
 pub fn guarded<S: AsyncRead + AsyncWrite + Unpin>(socket: S) -> (impl AsyncRead + AsyncWrite + Unpin, impl Fn()) {
-    let gate = Arc::new(Gate::default());
-    let guarded = Guarded::new(socket, Arc::clone(&gate), Seated::alone(), Patience::default());
-    (guarded, move || gate.decide(false))
+    let switch = Arc::new(Switch::default());
+    let guarded = Guarded::new(socket, Arc::clone(&switch), Seated::alone(), Patience::default());
+    (guarded, move || switch.decide(false))
 }
 
-/// The rule that a request broke, where another stands in its place.
-pub fn rule(target: &Uri) -> Option<String> {
-    Flaw::of(target).map(|flaw| format!("{flaw:?}"))
+/// A request that came from behind the guard, as its sender sent it.
+///
+/// # Errors
+/// The rule that it broke, where another stands in its place.
+pub fn received(request: Request<Incoming>) -> Result<Request<Incoming>, String> {
+    http1::received(request).map_err(|flaw| format!("{flaw:?}"))
 }
 
 /// The query of a target as its sender wrote it.
-pub fn query(target: &Uri) -> Option<Cow<'_, [u8]>> {
-    target::query(target)
+pub fn query(head: &Parts) -> Option<&[u8]> {
+    rules::query(head)
 }

@@ -17,7 +17,7 @@ use relay_core::{
 
 /// One refused request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct KeptRefusal {
     /// Which check failed: the reason it is counted under.
     pub check: &'static str,
     /// What was wrong and what would be right.
@@ -63,7 +63,7 @@ pub struct Refusals {
 
 #[derive(Debug, Default)]
 struct Lately {
-    refused: VecDeque<Refused>,
+    refused: VecDeque<KeptRefusal>,
     /// How many, by check: as many kinds as there are checks.
     tallies: BTreeMap<&'static str, Tally>,
     /// Lines about it, by reason: as many kinds as there are checks.
@@ -82,7 +82,7 @@ impl Missed {
 
 impl Refusals {
     /// Keeps a refusal of a source that exists.
-    pub fn keep(&self, source: &str, refused: Refused) {
+    pub fn keep(&self, source: &str, refused: KeptRefusal) {
         let mut sources = self.lock();
         let lately = of(&mut sources, source);
         lately.count(refused.check, refused.at, refused.peer);
@@ -120,7 +120,7 @@ impl Refusals {
     }
 
     /// The latest refusals of a source, the newest first.
-    pub fn of(&self, source: &str) -> Vec<Refused> {
+    pub fn of(&self, source: &str) -> Vec<KeptRefusal> {
         let sources = self.lock();
         sources.get(source).map_or_else(Vec::new, |lately| lately.refused.iter().rev().cloned().collect())
     }
@@ -183,7 +183,7 @@ mod tests {
     fn the_last_twenty_of_each_source_are_kept() {
         let refusals = Refusals::default();
         for number in 0..50 {
-            let refused = Refused { check: "wrong_key", detail: number.to_string(), at: at(number), peer: None };
+            let refused = KeptRefusal { check: "wrong_key", detail: number.to_string(), at: at(number), peer: None };
             refusals.keep("a", refused);
         }
         let kept = refusals.of("a");
@@ -196,7 +196,7 @@ mod tests {
     fn refusals_are_counted_until_there_was_none_for_an_hour() {
         let (refusals, minute) = (Refusals::default(), 60_000_000);
         let refuse = |check, minutes: i64| {
-            let refused = Refused { check, detail: String::new(), at: at(minutes * minute), peer: None };
+            let refused = KeptRefusal { check, detail: String::new(), at: at(minutes * minute), peer: None };
             refusals.keep("a", refused);
         };
         let shown = |minutes: i64| {

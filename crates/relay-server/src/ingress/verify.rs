@@ -17,7 +17,7 @@ pub(super) enum Judged {
     /// Do something first, then answer or judge again; store nothing.
     First(Errand),
     /// Refuse it.
-    Refused(Refused),
+    Refused(Denial),
 }
 
 /// What has to be done before a request can be answered.
@@ -33,7 +33,7 @@ pub(super) enum Errand {
 
 /// A refusal on its way out: what the sender is told, and what is counted.
 #[derive(Clone, Debug)]
-pub(super) struct Refused {
+pub(super) struct Denial {
     /// What the sender is told: nothing that helps to forge.
     pub(super) problem: Problem,
     /// For counters.
@@ -42,7 +42,7 @@ pub(super) struct Refused {
     pub(super) detail: Option<String>,
 }
 
-impl Refused {
+impl Denial {
     /// The same, with why the body was not judged decoded either: for the operator.
     pub(super) fn and_not(mut self, problem: &Problem) -> Self {
         let detail = self.detail.unwrap_or_else(|| self.problem.detail.clone().into_owned());
@@ -61,7 +61,7 @@ impl Refused {
     }
 }
 
-impl From<Problem> for Refused {
+impl From<Problem> for Denial {
     fn from(problem: Problem) -> Self {
         Self { reason: problem.code.as_str(), problem, detail: None }
     }
@@ -77,7 +77,7 @@ pub(super) enum Head {
     /// This key has to be fetched before more can be said.
     NeedsKey(String),
     /// It may be no more than a handshake, which has a small body; else it is refused so.
-    HandshakeAtMost(Refused),
+    HandshakeAtMost(Denial),
 }
 
 /// What a request is judged by, beside its bytes.
@@ -104,7 +104,7 @@ pub(super) fn judge(verifier: &Verifier, raw: &Raw, body: &[u8], by: By<'_>) -> 
         Verdict::Confirm { url, answer } => Judged::First(Errand::Confirm(url, answer)),
         Verdict::Adopt { parameter, value, answer } => Judged::First(Errand::Adopt(parameter, value, answer)),
         // The sender proved itself, so it may know what is wrong.
-        Verdict::Malformed(Refusal { check, detail, .. }) => Judged::Refused(Refused {
+        Verdict::Malformed(Refusal { check, detail, .. }) => Judged::Refused(Denial {
             problem: Problem::described(Code::Malformed, detail),
             reason: check,
             detail: None,
@@ -114,7 +114,7 @@ pub(super) fn judge(verifier: &Verifier, raw: &Raw, body: &[u8], by: By<'_>) -> 
 }
 
 /// Judges a request by its head, so that nobody is listened to who cannot prove himself.
-pub(super) fn judge_head(verifier: &Verifier, raw: &Raw, by: By<'_>) -> Result<Head, Refused> {
+pub(super) fn judge_head(verifier: &Verifier, raw: &Raw, by: By<'_>) -> Result<Head, Denial> {
     match verifier.judge_head(&request(raw, b"", by)?) {
         ByHead::Open => Ok(Head::Open),
         ByHead::Proven => Ok(Head::Proven),
@@ -124,15 +124,15 @@ pub(super) fn judge_head(verifier: &Verifier, raw: &Raw, by: By<'_>) -> Result<H
     }
 }
 
-fn request<'a>(raw: &'a Raw, body: &'a [u8], By { url, now, fetched }: By<'a>) -> Result<Request<'a>, Refused> {
+fn request<'a>(raw: &'a Raw, body: &'a [u8], By { url, now, fetched }: By<'a>) -> Result<Request<'a>, Denial> {
     let method = std::str::from_utf8(&raw.method);
     let method = method.map_err(|_| Problem::new(Code::Malformed, "the method is not ASCII"))?;
     let (path, query) = (raw.path.as_ref(), raw.query.as_deref());
     Ok(Request { method, path, query, headers: &raw.headers, body, url, now, fetched })
 }
 
-fn not_genuine(Refusal { check, detail, status }: Refusal) -> Refused {
-    Refused { problem: NOT_GENUINE.with_status(status), reason: check, detail: Some(detail) }
+fn not_genuine(Refusal { check, detail, status }: Refusal) -> Denial {
+    Denial { problem: NOT_GENUINE.with_status(status), reason: check, detail: Some(detail) }
 }
 
 const NOT_GENUINE: Problem = Problem::new(Code::NotGenuine, "the request did not prove that it may use this source");

@@ -20,14 +20,14 @@ use super::{
     cors::Cors,
     decoded::{self, Coding},
     errand::Errands,
-    fields::{Raw, named_in_connection},
+    fields::Raw,
     intake::{self, Bounds},
-    path::Place,
+    path::Leads,
     refusals::{self as seen, Missed},
-    respond,
+    respond, rules,
     seam::{Backend, Body, Old, Source},
     uploads::{Owner, Uploads},
-    verify::{self, By, Head, Judged, Refused},
+    verify::{self, By, Denial, Head, Judged},
 };
 use crate::{
     error::{Code, Problem},
@@ -80,16 +80,16 @@ impl<B: Backend> Door<B> {
     /// Answers a request whose path belongs to a source.
     pub(super) async fn answer(
         &self,
-        place: Place<'_>,
+        leads: Leads<'_>,
         origin: Origin,
         request: Box<Request<Incoming>>,
     ) -> Response<Body> {
-        if let Place::DotSegments(name) = place {
+        if let Leads::DotSegments(name) = leads {
             let ends = intake::is_given_up(request.headers(), request.body());
             let source = self.backend.source(name.as_bytes());
-            return self.refuse(source.as_deref(), origin, Refused::from(DOT_SEGMENTS).closing_if(ends));
+            return self.refuse(source.as_deref(), origin, Denial::from(DOT_SEGMENTS).closing_if(ends));
         }
-        let source = match self.find(place) {
+        let source = match self.find(leads) {
             Ok(source) => source,
             Err(refused) => {
                 let ends = intake::is_given_up(request.headers(), request.body());
@@ -109,13 +109,13 @@ impl<B: Backend> Door<B> {
         response
     }
 
-    fn find(&self, place: Place<'_>) -> Result<Arc<Source>, Refused> {
-        match place {
-            Place::Source(name) | Place::DotSegments(name) => self.backend.source(name.as_bytes()).ok_or_else(|| {
+    fn find(&self, leads: Leads<'_>) -> Result<Arc<Source>, Denial> {
+        match leads {
+            Leads::Source(name) | Leads::DotSegments(name) => self.backend.source(name.as_bytes()).ok_or_else(|| {
                 Problem::new(Code::UnknownSource, "no source has that name; on the server: crm-relay source list")
                     .into()
             }),
-            Place::Elsewhere => Err(Problem::not_found().into()),
+            Leads::Elsewhere => Err(Problem::not_found().into()),
         }
     }
 
@@ -125,7 +125,7 @@ impl<B: Backend> Door<B> {
         source: &Arc<Source>,
         origin: Origin,
         request: Box<Request<Incoming>>,
-    ) -> Result<Response<Body>, Refused> {
+    ) -> Result<Response<Body>, Denial> {
         match self.read(source, origin, request).await? {
             Ready::Genuine(source, accepting, wanted) => self.accept(&source, origin, accepting, wanted).await,
             Ready::Answered(response) => Ok(response),
@@ -138,13 +138,13 @@ impl<B: Backend> Door<B> {
         source: &Arc<Source>,
         origin: Origin,
         request: Box<Request<Incoming>>,
-    ) -> Result<Ready, Refused> {
+    ) -> Result<Ready, Denial> {
         if self.backend.is_stopping() {
             return Err(respond::STOPPING.into());
         }
         let (head, body) = request.into_parts();
         if let Some(broken) = &source.broken {
-            let refused = Refused { detail: Some(broken.clone()), ..BROKEN.into() };
+            let refused = Denial { detail: Some(broken.clone()), ..BROKEN.into() };
             return Err(refused.closing_if(intake::is_given_up(&head.headers, &body)));
         }
         let methods = source.verifier.methods();
@@ -200,7 +200,7 @@ impl<B: Backend> Door<B> {
         origin: Origin,
         admitted: &Admitted,
         body: Incoming,
-    ) -> Result<Bytes, Refused> {
+    ) -> Result<Bytes, Denial> {
         let bytes_max = match admitted.head {
             Head::HandshakeAtMost(_) => self.settings.body_bytes_max.min(HANDSHAKE_BODY_BYTES_MAX as u64),
             Head::Open | Head::Proven | Head::NeedsKey(_) => self.settings.body_bytes_max,
@@ -229,14 +229,14 @@ impl<B: Backend> Door<B> {
         before: &Arc<Source>,
         admitted: Admitted,
         head: &Parts,
-    ) -> Result<(Arc<Source>, Admitted), Refused> {
-        let present = self.find(Place::Source(before.name.as_str()))?;
+    ) -> Result<(Arc<Source>, Admitted), Denial> {
+        let present = self.find(Leads::Source(before.name.as_str()))?;
         let admitted = if Arc::ptr_eq(&present, before) { admitted } else { self.admit(&present, head)? };
         Ok((present, admitted))
     }
 
     /// All that can be said before the body is there.
-    fn admit(&self, source: &Arc<Source>, head: &Parts) -> Result<Admitted, Refused> {
+    fn admit(&self, source: &Arc<Source>, head: &Parts) -> Result<Admitted, Denial> {
         let methods = source.verifier.methods();
         if !methods.contains(&head.method.as_str()) {
             let problem = Problem::new(
@@ -248,8 +248,8 @@ impl<B: Backend> Door<B> {
         if source.paused {
             return Err(Problem::new(Code::SourcePaused, "the source is paused; send it again later").into());
         }
-        let connection = named_in_connection(&head.headers, source.verifier.protected_headers())?;
-        let raw = Raw::copy(head.method.as_str(), &head.uri, &head.headers);
+        let connection = rules::named_in_connection(&head.headers, source.verifier.protected_headers())?;
+        let raw = Raw::copy(head);
         // Whoever has no proof where it stands in the head cannot make us hold a body.
         if !source.verifier.is_key_source() {
             let head = self.judge_head(source, &raw, &[])?;
@@ -269,7 +269,7 @@ impl<B: Backend> Door<B> {
         origin: Origin,
         admitted: &mut Admitted,
         body: &Bytes,
-    ) -> Result<(Judged, Bytes), Refused> {
+    ) -> Result<(Judged, Bytes), Denial> {
         if let Some(judged) = admitted.judged.take() {
             return Ok((judged, body.clone()));
         }
@@ -312,7 +312,7 @@ impl<B: Backend> Door<B> {
     }
 
     /// Puts a head before its verifier.
-    pub(super) fn judge_head(&self, source: &Source, raw: &Raw, fetched: &[Fetched]) -> Result<Head, Refused> {
+    pub(super) fn judge_head(&self, source: &Source, raw: &Raw, fetched: &[Fetched]) -> Result<Head, Denial> {
         let url = self.url(source, raw);
         let by = By { url: url.as_deref(), now: self.backend.present(), fetched };
         let judged = verify::judge_head(&source.verifier, raw, by);
@@ -399,7 +399,7 @@ impl<B: Backend> Door<B> {
         origin: Origin,
         accepting: Box<Accepting>,
         wanted: Acknowledgement,
-    ) -> Result<Response<Body>, Refused> {
+    ) -> Result<Response<Body>, Denial> {
         let Ok(answer) = timeout(self.settings.patience.commit, self.backend.accept(accepting)).await else {
             return Err(respond::UNCERTAIN.into());
         };
@@ -416,7 +416,7 @@ impl<B: Backend> Door<B> {
         self.backend.refused(name, CHECK);
         let detail = format!("another body under the id of {first}: answered as its repeat, not stored");
         let at = self.backend.now();
-        self.backend.refusals().keep(name, seen::Refused { check: CHECK, detail, at, peer: origin.ip() });
+        self.backend.refusals().keep(name, seen::KeptRefusal { check: CHECK, detail, at, peer: origin.ip() });
     }
 
     /// Keeps a request that found nothing, and tells that there are such, without a word of theirs.
@@ -437,8 +437,8 @@ impl<B: Backend> Door<B> {
     }
 
     /// Counts a refusal, keeps it for the operator, and answers it.
-    fn refuse(&self, source: Option<&Source>, origin: Origin, refused: Refused) -> Response<Body> {
-        let Refused { problem, reason, detail } = refused;
+    fn refuse(&self, source: Option<&Source>, origin: Origin, refused: Denial) -> Response<Body> {
+        let Denial { problem, reason, detail } = refused;
         let name = source.map_or(UNKNOWN, |source| source.name.as_str());
         self.backend.refused(name, reason);
         if source.is_some() {
@@ -458,7 +458,7 @@ impl<B: Backend> Door<B> {
                 );
             }
             let detail = detail.unwrap_or_else(|| problem.detail.clone().into_owned());
-            refusals.keep(name, seen::Refused { check: reason, detail, at, peer: origin.ip() });
+            refusals.keep(name, seen::KeptRefusal { check: reason, detail, at, peer: origin.ip() });
         }
         if source.is_some_and(|source| source.verifier.provider().bare_refusals) {
             return problem.respond_bare();

@@ -76,14 +76,14 @@ impl Uses {
     }
 
     /// A place among the sessions of a token, until what is returned is dropped; `None` where all are taken.
-    pub(crate) fn place(self: &Arc<Self>, token: &Name) -> Option<Place> {
+    pub(crate) fn place(self: &Arc<Self>, token: &Name) -> Option<TokenUse> {
         let mut kept = self.lock();
         let taken = kept.places.entry(token.clone()).or_default();
         if *taken >= limits::SESSIONS_PER_TOKEN_MAX {
             return None;
         }
         *taken += 1;
-        Some(Place { uses: Arc::clone(self), token: token.clone() })
+        Some(TokenUse { uses: Arc::clone(self), token: token.clone() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -92,12 +92,12 @@ impl Uses {
 }
 
 /// A place of a session among those of its token, from before its upgrade to its end, however it ends.
-pub(crate) struct Place {
+pub(crate) struct TokenUse {
     uses: Arc<Uses>,
     token: Name,
 }
 
-impl Drop for Place {
+impl Drop for TokenUse {
     fn drop(&mut self) {
         let mut kept = self.uses.lock();
         let Some(taken) = kept.places.get_mut(&self.token) else { return };
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_token_has_so_many_places() {
         let (uses, office, home) = (Arc::new(Uses::default()), "office".parse().unwrap(), "home".parse().unwrap());
-        let mut places: Vec<Place> = std::iter::from_fn(|| uses.place(&office)).take(1_000).collect();
+        let mut places: Vec<TokenUse> = std::iter::from_fn(|| uses.place(&office)).take(1_000).collect();
         assert_eq!(places.len(), limits::SESSIONS_PER_TOKEN_MAX);
         assert!(uses.place(&home).is_some(), "another token has its own");
         let last = places.pop();

@@ -44,7 +44,7 @@ use self::{
         ledger::Slot,
         lock::Writing,
         meta::Meta,
-        open::{self, Alone, Clock, Place},
+        open::{self, Alone, Clock, StoreDir},
         room::{Room, Seen},
         schema,
     },
@@ -120,7 +120,7 @@ impl SqliteStore {
     /// # Errors
     /// See [`OpenError`]; nothing was changed then.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        let (place, lock) = Place::claim(&options.dir, options.owners, Writing::Server)?;
+        let (place, lock) = StoreDir::claim(&options.dir, options.owners, Writing::Server)?;
         place.refuse_lone_ledger()?;
         place.sweep();
         let alone = place.database_alone()?;
@@ -207,7 +207,7 @@ impl SqliteStore {
     /// # Errors
     /// See [`OpenError`]; it is in use where somebody writes, or is about to.
     pub fn look(options: Options) -> Result<Self, OpenError> {
-        let (place, glance) = Place::look(&options.dir, options.owners)?;
+        let (place, glance) = StoreDir::look(&options.dir, options.owners)?;
         place.refuse_lone_ledger()?;
         let alone = place.database_alone()?;
         let mut db = place.connect_looking()?;

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Du
 
 use crate::ingress::{
     Patience,
-    guarded::{Gate, Guarded},
+    http1::{Guarded, Switch},
 };
 
 /// What a handler sees of a request.
@@ -95,7 +95,7 @@ proptest! {
     ) {
         let bytes = requests.concat();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let guard = |far| Guarded::new(far, Arc::<Gate>::default(), Seated::alone(), Patience::default());
+        let guard = |far| Guarded::new(far, Arc::<Switch>::default(), Seated::alone(), Patience::default());
         let guarded = runtime.block_on(seen(&bytes, &pieces, guard));
         let bare = runtime.block_on(seen(&bytes, &pieces, |far| far));
         prop_assert_eq!(bare.len(), requests.len());

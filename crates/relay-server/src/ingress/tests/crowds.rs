@@ -12,7 +12,7 @@ use tokio::{
 use super::{Bounds, Budget, Patience, Relay, STUCK, Socket, recorder::LARGE_BYTES, request, webhooks::signature};
 use crate::{
     clock::Clock,
-    ingress::guarded::{Gate, Guarded},
+    ingress::http1::{Guarded, Switch},
 };
 
 const JOIN: &str = "GET /connect HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
@@ -280,7 +280,7 @@ async fn unfinished_heads_are_put_aside_up_to_a_bound() {
 #[tokio::test]
 async fn a_head_that_is_not_whole_touches_no_buffer() {
     let (mut near, far) = tokio::io::duplex(64 * 1024);
-    let mut guarded = Guarded::new(far, std::sync::Arc::<Gate>::default(), Seated::alone(), Patience::default());
+    let mut guarded = Guarded::new(far, std::sync::Arc::<Switch>::default(), Seated::alone(), Patience::default());
     let head = format!("POST /webhook HTTP/1.1\r\nHost: a\r\nX-A: {}", "a".repeat(20_000));
     near.write_all(head.as_bytes()).await.unwrap();
     let mut buffer = vec![b'?'; 32 * 1024];
@@ -299,7 +299,7 @@ async fn buffers_grow_as_far_as_there_is_memory_for_them() {
     for (memory, grows) in [(0, false), (1 << 20, true)] {
         let (mut near, far) = tokio::io::duplex(256 * 1024);
         let seat = Seated::alone_within(Bounds { reading_bytes: memory, ..Bounds::of(1) });
-        let mut guarded = Guarded::new(far, std::sync::Arc::<Gate>::default(), seat, Patience::default());
+        let mut guarded = Guarded::new(far, std::sync::Arc::<Switch>::default(), seat, Patience::default());
         near.write_all(request("POST /webhook", "", &"x".repeat(100_000)).as_bytes()).await.unwrap();
         let (mut buffer, mut largest, mut read) = ([0; FIRST_BYTES], 0, 0);
         while read < 100_000 {
@@ -382,7 +382,7 @@ async fn a_client_is_let_in_while_strangers_come_all_the_time() {
 async fn an_answer_that_is_not_taken_is_given_up() {
     let patience = Patience { write: Duration::from_millis(50), ..Patience::default() };
     let (near, far) = tokio::io::duplex(16);
-    let mut guarded = Guarded::new(far, std::sync::Arc::<Gate>::default(), Seated::alone(), patience);
+    let mut guarded = Guarded::new(far, std::sync::Arc::<Switch>::default(), Seated::alone(), patience);
     let written = timeout(STUCK, guarded.write_all(&[0; 17])).await.expect("it is given up");
     assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
     drop(near);
@@ -393,7 +393,7 @@ async fn an_answer_that_is_not_taken_is_given_up() {
 async fn an_answer_that_is_taken_in_drops_is_given_up() {
     let patience = Patience { write: Duration::from_millis(100), ..Patience::default() };
     let (mut near, far) = tokio::io::duplex(16);
-    let mut guarded = Guarded::new(far, std::sync::Arc::<Gate>::default(), Seated::alone(), patience);
+    let mut guarded = Guarded::new(far, std::sync::Arc::<Switch>::default(), Seated::alone(), patience);
     let answer = vec![0; 64 * limits::ANSWER_BYTES_PER_SECOND_MIN as usize];
     let drops = async {
         let mut one = [0];

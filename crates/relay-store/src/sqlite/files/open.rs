@@ -269,11 +269,11 @@ pub(crate) enum Doubt {
 
 /// The directory of a store.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct StoreDir {
     pub(crate) dir: PathBuf,
 }
 
-impl Place {
+impl StoreDir {
     /// Makes the directory if need be, refuses a newer store before touching anything, and takes the lock of who writes.
     pub(crate) fn claim(dir: &Path, owners: Owners, who: Writing) -> Result<(Self, Lock), OpenError> {
         refuse_old_sqlite()?;
@@ -709,7 +709,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("store.db");
         fs::write(&path, [7; 200]).expect("writes");
-        let refused = Place::claim(dir.path(), Owners::Us, Writing::Server).expect_err("not a store");
+        let refused = StoreDir::claim(dir.path(), Owners::Us, Writing::Server).expect_err("not a store");
         assert!(matches!(refused, OpenError::NotAStore(_)), "{refused}");
         assert_eq!(fs::read(&path).expect("reads"), [7; 200]);
     }

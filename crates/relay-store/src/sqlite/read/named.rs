@@ -39,11 +39,11 @@ const OLDEST: &str =
     "SELECT minute, name FROM named WHERE source = ?1 AND minute <= ?2 AND minute >= ?3 ORDER BY minute";
 
 /// A row: source, minute and code.
-type Place = (u32, i64, u8);
+type Row = (u32, i64, u8);
 
 /// Changes of a transaction that are still to be written.
 #[derive(Debug, Default)]
-pub(crate) struct Moves(BTreeMap<Place, i64>);
+pub(crate) struct Moves(BTreeMap<Row, i64>);
 
 impl Moves {
     /// Counts so many more events, or fewer.
@@ -218,7 +218,7 @@ impl Looking<'_> {
 pub(crate) fn differs(db: &Connection) -> Result<Option<(u32, i64)>, Fault> {
     let mut statement = db.prepare("SELECT source, minute, name, events FROM named ORDER BY source, minute, name")?;
     let mut rows = statement.query([])?;
-    let mut next = || -> Result<Option<(Place, i64)>, Fault> {
+    let mut next = || -> Result<Option<(Row, i64)>, Fault> {
         let Some(row) = rows.next()? else { return Ok(None) };
         Ok(Some(((row.get(0)?, row.get(1)?, row.get(2)?), row.get(3)?)))
     };

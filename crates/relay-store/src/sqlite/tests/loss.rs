@@ -134,7 +134,7 @@ fn half_a_ledger_is_not_taken_for_a_whole_one() {
 fn a_ledger_from_elsewhere_does_not_vouch() {
     let dir = tempfile::tempdir().expect("a directory");
     wait(filled(dir.path()).close());
-    let (place, lock) = Place::claim(dir.path(), crate::private::Owners::Us, Writing::Command).expect("is ours");
+    let (place, lock) = StoreDir::claim(dir.path(), crate::private::Owners::Us, Writing::Command).expect("is ours");
     let db = place.connect_writer().expect("opens");
     let meta = Meta::load(&db).expect("reads").expect("is there");
     Meta { commit: meta.commit + 1_001, ..meta }.write(&db).expect("writes");
@@ -467,9 +467,9 @@ fn the_scrub_finds_every_kind_of_damage_once() {
     wait(store.audit(vec![line])).expect("writes");
     let db = open::connect_reader(dir.path()).expect("opens");
     let pass = || {
-        let mut place = Some(scrub::Place::default());
-        while let Some(from) = place {
-            place = scrub::read(&db, &store.shelf, &from).expect("reads");
+        let mut reached = Some(scrub::Reached::default());
+        while let Some(from) = reached {
+            reached = scrub::read(&db, &store.shelf, &from).expect("reads");
         }
         store.shelf.damage().count()
     };
@@ -517,9 +517,9 @@ fn a_flipped_bit_in_any_index_is_found() {
         fs::remove_file(copy.path().join("damaged")).expect("removes");
         let store = open(copy.path());
         let reader = open::connect_reader(copy.path()).expect("opens");
-        let mut place = Some(scrub::Place::default());
-        while let Some(from) = place {
-            place = scrub::read(&reader, &store.shelf, &from).expect("reads");
+        let mut reached = Some(scrub::Reached::default());
+        while let Some(from) = reached {
+            reached = scrub::read(&reader, &store.shelf, &from).expect("reads");
         }
         assert_eq!((found.is_empty(), store.shelf.damage().count()), (false, 1), "{index}: {found:?}");
         wait(store.close());
@@ -554,9 +554,9 @@ fn what_stands_beside_an_event_is_checked_and_made_anew() {
         }
         let db = open::connect_reader(dir.path()).expect("opens");
         sql(dir.path(), damage);
-        let mut place = Some(scrub::Place::default());
-        while let Some(from) = place {
-            place = scrub::read(&db, &store.shelf, &from).expect("reads");
+        let mut reached = Some(scrub::Reached::default());
+        while let Some(from) = reached {
+            reached = scrub::read(&db, &store.shelf, &from).expect("reads");
         }
         assert_eq!(store.shelf.damage().count(), by_scrub, "{damage}");
         wait(store.close());
@@ -650,9 +650,9 @@ fn damage_is_not_forgotten_by_a_restart() {
     let pass = |store: &SqliteStore| {
         let db = open::connect_reader(dir.path()).expect("opens");
         store.shelf.damage().pass_begins();
-        let mut place = Some(scrub::Place::default());
-        while let Some(from) = place {
-            place = scrub::read(&db, &store.shelf, &from).expect("reads");
+        let mut reached = Some(scrub::Reached::default());
+        while let Some(from) = reached {
+            reached = scrub::read(&db, &store.shelf, &from).expect("reads");
         }
         store.shelf.damage().pass_ended();
     };

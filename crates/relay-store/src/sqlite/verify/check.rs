@@ -30,7 +30,7 @@ use crate::{
             ledger::{self, Slot},
             lock::{Glance, Writing},
             meta::Meta,
-            open::{Alone, Doubt, OpenError, Place, io_error},
+            open::{Alone, Doubt, OpenError, StoreDir, io_error},
             schema,
         },
         read::{
@@ -91,7 +91,7 @@ pub fn check_watched(dir: &Path, accept_loss: bool, at: Wall, watch: &Arc<Watch>
 
 /// Reads everything beside others that only read, and in no server's way: it gives way to one that starts.
 fn look_through(dir: &Path, watch: &Arc<Watch>) -> Result<CheckReport, OpenError> {
-    let (place, glance) = Place::look(dir, Owners::UsOrServed)?;
+    let (place, glance) = StoreDir::look(dir, Owners::UsOrServed)?;
     place.refuse_lone_ledger()?;
     let alone = place.database_alone()?;
     let mut db = match place.connect_looking() {
@@ -101,7 +101,7 @@ fn look_through(dir: &Path, watch: &Arc<Watch>) -> Result<CheckReport, OpenError
     let found = gives_way(&glance, watch, || read_store(&place, &mut db, alone, watch))?;
     drop((db, glance));
     // What is found is told in any case; a server that has begun meanwhile finds it by its scrub.
-    if let Ok((place, _lock)) = Place::claim(dir, Owners::UsOrServed, Writing::Command) {
+    if let Ok((place, _lock)) = StoreDir::claim(dir, Owners::UsOrServed, Writing::Command) {
         found.note(&place)?;
     }
     Ok(found.report)
@@ -132,7 +132,7 @@ fn gives_way<T>(glance: &Glance, watch: &Watch, work: impl FnOnce() -> Result<T,
 
 /// Reads everything, and accepts what is lost or damaged, while nobody else has the store.
 fn mend(dir: &Path, at: Wall, watch: &Arc<Watch>) -> Result<CheckReport, OpenError> {
-    let (place, _lock) = Place::claim(dir, Owners::UsOrServed, Writing::Command)?;
+    let (place, _lock) = StoreDir::claim(dir, Owners::UsOrServed, Writing::Command)?;
     place.refuse_lone_ledger()?;
     place.sweep();
     let alone = place.database_alone()?;
@@ -160,7 +160,7 @@ struct Read {
 }
 
 /// Reads everything.
-fn read_store(place: &Place, db: &mut Connection, alone: Alone, watch: &Arc<Watch>) -> Result<Read, OpenError> {
+fn read_store(place: &StoreDir, db: &mut Connection, alone: Alone, watch: &Arc<Watch>) -> Result<Read, OpenError> {
     match (alone, Meta::load(db)) {
         (_, Err(fault @ Fault::Later(_))) => return Err(place.damaged(fault)),
         (Alone::Says(alone), Ok(Some(meta))) => place.compare_log(alone.as_deref(), &meta)?,
@@ -189,7 +189,7 @@ fn read_store(place: &Place, db: &mut Connection, alone: Alone, watch: &Arc<Watc
 
 impl Read {
     /// Keeps what a server that is started has to know, and forgets what does not hold any more.
-    fn note(&self, place: &Place) -> Result<(), OpenError> {
+    fn note(&self, place: &StoreDir) -> Result<(), OpenError> {
         if self.report.is_healthy() || self.report.accepted {
             trust_again(place)?;
             return damage::forget(&place.known_damage())
@@ -203,7 +203,7 @@ impl Read {
 }
 
 /// Keeps what was found, so that a server which is started all the same says so.
-fn remember(place: &Place, found: &[String], whole: &BTreeSet<String>) -> Result<(), OpenError> {
+fn remember(place: &StoreDir, found: &[String], whole: &BTreeSet<String>) -> Result<(), OpenError> {
     let by = |what: &String| if whole.contains(what) { Finder::Check } else { Finder::Scrub };
     let found: Vec<_> = found.iter().map(|what| (by(what), what.as_str())).collect();
     match damage::keep(&place.known_damage(), &found) {
@@ -214,7 +214,7 @@ fn remember(place: &Place, found: &[String], whole: &BTreeSet<String>) -> Result
 }
 
 /// I17: reads everything if the store failed in an earlier run, and refuses it unless all of it holds.
-pub(crate) fn verify_if_suspect(place: &Place, db: &Connection) -> Result<(), OpenError> {
+pub(crate) fn verify_if_suspect(place: &StoreDir, db: &Connection) -> Result<(), OpenError> {
     let Ok(reason) = fs::read_to_string(place.suspect()) else { return Ok(()) };
     verify(place, db, &format!("it failed: {reason}"))?;
     trust_again(place)
@@ -222,7 +222,7 @@ pub(crate) fn verify_if_suspect(place: &Place, db: &Connection) -> Result<(), Op
 
 /// As [`verify_if_suspect`], for who only reads: whether it holds is for the next start to note.
 pub(crate) fn verify_looking(
-    place: &Place,
+    place: &StoreDir,
     (db, glance): (&mut Connection, &Glance),
     alone_is_unreadable: bool,
 ) -> Result<(), OpenError> {
@@ -249,7 +249,7 @@ pub(crate) fn verify_looking(
 pub(crate) const UNREADABLE_ALONE: &str = "the database without its log cannot be read";
 
 /// Reads everything, for that reason, and refuses the store unless all of it holds.
-pub(crate) fn verify(place: &Place, db: &Connection, reason: &str) -> Result<(), OpenError> {
+pub(crate) fn verify(place: &StoreDir, db: &Connection, reason: &str) -> Result<(), OpenError> {
     tracing::warn!(event = "store_verifying", reason, "everything in the store is read first");
     let (mut report, mut damaged) = (CheckReport::default(), Damaged::default());
     read_everything(db, &mut report, &mut damaged, &Watch::default()).map_err(|fault| place.damaged(fault))?;
@@ -263,7 +263,7 @@ pub(crate) fn verify(place: &Place, db: &Connection, reason: &str) -> Result<(),
     Ok(())
 }
 
-fn trust_again(place: &Place) -> Result<(), OpenError> {
+fn trust_again(place: &StoreDir) -> Result<(), OpenError> {
     match fs::remove_file(place.suspect()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("write", &place.suspect(), error)),
         _ => Ok(()),
@@ -327,7 +327,7 @@ pub(crate) fn doubted(doubt: &Doubt, meta: &Meta, at: Wall) -> Gap {
 
 /// Writes that down, in a new epoch.
 pub(crate) fn write_down(
-    place: &Place,
+    place: &StoreDir,
     db: &mut Connection,
     doubt: &Doubt,
     meta: &Meta,
@@ -350,7 +350,7 @@ enum Vouched {
     Unknown { commits: Option<u64> },
 }
 
-fn ledger(place: &Place, db: &Connection, report: &mut CheckReport) -> Result<Vouched, OpenError> {
+fn ledger(place: &StoreDir, db: &Connection, report: &mut CheckReport) -> Result<Vouched, OpenError> {
     let read = Meta::load(db).and_then(|meta| Ok((meta, Book::load(db)?.accepted)));
     let (fault, vouched) = match read {
         Ok((Some(meta), accepted)) => match place.compare_ledger(&meta, accepted) {
@@ -611,7 +611,7 @@ fn line_of_audit(who: &str, action: &str, subject: String, at: Wall) -> AuditEnt
 /// Removes what cannot be used, takes the counters from what is left, and begins a new epoch: all of it in one commit, so
 /// that a loss is never accepted without being written down. Gives what is missing from now on, if events are.
 fn accept(
-    place: &Place,
+    place: &StoreDir,
     db: &mut Connection,
     damaged: &Damaged,
     faults: &[String],

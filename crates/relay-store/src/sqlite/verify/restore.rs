@@ -18,7 +18,7 @@ use crate::{
         damage,
         ledger::{self, Slot},
         lock::Writing,
-        open::{self, LEDGER_LEFT, OpenError, Place},
+        open::{self, LEDGER_LEFT, OpenError, StoreDir},
     },
     watch::Watch,
 };
@@ -84,7 +84,7 @@ pub fn restore_watched(from: &Path, dir: &Path, at: Wall, watch: &Watch) -> Resu
     let manifest = read_manifest(from).map_err(unusable)?;
     refuse_newer(from, &manifest)?;
     refuse_used(dir)?;
-    let (place, _lock) = Place::claim(dir, Owners::UsOrServed, Writing::Command)?;
+    let (place, _lock) = StoreDir::claim(dir, Owners::UsOrServed, Writing::Command)?;
     // Again: a server may have begun and ended there before it was claimed.
     refuse_used(dir)?;
     let cannot_write = |error| open::io_error("write", dir, error);
@@ -103,7 +103,7 @@ pub fn restore_watched(from: &Path, dir: &Path, at: Wall, watch: &Watch) -> Resu
 
 fn put_back(
     from: &Path,
-    place: &Place,
+    place: &StoreDir,
     manifest: &Manifest,
     part: &Path,
     at: Wall,
@@ -156,7 +156,7 @@ fn refuse_newer(from: &Path, manifest: &Manifest) -> Result<(), RestoreError> {
 }
 
 /// No use to begin where the end cannot be reached.
-fn refuse_small(place: &Place, bytes: u64) -> Result<(), RestoreError> {
+fn refuse_small(place: &StoreDir, bytes: u64) -> Result<(), RestoreError> {
     let bytes = bytes.saturating_add(EPOCH_BYTES);
     match open::disk_free_below(&place.dir)() {
         Ok(free) if free < bytes => Err(RestoreError::NoRoom { dir: place.dir.clone(), bytes, free }),
@@ -173,7 +173,7 @@ fn refuse_used(dir: &Path) -> Result<(), RestoreError> {
 /// What the ledgers that are left say: the lost store's own, and the copy of it that a restore which was cut short has put
 /// aside. Such a copy is made here, before the ledger begins a new epoch, so that the repeated restore still knows what was
 /// lost.
-fn left_in(place: &Place, manifest: &Manifest) -> io::Result<Vec<Slot>> {
+fn left_in(place: &StoreDir, manifest: &Manifest) -> io::Result<Vec<Slot>> {
     let aside = place.dir.join(LEDGER_LEFT);
     let [own, earlier] =
         [&place.ledger(), &aside].map(|path| ledger::read(path).ok().flatten().map(|found| found.slot));
@@ -217,7 +217,7 @@ fn gap_of(manifest: &Manifest, left: &[Slot], at: Wall) -> Gap {
 
 /// Begins a new epoch, with ids above all that the old one may have given out as far as can be known.
 fn begin_epoch(
-    place: &Place,
+    place: &StoreDir,
     db: &mut Connection,
     manifest: &Manifest,
     left: &[Slot],

@@ -78,7 +78,7 @@ enum Part {
 
 /// Where a pass stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Reached {
     part: Part,
     /// The last row read of events or deliveries.
     seq: i64,
@@ -134,25 +134,25 @@ fn begin(dir: &Path, shelf: &Shelf, stop: &Stop, mut after: Duration) -> Result<
 }
 
 fn run(db: &Connection, shelf: &Shelf, stop: &Stop, mut rest: Duration) -> Result<(), Fault> {
-    let mut place = Place::default();
+    let mut reached = Reached::default();
     while !stop.rest(rest) {
         let began = Instant::now();
-        if place == Place::default() {
+        if reached == Reached::default() {
             shelf.damage().pass_begins();
         }
-        let next = at_one_snapshot(db, |db| read(db, shelf, &place))?;
+        let next = at_one_snapshot(db, |db| read(db, shelf, &reached))?;
         rest = (began.elapsed() * REST_FACTOR).max(REST_MIN);
-        place = next.unwrap_or_else(|| {
+        reached = next.unwrap_or_else(|| {
             shelf.damage().pass_ended();
             rest = rest.max(PASS_EVERY);
-            Place::default()
+            Reached::default()
         });
     }
     Ok(())
 }
 
 /// Reads the next records; gives where to go on, `None` at the end.
-pub(crate) fn read(db: &Connection, shelf: &Shelf, from: &Place) -> Result<Option<Place>, Fault> {
+pub(crate) fn read(db: &Connection, shelf: &Shelf, from: &Reached) -> Result<Option<Reached>, Fault> {
     match from.part {
         Part::Events => {
             let read = |seq| event(db, shelf, seq);
@@ -184,10 +184,10 @@ pub(crate) fn read(db: &Connection, shelf: &Shelf, from: &Place) -> Result<Optio
 }
 
 /// Behind the last row read; at the end of a part, before the first of the next.
-fn behind(last: Option<i64>, part: Part, next: Part) -> Place {
+fn behind(last: Option<i64>, part: Part, next: Part) -> Reached {
     match last {
-        Some(seq) => Place { part, seq, ..Place::default() },
-        None => Place { part: next, seq: i64::MIN, ..Place::default() },
+        Some(seq) => Reached { part, seq, ..Reached::default() },
+        None => Reached { part: next, seq: i64::MIN, ..Reached::default() },
     }
 }
 
@@ -258,7 +258,7 @@ fn found(shelf: &Shelf, row: &fmt::Arguments<'_>, lacking: &[&str]) {
     }
 }
 
-fn keys(db: &Connection, shelf: &Shelf, from: &Place) -> Result<Option<Place>, Fault> {
+fn keys(db: &Connection, shelf: &Shelf, from: &Reached) -> Result<Option<Reached>, Fault> {
     let mut statement = db.prepare_cached(
         "SELECT source, key, record FROM dedupe WHERE (source, key) > (?1, ?2) ORDER BY source, key LIMIT ?3",
     )?;
@@ -275,7 +275,7 @@ fn keys(db: &Connection, shelf: &Shelf, from: &Place) -> Result<Option<Place>, F
         last = Some(key);
     }
     Ok(Some(match last {
-        Some(key) => Place { part: Part::Keys, key, ..Place::default() },
+        Some(key) => Reached { part: Part::Keys, key, ..Reached::default() },
         None => behind(None, Part::Keys, Part::Audit),
     }))
 }

@@ -2,11 +2,11 @@
 //! query that senders leave raw, or before a version that it does not know.
 //!
 //! The path and the query of an event are those of the sender, byte for byte: what is escaped here for the way through the
-//! library is undone in [`query`].
+//! library is undone by [`sent_query`].
 
-use std::borrow::Cow;
+use http::Uri;
 
-use hyper::Uri;
+use crate::ingress::rules::split;
 
 /// The authority of a target whose query is escaped. No request of a sender has one behind the guard: targets in absolute
 /// form lose theirs.
@@ -49,14 +49,6 @@ impl Rewrite {
     }
 }
 
-/// Path and query.
-fn split(target: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match target.iter().position(|byte| *byte == b'?') {
-        Some(at) => (&target[..at], Some(&target[at + 1..])),
-        None => (target, None),
-    }
-}
-
 /// Whether the library takes a query as it is.
 pub(super) fn is_plain(query: &[u8]) -> bool {
     !query.iter().any(|byte| is_odd(*byte)) && (query.is_ascii() || std::str::from_utf8(query).is_ok())
@@ -77,12 +69,12 @@ fn escape(query: &[u8], into: &mut Vec<u8>) {
     }
 }
 
-/// The query as the sender wrote it.
-pub(super) fn query(uri: &Uri) -> Option<Cow<'_, [u8]>> {
-    let query = uri.query()?.as_bytes();
-    if uri.authority().is_none_or(|authority| authority.as_str() != ESCAPED) {
-        return Some(Cow::Borrowed(query));
+/// The query as its sender wrote it, if it was escaped for the way through the library.
+pub(super) fn sent_query(target: &Uri) -> Option<Vec<u8>> {
+    if target.authority()?.as_str() != ESCAPED {
+        return None;
     }
+    let query = target.query()?.as_bytes();
     let mut raw = Vec::with_capacity(query.len());
     let mut rest = query;
     while let [first, behind @ ..] = rest {
@@ -95,15 +87,17 @@ pub(super) fn query(uri: &Uri) -> Option<Cow<'_, [u8]>> {
             behind
         };
     }
-    Some(Cow::Owned(raw))
+    Some(raw)
 }
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
     use proptest::prelude::*;
     use relay_core::target::is_query;
 
     use super::*;
+    use crate::ingress::{http1::received, rules};
 
     fn rewritten(target: &[u8], path: usize) -> Vec<u8> {
         Rewrite { from: 0, path, end: target.len(), to: target.len() }.target(target)
@@ -124,8 +118,9 @@ mod tests {
         ) {
             let target = [b"/webhook?".as_slice(), &query].concat();
             let uri: Uri = Uri::try_from(&rewritten(&target, 0)[..]).unwrap();
-            prop_assert_eq!(super::query(&uri).unwrap().into_owned(), query);
-            prop_assert_eq!(uri.path(), "/webhook");
+            let (head, ()) = received(Request::builder().uri(uri).body(()).unwrap()).unwrap().into_parts();
+            prop_assert_eq!(rules::query(&head), Some(&query[..]));
+            prop_assert_eq!((head.uri.path(), head.uri.authority()), ("/webhook", None));
         }
     }
 }

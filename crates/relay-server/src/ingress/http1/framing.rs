@@ -6,10 +6,10 @@ use relay_core::limits;
 
 use super::{
     chunks::Chunks,
-    flaw::Flaw,
     head::{Framed, Head},
-    target::Rewrite,
+    rewrite::Rewrite,
 };
+use crate::ingress::flaw::Flaw;
 
 /// Where a connection's incoming bytes stand.
 #[derive(Debug)]

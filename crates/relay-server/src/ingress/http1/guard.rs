@@ -27,9 +27,13 @@ use tokio::{
 };
 
 use super::{
-    flaw::{Flaw, HEAD_TIME_MAX},
     framing::{Framing, Stop},
-    target::Rewrite,
+    rewrite::Rewrite,
+    stand_in::stand_in,
+};
+use crate::ingress::{
+    flaw::Flaw,
+    patience::{HEAD_TIME_MAX, Patience},
 };
 
 /// How much is read at once, but of a large body: not quite what the library reads first, for its buffer doubles with each read
@@ -52,34 +56,6 @@ const LINGER_TURN: Duration = Duration::from_millis(16);
 /// How long an answer may still wait to be taken once the server stops.
 const STOP_WRITE: Duration = Duration::from_secs(1);
 
-/// How long each side may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// For a request head, from its first byte (from the start of the connection for the first).
-    pub head: Duration,
-    /// Between an answer and the next request; less where connections are few.
-    pub idle: Duration,
-    /// For a body: this long for any, and without a byte; and at least 1 KiB/s beyond.
-    pub body: Duration,
-    /// To take any byte of an answer, and any answer; and at least 1 KiB/s beyond.
-    pub write: Duration,
-    /// For the commit: this one is the sender's patience with us. Platforms give up after 3 s and more; a `503` that they
-    /// see is better than an answer that they do not.
-    pub commit: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            head: HEAD_TIME_MAX,
-            idle: Duration::from_mins(1),
-            body: Duration::from_secs(30),
-            write: Duration::from_secs(30),
-            commit: limits::COMMIT_WITHIN,
-        }
-    }
-}
-
 /// A socket whose incoming bytes are judged before anybody reads them.
 #[derive(Debug)]
 pub(crate) struct Guarded<S> {
@@ -95,7 +71,7 @@ pub(crate) struct Guarded<S> {
     is_aside: bool,
     /// The last piece was a whole one of a body that goes on: there is more to read than a piece.
     is_large: bool,
-    gate: Arc<Gate>,
+    switch: Arc<Switch>,
     seat: Arc<Seated>,
     patience: Patience,
     head_until: Option<Instant>,
@@ -144,7 +120,7 @@ impl Linger {
 
 /// Tells a [`Guarded`] socket how the request that asked for another protocol was answered, and that the server stops.
 #[derive(Debug, Default)]
-pub(crate) struct Gate {
+pub(crate) struct Switch {
     decision: AtomicU8,
     waker: AtomicWaker,
     closing: AtomicBool,
@@ -154,7 +130,7 @@ const NOT_DECIDED: u8 = 0;
 const STAYS_HTTP: u8 = 1;
 const BECOMES_RAW: u8 = 2;
 
-impl Gate {
+impl Switch {
     /// Must follow every request with an `Upgrade` field, and none without.
     pub(crate) fn decide(&self, switched: bool) {
         self.decision.store(if switched { BECOMES_RAW } else { STAYS_HTTP }, Ordering::Release);
@@ -180,7 +156,7 @@ impl Gate {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
-    pub(crate) fn new(socket: S, gate: Arc<Gate>, seat: Arc<Seated>, patience: Patience) -> Self {
+    pub(crate) fn new(socket: S, switch: Arc<Switch>, seat: Arc<Seated>, patience: Patience) -> Self {
         Self {
             socket,
             framing: Framing::default(),
@@ -190,7 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             unjudged: false,
             is_aside: false,
             is_large: false,
-            gate,
+            switch,
             seat,
             patience,
             head_until: Some(Instant::now() + patience.head),
@@ -333,7 +309,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
 
     fn refuse(&mut self, flaw: Flaw) {
         self.held.truncate(self.passed);
-        self.held.extend_from_slice(flaw.stand_in().as_bytes());
+        self.held.extend_from_slice(stand_in(flaw).as_bytes());
         self.passed = self.held.len();
         self.mode = Mode::Ended;
     }
@@ -425,7 +401,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             Poll::Pending => {
                 self.untaken = offered;
                 let mut until = *self.taken_until.get_or_insert_with(|| Instant::now() + self.patience.write);
-                if self.gate.is_closing() {
+                if self.switch.is_closing() {
                     until = until.min(Instant::now() + STOP_WRITE.min(self.patience.write));
                     self.taken_until = Some(until);
                 }
@@ -460,7 +436,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
                 Mode::Raw if this.held.is_empty() => return Pin::new(&mut this.socket).poll_read(cx, buf),
                 Mode::Raw => this.passed = this.held.len(),
                 Mode::Undecided => {
-                    if ready!(this.gate.poll(cx)) == BECOMES_RAW {
+                    if ready!(this.switch.poll(cx)) == BECOMES_RAW {
                         this.mode = Mode::Raw;
                         this.seat.works();
                     } else {
@@ -519,7 +495,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
             this.lingering = Some(Linger::begin(Instant::now()));
             return Pin::new(this).poll_shutdown(cx);
         };
-        if this.gate.is_closing() {
+        if this.switch.is_closing() {
             linger.until = linger.until.min(Instant::now() + STOP_WRITE);
         }
         let mut piece = [0; LINGER_PIECE_BYTES];

@@ -4,7 +4,7 @@
 
 use relay_core::limits;
 
-use super::head::is_value;
+use crate::ingress::rules::is_value;
 
 /// Bytes of chunk extensions in one body. They mean nothing here; the HTTP library behind takes no more than this.
 const EXTENSION_BYTES_MAX: u32 = 16 * 1024;
