@@ -365,9 +365,13 @@ impl Queue for SqliteStore {
 
     fn lease(&self, ask: LeaseAsk) -> Later<Result<Leased, StoreError>> {
         let (ahead, reads, shelf) = (self.ahead.clone(), self.readers.reads().clone(), self.shelf.clone());
+        let seen = Arc::clone(&self.seen);
         self.urgent(ask.limit as usize, move |tx| {
             let leased = lease::lease(tx, &ask)?;
-            ahead.begin(&reads, &shelf, &leased);
+            // Whoever reads keeps the log from beginning anew, and that is the room there is on a full disk.
+            if !seen.is_full() {
+                ahead.begin(&reads, &shelf, &leased);
+            }
             Ok(leased)
         })
     }

@@ -76,17 +76,7 @@ fn the_bodies_of_what_is_leased_are_at_hand() {
         append_one(&store, one).expect("stored");
     }
     let held = wait(store.lease(lease_ask(20))).expect("leases").deliveries;
-    // Once all readers are at the same place, they are done with what came before.
-    let place = Arc::new(Barrier::new(READERS));
-    let there = (0..READERS).map(|_| Arc::clone(&place)).map(|place| {
-        store.read(move |_, _| {
-            place.wait();
-            Ok(())
-        })
-    });
-    for reader in there.collect::<Vec<_>>() {
-        wait(reader).expect("reads");
-    }
+    wait_for_readers(&store);
     let of: Vec<_> = held.iter().map(|held| BodyOf { delivery: held.id, event: held.event }).collect();
     let is_stored = |events: &[Option<Arc<Event>>]| events.iter().flatten().eq(stored.iter().map(|one| &one.event));
     let now = store.bodies(of.clone()).as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -100,6 +90,20 @@ fn options(dir: &Path) -> Options {
 
 fn open(dir: &Path) -> SqliteStore {
     SqliteStore::open(options(dir)).expect("opens")
+}
+
+/// Until what was read ahead is read: once all readers are at the same place, they are done with what came before.
+fn wait_for_readers(store: &SqliteStore) {
+    let place = Arc::new(Barrier::new(READERS));
+    let there = (0..READERS).map(|_| Arc::clone(&place)).map(|place| {
+        store.read(move |_, _| {
+            place.wait();
+            Ok(())
+        })
+    });
+    for reader in there.collect::<Vec<_>>() {
+        wait(reader).expect("reads");
+    }
 }
 
 fn wait<T>(later: Later<T>) -> T {

@@ -184,7 +184,9 @@ fn hundred_leased(store: &SqliteStore) -> Vec<Delivery> {
     for _ in 0..SETTLED {
         append_one(store, &maker.append(&"x".repeat(10_000), NOW)).expect("stored");
     }
-    wait(store.lease(lease_ask(SETTLED))).expect("leases").deliveries
+    let leased = wait(store.lease(lease_ask(SETTLED))).expect("leases").deliveries;
+    wait_for_readers(store);
+    leased
 }
 
 fn longer(held: &Delivery) -> Extend {
@@ -216,6 +218,7 @@ fn any_write_may_be_the_first_without_room() {
         let appends: Vec<Append> = (0..10).map(|_| maker.append(&"x".repeat(9_000), NOW)).collect();
         assert!(wait(store.append(appends)).iter().all(Result::is_ok));
         let held = wait(store.lease(lease_ask(5))).expect("leases").deliveries;
+        wait_for_readers(&store);
         disk.fill();
         disk.leave(pages * 4_096);
 
