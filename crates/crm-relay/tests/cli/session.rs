@@ -3,7 +3,6 @@
 use std::{fs::File, io::Read as _, os::fd::OwnedFd, process::Stdio, thread::JoinHandle};
 
 use rustix::{
-    io::{FdFlags, fcntl_setfd},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{Winsize, tcsetwinsize},
 };
@@ -45,9 +44,8 @@ impl Session {
 
 /// Starts a command on a terminal that is open for as long as its keyboard is held. What it shows nobody reads.
 pub(crate) fn start(place: &Place, args: &[&str], env: &[(&str, &str)]) -> (Running, File) {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    // What the command held of the person's side would keep the terminal open.
-    fcntl_setfd(&master, FdFlags::CLOEXEC).unwrap();
+    // What a command held of the person's side, also one that another test starts just now, would keep the terminal open.
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
     let path = ptsname(&master, Vec::new()).unwrap();
