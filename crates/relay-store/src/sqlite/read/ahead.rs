@@ -52,8 +52,12 @@ impl Ahead {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        let is_here = of.clone().all(|id| kept.events.contains_key(&id));
-        is_here.then(|| of.filter_map(|id| kept.take(id)).collect())
+        // One event may be asked for several times: for each of its deliveries.
+        let events = of.clone().map(|id| kept.events.get(&id).cloned()).collect::<Option<Vec<_>>>()?;
+        for id in of {
+            kept.take(id);
+        }
+        Some(events)
     }
 
     /// This one, if it is here; waits for those that are being read.
@@ -137,6 +141,17 @@ mod tests {
         assert_eq!(given.iter().map(|event| event.id).collect::<Vec<_>>(), [id(2), id(1)]);
         assert_eq!((ahead.take(id(1)), ahead.kept().events.len()), (None, 1));
         assert_eq!(ahead.kept().bytes, event(3, 10).size());
+    }
+
+    /// An event that goes to several destinations is asked for once for each.
+    #[test]
+    fn one_event_may_be_asked_for_several_times() {
+        let ahead = Ahead::default();
+        ahead.kept().put(event(1, 10));
+        let given = ahead.take_all([id(1), id(1), id(1)].into_iter()).expect("it is here");
+        assert_eq!(given.iter().map(|event| event.id).collect::<Vec<_>>(), [id(1); 3]);
+        let kept = ahead.kept();
+        assert_eq!((kept.events.len(), kept.bytes), (0, 0));
     }
 
     /// While they are being read, who must not wait does not.
