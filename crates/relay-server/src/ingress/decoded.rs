@@ -11,7 +11,7 @@ use relay_core::limits;
 
 use super::{
     intake,
-    uploads::{Owner, Turn, Uploads, Waited},
+    uploads::{Extent, Owner, Turn, Uploads, Waited},
 };
 use crate::error::{Code, Problem};
 
@@ -80,7 +80,7 @@ pub(super) async fn decode(
     let bytes_max = bytes_max.min(ratio_max).min(room);
     let mut reservation = uploads.budget.open(true);
     // It wants memory like a body that comes, and comes on as fast as we read it.
-    let listed = uploads.list(owner, None, 0);
+    let listed = uploads.list(owner, None, Extent { came: 0, held: 0 });
     let mut decoder = Decoder::new(sent, coding);
     let mut decoded: Vec<u8> = Vec::new();
     let mut piece = vec![0; PIECE_BYTES];
@@ -112,7 +112,7 @@ pub(super) async fn decode(
             decoded.reserve_exact(step as usize);
         }
         decoded.extend_from_slice(&piece[..read]);
-        listed.came(len);
+        listed.comes_to(Extent { came: len, held: reservation.bytes() });
         tokio::task::yield_now().await;
     }
 }

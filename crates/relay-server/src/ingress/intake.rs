@@ -14,7 +14,7 @@ use hyper::body::{Frame, Incoming};
 use relay_core::limits;
 use tokio::time::{Instant, timeout_at};
 
-use super::uploads::{Listed, Owner, Turn, Uploads, Waited};
+use super::uploads::{Extent, Listed, Owner, Turn, Uploads, Waited};
 use crate::{
     budget::Reservation,
     error::{Code, Problem},
@@ -85,7 +85,7 @@ pub(super) async fn read(
     let mut listed = None;
     if let Some(length) = declared.filter(|length| *length > limits::SMALL_BODY_BYTES) {
         // Whoever is refused here has been asked for nothing.
-        let large = listed.insert(uploads.list(owner, declared, 0));
+        let large = listed.insert(uploads.list(owner, declared, taken.extent()));
         let first = if owner.proven { length } else { limits::SMALL_BODY_BYTES };
         let wanted = Turn { ceiling: first, more: first, size: size(length) };
         refused(uploads.turn(large, wanted).await, true)?;
@@ -101,7 +101,7 @@ pub(super) async fn read(
             bounds.patience,
         ));
         let mut next =
-            Next { body: &mut body, listed: &mut listed, list: || uploads.list(owner, declared, taken.len()) };
+            Next { body: &mut body, listed: &mut listed, list: || uploads.list(owner, declared, taken.extent()) };
         let frame = match timeout_at(until, poll_fn(|cx| next.poll(cx))).await {
             Err(_) => return Err(TOO_SLOW),
             Ok(Err(problem)) => return Err(problem),
@@ -109,14 +109,14 @@ pub(super) async fn read(
             Ok(Ok(Some(frame))) => frame,
         };
         let Ok(data) = frame.into_data() else { continue };
-        let (held, len) = (taken.len(), taken.len() + data.len() as u64);
+        let (before, len) = (taken.extent(), taken.len() + data.len() as u64);
         if len > bounds.bytes_max || len > room {
             return Err(TOO_LARGE);
         }
         let ends = declared != Some(len);
         let ceiling = listed.as_ref().map_or(limits::SMALL_BODY_BYTES, Listed::ceiling);
         if len > ceiling {
-            let listed = listed.get_or_insert_with(|| uploads.list(owner, declared, held));
+            let listed = listed.get_or_insert_with(|| uploads.list(owner, declared, before));
             let next = ceiling_behind(len, whole);
             let more = size(next).saturating_sub(taken.reservation.bytes());
             let wanted = Turn { ceiling: next, more, size: size(next) };
@@ -125,7 +125,7 @@ pub(super) async fn read(
         }
         if !taken.has_room_for(data.len(), ceiling) {
             // What waits for memory may have to give way itself.
-            let listed = &*listed.get_or_insert_with(|| uploads.list(owner, declared, held));
+            let listed = &*listed.get_or_insert_with(|| uploads.list(owner, declared, before));
             let lacking = taken.lacking(data.len());
             refused(uploads.wait(&mut taken.reservation, lacking, owner, Some(listed)).await, ends)?;
         }
@@ -135,7 +135,7 @@ pub(super) async fn read(
         }
         last_byte = Instant::now();
         if let Some(listed) = &listed {
-            listed.came(taken.len());
+            listed.comes_to(taken.extent());
         }
     }
 }
@@ -218,6 +218,10 @@ impl Taken {
 
     fn len(&self) -> u64 {
         self.len as u64
+    }
+
+    fn extent(&self) -> Extent {
+        Extent { came: self.len(), held: self.reservation.bytes().saturating_sub(self.reserved) }
     }
 
     /// Bytes that are missing in the reservation for so many more.

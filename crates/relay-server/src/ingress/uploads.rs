@@ -104,6 +104,13 @@ pub(super) struct Owner<'a> {
     pub(super) proven: bool,
 }
 
+/// How far a body has come, and what it takes of the memory: more than has come, so that its pieces are few.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    pub(super) came: u64,
+    pub(super) held: u64,
+}
+
 /// A body that is waited for.
 #[derive(Debug)]
 struct Upload {
@@ -112,6 +119,7 @@ struct Upload {
     proven: bool,
     /// Bytes when it is whole, where that is known.
     length: Option<u64>,
+    came: AtomicU64,
     held: AtomicU64,
     /// What it may hold without another turn.
     ceiling: AtomicU64,
@@ -127,7 +135,7 @@ struct Upload {
     paused: AtomicU64,
     /// Since when it is waited for.
     since: AtomicU64,
-    /// Moments in milliseconds of the table's time, and how many bytes were there then.
+    /// Moments in milliseconds of the table's time, and how many bytes had come by then.
     last: AtomicU64,
     mark: (AtomicU64, AtomicU64),
     mark_before: (AtomicU64, AtomicU64),
@@ -225,7 +233,7 @@ impl Uploads {
     }
 
     /// Puts a body into the table that has to be waited for; so long, where that is known.
-    pub(super) fn list(&self, owner: Owner<'_>, length: Option<u64>, held: u64) -> Listed<'_> {
+    pub(super) fn list(&self, owner: Owner<'_>, length: Option<u64>, Extent { came, held }: Extent) -> Listed<'_> {
         let now = self.tick();
         let mut table = self.lock();
         let of_source = sum(&mut table.by_source, owner.source);
@@ -236,6 +244,7 @@ impl Uploads {
             address: owner.address,
             proven: owner.proven,
             length,
+            came: AtomicU64::new(came),
             held: AtomicU64::new(held),
             ceiling: AtomicU64::new(limits::SMALL_BODY_BYTES),
             wants: AtomicU64::new(0),
@@ -245,7 +254,7 @@ impl Uploads {
             paused: AtomicU64::new(0),
             since: AtomicU64::new(now),
             last: AtomicU64::new(now),
-            mark: (AtomicU64::new(now), AtomicU64::new(held)),
+            mark: (AtomicU64::new(now), AtomicU64::new(came)),
             mark_before: (AtomicU64::new(now), AtomicU64::new(0)),
             given_up: AtomicBool::new(false),
             waker: AtomicWaker::new(),
@@ -471,6 +480,11 @@ impl Upload {
         self.length.unwrap_or_else(|| self.ceiling.load(Ordering::Relaxed))
     }
 
+    fn came(&self) -> u64 {
+        self.came.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that are back when it is given up.
     fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
     }
@@ -488,7 +502,7 @@ impl Upload {
     /// What came of it lately: so many milliseconds, so many bytes.
     fn pace(&self, now: u64) -> (u64, u64) {
         let (since, from) = (self.mark_before.0.load(Ordering::Relaxed), self.mark_before.1.load(Ordering::Relaxed));
-        (self.own_time(now).saturating_sub(since).max(1), self.held().saturating_sub(from).max(1))
+        (self.own_time(now).saturating_sub(since).max(1), self.came().saturating_sub(from).max(1))
     }
 
     /// Whether it comes too slowly for a promise.
@@ -513,7 +527,7 @@ impl Upload {
             return u64::MAX;
         }
         let (took, came) = self.pace(now);
-        self.whole().saturating_sub(self.held()).saturating_mul(took) / came
+        self.whole().saturating_sub(self.came()).saturating_mul(took) / came
     }
 
     fn idleness(&self, now: u64) -> Idleness {
@@ -536,12 +550,13 @@ impl Upload {
         Burden { class, stalled, late, cost }
     }
 
-    fn came(&self, held: u64, now: u64) {
+    fn comes_to(&self, Extent { came, held }: Extent, now: u64) {
+        self.came.store(came, Ordering::Relaxed);
         self.weigh(self.held.swap(held, Ordering::Relaxed), held);
         self.last.store(now, Ordering::Relaxed);
         if now.saturating_sub(self.mark.0.load(Ordering::Relaxed)) >= PACE_TAKEN_OVER {
             self.mark_before.0.store(self.mark.0.swap(now, Ordering::Relaxed), Ordering::Relaxed);
-            self.mark_before.1.store(self.mark.1.swap(held, Ordering::Relaxed), Ordering::Relaxed);
+            self.mark_before.1.store(self.mark.1.swap(came, Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 
@@ -556,9 +571,9 @@ impl Upload {
 }
 
 impl Listed<'_> {
-    /// More of it has come.
-    pub(super) fn came(&self, held: u64) {
-        self.upload.came(held, self.uploads.tick());
+    /// More of it has come: so much is there now.
+    pub(super) fn comes_to(&self, extent: Extent) {
+        self.upload.comes_to(extent, self.uploads.tick());
     }
 
     /// Whether it is given up; the task that asks is woken when that changes.

@@ -12,9 +12,14 @@ fn address(last: u8) -> Address {
     Address::of([192, 0, 2, last].into())
 }
 
+/// So much has come, and no more is reserved.
+fn all(bytes: u64) -> Extent {
+    Extent { came: bytes, held: bytes }
+}
+
 /// A body of 25 MiB that holds so much.
 fn list<'a>(uploads: &'a Uploads, source: &Name, address: Address, proven: bool, held: u64) -> Listed<'a> {
-    uploads.list(Owner { source, address, proven }, Some(25 * MIB), held)
+    uploads.list(Owner { source, address, proven }, Some(25 * MIB), all(held))
 }
 
 fn stalls(listed: &Listed<'_>) {
@@ -88,7 +93,8 @@ fn whoever_is_slower_gives_up_nobody_faster() {
 
 /// A body of a stranger of whose bytes so many came in the last ten seconds.
 fn comes(uploads: &Uploads, whole: u64, came: u64) -> Listed<'_> {
-    let listed = uploads.list(Owner { source: &source("hub"), address: address(1), proven: false }, Some(whole), came);
+    let listed =
+        uploads.list(Owner { source: &source("hub"), address: address(1), proven: false }, Some(whole), all(came));
     began_before(&listed, 10_000);
     listed
 }
@@ -228,7 +234,7 @@ fn sums_are_those_of_what_is_there() {
     let home = |text: &str| Address::of(text.parse().unwrap());
     let first = list(&uploads, &hub, home("2001:db8:1:1::1"), false, 3);
     let second = list(&uploads, &hub, home("2001:db8:1:2::1"), false, 4);
-    second.came(10);
+    second.comes_to(all(10));
     let sums = |uploads: &Uploads| {
         let table = uploads.lock();
         let of = |sum: &Arc<Sum>| sum.held();
@@ -271,7 +277,7 @@ async fn a_promise_holds_for_as_long_as_its_body_comes_on() {
         for held in 1..500 {
             tokio::time::sleep(Duration::from_millis(1)).await;
             for listed in &first {
-                listed.came(held * MIB / 100);
+                listed.comes_to(all(held * MIB / 100));
             }
         }
     };
@@ -281,6 +287,20 @@ async fn a_promise_holds_for_as_long_as_its_body_comes_on() {
     let began = Instant::now();
     assert_eq!(uploads.turn(&third, WHOLE).await, Waited::Grown);
     assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+/// I16, S36: what is reserved for a body that stalls, beyond what came of it, is nobody's loss.
+#[tokio::test(start_paused = true)]
+async fn what_is_reserved_ahead_is_given_back_by_what_stalls() {
+    let (budget, hub) = (Budget::new(30 * MIB), source("hub"));
+    let uploads = &Uploads::new(Arc::clone(&budget));
+    let (mut reservation, first) = (budget.open(true), list(uploads, &hub, address(1), true, 0));
+    assert_eq!(uploads.turn(&first, WHOLE).await, Waited::Grown);
+    assert!(reservation.grow(24 * MIB));
+    first.comes_to(Extent { came: 12 * MIB, held: 24 * MIB });
+    tokio::time::sleep(Duration::from_millis(STALLED_AFTER + UPLOAD_GRACE + 1)).await;
+    let second = list(uploads, &hub, address(2), true, 0);
+    assert_eq!(uploads.turn(&second, WHOLE).await, Waited::Grown);
 }
 
 /// I16: turns go in the order of coming, whatever would fit before that; who has proven himself goes before strangers.
@@ -301,7 +321,7 @@ async fn turns_go_in_the_order_of_coming() {
     let [small, smaller] = [10 * MIB, MIB].map(|bytes| Turn { ceiling: bytes, more: bytes, size: bytes });
     let leaves = async {
         tokio::time::sleep(Duration::from_millis(1)).await;
-        first.came(MIB);
+        first.comes_to(all(MIB));
         tokio::time::sleep(Duration::from_millis(1)).await;
         drop(first);
     };
