@@ -235,6 +235,9 @@ pub const REACH_LOOK: Duration = Duration::from_secs(2);
 pub const REACH_TURN: Duration = Duration::from_secs(10);
 /// The same where nothing of it is taken.
 pub const REACH_TURN_STUCK: Duration = Duration::from_secs(4);
+/// A body that was at its target for longer than this lets others go before the next of its destination at that client: longer
+/// than what answers at all takes, and a third of the default `FORWARD_TIMEOUT`.
+pub const ROOM_TURN: Duration = Duration::from_secs(10);
 /// One in this many of each of these, and of a client's buffer, is for small bodies alone: enough for dozens of them at the
 /// defaults, and little that large ones miss.
 pub const ROOM_SMALL_PART: u64 = 8;

@@ -12,7 +12,8 @@
 //! for minutes, and a small one would wait as long for what it takes.
 //!
 //! What does not fit waits, those of one client, destination and kind behind each other, with what it is short of. Whatever is
-//! given back wakes those that were short of it, the first leased first.
+//! given back wakes those that were short of it, the first leased first; but a line whose body was at its target for long lets
+//! the first of each other go before its next ([`turns`]).
 //!
 //! # Why nobody waits for ever
 //! - Of those of a kind that are short of one thing, the first goes first. Nobody of its kind passes it: not who came later, and
@@ -36,6 +37,7 @@ mod reach_tests;
 mod taken;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -460,7 +462,11 @@ impl Room {
 
     /// An event that was out has left, or will not.
     pub(super) fn left(&mut self, pair: &Pair, body: u64, size: u64) {
-        self.change_line(pair, self.bulk(body), |line| line.unsent -= 1);
+        let now = self.now;
+        self.change_line(pair, self.bulk(body), |line| {
+            line.unsent -= 1;
+            line.left_at = now;
+        });
         self.give_back(pair, body, size, |client| client.forget_outsize(size));
     }
 
@@ -500,6 +506,7 @@ impl Room {
         if let Some(client) = self.clients.get_mut(&pair.0) {
             *client.held.of(bulk) -= body;
         }
+        self.pass_turn(pair, bulk);
         self.change_line(pair, bulk, |line| line.out -= 1);
         if !self.short.is_empty() {
             self.wake(&Short::of_client(pair.0, bulk));

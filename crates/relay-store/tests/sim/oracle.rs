@@ -156,6 +156,9 @@ struct Heard {
 impl Oracle {
     pub(crate) fn new(plan: &Plan) -> Self {
         let longest = plan.clients.iter().map(|client| client.forward_timeout).max().unwrap_or_default();
+        // A client's buffer may hold one large body at a time: then one of each of its destinations may hang first.
+        let hangs_in_turn = plan.faults.poison && plan.faults.large_bodies;
+        let turns = if hangs_in_turn { plan.destinations.len().max(1) as u32 } else { 1 };
         Self {
             planned: plan.routing.clone(),
             routing: plan.routing.clone(),
@@ -163,7 +166,7 @@ impl Oracle {
             steady_clock: !plan.faults.clock_jumps,
             loses_nothing: plan.faults.spares_clients() && !plan.operators,
             first_try_within: FIRST_TRY_WITHIN
-                + longest
+                + longest * turns
                 + if plan.faults.is_slow() { FULL_LINK } else { Duration::ZERO },
             events: BTreeMap::new(),
             promised: BTreeSet::new(),

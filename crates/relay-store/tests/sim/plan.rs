@@ -202,8 +202,8 @@ impl Plan {
         plan.clients.truncate(4);
         for client in &mut plan.clients {
             client.bytes_per_second = None;
-            if plan.faults.poison && plan.faults.large_bodies {
-                // What hangs each destination would have all the room in turn.
+            if plan.faults.poison && plan.faults.large_bodies && client.forward_timeout > plan.lease {
+                // Whoever waits for what hangs is handed back before that is over, and who is leased next is anybody.
                 client.buffer_bytes = limits::CLIENT_BUFFER;
             }
         }

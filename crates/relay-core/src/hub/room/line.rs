@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{Pair, Short, taken::Bulk};
-use crate::id::DeliveryId;
+use crate::{id::DeliveryId, time::Mono};
 
 /// Names a line: bodies of one kind for one client and destination.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +29,8 @@ pub(super) struct Line {
     pub(super) out: usize,
     /// Those of them that have not left whole.
     pub(super) unsent: usize,
+    /// When the last of them left.
+    pub(super) left_at: Mono,
 }
 
 #[derive(Debug)]

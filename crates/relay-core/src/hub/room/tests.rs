@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
@@ -48,6 +51,35 @@ fn a_client_is_given_what_it_takes_and_one_body_in_any_case() {
     assert_eq!(admitted(&mut room), [] as [u128; 0]);
     room.settled(&crm, 1);
     assert_eq!(admitted(&mut room), [4], "alone, however long it is");
+}
+
+/// I15: where the target of one destination hangs, another waits for one of its bodies, not for all that were leased before.
+#[test]
+fn a_line_whose_target_hangs_lets_others_go() {
+    let (mut room, hangs, other) = (room(1, 1_000), pair(1, "hangs"), pair(1, "other"));
+    for number in 1..=10 {
+        room.wait(&hangs, id_of(number), 900);
+    }
+    for number in 11..=13 {
+        room.wait(&other, id_of(number), 900);
+    }
+    assert_eq!(admitted(&mut room), [1]);
+    let mut now = Mono::default();
+    let mut goes = |room: &mut Room, pair: &Pair, at_its_target: Duration| {
+        room.set_now(now);
+        room.left(pair, 900, most_of(900));
+        now = now + at_its_target;
+        room.set_now(now);
+        room.settled(pair, 900);
+        admitted(room)
+    };
+    let (soon, late) = (Duration::from_secs(1), limits::ROOM_TURN);
+    assert_eq!(goes(&mut room, &hangs, soon), [2], "in the order of leasing");
+    assert_eq!(goes(&mut room, &hangs, late), [11]);
+    assert_eq!(goes(&mut room, &other, soon), [12]);
+    assert_eq!(goes(&mut room, &other, late), [3], "it hangs as well");
+    assert_eq!(goes(&mut room, &hangs, late), [13]);
+    assert_eq!(goes(&mut room, &other, soon), [4]);
 }
 
 /// I15: who waits for a client's room with nothing out there holds the others back; who has something out does not.
