@@ -31,7 +31,6 @@ pub(crate) trait Verb: Subcommand {
 }
 
 /// Whom to ask, and how to tell the answer.
-#[derive(Debug)]
 pub(crate) struct Asked {
     /// The settings that concern commands.
     pub(crate) layers: Layers,

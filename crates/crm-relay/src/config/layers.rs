@@ -24,8 +24,8 @@ pub(crate) type Flags = BTreeMap<&'static str, String>;
 /// Reads the environment.
 pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// All settings of one process, checked one by one, and what the configuration file declares.
-#[derive(Debug)]
+/// All settings of one process, checked one by one, and what the configuration file declares. Secrets among them stand as they were
+/// given, so none of this has a `Debug`.
 pub(crate) struct Layers {
     /// For whom.
     pub(crate) process: Process,
@@ -41,7 +41,7 @@ pub(crate) struct Layers {
 }
 
 /// A value and where it was given.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Given {
     /// As written.
     pub(crate) text: String,

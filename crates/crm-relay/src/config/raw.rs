@@ -17,8 +17,8 @@ use super::{
     text_file,
 };
 
-/// A configuration file.
-#[derive(Debug, Default)]
+/// A configuration file. It may hold secrets, so none of this has a `Debug`.
+#[derive(Default)]
 pub(crate) struct File {
     /// Whether anything stands in it: an editor that is about to save empties it first.
     pub(crate) is_written: bool,
@@ -33,7 +33,6 @@ pub(crate) struct File {
 }
 
 /// A table of the file.
-#[derive(Debug)]
 pub(crate) struct Section {
     /// Its name; empty for a `[[route]]`.
     pub(crate) name: String,
@@ -44,7 +43,7 @@ pub(crate) struct Section {
 }
 
 /// A key and its value.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Entry {
     /// Key.
     pub(crate) key: String,

@@ -211,8 +211,8 @@ pub struct UnsignedAsk {
     pub at_ms: i64,
 }
 
-/// A request as it is to be sent.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+/// A request as it is to be sent: what proves it stands in it, so it has no `Debug`.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct DraftDto {
     /// Its method.
     pub method: String,
