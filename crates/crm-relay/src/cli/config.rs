@@ -12,6 +12,7 @@ use crate::{
         layers::{Flags, Layers},
         misspelt, server,
         settings::{Process, SETTINGS},
+        template,
     },
     credentials,
     exit::{Exit, Failure, Outcome},
@@ -19,7 +20,7 @@ use crate::{
     render::{style, table},
 };
 
-/// Check or print the configuration.
+/// Check or print the configuration, or begin one.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
     #[command(subcommand)]
@@ -32,6 +33,15 @@ enum Verb {
     Check(Which),
     /// Print every setting, its value and where it comes from; secrets stay hidden
     Print(Which),
+    /// Print a file to begin with: every setting, what it means and its default
+    Template(Template),
+}
+
+#[derive(Debug, Args)]
+struct Template {
+    /// Whose configuration
+    #[arg(value_enum, default_value_t = WhichProcess::Server)]
+    process: WhichProcess,
 }
 
 #[derive(Debug, Args)]
@@ -60,7 +70,19 @@ impl ConfigArgs {
         match self.verb {
             Verb::Check(which) => which.check(),
             Verb::Print(which) => which.print(),
+            Verb::Template(template) => template.print(),
         }
+    }
+}
+
+impl Template {
+    fn print(&self) -> Outcome {
+        let process = match self.process {
+            WhichProcess::Server => Process::Server,
+            WhichProcess::Client => Process::Client,
+        };
+        print(template::text(process).trim_end())?;
+        Ok(Exit::Done)
     }
 }
 

@@ -162,6 +162,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("store check", &["crm-relay store check --data-dir /var/lib/crm-relay"]),
     ("config check", &["crm-relay config check", "crm-relay config check client --config /etc/crm-relay/client.toml"]),
     ("config print", &["crm-relay config print", "crm-relay config print --json"]),
+    ("config template", &["crm-relay config template > crm-relay.toml", "crm-relay config template client"]),
     ("completions", &["source <(crm-relay completions bash)", "crm-relay completions zsh > ~/.zfunc/_crm-relay"]),
 ];
 

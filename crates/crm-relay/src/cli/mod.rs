@@ -117,7 +117,7 @@ enum Command {
     Health(health::HealthArgs),
     /// Backup, restore, check
     Store(store::StoreArgs),
-    /// Check or print the configuration
+    /// Check or print the configuration, or begin one
     Config(config::ConfigArgs),
     /// Completions for a shell
     Completions(completions::CompletionsArgs),

@@ -13,6 +13,7 @@ pub(crate) mod secret;
 pub(crate) mod server;
 pub mod settings;
 pub(crate) mod target;
+pub(crate) mod template;
 pub(crate) mod text_file;
 
 use std::path::PathBuf;

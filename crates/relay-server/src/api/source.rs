@@ -211,7 +211,8 @@ pub struct UnsignedAsk {
     pub at_ms: i64,
 }
 
-/// A request as it is to be sent: what proves it stands in it, so it has no `Debug`.
+/// A request as it is to be sent.
+// What proves it stands in it, so it has no `Debug`.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct DraftDto {
     /// Its method.
