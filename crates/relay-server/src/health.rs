@@ -206,7 +206,7 @@ impl Report {
         let mut totals = Totals { received: self.stats.sources.iter().map(|s| s.accepted).sum(), ..Totals::default() };
         for stats in &self.stats.destinations {
             totals.processed += stats.outcomes[0];
-            totals.failed += count(stats, State::Dead) + count(stats, State::Expired);
+            totals.failed += State::DEAD_LETTER.iter().map(|state| count(stats, *state)).sum::<u64>();
             totals.retried += stats.retried;
             totals.queue_depth += open(stats);
         }

@@ -36,7 +36,7 @@ const COLUMNS: &[Column<DestinationDto>] = &[
     ("waiting", |destination| count(destination, &WAITING)),
     ("leased", |destination| count(destination, &[State::Leased])),
     ("delivered", |destination| count(destination, &[State::Delivered])),
-    ("dead", |destination| count(destination, &ENDED)),
+    ("dead", |destination| count(destination, &State::DEAD_LETTER)),
 ];
 
 /// The destinations; `status` lists them too.
@@ -44,7 +44,6 @@ pub(super) const DESTINATIONS: Collection<DestinationDto> =
     Collection { view: View { path: "/api/v1/destinations", columns: COLUMNS, nothing: "no destinations" }, in_words };
 
 const WAITING: [State; 2] = [State::Ready, State::Scheduled];
-const ENDED: [State; 2] = [State::Dead, State::Expired];
 
 impl noun::Verb for Verb {
     async fn run(self, asked: &Asked) -> Outcome {
@@ -117,7 +116,7 @@ fn in_words(destination: &DestinationDto) -> String {
         ("waiting", count(destination, &WAITING)),
         ("leased", count(destination, &[State::Leased])),
         ("delivered", count(destination, &[State::Delivered])),
-        ("dead", count(destination, &ENDED)),
+        ("dead", count(destination, &State::DEAD_LETTER)),
         ("oldest due for", age.map_or_else(|| "-".to_owned(), |ms| human_duration(Duration::from_millis(ms)))),
         ("next expires", text(&destination.next_expiry_at)),
     ]);

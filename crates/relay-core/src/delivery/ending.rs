@@ -31,10 +31,10 @@ pub fn cancel(before: &Delivery, now: Wall) -> Change {
 
 /// Brings a dead or expired delivery back to ready: attempts, losses and TTL start anew, numbers of attempt records go on.
 ///
-/// **Order** Only for [`State::Dead`] and [`State::Expired`].
+/// **Order** Only for [dead letters](State::is_dead_letter).
 pub fn redrive(before: &Delivery, now: Wall, ttl: Duration) -> Change {
     debug_assert!(
-        matches!(before.state, State::Dead | State::Expired),
+        before.state.is_dead_letter(),
         "redrive is for dead and expired deliveries, this is {}",
         before.state.as_str()
     );

@@ -62,6 +62,9 @@ impl State {
     pub const ALL: [Self; 7] =
         [Self::Ready, Self::Scheduled, Self::Leased, Self::Delivered, Self::Dead, Self::Expired, Self::Cancelled];
 
+    /// Those of dead letters: what ended in one of them can be redriven.
+    pub const DEAD_LETTER: [Self; 2] = [Self::Dead, Self::Expired];
+
     /// The state behind a stored number.
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|state| *state as u8 == number)
@@ -85,6 +88,14 @@ impl State {
         match self {
             Self::Ready | Self::Scheduled | Self::Leased => true,
             Self::Delivered | Self::Dead | Self::Expired | Self::Cancelled => false,
+        }
+    }
+
+    /// Whether it ended without success, and has a [`Reason`]: see [`Self::DEAD_LETTER`].
+    pub const fn is_dead_letter(self) -> bool {
+        match self {
+            Self::Dead | Self::Expired => true,
+            Self::Ready | Self::Scheduled | Self::Leased | Self::Delivered | Self::Cancelled => false,
         }
     }
 }

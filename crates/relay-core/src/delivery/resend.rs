@@ -6,7 +6,7 @@ use crate::{limits, name::Name, time::Wall};
 /// Whether a repeat of the event with these deliveries asks for more than is on its way: one reached its target, and none is
 /// left to redrive.
 pub fn is_delivered(deliveries: &[Delivery]) -> bool {
-    let ended = |delivery: &Delivery| matches!(delivery.state, State::Dead | State::Expired);
+    let ended = |delivery: &Delivery| delivery.state.is_dead_letter();
     deliveries.iter().any(|delivery| delivery.state == State::Delivered) && !deliveries.iter().any(ended)
 }
 

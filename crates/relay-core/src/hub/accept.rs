@@ -11,7 +11,7 @@ use std::{
 
 use super::{Accepting, Answer, Hub, NotStored, Notice, Output, Ticket, settle::Why, timers::Timer};
 use crate::{
-    delivery::{self, Delivery, State},
+    delivery::{self, Delivery},
     event::Event,
     id::{DeliveryId, EventId, InstanceId, Partition},
     limits,
@@ -313,8 +313,7 @@ impl Hub {
     }
 
     pub(super) fn redrive_then_answer(&mut self, ticket: Ticket, answer: Answer, deliveries: Vec<Delivery>) {
-        let ended: Vec<_> =
-            deliveries.into_iter().filter(|record| matches!(record.state, State::Dead | State::Expired)).collect();
+        let ended: Vec<_> = deliveries.into_iter().filter(|record| record.state.is_dead_letter()).collect();
         if ended.is_empty() {
             self.answer(ticket, answer);
             return;

@@ -224,7 +224,7 @@ impl Hub {
             Why::CountLoss(ready_at) => delivery::count_loss(record, *ready_at, now),
             Why::Expire => delivery::expire(record, now),
             Why::Redrive(_) => {
-                let ended = matches!(record.state, State::Dead | State::Expired);
+                let ended = record.state.is_dead_letter();
                 ended.then(|| delivery::redrive(record, now, self.ttl_of(record)))
             }
             Why::Look => {

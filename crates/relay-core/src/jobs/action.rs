@@ -40,7 +40,7 @@ impl Action {
     /// The states that it is for; none where it is for events.
     pub const fn states(&self) -> &'static [State] {
         match self {
-            Self::Redrive { .. } | Self::Purge => &[State::Dead, State::Expired],
+            Self::Redrive { .. } | Self::Purge => &State::DEAD_LETTER,
             Self::Cancel => &[State::Ready, State::Scheduled, State::Leased],
             Self::Replay { .. } => &[],
         }

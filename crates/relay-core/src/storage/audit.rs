@@ -35,7 +35,7 @@ impl AuditEntry {
 
     /// The line about a settled change that redrives: a sender's repeat did that, for operators redrive by bulk steps.
     pub fn of_redrive(change: &Change) -> Option<Self> {
-        let was_over = matches!(change.before.state, State::Dead | State::Expired);
+        let was_over = change.before.state.is_dead_letter();
         (was_over && change.next.state == State::Ready).then(|| Self {
             at: change.next.ready_at,
             who: "sender".into(),

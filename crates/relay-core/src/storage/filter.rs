@@ -30,7 +30,7 @@ impl DeliveryFilter {
     /// Whether the deliveries come, and are ranged, by when they ended: whoever looks for dead letters of a time means
     /// those that ended then. All others come by when they were made. The newest is first either way.
     pub fn comes_by_end(&self) -> bool {
-        let only_ended_badly = self.states.iter().all(|state| matches!(state, State::Dead | State::Expired));
+        let only_ended_badly = self.states.iter().all(|state| state.is_dead_letter());
         self.range != Range::default()
             && self.event.is_none()
             && (self.reason.is_some() || (only_ended_badly && !self.states.is_empty()))

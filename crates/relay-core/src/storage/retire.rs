@@ -59,11 +59,13 @@ pub struct OverAsk {
 impl OverAsk {
     /// Whether retention is over for it. For an open one it never is.
     pub fn holds(&self, delivery: &Delivery) -> bool {
-        match delivery.state {
-            State::Ready | State::Scheduled | State::Leased => false,
-            State::Delivered | State::Cancelled => delivery.changed_at < self.delivered_before,
-            State::Dead | State::Expired => delivery.changed_at < self.dead_before,
-        }
+        self.before(delivery.state).is_some_and(|before| delivery.changed_at < before)
+    }
+
+    /// It is over for what ended in that state before this moment; `None` for open ones.
+    pub fn before(&self, state: State) -> Option<Wall> {
+        let ended = if state.is_dead_letter() { self.dead_before } else { self.delivered_before };
+        (!state.is_open()).then_some(ended)
     }
 }
 

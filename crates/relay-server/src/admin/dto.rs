@@ -165,9 +165,8 @@ impl DestinationDto {
     }
 
     fn is_something(&self) -> bool {
-        const OVER: [State; 2] = [State::Delivered, State::Cancelled];
-        let is_open = |state: &&State| !OVER.contains(*state);
-        let left = State::ALL.iter().zip(&self.deliveries).filter(|(state, _)| is_open(state)).map(|(_, count)| count);
+        let is_left = |state: &State| state.is_open() || state.is_dead_letter();
+        let left = State::ALL.iter().zip(&self.deliveries).filter(|(state, _)| is_left(state)).map(|(_, count)| count);
         !self.sources.is_empty() || self.paused || self.clients > 0 || left.sum::<u64>() > 0
     }
 

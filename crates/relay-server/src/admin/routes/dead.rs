@@ -67,5 +67,5 @@ pub(super) async fn purge(
 
 /// The states that dead letters are in.
 pub(super) fn ended() -> Vec<DeliveryState> {
-    vec![DeliveryState::Dead, DeliveryState::Expired]
+    DeliveryState::DEAD_LETTER.to_vec()
 }

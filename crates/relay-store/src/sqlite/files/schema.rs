@@ -110,16 +110,9 @@ pub(crate) const fn code_of(delivery: &Delivery) -> i64 {
 }
 
 /// Every code a delivery of this state can have.
-pub(crate) const fn codes(state: State) -> &'static [i64] {
-    match state {
-        State::Ready => &[10],
-        State::Scheduled => &[20],
-        State::Leased => &[30],
-        State::Delivered => &[40],
-        State::Dead => &[50, 51, 52, 53, 54, 55],
-        State::Expired => &[60, 61, 62, 63, 64, 65],
-        State::Cancelled => &[70],
-    }
+pub(crate) fn codes(state: State) -> impl Iterator<Item = i64> {
+    let reasons = Reason::ALL.into_iter().filter(move |_| state.is_dead_letter());
+    std::iter::once(None).chain(reasons.map(Some)).map(move |reason| code(state, reason))
 }
 
 /// The state behind a code.

@@ -173,7 +173,7 @@ impl<'a> Search<'a> {
         let wanted = |state: &State| {
             (filter.states.is_empty() || filter.states.contains(state)) && only.is_none_or(|only| only.contains(state))
         };
-        let codes = State::ALL.iter().filter(|state| wanted(state)).flat_map(|state| schema::codes(*state)).copied();
+        let codes = State::ALL.iter().filter(|state| wanted(state)).flat_map(|state| schema::codes(*state));
         let reason = |code: &i64| filter.reason.is_none_or(|reason| code % 10 == reason as i64);
         Self {
             filter,

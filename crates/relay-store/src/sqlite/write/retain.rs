@@ -1,7 +1,7 @@
 //! Retention: what ended long enough ago goes, and nothing that is open ever does.
 
 use relay_core::{
-    delivery::{Delivery, State},
+    delivery::Delivery,
     storage::{Forget, OverAsk, Retire, Retired, StoreError, rows_of_body, rows_removed},
     time::Wall,
 };
@@ -57,11 +57,7 @@ pub(crate) fn over(db: &Connection, shelf: &Shelf, ask: &OverAsk) -> Result<Vec<
         let mut code = 0i64;
         while let Some(next) = next_state.query_row(params![destination, code], |row| row.get(0)).optional()? {
             code = next;
-            let before = match schema::state_of(code) {
-                None | Some(State::Ready | State::Scheduled | State::Leased) => continue,
-                Some(State::Delivered | State::Cancelled) => ask.delivered_before,
-                Some(State::Dead | State::Expired) => ask.dead_before,
-            };
+            let Some(before) = schema::state_of(code).and_then(|state| ask.before(state)) else { continue };
             let mut statement = db.prepare_cached(ENDED)?;
             let mut rows = statement.query(params![destination, code, before.as_micros()])?;
             while let Some(row) = rows.next()? {
