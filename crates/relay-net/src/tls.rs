@@ -1,8 +1,10 @@
 //! One way to set up TLS, and to read the certificates that it trusts.
 
 mod certificate;
+mod identity;
 mod named;
 mod pem;
+mod server;
 
 use std::{io, path::Path, sync::Arc};
 
@@ -13,7 +15,9 @@ use rustls::{
 };
 use rustls_platform_verifier::Verifier;
 
-pub use pem::{CertificatesFault, certificates};
+pub use identity::{Identity, IdentityError};
+pub use pem::{CertificatesFault, KeyFault, certificates};
+pub use server::{Server, Unshaken};
 
 use named::Named;
 

@@ -13,7 +13,8 @@ use x509_parser::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Certificate {
     not_before: i64,
-    not_after: i64,
+    /// In seconds since the epoch.
+    pub(super) not_after: i64,
     common_name: Option<String>,
     /// It has names of its own kind, beside which the common one means nothing (RFC 6125, section 6.4.4).
     pub(super) has_alt_names: bool,

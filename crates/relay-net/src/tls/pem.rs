@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
 use x509_parser::{certificate::X509CertificateParser, nom::Parser as _};
 
 const BEGIN: &str = "-----BEGIN ";
@@ -58,6 +58,68 @@ pub fn certificates(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, Certifi
         (true, None) => Err(CertificatesFault::Nothing),
         (true, Some(label)) => Err(CertificatesFault::Other(label.to_owned())),
     }
+}
+
+/// Why a file gives no private key, with the way out. It says nothing of what stands in it but what its blocks call themselves.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyFault {
+    /// It is binary.
+    #[error("it is no text; want PEM: `openssl pkey -inform der -in FILE -out FILE.pem` makes it of a key in DER")]
+    Binary,
+    /// It is UTF-16.
+    #[error("it is UTF-16; want PEM in ASCII or UTF-8: save it anew")]
+    Utf16,
+    /// It holds none.
+    #[error("it holds no private key; want a block that begins with -----BEGIN PRIVATE KEY-----")]
+    Nothing,
+    /// It holds other things and no key.
+    #[error("it holds {0} and no private key; want a block that begins with -----BEGIN PRIVATE KEY-----")]
+    Other(String),
+    /// A passphrase is needed for it, and nobody is there to type it.
+    #[error(
+        "its key has a passphrase; `openssl pkey -in FILE -out FILE.plain` writes it without, for this server's user alone"
+    )]
+    Encrypted,
+    /// It holds several.
+    #[error("it holds several private keys; want one")]
+    Several,
+    /// It has no end, or is none.
+    #[error("its key does not read; copy it anew, whole, from line BEGIN to line END")]
+    Unread,
+}
+
+/// The private key in a file; what stands beside it, such as certificates and parameters of curves, is passed over.
+///
+/// # Errors
+/// What it is instead.
+pub(super) fn private_key(file: &[u8]) -> Result<PrivateKeyDer<'static>, KeyFault> {
+    let text = text(file).map_err(|fault| match fault {
+        CertificatesFault::Utf16 => KeyFault::Utf16,
+        _ => KeyFault::Binary,
+    })?;
+    let (mut found, mut other) = (None, None);
+    for block in blocks(&text) {
+        if !block.label.ends_with("PRIVATE KEY") {
+            other.get_or_insert(block.label);
+            continue;
+        }
+        let content = block.content.ok_or(KeyFault::Unread)?;
+        // Older tools say so in the block.
+        if block.label == "ENCRYPTED PRIVATE KEY" || content.contains("Proc-Type:") {
+            return Err(KeyFault::Encrypted);
+        }
+        let der = decode(content).ok_or(KeyFault::Unread)?;
+        let key = match block.label {
+            "RSA PRIVATE KEY" => PrivatePkcs1KeyDer::from(der).into(),
+            "EC PRIVATE KEY" => PrivateSec1KeyDer::from(der).into(),
+            "PRIVATE KEY" => PrivatePkcs8KeyDer::from(der).into(),
+            _ => return Err(KeyFault::Other(block.label.to_owned())),
+        };
+        if found.replace(key).is_some() {
+            return Err(KeyFault::Several);
+        }
+    }
+    found.ok_or_else(|| other.map_or(KeyFault::Nothing, |label| KeyFault::Other(label.to_owned())))
 }
 
 /// Base64, however it is broken into lines.
