@@ -5,7 +5,7 @@ use relay_server::Server;
 
 use crate::{
     credentials::Kept,
-    place::on_this_machine,
+    place::url_on_this_machine,
     render::{
         style::{self, bold, copy, dim},
         wrap,
@@ -14,7 +14,7 @@ use crate::{
 
 /// What a server that has started can say about itself.
 pub(crate) struct Facts<'a> {
-    /// Its public listener, as programs on this machine reach it.
+    /// The URL of its public listener, as programs on this machine reach it.
     pub(crate) public: String,
     /// Where a client reaches it: `PUBLIC_URL`, else that address.
     pub(crate) url: String,
@@ -25,15 +25,15 @@ pub(crate) struct Facts<'a> {
 impl<'a> Facts<'a> {
     /// Of a server that has started.
     pub(crate) fn of(server: &Server, kept: &'a Kept) -> Self {
-        let public = on_this_machine(&server.public_addr().to_string());
-        let url = kept.public_url.clone().unwrap_or_else(|| format!("http://{public}"));
+        let public = url_on_this_machine(&server.public_addr().to_string(), server.speaks_tls());
+        let url = kept.public_url.clone().unwrap_or_else(|| public.clone());
         Self { public, url, kept }
     }
 }
 
 /// The first words of `dev`.
 pub(crate) fn dev(facts: &Facts<'_>, destinations: &[Destination], has_receiver: bool) -> String {
-    let url = format!("http://{}/webhook", facts.public);
+    let url = format!("{}/webhook", facts.public);
     let key = shown_key(facts);
     let targets: Vec<String> = destinations
         .iter()

@@ -74,6 +74,9 @@ pub(crate) struct RunFile {
     pub(crate) pid: u32,
     /// Its public listener.
     pub(crate) public: String,
+    /// It speaks TLS.
+    #[serde(default)]
+    pub(crate) tls: bool,
     /// Its admin listener, if it has one.
     #[serde(default)]
     pub(crate) admin: Option<String>,
@@ -87,8 +90,13 @@ impl RunFile {
 
     /// The public listener as a URL that works on this machine.
     pub(crate) fn public_url(&self) -> String {
-        format!("http://{}", on_this_machine(&self.public))
+        url_on_this_machine(&self.public, self.tls)
     }
+}
+
+/// The URL of a listener as a program on the same machine reaches it.
+pub(crate) fn url_on_this_machine(address: &str, tls: bool) -> String {
+    format!("{}://{}", if tls { "https" } else { "http" }, on_this_machine(address))
 }
 
 /// An address as a program on the same machine reaches it: "any address" is the loopback one.

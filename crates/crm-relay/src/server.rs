@@ -169,6 +169,7 @@ fn start_failed(error: StartError, asked: &Asked) -> Failure {
             Failure::new(Exit::StoreFailed, error.to_string())
         }
         StartError::CaFile(error) => Failure::new(Exit::Configuration, error.to_string()),
+        StartError::Certificate(error) => Failure::new(Exit::Configuration, error.to_string()),
         StartError::Registry(error) => Failure::new(Exit::Configuration, error.to_string()),
     }
 }

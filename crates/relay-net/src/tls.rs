@@ -16,8 +16,8 @@ use rustls::{
 use rustls_platform_verifier::Verifier;
 
 pub use identity::{Identity, IdentityError};
-pub use pem::{CertificatesFault, KeyFault, certificates};
-pub use server::{Server, Unshaken};
+pub use pem::{CertificatesFault, KeyFault, certificates, private_key};
+pub use server::{Server, Stream, Unshaken};
 
 use named::Named;
 

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use relay_core::{delivery::retry::RetryPolicy, name::Name};
 
 pub use crate::{
+    certificate::TlsFiles,
     fetch::{Fetching, ProxyChoice},
     parameters::Parameters,
     registry::document::Dedupe,
@@ -15,6 +16,8 @@ pub use crate::{
 pub struct Config {
     /// Public listener; port 0 takes any.
     pub listen: SocketAddr,
+    /// What it shows of itself; `None`: it speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// Admin listener; `None`: only the socket.
     pub admin_listen: Option<SocketAddr>,
     /// Names under which the admin listener may be asked, beside addresses, `localhost` and names without a dot.
@@ -127,6 +130,7 @@ impl Config {
         use relay_core::limits;
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tls: None,
             admin_listen: None,
             admin_hosts: Vec::new(),
             server: String::new(),

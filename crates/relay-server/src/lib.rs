@@ -4,6 +4,7 @@ mod admin;
 mod again;
 pub mod api;
 pub mod budget;
+mod certificate;
 pub mod clock;
 pub mod config;
 mod connect;

@@ -18,6 +18,7 @@ use relay_core::{
     storage::StoreError,
     time::Wall,
 };
+use relay_net::tls::IdentityError;
 use relay_store::{Store, private, seam::Stats};
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -30,6 +31,7 @@ use crate::{
     Config,
     admin::{self, Sites},
     budget::{self, Budget},
+    certificate::{self, Certificate},
     clock::Clock,
     connect::{Attached, Gate},
     fetch::{CaFileError, Fetcher, Keyring},
@@ -69,6 +71,8 @@ pub struct Server {
     stopping: Option<OnStop>,
     /// The latest moment that any run before it stored.
     stored_until: Wall,
+    /// What the public listener shows of itself.
+    certificate: Option<Certificate>,
 }
 
 /// Between two tries to write `run.json` on a full disk.
@@ -102,15 +106,22 @@ impl Joiner {
 
 /// Takes over what a configuration file declares by now; see [`Server::reloader`].
 #[derive(Clone)]
-pub struct Reloader(Arc<Registry>);
+pub struct Reloader {
+    registry: Arc<Registry>,
+    certificate: Option<Certificate>,
+}
 
 impl Reloader {
-    /// Sources and routes as `config` declares them; what it no longer declares is paused. Nothing else of it is looked at.
+    /// Sources and routes as `config` declares them; what it no longer declares is paused. Nothing else of it is looked at. The
+    /// files with the certificate are read anew.
     ///
     /// # Errors
     /// A source that cannot be: nothing has changed. Or the store failed: the next time does the rest.
     pub async fn reload(&self, config: &Config) -> Result<(), RegistryError> {
-        self.0.declare_anew(config).await?;
+        if let Some(certificate) = &self.certificate {
+            certificate.look();
+        }
+        self.registry.declare_anew(config).await?;
         tracing::info!(event = "reloaded", sources = config.sources.len(), routes = config.routes.len());
         Ok(())
     }
@@ -153,6 +164,9 @@ pub enum StartError {
     /// The file with further certificate authorities cannot be used.
     #[error(transparent)]
     CaFile(#[from] CaFileError),
+    /// What the public listener is to show of itself cannot be shown.
+    #[error(transparent)]
+    Certificate(#[from] IdentityError),
     /// The registry did not read, or the configuration file declares what cannot be.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -165,7 +179,7 @@ impl StartError {
     /// Who has to change something.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Bind { .. } | Self::Write { .. } | Self::CaFile(_) => Fault::Operator,
+            Self::Bind { .. } | Self::Write { .. } | Self::CaFile(_) | Self::Certificate(_) => Fault::Operator,
             Self::Registry(error) => error.fault(),
             Self::Store(_) => Fault::Resource,
         }
@@ -175,7 +189,7 @@ impl StartError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Bind { .. } => Retry::Backoff,
-            Self::Write { .. } | Self::CaFile(_) | Self::Store(_) => Retry::Never,
+            Self::Write { .. } | Self::CaFile(_) | Self::Certificate(_) | Self::Store(_) => Retry::Never,
             Self::Registry(error) => error.retry(),
         }
     }
@@ -200,6 +214,7 @@ impl Server {
     /// See [`StartError`]; nothing runs then.
     pub async fn start(config: Config, store: Arc<dyn Store>, outside: Outside) -> Result<Self, StartError> {
         let fetcher = Fetcher::new(config.fetching.clone())?;
+        let shown = config.tls.clone().map(Certificate::open).transpose()?;
         let public = bind(config.listen).await?;
         let admin_listener = match config.admin_listen {
             Some(addr) => Some(bind(addr).await?),
@@ -254,6 +269,7 @@ impl Server {
             accepting,
             stopping: outside.stopping,
             stored_until: stats.latest,
+            certificate: shown.as_ref().map(|(certificate, _)| certificate.clone()),
         };
         let socket = bind_socket(&server.config.data_dir)?;
         // Before anything is answered: whoever has an answer of it may ask where it listens. Until then connections wait.
@@ -261,13 +277,18 @@ impl Server {
             server.withdraw();
             return Err(error);
         }
-        server.spawn(driver, fetcher, (public, admin_listener, socket));
+        server.spawn(driver, fetcher, shown.map(|(_, kept)| kept), (public, admin_listener, socket));
         Ok(server)
     }
 
     /// Where senders and clients reach it.
     pub fn public_addr(&self) -> SocketAddr {
         self.public
+    }
+
+    /// Whether it speaks TLS with them.
+    pub const fn speaks_tls(&self) -> bool {
+        self.certificate.is_some()
     }
 
     /// Where operators reach it over TCP.
@@ -287,7 +308,7 @@ impl Server {
 
     /// Takes over, while it runs, what its configuration file declares by then.
     pub fn reloader(&self) -> Reloader {
-        Reloader(Arc::clone(&self.admin.registry))
+        Reloader { registry: Arc::clone(&self.admin.registry), certificate: self.certificate.clone() }
     }
 
     /// Runs until `shutdown` completes or the server fails, then stops (I22).
@@ -347,14 +368,26 @@ impl Server {
         outcome
     }
 
-    fn spawn(&self, driver: Driver, fetcher: Fetcher, (public, admin, socket): Listeners) {
+    fn spawn(
+        &self,
+        driver: Driver,
+        fetcher: Fetcher,
+        shown: Option<certificate::Kept>,
+        (public, admin, socket): Listeners,
+    ) {
         let supervisor = &self.supervisor;
         supervisor.spawn(TaskKind::Hub, "hub", async move {
             driver.run().await;
             Ok(())
         });
         let budget = Budget::new(budget::intake_bytes(self.config.inflight_bytes_max));
-        let settings = ingress::Settings::new(&self.config, budget);
+        let settings = ingress::Settings::new(&self.config, budget, self.certificate.as_ref().map(Certificate::server));
+        if let Some((certificate, kept)) = self.certificate.clone().zip(shown) {
+            supervisor.spawn(TaskKind::Watch, "certificate", async move {
+                certificate.keep(kept).await;
+                Ok(())
+            });
+        }
         let keyring = Keyring::new(fetcher, self.admin.clock, self.store.clone());
         let front = Arc::new(Front { admin: Arc::clone(&self.admin), gate: self.gate.clone(), keyring });
         let stop = self.accepting.clone();
@@ -420,13 +453,13 @@ impl Server {
 
     fn announce(&self) -> Result<(), StartError> {
         let (public, admin) = (self.public.to_string(), self.admin_addr.map(|addr| addr.to_string()));
-        let promises = &self.admin.promises;
+        let (promises, tls) = (&self.admin.promises, self.certificate.is_some());
         tracing::info!(event = "store", backend = promises.backend, durability = promises.durability);
-        tracing::info!(event = "listening", name = "public", addr = public);
+        tracing::info!(event = "listening", name = "public", addr = public, tls);
         if let Some(addr) = &admin {
             tracing::info!(event = "listening", name = "admin", addr);
         }
-        let run = serde_json::json!({ "pid": std::process::id(), "public": public, "admin": admin });
+        let run = serde_json::json!({ "pid": std::process::id(), "public": public, "tls": tls, "admin": admin });
         let path = self.config.data_dir.join("run.json");
         match private::replace(&path, run.to_string().as_bytes()) {
             Ok(()) => {}
@@ -435,7 +468,7 @@ impl Server {
             Err(source) => return Err(StartError::Write { path, source }),
         }
         // Set once: a server starts once.
-        let _ = self.admin.listening.set(Listening { public, admin });
+        let _ = self.admin.listening.set(Listening { public, tls, admin });
         Ok(())
     }
 

@@ -49,6 +49,8 @@ pub(crate) struct State {
 #[derive(Clone, Debug)]
 pub(crate) struct Listening {
     pub(crate) public: String,
+    /// Its public listener speaks TLS.
+    pub(crate) tls: bool,
     pub(crate) admin: Option<String>,
 }
 

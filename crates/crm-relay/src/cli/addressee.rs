@@ -15,7 +15,7 @@ use crate::{
     config::{data_dirs, layers::Layers, looked_in, target},
     credentials,
     exit::Failure,
-    place::{self, DEV_DATA_DIR, RunFile, on_this_machine},
+    place::{self, DEV_DATA_DIR, RunFile, url_on_this_machine},
     sample::Hand,
 };
 
@@ -125,10 +125,12 @@ impl Addressee<'_> {
             return Ok((read(&full)?, full));
         };
         let status: StatusDto = api.get("/api/v1/status").await?;
-        let (public, listens) = (status.public_url.as_deref(), status.public);
+        let (public, listens, tls) = (status.public_url.as_deref(), status.public, status.tls);
         let base = match (api.is_here(), public, api.elsewhere()) {
             (false, Some(public), _) => public.to_owned(),
-            (true, ..) | (false, None, None) => format!("http://{}", on_this_machine(&listens)),
+            // Its certificate has that name, and not the one of this machine.
+            (true, Some(public), _) if tls => public.to_owned(),
+            (true, ..) | (false, None, None) => url_on_this_machine(&listens, tls),
             (false, None, Some(host)) => return Err(unknown_intake(host, &listens)),
         };
         Ok((read(&format!("{base}{path}"))?, format!("{}{path}", public.unwrap_or(&base))))

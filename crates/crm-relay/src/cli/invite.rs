@@ -17,7 +17,7 @@ use crate::{
     exit::{Exit, Failure, Outcome, reason},
     hints,
     output::{pretty, print, tell},
-    place::on_this_machine,
+    place::url_on_this_machine,
     render::{
         style::{bold, copy, dim, warn},
         wrap,
@@ -75,7 +75,7 @@ impl InviteArgs {
             url.clone()
         } else {
             let status: StatusDto = api.get("/api/v1/status").await?;
-            format!("http://{}", on_this_machine(&text(&status.public)))
+            url_on_this_machine(&text(&status.public), status.tls)
         };
         tell(&self.in_words(made, &relay))?;
         Ok(Exit::Done)

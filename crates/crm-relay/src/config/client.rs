@@ -16,7 +16,7 @@ use super::{
     proxy,
     raw::{Entry, Section},
     secret,
-    settings::{self, Process, Value},
+    settings::{self, Kind, Process, Value},
     target::{self, Target},
     text_file,
 };
@@ -223,7 +223,7 @@ fn declared(section: &Section, defaults: &Defaults, faults: &mut Faults) -> Opti
     let origin = fields.section.entry("ca_file").map_or(Origin::Default, |entry| entry.origin.clone());
     let ca_file = fields.optional("ca_file", |text| {
         let path = origin.beside(&text_file::path(text)?);
-        settings::check_certificates(&path).map(|()| path)
+        Kind::Certificates.check_file(&path).map(|()| path)
     });
     let resign = fields
         .secret("resign_secret", |text| Resigner::new(&secret::of_resigning(text)).map_err(|fault| fault.to_string()));

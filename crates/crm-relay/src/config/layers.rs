@@ -11,7 +11,7 @@ use relay_providers::pasted;
 use super::{
     fault::{Faults, Origin},
     raw,
-    settings::{Kind, Process, REDIS_ONLY, Role, SETTINGS, Setting, Value, check_certificates, find},
+    settings::{Kind, Process, REDIS_ONLY, Role, SETTINGS, Setting, Value, find},
     text_file,
 };
 
@@ -174,10 +174,10 @@ impl Layers {
 
     fn accept(&mut self, setting: &'static Setting, text: &str, origin: Origin) {
         // A command may be another user's, who cannot read the file and does not need it.
-        let is_opened = setting.kind == Kind::Certificates && self.process != Process::Command;
+        let is_opened = self.process != Process::Command;
         let read = setting.read(text, &origin).and_then(|read| {
             if is_opened {
-                check_certificates(Path::new(&read.0))?;
+                setting.kind.check_file(Path::new(&read.0))?;
             }
             Ok(read)
         });

@@ -289,6 +289,12 @@ fn good(setting: &Setting) -> String {
                 .display()
                 .to_string();
         }
+        (_, Kind::PrivateKey) => {
+            return Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../../fixtures/providers/keys/rsa.key.pem")
+                .display()
+                .to_string();
+        }
         (_, Kind::Dir) => "/srv/relay",
         (_, Kind::Host) => "127.0.0.1",
         (_, Kind::Port | Kind::Factor) => "80",
@@ -331,6 +337,14 @@ fn refused(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("/dev/null", "no certificate"),
             ("/dev/zero", "longer than"),
             ("$CERTS/ca.pem", "not expanded"),
+        ],
+        Kind::PrivateKey => &[
+            ("/nowhere/tls.key", "no such file"),
+            ("/", "is a directory"),
+            ("/etc/passwd", "no private key"),
+            ("/dev/null", "no private key"),
+            ("/dev/zero", "longer than"),
+            ("$CERTS/tls.key", "not expanded"),
         ],
         Kind::Host => &[
             ("relay.example.com", "IP address"),
@@ -488,6 +502,9 @@ fn taken(process: Process, setting: &Setting, value: &str) -> Result<Value, Stri
         "RELAY_URL" if setting.name != name => Some("https://relay.example.com".to_owned()),
         "RELAY_TOKEN" if setting.name != name => Some("crt_0123456789abcdef".to_owned()),
         "LOCAL_WEBHOOK_URL" if setting.name != name => Some("3000".to_owned()),
+        // One alone is nothing.
+        "TLS_CERT_FILE" if setting.name == "TLS_KEY_FILE" => find(name).map(good),
+        "TLS_KEY_FILE" if setting.name == "TLS_CERT_FILE" => find(name).map(good),
         _ => (name == setting.name).then(|| value.to_owned()),
     };
     let layers = || Layers::collect(process, Some(&path), &Flags::new(), &env);
@@ -525,7 +542,8 @@ fn every_setting_is_taken_as_it_is_plainly_meant() {
                 assert_eq!(taken(process, setting, &given), Ok(plain.clone()), "{} = {given:?}", setting.name);
             }
             let named = format!("{}={good}", setting.name);
-            if setting.kind != Kind::Foreign && setting.kind != Kind::Dir && setting.kind != Kind::Certificates {
+            let is_path = matches!(setting.kind, Kind::Dir | Kind::Certificates | Kind::PrivateKey);
+            if setting.kind != Kind::Foreign && !is_path {
                 assert_eq!(taken(process, setting, &named), Ok(plain.clone()), "{named}");
             }
             for empty in ["", "  ", "\"\"", "''", "\r\n"] {
@@ -549,7 +567,8 @@ fn every_setting_refuses_what_cannot_work_with_what_would_be_right() {
         assert!(setting.kind == Kind::Foreign || hostile.len() > 1, "{} has no hostile values", setting.name);
         for process in processes(setting) {
             // A command opens the file when it needs it.
-            let is_unopened = process == Process::Command && setting.kind == Kind::Certificates;
+            let is_file = matches!(setting.kind, Kind::Certificates | Kind::PrivateKey);
+            let is_unopened = process == Process::Command && is_file;
             for (value, want) in hostile.iter().filter(|(value, _)| !is_unopened || value.contains('$')) {
                 let said = taken(process, setting, value).map(|value| format!("{value:?}"));
                 assert!(said.as_ref().is_err_and(|said| said.contains(want)), "{} = {value:?}: {said:?}", setting.name);

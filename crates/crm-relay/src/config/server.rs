@@ -13,11 +13,14 @@ use relay_core::{
     limits,
     name::Name,
 };
+use relay_net::tls::Identity;
 use relay_providers::Given;
 use relay_server::directory::wrong_with;
 use relay_server::{
     budget,
-    config::{Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, ProxyChoice, RouteDefaults},
+    config::{
+        Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, ProxyChoice, RouteDefaults, TlsFiles,
+    },
 };
 
 use super::{
@@ -103,6 +106,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     check_retention(&mut layers);
     check_places(&mut layers);
     check_ways(&mut layers);
+    let tls = tls_files(&mut layers);
     if !layers.faults.0.is_empty() {
         return Err(layers.faults);
     }
@@ -115,6 +119,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     let nothing = Credentials { api_key: String::new(), relay_token: String::new(), admin_token: String::new() };
     let config = Config {
         listen: public_listen(&layers),
+        tls,
         admin_listen: listen(&layers, "ADMIN_LISTEN"),
         admin_hosts: layers.list("ADMIN_HOSTS"),
         // The embedded store has one owner.
@@ -259,6 +264,34 @@ fn check_places(layers: &mut Layers) {
         let name = if layers.given("ADMIN_LISTEN").is_some() { "ADMIN_LISTEN" } else { "SERVER_PORT" };
         let text = format!("{public} and ADMIN_LISTEN {admin} are the same port; want two");
         layers.fault(name, text);
+    }
+}
+
+/// What the public listener shows of itself.
+fn tls_files(layers: &mut Layers) -> Option<TlsFiles> {
+    let path = |name: &str| layers.text(name).map(PathBuf::from);
+    match (path("TLS_CERT_FILE"), path("TLS_KEY_FILE")) {
+        (None, None) => None,
+        (Some(_), None) => {
+            layers.fault("TLS_CERT_FILE", "its key is missing: want TLS_KEY_FILE too");
+            None
+        }
+        (None, Some(_)) => {
+            layers.fault("TLS_KEY_FILE", "its certificate is missing: want TLS_CERT_FILE too");
+            None
+        }
+        (Some(certificate), Some(key)) => {
+            let is_plain = |url: &String| url.starts_with("http://");
+            if layers.text("PUBLIC_URL").is_some_and(|url| is_plain(&public_url(&url))) {
+                layers.notes.push(
+                    "PUBLIC_URL begins with http:// and the public listener speaks TLS: senders want https://".into(),
+                );
+            }
+            if let Err(error) = Identity::in_files(&certificate, &key) {
+                layers.fault("TLS_CERT_FILE", error.to_string());
+            }
+            Some(TlsFiles { certificate, key })
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 
 use relay_client::ReportAnswers;
 use relay_core::limits;
+use relay_net::tls;
 use relay_providers::pasted;
 
 use super::{fault::Origin, secret, target, text_file};
@@ -68,6 +69,8 @@ pub enum Kind {
     Dir,
     /// The path of a file with certificates in PEM; in the configuration file relative to it.
     Certificates,
+    /// The path of a file with a private key in PEM; in the configuration file relative to it.
+    PrivateKey,
     /// Address to listen at, without a port.
     Host,
     /// Port; 0 takes any.
@@ -114,7 +117,7 @@ enum Form {
     /// A path.
     Dir,
     /// A path, in the configuration file relative to it.
-    Certificates,
+    File,
 }
 
 /// A checked value: a secret's, too, so only tests print one.
@@ -154,7 +157,7 @@ impl Setting {
             Form::Proxy if text.contains('@') => "redacted".to_owned(),
             Form::Targets => target::shown_targets(text),
             Form::Url | Form::Proxy => target::without_query(text),
-            Form::Plain | Form::Dir | Form::Certificates => text.to_owned(),
+            Form::Plain | Form::Dir | Form::File => text.to_owned(),
         }
     }
 
@@ -167,7 +170,7 @@ impl Setting {
             Form::Secret => secret::read(self.name, text)?,
             Form::Foreign => pasted::trimmed(text).to_owned(),
             Form::Dir => shown(&directory(text)?),
-            Form::Certificates => shown(&origin.beside(&text_file::path(text)?)),
+            Form::File => shown(&origin.beside(&text_file::path(text)?)),
             Form::Plain | Form::Url | Form::Proxy | Form::Targets => plain(self.name, text)?.to_owned(),
         };
         let value = self.kind.read(&text)?;
@@ -243,6 +246,14 @@ pub const SETTINGS: &[Setting] = &[
         Role::Server,
         "Directory of store, credentials and admin socket. Default: $STATE_DIRECTORY, else ./crm-relay-data (dev: ./crm-relay-dev).",
     ),
+    setting(
+        "TLS_CERT_FILE",
+        Kind::Certificates,
+        "",
+        Role::Server,
+        "PEM file with the certificate of the public listener, the server's own first. With it that listener speaks TLS alone. Read again when it changes.",
+    ),
+    setting("TLS_KEY_FILE", Kind::PrivateKey, "", Role::Server, "PEM file with the key to it, without a passphrase."),
     setting(
         "ADMIN_LISTEN",
         Kind::Listen,
@@ -493,7 +504,7 @@ impl Kind {
             Self::Secret => Form::Secret,
             Self::Foreign => Form::Foreign,
             Self::Dir => Form::Dir,
-            Self::Certificates => Form::Certificates,
+            Self::Certificates | Self::PrivateKey => Form::File,
             Self::Text
             | Self::Host
             | Self::Port
@@ -508,15 +519,35 @@ impl Kind {
         }
     }
 
+    /// Whether what is wanted stands in the file that a value names, where it names one. What comes through a pipe can be read once
+    /// only, by whoever needs it.
+    ///
+    /// # Errors
+    /// What stands there instead; nothing of a key.
+    pub(crate) fn check_file(self, path: &Path) -> Result<(), String> {
+        let bytes = |path| text_file::bytes(path, limits::CONFIGURATION_FILE_BYTES_MAX);
+        let is_pipe = || path.metadata().is_ok_and(|found| found.file_type().is_fifo());
+        match self {
+            Self::Certificates | Self::PrivateKey if is_pipe() => Ok(()),
+            Self::Certificates => tls::certificates(&bytes(path)?).map(drop).map_err(|fault| fault.to_string()),
+            Self::PrivateKey => tls::private_key(&bytes(path)?).map(drop).map_err(|fault| fault.to_string()),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads a value.
     ///
     /// # Errors
     /// What would be right; never the value.
     pub(crate) fn read(self, text: &str) -> Result<Value, String> {
         match self {
-            Self::Text | Self::Dir | Self::Certificates | Self::Secret | Self::Foreign | Self::Targets => {
-                Ok(Value::Text(text.to_owned()))
-            }
+            Self::Text
+            | Self::Dir
+            | Self::Certificates
+            | Self::PrivateKey
+            | Self::Secret
+            | Self::Foreign
+            | Self::Targets => Ok(Value::Text(text.to_owned())),
             Self::Host => target::host_address(text).map(|_| Value::Text(text.to_owned())),
             Self::Port => port(text).map(Value::Number),
             Self::Listen => target::listen_address(text).map(|_| Value::Text(text.to_owned())),
@@ -552,7 +583,7 @@ impl Kind {
         match self {
             Self::Text => "TEXT",
             Self::Secret | Self::Foreign => "SECRET|@FILE|-",
-            Self::Dir | Self::Certificates => "PATH",
+            Self::Dir | Self::Certificates | Self::PrivateKey => "PATH",
             Self::Host => "HOST",
             Self::Port => "PORT",
             Self::Listen => "ADDR",
@@ -633,18 +664,6 @@ fn shown(path: &Path) -> String {
 fn directory(text: &str) -> Result<PathBuf, String> {
     let path = text_file::path(text)?;
     if path.is_file() { Err("is a file; want a directory".to_owned()) } else { Ok(path) }
-}
-
-/// Whether certificates stand in a file. What comes through a pipe can be read once only, by whoever needs it.
-///
-/// # Errors
-/// What stands there instead.
-pub(crate) fn check_certificates(path: &Path) -> Result<(), String> {
-    if path.metadata().is_ok_and(|found| found.file_type().is_fifo()) {
-        return Ok(());
-    }
-    let bytes = text_file::bytes(path, limits::CONFIGURATION_FILE_BYTES_MAX)?;
-    relay_net::tls::certificates(&bytes).map(drop).map_err(|fault| fault.to_string())
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod dev;
 mod faults;
 mod history;
 mod hostile;
+mod https;
 mod kills;
 mod libraries;
 mod log;

@@ -130,7 +130,7 @@ fn describe(kind: Kind) -> String {
         Kind::Secret => "16 to 256 printable ASCII characters, no spaces".to_owned(),
         Kind::Foreign => "text, never shown".to_owned(),
         Kind::Dir => "path".to_owned(),
-        Kind::Certificates => "path of a PEM file".to_owned(),
+        Kind::Certificates | Kind::PrivateKey => "path of a PEM file".to_owned(),
         Kind::Host => "IP address".to_owned(),
         Kind::Port => "port, 0 to 65535".to_owned(),
         Kind::Listen => "address:port, port or off".to_owned(),

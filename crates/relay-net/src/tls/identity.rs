@@ -56,6 +56,9 @@ pub enum IdentityError {
         /// Which.
         file: String,
     },
+    /// The TLS library takes none of its own defaults.
+    #[error("failed to set up TLS")]
+    Rustls(#[from] rustls::Error),
     /// The key is that of another certificate.
     #[error("the key in {key} does not belong to the first certificate in {certificates}{hint}")]
     Strangers {

@@ -92,7 +92,7 @@ pub enum KeyFault {
 ///
 /// # Errors
 /// What it is instead.
-pub(super) fn private_key(file: &[u8]) -> Result<PrivateKeyDer<'static>, KeyFault> {
+pub fn private_key(file: &[u8]) -> Result<PrivateKeyDer<'static>, KeyFault> {
     let text = text(file).map_err(|fault| match fault {
         CertificatesFault::Utf16 => KeyFault::Utf16,
         _ => KeyFault::Binary,

@@ -15,12 +15,15 @@ use rustls::{
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{Identity, TlsError};
+use super::Identity;
 
 /// The only protocol that is offered: HTTP/2 is not spoken (RFC 7301).
 const ALPN: &[u8] = b"http/1.1";
 /// What the first byte of a TLS connection is: a record of a handshake (RFC 8446, section 5.1).
 const HANDSHAKE: u8 = 22;
+
+/// A connection whose handshake is through.
+pub type Stream = TlsStream<TcpStream>;
 
 /// Speaks TLS 1.2 or 1.3 as a server, with the certificate that was shown last.
 pub struct Server {
@@ -42,7 +45,7 @@ impl Server {
     ///
     /// # Errors
     /// The TLS library takes none of its own defaults.
-    pub fn new(identity: &Identity) -> Result<Arc<Self>, TlsError> {
+    pub fn new(identity: &Identity) -> Result<Arc<Self>, rustls::Error> {
         let shown = Arc::new(Shown(RwLock::new(Arc::clone(identity.key()))));
         let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
@@ -63,7 +66,7 @@ impl Server {
     ///
     /// # Errors
     /// [`Unshaken`].
-    pub async fn accept(&self, socket: TcpStream, within: Duration) -> Result<TlsStream<TcpStream>, Unshaken> {
+    pub async fn accept(&self, socket: TcpStream, within: Duration) -> Result<Stream, Unshaken> {
         let too_slow = || Unshaken::Failed(io::ErrorKind::TimedOut.into());
         let mut first = [0];
         let shaken = async {

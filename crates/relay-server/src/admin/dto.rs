@@ -380,6 +380,7 @@ impl StatusDto {
             health: HealthDto::new(report, promises, true),
             pid: std::process::id(),
             public: String::new(),
+            tls: false,
             admin: None,
             public_url: None,
             uptime_ms: 0,

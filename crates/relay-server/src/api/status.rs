@@ -66,6 +66,8 @@ pub struct StatusDto {
     pub pid: u32,
     /// Its public listener.
     pub public: String,
+    /// It speaks TLS.
+    pub tls: bool,
     /// Its admin listener.
     pub admin: Option<String>,
     /// Under which URL senders reach it.

@@ -1,16 +1,18 @@
 //! The public listener's connections: what is asked on them, and which part of the server answers.
 
-use std::sync::Arc;
+use std::{future::poll_fn, io, sync::Arc, task::Poll};
 
 use http::{HeaderValue, StatusCode, header};
 use hyper::{Request, Response, body::Incoming};
 use relay_net::{
     origin::Origin,
     serve::{self, Closing, Connections, Listening, Seated, Serve, Wanted},
+    tls::{self, Unshaken},
 };
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +41,8 @@ const NO_SHARE: Problem = Problem::new(
     "every connection that this address may have is at work at the moment; send it again",
 )
 .closing();
+const SPEAKS_TLS: Problem =
+    Problem::new(Code::Malformed, "this port speaks TLS: the URL begins with https://").closing();
 const NO_SESSIONS: Problem =
     Problem::new(Code::StoreUnavailable, "as many clients are connected as there may be; come back later").closing();
 
@@ -77,14 +81,11 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
         // Best effort: without it answers only come later.
         let _ = socket.set_nodelay(true);
         outbox::prepare(&socket);
-        let door = &self.door;
-        let patience = door.settings.patience;
-        let connection = Connection { socket, seat: Arc::clone(&seat), patience, answers: Answers::Short };
-        let answer = |request| {
-            let (door, seat) = (Arc::clone(door), Arc::clone(&seat));
-            async move { answer(&door, &seat, origin, request).await }
-        };
-        connection.drive(closing, answer).await;
+        let Some(tls) = &self.door.settings.tls else { return self.drive(socket, origin, seat, closing).await };
+        if let Some(socket) = self.shake(tls, socket, &seat, closing).await {
+            let origin = Origin { tls: true, ..origin };
+            self.drive(socket, origin, seat, closing).await;
+        }
     }
 
     fn panicked(&self) {
@@ -109,14 +110,77 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
         }
     }
 
-    async fn turn_away(&self, mut socket: TcpStream) {
-        // Whoever goes away meanwhile has nothing to hear.
-        if socket.write_all(&NO_SHARE.written()).await.is_err() || socket.shutdown().await.is_err() {
-            return;
+    async fn turn_away(&self, socket: TcpStream) {
+        let Some(tls) = &self.door.settings.tls else { return say(socket, &NO_SHARE).await };
+        if let Ok(socket) = tls.accept(socket, self.door.settings.patience.handshake).await {
+            say(socket, &NO_SHARE).await;
         }
-        // A socket closed with unread bytes is reset, and its answer with it.
-        let _ = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
     }
+}
+
+impl<B: Backend> Public<B> {
+    /// The requests of one connection, whatever carries its bytes.
+    async fn drive<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+        &self,
+        socket: S,
+        origin: Origin,
+        seat: Arc<Seated>,
+        closing: &Closing,
+    ) {
+        let door = &self.door;
+        let patience = door.settings.patience;
+        let connection = Connection { socket, seat: Arc::clone(&seat), patience, answers: Answers::Short };
+        let answer = |request| {
+            let (door, seat) = (Arc::clone(door), Arc::clone(&seat));
+            async move { answer(&door, &seat, origin, request).await }
+        };
+        connection.drive(closing, answer).await;
+    }
+
+    /// The handshake of one connection; none if it came to nothing. Until it is through, its peer is waited for like one that has
+    /// said nothing, and gives way like one.
+    async fn shake(
+        &self,
+        tls: &tls::Server,
+        socket: TcpStream,
+        seat: &Seated,
+        closing: &Closing,
+    ) -> Option<tls::Stream> {
+        let evicted = poll_fn(|cx| if seat.waits(cx) { Poll::Ready(()) } else { Poll::Pending });
+        // Cancel safety: whoever has not shaken hands yet has asked for nothing.
+        let unshaken = tokio::select! {
+            biased;
+            () = closing.begun() => return None,
+            () = evicted => return None,
+            shaken = tls.accept(socket, self.door.settings.patience.handshake) => match shaken {
+                Ok(socket) => return Some(socket),
+                Err(unshaken) => unshaken,
+            },
+        };
+        match unshaken {
+            Unshaken::Plain(socket) => {
+                self.door.backend.refused(UNKNOWN, "no_tls");
+                let _ = timeout(self.door.settings.patience.handshake, say(socket, &SPEAKS_TLS)).await;
+            }
+            // Whoever looks whether the port is open, or has gone.
+            Unshaken::Failed(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+            Unshaken::Failed(error) => {
+                self.door.backend.refused(UNKNOWN, "tls");
+                tracing::debug!(%error, "a handshake of TLS failed");
+            }
+        }
+        None
+    }
+}
+
+/// Says so on a connection, which ends with that.
+async fn say<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S, problem: &Problem) {
+    // Whoever goes away meanwhile has nothing to hear.
+    if socket.write_all(&problem.written()).await.is_err() || socket.shutdown().await.is_err() {
+        return;
+    }
+    // A socket closed with unread bytes is reset, and its answer with it.
+    let _ = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
 }
 
 /// Answers one request, or the flaw of what is none.

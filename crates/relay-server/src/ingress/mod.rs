@@ -30,7 +30,7 @@ mod webhook;
 
 use std::{sync::Arc, time::Duration};
 
-use relay_net::serve::Bounds;
+use relay_net::{serve::Bounds, tls};
 
 use crate::budget::Budget;
 
@@ -59,11 +59,13 @@ pub struct Settings {
     pub connections: Bounds,
     /// How long peers may take.
     pub patience: Patience,
+    /// With what it speaks TLS; `None`: it speaks plain HTTP.
+    pub tls: Option<Arc<tls::Server>>,
 }
 
 impl Settings {
     /// Those of a server's configuration.
-    pub fn new(config: &crate::Config, budget: Arc<Budget>) -> Self {
+    pub fn new(config: &crate::Config, budget: Arc<Budget>, tls: Option<Arc<tls::Server>>) -> Self {
         Self {
             body_bytes_max: config.body_bytes_max,
             budget,
@@ -72,6 +74,7 @@ impl Settings {
             public_url: config.public_url.clone(),
             connections: Bounds::public(),
             patience: Patience::default(),
+            tls,
         }
     }
 }

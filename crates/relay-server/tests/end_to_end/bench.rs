@@ -139,6 +139,7 @@ fn config(data_dir: PathBuf) -> Config {
     let day = Duration::from_hours(24);
     Config {
         listen: any,
+        tls: None,
         admin_listen: Some(any),
         admin_hosts: Vec::new(),
         server: String::new(),

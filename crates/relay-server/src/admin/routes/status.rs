@@ -25,6 +25,7 @@ pub(super) async fn status(Of(state): Of) -> Result<Json<StatusDto>, AdminError>
     status.hints = hints.iter().map(ToString::to_string).collect();
     if let Some(listening) = state.listening.get() {
         status.public.clone_from(&listening.public);
+        status.tls = listening.tls;
         status.admin.clone_from(&listening.admin);
     }
     Ok(Json(status))

@@ -84,6 +84,7 @@ impl Relay {
             public_url: None,
             connections: Bounds::of(100),
             patience: Patience::default(),
+            tls: None,
         };
         change(&mut settings);
         let budget = Arc::clone(&settings.budget);
