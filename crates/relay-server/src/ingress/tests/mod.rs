@@ -9,6 +9,7 @@ mod fixtures;
 mod heads;
 mod logs;
 mod recorder;
+mod secured;
 mod sockets;
 mod webhooks;
 
