@@ -264,9 +264,11 @@ impl Pair {
 
     async fn extend(&mut self) {
         let Some(found) = self.any().await else { return };
-        let mut token = found.token;
-        token.nonce += u64::from(self.rng.random_bool(0.3));
-        let extend = Extend { id: found.id, token, until: self.now + Duration::from_secs(60) };
+        let mut claim = found.claim();
+        claim.token.nonce += u64::from(self.rng.random_bool(0.2));
+        claim.keeper += u64::from(self.rng.random_bool(0.2));
+        let until = self.now + Duration::from_secs(self.rng.random_range(0..90));
+        let extend = Extend { id: found.id, claim, until };
         both!(self, |store| store.extend(vec![extend])).expect("extends");
     }
 

@@ -88,7 +88,7 @@ pub async fn a_lease_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
 /// I8: all of a heartbeat's extensions or none.
 pub async fn an_extension_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
     cut::<B, _, _>(async |fixture: Fixture<B>, all: Vec<Delivery>| {
-        let batch = all[1..3].iter().map(|held| Extend { id: held.id, token: held.token, until: at(500) });
+        let batch = all[1..3].iter().map(|held| Extend { id: held.id, claim: held.claim(), until: at(500) });
         let said_yes = fixture.store().extend(batch.collect()).await.is_ok();
         (fixture, said_yes)
     })

@@ -94,6 +94,7 @@ macro_rules! conformance_suite {
             a_leased_delivery_is_not_leased_again,
             destinations_are_apart,
             extending_moves_the_end_only_under_the_right_token,
+            an_end_is_never_moved_back,
             held_leases_are_listed_page_by_page_and_survive_reopening,
             due_names_what_waits_and_what_has_expired,
         ]);

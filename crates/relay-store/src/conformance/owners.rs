@@ -8,7 +8,8 @@ use relay_core::{
     id::InstanceId,
     limits,
     storage::{
-        Appended, Changed, Due, DueAsk, Held, HeldAsk, LeaseAsk, Presence, Replay, Replayed, SeenClient, StoreError,
+        Appended, Changed, Due, DueAsk, Extend, Extended, Held, HeldAsk, LeaseAsk, Presence, Replay, Replayed,
+        SeenClient, StoreError,
     },
 };
 
@@ -176,6 +177,13 @@ pub async fn a_lease_that_was_adopted_is_ended_by_its_new_keeper<B: Backend>() {
         assert_eq!(end(&adopted, held.claim(), at(3)), None);
     }
     assert_eq!(delivery::adopt(&adopted, held.token, by, at(3)), None);
+    let extend = |claim| Extend { id: held.id, claim, until: lease.until + Duration::from_secs(9) };
+    let not_its_own = Ok(vec![Extended::Over(Some(Box::new(adopted.clone())))]);
+    assert_eq!(fixture.store().extend(vec![extend(held.claim())]).await, not_its_own);
+    assert_eq!(fixture.find(held.id).await, Some(adopted.clone()));
+    let stands = Extended::Stands { until: extend(adopted.claim()).until, version: adopted.version + 1 };
+    assert_eq!(fixture.store().extend(vec![extend(adopted.claim())]).await, Ok(vec![stands]));
+    let adopted = fixture.find(held.id).await.expect("it is there");
     let fixture = fixture.reopen().await;
     let back = delivery::hand_back(&adopted, adopted.claim(), at(4)).expect("it is its own");
     assert_eq!(fixture.settle(back).await, Changed::Applied);

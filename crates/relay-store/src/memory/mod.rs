@@ -25,8 +25,8 @@ use relay_core::{
     jobs::{JobOp, JobStored, RetentionOp, RetentionStored},
     name::Name,
     storage::{
-        Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, HeldAsk, LeaseAsk, Leased,
-        OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError, StoreOp, Stored,
+        Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, Extended, HeldAsk, LeaseAsk,
+        Leased, OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError, StoreOp, Stored,
     },
     time::Wall,
 };
@@ -391,7 +391,7 @@ impl Queue for MemoryStore {
         done(self.read(Trouble::Bodies, |disk| disk.bodies(&of)))
     }
 
-    fn extend(&self, batch: Vec<Extend>) -> Later<Result<(), StoreError>> {
+    fn extend(&self, batch: Vec<Extend>) -> Later<Result<Vec<Extended>, StoreError>> {
         done(self.write(Trouble::Extend, |disk| disk.extend(&batch)))
     }
 

@@ -299,3 +299,82 @@ fn an_event_may_be_stored_under_another_id() {
     rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
     assert_eq!(rig.delivery(delivery).state, State::Delivered);
 }
+
+/// I7, I8: whoever kept a lease before is told so when it moves the end, and says nothing more of it: its client is at another
+/// server, which alone moves the end and ends it.
+#[test]
+fn a_lease_that_is_anothers_by_now_is_dropped_in_silence() {
+    let mut rigs = Rig::sharing();
+    let old = rigs[0].join(1, 7, 4);
+    rigs[0].send();
+    let lease = lease_of(&rigs[0].grant(old));
+    pass(&mut rigs, Duration::from_secs(20));
+    // Its old socket is half open: nothing was heard of its end.
+    let new = come(&mut rigs[1], 1, &[lease]);
+    assert_eq!(welcomed(&mut rigs[1], new).0, [lease]);
+    let adopted = rigs[1].only();
+    pass(&mut rigs, Duration::from_secs(1));
+    rigs[0].received(old);
+    let settled = rigs[0].asked.iter().filter(|kind| **kind == "settle").count();
+    rigs[0].heartbeat(old, &[lease]);
+    assert_eq!(rigs[0].asked.last(), Some(&"extend"));
+    let released = rigs[0].received(old);
+    assert!(matches!(&released[..], [Message::Release(release)] if keys(&release.leases) == [lease]), "{released:?}");
+    assert_eq!(rigs[1].only(), adopted, "its end is its new keeper's to move");
+    pass(&mut rigs, Duration::from_secs(10));
+    assert_eq!(rigs[0].asked.iter().filter(|kind| **kind == "settle").count(), settled);
+    rigs[1].report(new, lease, &outcome(Class::Delivered));
+    let done = rigs[1].only();
+    assert_eq!((done.state, done.losses, done.unheard, done.tries), (State::Delivered, 0, 0, 1));
+}
+
+/// I8: an end that may not be stored is looked up, and stored once the store can: else another server would hand back what is
+/// being forwarded.
+#[test]
+fn an_end_that_may_not_be_stored_is_stored_soon() {
+    // What is answered so the first time is not done, and is done.
+    for error in [StoreError::Away, StoreError::Unknown] {
+        let mut rigs = Rig::sharing();
+        let client = rigs[0].join(1, 7, 4);
+        rigs[0].send();
+        let lease = lease_of(&rigs[0].grant(client));
+        pass(&mut rigs, Duration::from_secs(20));
+        rigs[0].trouble(Trouble::Extend, error.clone());
+        rigs[0].heartbeat(client, &[lease]);
+        let until = rigs[0].now.wall + limits::LEASE;
+        pass(&mut rigs, limits::STORE_RETRY * 4);
+        let asked = rigs[0].asked.iter().filter(|kind| **kind == "extend").count();
+        assert!(asked <= 6, "{error}: asked {asked} times in four seconds");
+        rigs[0].no_trouble();
+        pass(&mut rigs, limits::STORE_RETRY * 2);
+        assert_eq!(rigs[0].only().lease.map(|lease| lease.until), Some(until), "{error}");
+        // Behind the end that was stored before.
+        for _ in 0..3 {
+            pass(&mut rigs, Duration::from_secs(15));
+            rigs[0].heartbeat(client, &[]);
+        }
+        assert_eq!(rigs[1].only().token, lease.1, "{error}");
+        rigs[0].report(client, lease, &outcome(Class::Delivered));
+        assert_eq!(rigs[0].only().state, State::Delivered, "{error}");
+    }
+}
+
+/// A lease of which the store knows nothing any more is its client's no longer.
+#[test]
+fn an_end_that_cannot_be_looked_up_is_dropped() {
+    let mut rigs = Rig::sharing();
+    let client = rigs[0].join(1, 7, 4);
+    rigs[0].send();
+    let lease = lease_of(&rigs[0].grant(client));
+    pass(&mut rigs, Duration::from_secs(20));
+    rigs[0].trouble(Trouble::Extend, StoreError::Away);
+    rigs[0].heartbeat(client, &[lease]);
+    rigs[0].received(client);
+    rigs[0].store.purge_all();
+    pass(&mut rigs, limits::STORE_RETRY * 2);
+    let heard = rigs[0].received(client);
+    assert!(heard.iter().any(|said| matches!(said, Message::Release(release) if keys(&release.leases) == [lease])));
+    rigs[0].no_trouble();
+    rigs[0].input(Input::Stop);
+    assert!(rigs[0].stopped);
+}

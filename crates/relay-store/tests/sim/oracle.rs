@@ -24,7 +24,7 @@ use relay_core::{
     limits,
     name::Name,
     routing::Routing,
-    storage::{Append, Appended, Change, Changed, Leased, Replayed, StoreOp, Stored},
+    storage::{Append, Appended, Change, Changed, Extend, Extended, Leased, Replayed, StoreOp, Stored},
     time::Wall,
     wire::{
         codec::{self, LeaseKey},
@@ -294,12 +294,9 @@ impl Oracle {
                 made.retain(|delivery| store.delivery(delivery.id).is_some());
                 self.replayed(&made);
             }
-            (StoreOp::Extend(asked), Stored::Extend(answered)) if answered.answer.is_ok() => {
-                for extend in &asked.ask {
-                    let ends = self.books.get_mut(&extend.id).map(|book| &mut book.lease_ends);
-                    if let Some(end) = ends.and_then(|ends| ends.get_mut(&extend.token)) {
-                        *end = extend.until;
-                    }
+            (StoreOp::Extend(asked), Stored::Extend(answered)) => {
+                for (extend, answer) in asked.ask.iter().zip(answered.answer.iter().flatten()) {
+                    self.extended(extend, answer);
                 }
             }
             _ => {}
@@ -409,6 +406,17 @@ impl Oracle {
             self.books.insert(delivery.id, book);
         }
         self.events.insert(event.id, event);
+    }
+
+    fn extended(&mut self, extend: &Extend, answer: &Extended) {
+        let Extended::Stands { until, .. } = answer else { return };
+        let ends = self.books.get_mut(&extend.id).map(|book| &mut book.lease_ends);
+        let Some(end) = ends.and_then(|ends| ends.get_mut(&extend.claim.token)) else { return };
+        let was = std::mem::replace(end, *until);
+        let id = extend.id;
+        self.check(was <= *until && *until >= extend.until, "I8", || {
+            format!("the end of a lease of {id} was moved back from {was}, or stands before what it was moved to")
+        });
     }
 
     fn leased(&mut self, leased: &Leased, now: Wall) {
