@@ -59,6 +59,8 @@ pub const CLAIM_WITHIN: Duration = Duration::from_secs(10);
 pub const PRESENCE_EVERY: Duration = Duration::from_secs(3);
 /// Of whom nothing was heard for so long is gone.
 pub const PRESENCE_GONE: Duration = Duration::from_secs(15);
+/// Most partitions of a store.
+pub const PARTITIONS_MAX: u16 = 128;
 /// So long behind the end of a lease another server has said that it has the client, if it has it.
 pub const PRESENCE_KNOWN: Duration = Duration::from_secs(7);
 /// How long a client instance whose socket was lost may come back to its leases.
