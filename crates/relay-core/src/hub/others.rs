@@ -20,6 +20,8 @@ use crate::{
 pub(super) struct Others {
     /// Runs of other servers that were heard of lately.
     runs: BTreeSet<u64>,
+    /// It is known which these are.
+    heard: bool,
     /// Clients that have a socket elsewhere, and what they serve.
     seen: BTreeMap<InstanceId, BTreeSet<Name>>,
     /// When the timer goes off.
@@ -41,6 +43,11 @@ impl Others {
         let mut runs: BTreeSet<u64> = self.runs.clone();
         runs.insert(mine);
         runs.into_iter().collect()
+    }
+
+    /// Whether it was ever heard which others there are.
+    pub(super) fn have_been_heard(&self) -> bool {
+        self.heard
     }
 
     /// Whether a client has a socket elsewhere.
@@ -122,6 +129,7 @@ impl Hub {
 
     fn on_others(&mut self, others: Vec<Presence>) {
         self.others.runs = others.iter().map(|other| other.run).collect();
+        self.others.heard = true;
         let mut seen: BTreeMap<InstanceId, BTreeSet<Name>> = BTreeMap::new();
         for client in others.into_iter().flat_map(|other| other.clients) {
             seen.entry(client.instance).or_default().extend(client.serves);

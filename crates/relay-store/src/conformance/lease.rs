@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use relay_core::{
     delivery::{Claim, Delivery, Lease, State, Token, outcome::Class},
+    partitions::Partitions,
     storage::{
         Backlog, DueAsk, Ended, Extend, Extended, Forget, HeldAsk, LeaseAsk, LeaseEnd, LeaseOrder, Leased, Retire,
     },
@@ -331,7 +332,13 @@ fn over_as(record: &Delivery) -> Extended {
 }
 
 fn retire(ended: &Delivery) -> Retire {
-    let forget = Forget { keys_until: at(0), unrouted_before: at(0), jobs_before: at(0), audit_before: at(0) };
+    let forget = Forget {
+        keys_until: at(0),
+        unrouted_before: at(0),
+        jobs_before: at(0),
+        audit_before: at(0),
+        partitions: Partitions::ALL,
+    };
     Retire { ended: Ended::of(ended).into_iter().collect(), more: false, forget }
 }
 

@@ -21,6 +21,8 @@ use crate::seam::{AuditEntry, Document, DocumentKey};
 /// The durable state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
+    /// How many it was made with; 0 is one.
+    pub(super) partitions: u16,
     pub(super) events: BTreeMap<EventId, Arc<Event>>,
     pub(super) deliveries: BTreeMap<DeliveryId, Delivery>,
     pub(super) by_event: BTreeMap<EventId, BTreeSet<DeliveryId>>,

@@ -131,6 +131,13 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// An empty store of so many partitions.
+    pub fn with_partitions(partitions: u16) -> Self {
+        let store = Self::default();
+        store.lock().disk.partitions = partitions;
+        store
+    }
+
     /// The process dies and starts again: what was durable lives on in the store returned, this one answers
     /// [`StoreError::Unavailable`] from now on.
     #[must_use]
@@ -536,6 +543,7 @@ impl Upkeep for MemoryStore {
             survives_kill: false,
             survives_power_loss: false,
             several_owners: true,
+            partitions: self.lock().disk.partitions.max(1),
         }
     }
 

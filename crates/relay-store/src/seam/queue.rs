@@ -62,7 +62,7 @@ pub trait Queue: Send + Sync + 'static {
     fn find(&self, ids: Vec<DeliveryId>) -> Later<Result<Vec<Option<Delivery>>, StoreError>>;
 
     /// What waits, and what has passed its TTL while waiting (not while leased); and, where several owners share the store, which
-    /// leases have lapsed.
+    /// leases have lapsed. Of a partition that is not asked for only what waits.
     fn due(&self, ask: DueAsk) -> Later<Result<Due, StoreError>>;
 
     /// Reads leased deliveries, by id.

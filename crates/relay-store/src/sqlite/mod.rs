@@ -532,6 +532,7 @@ impl Upkeep for SqliteStore {
             survives_kill: true,
             survives_power_loss: true,
             several_owners: false,
+            partitions: 1,
         }
     }
 

@@ -1,19 +1,20 @@
 //! Several servers on one store: who ends which lease, what counts as lost, what they know of each other.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use relay_core::{
     delivery::{Delivery, State, outcome::Class},
     event::Event,
     hub::{Answer, ConnId, Input},
-    id::{EventId, IdMint},
+    id::{DeliveryId, EventId, IdMint},
     limits,
+    partitions::Partitions,
     storage::{Appended, StoreError, StoreOp, Stored},
     wire::{codec::LeaseKey, message::Message},
 };
 use relay_store::{memory::Trouble, seam::Queue as _};
 
-use crate::rig::{Rig, keys, lease_of, outcome};
+use crate::rig::{PARTITIONS, Rig, keys, lease_of, outcome};
 
 const STEP: Duration = Duration::from_millis(100);
 
@@ -392,4 +393,83 @@ fn an_end_that_cannot_be_looked_up_is_dropped() {
     rigs[0].no_trouble();
     rigs[0].input(Input::Stop);
     assert!(rigs[0].stopped);
+}
+
+/// What each of two servers asks the store to end, as it is answered.
+fn ended_by(rig: &mut Rig) -> Vec<DeliveryId> {
+    let mut ended = Vec::new();
+    while let Some(op) = rig.pending.front() {
+        if let StoreOp::Settle(changes) = op {
+            let expires = changes.ask.iter().filter(|change| change.next.state == State::Expired);
+            ended.extend(expires.map(|change| change.next.id));
+        }
+        rig.answer_one();
+    }
+    ended
+}
+
+/// Sends so many, which expire at once.
+fn expire(rig: &mut Rig, count: usize) -> BTreeSet<DeliveryId> {
+    let before: BTreeSet<DeliveryId> = rig.store.deliveries().iter().map(|found| found.id).collect();
+    for _ in 0..count {
+        rig.send();
+    }
+    let mut new: BTreeSet<DeliveryId> = rig.store.deliveries().iter().map(|found| found.id).collect();
+    new.retain(|id| !before.contains(id));
+    let now = rig.now.wall;
+    for id in &new {
+        rig.edit(*id, |record| record.expires_at = now);
+    }
+    new
+}
+
+/// I13: what expires is ended by one of several servers, by its partition; when that one dies another takes over within the time
+/// that it may be silent.
+#[test]
+fn each_partition_has_one_server_that_ends_what_expires() {
+    let mut rigs = Rig::sharing();
+    pass(&mut rigs, limits::PRESENCE_EVERY + STEP);
+    let parts = [0, 1].map(|at| rigs[at].hub.partitions());
+    assert!(
+        (0..PARTITIONS).all(|place| parts.iter().filter(|part| part.places().any(|own| own == place)).count() == 1)
+    );
+    assert!(parts.iter().all(|part| !part.is_empty()), "{parts:?}");
+    let all = expire(&mut rigs[0], 100);
+    let mut ended = BTreeSet::new();
+    for _ in 0..20 {
+        for (rig, part) in rigs.iter_mut().zip(parts) {
+            rig.prompt = false;
+            rig.pass(STEP);
+            for id in ended_by(rig) {
+                assert!(part.hold(id.partition()), "{id} is not among {part:?}");
+                assert!(ended.insert(id), "{id} is ended twice");
+            }
+            rig.prompt = true;
+        }
+    }
+    assert_eq!(ended, all);
+    let [mut left, dead] = rigs;
+    drop(dead);
+    expire(&mut left, 100);
+    left.pass(limits::DUE_EVERY * 2);
+    assert!(left.count(State::Ready) > 0, "it was heard of a moment ago");
+    left.pass(limits::PRESENCE_GONE + limits::PRESENCE_EVERY);
+    assert_eq!(left.count(State::Expired), 200);
+    assert_eq!(left.hub.partitions().places().count(), usize::from(PARTITIONS));
+}
+
+/// I8, I13: before it has heard of the others a server ends nothing that they may be ending.
+#[test]
+fn a_server_that_has_heard_of_nobody_looks_after_nothing() {
+    let mut rigs = Rig::sharing();
+    rigs[0].trouble(Trouble::Presence, StoreError::Away);
+    rigs[0].crash();
+    expire(&mut rigs[0], 20);
+    rigs[0].pass(Duration::from_secs(5));
+    assert!(rigs[0].hub.partitions().is_empty());
+    assert_eq!(rigs[0].count(State::Expired), 0);
+    rigs[0].no_trouble();
+    rigs[0].pass(limits::PRESENCE_GONE + limits::PRESENCE_EVERY);
+    assert_eq!(rigs[0].count(State::Expired), 20);
+    assert_eq!(Rig::new().hub.partitions(), Partitions::ALL, "the only one looks after everything at once");
 }

@@ -13,6 +13,7 @@ use relay_core::{
     hub::{Input, Serves},
     jobs::{Action, Pace, Retention, Rules},
     name::Name,
+    partitions::Partitions,
     storage::{Replay, Replayed},
     time::Wall,
 };
@@ -140,7 +141,8 @@ impl World {
     fn retain(&mut self, wall: Wall) {
         let (before, events) = (self.store.deliveries(), self.store.event_ids());
         let (short, long) = (Duration::from_mins(1), Duration::from_mins(2));
-        let rules = Rules { now: wall, delivered_before: wall - short, dead_before: wall - long };
+        let rules =
+            Rules { now: wall, delivered_before: wall - short, dead_before: wall - long, partitions: Partitions::ALL };
         let mut retention = Retention::new(rules).by(20);
         while let Some(op) = retention.poll() {
             retention.handle(self.store.perform_retention(op));

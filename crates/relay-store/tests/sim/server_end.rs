@@ -11,6 +11,7 @@ use relay_core::{
     storage::{Change, OpId, StoreOp, Stored},
     wire::{codec, message::Message},
 };
+use relay_store::seam::Upkeep;
 
 use crate::{
     load::sha256,
@@ -51,6 +52,7 @@ impl World {
             public_url: None,
             seed: self.rng.random(),
             shares: self.plan.servers > 1,
+            partitions: Upkeep::promises(&self.store).partitions,
             id_floor: stats.id_floor,
             sha256,
         };

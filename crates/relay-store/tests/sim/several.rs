@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use rand::RngExt as _;
 use relay_core::{
     id::InstanceId,
+    partitions::Partitions,
     storage::{StoreOp, Stored},
     wire::{codec, message::Hello},
 };
@@ -14,7 +15,7 @@ use crate::{
     intake,
     operator::token_of,
     plan::pick,
-    world::{Home, Server, What, World, micros},
+    world::{Home, PARTITIONS, Server, What, World, micros},
 };
 
 /// Share of the store's answers that are lost until all is well.
@@ -22,6 +23,8 @@ const LOST: f64 = 0.05;
 /// Who has been welcome at another server for so long is known to be there by all that the store answers, though some of what
 /// they say of themselves is lost.
 const KNOWN_WITHIN: Duration = Duration::from_secs(40);
+/// So long after healing servers that were stopping have ended, those that are to start again have, and all know each other.
+const ACQUAINTED: Duration = Duration::from_secs(75);
 
 impl Server {
     /// Whether nothing but looking goes on.
@@ -70,6 +73,27 @@ impl World {
         self.cut.insert(epoch);
         let span = Duration::from_millis(self.several.random_range(0..120_000));
         self.after(span, What::Trouble(Fault::Cut(false)));
+    }
+
+    /// Whether all has been well for so long that each server has heard of all others, and of nobody else.
+    pub(crate) fn all_know_each_other(&self) -> bool {
+        let since = self.healed_at.map(|at| self.clock.saturating_sub(at));
+        self.plan.servers == 1 || since.is_some_and(|since| since >= micros(ACQUAINTED))
+    }
+
+    /// I13: then each partition is looked after by one of them.
+    pub(crate) fn check_janitors(&mut self) {
+        if self.plan.servers == 1 || !self.all_know_each_other() {
+            return;
+        }
+        let parts: Vec<Partitions> =
+            self.server.iter().chain(&self.elsewhere).map(|server| server.hub.partitions()).collect();
+        for place in 0..PARTITIONS {
+            let janitors = parts.iter().filter(|part| part.places().any(|own| own == place)).count();
+            if janitors != 1 {
+                self.oracle.broken("I13", format!("{janitors} servers look after partition {place}: {parts:?}"));
+            }
+        }
     }
 
     /// What the server hears instead if its question does not come to the store.

@@ -46,6 +46,9 @@ const PATIENCE: Duration = Duration::from_hours(26);
 /// Healed steps after which a run counts as stuck: a world that spins in place never gets to the end of its patience.
 const STEPS_MAX: u64 = 3_000_000;
 
+/// Of a store that several servers share.
+pub(crate) const PARTITIONS: u16 = 16;
+
 /// Everything.
 pub(crate) struct World {
     pub(crate) plan: Plan,
@@ -192,7 +195,7 @@ impl World {
             clock: 0,
             queue: BinaryHeap::new(),
             scheduled: 0,
-            store: MemoryStore::new(),
+            store: MemoryStore::with_partitions(if plan.servers > 1 { PARTITIONS } else { 1 }),
             backup: None,
             lossy: false,
             server: None,
@@ -234,6 +237,7 @@ impl World {
             self.oracle_sees_healing();
             steps += 1;
             if self.is_over(steps) {
+                self.check_janitors();
                 self.oracle.check_end(&self.store);
                 break;
             }
@@ -278,7 +282,8 @@ impl World {
         if self.clock > healed_at + micros(ttl + PATIENCE) || steps > STEPS_MAX {
             return true;
         }
-        self.server.as_ref().is_some_and(|server| server.is_idle(self.plan.servers > 1))
+        self.all_know_each_other()
+            && self.server.as_ref().is_some_and(|server| server.is_idle(self.plan.servers > 1))
             && self.elsewhere.iter().all(|server| server.is_idle(true))
             && self.sendings.iter().all(Sending::is_over)
             && self.store.open_deliveries() == 0
