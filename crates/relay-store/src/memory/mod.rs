@@ -246,7 +246,16 @@ impl MemoryStore {
 
     /// Does nothing of what a job asks for, and answers what it hears who gets no answer, [`StoreError::Unknown`].
     pub fn job_unheard(&self, op: JobOp) -> JobStored {
-        self.lock().deaf = Some(StoreError::Unknown);
+        self.perform_job_deaf(op, StoreError::Unknown)
+    }
+
+    /// Does nothing of what a job asks for, for it cannot be reached: [`StoreError::Away`].
+    pub fn turn_job_away(&self, op: JobOp) -> JobStored {
+        self.perform_job_deaf(op, StoreError::Away)
+    }
+
+    fn perform_job_deaf(&self, op: JobOp, error: StoreError) -> JobStored {
+        self.lock().deaf = Some(error);
         let heard = self.perform_job(op);
         self.lock().deaf = None;
         heard

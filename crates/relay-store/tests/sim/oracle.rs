@@ -454,7 +454,7 @@ impl Oracle {
                 let received = self.received.contains(&id);
                 self.check(received, "I6", || format!("{id} is delivered, but its target never answered 2xx"));
                 *self.made.entry(next.destination.clone()).or_default() += 1;
-                self.owners.delivered(&next.destination, wall);
+                self.owners.delivered(self.run, &next.destination, wall);
             }
             State::Dead => self.check_death(next),
             State::Expired => {
@@ -502,6 +502,7 @@ impl Oracle {
         if next.state == State::Scheduled {
             self.check_delay(before, next, charged);
         }
+        self.owners.tried(self.run, id, last.at);
         self.check(next.tries == before.tries + 1, "I10", || format!("{id}: one try counted otherwise"));
     }
 

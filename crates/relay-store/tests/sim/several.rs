@@ -4,9 +4,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use rand::RngExt as _;
 use relay_core::{
+    hub::Input,
     id::InstanceId,
     partitions::Partitions,
     storage::{StoreOp, Stored},
+    time::Wall,
     wire::{codec, message::Hello},
 };
 
@@ -15,7 +17,7 @@ use crate::{
     intake,
     operator::token_of,
     plan::pick,
-    world::{Home, PARTITIONS, Server, What, World, micros},
+    world::{Home, PARTITIONS, Server, What, World, micros, routing},
 };
 
 /// Share of the store's answers that are lost until all is well.
@@ -23,8 +25,21 @@ const LOST: f64 = 0.05;
 /// Who has been welcome at another server for so long is known to be there by all that the store answers, though some of what
 /// they say of themselves is lost.
 const KNOWN_WITHIN: Duration = Duration::from_secs(40);
+/// So far apart two clocks of servers that share a store may be, and a little less than a lease waits behind its end.
+pub(crate) const CLOCKS_APART: Duration = Duration::from_millis(1_900);
+/// Within so much a server hears of what another one changed in the registry (I21).
+const HEARD_WITHIN: Duration = Duration::from_secs(5);
 /// So long after healing servers that were stopping have ended, those that are to start again have, and all know each other.
 const ACQUAINTED: Duration = Duration::from_secs(75);
+
+/// What every server is to hear of the registry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum News {
+    /// Routes or pauses are others.
+    Routing,
+    /// The token of this client was revoked, or may serve something else.
+    Token(usize),
+}
 
 impl Server {
     /// Whether nothing but looking goes on.
@@ -58,6 +73,42 @@ impl World {
             let epochs: Vec<u64> = epochs.into_iter().collect();
             let epoch = *pick(&mut self.several, &epochs);
             self.turn_to(epoch);
+        }
+    }
+
+    /// Something has changed: the server whose turn it is knows at once, the others before long; all at once when all is well.
+    pub(crate) fn announce(&mut self, news: News) {
+        let others: Vec<u64> = self.elsewhere.iter().map(|server| server.epoch).collect();
+        self.hears(news);
+        for epoch in others {
+            if self.is_healing {
+                self.turn_to(epoch);
+                self.hears(news);
+            } else {
+                let span = Duration::from_micros(self.several.random_range(0..micros(HEARD_WITHIN)));
+                self.after(span, What::Hears { epoch, news });
+            }
+        }
+    }
+
+    /// The server whose turn it is hears of it, as it is by now.
+    pub(crate) fn hears(&mut self, news: News) {
+        match news {
+            News::Routing => self.server_handles(Input::Routing(routing(&self.plan))),
+            News::Token(client) => self.close_sockets_of(client),
+        }
+    }
+
+    /// From when on, by anybody's clock, a pause is kept to by all.
+    pub(crate) fn known_to_all(&self, wall: Wall) -> Wall {
+        if self.plan.servers == 1 { wall } else { wall + HEARD_WITHIN + CLOCKS_APART }
+    }
+
+    /// The clock of the next server, as far from the true time as it may be.
+    pub(crate) fn set_clock(&mut self) {
+        if self.plan.faults.clocks_apart {
+            let most = micros(CLOCKS_APART) as i64 / 2;
+            self.skew = self.several.random_range(-most..=most);
         }
     }
 
@@ -132,6 +183,9 @@ impl World {
         let Some(epoch) = self.server.as_ref().map(|server| server.epoch) else { return };
         if let Some(instance) = self.instance_on(number) {
             self.homes.insert(instance, Home { socket: number, server: epoch, since: self.clock });
+            if self.plan.servers > 1 {
+                self.see_joined(number);
+            }
         }
     }
 

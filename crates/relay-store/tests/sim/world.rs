@@ -34,6 +34,7 @@ use crate::{
     oracle::Oracle,
     plan::{Plan, STORE_TROUBLE, TRICKLES},
     scenario::{Script, Seen},
+    several::News,
     target::Targets,
     trace::Trace,
 };
@@ -105,6 +106,8 @@ pub(crate) struct World {
     pub(crate) intake: Intake,
     pub(crate) last_ticket: u64,
     pub(crate) healed_at: Option<u64>,
+    /// All is being made well.
+    pub(crate) is_healing: bool,
     pub(crate) oracle: Oracle,
     pub(crate) trace: Trace,
 }
@@ -172,6 +175,7 @@ pub(crate) enum What {
     JobActs { job: JobId, epoch: u64 },
     JobGoesOn { job: JobId, epoch: u64 },
     GiveAgain(JobId),
+    Hears { epoch: u64, news: News },
     Heal,
 }
 
@@ -218,6 +222,7 @@ impl World {
             intake: Intake::default(),
             last_ticket: 0,
             healed_at: None,
+            is_healing: false,
             oracle: Oracle::new(&plan),
             trace,
             plan,
@@ -324,6 +329,11 @@ impl World {
             What::JobActs { job, epoch } => self.job_acts(job, epoch),
             What::JobGoesOn { job, epoch } => self.job_goes_on(job, epoch),
             What::GiveAgain(job) => self.give_again(job),
+            What::Hears { epoch, news } => {
+                if self.turn_to(epoch) {
+                    self.hears(news);
+                }
+            }
             What::Heal => self.heal(),
         }
     }
