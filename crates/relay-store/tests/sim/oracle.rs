@@ -410,6 +410,7 @@ impl Oracle {
 
     fn extended(&mut self, extend: &Extend, answer: &Extended) {
         let Extended::Stands { until, .. } = answer else { return };
+        self.check_extends(extend);
         let ends = self.books.get_mut(&extend.id).map(|book| &mut book.lease_ends);
         let Some(end) = ends.and_then(|ends| ends.get_mut(&extend.claim.token)) else { return };
         let was = std::mem::replace(end, *until);

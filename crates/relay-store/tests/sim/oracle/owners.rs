@@ -8,7 +8,7 @@ use relay_core::{
     id::{DeliveryId, InstanceId},
     limits,
     name::Name,
-    storage::{Change, Replay},
+    storage::{Change, Extend, Replay},
     time::Wall,
     wire::codec::LeaseKey,
 };
@@ -123,6 +123,15 @@ impl Oracle {
         let is_there = self.owners.latest.get(&lease.instance) == Some(&run);
         self.check(keeps || lapsed || greeted || is_there, "I8", || {
             format!("{} is taken from its client by server {run}, which does not keep it: {before:?}", next.id)
+        });
+    }
+
+    /// I8: who keeps a lease moves its end.
+    pub(super) fn check_extends(&mut self, extend: &Extend) {
+        let run = self.run;
+        let keeps = self.owners.keepers.get(&(extend.id, extend.claim.token)) == Some(&run);
+        self.check(keeps || !self.owners.several, "I8", || {
+            format!("server {run} moves the end of a lease of {} that it does not keep", extend.id)
         });
     }
 
