@@ -26,6 +26,7 @@ pub mod limits;
 pub mod lines;
 pub mod name;
 mod outbox;
+pub mod partitions;
 pub mod routing;
 pub mod storage;
 pub mod target;

@@ -50,6 +50,8 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 pub const LOSSES_SUSPECT: u32 = 3;
 /// Losses that end a delivery as dead: whatever it is, it takes its client down every time.
 pub const LOSSES_MAX: u32 = 12;
+/// Two clocks of servers that share a store are no further apart: each is off by a second at most.
+pub const CLOCKS_APART: Duration = Duration::from_secs(2);
 /// So long behind its end a lease lapses that whoever keeps it says nothing of: longer than the clocks of servers that share a
 /// store are apart, and than an extension on its way.
 pub const LAPSE_AFTER: Duration = Duration::from_secs(2);
@@ -59,6 +61,8 @@ pub const CLAIM_WITHIN: Duration = Duration::from_secs(10);
 pub const PRESENCE_EVERY: Duration = Duration::from_secs(3);
 /// Of whom nothing was heard for so long is gone.
 pub const PRESENCE_GONE: Duration = Duration::from_secs(15);
+/// Most partitions of a store.
+pub const PARTITIONS_MAX: u16 = 128;
 /// So long behind the end of a lease another server has said that it has the client, if it has it.
 pub const PRESENCE_KNOWN: Duration = Duration::from_secs(7);
 /// How long a client instance whose socket was lost may come back to its leases.

@@ -1,15 +1,16 @@
-//! Removes what is past its retention, in small steps.
+//! Removes what is past its retention, in small steps: in the partitions that this server looks after.
 
 use std::{sync::Arc, time::Duration};
 
 use relay_core::{
     jobs::{Retained, Retention, Rules},
+    partitions::Partitions,
     storage::StoreError,
     time::Wall,
 };
 use relay_store::seam::{Upkeep, perform_retention};
 
-use crate::clock::Clock;
+use crate::{clock::Clock, hub::Handle};
 
 /// Between the rounds, and before the first that goes by this machine's clock: one that starts with a wrong clock has it put
 /// right by then.
@@ -30,17 +31,19 @@ pub(crate) struct Keep {
 /// Runs until it is dropped. A store that fails is somebody else's to notice.
 ///
 /// `latest`: the latest moment that was stored when the process started.
-pub(crate) async fn run(store: Arc<dyn Upkeep>, clock: Clock, keep: Keep, latest: Wall) {
+pub(crate) async fn run(store: Arc<dyn Upkeep>, hub: Handle, clock: Clock, keep: Keep, latest: Wall) {
     tokio::time::sleep(FIRST_AFTER).await;
-    look(&*store, keep.rules(latest, clock.present())).await;
+    look(&*store, &hub, keep.rules(latest, clock.present())).await;
     loop {
         tokio::time::sleep(EVERY).await;
-        look(&*store, keep.rules(clock.wall(), clock.present())).await;
+        look(&*store, &hub, keep.rules(clock.wall(), clock.present())).await;
     }
 }
 
-/// One round, and a line about it.
-async fn look(store: &dyn Upkeep, rules: Rules) {
+/// One round, and a line about it. Where there is nothing to look after there is none.
+async fn look(store: &dyn Upkeep, hub: &Handle, rules: Rules) {
+    let Some(partitions) = hub.partitions().await.filter(|mine| !mine.is_empty()) else { return };
+    let rules = Rules { partitions, ..rules };
     let (removed, result) = round(store, rules).await;
     if removed != Retained::default() {
         tracing::debug!(event = "retired", deliveries = removed.deliveries, events = removed.events);
@@ -64,12 +67,12 @@ async fn round(store: &dyn Upkeep, rules: Rules) -> (Retained, Result<(), StoreE
 }
 
 impl Keep {
-    /// What may go at a moment, as schedules have it and as the system's clock does. A dead letter that is removed does not
+    /// What may go at a moment, wherever it is, as schedules have it and as the system's clock does. A dead letter that is removed does not
     /// come back when a clock that was ahead is put right, so it goes only when both say so. All else goes by the clock that
     /// dates it: were that one ahead from the start, nothing would go, and the disk fill up.
     fn rules(self, wall: Wall, present: Wall) -> Rules {
         let dead_before = wall.min(present) - self.dead;
-        Rules { now: wall, delivered_before: wall - self.delivered, dead_before }
+        Rules { now: wall, delivered_before: wall - self.delivered, dead_before, partitions: Partitions::ALL }
     }
 }
 
@@ -79,12 +82,13 @@ mod tests {
     use relay_core::{
         delivery::{Delivery, Reason, State},
         event::Event,
-        id::IdMint,
+        id::{EventId, IdMint},
         storage::Append,
     };
     use relay_store::{memory::MemoryStore, seam::Queue as _};
 
     use super::*;
+    use crate::hub;
 
     const DAY: Duration = Duration::from_hours(24);
     const NOW: Wall = Wall::from_micros(1_700_000_000_000_000);
@@ -101,7 +105,7 @@ mod tests {
     }
 
     /// One that ended at this moment, stored.
-    async fn ended(store: &MemoryStore, mint: &mut IdMint, state: State, at: Wall) {
+    async fn ended(store: &MemoryStore, mint: &mut IdMint, state: State, at: Wall) -> EventId {
         let event = Event {
             id: mint.event(at),
             source: "in".parse().unwrap(),
@@ -118,8 +122,10 @@ mod tests {
         let made = Delivery::ready(mint.delivery(at), &event, "crm".parse().unwrap(), false, at, DAY);
         let reason = (state == State::Dead).then_some(Reason::Rejected);
         let deliveries = vec![Delivery { state, reason, ..made }];
+        let id = event.id;
         let append = Append { event: Arc::new(event), deliveries, dedupe: None, deadline: Wall::MAX };
         assert!(store.append(vec![append]).await.iter().all(Result::is_ok));
+        id
     }
 
     async fn left(store: &MemoryStore) -> u64 {
@@ -141,9 +147,50 @@ mod tests {
         let latest = store.stats().await.unwrap().latest;
         assert_eq!((latest, left(&store).await), (NOW, 5));
         // The system's clock is far ahead of all of it.
-        let running = run(store.clone(), Clock::start(Wall::MIN), keep, latest);
+        let hub = looks_after(Partitions::ALL);
+        let running = run(store.clone(), hub, Clock::start(Wall::MIN), keep, latest);
         let ended = tokio::time::timeout(FIRST_AFTER + Duration::from_secs(1), running).await;
         assert!(ended.is_err(), "it runs for as long as it is let");
         assert_eq!(left(&store).await, 3, "two were due");
+    }
+
+    /// A hub that says so.
+    fn looks_after(partitions: Partitions) -> Handle {
+        let (handle, mut inlet) = Handle::new();
+        tokio::spawn(async move {
+            while let Some(event) = inlet.event().await {
+                let hub::Event::Partitions(answer) = event else { panic!("it is asked for nothing else") };
+                assert!(answer.send(partitions).is_ok());
+            }
+        });
+        handle
+    }
+
+    /// I16: what another server looks after is its own to retire, and together they leave nothing.
+    #[tokio::test(start_paused = true)]
+    async fn servers_that_share_a_store_retire_each_its_part() {
+        let keep = Keep { delivered: 7 * DAY, dead: 30 * DAY };
+        let store = Arc::new(MemoryStore::with_partitions(16));
+        let mut mint = IdMint::new(0, 1);
+        let mut ids = Vec::new();
+        for _ in 0..40 {
+            ids.push(ended(&store, &mut mint, State::Delivered, NOW - 8 * DAY).await);
+        }
+        let runs = [1, 2];
+        for run_of in runs {
+            let mine = Partitions::looked_after_by(run_of, &runs, 16);
+            let running = run(store.clone(), looks_after(mine), Clock::start(NOW), keep, NOW);
+            assert!(tokio::time::timeout(FIRST_AFTER + Duration::from_secs(1), running).await.is_err());
+            ids.retain(|id| !mine.hold(id.partition()));
+            let mut stored = store.event_ids();
+            stored.sort_unstable();
+            assert_eq!(stored, ids, "behind {mine:?}");
+        }
+        assert!(ids.is_empty());
+        // Whoever knows of no other yet does nothing.
+        ended(&store, &mut mint, State::Delivered, NOW - 8 * DAY).await;
+        let running = run(store.clone(), looks_after(Partitions::none(16)), Clock::start(NOW), keep, NOW);
+        assert!(tokio::time::timeout(FIRST_AFTER + EVERY * 2, running).await.is_err());
+        assert_eq!(left(&store).await, 1);
     }
 }

@@ -19,7 +19,10 @@ use relay_core::{
     time::Wall,
 };
 use relay_net::tls::IdentityError;
-use relay_store::{Store, private, seam::Stats};
+use relay_store::{
+    Store, private,
+    seam::{Promises, Stats},
+};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::mpsc,
@@ -229,7 +232,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new(outside.lost_lines));
         let (supervisor, failures) = Supervisor::new(Arc::clone(&metrics));
         let (handle, inlet) = hub::Handle::new();
-        let machine = machine(&config, &registry, &stats, store.promises().several_owners, clock);
+        let machine = machine(&config, &registry, &stats, &store.promises(), clock);
         registry.tell(handle.clone());
         let commits = OldestCommit::default();
         let driver =
@@ -413,10 +416,11 @@ impl Server {
     }
 
     fn spawn_watchers(&self) {
-        let (upkeep, clock, stored_until) = (self.store.clone(), self.admin.clock, self.stored_until);
+        let (upkeep, hub, stored_until) = (self.store.clone(), self.admin.hub.clone(), self.stored_until);
+        let clock = self.admin.clock;
         let keep = Keep { delivered: self.config.retention_delivered, dead: self.config.retention_dead };
         self.supervisor.spawn(TaskKind::Retention, "retention", async move {
-            retention::run(upkeep, clock, keep, stored_until).await;
+            retention::run(upkeep, hub, clock, keep, stored_until).await;
             Ok(())
         });
         let registry = Arc::clone(&self.admin.registry);
@@ -429,9 +433,9 @@ impl Server {
             registry.keep_fresh().await;
             Ok(())
         });
-        let health = Arc::clone(&self.admin.health);
+        let (health, hub) = (Arc::clone(&self.admin.health), self.admin.hub.clone());
         self.supervisor.spawn(TaskKind::Watch, "watch", async move {
-            watch::run(health).await;
+            watch::run(health, hub).await;
             Ok(())
         });
         let (health, interval) = (Arc::clone(&self.admin.health), self.config.summary_interval);
@@ -487,7 +491,7 @@ impl Server {
 }
 
 /// The core's machine with its first inputs: what the store knows, then the routes.
-fn machine(config: &Config, registry: &Registry, stats: &Stats, shares: bool, clock: Clock) -> Hub {
+fn machine(config: &Config, registry: &Registry, stats: &Stats, promises: &Promises, clock: Clock) -> Hub {
     let mut hub = Hub::new(Setup {
         version: env!("CARGO_PKG_VERSION").into(),
         lease: config.lease,
@@ -496,7 +500,8 @@ fn machine(config: &Config, registry: &Registry, stats: &Stats, shares: bool, cl
         outgoing_bytes_max: config.inflight_bytes_max / 2,
         public_url: config.public_url.clone(),
         seed: rand::random(),
-        shares,
+        shares: promises.several_owners,
+        partitions: promises.partitions,
         id_floor: stats.id_floor,
         sha256: secret::sha256,
     });

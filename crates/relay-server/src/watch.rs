@@ -3,9 +3,13 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use relay_core::name::Name;
+use relay_core::{id::Partition, name::Name, partitions::Partitions};
 
-use crate::health::{Health, Reason};
+use crate::{
+    health::{Health, Reason},
+    hub::Handle,
+    registry::secret,
+};
 
 /// Between two looks: well below the minute after which a destination without a client is announced.
 const EVERY: Duration = Duration::from_secs(5);
@@ -15,13 +19,14 @@ const EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Announced(BTreeSet<(&'static str, Option<Name>)>);
 
 /// Looks until it is dropped.
-pub(crate) async fn run(health: Arc<Health>) {
+pub(crate) async fn run(health: Arc<Health>, hub: Handle) {
     let mut announced = Announced::default();
     loop {
         tokio::time::sleep(EVERY).await;
         match health.report().await {
             Ok(report) => {
-                announced.announce(&report.reasons);
+                let Some(mine) = hub.partitions().await else { continue };
+                announced.announce(&report.reasons, mine);
             }
             Err(error) => tracing::warn!(event = "health_unknown", %error),
         }
@@ -50,9 +55,11 @@ pub(crate) async fn summarize(health: Arc<Health>, interval: Duration) {
 }
 
 impl Announced {
-    /// Warns of what is new; forgets what is over, so that it is announced again when it comes back.
-    pub(crate) fn announce(&mut self, reasons: &[Reason]) -> usize {
-        let now: BTreeSet<_> = reasons.iter().filter_map(subject).collect();
+    /// Warns of what is new; forgets what is over, so that it is announced again when it comes back. `mine`: what this server looks
+    /// after.
+    pub(crate) fn announce(&mut self, reasons: &[Reason], mine: Partitions) -> usize {
+        let reasons = reasons.iter().filter(|reason| is_for(reason, mine));
+        let now: BTreeSet<_> = reasons.clone().filter_map(subject).collect();
         let mut lines = 0;
         for reason in reasons {
             let Some(subject) = subject(reason) else { continue };
@@ -66,6 +73,12 @@ impl Announced {
         self.0 = now;
         lines
     }
+}
+
+/// Whether whoever looks after these partitions warns of it. What is so of the store, and not of a server, one of all warns of.
+fn is_for(reason: &Reason, mine: Partitions) -> bool {
+    let Reason::HalfTtl { destination, .. } = reason else { return true };
+    mine.hold(Partition::of_digest(&secret::sha256(destination.as_str().as_bytes())))
 }
 
 /// What a reason is about: the `event=` of its line, and the destination. `None`: whoever knows it first says it.
@@ -102,9 +115,33 @@ mod tests {
             first_expiry: None,
         };
         let mut announced = Announced::default();
-        assert_eq!(announced.announce(&[reason(1)]), 1);
-        assert_eq!(announced.announce(&[reason(2)]), 0);
-        assert_eq!(announced.announce(&[]), 0);
-        assert_eq!(announced.announce(&[reason(3)]), 1);
+        let all = Partitions::ALL;
+        assert_eq!(announced.announce(&[reason(1)], all), 1);
+        assert_eq!(announced.announce(&[reason(2)], all), 0);
+        assert_eq!(announced.announce(&[], all), 0);
+        assert_eq!(announced.announce(&[reason(3)], all), 1);
+    }
+
+    /// What will expire is one server's to warn of, whoever else is there; once that one is gone, another's.
+    #[test]
+    fn of_several_servers_one_warns_of_what_will_expire() {
+        let runs = [1, 2, 3];
+        let mut announced = runs.map(|_| Announced::default());
+        for name in ["crm", "erp", "shop", "mail"] {
+            let destination = name.parse().unwrap();
+            let reasons = [Reason::HalfTtl { destination, waiting: 1, first_expiry: Duration::from_hours(1) }];
+            let mut lines = runs.map(|_| 0);
+            for (at, run) in runs.into_iter().enumerate() {
+                let mine = Partitions::looked_after_by(run, &runs, 16);
+                lines[at] = announced[at].announce(&reasons, mine);
+            }
+            assert_eq!(lines.iter().sum::<usize>(), 1, "{name}: {lines:?}");
+            let gone = lines.iter().position(|lines| *lines == 1).unwrap();
+            let left: Vec<u64> = runs.into_iter().filter(|run| *run != runs[gone]).collect();
+            let later = left
+                .iter()
+                .map(|run| Announced::default().announce(&reasons, Partitions::looked_after_by(*run, &left, 16)));
+            assert_eq!(later.sum::<usize>(), 1, "{name}");
+        }
     }
 }

@@ -20,6 +20,7 @@ use relay_core::{
     id::{IdMint, InstanceId},
     jobs::{Retention, Rules},
     name::Name,
+    partitions::Partitions,
     storage::{Append, Change, Changed, Dedupe, LeaseAsk, LeaseOrder},
     time::Wall,
 };
@@ -223,7 +224,12 @@ impl Work {
 
 /// Removes what ended before, step by step, as the server does.
 async fn retire(store: Arc<SqliteStore>, before: Wall) {
-    let mut retention = Retention::new(Rules { now: before, delivered_before: before, dead_before: before });
+    let mut retention = Retention::new(Rules {
+        now: before,
+        delivered_before: before,
+        dead_before: before,
+        partitions: Partitions::ALL,
+    });
     while let Some(op) = retention.poll() {
         retention.handle(perform_retention(&*store, op).await);
     }

@@ -26,7 +26,7 @@ impl Backend for Memory {
     const EDGES: &'static [&'static str] = &["before the commit", "after the commit"];
 
     async fn fresh() -> Self {
-        Self(Arc::new(MemoryStore::new()))
+        Self(Arc::new(MemoryStore::with_partitions(16)))
     }
 
     fn store(&self) -> Arc<dyn Store> {

@@ -16,6 +16,7 @@ use relay_core::{
     id::{DeliveryId, IdMint, InstanceId},
     jobs::{self, Action, Command, Job, Output, Pace, Retained, Retention, Rules, Target, Told},
     name::Name,
+    partitions::Partitions,
     storage::{
         Append, BodyOf, Change, Changed, Dedupe, DueAsk, Extend, HeldAsk, LeaseAsk, LeaseOrder, Replay, StoreError,
     },
@@ -264,9 +265,11 @@ impl Pair {
 
     async fn extend(&mut self) {
         let Some(found) = self.any().await else { return };
-        let mut token = found.token;
-        token.nonce += u64::from(self.rng.random_bool(0.3));
-        let extend = Extend { id: found.id, token, until: self.now + Duration::from_secs(60) };
+        let mut claim = found.claim();
+        claim.token.nonce += u64::from(self.rng.random_bool(0.2));
+        claim.keeper += u64::from(self.rng.random_bool(0.2));
+        let until = self.now + Duration::from_secs(self.rng.random_range(0..90));
+        let extend = Extend { id: found.id, claim, until };
         both!(self, |store| store.extend(vec![extend])).expect("extends");
     }
 
@@ -338,7 +341,7 @@ impl Pair {
     async fn retain(&mut self) {
         let delivered_before = self.now - Duration::from_secs(self.rng.random_range(0..200));
         let dead_before = self.now - Duration::from_secs(self.rng.random_range(100..400));
-        let rules = Rules { now: self.now, delivered_before, dead_before };
+        let rules = Rules { now: self.now, delivered_before, dead_before, partitions: Partitions::ALL };
         let page_max = *[1, 7, 500].choose(&mut self.rng).expect("there are some");
         both!(self, |store| retain(store, rules, page_max));
     }

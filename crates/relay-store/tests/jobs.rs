@@ -491,7 +491,7 @@ fn what_is_still_meant_is_decided_about_anew() {
             steps += 1;
             if steps < 3 {
                 let until = NOW + Duration::from_mins(1 + steps);
-                let extend = Extend { id: held[1].id, token: held[1].token, until };
+                let extend = Extend { id: held[1].id, claim: held[1].claim(), until };
                 wait(rig.store.extend(vec![extend])).expect("extends");
                 extended += 1;
             }
@@ -512,9 +512,10 @@ fn a_decision_is_taken_anew_so_many_times() {
     let held = rig.leased();
     let command = rig.command(Action::Cancel);
     let mut run = Run::new(&rig.store, &command, 500);
+    let mut until = NOW + Duration::from_mins(2);
     while let Some(op) = run.next() {
-        let until = NOW + Duration::from_mins(2);
-        wait(rig.store.extend(vec![Extend { id: held.id, token: held.token, until }])).expect("extends");
+        until = until + Duration::from_millis(1);
+        wait(rig.store.extend(vec![Extend { id: held.id, claim: held.claim(), until }])).expect("extends");
         run.perform(op);
     }
     assert_eq!(run.steps, 1 + usize::from(limits::DECIDE_AGAIN_MAX));

@@ -29,6 +29,18 @@ pub fn leased(before: &Delivery, instance: InstanceId, nonce: u64, now: Wall, un
     next
 }
 
+/// The record with a later end of its lease: what a store writes when it extends. The same record if the end is no later; `None` if
+/// that lease is over, or somebody else keeps it by now.
+pub fn extended(before: &Delivery, claim: Claim, until: Wall) -> Option<Delivery> {
+    let mut next = before.clone();
+    let lease = next.lease.as_mut().filter(|_| before.is_claimed(claim))?;
+    if lease.until < until {
+        lease.until = until;
+        next.version += 1;
+    }
+    Some(next)
+}
+
 /// The same lease, kept by this run from now on, and until then at least: its client has come there and names it. The fence stays,
 /// for that is what the client holds. `None` if that lease is over, or of another instance, or all that already.
 pub fn adopt(before: &Delivery, token: Token, by: Lease, now: Wall) -> Option<Change> {

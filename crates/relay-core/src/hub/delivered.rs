@@ -2,9 +2,10 @@
 //!
 //! A try that failed as *busy* is charged once its destination has taken another event since. With one owner the count tells.
 //! Where several servers share the store, the counts of two of them leapfrog: there the moment tells, which is never later than
-//! it was, and no mark is higher than what was really delivered.
+//! it was, and no mark is higher than what was really delivered. It is compared with what another server may have written down, so it
+//! counts only if it is further behind than their clocks are apart.
 
-use crate::{delivery::Delivery, time::Wall};
+use crate::{delivery::Delivery, limits, time::Wall};
 
 /// What is known of one destination.
 #[derive(Debug)]
@@ -56,7 +57,8 @@ impl Delivered {
         let marked = before.mark.zip(before.last.as_ref());
         match marked.filter(|_| shares) {
             None => self.count,
-            Some((mark, last)) if self.since > last.at => self.count.max(mark + 1),
+            // Another server may have judged the last try, by a clock that is behind.
+            Some((mark, last)) if self.since > last.at + limits::CLOCKS_APART => self.count.max(mark + 1),
             Some((mark, _)) => self.count.min(mark),
         }
     }

@@ -1,5 +1,7 @@
 //! Looking: what has work to do that nobody announced, what has expired, and which leases have lapsed that others kept.
 //!
+//! Where several servers share the store, each looks after some of its [`Partitions`], and ends what has expired or lapsed there.
+//!
 //! **Invariant:** at most one look is under way or set for later, and no delivery is being ended twice at a time.
 
 use std::collections::BTreeSet;
@@ -9,6 +11,7 @@ use crate::{
     delivery,
     id::DeliveryId,
     limits,
+    partitions::Partitions,
     storage::{Due, DueAsk, StoreError},
     time::{Mono, Wall},
 };
@@ -25,13 +28,27 @@ pub(super) struct Looking {
 }
 
 impl Hub {
+    /// The partitions that this server looks after, by the runs that it hears of: all of them with one owner, and none until it has
+    /// heard of the others, or heard that there are none.
+    pub fn partitions(&self) -> Partitions {
+        let count = self.setup.partitions;
+        if !self.setup.shares {
+            Partitions::ALL
+        } else if self.others.have_been_heard() {
+            Partitions::looked_after_by(self.nonce, &self.runs(), count)
+        } else {
+            Partitions::none(count)
+        }
+    }
+
     /// Asks what has work to do.
     pub(super) fn ask_due(&mut self) {
         self.looking.next = None;
         if !self.failed && !self.stopping {
             let now = self.now.wall;
             let lapsed_by = self.setup.shares.then(|| delivery::lapsed_by(now));
-            let op = self.ops.due(DueAsk { lapsed_by, ..DueAsk::at(now, limits::PAGE_MAX) });
+            let partitions = self.partitions();
+            let op = self.ops.due(DueAsk { lapsed_by, partitions, ..DueAsk::at(now, limits::PAGE_MAX) });
             self.ask_store(op);
         }
     }

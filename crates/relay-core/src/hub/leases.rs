@@ -21,12 +21,9 @@ use crate::{
     limits,
     name::Name,
     outbox::{Outbox, Piece},
-    storage::{Extend, OpId, StoreError},
+    storage::{OpId, StoreError},
     time::{Mono, Wall},
-    wire::{
-        codec::{LeaseKey, lease_ref},
-        message::LeaseRef,
-    },
+    wire::{codec::lease_ref, message::LeaseRef},
 };
 
 /// A lease.
@@ -52,6 +49,8 @@ pub(super) struct Held {
     pub(super) probe: bool,
     /// Taken over from another run of the server, and its instance has not come yet.
     pub(super) rearmed: bool,
+    /// Whether its end is stored is being found out.
+    pub(super) in_doubt: bool,
     /// Where it stands in its instance's list.
     pub(super) place: usize,
 }
@@ -107,6 +106,7 @@ impl Held {
             rest: None,
             probe,
             rearmed: false,
+            in_doubt: false,
             place: 0,
         }
     }
@@ -355,58 +355,6 @@ impl Hub {
         charges && !outage
     }
 
-    /// A client names what it holds.
-    pub(super) fn on_extend(&mut self, instance: InstanceId, named: Vec<LeaseKey>) {
-        let mut gone = Vec::new();
-        for (id, token) in named {
-            match self.held.get(&id) {
-                Some(held) if held.instance == instance && held.delivery.token == token => self.on_named(id),
-                _ => gone.push(lease_ref((id, token))),
-            }
-        }
-        if !gone.is_empty() {
-            self.release_at(instance, gone);
-        }
-    }
-
-    /// Moves a lease's end, as far as its cap. A client that names it more often than it should costs no commits.
-    pub(super) fn extend(&mut self, id: DeliveryId) {
-        let step = self.heartbeat() / 2;
-        let Some(held) = self.held.get_mut(&id) else { return };
-        let wanted = self.now.wall + self.setup.lease;
-        let until = held.cap.map_or(wanted, |cap| wanted.min(cap));
-        let is_last = held.cap == Some(until);
-        if until <= held.until || (!is_last && until < held.until + step) {
-            return;
-        }
-        self.ends.remove(&(held.until, id));
-        self.ends.insert((until, id));
-        held.until = until;
-        self.extends.push(Extend { id, token: held.delivery.token, until });
-    }
-
-    pub(super) fn on_extended(&mut self, extends: &[Extend], result: &Result<(), StoreError>) {
-        // A lease whose extension was not stored is re-armed earlier after a crash, never later; of one that may be stored the
-        // next change finds out.
-        if result.is_ok() {
-            for extend in extends {
-                self.on_extension_stored(extend);
-            }
-        }
-    }
-
-    /// Keeps the record in step. One that the store passed over is found out by its next change.
-    fn on_extension_stored(&mut self, extend: &Extend) {
-        let Some(held) = self.held.get_mut(&extend.id) else { return };
-        if held.delivery.token != extend.token {
-            return;
-        }
-        held.delivery.version += 1;
-        if let Some(lease) = &mut held.delivery.lease {
-            lease.until = extend.until;
-        }
-    }
-
     /// A lease's end has come.
     pub(super) fn on_lease_end(&mut self, id: DeliveryId) {
         let Some(held) = self.held.get(&id) else { return };
@@ -595,14 +543,6 @@ impl Hub {
         }
     }
 
-    /// The record of a lease was stored with a later end.
-    pub(super) fn extend_held(&mut self, record: &Delivery) {
-        let Some((held, lease)) = self.held.get_mut(&record.id).zip(record.lease) else { return };
-        self.ends.remove(&(held.until, record.id));
-        held.until = held.until.max(lease.until);
-        self.ends.insert((held.until, record.id));
-    }
-
     pub(super) fn on_touched(&mut self, id: DeliveryId) {
         if self.held.contains_key(&id) {
             self.look_up(id, Why::Look);
@@ -690,6 +630,7 @@ impl Hub {
             rest: None,
             probe: false,
             rearmed: true,
+            in_doubt: false,
             place: 0,
         });
     }

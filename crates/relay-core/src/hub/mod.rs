@@ -18,6 +18,7 @@ mod delivered;
 mod destinations;
 mod due;
 mod durations;
+mod extensions;
 mod input;
 mod instances;
 mod leases;
@@ -342,7 +343,7 @@ impl Hub {
             }
             Stored::Extend(one) => {
                 if let Some((_, extends, result)) = self.ops.extends.answered(one) {
-                    self.on_extended(&extends, &result);
+                    self.on_extended(&extends, result);
                 }
             }
             Stored::Settle(one) => {

@@ -67,6 +67,27 @@ pub(super) enum Why {
     Redrive(Ticket),
     /// Somebody else changed it: look whether its lease still stands.
     Look,
+    /// Whether the end of its lease is stored is not known.
+    Doubt(Claim),
+}
+
+impl Why {
+    /// Whether somebody else does it, where this server does not.
+    pub(super) fn may_be_left(&self) -> bool {
+        matches!(self, Self::Expire | Self::Lapse | Self::Doubt(_))
+    }
+
+    /// Whether it may end a lease, or let another server have it.
+    pub(super) fn may_end(&self) -> bool {
+        !matches!(self, Self::Doubt(_))
+    }
+}
+
+impl Work {
+    /// Taken for the first time.
+    pub(super) fn new(id: DeliveryId, why: Why) -> Self {
+        Self { id, why, again: 0, unsure: None }
+    }
 }
 
 /// A reported try.
@@ -94,13 +115,13 @@ impl Hub {
     /// Decides on the record at hand.
     pub(super) fn decide(&mut self, id: DeliveryId, why: Why, record: &Delivery) {
         self.deciding += 1;
-        self.decide_on(Work { id, why, again: 0, unsure: None }, record);
+        self.decide_on(Work::new(id, why), record);
     }
 
     /// Reads the record, then decides.
     pub(super) fn look_up(&mut self, id: DeliveryId, why: Why) {
         self.deciding += 1;
-        self.finds.push_back(Work { id, why, again: 0, unsure: None });
+        self.finds.push_back(Work::new(id, why));
     }
 
     pub(super) fn on_found(&mut self, works: Vec<Work>, result: Result<Vec<Option<Delivery>>, StoreError>) {
@@ -231,6 +252,10 @@ impl Hub {
                 self.drop_if_over(record);
                 None
             }
+            Why::Doubt(claim) => {
+                self.resolve(*claim, record);
+                None
+            }
         }
     }
 
@@ -301,7 +326,8 @@ impl Hub {
             | Why::Yield { .. }
             | Why::Adopt { .. }
             | Why::Expire
-            | Why::Look => {}
+            | Why::Look
+            | Why::Doubt(_) => {}
         }
         if before.state == next.state {
             return;
@@ -318,8 +344,10 @@ impl Hub {
 
     /// There is no record to decide on: it was purged, or cannot be read.
     fn gone(&mut self, work: &Work) {
-        if let Why::Redrive(ticket) = work.why {
-            self.accepts.is_gone(ticket);
+        match work.why {
+            Why::Redrive(ticket) => self.accepts.is_gone(ticket),
+            Why::Doubt(claim) if self.holds(work.id, claim) => self.drop_held(work.id),
+            _ => {}
         }
         self.finish(work);
     }
@@ -335,6 +363,9 @@ impl Hub {
         }
         if matches!(work.why, Why::Unheard(_)) {
             self.releasing.remove(&work.id);
+        }
+        if let Why::Doubt(claim) = work.why {
+            self.on_resolved(work.id, claim);
         }
         if let Why::Redrive(ticket) = work.why {
             self.on_redriven(ticket);

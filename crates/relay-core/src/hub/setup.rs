@@ -24,6 +24,8 @@ pub struct Setup {
     pub seed: u64,
     /// Other servers may work on the same store.
     pub shares: bool,
+    /// Partitions of the store: see [`Partitions`](crate::partitions::Partitions).
+    pub partitions: u16,
     /// Highest id sequence in the store.
     pub id_floor: i64,
     /// SHA-256, which the driver brings: see [`Setup::instance_of`].

@@ -91,11 +91,11 @@ impl Hub {
         }
     }
 
-    /// Deliveries about which something is being decided: their leases may be let go by that.
+    /// Deliveries about which something is being decided that may let go of their leases.
     pub(super) fn being_decided(&self) -> BTreeSet<DeliveryId> {
         let settling =
             self.settles.iter().chain(self.ops.settles.waits().flatten()).map(|decided| decided.change.next.id);
         let finding = self.finds.iter().chain(self.ops.finds.waits().flatten()).chain(self.undecided.works());
-        settling.chain(finding.map(|work| work.id)).collect()
+        settling.chain(finding.filter(|work| work.why.may_end()).map(|work| work.id)).collect()
     }
 }

@@ -5,11 +5,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::{
-    Hub,
-    settle::{Why, Work},
-    timers::Timer,
-};
+use super::{Hub, settle::Work, timers::Timer};
 use crate::{limits, name::Name};
 
 /// What waits.
@@ -70,7 +66,7 @@ impl Hub {
     pub(super) fn decide_later(&mut self, works: Vec<Work>) {
         for work in works {
             // Whoever starts next ends what has expired.
-            if self.stopping && matches!(work.why, Why::Expire | Why::Lapse) {
+            if self.stopping && work.why.may_be_left() {
                 self.finish(&work);
             } else {
                 self.undecided.works.push_back(Work { again: 0, ..work });
@@ -99,7 +95,7 @@ impl Hub {
     /// Stops trying to end what has expired.
     pub(super) fn leave_expired(&mut self) {
         for work in std::mem::take(&mut self.undecided.works) {
-            if matches!(work.why, Why::Expire | Why::Lapse) {
+            if work.why.may_be_left() {
                 self.finish(&work);
             } else {
                 self.undecided.works.push_back(work);

@@ -4,6 +4,7 @@ use super::{RetentionOp, RetentionStored};
 use crate::{
     delivery::Delivery,
     limits,
+    partitions::Partitions,
     storage::{Asked, Ended, Forget, OpId, OverAsk, Retire, Retired, StoreError},
     time::Wall,
 };
@@ -17,6 +18,8 @@ pub struct Rules {
     pub delivered_before: Wall,
     /// Dead and expired ones that ended before.
     pub dead_before: Wall,
+    /// What is in these.
+    pub partitions: Partitions,
 }
 
 /// What has gone.
@@ -109,18 +112,19 @@ impl Retention {
     }
 
     fn over(&self) -> OverAsk {
-        let Rules { delivered_before, dead_before, .. } = self.rules;
-        OverAsk { delivered_before, dead_before, limit: self.page_max }
+        let Rules { delivered_before, dead_before, partitions, .. } = self.rules;
+        OverAsk { delivered_before, dead_before, partitions, limit: self.page_max }
     }
 
     /// A line of the audit log stays as long as any dead letter that it may speak of.
     fn forget(&self) -> Forget {
-        let Rules { now, delivered_before, dead_before } = self.rules;
+        let Rules { now, delivered_before, dead_before, partitions } = self.rules;
         Forget {
             keys_until: now,
             unrouted_before: delivered_before,
             jobs_before: now - limits::JOBS_KEPT,
             audit_before: (now - limits::AUDIT_KEPT).min(dead_before),
+            partitions,
         }
     }
 

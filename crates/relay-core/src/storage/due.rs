@@ -4,6 +4,7 @@ use crate::{
     delivery::{Delivery, Lease},
     id::{DeliveryId, InstanceId},
     name::Name,
+    partitions::Partitions,
     time::Wall,
 };
 
@@ -14,14 +15,16 @@ pub struct DueAsk {
     pub now: Wall,
     /// Name leases whose end came by then: whoever shares the store does not know of all of them.
     pub lapsed_by: Option<Wall>,
+    /// Name what has expired, and what has lapsed, of these alone: others are looked after by other servers.
+    pub partitions: Partitions,
     /// Most expired deliveries to name, and most leases.
     pub limit: u32,
 }
 
 impl DueAsk {
-    /// At this moment, at most so many, and no leases.
+    /// At this moment, in all partitions, at most so many, and no leases.
     pub const fn at(now: Wall, limit: u32) -> Self {
-        Self { now, lapsed_by: None, limit }
+        Self { now, lapsed_by: None, partitions: Partitions::ALL, limit }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Leasing: what is due, for whom, and until when.
 
 use crate::{
-    delivery::{Delivery, Token},
+    delivery::{Claim, Delivery},
     id::{DeliveryId, InstanceId},
     name::Name,
     time::Wall,
@@ -83,13 +83,36 @@ pub enum LeaseEnd {
     More,
 }
 
-/// Move the end of a lease, if it is still held under that token.
+/// Move the end of a lease, if it stands and has the same keeper. An end is never moved back: asked twice, or asked late, it stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extend {
     /// Which delivery.
     pub id: DeliveryId,
-    /// Under which lease.
-    pub token: Token,
+    /// Which lease, and whose it is.
+    pub claim: Claim,
     /// The new end.
     pub until: Wall,
+}
+
+/// What became of an [`Extend`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extended {
+    /// It stands, and that is durable.
+    Stands {
+        /// Its end: the one that was asked for, or a later one.
+        until: Wall,
+        /// The record's version now: one on, where the end was moved.
+        version: u64,
+    },
+    /// It does not stand any more, or another run keeps it: this is the record, and nothing was changed. `None`: it is gone, or
+    /// damaged.
+    Over(Option<Box<Delivery>>),
+}
+
+impl Extended {
+    /// It stands, and this is its record.
+    pub fn stands(record: &Delivery) -> Self {
+        let until = record.lease.map_or(Wall::MIN, |lease| lease.until);
+        Self::Stands { until, version: record.version }
+    }
 }

@@ -28,7 +28,7 @@ pub use self::{
     error::{AppendError, StoreError},
     events::{EventFilter, EventRow, EventsAsk, NameCount, NameCounts},
     filter::{DeliveryFilter, PageAsk},
-    lease::{Backlog, Extend, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
+    lease::{Backlog, Extend, Extended, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     op::{Answered, Ask, Asked, OpId, Receipt, StoreOp, Stored},
     page::{Listing, Page, Range},
     presence::{Presence, SeenClient},

@@ -3,8 +3,8 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use super::{
-    Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, EventRow, EventsAsk, Extend, HeldAsk,
-    LeaseAsk, Leased, Listing, OverAsk, PageAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped,
+    Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, EventRow, EventsAsk, Extend, Extended,
+    HeldAsk, LeaseAsk, Leased, Listing, OverAsk, PageAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped,
     StoreError,
 };
 use crate::{delivery::Delivery, event::Event, id::DeliveryId};
@@ -31,9 +31,9 @@ impl Ask for Vec<BodyOf> {
     type Answer = Result<Vec<Option<Arc<Event>>>, StoreError>;
 }
 
-/// Those no longer held are passed over.
+/// Answered in the same order.
 impl Ask for Vec<Extend> {
-    type Answer = Result<(), StoreError>;
+    type Answer = Result<Vec<Extended>, StoreError>;
 }
 
 /// Answered in the same order.

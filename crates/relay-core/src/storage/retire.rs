@@ -4,6 +4,7 @@ use crate::{
     delivery::{Delivery, State},
     id::DeliveryId,
     limits,
+    partitions::Partitions,
     time::Wall,
 };
 
@@ -52,14 +53,17 @@ pub struct OverAsk {
     pub delivered_before: Wall,
     /// Dead and expired ones that ended before.
     pub dead_before: Wall,
+    /// Those in these.
+    pub partitions: Partitions,
     /// At most so many.
     pub limit: u32,
 }
 
 impl OverAsk {
-    /// Whether retention is over for it. For an open one it never is.
+    /// Whether it is one of them. An open one never is.
     pub fn holds(&self, delivery: &Delivery) -> bool {
-        self.before(delivery.state).is_some_and(|before| delivery.changed_at < before)
+        self.partitions.hold(delivery.id.partition())
+            && self.before(delivery.state).is_some_and(|before| delivery.changed_at < before)
     }
 
     /// It is over for what ended in that state before this moment; `None` for open ones.
@@ -91,6 +95,8 @@ pub struct Forget {
     pub jobs_before: Wall,
     /// Lines of the audit log from before.
     pub audit_before: Wall,
+    /// What is in these; what is in none goes with the first.
+    pub partitions: Partitions,
 }
 
 /// What a [`Retire`] came to.

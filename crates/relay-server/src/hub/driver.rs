@@ -265,6 +265,7 @@ impl Driver {
             Event::View(answer) => drop(
                 answer.send(View { destinations: self.hub.view(), unrouted: self.hub.unrouted(limits::HINTS_SHOWN) }),
             ),
+            Event::Partitions(answer) => drop(answer.send(self.hub.partitions())),
             Event::Mint(count, answer) => {
                 let now = self.clock.wall();
                 drop(answer.send((0..count).map(|_| self.hub.mint_delivery(now)).collect()));

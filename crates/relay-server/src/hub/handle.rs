@@ -8,6 +8,7 @@ use std::sync::{
 use relay_core::{
     hub::{Accepting, Answer, ConnId, DestinationView, UnroutedView},
     id::DeliveryId,
+    partitions::Partitions,
 };
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
@@ -107,6 +108,13 @@ impl Handle {
         let (answer, answered) = oneshot::channel();
         self.tell(Event::View(answer)).await;
         answered.await.unwrap_or_default()
+    }
+
+    /// The partitions of the store that this server looks after; `None` if the hub has ended.
+    pub(crate) async fn partitions(&self) -> Option<Partitions> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Event::Partitions(answer)).await;
+        answered.await.ok()
     }
 
     /// New delivery ids; `None` if the hub has ended.

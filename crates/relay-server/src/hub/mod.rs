@@ -16,6 +16,7 @@ use relay_core::{
     hub::{Accepting, Answer, ConnId, Serves},
     id::DeliveryId,
     name::Name,
+    partitions::Partitions,
     routing::Routing,
 };
 use tokio::sync::oneshot;
@@ -54,6 +55,8 @@ pub(crate) enum Event {
     Touched(Vec<DeliveryId>),
     /// Somebody wants to know.
     View(oneshot::Sender<View>),
+    /// Somebody wants to know what this server looks after.
+    Partitions(oneshot::Sender<Partitions>),
     /// Somebody makes deliveries (replays) and needs ids that rise with the hub's own.
     Mint(usize, oneshot::Sender<Vec<DeliveryId>>),
     /// Stop; told when every lease is settled or handed back.

@@ -6,6 +6,7 @@ use relay_core::{
     delivery::{Delivery, Reason, State},
     event::Event,
     id::EventId,
+    partitions::Partitions,
     storage::{Append, Ended, Forget, Retire},
 };
 
@@ -151,7 +152,13 @@ pub async fn events_are_found_and_counted_by_name<B: Backend>() {
     // What is removed is no longer among them.
     let all = all_deliveries(&fixture, DeliveryFilter::default(), 100).await;
     let ended = all.iter().filter(|ended| ended.event == stored[5].id || ended.event == stored[4].id);
-    let forget = Forget { keys_until: at(0), unrouted_before: at(0), jobs_before: at(0), audit_before: at(0) };
+    let forget = Forget {
+        keys_until: at(0),
+        unrouted_before: at(0),
+        jobs_before: at(0),
+        audit_before: at(0),
+        partitions: Partitions::ALL,
+    };
     let retire = Retire { ended: ended.filter_map(Ended::of).collect(), more: false, forget };
     fixture.store().retire(retire).await.expect("retiring works");
     let left = counts(of("in").await.expect("counting works"));

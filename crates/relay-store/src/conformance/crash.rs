@@ -8,6 +8,7 @@ use std::future::Future;
 use relay_core::{
     delivery::{Delivery, State, cancel, outcome::Class},
     id::JobId,
+    partitions::Partitions,
     storage::{Ended, Extend, Forget, Replay, Retire, Step},
 };
 
@@ -88,7 +89,7 @@ pub async fn a_lease_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
 /// I8: all of a heartbeat's extensions or none.
 pub async fn an_extension_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
     cut::<B, _, _>(async |fixture: Fixture<B>, all: Vec<Delivery>| {
-        let batch = all[1..3].iter().map(|held| Extend { id: held.id, token: held.token, until: at(500) });
+        let batch = all[1..3].iter().map(|held| Extend { id: held.id, claim: held.claim(), until: at(500) });
         let said_yes = fixture.store().extend(batch.collect()).await.is_ok();
         (fixture, said_yes)
     })
@@ -174,8 +175,13 @@ pub async fn a_document_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
 pub async fn retention_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
     cut::<B, _, _>(async |fixture: Fixture<B>, all: Vec<Delivery>| {
         let ended = [Ended::of(&all[4]), Ended::of(&all[5])].into_iter().flatten().collect();
-        let forget =
-            Forget { keys_until: at(900), unrouted_before: at(900), jobs_before: at(900), audit_before: at(0) };
+        let forget = Forget {
+            keys_until: at(900),
+            unrouted_before: at(900),
+            jobs_before: at(900),
+            audit_before: at(0),
+            partitions: Partitions::ALL,
+        };
         let said_yes = fixture.store().retire(Retire { ended, more: false, forget }).await.is_ok();
         (fixture, said_yes)
     })

@@ -6,6 +6,7 @@ use relay_core::{
     delivery::{self, Delivery, State},
     id::EventId,
     jobs::{Action, Rules, Target},
+    partitions::Partitions,
     storage::{Append, AppendError, Appended, Changed, Replay, Replayed},
     time::Wall,
 };
@@ -216,7 +217,7 @@ pub async fn a_key_goes_with_its_event<B: Backend>() {
         assert!(fixture.append(first).await.is_ok_and(|found| found.is_stored()));
         fixture.apply(ending(&made, State::Dead, at(2))).await;
         if retained {
-            let rules = Rules { now: at(4), delivered_before: at(4), dead_before: at(4) };
+            let rules = Rules { now: at(4), delivered_before: at(4), dead_before: at(4), partitions: Partitions::ALL };
             fixture.retain(rules, 500).await;
         } else {
             let purge = fixture.command(Action::Purge, Target::Ids([made.id].into()), at(3));
@@ -232,7 +233,7 @@ pub async fn a_key_goes_with_its_event<B: Backend>() {
         assert_eq!(first_of(&fixture.append(repeat).await), (new, false));
         let cancel = fixture.command(Action::Cancel, Target::Ids([delivery].into()), at(7));
         fixture.run(cancel, at(7)).await;
-        let rules = Rules { now: at(9), delivered_before: at(9), dead_before: at(9) };
+        let rules = Rules { now: at(9), delivered_before: at(9), dead_before: at(9), partitions: Partitions::ALL };
         fixture.retain(rules, 500).await;
     }
     fixture.check_sums().await;

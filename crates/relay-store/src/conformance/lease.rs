@@ -3,8 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use relay_core::{
-    delivery::{Delivery, Lease, State, Token, outcome::Class},
-    storage::{Backlog, DueAsk, Extend, HeldAsk, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
+    delivery::{Claim, Delivery, Lease, State, Token, outcome::Class},
+    partitions::Partitions,
+    storage::{
+        Backlog, DueAsk, Ended, Extend, Extended, Forget, HeldAsk, LeaseAsk, LeaseEnd, LeaseOrder, Leased, Retire,
+    },
 };
 
 use super::{
@@ -281,27 +284,62 @@ pub async fn destinations_are_apart<B: Backend>() {
     fixture.check_sums().await;
 }
 
-/// I7, I8: a stale token moves nothing; what is no longer held is passed over without an error.
+/// I7, I8: a stale token moves nothing; of what is no longer held, each is answered as it is, and the others are extended.
 pub async fn extending_moves_the_end_only_under_the_right_token<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
-    fixture.accept("crm", at(0)).await;
-    fixture.accept("crm", at(0)).await;
+    for _ in 0..3 {
+        fixture.accept("crm", at(0)).await;
+    }
     let leased = ids(&fixture.lease("crm", at(1)).await);
-    let [kept, done] = [&leased[0], &leased[1]];
-    fixture.apply(ending(done, State::Delivered, at(2))).await;
-    let stale = Token { nonce: kept.token.nonce ^ 1, ..kept.token };
-    let batch = vec![
-        Extend { id: kept.id, token: stale, until: at(500) },
-        Extend { id: done.id, token: done.token, until: at(500) },
-        Extend { id: kept.id, token: kept.token, until: at(90) },
-    ];
-    assert_eq!(fixture.store().extend(batch).await, Ok(()));
+    let [kept, done, gone] = [&leased[0], &leased[1], &leased[2]];
+    let over = fixture.apply(ending(done, State::Delivered, at(2))).await;
+    let cancelled = fixture.apply(ending(gone, State::Cancelled, at(2))).await;
+    fixture.store().retire(retire(&cancelled)).await.expect("it is removed");
+    let stale = Claim { token: Token { nonce: kept.token.nonce ^ 1, ..kept.token }, ..kept.claim() };
+    let extend = |of: &Delivery, claim| Extend { id: of.id, claim, until: at(90) };
+    let asked =
+        vec![extend(kept, stale), extend(done, done.claim()), extend(gone, gone.claim()), extend(kept, kept.claim())];
+    let stands = Extended::Stands { until: at(90), version: kept.version + 1 };
+    let answers = vec![over_as(kept), over_as(&over), Extended::Over(None), stands];
+    assert_eq!(fixture.store().extend(asked).await, Ok(answers));
     let fixture = fixture.reopen().await;
     let kept_now = fixture.find(kept.id).await.expect("it is there");
     assert_eq!(kept_now.lease.map(|lease| lease.until), Some(at(90)));
     assert_eq!(kept_now.token, kept.token);
-    assert_eq!(fixture.find(done.id).await.map(|found| found.state), Some(State::Delivered));
+    assert_eq!(fixture.find(done.id).await, Some(over));
     fixture.check_sums().await;
+}
+
+/// I8: an answer that was lost is asked for again, and one that came late moves no end back.
+pub async fn an_end_is_never_moved_back<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    fixture.accept("crm", at(0)).await;
+    let held = fixture.lease("crm", at(1)).await.deliveries.remove(0);
+    let mut stored = held.clone();
+    for (asked, until, moved) in [(90, 90, 1), (90, 90, 0), (70, 90, 0), (91, 91, 1)] {
+        let extend = Extend { id: held.id, claim: held.claim(), until: at(asked) };
+        let version = stored.version + moved;
+        let stands = Extended::Stands { until: at(until), version };
+        assert_eq!(fixture.store().extend(vec![extend]).await, Ok(vec![stands]), "until {asked}");
+        (stored.version, stored.lease) = (version, held.lease.map(|lease| Lease { until: at(until), ..lease }));
+        assert_eq!(fixture.find(held.id).await.as_ref(), Some(&stored));
+    }
+    fixture.check_sums().await;
+}
+
+fn over_as(record: &Delivery) -> Extended {
+    Extended::Over(Some(Box::new(record.clone())))
+}
+
+fn retire(ended: &Delivery) -> Retire {
+    let forget = Forget {
+        keys_until: at(0),
+        unrouted_before: at(0),
+        jobs_before: at(0),
+        audit_before: at(0),
+        partitions: Partitions::ALL,
+    };
+    Retire { ended: Ended::of(ended).into_iter().collect(), more: false, forget }
 }
 
 /// I8: after a restart every lease is found again, none forgotten.

@@ -94,6 +94,7 @@ macro_rules! conformance_suite {
             a_leased_delivery_is_not_leased_again,
             destinations_are_apart,
             extending_moves_the_end_only_under_the_right_token,
+            an_end_is_never_moved_back,
             held_leases_are_listed_page_by_page_and_survive_reopening,
             due_names_what_waits_and_what_has_expired,
         ]);
@@ -160,6 +161,7 @@ macro_rules! conformance_suite {
             what_is_not_what_was_decided_on_is_kept,
             a_job_is_remembered_for_a_week,
             a_retired_delivery_is_gone_everywhere,
+            each_partition_is_retired_by_itself,
         ]);
         $crate::conformance_suite!(@ $backend, owners [
             how_many_owners_it_takes_is_what_it_promises,
@@ -173,6 +175,7 @@ macro_rules! conformance_suite {
             two_presses_at_two_owners_are_one,
             what_was_delivered_is_told_with_what_is_due,
             an_append_that_is_repeated_names_its_deliveries_as_they_are,
+            what_has_expired_or_lapsed_is_named_by_partition,
         ]);
         $crate::conformance_suite!(@ $backend, crash [
             an_append_cut_at_any_edge_is_whole_or_absent,

@@ -1,14 +1,16 @@
 //! Several owners: servers that work on one store. Where a case needs two and the backend takes one, two handles of that
 //! one stand for them.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use relay_core::{
     delivery::{self, Claim, Delivery, Lease, State, outcome::Class},
     id::InstanceId,
     limits,
+    partitions::Partitions,
     storage::{
-        Appended, Changed, Due, DueAsk, Held, HeldAsk, LeaseAsk, Presence, Replay, Replayed, SeenClient, StoreError,
+        Appended, Changed, Due, DueAsk, Extend, Extended, Held, HeldAsk, LeaseAsk, Presence, Replay, Replayed,
+        SeenClient, StoreError,
     },
 };
 
@@ -16,7 +18,7 @@ use super::{
     Backend, Fixture,
     fixture::{asking, at, failing, key, name},
 };
-use crate::Store;
+use crate::{Store, seam::Promises};
 
 /// The handles of two owners.
 fn owners<B: Backend>(fixture: &Fixture<B>) -> [Arc<dyn Store>; 2] {
@@ -176,6 +178,13 @@ pub async fn a_lease_that_was_adopted_is_ended_by_its_new_keeper<B: Backend>() {
         assert_eq!(end(&adopted, held.claim(), at(3)), None);
     }
     assert_eq!(delivery::adopt(&adopted, held.token, by, at(3)), None);
+    let extend = |claim| Extend { id: held.id, claim, until: lease.until + Duration::from_secs(9) };
+    let not_its_own = Ok(vec![Extended::Over(Some(Box::new(adopted.clone())))]);
+    assert_eq!(fixture.store().extend(vec![extend(held.claim())]).await, not_its_own);
+    assert_eq!(fixture.find(held.id).await, Some(adopted.clone()));
+    let stands = Extended::Stands { until: extend(adopted.claim()).until, version: adopted.version + 1 };
+    assert_eq!(fixture.store().extend(vec![extend(adopted.claim())]).await, Ok(vec![stands]));
+    let adopted = fixture.find(held.id).await.expect("it is there");
     let fixture = fixture.reopen().await;
     let back = delivery::hand_back(&adopted, adopted.claim(), at(4)).expect("it is its own");
     assert_eq!(fixture.settle(back).await, Changed::Applied);
@@ -244,6 +253,44 @@ pub async fn an_append_that_is_repeated_names_its_deliveries_as_they_are<B: Back
         let deliveries = vec![held[0].clone(), append.deliveries[1].clone()];
         assert_eq!(again, Ok(Appended::Stored { event, deliveries }));
     }
+}
+
+/// I8, I13: whoever looks after some partitions is told of all that is to end there, and of nothing else, however much of the others
+/// comes before it.
+pub async fn what_has_expired_or_lapsed_is_named_by_partition<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let Promises { partitions: count, several_owners, .. } = fixture.store().promises();
+    assert!((1..=limits::PARTITIONS_MAX).contains(&count));
+    let (mut expired, mut lapsed) = (BTreeSet::new(), BTreeSet::new());
+    for second in 0..60 {
+        expired.insert(fixture.accept("crm", at(second)).await.id);
+        fixture.accept("leased", at(second)).await;
+    }
+    lapsed.extend(fixture.lease("leased", at(60)).await.deliveries.iter().map(|held| held.id));
+    lapsed.retain(|_| several_owners);
+    let now = at(60) + super::fixture::TTL;
+    let (mut all_expired, mut all_lapsed) = (BTreeSet::new(), BTreeSet::new());
+    let ids = |found: &[Delivery]| -> BTreeSet<_> { found.iter().map(|found| found.id).collect() };
+    for place in 0..count {
+        let partitions = Partitions::only(place, count);
+        for limit in [1_000, 1] {
+            let due =
+                fixture.store().due(DueAsk { now, lapsed_by: Some(now), partitions, limit }).await.expect("reads");
+            let names: Vec<_> = due.destinations.iter().map(|found| found.destination.as_str().to_owned()).collect();
+            assert_eq!(names, ["crm"], "what waits is named in any case");
+            let found = [(due.expired, &expired, &mut all_expired), (due.lapsed, &lapsed, &mut all_lapsed)];
+            for (found, all, seen) in found {
+                let here: BTreeSet<_> = all.iter().copied().filter(|id| partitions.hold(id.partition())).collect();
+                assert_eq!(found.len(), here.len().min(limit as usize), "{partitions:?}");
+                assert!(ids(&found).is_subset(&here));
+                seen.extend(ids(&found));
+            }
+        }
+    }
+    assert_eq!((all_expired, all_lapsed), (expired, lapsed));
+    let none = DueAsk { now, lapsed_by: Some(now), partitions: Partitions::none(count), limit: 1_000 };
+    let due = fixture.store().due(none).await.expect("reads");
+    assert_eq!((due.expired, due.lapsed, due.destinations.len()), (Vec::new(), Vec::new(), 1));
 }
 
 fn run(run: u64, seconds: u64) -> Presence {

@@ -6,6 +6,7 @@ use relay_core::{
     delivery::{Delivery, State},
     jobs::{Action, Retained, Rules, Target},
     limits,
+    partitions::Partitions,
     storage::{Ended, Forget, OverAsk, Replay, Replayed, Retire, Retired},
 };
 
@@ -17,7 +18,7 @@ use crate::seam::{DeliveryFilter, EventFilter, Page};
 
 /// Everything that ended before `at(100)`.
 fn rules() -> Rules {
-    Rules { now: at(1_000), delivered_before: at(100), dead_before: at(100) }
+    Rules { now: at(1_000), delivered_before: at(100), dead_before: at(100), partitions: Partitions::ALL }
 }
 
 async fn retain<B: Backend>(fixture: &Fixture<B>, rules: Rules) -> Retained {
@@ -135,14 +136,20 @@ pub async fn what_is_not_what_was_decided_on_is_kept<B: Backend>() {
     let dead = fixture.ended("crm", State::Dead, at(1)).await;
     let open = fixture.ended("crm", State::Dead, at(1)).await;
     let gone = fixture.ended("crm", State::Dead, at(1)).await;
-    let ask = OverAsk { delivered_before: at(100), dead_before: at(100), limit: 10 };
+    let ask = OverAsk { delivered_before: at(100), dead_before: at(100), limit: 10, partitions: Partitions::ALL };
     let mut over = fixture.store().over(ask).await.expect("reading works");
     over.sort_by_key(|found| found.id);
     assert_eq!(over, [dead.clone(), open.clone(), gone]);
     let ready = fixture.apply(ending(&dead, State::Ready, at(2))).await;
     let again = fixture.apply(ending(&ready, State::Dead, at(3))).await;
     let open = fixture.apply(ending(&open, State::Ready, at(2))).await;
-    let forget = Forget { keys_until: at(0), unrouted_before: at(0), jobs_before: at(0), audit_before: at(0) };
+    let forget = Forget {
+        keys_until: at(0),
+        unrouted_before: at(0),
+        jobs_before: at(0),
+        audit_before: at(0),
+        partitions: Partitions::ALL,
+    };
     let retire = Retire { ended: over.iter().filter_map(Ended::of).collect(), more: false, forget };
     let retired = fixture.store().retire(retire).await;
     assert_eq!(retired, Ok(Retired { taken: 3, deliveries: 1, events: 1, more: false }));
@@ -162,7 +169,12 @@ pub async fn a_job_is_remembered_for_a_week<B: Backend>() {
     let ready = fixture.find(dead.id).await.expect("it is there");
     fixture.apply(ending(&ready, State::Dead, at(11))).await;
     for (now, state) in [(at(10), State::Dead), (at(11), State::Ready)] {
-        let rules = Rules { now: now + limits::JOBS_KEPT, delivered_before: at(0), dead_before: at(0) };
+        let rules = Rules {
+            now: now + limits::JOBS_KEPT,
+            delivered_before: at(0),
+            dead_before: at(0),
+            partitions: Partitions::ALL,
+        };
         retain(&fixture, rules).await;
         fixture.run(command.clone(), at(12)).await;
         assert_eq!(fixture.find(dead.id).await.map(|found| found.state), Some(state));
@@ -191,5 +203,36 @@ pub async fn a_retired_delivery_is_gone_everywhere<B: Backend>() {
     let mut again = fixture.appending(event, &["crm"]);
     again.dedupe = Some(key("order-1", at(90)));
     assert!(fixture.append(again).await.is_ok_and(|found| found.is_stored()));
+    fixture.check_sums().await;
+}
+
+/// I16: what is in other partitions is another server's to retire; none is left out.
+pub async fn each_partition_is_retired_by_itself<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let count = fixture.store().promises().partitions;
+    let mut left = Vec::new();
+    for number in 0..40_u64 {
+        let event = fixture.event("in", b"{}", at(number));
+        let append = fixture.appending(event, if number % 4 == 0 { &[] } else { &["crm"] });
+        let (event, deliveries) = (append.event.id, append.deliveries.clone());
+        assert!(fixture.append(append).await.is_ok_and(|found| found.is_stored()));
+        for made in deliveries {
+            fixture.apply(ending(&made, State::Dead, at(50))).await;
+        }
+        left.push(event);
+    }
+    assert_eq!(retain(&fixture, Rules { partitions: Partitions::none(count), ..rules() }).await, Retained::default());
+    for place in 0..count {
+        let partitions = Partitions::only(place, count);
+        // However few are read at a time.
+        fixture.retain(Rules { partitions, ..rules() }, 1).await;
+        left.retain(|event| !partitions.hold(event.partition()));
+        let page = Page { cursor: None, limit: 100 };
+        let stored = fixture.store().browse_events(EventFilter::default(), page).await.expect("browsing works").items;
+        let mut stored: Vec<_> = stored.iter().map(|row| row.event.id).collect();
+        stored.sort_unstable();
+        assert_eq!(stored, left, "behind {partitions:?}");
+    }
+    assert!(left.is_empty());
     fixture.check_sums().await;
 }

@@ -4,6 +4,7 @@ use relay_core::{
     delivery::{State, outcome::Class},
     id::DeliveryId,
     jobs::{Action, Rules, Target},
+    partitions::Partitions,
     storage::Changed,
 };
 
@@ -121,7 +122,9 @@ pub async fn finding_answers_in_order_with_gaps<B: Backend>() {
     let first = fixture.accept("crm", at(0)).await;
     let gone = fixture.ended("crm", State::Delivered, at(1)).await;
     let last = fixture.accept("crm", at(2)).await;
-    fixture.retain(Rules { now: at(9), delivered_before: at(9), dead_before: at(0) }, 10).await;
+    fixture
+        .retain(Rules { now: at(9), delivered_before: at(9), dead_before: at(0), partitions: Partitions::ALL }, 10)
+        .await;
     let found = fixture.store().find(vec![last.id, gone.id, first.id, last.id]).await;
     assert_eq!(found, Ok(vec![Some(last.clone()), None, Some(first), Some(last)]));
     assert_eq!(fixture.store().lease(asking("nobody", at(1))).await.map(|leased| leased.deliveries.len()), Ok(0));

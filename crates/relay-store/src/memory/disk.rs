@@ -6,12 +6,12 @@ use std::{
 };
 
 use relay_core::{
-    delivery::{Attempt, Delivery, State},
+    delivery::{self, Attempt, Delivery, State},
     event::Event,
     id::{DeliveryId, EventId, JobId},
     limits,
     name::Name,
-    storage::{Append, Appended, Change, Changed, Extend, Mark, Presence, Replay, Replayed},
+    storage::{Append, Appended, Change, Changed, Extend, Extended, Mark, Presence, Replay, Replayed},
     time::Wall,
 };
 
@@ -21,6 +21,8 @@ use crate::seam::{AuditEntry, Document, DocumentKey};
 /// The durable state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
+    /// How many it was made with; 0 is one.
+    pub(super) partitions: u16,
     pub(super) events: BTreeMap<EventId, Arc<Event>>,
     pub(super) deliveries: BTreeMap<DeliveryId, Delivery>,
     pub(super) by_event: BTreeMap<EventId, BTreeSet<DeliveryId>>,
@@ -134,20 +136,19 @@ impl Disk {
         self.events.contains_key(&taken.event) || cfg!(feature = "canary_dedupe_before_commit")
     }
 
-    /// Moves the end of leases still held under their token.
-    pub(super) fn extend(&mut self, batch: &[Extend]) {
-        for extend in batch {
-            let Some(found) = self.deliveries.get_mut(&extend.id) else { continue };
-            if found.token != extend.token {
-                continue;
-            }
-            if let Some(lease) = &mut found.lease {
-                self.leases.remove(&(lease.until, extend.id));
-                self.leases.insert((extend.until, extend.id));
-                lease.until = extend.until;
-                found.version += 1;
-            }
-        }
+    /// Moves the ends of leases that stand.
+    pub(super) fn extend(&mut self, batch: &[Extend]) -> Vec<Extended> {
+        batch.iter().map(|extend| self.extend_one(extend)).collect()
+    }
+
+    fn extend_one(&mut self, Extend { id, claim, until }: &Extend) -> Extended {
+        let Some(found) = self.deliveries.get(id) else { return Extended::Over(None) };
+        let Some(next) = delivery::extended(found, *claim, *until) else {
+            return Extended::Over(Some(Box::new(found.clone())));
+        };
+        let extended = Extended::stands(&next);
+        self.replace(next);
+        extended
     }
 
     /// Applies changes whose record is still the one decided on.

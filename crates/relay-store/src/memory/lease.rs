@@ -85,7 +85,8 @@ impl Disk {
 
     /// What waits, and what has passed its TTL while waiting.
     pub(super) fn due(&self, ask: DueAsk) -> Due {
-        let DueAsk { now, lapsed_by, limit } = ask;
+        let DueAsk { now, lapsed_by, partitions, limit } = ask;
+        let is_asked_for = |id: &DeliveryId| partitions.hold(id.partition());
         let mut due = Due::default();
         let mut expired: Vec<(Wall, DeliveryId)> = Vec::new();
         for (destination, waiting) in &self.waiting {
@@ -94,7 +95,8 @@ impl Disk {
             let delivered = tally.map_or(0, |tally| tally.outcomes[0]);
             let destination = destination.clone();
             due.destinations.push(DestinationDue { destination, next_due: Some(*next_due), delivered });
-            expired.extend(waiting.by_expiry.iter().take_while(|(expires_at, _)| *expires_at <= now));
+            let over = waiting.by_expiry.iter().take_while(|(expires_at, _)| *expires_at <= now);
+            expired.extend(over.filter(|(_, id)| is_asked_for(id)));
         }
         expired.sort_unstable();
         expired.truncate(limit as usize);
@@ -103,6 +105,7 @@ impl Disk {
         due.lapsed = ends
             .into_iter()
             .flatten()
+            .filter(|(_, id)| is_asked_for(id))
             .take(limit as usize)
             .filter_map(|(_, id)| self.deliveries.get(id).cloned())
             .collect();

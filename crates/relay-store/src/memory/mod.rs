@@ -25,8 +25,8 @@ use relay_core::{
     jobs::{JobOp, JobStored, RetentionOp, RetentionStored},
     name::Name,
     storage::{
-        Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, HeldAsk, LeaseAsk, Leased,
-        OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError, StoreOp, Stored,
+        Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, Extended, HeldAsk, LeaseAsk,
+        Leased, OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError, StoreOp, Stored,
     },
     time::Wall,
 };
@@ -129,6 +129,13 @@ impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty store of so many partitions.
+    pub fn with_partitions(partitions: u16) -> Self {
+        let store = Self::default();
+        store.lock().disk.partitions = partitions;
+        store
     }
 
     /// The process dies and starts again: what was durable lives on in the store returned, this one answers
@@ -239,7 +246,16 @@ impl MemoryStore {
 
     /// Does nothing of what a job asks for, and answers what it hears who gets no answer, [`StoreError::Unknown`].
     pub fn job_unheard(&self, op: JobOp) -> JobStored {
-        self.lock().deaf = Some(StoreError::Unknown);
+        self.perform_job_deaf(op, StoreError::Unknown)
+    }
+
+    /// Does nothing of what a job asks for, for it cannot be reached: [`StoreError::Away`].
+    pub fn turn_job_away(&self, op: JobOp) -> JobStored {
+        self.perform_job_deaf(op, StoreError::Away)
+    }
+
+    fn perform_job_deaf(&self, op: JobOp, error: StoreError) -> JobStored {
+        self.lock().deaf = Some(error);
         let heard = self.perform_job(op);
         self.lock().deaf = None;
         heard
@@ -391,7 +407,7 @@ impl Queue for MemoryStore {
         done(self.read(Trouble::Bodies, |disk| disk.bodies(&of)))
     }
 
-    fn extend(&self, batch: Vec<Extend>) -> Later<Result<(), StoreError>> {
+    fn extend(&self, batch: Vec<Extend>) -> Later<Result<Vec<Extended>, StoreError>> {
         done(self.write(Trouble::Extend, |disk| disk.extend(&batch)))
     }
 
@@ -536,6 +552,7 @@ impl Upkeep for MemoryStore {
             survives_kill: false,
             survives_power_loss: false,
             several_owners: true,
+            partitions: self.lock().disk.partitions.max(1),
         }
     }
 

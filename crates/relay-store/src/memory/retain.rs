@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use relay_core::{
     delivery::Delivery,
     event::Event,
-    id::EventId,
+    id::{EventId, Partition},
     name::Name,
     storage::{Forget, OverAsk, Retire, Retired},
 };
@@ -32,10 +32,13 @@ impl Disk {
 
     /// Gives how many events without a delivery went. The audit log stays as long as the process.
     fn forget(&mut self, forget: &Forget) -> u64 {
-        self.keys.retain(|_, taken| taken.until > forget.keys_until);
-        self.marks.retain(|job, _| job.minted_at() >= forget.jobs_before);
-        let is_over =
-            |event: &&Event| event.id.minted_at() < forget.unrouted_before && !self.by_event.contains_key(&event.id);
+        let here = forget.partitions;
+        self.keys.retain(|(_, key), taken| taken.until > forget.keys_until || !here.hold(Partition::of_digest(key)));
+        self.marks.retain(|job, _| job.minted_at() >= forget.jobs_before || !here.hold_first());
+        let is_over = |event: &&Event| {
+            let old = event.id.minted_at() < forget.unrouted_before;
+            old && here.hold(event.id.partition()) && !self.by_event.contains_key(&event.id)
+        };
         let unrouted: Vec<EventId> =
             self.events.values().map(|event| &**event).filter(is_over).map(|event| event.id).collect();
         for id in &unrouted {

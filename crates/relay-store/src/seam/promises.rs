@@ -13,4 +13,6 @@ pub struct Promises {
     pub survives_power_loss: bool,
     /// Several servers may work on it at a time. Else it has one owner, and refuses others.
     pub several_owners: bool,
+    /// Partitions that it is spread over, from 1 to [`PARTITIONS_MAX`](relay_core::limits::PARTITIONS_MAX).
+    pub partitions: u16,
 }

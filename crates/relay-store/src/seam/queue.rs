@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | `append` | safe: an event id is stored once | asking again until its deadline; then the sender hears 503, and what was stored already leased is looked up and handed back |
 //! | `lease` | safe, but may lease more | `held`: leases that the hub's run keeps and it does not know of are handed back |
-//! | `extend` | safe | the delivery's next change, which finds another version |
+//! | `extend` | safe: by token and keeper, and no end is moved back | looking up: an end that is not the one that was asked for is asked for again |
 //! | `settle` | safe: by version, state and token | looking up: the record decided on is there, or another |
 //! | `replay` | safe: a delivery id is stored once | the sender's next repeat, which finds the new deliveries |
 //! | `bodies`, `find`, `due`, `held` | safe: they read | asking again |
@@ -20,8 +20,8 @@ use relay_core::{
     event::Event,
     id::DeliveryId,
     storage::{
-        Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, HeldAsk, LeaseAsk, Leased,
-        Presence, Replay, Replayed, StoreError,
+        Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, Extended, HeldAsk, LeaseAsk,
+        Leased, Presence, Replay, Replayed, StoreError,
     },
     time::Wall,
 };
@@ -44,8 +44,9 @@ pub trait Queue: Send + Sync + 'static {
     /// names them, and leases pass over the delivery until the store is opened again.
     fn bodies(&self, of: Vec<BodyOf>) -> Later<Result<Vec<Option<Arc<Event>>>, StoreError>>;
 
-    /// Moves the end of leases that are still held under their token; passes over the others.
-    fn extend(&self, batch: Vec<Extend>) -> Later<Result<(), StoreError>>;
+    /// Moves the ends of leases that stand and are kept by who asks; one answer per item in order, one commit for all. No end is
+    /// moved back, so that a call which is repeated, or comes late, does nothing.
+    fn extend(&self, batch: Vec<Extend>) -> Later<Result<Vec<Extended>, StoreError>>;
 
     /// Applies changes whose record is still the one decided on; one answer per item in order, one commit for all. A
     /// damaged record is answered like one that is gone, and the log names it; a store that cannot tell which it is answers
@@ -61,7 +62,7 @@ pub trait Queue: Send + Sync + 'static {
     fn find(&self, ids: Vec<DeliveryId>) -> Later<Result<Vec<Option<Delivery>>, StoreError>>;
 
     /// What waits, and what has passed its TTL while waiting (not while leased); and, where several owners share the store, which
-    /// leases have lapsed.
+    /// leases have lapsed. Of a partition that is not asked for only what waits.
     fn due(&self, ask: DueAsk) -> Later<Result<Due, StoreError>>;
 
     /// Reads leased deliveries, by id.

@@ -15,6 +15,7 @@ use relay_core::{
     id::{DeliveryId, IdMint, InstanceId},
     jobs::Action,
     name::Name,
+    partitions::Partitions,
     storage::{
         Append, Change, Dedupe, DueAsk, Ended, Forget, HeldAsk, LeaseAsk, LeaseOrder, Mark, OverAsk, Retire, Step,
         Stepped,
@@ -198,10 +199,16 @@ fn steps(count: u64) -> Vec<(&'static str, u64)> {
     assert!(matches!(done, Stepped::Done { mark: Mark { changed: 500, .. }, .. }));
     note("step of a replay");
     let edge = NOW + Duration::from_secs(1);
-    let over = OverAsk { delivered_before: edge, dead_before: edge, limit: 100 };
+    let over = OverAsk { delivered_before: edge, dead_before: edge, limit: 100, partitions: Partitions::ALL };
     let ended = retain::over(&db, &shelf, &over).expect("reads").iter().filter_map(Ended::of).collect();
     note("what retention is over for");
-    let forget = Forget { keys_until: NOW, unrouted_before: NOW, jobs_before: NOW, audit_before: NOW };
+    let forget = Forget {
+        keys_until: NOW,
+        unrouted_before: NOW,
+        jobs_before: NOW,
+        audit_before: NOW,
+        partitions: Partitions::ALL,
+    };
     let retire = Retire { ended, more: true, forget };
     assert_eq!(retain::retire(&mut tx, &retire, 0).expect("is done").deliveries, 100);
     note("retention");

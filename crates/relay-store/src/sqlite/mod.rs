@@ -30,8 +30,8 @@ use relay_core::{
     id::{DeliveryId, EventId},
     name::Name,
     storage::{
-        Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, HeldAsk, LeaseAsk, Leased,
-        OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError,
+        Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, Extended, HeldAsk, LeaseAsk,
+        Leased, OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError,
     },
     time::Wall,
 };
@@ -384,7 +384,7 @@ impl Queue for SqliteStore {
         self.read(move |db, shelf| due::bodies(db, shelf, &ahead, &of))
     }
 
-    fn extend(&self, batch: Vec<Extend>) -> Later<Result<(), StoreError>> {
+    fn extend(&self, batch: Vec<Extend>) -> Later<Result<Vec<Extended>, StoreError>> {
         self.urgent(batch.len(), move |tx| settle::extend(tx, &batch))
     }
 
@@ -532,6 +532,7 @@ impl Upkeep for SqliteStore {
             survives_kill: true,
             survives_power_loss: true,
             several_owners: false,
+            partitions: 1,
         }
     }
 

@@ -678,8 +678,9 @@ fn a_damaged_record_holds_up_nothing_else() {
     db.execute("UPDATE deliveries SET record = zeroblob(160) WHERE seq = ?1", [seq]).expect("writes");
     drop(db);
     let until = NOW + TTL;
-    let extends = held.iter().map(|held| Extend { id: held.id, token: held.token, until });
-    assert_eq!(wait(store.extend(extends.collect())), Ok(()));
+    let extends = held.iter().map(|held| Extend { id: held.id, claim: held.claim(), until });
+    let stands = Extended::Stands { until, version: held[1].version + 1 };
+    assert_eq!(wait(store.extend(extends.collect())), Ok(vec![Extended::Over(None), stands]));
     let found = wait(store.find(held.iter().map(|held| held.id).collect())).expect("reads");
     assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true]);
     let extended = found[1].clone().expect("was asserted");

@@ -1,19 +1,20 @@
 //! Several servers on one store: who ends which lease, what counts as lost, what they know of each other.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use relay_core::{
     delivery::{Delivery, State, outcome::Class},
     event::Event,
     hub::{Answer, ConnId, Input},
-    id::{EventId, IdMint},
+    id::{DeliveryId, EventId, IdMint},
     limits,
+    partitions::Partitions,
     storage::{Appended, StoreError, StoreOp, Stored},
     wire::{codec::LeaseKey, message::Message},
 };
 use relay_store::{memory::Trouble, seam::Queue as _};
 
-use crate::rig::{Rig, keys, lease_of, outcome};
+use crate::rig::{PARTITIONS, Rig, keys, lease_of, outcome};
 
 const STEP: Duration = Duration::from_millis(100);
 
@@ -273,6 +274,21 @@ fn clients_of_other_servers_are_counted() {
     assert_eq!(rigs[0].hub.view()[0].elsewhere, 0);
 }
 
+/// All servers find the same runs of each other, and one that is gone is one of them no longer than it may be silent.
+#[test]
+fn each_knows_which_runs_there_are() {
+    let mut rigs = Rig::sharing();
+    pass(&mut rigs, limits::PRESENCE_EVERY + STEP);
+    let runs = rigs[0].hub.runs();
+    assert_eq!((runs.len(), &runs), (2, &rigs[1].hub.runs()));
+    assert!(runs.is_sorted());
+    rigs[1].crash();
+    pass(&mut rigs, limits::PRESENCE_GONE + limits::PRESENCE_EVERY);
+    assert_eq!((rigs[0].hub.runs().len(), rigs[0].hub.runs()), (2, rigs[1].hub.runs()));
+    assert_ne!(rigs[0].hub.runs(), runs);
+    assert_eq!(Rig::new().hub.runs().len(), 1);
+}
+
 /// I1: a store may give an event another id than the one that was minted; whoever hears of it hears that one.
 #[test]
 fn an_event_may_be_stored_under_another_id() {
@@ -298,4 +314,194 @@ fn an_event_may_be_stored_under_another_id() {
     assert_eq!(grant.event[..], id.as_u128().to_be_bytes());
     rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
     assert_eq!(rig.delivery(delivery).state, State::Delivered);
+}
+
+/// I7, I8: whoever kept a lease before is told so when it moves the end, and says nothing more of it: its client is at another
+/// server, which alone moves the end and ends it.
+#[test]
+fn a_lease_that_is_anothers_by_now_is_dropped_in_silence() {
+    let mut rigs = Rig::sharing();
+    let old = rigs[0].join(1, 7, 4);
+    rigs[0].send();
+    let lease = lease_of(&rigs[0].grant(old));
+    pass(&mut rigs, Duration::from_secs(20));
+    // Its old socket is half open: nothing was heard of its end.
+    let new = come(&mut rigs[1], 1, &[lease]);
+    assert_eq!(welcomed(&mut rigs[1], new).0, [lease]);
+    let adopted = rigs[1].only();
+    pass(&mut rigs, Duration::from_secs(1));
+    rigs[0].received(old);
+    let settled = rigs[0].asked.iter().filter(|kind| **kind == "settle").count();
+    rigs[0].heartbeat(old, &[lease]);
+    assert_eq!(rigs[0].asked.last(), Some(&"extend"));
+    let released = rigs[0].received(old);
+    assert!(matches!(&released[..], [Message::Release(release)] if keys(&release.leases) == [lease]), "{released:?}");
+    assert_eq!(rigs[1].only(), adopted, "its end is its new keeper's to move");
+    pass(&mut rigs, Duration::from_secs(10));
+    assert_eq!(rigs[0].asked.iter().filter(|kind| **kind == "settle").count(), settled);
+    rigs[1].report(new, lease, &outcome(Class::Delivered));
+    let done = rigs[1].only();
+    assert_eq!((done.state, done.losses, done.unheard, done.tries), (State::Delivered, 0, 0, 1));
+}
+
+/// I8: an end that may not be stored is looked up, and stored once the store can: else another server would hand back what is
+/// being forwarded.
+#[test]
+fn an_end_that_may_not_be_stored_is_stored_soon() {
+    // What is answered so the first time is not done, and is done.
+    for error in [StoreError::Away, StoreError::Unknown] {
+        let mut rigs = Rig::sharing();
+        let client = rigs[0].join(1, 7, 4);
+        rigs[0].send();
+        let lease = lease_of(&rigs[0].grant(client));
+        pass(&mut rigs, Duration::from_secs(20));
+        rigs[0].trouble(Trouble::Extend, error.clone());
+        rigs[0].heartbeat(client, &[lease]);
+        let until = rigs[0].now.wall + limits::LEASE;
+        pass(&mut rigs, limits::STORE_RETRY * 4);
+        let asked = rigs[0].asked.iter().filter(|kind| **kind == "extend").count();
+        assert!(asked <= 6, "{error}: asked {asked} times in four seconds");
+        rigs[0].no_trouble();
+        pass(&mut rigs, limits::STORE_RETRY * 2);
+        assert_eq!(rigs[0].only().lease.map(|lease| lease.until), Some(until), "{error}");
+        // Behind the end that was stored before.
+        for _ in 0..3 {
+            pass(&mut rigs, Duration::from_secs(15));
+            rigs[0].heartbeat(client, &[]);
+        }
+        assert_eq!(rigs[1].only().token, lease.1, "{error}");
+        rigs[0].report(client, lease, &outcome(Class::Delivered));
+        assert_eq!(rigs[0].only().state, State::Delivered, "{error}");
+    }
+}
+
+/// A lease of which the store knows nothing any more is its client's no longer.
+#[test]
+fn an_end_that_cannot_be_looked_up_is_dropped() {
+    let mut rigs = Rig::sharing();
+    let client = rigs[0].join(1, 7, 4);
+    rigs[0].send();
+    let lease = lease_of(&rigs[0].grant(client));
+    pass(&mut rigs, Duration::from_secs(20));
+    rigs[0].trouble(Trouble::Extend, StoreError::Away);
+    rigs[0].heartbeat(client, &[lease]);
+    rigs[0].received(client);
+    rigs[0].store.purge_all();
+    pass(&mut rigs, limits::STORE_RETRY * 2);
+    let heard = rigs[0].received(client);
+    assert!(heard.iter().any(|said| matches!(said, Message::Release(release) if keys(&release.leases) == [lease])));
+    rigs[0].no_trouble();
+    rigs[0].input(Input::Stop);
+    assert!(rigs[0].stopped);
+}
+
+/// What each of two servers asks the store to end, as it is answered.
+fn ended_by(rig: &mut Rig) -> Vec<DeliveryId> {
+    let mut ended = Vec::new();
+    while let Some(op) = rig.pending.front() {
+        if let StoreOp::Settle(changes) = op {
+            let expires = changes.ask.iter().filter(|change| change.next.state == State::Expired);
+            ended.extend(expires.map(|change| change.next.id));
+        }
+        rig.answer_one();
+    }
+    ended
+}
+
+/// Sends so many, which expire at once.
+fn expire(rig: &mut Rig, count: usize) -> BTreeSet<DeliveryId> {
+    let before: BTreeSet<DeliveryId> = rig.store.deliveries().iter().map(|found| found.id).collect();
+    for _ in 0..count {
+        rig.send();
+    }
+    let mut new: BTreeSet<DeliveryId> = rig.store.deliveries().iter().map(|found| found.id).collect();
+    new.retain(|id| !before.contains(id));
+    let now = rig.now.wall;
+    for id in &new {
+        rig.edit(*id, |record| record.expires_at = now);
+    }
+    new
+}
+
+/// I13: what expires is ended by one of several servers, by its partition; when that one dies another takes over within the time
+/// that it may be silent.
+#[test]
+fn each_partition_has_one_server_that_ends_what_expires() {
+    let mut rigs = Rig::sharing();
+    pass(&mut rigs, limits::PRESENCE_EVERY + STEP);
+    let parts = [0, 1].map(|at| rigs[at].hub.partitions());
+    assert!(
+        (0..PARTITIONS).all(|place| parts.iter().filter(|part| part.places().any(|own| own == place)).count() == 1)
+    );
+    assert!(parts.iter().all(|part| !part.is_empty()), "{parts:?}");
+    let all = expire(&mut rigs[0], 100);
+    let mut ended = BTreeSet::new();
+    for _ in 0..20 {
+        for (rig, part) in rigs.iter_mut().zip(parts) {
+            rig.prompt = false;
+            rig.pass(STEP);
+            for id in ended_by(rig) {
+                assert!(part.hold(id.partition()), "{id} is not among {part:?}");
+                assert!(ended.insert(id), "{id} is ended twice");
+            }
+            rig.prompt = true;
+        }
+    }
+    assert_eq!(ended, all);
+    let [mut left, dead] = rigs;
+    drop(dead);
+    expire(&mut left, 100);
+    left.pass(limits::DUE_EVERY * 2);
+    assert!(left.count(State::Ready) > 0, "it was heard of a moment ago");
+    left.pass(limits::PRESENCE_GONE + limits::PRESENCE_EVERY);
+    assert_eq!(left.count(State::Expired), 200);
+    assert_eq!(left.hub.partitions().places().count(), usize::from(PARTITIONS));
+}
+
+/// I8, I13: before it has heard of the others a server ends nothing that they may be ending.
+#[test]
+fn a_server_that_has_heard_of_nobody_looks_after_nothing() {
+    let mut rigs = Rig::sharing();
+    rigs[0].trouble(Trouble::Presence, StoreError::Away);
+    rigs[0].crash();
+    expire(&mut rigs[0], 20);
+    rigs[0].pass(Duration::from_secs(5));
+    assert!(rigs[0].hub.partitions().is_empty());
+    assert_eq!(rigs[0].count(State::Expired), 0);
+    rigs[0].no_trouble();
+    rigs[0].pass(limits::PRESENCE_GONE + limits::PRESENCE_EVERY);
+    assert_eq!(rigs[0].count(State::Expired), 20);
+    assert_eq!(Rig::new().hub.partitions(), Partitions::ALL, "the only one looks after everything at once");
+}
+
+/// I10, I11: nor does one where their clocks are apart, as far as they may be: what was delivered before a try was not delivered
+/// since, by whatever clock.
+#[test]
+fn an_outage_charges_nothing_where_clocks_are_apart() {
+    let mut rigs = Rig::sharing();
+    rigs[0].now.wall = rigs[0].now.wall + limits::CLOCKS_APART;
+    let ahead = rigs[0].join(1, 7, 1);
+    rigs[0].send();
+    let lease = lease_of(&rigs[0].grant(ahead));
+    rigs[0].report(ahead, lease, &outcome(Class::Delivered));
+    rigs[0].input(Input::Closed(ahead));
+    pass(&mut rigs, STEP);
+    let behind = rigs[1].join(2, 8, 1);
+    rigs[1].send();
+    let lease = lease_of(&rigs[1].grant(behind));
+    rigs[1].report(behind, lease, &outcome(Class::Busy));
+    assert_eq!(rigs[1].delivery(lease.0).attempts, 0);
+    rigs[1].input(Input::Closed(behind));
+    let ahead = rigs[0].join(3, 7, 1);
+    let mut tries = 0;
+    for _ in 0..120 {
+        pass(&mut rigs, Duration::from_secs(1));
+        rigs[0].heartbeat(ahead, &[]);
+        for grant in rigs[0].grants(ahead) {
+            tries += 1;
+            rigs[0].report(ahead, lease_of(&grant), &outcome(Class::Busy));
+            assert_eq!(rigs[0].delivery(lease.0).attempts, 0, "after {tries} tries");
+        }
+    }
+    assert!(tries > 0);
 }

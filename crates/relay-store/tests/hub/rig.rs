@@ -36,6 +36,9 @@ pub(crate) const FORWARD_TIMEOUT: Duration = Duration::from_secs(40);
 /// Bytes of bodies on their way out.
 pub(crate) const OUTGOING_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
+/// Of a store that two servers share.
+pub(crate) const PARTITIONS: u16 = 16;
+
 /// The name in `text`.
 pub(crate) fn name(text: &str) -> Name {
     text.parse().expect("names in tests are names")
@@ -102,9 +105,9 @@ impl Rig {
 
     /// Two servers on one store.
     pub(crate) fn sharing() -> [Self; 2] {
-        let alone = Self::new();
+        let (store, routing) = (MemoryStore::with_partitions(PARTITIONS), Self::new().routing);
         [1, 101].map(|run| {
-            let mut rig = Self::on(alone.store.second_owner(), alone.routing.clone(), limits::LEASE, run, true);
+            let mut rig = Self::on(store.second_owner(), routing.clone(), limits::LEASE, run, true);
             rig.start();
             rig
         })
@@ -379,6 +382,7 @@ fn setup(seed: u64, id_floor: i64, lease: Duration, shares: bool) -> Setup {
         public_url: Some("https://relay.example.com".to_owned()),
         seed,
         shares,
+        partitions: if shares { PARTITIONS } else { 1 },
         id_floor,
         sha256: mixed,
     }

@@ -164,7 +164,10 @@ impl World {
             }
             Fault::RouteRemoved => self.remove_route(),
             Fault::RouteMade => self.make_routes(1),
-            Fault::Narrow => self.narrow(),
+            Fault::Narrow => {
+                self.turn_to_some();
+                self.narrow();
+            }
             Fault::Thief => self.thief_comes(),
             Fault::StoreTrouble(begins) => self.trouble_store(begins),
             Fault::Backup => self.take_backup(),
@@ -191,6 +194,7 @@ impl World {
         for client in 0..self.clients.len() {
             self.end_partition(client);
         }
+        self.is_healing = true;
         let wall = self.server_wall();
         self.resume_all(wall);
         self.widen_all();

@@ -415,7 +415,8 @@ impl World {
                         self.greets(number, hello);
                     }
                     self.server_handles(HubInput::Received(ConnId(number), message));
-                    if greets {
+                    // Where there are several it is welcomed later: see `comes_home`.
+                    if greets && self.plan.servers == 1 {
                         self.see_joined(number);
                     }
                 }
@@ -439,8 +440,8 @@ impl World {
         }
     }
 
-    /// After a Hello: the server counts its client where it may serve, and nowhere else.
-    fn see_joined(&mut self, number: u64) {
+    /// Once its Hello is taken: the server counts its client where it may serve, and nowhere else.
+    pub(crate) fn see_joined(&mut self, number: u64) {
         let (Some(server), Some(socket)) = (&self.server, self.sockets.get(&number)) else { return };
         let Some(process) = &self.clients[socket.client].process else { return };
         if process.socket == Some(number) {

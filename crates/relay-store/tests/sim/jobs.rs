@@ -66,24 +66,28 @@ impl World {
         };
         let page_max = self.operator.random_range(1..=4);
         let running = Job::new(command.clone()).by(page_max);
-        let given = Given { command, page_max, job: running, epoch: self.server_epoch, pending: None, times: 1 };
+        let Some(epoch) = self.server.as_ref().map(|server| server.epoch) else { return };
+        let given = Given { command, page_max, job: running, epoch, pending: None, times: 1 };
         self.given.insert(job, given);
-        self.job_goes_on(job, self.server_epoch);
+        self.job_goes_on(job, epoch);
     }
 
     /// The same command under the same id, by whoever heard no answer, or does not believe it.
     pub(crate) fn give_again(&mut self, id: JobId) {
-        let up = self.server.is_some() && self.healed_at.is_none();
+        self.turn_to_some();
+        let Some(epoch) = self.server.as_ref().map(|server| server.epoch) else { return };
+        let up = self.healed_at.is_none();
         let Some(given) = self.given.get_mut(&id).filter(|given| given.times < GIVEN_MAX && up) else { return };
         given.times += 1;
         given.job = Job::new(given.command.clone()).by(given.page_max);
-        (given.epoch, given.pending) = (self.server_epoch, None);
+        (given.epoch, given.pending) = (epoch, None);
         self.tell(format_args!("operator gives {id} again"));
-        self.job_goes_on(id, self.server_epoch);
+        self.job_goes_on(id, epoch);
     }
 
     /// Does what the job wants, until it waits.
     pub(crate) fn job_goes_on(&mut self, id: JobId, epoch: u64) {
+        self.turn_to(epoch);
         let Some(skew) = self.server.as_ref().filter(|server| server.epoch == epoch).map(|server| server.skew) else {
             return;
         };
@@ -118,13 +122,16 @@ impl World {
 
     /// What a job asked for takes effect, and is answered, or not.
     pub(crate) fn job_acts(&mut self, id: JobId, epoch: u64) {
+        self.turn_to(epoch);
         let Some(skew) = self.server.as_ref().filter(|server| server.epoch == epoch).map(|server| server.skew) else {
             return;
         };
         let Some(op) = self.given.get_mut(&id).and_then(|given| given.pending.take()) else { return };
         let wall = self.wall(skew);
         let (lost, happens) = (self.operator.random_bool(0.2), self.operator.random_bool(0.5));
-        let answer = if lost && matches!(op, JobOp::Step(_)) {
+        let answer = if self.cut.contains(&epoch) {
+            self.store.turn_job_away(op)
+        } else if lost && matches!(op, JobOp::Step(_)) {
             self.perform_job(&op, wall, happens);
             self.store.job_unheard(op)
         } else {
@@ -139,9 +146,11 @@ impl World {
     }
 
     /// The server is gone: what its jobs asked for happened, or did not. Nobody is told, and some are given again.
-    pub(crate) fn jobs_die(&mut self, wall: Wall, clean: bool) {
-        let pending: Vec<(JobId, Option<JobOp>)> =
-            self.given.iter_mut().map(|(id, given)| (*id, given.pending.take())).collect();
+    pub(crate) fn jobs_die(&mut self, epoch: u64, wall: Wall, clean: bool) {
+        // One that has been given again goes on elsewhere.
+        let alone = self.plan.servers == 1;
+        let its_own = self.given.iter_mut().filter(|(_, given)| alone || given.epoch == epoch);
+        let pending: Vec<(JobId, Option<JobOp>)> = its_own.map(|(id, given)| (*id, given.pending.take())).collect();
         for (id, op) in pending {
             if let Some(op) = op
                 && (clean || self.operator.random_bool(0.5))

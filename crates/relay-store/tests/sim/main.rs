@@ -1,6 +1,6 @@
 //! The simulation: the hub, client machines and the memory store on a virtual network and clock, under seeded faults. In one
 //! world there is one server; in the other there are two or three on one store, which loses some questions and answers, and
-//! clients find now this one and now that one.
+//! clients and operators find now this one and now that one.
 //!
 //! Each seed enables a random subset of faults for a while, then heals everything and waits until every delivery has
 //! ended. An oracle watches every border. The first broken promise prints the seed and ends the run with 1.

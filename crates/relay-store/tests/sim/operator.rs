@@ -23,6 +23,7 @@ use relay_store::{
 
 use crate::{
     plan::pick,
+    several::News,
     world::{What, World, micros},
 };
 
@@ -67,6 +68,7 @@ impl World {
     }
 
     pub(crate) fn operate(&mut self, act: Act) {
+        self.turn_to_some();
         // Without a server nobody answers commands.
         let Some(skew) = self.server.as_ref().map(|server| server.skew).filter(|_| self.healed_at.is_none()) else {
             return;
@@ -109,8 +111,8 @@ impl World {
     }
 
     fn routing_changed(&mut self, wall: Wall) {
-        self.oracle.paused(&self.plan.routing.paused, wall);
-        self.server_handles(Input::Routing(crate::world::routing(&self.plan)));
+        self.oracle.paused(&self.plan.routing.paused, self.known_to_all(wall));
+        self.announce(News::Routing);
     }
 
     fn replay(&mut self, wall: Wall) {
@@ -140,7 +142,8 @@ impl World {
     fn retain(&mut self, wall: Wall) {
         let (before, events) = (self.store.deliveries(), self.store.event_ids());
         let (short, long) = (Duration::from_mins(1), Duration::from_mins(2));
-        let rules = Rules { now: wall, delivered_before: wall - short, dead_before: wall - long };
+        let Some(partitions) = self.server.as_ref().map(|server| server.hub.partitions()) else { return };
+        let rules = Rules { now: wall, delivered_before: wall - short, dead_before: wall - long, partitions };
         let mut retention = Retention::new(rules).by(20);
         while let Some(op) = retention.poll() {
             retention.handle(self.store.perform_retention(op));
@@ -151,11 +154,14 @@ impl World {
     /// The token of one client is revoked and made anew: its sockets are closed, and it may come back.
     fn revoke(&mut self) {
         let client = self.operator.random_range(0..self.clients.len());
-        self.close_sockets_of(client);
+        self.announce(News::Token(client));
     }
 
-    fn close_sockets_of(&mut self, client: usize) {
-        let open = |socket: &crate::net::Socket| socket.client == client && socket.server_open;
+    /// Those at the server whose turn it is.
+    pub(crate) fn close_sockets_of(&mut self, client: usize) {
+        let Some(epoch) = self.server.as_ref().map(|server| server.epoch) else { return };
+        let open =
+            |socket: &crate::net::Socket| socket.client == client && socket.server_open && socket.server_epoch == epoch;
         let numbers: Vec<u64> =
             self.sockets.iter().filter(|(_, socket)| open(socket)).map(|(number, _)| *number).collect();
         self.oracle.revoked(&numbers);
@@ -169,13 +175,13 @@ impl World {
         kept.retain(|_| self.later.random_bool(0.5));
         self.tell(format_args!("token of client {client} may serve {kept:?}"));
         self.narrowed.insert(client, kept);
-        self.close_sockets_of(client);
+        self.announce(News::Token(client));
     }
 
     /// Every token may serve everything again.
     pub(crate) fn widen_all(&mut self) {
         for client in std::mem::take(&mut self.narrowed).into_keys() {
-            self.close_sockets_of(client);
+            self.announce(News::Token(client));
         }
     }
 

@@ -24,7 +24,7 @@ use relay_core::{
     limits,
     name::Name,
     routing::Routing,
-    storage::{Append, Appended, Change, Changed, Leased, Replayed, StoreOp, Stored},
+    storage::{Append, Appended, Change, Changed, Extend, Extended, Leased, Replayed, StoreOp, Stored},
     time::Wall,
     wire::{
         codec::{self, LeaseKey},
@@ -297,12 +297,9 @@ impl Oracle {
                 made.retain(|delivery| store.delivery(delivery.id).is_some());
                 self.replayed(&made);
             }
-            (StoreOp::Extend(asked), Stored::Extend(answered)) if answered.answer.is_ok() => {
-                for extend in &asked.ask {
-                    let ends = self.books.get_mut(&extend.id).map(|book| &mut book.lease_ends);
-                    if let Some(end) = ends.and_then(|ends| ends.get_mut(&extend.token)) {
-                        *end = extend.until;
-                    }
+            (StoreOp::Extend(asked), Stored::Extend(answered)) => {
+                for (extend, answer) in asked.ask.iter().zip(answered.answer.iter().flatten()) {
+                    self.extended(extend, answer);
                 }
             }
             _ => {}
@@ -414,6 +411,18 @@ impl Oracle {
         self.events.insert(event.id, event);
     }
 
+    fn extended(&mut self, extend: &Extend, answer: &Extended) {
+        let Extended::Stands { until, .. } = answer else { return };
+        self.check_extends(extend);
+        let ends = self.books.get_mut(&extend.id).map(|book| &mut book.lease_ends);
+        let Some(end) = ends.and_then(|ends| ends.get_mut(&extend.claim.token)) else { return };
+        let was = std::mem::replace(end, *until);
+        let id = extend.id;
+        self.check(was <= *until && *until >= extend.until, "I8", || {
+            format!("the end of a lease of {id} was moved back from {was}, or stands before what it was moved to")
+        });
+    }
+
     fn leased(&mut self, leased: &Leased, now: Wall) {
         self.owners.leased(self.run, &leased.deliveries);
         for delivery in &leased.deliveries {
@@ -449,7 +458,7 @@ impl Oracle {
                 let received = self.received.contains(&id);
                 self.check(received, "I6", || format!("{id} is delivered, but its target never answered 2xx"));
                 *self.made.entry(next.destination.clone()).or_default() += 1;
-                self.owners.delivered(&next.destination, wall);
+                self.owners.delivered(self.run, &next.destination, wall);
             }
             State::Dead => self.check_death(next),
             State::Expired => {
@@ -497,6 +506,7 @@ impl Oracle {
         if next.state == State::Scheduled {
             self.check_delay(before, next, charged);
         }
+        self.owners.tried(self.run, id, last.at);
         self.check(next.tries == before.tries + 1, "I10", || format!("{id}: one try counted otherwise"));
     }
 

@@ -10,7 +10,7 @@ use relay_core::{
     routing::{Route, Routing},
 };
 
-use crate::{ONCE_RED, ONCE_RED_OPERATED};
+use crate::{ONCE_RED, ONCE_RED_OPERATED, ONCE_RED_SEVERAL};
 
 /// Bytes a second of the slowest link: a chunk takes half as long as a session may be silent.
 const SLOW: u64 = 3_000;
@@ -112,6 +112,8 @@ pub(crate) struct Faults {
     pub(crate) crawlers: bool,
     /// Servers are cut off from the store for a while.
     pub(crate) cuts: bool,
+    /// The clocks of servers are apart, as far as those that share a store may be.
+    pub(crate) clocks_apart: bool,
 }
 
 impl Plan {
@@ -194,7 +196,10 @@ impl Plan {
         let mut plan = Self::new(seed ^ SEVERAL);
         let mut rng = StdRng::seed_from_u64(!seed ^ SEVERAL);
         plan.servers = rng.random_range(2..=3);
-        (plan.operators, plan.replays) = (false, false);
+        let is_old = ONCE_RED_SEVERAL.contains(&seed);
+        let mut later = StdRng::seed_from_u64(seed.reverse_bits() ^ SEVERAL);
+        plan.operators = !is_old && later.random_bool(0.4);
+        plan.replays &= plan.operators;
         plan.trouble = plan.trouble.min(Duration::from_secs(rng.random_range(60..=400)));
         plan.intake_bytes = limits::MAX_INFLIGHT_BYTES / 2;
         let ttl = Duration::from_mins(*pick(&mut rng, &[20, 60]));
@@ -218,6 +223,8 @@ impl Plan {
         for off in [&mut faults.store_trouble, &mut faults.backups, &mut faults.trickles, &mut faults.crawlers] {
             *off = false;
         }
+        plan.faults.narrowing = !is_old && later.random_bool(0.3);
+        plan.faults.clocks_apart = !is_old && later.random_bool(0.3);
         plan
     }
 }
@@ -249,6 +256,7 @@ impl Faults {
             trickles: false,
             crawlers: false,
             cuts: false,
+            clocks_apart: false,
         }
     }
 
@@ -279,6 +287,7 @@ impl Faults {
             trickles: false,
             crawlers: false,
             cuts: false,
+            clocks_apart: false,
         }
     }
 

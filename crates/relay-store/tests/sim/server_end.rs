@@ -11,6 +11,7 @@ use relay_core::{
     storage::{Change, OpId, StoreOp, Stored},
     wire::{codec, message::Message},
 };
+use relay_store::seam::Upkeep;
 
 use crate::{
     load::sha256,
@@ -42,6 +43,7 @@ impl World {
         self.oracle.check_store(&self.store);
         self.oracle.server_starts(epoch, self.elsewhere.is_empty());
         let stats = self.store.stats_now();
+        self.set_clock();
         let setup = Setup {
             version: "sim".to_owned(),
             lease: self.plan.lease,
@@ -51,6 +53,7 @@ impl World {
             public_url: None,
             seed: self.rng.random(),
             shares: self.plan.servers > 1,
+            partitions: Upkeep::promises(&self.store).partitions,
             id_floor: stats.id_floor,
             sha256,
         };
@@ -58,6 +61,7 @@ impl World {
         let behind = stats.latest.since(self.wall(self.skew));
         let skew = self.skew + behind.as_micros() as i64;
         self.tell(format_args!("server {epoch} starts, its clock off by {skew} us"));
+        self.oracle.clock_is_ahead(epoch, skew);
         self.server = Some(Server {
             epoch,
             hub: Hub::new(setup),
@@ -69,7 +73,7 @@ impl World {
         });
         let made = stats.destinations.iter().map(|found| (found.destination.clone(), found.outcomes[0])).collect();
         let wall = self.wall(skew);
-        self.oracle.paused(&self.plan.routing.paused, wall);
+        self.oracle.paused(&self.plan.routing.paused, self.known_to_all(wall));
         self.server_handles(Input::DeliveredSoFar(made));
         self.server_handles(Input::Routing(routing(&self.plan)));
     }
@@ -87,8 +91,8 @@ impl World {
             }
         }
         self.cut.remove(&server.epoch);
+        self.jobs_die(server.epoch, wall, clean);
         if self.plan.servers == 1 {
-            self.jobs_die(wall, clean);
             self.store = self.store.reopen();
         }
         for number in self.sockets_of_server(server.epoch) {

@@ -4,8 +4,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use rand::RngExt as _;
 use relay_core::{
+    hub::Input,
     id::InstanceId,
+    partitions::Partitions,
     storage::{StoreOp, Stored},
+    time::Wall,
     wire::{codec, message::Hello},
 };
 
@@ -14,7 +17,7 @@ use crate::{
     intake,
     operator::token_of,
     plan::pick,
-    world::{Home, Server, What, World, micros},
+    world::{Home, PARTITIONS, Server, What, World, micros, routing},
 };
 
 /// Share of the store's answers that are lost until all is well.
@@ -22,6 +25,21 @@ const LOST: f64 = 0.05;
 /// Who has been welcome at another server for so long is known to be there by all that the store answers, though some of what
 /// they say of themselves is lost.
 const KNOWN_WITHIN: Duration = Duration::from_secs(40);
+/// So far apart two clocks of servers that share a store may be, and a little less than a lease waits behind its end.
+pub(crate) const CLOCKS_APART: Duration = Duration::from_millis(1_900);
+/// Within so much a server hears of what another one changed in the registry (I21).
+const HEARD_WITHIN: Duration = Duration::from_secs(5);
+/// So long after healing servers that were stopping have ended, those that are to start again have, and all know each other.
+const ACQUAINTED: Duration = Duration::from_secs(75);
+
+/// What every server is to hear of the registry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum News {
+    /// Routes or pauses are others.
+    Routing,
+    /// The token of this client was revoked, or may serve something else.
+    Token(usize),
+}
 
 impl Server {
     /// Whether nothing but looking goes on.
@@ -58,6 +76,42 @@ impl World {
         }
     }
 
+    /// Something has changed: the server whose turn it is knows at once, the others before long; all at once when all is well.
+    pub(crate) fn announce(&mut self, news: News) {
+        let others: Vec<u64> = self.elsewhere.iter().map(|server| server.epoch).collect();
+        self.hears(news);
+        for epoch in others {
+            if self.is_healing {
+                self.turn_to(epoch);
+                self.hears(news);
+            } else {
+                let span = Duration::from_micros(self.several.random_range(0..micros(HEARD_WITHIN)));
+                self.after(span, What::Hears { epoch, news });
+            }
+        }
+    }
+
+    /// The server whose turn it is hears of it, as it is by now.
+    pub(crate) fn hears(&mut self, news: News) {
+        match news {
+            News::Routing => self.server_handles(Input::Routing(routing(&self.plan))),
+            News::Token(client) => self.close_sockets_of(client),
+        }
+    }
+
+    /// From when on, by anybody's clock, a pause is kept to by all.
+    pub(crate) fn known_to_all(&self, wall: Wall) -> Wall {
+        if self.plan.servers == 1 { wall } else { wall + HEARD_WITHIN + CLOCKS_APART }
+    }
+
+    /// The clock of the next server, as far from the true time as it may be.
+    pub(crate) fn set_clock(&mut self) {
+        if self.plan.faults.clocks_apart {
+            let most = micros(CLOCKS_APART) as i64 / 2;
+            self.skew = self.several.random_range(-most..=most);
+        }
+    }
+
     /// A server cannot reach the store for a while, and its clients go on; or can again.
     pub(crate) fn cut_off(&mut self, begins: bool) {
         if !begins {
@@ -70,6 +124,27 @@ impl World {
         self.cut.insert(epoch);
         let span = Duration::from_millis(self.several.random_range(0..120_000));
         self.after(span, What::Trouble(Fault::Cut(false)));
+    }
+
+    /// Whether all has been well for so long that each server has heard of all others, and of nobody else.
+    pub(crate) fn all_know_each_other(&self) -> bool {
+        let since = self.healed_at.map(|at| self.clock.saturating_sub(at));
+        self.plan.servers == 1 || since.is_some_and(|since| since >= micros(ACQUAINTED))
+    }
+
+    /// I13: then each partition is looked after by one of them.
+    pub(crate) fn check_janitors(&mut self) {
+        if self.plan.servers == 1 || !self.all_know_each_other() {
+            return;
+        }
+        let parts: Vec<Partitions> =
+            self.server.iter().chain(&self.elsewhere).map(|server| server.hub.partitions()).collect();
+        for place in 0..PARTITIONS {
+            let janitors = parts.iter().filter(|part| part.places().any(|own| own == place)).count();
+            if janitors != 1 {
+                self.oracle.broken("I13", format!("{janitors} servers look after partition {place}: {parts:?}"));
+            }
+        }
     }
 
     /// What the server hears instead if its question does not come to the store.
@@ -108,6 +183,9 @@ impl World {
         let Some(epoch) = self.server.as_ref().map(|server| server.epoch) else { return };
         if let Some(instance) = self.instance_on(number) {
             self.homes.insert(instance, Home { socket: number, server: epoch, since: self.clock });
+            if self.plan.servers > 1 {
+                self.see_joined(number);
+            }
         }
     }
 

@@ -34,6 +34,7 @@ use crate::{
     oracle::Oracle,
     plan::{Plan, STORE_TROUBLE, TRICKLES},
     scenario::{Script, Seen},
+    several::News,
     target::Targets,
     trace::Trace,
 };
@@ -45,6 +46,9 @@ const EPOCH: Wall = Wall::from_micros(1_800_000_000_000_000);
 const PATIENCE: Duration = Duration::from_hours(26);
 /// Healed steps after which a run counts as stuck: a world that spins in place never gets to the end of its patience.
 const STEPS_MAX: u64 = 3_000_000;
+
+/// Of a store that several servers share.
+pub(crate) const PARTITIONS: u16 = 16;
 
 /// Everything.
 pub(crate) struct World {
@@ -102,6 +106,8 @@ pub(crate) struct World {
     pub(crate) intake: Intake,
     pub(crate) last_ticket: u64,
     pub(crate) healed_at: Option<u64>,
+    /// All is being made well.
+    pub(crate) is_healing: bool,
     pub(crate) oracle: Oracle,
     pub(crate) trace: Trace,
 }
@@ -169,6 +175,7 @@ pub(crate) enum What {
     JobActs { job: JobId, epoch: u64 },
     JobGoesOn { job: JobId, epoch: u64 },
     GiveAgain(JobId),
+    Hears { epoch: u64, news: News },
     Heal,
 }
 
@@ -192,7 +199,7 @@ impl World {
             clock: 0,
             queue: BinaryHeap::new(),
             scheduled: 0,
-            store: MemoryStore::new(),
+            store: MemoryStore::with_partitions(if plan.servers > 1 { PARTITIONS } else { 1 }),
             backup: None,
             lossy: false,
             server: None,
@@ -215,6 +222,7 @@ impl World {
             intake: Intake::default(),
             last_ticket: 0,
             healed_at: None,
+            is_healing: false,
             oracle: Oracle::new(&plan),
             trace,
             plan,
@@ -234,6 +242,7 @@ impl World {
             self.oracle_sees_healing();
             steps += 1;
             if self.is_over(steps) {
+                self.check_janitors();
                 self.oracle.check_end(&self.store);
                 break;
             }
@@ -278,7 +287,8 @@ impl World {
         if self.clock > healed_at + micros(ttl + PATIENCE) || steps > STEPS_MAX {
             return true;
         }
-        self.server.as_ref().is_some_and(|server| server.is_idle(self.plan.servers > 1))
+        self.all_know_each_other()
+            && self.server.as_ref().is_some_and(|server| server.is_idle(self.plan.servers > 1))
             && self.elsewhere.iter().all(|server| server.is_idle(true))
             && self.sendings.iter().all(Sending::is_over)
             && self.store.open_deliveries() == 0
@@ -319,6 +329,11 @@ impl World {
             What::JobActs { job, epoch } => self.job_acts(job, epoch),
             What::JobGoesOn { job, epoch } => self.job_goes_on(job, epoch),
             What::GiveAgain(job) => self.give_again(job),
+            What::Hears { epoch, news } => {
+                if self.turn_to(epoch) {
+                    self.hears(news);
+                }
+            }
             What::Heal => self.heal(),
         }
     }

@@ -21,6 +21,7 @@ fn driver(inlet: Inlet) -> Driver {
         public_url: None,
         seed: 1,
         shares: false,
+        partitions: 1,
         id_floor: 0,
         sha256: |_| [0; 32],
     };

@@ -35,7 +35,9 @@ const NEXT_DUE: &str = "SELECT due FROM deliveries INDEXED BY by_due
 
 /// What waits, and what has passed its TTL while waiting.
 pub(crate) fn due(db: &Connection, shelf: &Shelf, ask: DueAsk) -> Result<Due, Fault> {
-    let DueAsk { now, limit, .. } = ask;
+    let DueAsk { now, limit, partitions, .. } = ask;
+    // It has one partition, so it is asked for all or for none.
+    let limit = if partitions.is_empty() { 0 } else { limit };
     let mut due = Due::default();
     let mut expired: Vec<(i64, i64)> = Vec::new();
     for (number, entry) in shelf.entries(Kind::Destination) {

@@ -155,7 +155,7 @@ fn a_log_that_was_left_behind_is_in_nobodys_way() {
     disk.fill();
     let store = SqliteStore::open(options(&disk.data())).expect("opens without room");
     for held in &held {
-        assert_eq!(wait(store.extend(vec![longer(held)])), Ok(()));
+        extend(&store, held, TTL);
     }
 }
 
@@ -175,8 +175,8 @@ fn a_reader_is_in_the_way_for_as_long_as_he_reads() {
     let last = left.next().expect("is left");
     assert_eq!(wait(store.settle(vec![delivered(last)])), Err(StoreError::Full));
     drop(reading);
-    assert_eq!(wait(store.extend(vec![longer(last)])), Ok(()));
-    assert_eq!(wait(store.extend(vec![longer(last)])), Ok(()));
+    extend(&store, last, TTL);
+    extend(&store, last, TTL * 2);
 }
 
 fn hundred_leased(store: &SqliteStore) -> Vec<Delivery> {
@@ -189,8 +189,10 @@ fn hundred_leased(store: &SqliteStore) -> Vec<Delivery> {
     leased
 }
 
-fn longer(held: &Delivery) -> Extend {
-    Extend { id: held.id, token: held.token, until: NOW + TTL }
+fn extend(store: &SqliteStore, held: &Delivery, by: Duration) {
+    let extend = Extend { id: held.id, claim: held.claim(), until: NOW + by };
+    let answers = wait(store.extend(vec![extend])).expect("it has room");
+    assert!(matches!(answers[..], [Extended::Stands { until, .. }] if until == NOW + by), "{answers:?}");
 }
 
 /// A connection of somebody else; it leaves the log as it is.

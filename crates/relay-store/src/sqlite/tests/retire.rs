@@ -10,6 +10,7 @@ use std::{
 use relay_core::{
     jobs::{Action, Retained, Retention, Rules},
     limits,
+    partitions::Partitions,
     storage::{Ended, Forget},
 };
 
@@ -26,7 +27,7 @@ fn rules() -> Rules {
 
 /// All that ended before then, at that moment.
 pub(super) fn ended_before(now: Wall, edge: Wall) -> Rules {
-    Rules { now, delivered_before: edge, dead_before: edge }
+    Rules { now, delivered_before: edge, dead_before: edge, partitions: Partitions::ALL }
 }
 
 /// One round of retention.
@@ -47,7 +48,12 @@ pub(super) fn retire(store: &SqliteStore, rules: Rules, limit: u32) -> Result<Re
 }
 
 fn over(rules: Rules, limit: u32) -> OverAsk {
-    OverAsk { delivered_before: rules.delivered_before, dead_before: rules.dead_before, limit }
+    OverAsk {
+        delivered_before: rules.delivered_before,
+        dead_before: rules.dead_before,
+        limit,
+        partitions: Partitions::ALL,
+    }
 }
 
 fn retire_these(
@@ -57,8 +63,13 @@ fn retire_these(
     more: bool,
 ) -> Later<Result<Retired, StoreError>> {
     let Rules { now, delivered_before, .. } = rules;
-    let forget =
-        Forget { keys_until: now, unrouted_before: delivered_before, jobs_before: now, audit_before: Wall::MIN };
+    let forget = Forget {
+        keys_until: now,
+        unrouted_before: delivered_before,
+        jobs_before: now,
+        audit_before: Wall::MIN,
+        partitions: Partitions::ALL,
+    };
     store.retire(Retire { ended: these.iter().filter_map(Ended::of).collect(), more, forget })
 }
 

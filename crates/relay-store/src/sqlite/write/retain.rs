@@ -52,6 +52,10 @@ pub(crate) fn has_turn(arrears: &Arrears) -> bool {
 /// Ended deliveries that retention is over for, those that ended first in each state of each destination first.
 pub(crate) fn over(db: &Connection, shelf: &Shelf, ask: &OverAsk) -> Result<Vec<Delivery>, Fault> {
     let mut found = Vec::new();
+    // It has one partition.
+    if ask.partitions.is_empty() {
+        return Ok(found);
+    }
     for (destination, _) in shelf.entries(Kind::Destination) {
         let mut next_state = db.prepare_cached(NEXT_STATE)?;
         let mut code = 0i64;
@@ -151,19 +155,27 @@ pub(crate) fn retire(tx: &mut Transaction<'_>, retire: &Retire, taken: usize) ->
         retired.deliveries += 1;
         retired.events += u64::from(event_went);
     }
-    let Forget { keys_until, unrouted_before, jobs_before, audit_before } = retire.forget;
+    if !retire.forget.partitions.is_empty() {
+        let (events, more) = forget(tx, retire.forget, limit)?;
+        retired.events += events;
+        retired.more = more;
+    }
+    // Where none of those that are due can be removed another commit would do no more.
+    let is_behind = retired.deliveries > 0 && (retire.more || (retired.taken as usize) < left.len());
+    tx.book.arrears.note(is_behind || retired.more);
+    Ok(retired)
+}
+
+/// Forgets what only time ends; gives how many events went, and whether there is more.
+fn forget(tx: &mut Transaction<'_>, forget: Forget, limit: usize) -> Result<(u64, bool), Fault> {
+    let Forget { keys_until, unrouted_before, jobs_before, audit_before, .. } = forget;
     let (unrouted, more_unrouted) = remove_unrouted(tx, unrouted_before, limit)?;
-    retired.events += unrouted;
     let forgotten = [
         forget_keys(tx, keys_until, limit)?,
         forget_marks(tx, jobs_before, limit)?,
         forget_audit(tx, audit_before, limit)?,
     ];
-    retired.more = more_unrouted || forgotten.contains(&limit);
-    // Where none of those that are due can be removed another commit would do no more.
-    let is_behind = retired.deliveries > 0 && (retire.more || (retired.taken as usize) < left.len());
-    tx.book.arrears.note(is_behind || retired.more);
-    Ok(retired)
+    Ok((unrouted, more_unrouted || forgotten.contains(&limit)))
 }
 
 /// Removes events that have no delivery, so many rows of them; gives how many events, and whether there are more.

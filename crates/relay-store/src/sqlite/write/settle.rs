@@ -1,8 +1,8 @@
 //! Changes that the core decided on, applied if the record is still the one decided on.
 
 use relay_core::{
-    delivery::Delivery,
-    storage::{Change, Changed, Extend},
+    delivery::{self, Delivery},
+    storage::{Change, Changed, Extend, Extended},
     time::Wall,
 };
 use rusqlite::Connection;
@@ -44,20 +44,21 @@ pub(crate) fn apply_all(tx: &mut Transaction<'_>, batch: &[Change]) -> Result<Ve
     Ok(answers)
 }
 
-/// Moves the end of the leases that are still held under their token.
-pub(crate) fn extend(tx: &mut Transaction<'_>, batch: &[Extend]) -> Result<(), Fault> {
-    for extend in batch {
-        let found = rows::passing_over_damage(tx.damage, tx.delivery_at(extend.id.sequence()))?;
-        let Some(mut held) = found.filter(|found| found.id == extend.id && found.token == extend.token) else {
-            continue;
-        };
-        if let Some(lease) = &mut held.lease {
-            lease.until = extend.until;
-            held.version += 1;
-            tx.update_record(&held)?;
-        }
+/// Moves the ends of leases that stand. What is damaged is noted and answered like what is gone.
+pub(crate) fn extend(tx: &mut Transaction<'_>, batch: &[Extend]) -> Result<Vec<Extended>, Fault> {
+    batch.iter().map(|extend| extend_one(tx, extend)).collect()
+}
+
+fn extend_one(tx: &mut Transaction<'_>, Extend { id, claim, until }: &Extend) -> Result<Extended, Fault> {
+    let found = rows::passing_over_damage(tx.damage, tx.delivery_at(id.sequence()))?;
+    let Some(found) = found.filter(|found| found.id == *id) else { return Ok(Extended::Over(None)) };
+    let Some(next) = delivery::extended(&found, *claim, *until) else {
+        return Ok(Extended::Over(Some(Box::new(found))));
+    };
+    if next.version != found.version {
+        tx.update_record(&next)?;
     }
-    Ok(())
+    Ok(Extended::stands(&next))
 }
 
 /// The planted bug "schedule forgotten on restart": what waited for its due time is due at once.

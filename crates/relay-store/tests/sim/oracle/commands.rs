@@ -104,6 +104,8 @@ impl Oracle {
                 State::Delivered | State::Cancelled => gone.changed_at < rules.delivered_before,
                 State::Dead | State::Expired => gone.changed_at < rules.dead_before,
             };
+            let here = rules.partitions.hold(id.partition());
+            self.check(here, "I16", || format!("{id} was retired by a server that does not look after it"));
             self.check(over, "I13", || format!("{id} was retired before its time: {gone:?}"));
             self.retired.insert((gone.event, gone.destination.clone()));
         }

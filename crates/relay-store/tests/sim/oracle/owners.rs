@@ -8,7 +8,7 @@ use relay_core::{
     id::{DeliveryId, InstanceId},
     limits,
     name::Name,
-    storage::{Change, Replay},
+    storage::{Change, Extend, Replay},
     time::Wall,
     wire::codec::LeaseKey,
 };
@@ -35,8 +35,12 @@ pub(super) struct Owners {
     latest: BTreeMap<InstanceId, u64>,
     /// Clients that everybody but the present server is known to have.
     elsewhere: BTreeSet<InstanceId>,
-    /// When something was last delivered at each destination.
+    /// By how many microseconds the clock of each server is ahead.
+    ahead: BTreeMap<u64, i64>,
+    /// When something was last delivered at each destination, by the true time.
     delivered: BTreeMap<Name, Wall>,
+    /// The same of the last try of each delivery.
+    tried: BTreeMap<DeliveryId, Wall>,
     /// What the present replay was decided on is no more so.
     is_late: bool,
     /// Webhooks of which it was not certain once whether they are stored.
@@ -61,9 +65,20 @@ impl Owners {
         }
     }
 
-    pub(super) fn delivered(&mut self, destination: &Name, wall: Wall) {
-        let at = self.delivered.entry(destination.clone()).or_insert(wall);
-        *at = wall.max(*at);
+    pub(super) fn delivered(&mut self, run: u64, destination: &Name, wall: Wall) {
+        let true_time = self.true_time(run, wall);
+        let at = self.delivered.entry(destination.clone()).or_insert(true_time);
+        *at = true_time.max(*at);
+    }
+
+    /// A try was judged at that moment.
+    pub(super) fn tried(&mut self, run: u64, id: DeliveryId, at: Wall) {
+        let true_time = self.true_time(run, at);
+        self.tried.insert(id, true_time);
+    }
+
+    fn true_time(&self, run: u64, wall: Wall) -> Wall {
+        Wall::from_micros(wall.as_micros() - self.ahead.get(&run).copied().unwrap_or_default())
     }
 }
 
@@ -72,6 +87,11 @@ impl Oracle {
     pub(crate) fn greets(&mut self, instance: InstanceId, wall: Wall) {
         self.owners.greeted.insert((instance, self.run), wall);
         self.owners.latest.insert(instance, self.run);
+    }
+
+    /// The clock of a server that starts is ahead by so many microseconds.
+    pub(crate) fn clock_is_ahead(&mut self, run: u64, by: i64) {
+        self.owners.ahead.insert(run, by);
     }
 
     /// These are at other servers than the one whose turn it is, which it must know by now.
@@ -106,6 +126,15 @@ impl Oracle {
         });
     }
 
+    /// I8: who keeps a lease moves its end.
+    pub(super) fn check_extends(&mut self, extend: &Extend) {
+        let run = self.run;
+        let keeps = self.owners.keepers.get(&(extend.id, extend.claim.token)) == Some(&run);
+        self.check(keeps || !self.owners.several, "I8", || {
+            format!("server {run} moves the end of a lease of {} that it does not keep", extend.id)
+        });
+    }
+
     /// I11: a loss is none if its client is elsewhere.
     pub(super) fn check_nowhere(&mut self, before: &Delivery, wall: Wall) {
         let (id, owners) = (before.id, &self.owners);
@@ -118,10 +147,14 @@ impl Oracle {
 
     /// I11: what hangs one event is an outage unless its target takes another.
     pub(super) fn check_served_since(&mut self, before: &Delivery) {
-        let Some(last) = before.last.as_ref().filter(|_| self.owners.several) else { return };
-        let served = self.owners.delivered.get(&before.destination).is_some_and(|at| *at > last.at);
+        let Some(last) =
+            self.owners.tried.get(&before.id).copied().filter(|_| self.owners.several && before.last.is_some())
+        else {
+            return;
+        };
+        let served = self.owners.delivered.get(&before.destination).is_some_and(|at| *at > last);
         self.check(served, "I11", || {
-            format!("{} was charged as busy though nothing was delivered since {}", before.id, last.at)
+            format!("{} was charged as busy though nothing was delivered since {last}", before.id)
         });
     }
 
