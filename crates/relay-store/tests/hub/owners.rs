@@ -505,3 +505,31 @@ fn an_outage_charges_nothing_where_clocks_are_apart() {
     }
     assert!(tries > 0);
 }
+
+/// I7: a client comes back to a server that kept its lease before another one did, and that one hands it back, or it is purged,
+/// before it is adopted: the client is not told to go on with it.
+#[test]
+fn what_could_not_be_adopted_is_not_resumed() {
+    for purged in [false, true] {
+        let mut rigs = Rig::sharing();
+        rigs[0].join(1, 7, 4);
+        rigs[0].send();
+        let lease = lease_of(&rigs[0].grant(ConnId(1)));
+        let new = come(&mut rigs[1], 1, &[lease]);
+        assert_eq!(welcomed(&mut rigs[1], new).0, [lease]);
+        rigs[0].prompt = false;
+        let again = come(&mut rigs[0], 2, &[lease]);
+        while !matches!(rigs[0].pending.front(), Some(StoreOp::Settle(_))) {
+            assert!(rigs[0].answer_one(), "it decides to adopt it");
+        }
+        rigs[1].input(Input::Closed(new));
+        rigs[1].pass(limits::RESUME_GRACE + STEP);
+        assert_eq!(rigs[1].only().state, State::Ready);
+        if purged {
+            rigs[1].store.purge_all();
+        }
+        rigs[0].prompt = true;
+        rigs[0].answer_store();
+        assert_eq!(welcomed(&mut rigs[0], again).0, [], "purged: {purged}");
+    }
+}
