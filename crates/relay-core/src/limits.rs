@@ -50,8 +50,6 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 pub const LOSSES_SUSPECT: u32 = 3;
 /// Losses that end a delivery as dead: whatever it is, it takes its client down every time.
 pub const LOSSES_MAX: u32 = 12;
-/// Two clocks of servers that share a store are no further apart: each is off by a second at most.
-pub const CLOCKS_APART: Duration = Duration::from_secs(2);
 /// So long behind its end a lease lapses that whoever keeps it says nothing of: longer than the clocks of servers that share a
 /// store are apart, and than an extension on its way.
 pub const LAPSE_AFTER: Duration = Duration::from_secs(2);

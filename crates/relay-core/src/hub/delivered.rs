@@ -2,10 +2,9 @@
 //!
 //! A try that failed as *busy* is charged once its destination has taken another event since. With one owner the count tells.
 //! Where several servers share the store, the counts of two of them leapfrog: there the moment tells, which is never later than
-//! it was, and no mark is higher than what was really delivered. It is compared with what another server may have written down, so it
-//! counts only if it is further behind than their clocks are apart.
+//! it was, and no mark is higher than what was really delivered.
 
-use crate::{delivery::Delivery, limits, time::Wall};
+use crate::{delivery::Delivery, time::Wall};
 
 /// What is known of one destination.
 #[derive(Debug)]
@@ -57,8 +56,7 @@ impl Delivered {
         let marked = before.mark.zip(before.last.as_ref());
         match marked.filter(|_| shares) {
             None => self.count,
-            // Another server may have judged the last try, by a clock that is behind.
-            Some((mark, last)) if self.since > last.at + limits::CLOCKS_APART => self.count.max(mark + 1),
+            Some((mark, last)) if self.since > last.at => self.count.max(mark + 1),
             Some((mark, _)) => self.count.min(mark),
         }
     }

@@ -236,7 +236,14 @@ impl Hub {
             Why::HandBack(claim) => delivery::hand_back(record, *claim, now),
             Why::Unheard(claim) => delivery::end_unheard(record, *claim, now),
             Why::Lapse => delivery::lapse(record, now),
-            Why::Adopt { conn, instance, token } => self.adoption(*conn, *instance, *token, record),
+            Why::Adopt { conn, instance, token } => {
+                let adopted = self.adoption(*conn, *instance, *token, record);
+                if adopted.is_none() {
+                    // It may be kept here still, as it was before it went to another server.
+                    self.drop_if_over(record);
+                }
+                adopted
+            }
             Why::Yield { claim, version, by } => {
                 // Else its keeper has heard of its client since, or may have.
                 let is_so = record.version == *version && self.now.mono < *by;
@@ -347,6 +354,7 @@ impl Hub {
         match work.why {
             Why::Redrive(ticket) => self.accepts.is_gone(ticket),
             Why::Doubt(claim) if self.holds(work.id, claim) => self.drop_held(work.id),
+            Why::Adopt { .. } => self.drop_held(work.id),
             _ => {}
         }
         self.finish(work);

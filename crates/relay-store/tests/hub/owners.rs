@@ -474,34 +474,30 @@ fn a_server_that_has_heard_of_nobody_looks_after_nothing() {
     assert_eq!(Rig::new().hub.partitions(), Partitions::ALL, "the only one looks after everything at once");
 }
 
-/// I10, I11: nor does one where their clocks are apart, as far as they may be: what was delivered before a try was not delivered
-/// since, by whatever clock.
+/// I7: a client comes back to a server that kept its lease before another one did, and that one hands it back, or it is purged,
+/// before it is adopted: the client is not told to go on with it.
 #[test]
-fn an_outage_charges_nothing_where_clocks_are_apart() {
-    let mut rigs = Rig::sharing();
-    rigs[0].now.wall = rigs[0].now.wall + limits::CLOCKS_APART;
-    let ahead = rigs[0].join(1, 7, 1);
-    rigs[0].send();
-    let lease = lease_of(&rigs[0].grant(ahead));
-    rigs[0].report(ahead, lease, &outcome(Class::Delivered));
-    rigs[0].input(Input::Closed(ahead));
-    pass(&mut rigs, STEP);
-    let behind = rigs[1].join(2, 8, 1);
-    rigs[1].send();
-    let lease = lease_of(&rigs[1].grant(behind));
-    rigs[1].report(behind, lease, &outcome(Class::Busy));
-    assert_eq!(rigs[1].delivery(lease.0).attempts, 0);
-    rigs[1].input(Input::Closed(behind));
-    let ahead = rigs[0].join(3, 7, 1);
-    let mut tries = 0;
-    for _ in 0..120 {
-        pass(&mut rigs, Duration::from_secs(1));
-        rigs[0].heartbeat(ahead, &[]);
-        for grant in rigs[0].grants(ahead) {
-            tries += 1;
-            rigs[0].report(ahead, lease_of(&grant), &outcome(Class::Busy));
-            assert_eq!(rigs[0].delivery(lease.0).attempts, 0, "after {tries} tries");
+fn what_could_not_be_adopted_is_not_resumed() {
+    for purged in [false, true] {
+        let mut rigs = Rig::sharing();
+        rigs[0].join(1, 7, 4);
+        rigs[0].send();
+        let lease = lease_of(&rigs[0].grant(ConnId(1)));
+        let new = come(&mut rigs[1], 1, &[lease]);
+        assert_eq!(welcomed(&mut rigs[1], new).0, [lease]);
+        rigs[0].prompt = false;
+        let again = come(&mut rigs[0], 2, &[lease]);
+        while !matches!(rigs[0].pending.front(), Some(StoreOp::Settle(_))) {
+            assert!(rigs[0].answer_one(), "it decides to adopt it");
         }
+        rigs[1].input(Input::Closed(new));
+        rigs[1].pass(limits::RESUME_GRACE + STEP);
+        assert_eq!(rigs[1].only().state, State::Ready);
+        if purged {
+            rigs[1].store.purge_all();
+        }
+        rigs[0].prompt = true;
+        rigs[0].answer_store();
+        assert_eq!(welcomed(&mut rigs[0], again).0, [], "purged: {purged}");
     }
-    assert!(tries > 0);
 }

@@ -15,7 +15,7 @@ use relay_core::{
 use relay_store::memory::MemoryStore;
 
 use super::{Oracle, is_unreported};
-use crate::plan::Plan;
+use crate::{plan::Plan, several::CLOCKS_APART};
 
 /// Who said Hello, and may have things decided about it by whoever heard that, for so long.
 const GREETED: std::time::Duration = std::time::Duration::from_secs(15);
@@ -145,14 +145,14 @@ impl Oracle {
         self.check(!elsewhere, "I11", || format!("{id}: a loss was counted though its client is at another server"));
     }
 
-    /// I11: what hangs one event is an outage unless its target takes another.
+    /// I11: what hangs one event is an outage unless its target takes another, as far as two clocks tell.
     pub(super) fn check_served_since(&mut self, before: &Delivery) {
         let Some(last) =
             self.owners.tried.get(&before.id).copied().filter(|_| self.owners.several && before.last.is_some())
         else {
             return;
         };
-        let served = self.owners.delivered.get(&before.destination).is_some_and(|at| *at > last);
+        let served = self.owners.delivered.get(&before.destination).is_some_and(|at| *at + CLOCKS_APART > last);
         self.check(served, "I11", || {
             format!("{} was charged as busy though nothing was delivered since {last}", before.id)
         });
