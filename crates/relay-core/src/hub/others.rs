@@ -18,6 +18,8 @@ use crate::{
 /// What is known of them.
 #[derive(Debug, Default)]
 pub(super) struct Others {
+    /// Runs of other servers that were heard of lately.
+    runs: BTreeSet<u64>,
     /// Clients that have a socket elsewhere, and what they serve.
     seen: BTreeMap<InstanceId, BTreeSet<Name>>,
     /// When the timer goes off.
@@ -33,6 +35,14 @@ pub(super) struct Others {
 }
 
 impl Others {
+    /// Runs that work on the store: those that were heard of lately and `mine`, each once, by number. All servers that hear of
+    /// each other find the same; where there is one owner, there is one.
+    pub(super) fn runs(&self, mine: u64) -> Vec<u64> {
+        let mut runs: BTreeSet<u64> = self.runs.clone();
+        runs.insert(mine);
+        runs.into_iter().collect()
+    }
+
     /// Whether a client has a socket elsewhere.
     pub(super) fn see(&self, id: InstanceId) -> bool {
         // Canary: a client that is elsewhere has lost nothing.
@@ -52,6 +62,11 @@ impl Others {
 }
 
 impl Hub {
+    /// Runs of servers that work on the store now, this one among them, by number.
+    pub fn runs(&self) -> Vec<u64> {
+        self.others.runs(self.nonce)
+    }
+
     /// Says which clients are here, now or as soon as what was said before is answered.
     pub(super) fn say_presence(&mut self) {
         if !self.setup.shares || self.failed {
@@ -106,6 +121,7 @@ impl Hub {
     }
 
     fn on_others(&mut self, others: Vec<Presence>) {
+        self.others.runs = others.iter().map(|other| other.run).collect();
         let mut seen: BTreeMap<InstanceId, BTreeSet<Name>> = BTreeMap::new();
         for client in others.into_iter().flat_map(|other| other.clients) {
             seen.entry(client.instance).or_default().extend(client.serves);

@@ -273,6 +273,21 @@ fn clients_of_other_servers_are_counted() {
     assert_eq!(rigs[0].hub.view()[0].elsewhere, 0);
 }
 
+/// All servers find the same runs of each other, and one that is gone is one of them no longer than it may be silent.
+#[test]
+fn each_knows_which_runs_there_are() {
+    let mut rigs = Rig::sharing();
+    pass(&mut rigs, limits::PRESENCE_EVERY + STEP);
+    let runs = rigs[0].hub.runs();
+    assert_eq!((runs.len(), &runs), (2, &rigs[1].hub.runs()));
+    assert!(runs.is_sorted());
+    rigs[1].crash();
+    pass(&mut rigs, limits::PRESENCE_GONE + limits::PRESENCE_EVERY);
+    assert_eq!((rigs[0].hub.runs().len(), rigs[0].hub.runs()), (2, rigs[1].hub.runs()));
+    assert_ne!(rigs[0].hub.runs(), runs);
+    assert_eq!(Rig::new().hub.runs().len(), 1);
+}
+
 /// I1: a store may give an event another id than the one that was minted; whoever hears of it hears that one.
 #[test]
 fn an_event_may_be_stored_under_another_id() {
