@@ -9,7 +9,7 @@ use crate::{
     delivery::outcome::{Class, Outcome},
     id::EventId,
     limits,
-    storage::Backlog,
+    storage::{Backlog, OpenCircuit},
     time::Mono,
 };
 
@@ -226,6 +226,16 @@ impl Circuit {
     /// Whether it is open.
     pub fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open(_))
+    }
+
+    /// How it stands, for those to whom its client may go; `None` unless it is open.
+    pub fn told(&self, now: Mono) -> Option<OpenCircuit> {
+        let Phase::Open(open) = &self.phase else { return None };
+        let Open { since, unreachable_only, pause, try_at, trying, error, .. } = open;
+        let left = if *trying { Duration::ZERO } else { try_at.since(now) };
+        let error = error.as_deref().map(Into::into);
+        let lasts = now.since(*since);
+        Some(OpenCircuit { lasts, pause: *pause, left, unreachable_only: *unreachable_only, error }.bounded())
     }
 
     /// Whether failures may count: it is closed, and knows that it is.

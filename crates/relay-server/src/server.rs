@@ -15,7 +15,7 @@ use futures_util::FutureExt as _;
 use relay_core::{
     fault::{Fault, Retry},
     hub::{Hub, Input, Setup},
-    storage::StoreError,
+    storage::{About, StoreError},
     time::Wall,
 };
 use relay_store::{Store, private, seam::Stats};
@@ -214,7 +214,8 @@ impl Server {
         let metrics = Arc::new(Metrics::new(outside.lost_lines));
         let (supervisor, failures) = Supervisor::new(Arc::clone(&metrics));
         let (handle, inlet) = hub::Handle::new();
-        let machine = machine(&config, &registry, &stats, store.promises().several_owners, clock);
+        let about = about(&config, &addr_of(&public, config.listen)?);
+        let machine = machine(&config, about, &registry, &stats, store.promises().several_owners, clock);
         registry.tell(handle.clone());
         let commits = OldestCommit::default();
         let driver =
@@ -454,9 +455,9 @@ impl Server {
 }
 
 /// The core's machine with its first inputs: what the store knows, then the routes.
-fn machine(config: &Config, registry: &Registry, stats: &Stats, shares: bool, clock: Clock) -> Hub {
+fn machine(config: &Config, server: About, registry: &Registry, stats: &Stats, shares: bool, clock: Clock) -> Hub {
     let mut hub = Hub::new(Setup {
-        version: env!("CARGO_PKG_VERSION").into(),
+        server,
         lease: config.lease,
         retry_after_max: config.retry_after_max,
         circuit_pause_max: config.circuit_pause_max,
@@ -471,6 +472,12 @@ fn machine(config: &Config, registry: &Registry, stats: &Stats, shares: bool, cl
     hub.handle(Input::DeliveredSoFar(delivered), clock.now());
     hub.handle(Input::Routing(Arc::clone(&registry.directory().routing)), clock.now());
     hub
+}
+
+/// What it says of itself.
+fn about(config: &Config, public: &SocketAddr) -> About {
+    let (version, name) = (env!("CARGO_PKG_VERSION").into(), config.server.as_str().into());
+    About { version, name, address: public.to_string().into(), config: config.likeness() }.bounded()
 }
 
 async fn bind(addr: SocketAddr) -> Result<TcpListener, StartError> {

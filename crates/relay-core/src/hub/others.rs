@@ -11,7 +11,7 @@ use crate::{
     id::{DeliveryId, InstanceId},
     limits,
     name::Name,
-    storage::{Presence, SeenClient, StoreError},
+    storage::{Presence, SeenCircuit, SeenClient, StoreError},
     time::Mono,
 };
 
@@ -92,7 +92,21 @@ impl Hub {
             let serves = instance.served.iter().filter(|(_, served)| served.slots > 0);
             SeenClient { instance: *id, serves: serves.map(|(name, _)| name.clone()).collect() }
         });
-        Presence { run: self.nonce, at: self.now.wall, clients: clients.collect() }
+        let (server, clock) = (self.setup.server.clone(), None);
+        let (clients, circuits) = (clients.collect(), self.open_circuits());
+        Presence { run: self.nonce, at: self.now.wall, server, clock, clients, circuits }
+    }
+
+    /// Those of clients that are here first, then those that are remembered of others.
+    fn open_circuits(&self) -> Vec<SeenCircuit> {
+        let mut all: Vec<_> = self.instances.iter().collect();
+        all.sort_by_key(|(_, instance)| instance.conn.is_none());
+        let services = all.into_iter().flat_map(|(id, of)| of.served.iter().map(move |(name, at)| (id, name, at)));
+        let open = services.filter_map(|(id, name, served)| {
+            let open = served.circuit.told(self.now.mono)?;
+            Some(SeenCircuit { instance: *id, destination: name.clone(), open })
+        });
+        open.take(limits::PRESENCE_CIRCUITS_MAX).collect()
     }
 
     /// The timer for that went off.

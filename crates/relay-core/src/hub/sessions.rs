@@ -170,7 +170,7 @@ impl Hub {
             .map(|wanted| self.describe(id, &wanted.name, serves.allows(&wanted.name)))
             .collect();
         let heartbeat_ms = self.heartbeat().as_millis() as u32;
-        let version = self.setup.version.clone();
+        let version = self.setup.server.version.to_string();
         self.send(
             conn,
             Message::Welcome(Welcome { version, heartbeat_ms, destinations, resumed, server: String::new() }),

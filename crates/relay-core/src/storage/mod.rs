@@ -31,7 +31,7 @@ pub use self::{
     lease::{Backlog, Extend, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     op::{Answered, Ask, Asked, OpId, Receipt, StoreOp, Stored},
     page::{Listing, Page, Range},
-    presence::{Presence, SeenClient},
+    presence::{About, OpenCircuit, Presence, Reading, SeenCircuit, SeenClient},
     replay::{Replay, Replayed},
     retire::{Ended, Forget, OverAsk, Retire, Retired, rows_of_body, rows_removed},
     step::{Mark, Step, Stepped},

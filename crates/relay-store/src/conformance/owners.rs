@@ -8,7 +8,8 @@ use relay_core::{
     id::InstanceId,
     limits,
     storage::{
-        Appended, Changed, Due, DueAsk, Held, HeldAsk, LeaseAsk, Presence, Replay, Replayed, SeenClient, StoreError,
+        About, Appended, Changed, Due, DueAsk, Held, HeldAsk, LeaseAsk, OpenCircuit, Presence, Reading, Replay,
+        Replayed, SeenCircuit, SeenClient, StoreError,
     },
 };
 
@@ -248,5 +249,20 @@ pub async fn an_append_that_is_repeated_names_its_deliveries_as_they_are<B: Back
 
 fn run(run: u64, seconds: u64) -> Presence {
     let client = SeenClient { instance: InstanceId::from_u128(run.into()), serves: vec![name("crm")] };
-    Presence { run, at: at(seconds), clients: vec![client] }
+    let open = OpenCircuit {
+        lasts: Duration::from_secs(9),
+        pause: Duration::from_secs(4),
+        left: Duration::from_secs(1),
+        unreachable_only: false,
+        error: Some("answered 500".into()),
+    };
+    let circuit = SeenCircuit { instance: client.instance, destination: name("crm"), open };
+    Presence {
+        run,
+        at: at(seconds),
+        server: About { version: "1.2.3".into(), name: "a".into(), address: "192.0.2.1:80".into(), config: [7; 32] },
+        clock: Some(Reading { ahead: -3, within: Duration::from_millis(2) }),
+        clients: vec![client],
+        circuits: vec![circuit],
+    }
 }

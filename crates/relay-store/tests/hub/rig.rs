@@ -18,7 +18,7 @@ use relay_core::{
     limits,
     name::Name,
     routing::{Route, Routing},
-    storage::{Dedupe, StoreError, StoreOp},
+    storage::{About, Dedupe, StoreError, StoreOp},
     time::{Now, Wall},
     wire::{
         codec::{LeaseKey, lease_key, lease_ref, report},
@@ -371,7 +371,7 @@ impl Rig {
 
 fn setup(seed: u64, id_floor: i64, lease: Duration, shares: bool) -> Setup {
     Setup {
-        version: "test".to_owned(),
+        server: About { version: "test".into(), ..About::default() },
         lease,
         retry_after_max: limits::RETRY_AFTER_MAX,
         circuit_pause_max: limits::CIRCUIT_PAUSE_MAX,

@@ -8,7 +8,7 @@ use relay_core::{
     hub::{ConnId, Hub, Input, Output, Setup, Ticket},
     id::DeliveryId,
     limits,
-    storage::{Change, OpId, StoreOp, Stored},
+    storage::{About, Change, OpId, StoreOp, Stored},
     wire::{codec, message::Message},
 };
 
@@ -43,7 +43,7 @@ impl World {
         self.oracle.server_starts(epoch, self.elsewhere.is_empty());
         let stats = self.store.stats_now();
         let setup = Setup {
-            version: "sim".to_owned(),
+            server: About { version: "sim".into(), ..About::default() },
             lease: self.plan.lease,
             retry_after_max: limits::RETRY_AFTER_MAX,
             circuit_pause_max: self.plan.circuit_pause_max,
