@@ -12,7 +12,7 @@ use std::{
 
 use relay_core::{
     delivery::State,
-    hub::{DestinationView, UnroutedView},
+    hub::DestinationView,
     limits,
     name::Name,
     storage::StoreError,
@@ -82,9 +82,7 @@ pub(crate) struct Report {
     /// What the store says of itself.
     pub(crate) condition: Condition,
     /// What the hub knows.
-    pub(crate) view: Vec<DestinationView>,
-    /// What clients want to serve and no route leads to, the first few.
-    pub(crate) unrouted: Vec<UnroutedView>,
+    pub(crate) hub: View,
     /// Why it is degraded; empty: it is not.
     pub(crate) reasons: Vec<Reason>,
 }
@@ -175,17 +173,17 @@ impl Health {
 
     async fn examine(&self) -> Result<Report, StoreError> {
         let stats = self.upkeep.stats().await?;
-        let View { destinations: view, unrouted } = self.hub.view().await;
+        let hub = self.hub.view().await;
         let now = self.clock.now();
         let unserved = {
             let mut unserved = self.unserved.lock().unwrap_or_else(PoisonError::into_inner);
-            note_unserved(&mut unserved, &stats, &view, now);
+            note_unserved(&mut unserved, &stats, &hub.destinations, now);
             unserved.clone()
         };
         let directory = self.registry.directory();
         let known =
             Known { directory: &directory, unserved: &unserved, ttl_default: self.registry.defaults().ttl, now };
-        let mut reasons = assess(&stats, &view, &known, self.disk_reserve);
+        let mut reasons = assess(&stats, &hub.destinations, &known, self.disk_reserve);
         let broken = |(source, what): (&Name, &str)| Reason::SourceBroken { source: source.clone(), what: what.into() };
         reasons.extend(directory.broken().map(broken));
         let broken =
@@ -196,7 +194,7 @@ impl Health {
         reasons.extend(condition.reasons.iter().map(of_store));
         reasons.extend(self.late_commit(now).map(|since| Reason::NoCommit { since }));
         reasons.extend(self.clock.drift().map(Reason::ClockMoved));
-        Ok(Report { stats, condition, view, unrouted, reasons })
+        Ok(Report { stats, condition, hub, reasons })
     }
 }
 
@@ -214,12 +212,12 @@ impl Report {
     }
 }
 
-/// Keeps since when destinations have waiting deliveries and no client.
+/// Keeps since when destinations have waiting deliveries and no client, at whatever server.
 fn note_unserved(unserved: &mut BTreeMap<Name, Now>, stats: &Stats, view: &[DestinationView], now: Now) {
     let is_unserved = |stats: &&DestinationStats| {
-        let clients =
-            view.iter().find(|seen| seen.destination == stats.destination).map_or(0, |seen| seen.clients.len());
-        clients == 0 && waiting(stats) > 0
+        let seen = view.iter().find(|seen| seen.destination == stats.destination);
+        let nobody = seen.is_none_or(|seen| seen.clients.is_empty() && seen.elsewhere == 0);
+        nobody && waiting(stats) > 0
     };
     let names: Vec<&Name> = stats.destinations.iter().filter(is_unserved).map(|stats| &stats.destination).collect();
     unserved.retain(|name, _| names.contains(&name));
@@ -407,6 +405,20 @@ mod tests {
         assert_eq!(assessed(&stats, &view(false, true), &directory, &unserved, at(30)), []);
     }
 
+    /// I24: a destination that is served at another server has a client.
+    #[test]
+    fn a_client_of_another_server_is_one() {
+        let (stats, directory) = (stats(at(0)), directory());
+        let mut view = view(false, false);
+        view[0].clients.clear();
+        let mut unserved = BTreeMap::new();
+        note_unserved(&mut unserved, &stats, &view, at(0));
+        assert_eq!(unserved.len(), 1);
+        view[0].elsewhere = 1;
+        note_unserved(&mut unserved, &stats, &view, at(60));
+        assert_eq!(assessed(&stats, &view, &directory, &unserved, at(90)), []);
+    }
+
     /// I24: an open circuit.
     #[test]
     fn an_open_circuit_degrades_at_once() {
@@ -541,7 +553,13 @@ mod tests {
             next_try: circuit_open.then_some(Mono::from_micros(181_000_000)),
             error: circuit_open.then(|| "refused".to_owned()),
         };
-        vec![DestinationView { destination: "crm".parse().unwrap(), clients: vec![client], elsewhere: 0, served }]
+        vec![DestinationView {
+            destination: "crm".parse().unwrap(),
+            clients: vec![client],
+            elsewhere: 0,
+            elsewhere_down: 0,
+            served,
+        }]
     }
 
     fn directory() -> Directory {

@@ -34,8 +34,6 @@ pub(crate) async fn summarize(health: Arc<Health>, interval: Duration) {
         tokio::time::sleep(interval).await;
         let Ok(report) = health.report().await else { continue };
         let totals = report.totals();
-        let clients: BTreeSet<_> =
-            report.view.iter().flat_map(|seen| seen.clients.iter().map(|client| client.instance)).collect();
         tracing::info!(
             event = "summary",
             received = totals.received,
@@ -43,7 +41,7 @@ pub(crate) async fn summarize(health: Arc<Health>, interval: Duration) {
             failed = totals.failed,
             retried = totals.retried,
             queue_depth = totals.queue_depth,
-            clients = clients.len(),
+            clients = report.hub.clients(),
             degraded = !report.reasons.is_empty(),
         );
     }

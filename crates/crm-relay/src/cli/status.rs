@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use relay_server::api::{MissedDto, StatusDto};
+use relay_server::api::{MissedDto, ServerDto, StatusDto};
 
 use super::{
     destination,
@@ -55,10 +55,27 @@ impl StatusArgs {
             }
             print("")?;
             list(&api, &destination::DESTINATIONS.view, Vec::new(), None, self.common.form()).await?;
+            servers(&status.servers)?;
             missed(&status.missed)?;
             Ok(Exit::Done)
         })
     }
+}
+
+/// The other servers on the same store, if there are any.
+fn servers(servers: &[ServerDto]) -> Result<(), Failure> {
+    if servers.is_empty() {
+        return Ok(());
+    }
+    print("\nother servers on the same store:")?;
+    let row = |server: &ServerDto| {
+        let configuration = if server.same_configuration { "the same" } else { "another" };
+        let ServerDto { run, name, address, version, clients, .. } = server;
+        let name = if name.is_empty() { text(run) } else { text(name) };
+        vec![name, text(address), text(version), text(clients), configuration.to_owned()]
+    };
+    let rows: Vec<Vec<String>> = servers.iter().map(row).collect();
+    print(&table::table(&["server", "address", "version", "clients", "configuration"], &rows))
 }
 
 /// The latest requests that found nothing: where a webhook went that does not arrive.

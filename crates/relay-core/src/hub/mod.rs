@@ -68,7 +68,7 @@ pub use self::{
     notice::Notice,
     output::{Answer, NotStored, Output},
     setup::Setup,
-    view::{ClientView, DestinationView, UnroutedView},
+    view::{ClientView, DestinationView, ServerView, UnroutedView},
 };
 pub use crate::routing::Serves;
 use crate::{

@@ -6,12 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Hub, leases::PendingLoss, settle::Why, timers::Timer};
+use super::{Hub, ServerView, leases::PendingLoss, settle::Why, timers::Timer};
 use crate::{
     id::{DeliveryId, InstanceId},
     limits,
     name::Name,
-    storage::{Presence, SeenCircuit, SeenClient, StoreError},
+    storage::{OpenCircuit, Presence, SeenCircuit, SeenClient, StoreError},
     time::Mono,
 };
 
@@ -19,7 +19,9 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Others {
     /// Runs of other servers that were heard of lately.
-    runs: BTreeSet<u64>,
+    runs: BTreeMap<u64, ServerView>,
+    /// Open circuits of clients elsewhere, as who has the client says.
+    open: BTreeMap<(InstanceId, Name), OpenCircuit>,
     /// Clients that have a socket elsewhere, and what they serve.
     seen: BTreeMap<InstanceId, BTreeSet<Name>>,
     /// When the timer goes off.
@@ -38,9 +40,23 @@ impl Others {
     /// Runs that work on the store: those that were heard of lately and `mine`, each once, by number. All servers that hear of
     /// each other find the same; where there is one owner, there is one.
     pub(super) fn runs(&self, mine: u64) -> Vec<u64> {
-        let mut runs: BTreeSet<u64> = self.runs.clone();
-        runs.insert(mine);
+        let runs: BTreeSet<u64> = self.runs.keys().copied().chain([mine]).collect();
         runs.into_iter().collect()
+    }
+
+    /// What the others say of themselves, by run.
+    pub(super) fn servers(&self) -> impl Iterator<Item = &ServerView> {
+        self.runs.values()
+    }
+
+    /// Clients that have a socket elsewhere.
+    pub(super) fn clients(&self) -> impl Iterator<Item = InstanceId> + '_ {
+        self.seen.keys().copied()
+    }
+
+    /// Whether the circuit of a client elsewhere is open.
+    pub(super) fn is_open(&self, id: InstanceId, name: &Name) -> bool {
+        self.open.contains_key(&(id, name.clone()))
     }
 
     /// Whether a client has a socket elsewhere.
@@ -135,7 +151,9 @@ impl Hub {
     }
 
     fn on_others(&mut self, others: Vec<Presence>) {
-        self.others.runs = others.iter().map(|other| other.run).collect();
+        let mine = &self.setup.server.config;
+        self.others.runs = others.iter().map(|other| (other.run, ServerView::of(other, mine))).collect();
+        self.others.open = open_circuits(&others);
         let mut seen: BTreeMap<InstanceId, BTreeSet<Name>> = BTreeMap::new();
         for client in others.into_iter().flat_map(|other| other.clients) {
             seen.entry(client.instance).or_default().extend(client.serves);
@@ -181,4 +199,20 @@ impl Hub {
             }
         }
     }
+}
+
+/// The open circuits that others tell of. Of a client that one of them has, that one knows; of one that nobody has, whoever had
+/// it lately.
+fn open_circuits(others: &[Presence]) -> BTreeMap<(InstanceId, Name), OpenCircuit> {
+    let has = |other: &Presence| other.clients.iter().map(|client| client.instance).collect::<BTreeSet<_>>();
+    let anywhere: BTreeSet<InstanceId> = others.iter().flat_map(has).collect();
+    let mut open = BTreeMap::new();
+    for other in others {
+        let theirs = has(other);
+        let known =
+            |circuit: &&SeenCircuit| theirs.contains(&circuit.instance) || !anywhere.contains(&circuit.instance);
+        let told = other.circuits.iter().filter(known);
+        open.extend(told.map(|found| ((found.instance, found.destination.clone()), found.open.clone())));
+    }
+    open
 }

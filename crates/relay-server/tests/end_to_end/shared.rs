@@ -54,3 +54,20 @@ async fn a_destination_paused_at_one_server_is_at_the_other() {
     client.stop().await;
     first.finish().await;
 }
+
+/// I24: a client of one server is a client for all of them, on every screen.
+#[tokio::test]
+async fn a_client_of_one_server_is_known_at_the_other() {
+    let (first, second) = two().await;
+    let client = join(second.public, crate::bench::RELAY_TOKEN, "default", answers(&[200])).await;
+    first.until_holds(|| async { first.ask("/api/v1/destinations/default").await["elsewhere"] == 1 }).await;
+    let seen = first.ask("/api/v1/destinations/default").await;
+    assert_eq!((&seen["clients"], &seen["instances"]), (&json!(1), &json!([])), "{seen:#}");
+    let metrics = first.command("GET", "/metrics", json!(null)).await;
+    assert!(metrics.text().contains("crm_relay_clients{destination=\"default\"} 1\n"), "{}", metrics.text());
+    let servers = first.ask("/api/v1/status").await["servers"].clone();
+    assert_eq!((servers[0]["name"].as_str(), &servers[0]["clients"]), (Some("b"), &json!(1)), "{servers:#}");
+    assert_eq!(servers[0]["same_configuration"], true, "{servers:#}");
+    client.stop().await;
+    first.finish().await;
+}

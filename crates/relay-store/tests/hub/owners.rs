@@ -267,6 +267,9 @@ fn clients_of_other_servers_are_counted() {
     let told = rigs[0].received(first);
     assert!(told.iter().any(|said| matches!(said, Message::Peers(peers) if peers.clients == 2)), "{told:?}");
     assert_eq!(rigs[0].hub.view()[0].elsewhere, 1);
+    assert_eq!(rigs[0].hub.clients_elsewhere(), 1);
+    let others = rigs[0].hub.servers();
+    assert_eq!((others.len(), others[0].clients, &*others[0].about.version), (1, 1, "test"));
     rigs[1].input(Input::Closed(second));
     rigs[1].pass(limits::PRESENCE_EVERY * 3);
     pass(&mut rigs, limits::PRESENCE_EVERY * 3);
