@@ -59,6 +59,9 @@ pub const CLAIM_WITHIN: Duration = Duration::from_secs(10);
 pub const PRESENCE_EVERY: Duration = Duration::from_secs(3);
 /// Of whom nothing was heard for so long is gone.
 pub const PRESENCE_GONE: Duration = Duration::from_secs(15);
+/// How far the clock of a server may be from that of the others on its store, beside what the way to the store hides: below
+/// [`LAPSE_AFTER`], by which leases are judged.
+pub const CLOCKS_APART: Duration = Duration::from_secs(1);
 /// Characters of each of the words that a server says of itself, and of an open circuit, to the others.
 pub const PRESENCE_WORDS_MAX: usize = 256;
 /// Open circuits that a server tells the others of: beyond that, what is down is learnt anew where its clients go.

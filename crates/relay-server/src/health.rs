@@ -15,7 +15,7 @@ use relay_core::{
     hub::DestinationView,
     limits,
     name::Name,
-    storage::StoreError,
+    storage::{Apart, StoreError},
     time::{Now, Wall},
 };
 use relay_store::seam::{Condition, DestinationStats, Stats, Upkeep};
@@ -72,6 +72,8 @@ pub(crate) enum Reason {
     NoCommit { since: Duration },
     /// The system's clock is not where this process's time is.
     ClockMoved(Drift),
+    /// This process's time is not that of the other servers on the store: it takes no leases.
+    ClockApart(Apart),
 }
 
 /// The state of the whole server, for `/health` and `crm-relay status`.
@@ -194,6 +196,7 @@ impl Health {
         reasons.extend(condition.reasons.iter().map(of_store));
         reasons.extend(self.late_commit(now).map(|since| Reason::NoCommit { since }));
         reasons.extend(self.clock.drift().map(Reason::ClockMoved));
+        reasons.extend(hub.clock_apart.map(Reason::ClockApart));
         Ok(Report { stats, condition, hub, reasons })
     }
 }
@@ -366,6 +369,13 @@ impl fmt::Display for Reason {
                 rough(*by),
                 if *ahead { "ahead of" } else { "behind" }
             ),
+            Self::ClockApart(Apart { by, ahead }) => write!(
+                f,
+                "this server's time is {} {} that of the other servers on its store: its clients get nothing, and what it \
+                 stores is dated by theirs; restart it",
+                rough(*by),
+                if *ahead { "ahead of" } else { "behind" }
+            ),
         }
     }
 }
@@ -438,6 +448,17 @@ mod tests {
         assert!(matches!(reasons[..], [Reason::Stalled { waiting: 212, .. }]));
         let busy = view(false, false);
         assert_eq!(assessed(&stats(at(0)), &busy, &directory(), &BTreeMap::new(), at(61)), []);
+    }
+
+    /// I24: a clock that is not the others'.
+    #[test]
+    fn a_clock_apart_says_what_follows() {
+        let reason = Reason::ClockApart(Apart { by: Duration::from_hours(3), ahead: false });
+        assert_eq!(
+            reason.to_string(),
+            "this server's time is 3 h behind that of the other servers on its store: its clients get nothing, and what \
+             it stores is dated by theirs; restart it"
+        );
     }
 
     /// I13, I24: half the TTL.

@@ -97,7 +97,7 @@ impl Hub {
     fn claim(&mut self, conn: ConnId, record: &Delivery, undecided: bool) {
         let (id, token) = (record.id, record.token);
         let Some(lease) = record.lease else { return };
-        let soon = self.now.wall + self.setup.lease / 2;
+        let soon = self.shared_now() + self.setup.lease / 2;
         let kept_here = lease.keeper == self.nonce;
         let allowed = self.sessions.get(&conn).is_some_and(|session| session.serves.allows(&record.destination));
         let Some(claiming) = self.claiming(conn) else { return };
@@ -124,7 +124,7 @@ impl Hub {
         token: Token,
         record: &Delivery,
     ) -> Option<Change> {
-        let now = self.now.wall;
+        let now = self.shared_now();
         let since = self.now.mono;
         let waits = self.claiming(conn).is_some_and(|claiming| claiming.since + limits::CLAIM_WITHIN > since);
         let by = Lease { instance, keeper: self.nonce, since: now, until: now + self.setup.lease };

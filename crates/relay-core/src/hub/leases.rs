@@ -382,7 +382,7 @@ impl Hub {
         self.ends.remove(&(held.until, id));
         self.ends.insert((until, id));
         held.until = until;
-        self.extends.push(Extend { id, token: held.delivery.token, until });
+        self.extends.push(Extend { id, token: held.delivery.token, until: self.clocks.shared(until) });
     }
 
     pub(super) fn on_extended(&mut self, extends: &[Extend], result: &Result<(), StoreError>) {
@@ -599,7 +599,7 @@ impl Hub {
     pub(super) fn extend_held(&mut self, record: &Delivery) {
         let Some((held, lease)) = self.held.get_mut(&record.id).zip(record.lease) else { return };
         self.ends.remove(&(held.until, record.id));
-        held.until = held.until.max(lease.until);
+        held.until = held.until.max(self.clocks.own(lease.until));
         self.ends.insert((held.until, record.id));
     }
 
@@ -672,7 +672,7 @@ impl Hub {
 
     pub(super) fn rearm(&mut self, delivery: Delivery) {
         let Some(lease) = delivery.lease else { return };
-        let until = lease.until.max(self.now.wall + limits::RESUME_GRACE);
+        let until = self.clocks.own(lease.until).max(self.now.wall + limits::RESUME_GRACE);
         self.instances.entry(lease.instance).or_insert_with(Instance::unseen);
         self.take_slot(lease.instance, &delivery);
         let instance = lease.instance;

@@ -14,6 +14,7 @@
 mod accept;
 mod bodies;
 mod claims;
+mod clocks;
 mod delivered;
 mod destinations;
 mod due;
@@ -49,6 +50,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use self::{
     accept::Accepts,
     bodies::Bodies,
+    clocks::Clocks,
     destinations::Destination,
     due::Looking,
     instances::Instance,
@@ -142,6 +144,7 @@ pub struct Hub {
     strays: Strays,
     looking: Looking,
     others: Others,
+    clocks: Clocks,
     /// Decisions whose store operation is under way.
     deciding: usize,
 
@@ -206,6 +209,7 @@ impl Hub {
             strays: Strays::default(),
             looking: Looking::default(),
             others: Others::default(),
+            clocks: Clocks::new(setup.shares),
             deciding: 0,
             loaded_at: None,
             started: false,
@@ -375,6 +379,11 @@ impl Hub {
                     self.on_presence(result);
                 }
             }
+            Stored::Clock(one) => {
+                if let Some((_, asked, result)) = self.ops.clocks.answered(one) {
+                    self.on_clock(asked, result);
+                }
+            }
         }
         self.forget_touched();
         self.return_strays();
@@ -384,6 +393,7 @@ impl Hub {
     fn on_store_failed(&mut self) {
         self.failed = true;
         self.give_up_appends();
+        self.answer_early(&Answer::NotStored(NotStored::Failed));
         for ticket in self.accepts.take_waiting() {
             self.outputs.push_back(Output::Answer(ticket, Answer::Unavailable));
         }

@@ -12,7 +12,7 @@ use crate::{
     limits,
     name::Name,
     storage::{OpenCircuit, Presence, SeenCircuit, SeenClient, StoreError},
-    time::Mono,
+    time::{Mono, Wall},
 };
 
 /// What is known of them.
@@ -78,6 +78,11 @@ impl Others {
 }
 
 impl Hub {
+    /// What it says of itself before it starts, for its driver to hear of the others by.
+    pub fn first_presence(&self, at: Wall) -> Presence {
+        Presence { at, ..self.presence() }
+    }
+
     /// Runs of servers that work on the store now, this one among them, by number.
     pub fn runs(&self) -> Vec<u64> {
         self.others.runs(self.nonce)
@@ -108,9 +113,9 @@ impl Hub {
             let serves = instance.served.iter().filter(|(_, served)| served.slots > 0);
             SeenClient { instance: *id, serves: serves.map(|(name, _)| name.clone()).collect() }
         });
-        let (server, clock) = (self.setup.server.clone(), None);
+        let (server, clock) = (self.setup.server.clone(), self.clocks.reading);
         let (clients, circuits) = (clients.collect(), self.open_circuits());
-        Presence { run: self.nonce, at: self.now.wall, server, clock, clients, circuits }
+        Presence { run: self.nonce, at: self.shared_now(), server, clock, clients, circuits }
     }
 
     /// Those of clients that are here first, then those that are remembered of others.
@@ -128,7 +133,7 @@ impl Hub {
     /// The timer for that went off.
     pub(super) fn on_presence_due(&mut self) {
         self.others.next = None;
-        self.say_presence();
+        self.read_clock();
     }
 
     pub(super) fn on_presence(&mut self, result: Result<Vec<Presence>, StoreError>) {
@@ -136,16 +141,21 @@ impl Hub {
         let judged = std::mem::take(&mut self.others.judged);
         match result {
             Ok(others) => {
+                self.compare_clocks(&others);
                 self.on_others(others);
                 self.judge(judged);
             }
             // Of whom nothing is known nothing is counted.
-            Err(_) => self.others.due.extend(judged),
+            Err(_) => {
+                self.others.due.extend(judged);
+                self.turn_away_early();
+            }
         }
         if self.others.changed {
             return self.say_presence();
         }
-        let pause = if self.others.due.is_empty() { limits::PRESENCE_EVERY } else { limits::STORE_RETRY };
+        let calm = self.others.due.is_empty() && self.clocks.are_compared();
+        let pause = if calm { limits::PRESENCE_EVERY } else { limits::STORE_RETRY };
         self.others.next = Some(self.now.mono + pause);
         self.arm(pause, Timer::Presence);
     }

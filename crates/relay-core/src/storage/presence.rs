@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::Reading;
 use crate::{id::InstanceId, limits, name::Name, time::Wall};
 
 /// One run of a server, and the clients that have a socket there. Said to the store, which answers with those of the other
@@ -36,15 +37,6 @@ pub struct About {
     pub address: Arc<str>,
     /// A digest of its configuration, as far as it is to be that of all servers. Secrets are in it by a keyed digest.
     pub config: [u8; 32],
-}
-
-/// How the clock of a run was found to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
-    /// By so many microseconds it was ahead of the store's; below zero it was behind.
-    pub ahead: i64,
-    /// What it may be off by either way: the way to the store takes time.
-    pub within: Duration,
 }
 
 /// A client instance that a server has a socket of.

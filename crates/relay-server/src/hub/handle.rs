@@ -12,6 +12,7 @@ use relay_core::{
     hub::{Accepting, Answer, ConnId, DestinationView, Hub, ServerView, UnroutedView},
     id::DeliveryId,
     limits,
+    storage::Apart,
 };
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
@@ -39,12 +40,15 @@ pub(crate) struct View {
     pub(crate) servers: Vec<ServerView>,
     /// Clients that they have and this one has not.
     pub(crate) clients_elsewhere: usize,
+    /// How far this server's clock is from theirs: it takes no leases.
+    pub(crate) clock_apart: Option<Apart>,
 }
 
 impl View {
     pub(super) fn of(hub: &Hub) -> Self {
         let (destinations, unrouted) = (hub.view(), hub.unrouted(limits::HINTS_SHOWN));
-        Self { destinations, unrouted, servers: hub.servers(), clients_elsewhere: hub.clients_elsewhere() }
+        let (clients_elsewhere, clock_apart) = (hub.clients_elsewhere(), hub.clock_apart());
+        Self { destinations, unrouted, servers: hub.servers(), clients_elsewhere, clock_apart }
     }
 
     /// Clients that serve something, at whatever server.

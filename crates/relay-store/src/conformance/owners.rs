@@ -32,6 +32,7 @@ pub async fn how_many_owners_it_takes_is_what_it_promises<B: Backend>() {
     if !several {
         assert_eq!(fixture.store().presence(run(1, 1)).await, Ok(Vec::new()));
         assert_eq!(fixture.store().presence(run(2, 1)).await, Ok(Vec::new()));
+        assert_eq!(fixture.store().clock().await, Ok(None));
     }
 }
 

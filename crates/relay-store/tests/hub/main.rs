@@ -3,6 +3,7 @@
 
 mod accepting;
 mod circuits;
+mod clocks;
 mod credit;
 mod leases;
 mod owners;

@@ -110,6 +110,20 @@ impl Rig {
         })
     }
 
+    /// The same, each with its clock so many seconds ahead of the store's, which has one of its own.
+    pub(crate) fn apart<const N: usize>(ahead: [i64; N]) -> [Self; N] {
+        let alone = Self::new();
+        alone.store.tell_clock(START);
+        let mut run = 1;
+        ahead.map(|seconds| {
+            run += 100;
+            let mut rig = Self::on(alone.store.second_owner(), alone.routing.clone(), limits::LEASE, run, true);
+            rig.now.wall = Wall::from_micros(START.as_micros() + seconds * 1_000_000);
+            rig.start();
+            rig
+        })
+    }
+
     fn on(store: MemoryStore, routing: Routing, lease: Duration, runs: u64, shares: bool) -> Self {
         Self {
             hub: Hub::new(setup(runs, 0, lease, shares)),
@@ -426,13 +440,15 @@ fn kind(ask: &StoreOp) -> &'static str {
         StoreOp::Due(_) => "due",
         StoreOp::Held(_) => "held",
         StoreOp::Presence(_) => "presence",
+        StoreOp::Clock(_) => "clock",
     }
 }
 
 /// How much an operation is about.
 fn extent(ask: &StoreOp) -> usize {
     match ask {
-        StoreOp::Append(_) | StoreOp::Lease(_) | StoreOp::Due(_) | StoreOp::Held(_) | StoreOp::Presence(_) => 1,
+        StoreOp::Append(_) | StoreOp::Lease(_) | StoreOp::Due(_) | StoreOp::Held(_) => 1,
+        StoreOp::Presence(_) | StoreOp::Clock(_) => 1,
         StoreOp::Bodies(of) => of.ask.len(),
         StoreOp::Extend(extends) => extends.ask.len(),
         StoreOp::Settle(changes) => changes.ask.len(),

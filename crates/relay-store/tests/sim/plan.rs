@@ -112,6 +112,8 @@ pub(crate) struct Faults {
     pub(crate) crawlers: bool,
     /// Servers are cut off from the store for a while.
     pub(crate) cuts: bool,
+    /// The clock of a server is an hour off.
+    pub(crate) apart: bool,
 }
 
 impl Plan {
@@ -218,6 +220,10 @@ impl Plan {
         for off in [&mut faults.store_trouble, &mut faults.backups, &mut faults.trickles, &mut faults.crawlers] {
             *off = false;
         }
+        // Where nothing keeps servers from hearing of each other.
+        faults.apart = faults.store_ms <= 500 && rng.random_bool(0.4);
+        faults.cuts &= !faults.apart;
+        faults.server_kills |= faults.apart;
         plan
     }
 }
@@ -249,6 +255,7 @@ impl Faults {
             trickles: false,
             crawlers: false,
             cuts: false,
+            apart: false,
         }
     }
 
@@ -279,6 +286,7 @@ impl Faults {
             trickles: false,
             crawlers: false,
             cuts: false,
+            apart: false,
         }
     }
 

@@ -57,12 +57,14 @@ impl World {
         // As the server's own clock does it: never before what is stored (I10).
         let behind = stats.latest.since(self.wall(self.skew));
         let skew = self.skew + behind.as_micros() as i64;
-        self.tell(format_args!("server {epoch} starts, its clock off by {skew} us"));
+        let apart = self.next_apart();
+        self.tell(format_args!("server {epoch} starts, its clock off by {} us", skew + apart));
         self.server = Some(Server {
             epoch,
             hub: Hub::new(setup),
             started: self.clock,
             skew,
+            apart,
             pending: BTreeMap::new(),
             wake: None,
             stopping: false,
@@ -129,7 +131,7 @@ impl World {
     /// Gives the hub one input and does everything it wants done.
     pub(crate) fn server_handles(&mut self, input: Input) {
         let Some(server) = &self.server else { return };
-        let now = self.now(server.started, server.skew);
+        let now = self.now(server.started, server.skew + server.apart);
         if let Some(server) = &mut self.server {
             server.hub.handle(input, now);
         }
@@ -140,7 +142,7 @@ impl World {
     pub(crate) fn server_wakes(&mut self, epoch: u64) {
         self.turn_to(epoch);
         let Some(server) = &self.server else { return };
-        let now = self.now(server.started, server.skew);
+        let now = self.now(server.started, server.skew + server.apart);
         if server.epoch != epoch || server.wake != Some(now.mono) {
             return;
         }
@@ -240,6 +242,7 @@ impl World {
         let wall = self.server_wall();
         self.oracle.asking(&ask, wall);
         self.check_ends(&ask);
+        self.check_clock(&ask);
         let Some(server) = &mut self.server else { return };
         server.pending.insert(op, ask);
         let epoch = server.epoch;

@@ -4,8 +4,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use rand::RngExt as _;
 use relay_core::{
+    delivery::State,
     id::InstanceId,
-    storage::{StoreOp, Stored},
+    storage::{Change, Extend, StoreOp, Stored},
+    time::Wall,
     wire::{codec, message::Hello},
 };
 
@@ -23,10 +25,15 @@ const LOST: f64 = 0.05;
 /// they say of themselves is lost.
 const KNOWN_WITHIN: Duration = Duration::from_secs(40);
 
+/// How far the clock of a server may be that is off.
+const HOUR: i64 = 3_600_000_000;
+/// What is stored is dated so near to the moment: what readings of clocks may be off by, and how long a request may wait.
+const DATED_WITHIN: Duration = Duration::from_secs(10);
+
 impl Server {
     /// Whether nothing but looking goes on.
     pub(crate) fn is_idle(&self, looks: bool) -> bool {
-        let only_looks = |op: &StoreOp| matches!(op, StoreOp::Due(_) | StoreOp::Presence(_));
+        let only_looks = |op: &StoreOp| matches!(op, StoreOp::Due(_) | StoreOp::Presence(_) | StoreOp::Clock(_));
         self.pending.values().all(|op| looks && only_looks(op))
     }
 }
@@ -70,6 +77,70 @@ impl World {
         self.cut.insert(epoch);
         let span = Duration::from_millis(self.several.random_range(0..120_000));
         self.after(span, What::Trouble(Fault::Cut(false)));
+    }
+
+    /// How far the clock of the server that starts now is from that of all others. Those must be known to it, and one in all is
+    /// off: another would find what is still known of it, and be two.
+    pub(crate) fn next_apart(&mut self) -> i64 {
+        let known = |server: &Server| server.apart == 0 && server.started + micros(KNOWN_WITHIN) <= self.clock;
+        let may = self.plan.faults.apart && self.healed_at.is_none() && self.elsewhere.iter().any(known);
+        if may && !std::mem::replace(&mut self.went_apart, true) { *pick(&mut self.several, &[-HOUR, HOUR]) } else { 0 }
+    }
+
+    /// Whether all but the server whose turn it is are off, or about to go: it is spared.
+    pub(crate) fn is_last_right(&self) -> bool {
+        let stays = |server: &Server| {
+            server.apart == 0 && !server.stopping && server.started + micros(KNOWN_WITHIN) <= self.clock
+        };
+        self.plan.faults.apart
+            && self.server.as_ref().is_some_and(|server| server.apart == 0)
+            && !self.elsewhere.iter().any(stays)
+    }
+
+    /// An operator reads what such a server says of itself.
+    pub(crate) fn restart_those_apart(&mut self) {
+        let off = |server: &&Server| server.apart != 0;
+        let epochs: Vec<u64> =
+            self.server.iter().chain(&self.elsewhere).filter(off).map(|server| server.epoch).collect();
+        for epoch in epochs {
+            if self.turn_to(epoch) {
+                self.end_server(false);
+            }
+        }
+    }
+
+    /// I10: a server whose clock is off leases nothing, and what it stores is of the time that all have.
+    pub(crate) fn check_clock(&mut self, op: &StoreOp) {
+        let Some(apart) = self.server.as_ref().map(|server| server.apart).filter(|apart| *apart != 0) else { return };
+        let wall = self.server_wall();
+        let near = |at: Wall| at.since(wall).max(wall.since(at)) <= DATED_WITHIN;
+        let wrong = match op {
+            StoreOp::Lease(_) => Some("leases".to_owned()),
+            StoreOp::Append(append) => {
+                let append = &append.ask;
+                let leased = append.deliveries.iter().any(|made| made.state == State::Leased);
+                let dated = near(append.event.received_at) && append.deliveries.iter().all(|made| near(made.ready_at));
+                (leased || !dated).then(|| format!("stores {append:?}"))
+            }
+            StoreOp::Settle(changes) => {
+                let dated = |change: &&Change| {
+                    // An adoption moves the end of its lease, and nothing else.
+                    let moment =
+                        change.next.lease.map_or(change.next.changed_at, |lease| lease.until - self.plan.lease);
+                    near(moment)
+                };
+                changes.ask.iter().find(|change| !dated(change)).map(|change| format!("decides {change:?}"))
+            }
+            StoreOp::Extend(extends) => {
+                // It may be bounded by what its forward may take.
+                let late = |extend: &&Extend| extend.until > wall + self.plan.lease + DATED_WITHIN;
+                extends.ask.iter().find(late).map(|extend| format!("extends {extend:?}"))
+            }
+            _ => None,
+        };
+        if let Some(what) = wrong {
+            self.oracle.broken("I10", format!("a server whose clock is {apart} us off {what}"));
+        }
     }
 
     /// What the server hears instead if its question does not come to the store.
