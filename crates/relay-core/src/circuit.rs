@@ -238,6 +238,22 @@ impl Circuit {
         Some(OpenCircuit { lasts, pause: *pause, left, unreachable_only: *unreachable_only, error }.bounded())
     }
 
+    /// It is open at another server, from which its client comes; as was told at `heard`.
+    pub fn open_as(&mut self, told: &OpenCircuit, heard: Mono) {
+        let first = limits::CIRCUIT_PAUSE_FIRST;
+        self.phase = Phase::Open(Open {
+            since: Mono::from_micros(heard.as_micros().saturating_sub(told.lasts.as_micros() as u64)),
+            unreachable_only: told.unreachable_only,
+            pause: told.pause,
+            try_at: heard + told.left,
+            cut_at: heard + told.left.min(first),
+            trying: false,
+            arrived: false,
+            turn: Turn::default(),
+            error: told.error.as_deref().map(str::to_owned),
+        });
+    }
+
     /// Whether failures may count: it is closed, and knows that it is.
     fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed | Phase::Recovering(_))

@@ -352,6 +352,10 @@ impl Hub {
         if !goes_on {
             self.arm_probe(id, name);
         }
+        if change != Change::Same {
+            // Its client may be at another server the next moment.
+            self.say_presence();
+        }
         charges && !outage
     }
 

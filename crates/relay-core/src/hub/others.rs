@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Hub, ServerView, leases::PendingLoss, settle::Why, timers::Timer};
 use crate::{
+    circuit::Circuit,
     id::{DeliveryId, InstanceId},
     limits,
     name::Name,
@@ -22,6 +23,11 @@ pub(super) struct Others {
     runs: BTreeMap<u64, ServerView>,
     /// Open circuits of clients elsewhere, as who has the client says.
     open: BTreeMap<(InstanceId, Name), OpenCircuit>,
+    /// When that was heard.
+    heard: Mono,
+    /// How often the others were asked for, and how many of those are answered, if only by an error.
+    asked: u64,
+    answered: u64,
     /// Clients that have a socket elsewhere, and what they serve.
     seen: BTreeMap<InstanceId, BTreeSet<Name>>,
     /// When the timer goes off.
@@ -52,6 +58,22 @@ impl Others {
     /// Clients that have a socket elsewhere.
     pub(super) fn clients(&self) -> impl Iterator<Item = InstanceId> + '_ {
         self.seen.keys().copied()
+    }
+
+    /// Whether that which was asked for then is answered.
+    pub(super) fn has_answered(&self, word: u64) -> bool {
+        self.answered >= word
+    }
+
+    /// When the others were heard last.
+    pub(super) fn heard(&self) -> Mono {
+        self.heard
+    }
+
+    /// What is down for a client at other servers.
+    pub(super) fn open_of(&self, id: InstanceId) -> Vec<(Name, OpenCircuit)> {
+        let theirs = self.open.iter().filter(|((instance, _), _)| *instance == id);
+        theirs.map(|((_, name), open)| (name.clone(), open.clone())).collect()
     }
 
     /// Whether the circuit of a client elsewhere is open.
@@ -103,8 +125,15 @@ impl Hub {
         self.others.changed = false;
         let due = std::mem::take(&mut self.others.due);
         self.others.judged.extend(due);
+        self.others.asked += 1;
         let op = self.ops.presence(self.presence());
         self.ask_store(op);
+    }
+
+    /// Says who is here, to hear what the others say from now on: the number of that answer.
+    pub(super) fn ask_for_word(&mut self) -> u64 {
+        self.say_presence();
+        self.others.asked + u64::from(self.others.changed)
     }
 
     fn presence(&self) -> Presence {
@@ -138,6 +167,7 @@ impl Hub {
 
     pub(super) fn on_presence(&mut self, result: Result<Vec<Presence>, StoreError>) {
         self.others.saying = false;
+        self.others.answered = self.others.asked;
         let judged = std::mem::take(&mut self.others.judged);
         match result {
             Ok(others) => {
@@ -150,6 +180,10 @@ impl Hub {
                 self.others.due.extend(judged);
                 self.turn_away_early();
             }
+        }
+        self.welcome_who_waited();
+        if self.others.saying {
+            return;
         }
         if self.others.changed {
             return self.say_presence();
@@ -164,6 +198,7 @@ impl Hub {
         let mine = &self.setup.server.config;
         self.others.runs = others.iter().map(|other| (other.run, ServerView::of(other, mine))).collect();
         self.others.open = open_circuits(&others);
+        self.others.heard = self.now.mono;
         let mut seen: BTreeMap<InstanceId, BTreeSet<Name>> = BTreeMap::new();
         for client in others.into_iter().flat_map(|other| other.clients) {
             seen.entry(client.instance).or_default().extend(client.serves);
@@ -189,6 +224,18 @@ impl Hub {
             .collect();
         for id in back {
             self.forgive_losses(id);
+            self.forget_circuits(id);
+        }
+    }
+
+    /// Whoever is elsewhere has its circuits there: what is remembered here would come back with it as it was.
+    fn forget_circuits(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get_mut(&id).filter(|instance| instance.conn.is_none()) else { return };
+        for (name, served) in &mut instance.served {
+            served.circuit = Circuit::default();
+            if let Some(destination) = self.destinations.get_mut(name) {
+                destination.open.remove(&id);
+            }
         }
     }
 

@@ -176,6 +176,7 @@ impl Hub {
             Message::Welcome(Welcome { version, heartbeat_ms, destinations, resumed, server: String::new() }),
         );
         self.set_tick(conn, self.now.mono + self.heartbeat());
+        self.bring_circuits(id);
         self.join(id);
         self.rerank_all(id);
         self.drop_unserved(id);
@@ -314,6 +315,7 @@ impl Hub {
             for id in ids {
                 self.tell_if_nothing_waits(id, &name);
                 self.join_one(id, &name);
+                self.arm_probe(id, &name);
                 self.rerank(id, &name);
             }
             self.ask_soon(&name);

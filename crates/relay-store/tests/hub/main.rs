@@ -15,3 +15,4 @@ mod sessions;
 mod slow;
 mod stopping;
 mod trouble;
+mod wandering;

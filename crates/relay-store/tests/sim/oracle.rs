@@ -3,6 +3,7 @@
 //! It believes nobody. What was promised to producers, what targets answered and what clients said it writes down itself,
 //! and compares with every change that reaches the store.
 
+mod brought;
 mod commands;
 mod healing;
 mod kept;
@@ -118,6 +119,7 @@ pub(crate) struct Oracle {
     run: u64,
     /// What is told of several servers.
     owners: Owners,
+    brought: brought::Brought,
     /// Sockets whose token was revoked.
     shut: BTreeSet<u64>,
     /// What each socket's token may serve.
@@ -198,6 +200,7 @@ impl Oracle {
             renumbered: BTreeSet::new(),
             run: 0,
             owners: Owners::new(plan),
+            brought: brought::Brought::default(),
             returning: BTreeMap::new(),
             serving: Serving::new(plan),
             shut: BTreeSet::new(),
@@ -486,6 +489,9 @@ impl Oracle {
                     self.check_served_since(before);
                 }
             }
+        }
+        if charged {
+            self.check_brought(before, class);
         }
         if charged && matches!(class, Class::Rejected | Class::Busy) {
             let may = self.heard.get(&(self.run, (id, before.token))).is_some_and(|heard| heard.may_be_charged);

@@ -278,6 +278,11 @@ impl World {
 
     pub(crate) fn store_answers(&mut self, epoch: u64, answer: Stored) {
         if self.turn_to(epoch) {
+            if let Stored::Presence(heard) = &answer
+                && let Ok(others) = &heard.answer
+            {
+                self.oracle.heard_of_others(others);
+            }
             self.server_handles(Input::Stored(answer));
         }
     }

@@ -123,11 +123,10 @@ impl World {
                 (leased || !dated).then(|| format!("stores {append:?}"))
             }
             StoreOp::Settle(changes) => {
-                let dated = |change: &&Change| {
-                    // An adoption moves the end of its lease, and nothing else.
-                    let moment =
-                        change.next.lease.map_or(change.next.changed_at, |lease| lease.until - self.plan.lease);
-                    near(moment)
+                // An adoption moves the end of its lease, and a loss that is counted late moves nothing.
+                let dated = |change: &&Change| match change.next.lease {
+                    Some(lease) => near(lease.until - self.plan.lease),
+                    None => change.next.changed_at == change.before.changed_at || near(change.next.changed_at),
                 };
                 changes.ask.iter().find(|change| !dated(change)).map(|change| format!("decides {change:?}"))
             }
@@ -179,6 +178,7 @@ impl World {
         let Some(epoch) = self.server.as_ref().map(|server| server.epoch) else { return };
         if let Some(instance) = self.instance_on(number) {
             self.homes.insert(instance, Home { socket: number, server: epoch, since: self.clock });
+            self.oracle.welcomes(instance);
         }
     }
 
