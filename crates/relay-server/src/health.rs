@@ -12,7 +12,7 @@ use std::{
 
 use relay_core::{
     delivery::State,
-    hub::DestinationView,
+    hub::{DestinationView, ServerView},
     limits,
     name::Name,
     storage::{Apart, StoreError},
@@ -30,6 +30,8 @@ use crate::{
 
 /// Due work may be this old while a client could take it, before it counts as a stall of our own.
 const STALL_AFTER: Duration = Duration::from_mins(1);
+/// Servers that one reason names.
+const SERVERS_SHOWN: usize = 5;
 /// How old a shared look at the counters may be: `/health` is public and must not be a lever on the store.
 const LOOK_FRESH: Duration = Duration::from_millis(500);
 
@@ -74,6 +76,8 @@ pub(crate) enum Reason {
     ClockMoved(Drift),
     /// This process's time is not that of the other servers on the store: it takes no leases.
     ClockApart(Apart),
+    /// Servers on the store are configured otherwise than this one.
+    OtherConfiguration { servers: Vec<String> },
 }
 
 /// The state of the whole server, for `/health` and `crm-relay status`.
@@ -197,6 +201,7 @@ impl Health {
         reasons.extend(self.late_commit(now).map(|since| Reason::NoCommit { since }));
         reasons.extend(self.clock.drift().map(Reason::ClockMoved));
         reasons.extend(hub.clock_apart.map(Reason::ClockApart));
+        reasons.extend(other_configuration(&hub.servers));
         Ok(Report { stats, condition, hub, reasons })
     }
 }
@@ -213,6 +218,19 @@ impl Report {
         }
         totals
     }
+}
+
+/// Servers whose configuration is to be this one's, and is not.
+fn other_configuration(servers: &[ServerView]) -> Option<Reason> {
+    let other = servers.iter().filter(|server| !server.same_config);
+    let named = |server: &ServerView| match (&*server.about.name, &*server.about.address) {
+        ("", "") => format!("run {:016x}", server.run),
+        ("", address) => address.to_owned(),
+        (name, "") => name.to_owned(),
+        (name, address) => format!("{name} ({address})"),
+    };
+    let servers: Vec<String> = other.map(named).collect();
+    (!servers.is_empty()).then_some(Reason::OtherConfiguration { servers })
 }
 
 /// Keeps since when destinations have waiting deliveries and no client, at whatever server.
@@ -376,6 +394,15 @@ impl fmt::Display for Reason {
                 rough(*by),
                 if *ahead { "ahead of" } else { "behind" }
             ),
+            Self::OtherConfiguration { servers } => {
+                let shown: Vec<&str> = servers.iter().take(SERVERS_SHOWN).map(String::as_str).collect();
+                write!(f, "configured otherwise than this server: {}", shown.join(", "))?;
+                let more = servers.len().saturating_sub(SERVERS_SHOWN);
+                if more > 0 {
+                    write!(f, " and {more} more")?;
+                }
+                f.write_str("; give all servers on the store the same settings, file and secrets")
+            }
         }
     }
 }
@@ -391,6 +418,7 @@ mod tests {
         hub::ClientView,
         id::InstanceId,
         routing::{Route, Routing},
+        storage::About,
         time::Mono,
     };
 
@@ -458,6 +486,27 @@ mod tests {
             reason.to_string(),
             "this server's time is 3 h behind that of the other servers on its store: its clients get nothing, and what \
              it stores is dated by theirs; restart it"
+        );
+    }
+
+    /// I24: servers that are not configured alike name each other.
+    #[test]
+    fn another_configuration_is_named() {
+        let server = |run, name: &str, address: &str, same_config| ServerView {
+            run,
+            about: About { name: name.into(), address: address.into(), ..About::default() },
+            clock: None,
+            clients: 0,
+            same_config,
+        };
+        assert_eq!(other_configuration(&[server(1, "a", "", true)]), None);
+        let others = [server(1, "a", "", true), server(2, "b", "192.0.2.1:80", false), server(255, "", "", false)];
+        assert_eq!(
+            other_configuration(&others).map(|reason| reason.to_string()).as_deref(),
+            Some(
+                "configured otherwise than this server: b (192.0.2.1:80), run 00000000000000ff; give all servers on the store \
+                 the same settings, file and secrets"
+            )
         );
     }
 

@@ -102,7 +102,12 @@ impl Joiner {
 
 /// Takes over what a configuration file declares by now; see [`Server::reloader`].
 #[derive(Clone)]
-pub struct Reloader(Arc<Registry>);
+pub struct Reloader {
+    registry: Arc<Registry>,
+    hub: hub::Handle,
+    /// What the server was started with.
+    started: Arc<Config>,
+}
 
 impl Reloader {
     /// Sources and routes as `config` declares them; what it no longer declares is paused. Nothing else of it is looked at.
@@ -110,7 +115,9 @@ impl Reloader {
     /// # Errors
     /// A source that cannot be: nothing has changed. Or the store failed: the next time does the rest.
     pub async fn reload(&self, config: &Config) -> Result<(), RegistryError> {
-        self.0.declare_anew(config).await?;
+        self.registry.declare_anew(config).await?;
+        // The other servers compare it with theirs. A hub that has ended has nobody to tell.
+        self.hub.tell(hub::Event::Configured(self.started.redeclared(config).likeness())).await;
         tracing::info!(event = "reloaded", sources = config.sources.len(), routes = config.routes.len());
         Ok(())
     }
@@ -289,7 +296,8 @@ impl Server {
 
     /// Takes over, while it runs, what its configuration file declares by then.
     pub fn reloader(&self) -> Reloader {
-        Reloader(Arc::clone(&self.admin.registry))
+        let (registry, hub) = (Arc::clone(&self.admin.registry), self.admin.hub.clone());
+        Reloader { registry, hub, started: Arc::new(self.config.clone()) }
     }
 
     /// Runs until `shutdown` completes or the server fails, then stops (I22).

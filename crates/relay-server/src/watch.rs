@@ -81,6 +81,7 @@ fn subject(reason: &Reason) -> Option<(&'static str, Option<Name>)> {
         // One that was there at the start is told by the clock as `clock_set_back`.
         Reason::ClockMoved(drift) => (!drift.from_start).then_some(("clock_moved", None)),
         Reason::ClockApart(_) => Some(("clock_apart", None)),
+        Reason::OtherConfiguration { .. } => Some(("other_configuration", None)),
         Reason::Stalled { destination, .. } => Some(("stalled", Some(destination.clone()))),
         Reason::HalfTtl { destination, .. } => Some(("half_ttl", Some(destination.clone()))),
         Reason::Full { .. } => Some(("store_full", None)),

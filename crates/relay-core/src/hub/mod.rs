@@ -245,6 +245,10 @@ impl Hub {
             Input::Woken(destination) => self.on_woken(&destination),
             Input::Touched(id) => self.on_touched(id),
             Input::Revoked(token) => self.on_revoked(&token),
+            Input::Configured(config) => {
+                self.setup.server.config = config;
+                self.say_presence();
+            }
             Input::Stop => self.on_stop(),
         }
         self.finish_input();

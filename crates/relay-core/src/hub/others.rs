@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Hub, ServerView, leases::PendingLoss, settle::Why, timers::Timer};
+use super::{Hub, leases::PendingLoss, settle::Why, timers::Timer};
 use crate::{
     circuit::Circuit,
     id::{DeliveryId, InstanceId},
     limits,
     name::Name,
-    storage::{OpenCircuit, Presence, SeenCircuit, SeenClient, StoreError},
+    storage::{About, OpenCircuit, Presence, Reading, SeenCircuit, SeenClient, StoreError},
     time::{Mono, Wall},
 };
 
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Others {
     /// Runs of other servers that were heard of lately.
-    runs: BTreeMap<u64, ServerView>,
+    runs: BTreeMap<u64, SeenServer>,
     /// Open circuits of clients elsewhere, as who has the client says.
     open: BTreeMap<(InstanceId, Name), OpenCircuit>,
     /// When that was heard.
@@ -42,6 +42,22 @@ pub(super) struct Others {
     judged: Vec<(DeliveryId, PendingLoss)>,
 }
 
+/// What another server says of itself.
+#[derive(Clone, Debug)]
+pub(super) struct SeenServer {
+    pub(super) run: u64,
+    pub(super) about: About,
+    pub(super) clock: Option<Reading>,
+    /// How many clients it has.
+    pub(super) clients: usize,
+}
+
+impl SeenServer {
+    fn of(said: &Presence) -> Self {
+        Self { run: said.run, about: said.server.clone(), clock: said.clock, clients: said.clients.len() }
+    }
+}
+
 impl Others {
     /// Runs that work on the store: those that were heard of lately and `mine`, each once, by number. All servers that hear of
     /// each other find the same; where there is one owner, there is one.
@@ -51,7 +67,7 @@ impl Others {
     }
 
     /// What the others say of themselves, by run.
-    pub(super) fn servers(&self) -> impl Iterator<Item = &ServerView> {
+    pub(super) fn servers(&self) -> impl Iterator<Item = &SeenServer> {
         self.runs.values()
     }
 
@@ -195,8 +211,7 @@ impl Hub {
     }
 
     fn on_others(&mut self, others: Vec<Presence>) {
-        let mine = &self.setup.server.config;
-        self.others.runs = others.iter().map(|other| (other.run, ServerView::of(other, mine))).collect();
+        self.others.runs = others.iter().map(|other| (other.run, SeenServer::of(other))).collect();
         self.others.open = open_circuits(&others);
         self.others.heard = self.now.mono;
         let mut seen: BTreeMap<InstanceId, BTreeSet<Name>> = BTreeMap::new();

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use super::{
     Hub,
     instances::{Instance, Rank},
+    others::SeenServer,
     session::Phase,
 };
 use crate::{
     id::InstanceId,
     name::Name,
-    storage::{About, Presence, Reading},
+    storage::{About, Reading},
     time::Mono,
 };
 
@@ -71,9 +72,10 @@ pub struct ServerView {
 
 impl ServerView {
     /// `mine`: the digest of this server's configuration.
-    pub(super) fn of(said: &Presence, mine: &[u8; 32]) -> Self {
-        let (about, same_config) = (said.server.clone(), said.server.config == *mine);
-        Self { run: said.run, about, clock: said.clock, clients: said.clients.len(), same_config }
+    fn of(said: &SeenServer, mine: &[u8; 32]) -> Self {
+        let SeenServer { run, about, clock, clients } = said.clone();
+        let same_config = about.config == *mine;
+        Self { run, about, clock, clients, same_config }
     }
 }
 
@@ -149,7 +151,7 @@ impl Hub {
 
     /// Other servers that work on the store, by run.
     pub fn servers(&self) -> Vec<ServerView> {
-        self.others.servers().cloned().collect()
+        self.others.servers().map(|said| ServerView::of(said, &self.setup.server.config)).collect()
     }
 
     /// Clients that other servers have, and this one has not.

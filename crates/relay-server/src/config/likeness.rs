@@ -12,6 +12,11 @@ use super::{Config, Credentials, DeclaredRoute, DeclaredSource};
 use crate::registry::secret::sha256;
 
 impl Config {
+    /// The same with the sources and routes that `other` declares.
+    pub(crate) fn redeclared(&self, other: &Self) -> Self {
+        Self { sources: other.sources.clone(), routes: other.routes.clone(), ..self.clone() }
+    }
+
     /// A digest of all that is to be the same at each server: the same for two configurations that say the same, in whatever
     /// order. Where a server listens, what it is called, and what its machine has room for is its own.
     pub(crate) fn likeness(&self) -> [u8; 32] {

@@ -267,6 +267,7 @@ impl Driver {
                 let now = self.clock.wall();
                 drop(answer.send((0..count).map(|_| self.hub.mint_delivery(now)).collect()));
             }
+            Event::Configured(config) => self.feed(Input::Configured(config)),
             Event::Stop(stopped) => {
                 self.stopping = Some(stopped);
                 self.feed(Input::Stop);

@@ -71,3 +71,25 @@ async fn a_client_of_one_server_is_known_at_the_other() {
     client.stop().await;
     first.finish().await;
 }
+
+/// I24: servers that are not configured alike say so of each other, also once one has read its file anew.
+#[tokio::test]
+async fn servers_that_are_configured_otherwise_name_each_other() {
+    let store = MemoryStore::new();
+    let other = Arc::new(store.second_owner());
+    let first = Bench::start_over(Arc::new(store), tempfile::tempdir().unwrap(), |config| config.server = "a".into());
+    let first = first.await;
+    let second = Bench::start_over(other, tempfile::tempdir().unwrap(), |config| {
+        config.server = "b".into();
+        config.lease *= 2;
+    });
+    let second = second.await;
+    for (bench, named) in [(&first, "this server: b ("), (&second, "this server: a (")] {
+        let says = || async {
+            let health = bench.ask("/api/v1/health").await;
+            health["reasons"].as_array().unwrap().iter().any(|reason| reason.as_str().unwrap().contains(named))
+        };
+        bench.until_holds(says).await;
+    }
+    first.finish().await;
+}

@@ -317,3 +317,18 @@ fn an_event_may_be_stored_under_another_id() {
     rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
     assert_eq!(rig.delivery(delivery).state, State::Delivered);
 }
+
+/// I24: whether the others are configured alike is judged by what both have by then.
+#[test]
+fn a_configuration_that_is_read_anew_is_compared_anew() {
+    let mut rigs = Rig::sharing();
+    pass(&mut rigs, limits::PRESENCE_EVERY + STEP);
+    let alike = |rig: &Rig| rig.hub.servers()[0].same_config;
+    assert!(alike(&rigs[0]) && alike(&rigs[1]));
+    rigs[0].input(Input::Configured([9; 32]));
+    assert!(!alike(&rigs[0]));
+    rigs[1].pass(limits::PRESENCE_EVERY + STEP);
+    assert!(!alike(&rigs[1]));
+    rigs[1].input(Input::Configured([9; 32]));
+    assert!(alike(&rigs[1]));
+}
