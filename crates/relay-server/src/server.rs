@@ -15,7 +15,7 @@ use futures_util::FutureExt as _;
 use relay_core::{
     fault::{Fault, Retry},
     hub::{Hub, Input, Setup},
-    storage::{About, StoreError, start_at},
+    storage::{About, Reading, StoreError, start_at},
     time::Wall,
 };
 use relay_store::{Store, private, seam::Stats};
@@ -494,6 +494,7 @@ async fn start_clock(store: &dyn Store, shares: bool, hub: &Hub, latest: Wall) -
     }
     let Some(before) = store.clock().await? else { return Ok(own()) };
     let others = store.presence(hub.first_presence(before)).await?;
+    let others: Vec<Reading> = others.iter().filter_map(|other| other.clock).collect();
     // Once more: hearing of the others took its time.
     Ok(store.clock().await?.map_or_else(own, |now| Clock::start_at(start_at(now, latest, &others))))
 }
@@ -577,7 +578,7 @@ mod tests {
     /// I10: servers that share a store begin on its clock, or on that of those which are there.
     #[tokio::test]
     async fn a_server_starts_on_the_clock_of_the_others() {
-        use relay_core::storage::{Presence, Reading};
+        use relay_core::storage::Presence;
         use relay_store::seam::Queue as _;
         let at = Wall::from_micros(1_700_000_000_000_000);
         let hour = Duration::from_hours(1);

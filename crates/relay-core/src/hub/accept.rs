@@ -159,7 +159,7 @@ impl Hub {
         let shared = |at| self.clocks.shared(at);
         let dedupe = request.dedupe.map(|dedupe| Dedupe { until: shared(dedupe.until), ..dedupe });
         let (received_at, deadline) = (shared(request.received_at), shared(request.deadline));
-        Accepting { dedupe, received_at, deadline, ..request }
+        Accepting { received_at, dedupe, deadline, ..request }
     }
 
     fn event_of(&mut self, request: Accepting) -> Event {

@@ -166,7 +166,9 @@ impl Hub {
     /// The others have said what they know, or cannot be heard: whoever waited for that is welcomed.
     pub(super) fn welcome_who_waited(&mut self) {
         let greeting: Vec<ConnId> = self.greeting.iter().copied().collect();
-        greeting.into_iter().for_each(|conn| self.welcome_if_claimed(conn));
+        for conn in greeting {
+            self.welcome_if_claimed(conn);
+        }
     }
 
     /// What is down for a client at the server that it comes from.

@@ -77,7 +77,7 @@ impl Hub {
         }
     }
 
-    pub(super) fn on_clock(&mut self, asked: Now, result: Result<Option<Wall>, StoreError>) {
+    pub(super) fn on_clock(&mut self, asked: Now, result: &Result<Option<Wall>, StoreError>) {
         self.clocks.asking = false;
         if let Ok(store) = result {
             self.clocks.known = true;
@@ -106,7 +106,9 @@ impl Hub {
         }
         if self.clocks.may_lease() && !before {
             let names: Vec<Name> = self.destinations.keys().cloned().collect();
-            names.iter().for_each(|name| self.on_work(name));
+            for name in &names {
+                self.on_work(name);
+            }
         }
     }
 

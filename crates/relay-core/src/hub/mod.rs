@@ -385,7 +385,7 @@ impl Hub {
             }
             Stored::Clock(one) => {
                 if let Some((_, asked, result)) = self.ops.clocks.answered(one) {
-                    self.on_clock(asked, result);
+                    self.on_clock(asked, &result);
                 }
             }
         }

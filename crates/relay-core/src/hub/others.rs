@@ -185,17 +185,14 @@ impl Hub {
         self.others.saying = false;
         self.others.answered = self.others.asked;
         let judged = std::mem::take(&mut self.others.judged);
-        match result {
-            Ok(others) => {
-                self.compare_clocks(&others);
-                self.on_others(others);
-                self.judge(judged);
-            }
+        if let Ok(others) = result {
+            self.compare_clocks(&others);
+            self.on_others(others);
+            self.judge(judged);
+        } else {
             // Of whom nothing is known nothing is counted.
-            Err(_) => {
-                self.others.due.extend(judged);
-                self.turn_away_early();
-            }
+            self.others.due.extend(judged);
+            self.turn_away_early();
         }
         self.welcome_who_waited();
         if self.others.saying {

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use super::Presence;
 use crate::{
     limits,
     time::{Now, Wall},
@@ -67,9 +66,8 @@ impl Apart {
 
 /// Where the clock of a run starts: with that of the runs which are live, so that it is the same; the first one with the
 /// store's, and never before what is stored.
-pub fn start_at(store: Wall, latest: Wall, others: &[Presence]) -> Wall {
-    let readings: Vec<Reading> = others.iter().filter_map(|other| other.clock).collect();
-    match Reading::of_most(&readings) {
+pub fn start_at(store: Wall, latest: Wall, others: &[Reading]) -> Wall {
+    match Reading::of_most(others) {
         Some(Reading { ahead, .. }) => Wall::from_micros(store.as_micros().saturating_add(ahead)),
         None => store.max(latest),
     }
@@ -78,17 +76,12 @@ pub fn start_at(store: Wall, latest: Wall, others: &[Presence]) -> Wall {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{storage::About, time::Mono};
+    use crate::time::Mono;
 
     const HOUR: i64 = 3_600_000_000;
 
     fn reading(ahead: i64) -> Reading {
         Reading { ahead, within: Duration::from_millis(1) }
-    }
-
-    fn said(clock: Option<Reading>) -> Presence {
-        let (server, clients, circuits) = (About::default(), Vec::new(), Vec::new());
-        Presence { run: 1, at: Wall::MIN, server, clock, clients, circuits }
     }
 
     #[test]
@@ -133,7 +126,6 @@ mod tests {
         let (store, latest) = (Wall::from_micros(100), Wall::from_micros(900));
         assert_eq!(start_at(store, latest, &[]), latest);
         assert_eq!(start_at(latest, store, &[]), latest);
-        assert_eq!(start_at(store, latest, &[said(None)]), latest);
-        assert_eq!(start_at(store, latest, &[said(Some(reading(HOUR)))]), Wall::from_micros(100 + HOUR));
+        assert_eq!(start_at(store, latest, &[reading(HOUR)]), Wall::from_micros(100 + HOUR));
     }
 }

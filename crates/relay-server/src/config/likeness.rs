@@ -27,18 +27,26 @@ impl Config {
         let mut origins: Vec<&String> = self.cors_origins.iter().collect();
         origins.sort();
         text.number(origins.len() as u64);
-        origins.into_iter().for_each(|origin| text.field(origin.as_bytes()));
+        for origin in origins {
+            text.field(origin.as_bytes());
+        }
         text.number(self.body_bytes_max);
         let spans = [self.dedupe_window, self.retention_delivered, self.retention_dead, self.lease];
-        spans.into_iter().chain([self.retry_after_max, self.circuit_pause_max]).for_each(|span| text.span(span));
+        for span in spans.into_iter().chain([self.retry_after_max, self.circuit_pause_max]) {
+            text.span(span);
+        }
         let mut sources: Vec<&DeclaredSource> = self.sources.iter().collect();
         sources.sort_by_key(|source| &source.name);
         text.number(sources.len() as u64);
-        sources.into_iter().for_each(|source| text.source(source));
+        for source in sources {
+            text.source(source);
+        }
         let mut routes: Vec<&DeclaredRoute> = self.routes.iter().collect();
         routes.sort_by_key(|route| (&route.source, &route.destination));
         text.number(routes.len() as u64);
-        routes.into_iter().for_each(|route| text.route(route));
+        for route in routes {
+            text.route(route);
+        }
         text.0.sign().as_ref().try_into().expect("HMAC-SHA-256 has 32 bytes")
     }
 }
@@ -85,9 +93,13 @@ impl Fields {
         self.field(source.as_str().as_bytes());
         self.field(destination.as_str().as_bytes());
         self.number(u64::from(ttl.is_some()));
-        ttl.iter().for_each(|ttl| self.span(*ttl));
+        if let Some(ttl) = ttl {
+            self.span(*ttl);
+        }
         self.number(u64::from(retry.is_some()));
-        retry.iter().for_each(|retry| self.retry(retry));
+        if let Some(retry) = retry {
+            self.retry(retry);
+        }
     }
 
     fn retry(&mut self, policy: &RetryPolicy) {
@@ -100,7 +112,9 @@ impl Fields {
             }
             Schedule::Listed(delays) => {
                 self.number(1 + delays.len() as u64);
-                delays.iter().for_each(|delay| self.span(*delay));
+                for delay in delays {
+                    self.span(*delay);
+                }
             }
         }
     }
@@ -142,6 +156,16 @@ mod tests {
         (other.server, other.data_dir) = ("b".into(), "/elsewhere".into());
         (other.inflight_bytes_max, other.shutdown_grace) = (1, Duration::ZERO);
         assert_eq!(one.likeness(), other.likeness());
+    }
+
+    #[test]
+    fn what_is_declared_anew_counts_and_nothing_else_of_that_file() {
+        let started = sample();
+        let mut file = sample();
+        file.sources.truncate(1);
+        let anew = started.redeclared(&Config { lease: started.lease * 2, ..file.clone() });
+        assert_eq!(anew.likeness(), file.likeness());
+        assert_ne!(anew.likeness(), started.likeness());
     }
 
     #[test]

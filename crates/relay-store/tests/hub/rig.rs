@@ -447,8 +447,12 @@ fn kind(ask: &StoreOp) -> &'static str {
 /// How much an operation is about.
 fn extent(ask: &StoreOp) -> usize {
     match ask {
-        StoreOp::Append(_) | StoreOp::Lease(_) | StoreOp::Due(_) | StoreOp::Held(_) => 1,
-        StoreOp::Presence(_) | StoreOp::Clock(_) => 1,
+        StoreOp::Append(_)
+        | StoreOp::Lease(_)
+        | StoreOp::Due(_)
+        | StoreOp::Held(_)
+        | StoreOp::Presence(_)
+        | StoreOp::Clock(_) => 1,
         StoreOp::Bodies(of) => of.ask.len(),
         StoreOp::Extend(extends) => extends.ask.len(),
         StoreOp::Settle(changes) => changes.ask.len(),
