@@ -191,6 +191,10 @@ impl Hub {
         }
         let Some(change) = self.change_for(&work, record) else {
             self.forgive_if_elsewhere(&work);
+            if matches!(work.why, Why::Adopt { .. }) {
+                // It may be held here from an earlier visit of its client.
+                self.drop_if_over(record);
+            }
             return self.finish(&work);
         };
         if cfg!(feature = "canary_settled_before_commit") {

@@ -332,3 +332,34 @@ fn a_configuration_that_is_read_anew_is_compared_anew() {
     rigs[1].input(Input::Configured([9; 32]));
     assert!(alike(&rigs[1]));
 }
+
+/// I7: what is left of an earlier visit is no lease, once another server has ended the one that its client names.
+#[test]
+fn what_could_not_be_adopted_is_not_resumed() {
+    let mut rigs = Rig::sharing();
+    let client = rigs[0].join(1, 7, 4);
+    rigs[0].send();
+    let lease = lease_of(&rigs[0].grant(client));
+    rigs[0].input(Input::Closed(client));
+    // It is adopted at the second, and its client is gone before it is welcome there.
+    rigs[1].prompt = false;
+    let early = come(&mut rigs[1], 1, &[lease]);
+    while !matches!(rigs[1].pending.front(), Some(StoreOp::Settle(_))) {
+        assert!(rigs[1].answer_one(), "it decides to adopt it");
+    }
+    rigs[1].input(Input::Closed(early));
+    rigs[1].answer_store();
+    let back = come(&mut rigs[0], 2, &[lease]);
+    assert_eq!(welcomed(&mut rigs[0], back).0, [lease]);
+    rigs[0].input(Input::Closed(back));
+    // The first ends it while the second is about to adopt it once more.
+    let again = come(&mut rigs[1], 2, &[lease]);
+    while !matches!(rigs[1].pending.front(), Some(StoreOp::Settle(_))) {
+        assert!(rigs[1].answer_one(), "it decides to adopt it");
+    }
+    rigs[0].pass(limits::RESUME_GRACE + STEP);
+    assert_eq!(rigs[0].only().state, State::Ready);
+    rigs[1].prompt = true;
+    rigs[1].answer_store();
+    assert_eq!(welcomed(&mut rigs[1], again).0, []);
+}
