@@ -31,6 +31,8 @@ pub(super) struct Instance {
     pub(super) token: Name,
     pub(super) label: String,
     pub(super) peer: String,
+    /// When it came here last, as all servers have it.
+    pub(super) since: Wall,
     /// Its socket was lost, and it may come back to its leases.
     pub(super) away: Option<Away>,
     /// Until when its circuits are remembered, once it is gone.
@@ -107,6 +109,7 @@ impl Instance {
     pub(super) fn unseen() -> Self {
         Self {
             conn: None,
+            since: Wall::MIN,
             away: None,
             forget_at: None,
             token: Name::fallback(),

@@ -156,7 +156,7 @@ impl Hub {
         let here = self.instances.iter().filter(|(_, instance)| instance.conn.is_some());
         let clients = here.map(|(id, instance)| {
             let serves = instance.served.iter().filter(|(_, served)| served.slots > 0);
-            SeenClient { instance: *id, serves: serves.map(|(name, _)| name.clone()).collect() }
+            SeenClient { instance: *id, since: instance.since, serves: serves.map(|(name, _)| name.clone()).collect() }
         });
         let (server, clock) = (self.setup.server.clone(), self.clocks.reading);
         let (clients, circuits) = (clients.collect(), self.open_circuits());
@@ -167,10 +167,10 @@ impl Hub {
     fn open_circuits(&self) -> Vec<SeenCircuit> {
         let mut all: Vec<_> = self.instances.iter().collect();
         all.sort_by_key(|(_, instance)| instance.conn.is_none());
-        let services = all.into_iter().flat_map(|(id, of)| of.served.iter().map(move |(name, at)| (id, name, at)));
-        let open = services.filter_map(|(id, name, served)| {
+        let services = all.into_iter().flat_map(|(id, of)| of.served.iter().map(move |(name, at)| (id, of, name, at)));
+        let open = services.filter_map(|(id, instance, name, served)| {
             let open = served.circuit.told(self.now.mono)?;
-            Some(SeenCircuit { instance: *id, destination: name.clone(), open })
+            Some(SeenCircuit { instance: *id, since: instance.since, destination: name.clone(), open })
         });
         open.take(limits::PRESENCE_CIRCUITS_MAX).collect()
     }
@@ -270,18 +270,21 @@ impl Hub {
     }
 }
 
-/// The open circuits that others tell of. Of a client that one of them has, that one knows; of one that nobody has, whoever had
-/// it lately.
+/// The open circuits that others tell of: those of each client as the server has them to which it came last.
 fn open_circuits(others: &[Presence]) -> BTreeMap<(InstanceId, Name), OpenCircuit> {
-    let has = |other: &Presence| other.clients.iter().map(|client| client.instance).collect::<BTreeSet<_>>();
-    let anywhere: BTreeSet<InstanceId> = others.iter().flat_map(has).collect();
+    let mut homes: BTreeMap<InstanceId, (Wall, u64)> = BTreeMap::new();
+    for other in others {
+        let clients = other.clients.iter().map(|client| (client.instance, client.since));
+        for (id, since) in clients.chain(other.circuits.iter().map(|circuit| (circuit.instance, circuit.since))) {
+            let home = homes.entry(id).or_insert((since, other.run));
+            *home = (*home).max((since, other.run));
+        }
+    }
     let mut open = BTreeMap::new();
     for other in others {
-        let theirs = has(other);
-        let known =
-            |circuit: &&SeenCircuit| theirs.contains(&circuit.instance) || !anywhere.contains(&circuit.instance);
-        let told = other.circuits.iter().filter(known);
-        open.extend(told.map(|found| ((found.instance, found.destination.clone()), found.open.clone())));
+        let at_home = |id| homes.get(&id).is_some_and(|(_, run)| *run == other.run);
+        let told = other.circuits.iter().filter(|circuit| at_home(circuit.instance));
+        open.extend(told.map(|circuit| ((circuit.instance, circuit.destination.clone()), circuit.open.clone())));
     }
     open
 }

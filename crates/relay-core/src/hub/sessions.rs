@@ -144,8 +144,10 @@ impl Hub {
             session.phase = Phase::Up(id);
         }
         self.greeting.remove(&conn);
+        let since = self.shared_now();
         let instance = self.instances.entry(id).or_insert_with(Instance::unseen);
         instance.conn = Some(conn);
+        instance.since = since;
         instance.away = None;
         instance.forget_at = None;
         instance.token = token;

@@ -44,6 +44,8 @@ pub struct About {
 pub struct SeenClient {
     /// Which.
     pub instance: InstanceId,
+    /// When it came there: of servers that say that they have it, the last one has.
+    pub since: Wall,
     /// The destinations that it serves.
     pub serves: Vec<Name>,
 }
@@ -53,6 +55,8 @@ pub struct SeenClient {
 pub struct SeenCircuit {
     /// Which client.
     pub instance: InstanceId,
+    /// When it came there last.
+    pub since: Wall,
     /// Of which destination.
     pub destination: Name,
     /// How it stands.

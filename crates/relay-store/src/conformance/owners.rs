@@ -249,7 +249,7 @@ pub async fn an_append_that_is_repeated_names_its_deliveries_as_they_are<B: Back
 }
 
 fn run(run: u64, seconds: u64) -> Presence {
-    let client = SeenClient { instance: InstanceId::from_u128(run.into()), serves: vec![name("crm")] };
+    let client = SeenClient { instance: InstanceId::from_u128(run.into()), since: at(0), serves: vec![name("crm")] };
     let open = OpenCircuit {
         lasts: Duration::from_secs(9),
         pause: Duration::from_secs(4),
@@ -257,7 +257,7 @@ fn run(run: u64, seconds: u64) -> Presence {
         unreachable_only: false,
         error: Some("answered 500".into()),
     };
-    let circuit = SeenCircuit { instance: client.instance, destination: name("crm"), open };
+    let circuit = SeenCircuit { instance: client.instance, since: at(0), destination: name("crm"), open };
     Presence {
         run,
         at: at(seconds),

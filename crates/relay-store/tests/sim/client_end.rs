@@ -195,11 +195,6 @@ impl World {
     pub(crate) fn target_answers(&mut self, client: usize, epoch: u64, delivery: DeliveryId, outcome: Outcome) {
         self.tell(format_args!("target of client {client}: {delivery} {:?} {:?}", outcome.class, outcome.status));
         self.oracle.target_answered(delivery, outcome.status);
-        if outcome.class == Class::Delivered
-            && let Some(record) = self.store.delivery(delivery)
-        {
-            self.oracle.target_took(&record.destination);
-        }
         if self.clients[client].epoch == epoch {
             self.client_handles(client, Input::Forwarded(delivery, outcome));
         }
@@ -419,6 +414,7 @@ impl World {
                         self.oracle.returned(number);
                         self.greets(number, hello);
                     }
+                    self.is_told(&message);
                     self.server_handles(HubInput::Received(ConnId(number), message));
                     if greets {
                         self.see_joined(number);

@@ -4,11 +4,14 @@ use std::{collections::BTreeSet, time::Duration};
 
 use rand::RngExt as _;
 use relay_core::{
-    delivery::State,
+    delivery::{State, outcome::Class},
     id::InstanceId,
     storage::{Change, Extend, StoreOp, Stored},
     time::Wall,
-    wire::{codec, message::Hello},
+    wire::{
+        codec,
+        message::{Hello, Message},
+    },
 };
 
 use crate::{
@@ -123,9 +126,9 @@ impl World {
                 (leased || !dated).then(|| format!("stores {append:?}"))
             }
             StoreOp::Settle(changes) => {
-                // An adoption moves the end of its lease, and a loss that is counted late moves nothing.
+                // An adoption moves the end of its lease, and a loss that is counted late moves no moment.
                 let dated = |change: &&Change| match change.next.lease {
-                    Some(lease) => near(lease.until - self.plan.lease),
+                    Some(lease) => change.before.lease == Some(lease) || near(lease.until - self.plan.lease),
                     None => change.next.changed_at == change.before.changed_at || near(change.next.changed_at),
                 };
                 changes.ask.iter().find(|change| !dated(change)).map(|change| format!("decides {change:?}"))
@@ -171,6 +174,17 @@ impl World {
         let instance = server.hub.instance_of(&token_of(socket.client), greeting.instance);
         let wall = self.server_wall();
         self.oracle.greets(instance, wall);
+    }
+
+    /// A report arrives that something was delivered: from now on failures count again there.
+    pub(crate) fn is_told(&mut self, message: &Message) {
+        if let Message::Report(report) = message
+            && let Ok(((id, _), outcome)) = codec::reported(report)
+            && outcome.class == Class::Delivered
+            && let Some(record) = self.store.delivery(id)
+        {
+            self.oracle.target_took(&record.destination);
+        }
     }
 
     /// Its client is welcome there.

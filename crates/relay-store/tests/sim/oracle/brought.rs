@@ -26,11 +26,16 @@ pub(super) struct Brought {
 impl Oracle {
     /// The server whose turn it is hears of the others.
     pub(crate) fn heard_of_others(&mut self, others: &[Presence]) {
-        let has = |other: &Presence, id| other.clients.iter().any(|client| client.instance == id);
+        let mentions = |other: &Presence, id: InstanceId| {
+            let clients = other.clients.iter().filter(move |client| client.instance == id).map(|client| client.since);
+            let circuits = other.circuits.iter().filter(move |open| open.instance == id).map(|open| open.since);
+            clients.chain(circuits).max()
+        };
         let mut down = BTreeSet::new();
         for other in others {
-            let known = |id| has(other, id) || !others.iter().any(|any| has(any, id));
-            let told = other.circuits.iter().filter(|told| !told.open.unreachable_only && known(told.instance));
+            let is_last = |id, since| others.iter().all(|any| any.run == other.run || mentions(any, id) < Some(since));
+            let told = other.circuits.iter();
+            let told = told.filter(|told| !told.open.unreachable_only && is_last(told.instance, told.since));
             down.extend(told.map(|told| (told.instance, told.destination.clone())));
         }
         self.brought.heard.insert(self.run, down);
