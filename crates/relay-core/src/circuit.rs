@@ -9,7 +9,7 @@ use crate::{
     delivery::outcome::{Class, Outcome},
     id::EventId,
     limits,
-    storage::Backlog,
+    storage::{Backlog, OpenCircuit},
     time::Mono,
 };
 
@@ -226,6 +226,32 @@ impl Circuit {
     /// Whether it is open.
     pub fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open(_))
+    }
+
+    /// How it stands, for those to whom its client may go; `None` unless it is open.
+    pub fn told(&self, now: Mono) -> Option<OpenCircuit> {
+        let Phase::Open(open) = &self.phase else { return None };
+        let Open { since, unreachable_only, pause, try_at, trying, error, .. } = open;
+        let left = if *trying { Duration::ZERO } else { try_at.since(now) };
+        let error = error.as_deref().map(Into::into);
+        let lasts = now.since(*since);
+        Some(OpenCircuit { lasts, pause: *pause, left, unreachable_only: *unreachable_only, error }.bounded())
+    }
+
+    /// It is open at another server, from which its client comes; as was told at `heard`.
+    pub fn open_as(&mut self, told: &OpenCircuit, heard: Mono) {
+        let first = limits::CIRCUIT_PAUSE_FIRST;
+        self.phase = Phase::Open(Open {
+            since: Mono::from_micros(heard.as_micros().saturating_sub(told.lasts.as_micros() as u64)),
+            unreachable_only: told.unreachable_only,
+            pause: told.pause,
+            try_at: heard + told.left,
+            cut_at: heard + told.left.min(first),
+            trying: false,
+            arrived: false,
+            turn: Turn::default(),
+            error: told.error.as_deref().map(str::to_owned),
+        });
     }
 
     /// Whether failures may count: it is closed, and knows that it is.

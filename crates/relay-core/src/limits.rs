@@ -61,6 +61,13 @@ pub const PRESENCE_EVERY: Duration = Duration::from_secs(3);
 pub const PRESENCE_GONE: Duration = Duration::from_secs(15);
 /// Most partitions of a store.
 pub const PARTITIONS_MAX: u16 = 128;
+/// How far the clock of a server may be from that of the others on its store, beside what the way to the store hides: below
+/// [`LAPSE_AFTER`], by which leases are judged.
+pub const CLOCKS_APART: Duration = Duration::from_secs(1);
+/// Characters of each of the words that a server says of itself, and of an open circuit, to the others.
+pub const PRESENCE_WORDS_MAX: usize = 256;
+/// Open circuits that a server tells the others of: beyond that, what is down is learnt anew where its clients go.
+pub const PRESENCE_CIRCUITS_MAX: usize = 1_024;
 /// So long behind the end of a lease another server has said that it has the client, if it has it.
 pub const PRESENCE_KNOWN: Duration = Duration::from_secs(7);
 /// How long a client instance whose socket was lost may come back to its leases.

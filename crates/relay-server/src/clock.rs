@@ -62,6 +62,26 @@ impl Clock {
         Self { started_wall: system.max(at_least), started, present, apart_at_start }
     }
 
+    /// Schedules begin at this moment, whatever the system's clock says: it is that of others.
+    pub(crate) fn start_at(moment: Wall) -> Self {
+        Self::start_with(system, Wall::MIN).set(moment)
+    }
+
+    fn set(self, moment: Wall) -> Self {
+        let system = self.started_wall;
+        let ahead = system > moment;
+        let by = system.since(moment).max(moment.since(system));
+        if by >= WORTH_A_WORD {
+            tracing::warn!(
+                event = "clock_of_others",
+                by_ms = by.as_millis() as u64,
+                ahead,
+                "the system's clock is not that of the store and of the other servers on it; times go by theirs"
+            );
+        }
+        Self { started_wall: moment, apart_at_start: Drift { by, ahead, from_start: true }, ..self }
+    }
+
     /// Both clocks of schedules now.
     pub fn now(&self) -> Now {
         let passed = self.started.elapsed();
@@ -176,6 +196,16 @@ mod tests {
         assert!(!drift.ahead && !drift.from_start && drift.by >= DAY, "{drift:?}");
         set(59);
         assert_eq!(clock.drift(), None, "what a clock does by itself is not worth a word");
+    }
+
+    /// Where servers share a store, its clock counts and not the system's.
+    #[test]
+    fn it_starts_where_the_others_are() {
+        for moment in [START - DAY, START + DAY] {
+            let clock = Clock::start_with(|| START, Wall::MIN).set(moment);
+            assert!(clock.wall() >= moment && clock.wall() < moment + Duration::from_mins(1));
+            assert!(clock.drift().unwrap().from_start);
+        }
     }
 
     /// What the start has told is not told again, until it changes.

@@ -1,5 +1,7 @@
 //! What an operator decides about a server, already checked: bad combinations cannot be built from outside the binary.
 
+mod likeness;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use relay_core::{delivery::retry::RetryPolicy, name::Name};

@@ -12,10 +12,10 @@ use std::{
 
 use relay_core::{
     delivery::State,
-    hub::{DestinationView, UnroutedView},
+    hub::{DestinationView, ServerView},
     limits,
     name::Name,
-    storage::StoreError,
+    storage::{Apart, StoreError},
     time::{Now, Wall},
 };
 use relay_store::seam::{Condition, DestinationStats, Stats, Upkeep};
@@ -30,6 +30,8 @@ use crate::{
 
 /// Due work may be this old while a client could take it, before it counts as a stall of our own.
 const STALL_AFTER: Duration = Duration::from_mins(1);
+/// Servers that one reason names.
+const SERVERS_SHOWN: usize = 5;
 /// How old a shared look at the counters may be: `/health` is public and must not be a lever on the store.
 const LOOK_FRESH: Duration = Duration::from_millis(500);
 
@@ -72,6 +74,10 @@ pub(crate) enum Reason {
     NoCommit { since: Duration },
     /// The system's clock is not where this process's time is.
     ClockMoved(Drift),
+    /// This process's time is not that of the other servers on the store: it takes no leases.
+    ClockApart(Apart),
+    /// Servers on the store are configured otherwise than this one.
+    OtherConfiguration { servers: Vec<String> },
 }
 
 /// The state of the whole server, for `/health` and `crm-relay status`.
@@ -82,9 +88,7 @@ pub(crate) struct Report {
     /// What the store says of itself.
     pub(crate) condition: Condition,
     /// What the hub knows.
-    pub(crate) view: Vec<DestinationView>,
-    /// What clients want to serve and no route leads to, the first few.
-    pub(crate) unrouted: Vec<UnroutedView>,
+    pub(crate) hub: View,
     /// Why it is degraded; empty: it is not.
     pub(crate) reasons: Vec<Reason>,
 }
@@ -175,17 +179,17 @@ impl Health {
 
     async fn examine(&self) -> Result<Report, StoreError> {
         let stats = self.upkeep.stats().await?;
-        let View { destinations: view, unrouted } = self.hub.view().await;
+        let hub = self.hub.view().await;
         let now = self.clock.now();
         let unserved = {
             let mut unserved = self.unserved.lock().unwrap_or_else(PoisonError::into_inner);
-            note_unserved(&mut unserved, &stats, &view, now);
+            note_unserved(&mut unserved, &stats, &hub.destinations, now);
             unserved.clone()
         };
         let directory = self.registry.directory();
         let known =
             Known { directory: &directory, unserved: &unserved, ttl_default: self.registry.defaults().ttl, now };
-        let mut reasons = assess(&stats, &view, &known, self.disk_reserve);
+        let mut reasons = assess(&stats, &hub.destinations, &known, self.disk_reserve);
         let broken = |(source, what): (&Name, &str)| Reason::SourceBroken { source: source.clone(), what: what.into() };
         reasons.extend(directory.broken().map(broken));
         let broken =
@@ -196,7 +200,9 @@ impl Health {
         reasons.extend(condition.reasons.iter().map(of_store));
         reasons.extend(self.late_commit(now).map(|since| Reason::NoCommit { since }));
         reasons.extend(self.clock.drift().map(Reason::ClockMoved));
-        Ok(Report { stats, condition, view, unrouted, reasons })
+        reasons.extend(hub.clock_apart.map(Reason::ClockApart));
+        reasons.extend(other_configuration(&hub.servers));
+        Ok(Report { stats, condition, hub, reasons })
     }
 }
 
@@ -214,12 +220,25 @@ impl Report {
     }
 }
 
-/// Keeps since when destinations have waiting deliveries and no client.
+/// Servers whose configuration is to be this one's, and is not.
+fn other_configuration(servers: &[ServerView]) -> Option<Reason> {
+    let other = servers.iter().filter(|server| !server.same_config);
+    let named = |server: &ServerView| match (&*server.about.name, &*server.about.address) {
+        ("", "") => format!("run {:016x}", server.run),
+        ("", address) => address.to_owned(),
+        (name, "") => name.to_owned(),
+        (name, address) => format!("{name} ({address})"),
+    };
+    let servers: Vec<String> = other.map(named).collect();
+    (!servers.is_empty()).then_some(Reason::OtherConfiguration { servers })
+}
+
+/// Keeps since when destinations have waiting deliveries and no client, at whatever server.
 fn note_unserved(unserved: &mut BTreeMap<Name, Now>, stats: &Stats, view: &[DestinationView], now: Now) {
     let is_unserved = |stats: &&DestinationStats| {
-        let clients =
-            view.iter().find(|seen| seen.destination == stats.destination).map_or(0, |seen| seen.clients.len());
-        clients == 0 && waiting(stats) > 0
+        let seen = view.iter().find(|seen| seen.destination == stats.destination);
+        let nobody = seen.is_none_or(|seen| seen.clients.is_empty() && seen.elsewhere == 0);
+        nobody && waiting(stats) > 0
     };
     let names: Vec<&Name> = stats.destinations.iter().filter(is_unserved).map(|stats| &stats.destination).collect();
     unserved.retain(|name, _| names.contains(&name));
@@ -368,6 +387,22 @@ impl fmt::Display for Reason {
                 rough(*by),
                 if *ahead { "ahead of" } else { "behind" }
             ),
+            Self::ClockApart(Apart { by, ahead }) => write!(
+                f,
+                "this server's time is {} {} that of the other servers on its store: its clients get nothing, and what it \
+                 stores is dated by theirs; restart it",
+                rough(*by),
+                if *ahead { "ahead of" } else { "behind" }
+            ),
+            Self::OtherConfiguration { servers } => {
+                let shown: Vec<&str> = servers.iter().take(SERVERS_SHOWN).map(String::as_str).collect();
+                write!(f, "configured otherwise than this server: {}", shown.join(", "))?;
+                let more = servers.len().saturating_sub(SERVERS_SHOWN);
+                if more > 0 {
+                    write!(f, " and {more} more")?;
+                }
+                f.write_str("; give all servers on the store the same settings, file and secrets")
+            }
         }
     }
 }
@@ -383,6 +418,7 @@ mod tests {
         hub::ClientView,
         id::InstanceId,
         routing::{Route, Routing},
+        storage::About,
         time::Mono,
     };
 
@@ -407,6 +443,20 @@ mod tests {
         assert_eq!(assessed(&stats, &view(false, true), &directory, &unserved, at(30)), []);
     }
 
+    /// I24: a destination that is served at another server has a client.
+    #[test]
+    fn a_client_of_another_server_is_one() {
+        let (stats, directory) = (stats(at(0)), directory());
+        let mut view = view(false, false);
+        view[0].clients.clear();
+        let mut unserved = BTreeMap::new();
+        note_unserved(&mut unserved, &stats, &view, at(0));
+        assert_eq!(unserved.len(), 1);
+        view[0].elsewhere = 1;
+        note_unserved(&mut unserved, &stats, &view, at(60));
+        assert_eq!(assessed(&stats, &view, &directory, &unserved, at(90)), []);
+    }
+
     /// I24: an open circuit.
     #[test]
     fn an_open_circuit_degrades_at_once() {
@@ -426,6 +476,38 @@ mod tests {
         assert!(matches!(reasons[..], [Reason::Stalled { waiting: 212, .. }]));
         let busy = view(false, false);
         assert_eq!(assessed(&stats(at(0)), &busy, &directory(), &BTreeMap::new(), at(61)), []);
+    }
+
+    /// I24: a clock that is not the others'.
+    #[test]
+    fn a_clock_apart_says_what_follows() {
+        let reason = Reason::ClockApart(Apart { by: Duration::from_hours(3), ahead: false });
+        assert_eq!(
+            reason.to_string(),
+            "this server's time is 3 h behind that of the other servers on its store: its clients get nothing, and what \
+             it stores is dated by theirs; restart it"
+        );
+    }
+
+    /// I24: servers that are not configured alike name each other.
+    #[test]
+    fn another_configuration_is_named() {
+        let server = |run, name: &str, address: &str, same_config| ServerView {
+            run,
+            about: About { name: name.into(), address: address.into(), ..About::default() },
+            clock: None,
+            clients: 0,
+            same_config,
+        };
+        assert_eq!(other_configuration(&[server(1, "a", "", true)]), None);
+        let others = [server(1, "a", "", true), server(2, "b", "192.0.2.1:80", false), server(255, "", "", false)];
+        assert_eq!(
+            other_configuration(&others).map(|reason| reason.to_string()).as_deref(),
+            Some(
+                "configured otherwise than this server: b (192.0.2.1:80), run 00000000000000ff; give all servers on the store \
+                 the same settings, file and secrets"
+            )
+        );
     }
 
     /// I13, I24: half the TTL.
@@ -541,7 +623,13 @@ mod tests {
             next_try: circuit_open.then_some(Mono::from_micros(181_000_000)),
             error: circuit_open.then(|| "refused".to_owned()),
         };
-        vec![DestinationView { destination: "crm".parse().unwrap(), clients: vec![client], elsewhere: 0, served }]
+        vec![DestinationView {
+            destination: "crm".parse().unwrap(),
+            clients: vec![client],
+            elsewhere: 0,
+            elsewhere_down: 0,
+            served,
+        }]
     }
 
     fn directory() -> Directory {

@@ -191,21 +191,22 @@ fn render_deliveries(page: &mut Page, stats: &Stats, now: Wall) {
     }
 }
 
-/// Also of destinations that no client ever served: an alert on 0 needs a sample.
+/// Of all servers that share the store, so that each says the same. Also of destinations that no client ever served: an alert on 0 needs a sample.
 fn render_clients(page: &mut Page, stats: &Stats, view: &[DestinationView]) {
-    let mut served: BTreeMap<&Name, (usize, usize)> = BTreeMap::new();
+    let mut served: BTreeMap<&Name, (u32, u32)> = BTreeMap::new();
     for stats in &stats.destinations {
         served.insert(&stats.destination, (0, 0));
     }
     for seen in view {
         let open = seen.clients.iter().filter(|client| client.circuit_open).count();
-        served.insert(&seen.destination, (seen.clients.len(), open));
+        let (clients, open) = (seen.clients.len() as u32 + seen.elsewhere, open as u32 + seen.elsewhere_down);
+        served.insert(&seen.destination, (clients, open));
     }
-    page.head("clients", "gauge", "Client instances that serve a destination.");
+    page.head("clients", "gauge", "Client instances that serve a destination, at whatever server.");
     for (name, (clients, _)) in &served {
         page.sample("clients", &[("destination", name.as_str())], clients);
     }
-    page.head("circuit_open", "gauge", "Client instances whose circuit to a destination is open.");
+    page.head("circuit_open", "gauge", "Client instances whose circuit to a destination is open, at whatever server.");
     for (name, (_, open)) in &served {
         page.sample("circuit_open", &[("destination", name.as_str())], open);
     }
@@ -287,6 +288,16 @@ mod tests {
         assert!(page.contains("crm_relay_circuit_open{destination=\"crm\"} 0\n"), "{page}");
     }
 
+    /// I24: servers that share a store say the same of its clients.
+    #[test]
+    fn clients_of_other_servers_are_among_the_clients() {
+        let mut view = view();
+        (view[0].elsewhere, view[0].elsewhere_down) = (2, 1);
+        let page = Metrics::default().render(&stats(), &view, &BTreeSet::new(), Wall::MIN);
+        assert!(page.contains("crm_relay_clients{destination=\"crm\"} 2\n"), "{page}");
+        assert!(page.contains("crm_relay_circuit_open{destination=\"crm\"} 1\n"), "{page}");
+    }
+
     #[test]
     fn each_name_is_declared_once() {
         let page =
@@ -324,6 +335,12 @@ mod tests {
     }
 
     fn view() -> Vec<DestinationView> {
-        vec![DestinationView { destination: "crm".parse().unwrap(), clients: Vec::new(), elsewhere: 0, served: false }]
+        vec![DestinationView {
+            destination: "crm".parse().unwrap(),
+            clients: Vec::new(),
+            elsewhere: 0,
+            elsewhere_down: 0,
+            served: false,
+        }]
     }
 }

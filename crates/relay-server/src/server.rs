@@ -15,7 +15,7 @@ use futures_util::FutureExt as _;
 use relay_core::{
     fault::{Fault, Retry},
     hub::{Hub, Input, Setup},
-    storage::StoreError,
+    storage::{About, Reading, StoreError, start_at},
     time::Wall,
 };
 use relay_net::tls::IdentityError;
@@ -112,6 +112,9 @@ impl Joiner {
 pub struct Reloader {
     registry: Arc<Registry>,
     certificate: Option<Certificate>,
+    hub: hub::Handle,
+    /// What the server was started with.
+    started: Arc<Config>,
 }
 
 impl Reloader {
@@ -125,6 +128,8 @@ impl Reloader {
             certificate.look();
         }
         self.registry.declare_anew(config).await?;
+        // The other servers compare it with theirs. A hub that has ended has nobody to tell.
+        self.hub.tell(hub::Event::Configured(self.started.redeclared(config).likeness())).await;
         tracing::info!(event = "reloaded", sources = config.sources.len(), routes = config.routes.len());
         Ok(())
     }
@@ -224,7 +229,10 @@ impl Server {
             None => None,
         };
         let stats = store.stats().await?;
-        let clock = Clock::start(stats.latest);
+        let shares = store.promises().several_owners;
+        let mut machine =
+            machine(&config, about(&config, &addr_of(&public, config.listen)?), &stats, &store.promises());
+        let clock = start_clock(&*store, shares, &machine, stats.latest).await?;
         // Deadlines are reckoned with this clock, so they are compared with it too.
         store.keep_time(Arc::new(move || clock.wall()));
         let registry = Arc::new(Registry::open(store.clone(), clock, &config).await?);
@@ -232,7 +240,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new(outside.lost_lines));
         let (supervisor, failures) = Supervisor::new(Arc::clone(&metrics));
         let (handle, inlet) = hub::Handle::new();
-        let machine = machine(&config, &registry, &stats, &store.promises(), clock);
+        begin(&mut machine, &registry, &stats, clock);
         registry.tell(handle.clone());
         let commits = OldestCommit::default();
         let driver =
@@ -311,7 +319,8 @@ impl Server {
 
     /// Takes over, while it runs, what its configuration file declares by then.
     pub fn reloader(&self) -> Reloader {
-        Reloader { registry: Arc::clone(&self.admin.registry), certificate: self.certificate.clone() }
+        let (registry, hub) = (Arc::clone(&self.admin.registry), self.admin.hub.clone());
+        Reloader { registry, certificate: self.certificate.clone(), hub, started: Arc::new(self.config.clone()) }
     }
 
     /// Runs until `shutdown` completes or the server fails, then stops (I22).
@@ -490,10 +499,10 @@ impl Server {
     }
 }
 
-/// The core's machine with its first inputs: what the store knows, then the routes.
-fn machine(config: &Config, registry: &Registry, stats: &Stats, promises: &Promises, clock: Clock) -> Hub {
-    let mut hub = Hub::new(Setup {
-        version: env!("CARGO_PKG_VERSION").into(),
+/// The core's machine, before its first input.
+fn machine(config: &Config, server: About, stats: &Stats, promises: &Promises) -> Hub {
+    Hub::new(Setup {
+        server,
         lease: config.lease,
         retry_after_max: config.retry_after_max,
         circuit_pause_max: config.circuit_pause_max,
@@ -504,11 +513,33 @@ fn machine(config: &Config, registry: &Registry, stats: &Stats, promises: &Promi
         partitions: promises.partitions,
         id_floor: stats.id_floor,
         sha256: secret::sha256,
-    });
+    })
+}
+
+/// Its first inputs: what the store knows, then the routes.
+fn begin(hub: &mut Hub, registry: &Registry, stats: &Stats, clock: Clock) {
     let delivered = stats.destinations.iter().map(|stats| (stats.destination.clone(), stats.outcomes[0])).collect();
     hub.handle(Input::DeliveredSoFar(delivered), clock.now());
     hub.handle(Input::Routing(Arc::clone(&registry.directory().routing)), clock.now());
-    hub
+}
+
+/// The clock of this run: the system's, or where servers share the store and that has a clock, the one that they keep.
+async fn start_clock(store: &dyn Store, shares: bool, hub: &Hub, latest: Wall) -> Result<Clock, StoreError> {
+    let own = || Clock::start(latest);
+    if !shares {
+        return Ok(own());
+    }
+    let Some(before) = store.clock().await? else { return Ok(own()) };
+    let others = store.presence(hub.first_presence(before)).await?;
+    let others: Vec<Reading> = others.iter().filter_map(|other| other.clock).collect();
+    // Once more: hearing of the others took its time.
+    Ok(store.clock().await?.map_or_else(own, |now| Clock::start_at(start_at(now, latest, &others))))
+}
+
+/// What it says of itself.
+fn about(config: &Config, public: &SocketAddr) -> About {
+    let (version, name) = (env!("CARGO_PKG_VERSION").into(), config.server.as_str().into());
+    About { version, name, address: public.to_string().into(), config: config.likeness() }.bounded()
 }
 
 async fn bind(addr: SocketAddr) -> Result<TcpListener, StartError> {
@@ -579,6 +610,30 @@ mod tests {
         let server = Server::start(Config::sample(dir.path().to_owned()), store, Outside::default()).await.unwrap();
         let outcome = server.run(std::future::ready(())).await;
         assert!(matches!(&outcome, Outcome::StoreFailed(reason) if reason.contains("BeforeCheckpoint")), "{outcome:?}");
+    }
+
+    /// I10: servers that share a store begin on its clock, or on that of those which are there.
+    #[tokio::test]
+    async fn a_server_starts_on_the_clock_of_the_others() {
+        use relay_core::storage::Presence;
+        use relay_store::seam::Queue as _;
+        let at = Wall::from_micros(1_700_000_000_000_000);
+        let hour = Duration::from_hours(1);
+        for (others, wanted) in [(None, at), (Some(hour), at + hour)] {
+            let store = MemoryStore::new();
+            store.tell_clock(at);
+            if let Some(ahead) = others {
+                let clock = Some(Reading { ahead: ahead.as_micros() as i64, within: Duration::ZERO });
+                let (server, clients, circuits) = (About::default(), Vec::new(), Vec::new());
+                store.presence(Presence { run: 1, at, server, clock, clients, circuits }).await.unwrap();
+            }
+            let dir = tempfile::tempdir().unwrap();
+            let config = Config::sample(dir.path().to_owned());
+            let server = Server::start(config, Arc::new(store.second_owner()), Outside::default()).await.unwrap();
+            let started = server.admin.clock.wall();
+            assert!(started >= wanted && started < wanted + Duration::from_mins(5), "{started:?}");
+            assert!(matches!(server.run(std::future::ready(())).await, Outcome::Stopped));
+        }
     }
 
     #[tokio::test]

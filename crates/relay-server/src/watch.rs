@@ -39,8 +39,6 @@ pub(crate) async fn summarize(health: Arc<Health>, interval: Duration) {
         tokio::time::sleep(interval).await;
         let Ok(report) = health.report().await else { continue };
         let totals = report.totals();
-        let clients: BTreeSet<_> =
-            report.view.iter().flat_map(|seen| seen.clients.iter().map(|client| client.instance)).collect();
         tracing::info!(
             event = "summary",
             received = totals.received,
@@ -48,7 +46,7 @@ pub(crate) async fn summarize(health: Arc<Health>, interval: Duration) {
             failed = totals.failed,
             retried = totals.retried,
             queue_depth = totals.queue_depth,
-            clients = clients.len(),
+            clients = report.hub.clients(),
             degraded = !report.reasons.is_empty(),
         );
     }
@@ -95,6 +93,8 @@ fn subject(reason: &Reason) -> Option<(&'static str, Option<Name>)> {
         Reason::NoCommit { .. } => Some(("no_commit", None)),
         // One that was there at the start is told by the clock as `clock_set_back`.
         Reason::ClockMoved(drift) => (!drift.from_start).then_some(("clock_moved", None)),
+        Reason::ClockApart(_) => Some(("clock_apart", None)),
+        Reason::OtherConfiguration { .. } => Some(("other_configuration", None)),
         Reason::Stalled { destination, .. } => Some(("stalled", Some(destination.clone()))),
         Reason::HalfTtl { destination, .. } => Some(("half_ttl", Some(destination.clone()))),
         Reason::Full { .. } => Some(("store_full", None)),

@@ -121,11 +121,15 @@ fn in_words(destination: &DestinationDto) -> String {
         ("next expires", text(&destination.next_expiry_at)),
     ]);
     let rows: Vec<Vec<String>> = destination.instances.iter().map(client).collect();
-    if rows.is_empty() {
-        return about;
+    let mut parts = vec![about];
+    if !rows.is_empty() {
+        let headings = ["client", "instance", "peer", "token", "held", "slots", "target"];
+        parts.push(table::wrapped(&headings, &rows));
     }
-    let headings = ["client", "instance", "peer", "token", "held", "slots", "target"];
-    format!("{about}\n\n{}", table::wrapped(&headings, &rows))
+    if destination.elsewhere > 0 {
+        parts.push(format!("clients at other servers: {}", destination.elsewhere));
+    }
+    parts.join("\n\n")
 }
 
 /// `down since 3m, next try in 12s: connection refused`.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use relay_server::api::{MissedDto, StatusDto};
+use relay_server::api::{MissedDto, ServerDto, StatusDto};
 
 use super::{
     destination,
@@ -55,10 +55,29 @@ impl StatusArgs {
             }
             print("")?;
             list(&api, &destination::DESTINATIONS.view, Vec::new(), None, self.common.form()).await?;
+            if let Some(servers) = servers(&status.servers) {
+                print(&format!("\n{servers}"))?;
+            }
             missed(&status.missed)?;
             Ok(Exit::Done)
         })
     }
+}
+
+/// The other servers on the same store; `None`: there are none.
+fn servers(servers: &[ServerDto]) -> Option<String> {
+    if servers.is_empty() {
+        return None;
+    }
+    let row = |server: &ServerDto| {
+        let configuration = if server.same_configuration { "the same" } else { "another" };
+        let ServerDto { run, name, address, version, clients, .. } = server;
+        let name = if name.is_empty() { text(run) } else { text(name) };
+        vec![name, text(address), text(version), text(clients), configuration.to_owned()]
+    };
+    let rows: Vec<Vec<String>> = servers.iter().map(row).collect();
+    let headings = ["server", "address", "version", "clients", "configuration"];
+    Some(format!("other servers on the same store:\n{}", table::table(&headings, &rows)))
 }
 
 /// The latest requests that found nothing: where a webhook went that does not arrive.
@@ -91,4 +110,27 @@ fn server(api: &Api, status: &StatusDto) -> String {
     let up = human_duration(Duration::from_millis(status.uptime_ms));
     let (version, public) = (text(&status.health.version), text(&status.public));
     format!("{state}, {}", style::dim(format!("version {version}, up {up}, at {public}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_servers_are_listed_if_there_are_any() {
+        assert_eq!(servers(&[]), None);
+        let server = |name: &str, same_configuration| ServerDto {
+            run: "00ff".into(),
+            name: name.into(),
+            address: "192.0.2.1:80".into(),
+            version: "1.0.0".into(),
+            clients: 2,
+            clock_ahead_ms: None,
+            same_configuration,
+        };
+        let listed = servers(&[server("b", true), server("", false)]).unwrap();
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+        let lines: Vec<String> = listed.lines().skip(2).map(words).collect();
+        assert_eq!(lines, ["b 192.0.2.1:80 1.0.0 2 the same", "00ff 192.0.2.1:80 1.0.0 2 another"]);
+    }
 }

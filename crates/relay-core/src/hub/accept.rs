@@ -97,6 +97,11 @@ impl Hub {
             self.outputs.push_back(Output::Answer(ticket, refusal));
             return;
         }
+        if !self.clocks.are_compared() {
+            return self.wait_for_clock(ticket, request);
+        }
+        let request = self.dated_as_elsewhere(request);
+        let now = self.shared_now();
         let Accepting { dedupe, deadline, resend, .. } = &request;
         let (dedupe, deadline, resend) = (dedupe.clone(), *deadline, *resend);
         let event = Arc::new(self.event_of(request));
@@ -105,11 +110,11 @@ impl Hub {
         let mut deliveries = Vec::new();
         let routing = Arc::clone(&self.routing);
         for route in routing.routes.get(&event.source).into_iter().flatten() {
-            let id = self.ids.delivery(self.now.wall);
-            let ready = Delivery::ready(id, &event, route.destination.clone(), false, self.now.wall, route.ttl);
+            let id = self.ids.delivery(now);
+            let ready = Delivery::ready(id, &event, route.destination.clone(), false, now, route.ttl);
             if let Some(instance) = self.reserve_for(&ready, event.size()) {
-                let until = self.now.wall + self.setup.lease;
-                let delivery = delivery::leased(&ready, instance, self.nonce, self.now.wall, until);
+                let until = now + self.setup.lease;
+                let delivery = delivery::leased(&ready, instance, self.nonce, now, until);
                 deliveries.push(delivery.clone());
                 leased.push((instance, delivery));
             } else {
@@ -127,7 +132,7 @@ impl Hub {
         }
         self.accepts.appending += 1;
         let append = Append { event: Arc::clone(&event), deliveries, dedupe: dedupe.clone(), deadline };
-        let made_at = self.now.wall;
+        let made_at = now;
         let pending = Pending { ticket, event, dedupe, deadline, resend, made_at, leased, waiting, unsure: None };
         let op = self.ops.append(pending, Box::new(append));
         self.ask_store(op);
@@ -146,8 +151,19 @@ impl Hub {
         if self.accepts.appending >= limits::APPENDS_MAX { Err(Answer::Busy) } else { Ok(()) }
     }
 
+    /// The same with its moments as all servers have them.
+    fn dated_as_elsewhere(&self, request: Accepting) -> Accepting {
+        if self.clock_apart().is_none() {
+            return request;
+        }
+        let shared = |at| self.clocks.shared(at);
+        let dedupe = request.dedupe.map(|dedupe| Dedupe { until: shared(dedupe.until), ..dedupe });
+        let (received_at, deadline) = (shared(request.received_at), shared(request.deadline));
+        Accepting { received_at, dedupe, deadline, ..request }
+    }
+
     fn event_of(&mut self, request: Accepting) -> Event {
-        let now = self.now.wall;
+        let now = self.shared_now();
         // A key and its event are in one place, so that a store can take both in one step.
         let id = match &request.dedupe {
             Some(dedupe) => self.ids.event_in(Partition::of_digest(&dedupe.key), now),
@@ -235,7 +251,7 @@ impl Hub {
     /// The timer for that went off.
     pub(super) fn on_appends_due(&mut self) {
         for pending in std::mem::take(&mut self.accepts.again) {
-            if pending.deadline <= self.now.wall {
+            if pending.deadline <= self.shared_now() {
                 self.accepts.appending -= 1;
                 self.give_up_append(pending, Answer::NotStored(NotStored::Away));
             } else {

@@ -1,12 +1,12 @@
 //! Claims: a client comes that another server may have leases of. What it names of them is adopted, the rest is handed back, and
-//! then it is welcomed.
+//! then it is welcomed. Circuits that were open for it there are open here, so that an outage is not charged again.
 //!
 //! With one owner all leases are known here, and whoever says Hello is welcomed at once.
 
 use std::collections::BTreeSet;
 
 use super::{
-    ConnId, HeldFor, Hub, Output,
+    ConnId, HeldFor, Hub, Notice, Output,
     leases::Held,
     session::{Claiming, Phase},
     settle::Why,
@@ -29,11 +29,16 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let instance = self.setup.instance_of(&session.token, greeting.instance);
         let before = BTreeSet::new();
-        let (listed, since) = (BTreeSet::new(), self.now.mono);
+        // It may have waited until this server began, and be at another by now.
+        let (listed, since) = (BTreeSet::new(), session.heard);
         let claiming =
-            Claiming { greeting, instance, since, before, listed, read: false, undecided: false, adopting: 0 };
+            Claiming { greeting, instance, since, before, listed, read: false, word: 0, undecided: false, adopting: 0 };
         session.phase = Phase::Claiming(Box::new(claiming));
-        self.read_claims(conn);
+        let word = self.ask_for_word();
+        if let Some(claiming) = self.claiming(conn) {
+            claiming.word = word;
+        }
+        self.on_claim_due(conn);
     }
 
     fn claiming(&mut self, conn: ConnId) -> Option<&mut Claiming> {
@@ -97,7 +102,7 @@ impl Hub {
     fn claim(&mut self, conn: ConnId, record: &Delivery, undecided: bool) {
         let (id, token) = (record.id, record.token);
         let Some(lease) = record.lease else { return };
-        let soon = self.now.wall + self.setup.lease / 2;
+        let soon = self.shared_now() + self.setup.lease / 2;
         let kept_here = lease.keeper == self.nonce;
         let allowed = self.sessions.get(&conn).is_some_and(|session| session.serves.allows(&record.destination));
         let Some(claiming) = self.claiming(conn) else { return };
@@ -124,7 +129,7 @@ impl Hub {
         token: Token,
         record: &Delivery,
     ) -> Option<Change> {
-        let now = self.now.wall;
+        let now = self.shared_now();
         let since = self.now.mono;
         let waits = self.claiming(conn).is_some_and(|claiming| claiming.since + limits::CLAIM_WITHIN > since);
         let by = Lease { instance, keeper: self.nonce, since: now, until: now + self.setup.lease };
@@ -158,10 +163,39 @@ impl Hub {
         }
     }
 
+    /// The others have said what they know, or cannot be heard: whoever waited for that is welcomed.
+    pub(super) fn welcome_who_waited(&mut self) {
+        let greeting: Vec<ConnId> = self.greeting.iter().copied().collect();
+        for conn in greeting {
+            self.welcome_if_claimed(conn);
+        }
+    }
+
+    /// What is down for a client at the server that it comes from.
+    pub(super) fn bring_circuits(&mut self, id: InstanceId) {
+        if cfg!(feature = "canary_circuits_stay") {
+            return; // Canary: whoever goes to another server must not be charged for an outage once more.
+        }
+        let heard = self.others.heard();
+        for (name, told) in self.others.open_of(id) {
+            let served = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(&name));
+            let Some(served) = served.filter(|served| served.slots > 0 && served.circuit.is_blank()) else { continue };
+            served.circuit.open_as(&told, heard);
+            if self.destinations.contains_key(&name) {
+                self.arm_probe(id, &name);
+            }
+            if let Some(error) = told.error {
+                let error = error.to_string();
+                self.notice(Notice::DestinationDown { destination: name, instance: id, error });
+            }
+        }
+    }
+
     fn welcome_if_claimed(&mut self, conn: ConnId) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        let is_claimed = matches!(&session.phase, Phase::Claiming(claiming) if claiming.read && claiming.adopting == 0);
-        if !is_claimed {
+        let heard = |claiming: &Claiming| self.others.has_answered(claiming.word);
+        let done = |claiming: &Claiming| claiming.read && claiming.adopting == 0 && heard(claiming);
+        if !matches!(&session.phase, Phase::Claiming(claiming) if done(claiming)) {
             return;
         }
         if let Phase::Claiming(claiming) = std::mem::replace(&mut session.phase, Phase::Opened) {

@@ -127,15 +127,13 @@ impl Hub {
     }
 
     /// Leases of earlier runs are armed anew. Where other servers share the store nobody is known to be gone for good: there a
-    /// lease is adopted where its client comes, or it lapses.
+    /// lease is adopted where its client comes, or it lapses; and all begins once the clocks are compared.
     fn begin(&mut self) {
         // Canary: what a live server keeps is not a starting one's.
-        if self.setup.shares && !cfg!(feature = "canary_takeover") {
-            self.on_loaded();
-            self.say_presence();
-        } else {
+        if !self.setup.shares || cfg!(feature = "canary_takeover") {
             self.ask_held(HeldFor::Start, None);
         }
+        self.read_clock();
     }
 
     /// Of a paused destination nothing waits for room: it would hold up those of others.
@@ -242,6 +240,9 @@ impl Hub {
             destination.asks_soon = false;
         }
         if self.stopping || self.failed || !self.started || self.routing.paused.contains(name) {
+            return;
+        }
+        if !self.clocks.may_lease() {
             return;
         }
         if self.undecided.are_many() {

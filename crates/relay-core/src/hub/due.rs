@@ -44,8 +44,8 @@ impl Hub {
     /// Asks what has work to do.
     pub(super) fn ask_due(&mut self) {
         self.looking.next = None;
-        if !self.failed && !self.stopping {
-            let now = self.now.wall;
+        if !self.failed && !self.stopping && self.clocks.are_compared() {
+            let now = self.shared_now();
             let lapsed_by = self.setup.shares.then(|| delivery::lapsed_by(now));
             let partitions = self.partitions();
             let op = self.ops.due(DueAsk { lapsed_by, partitions, ..DueAsk::at(now, limits::PAGE_MAX) });

@@ -46,7 +46,7 @@ impl Hub {
         self.ends.remove(&(held.until, id));
         self.ends.insert((until, id));
         held.until = until;
-        self.extends.push(Extend { id, claim: held.delivery.claim(), until });
+        self.extends.push(Extend { id, claim: held.delivery.claim(), until: self.clocks.shared(until) });
     }
 
     /// The store answered.
@@ -103,8 +103,9 @@ impl Hub {
         self.drop_if_over(record);
         let Some(held) = self.held.get(&record.id).filter(|held| held.delivery.claim() == claim) else { return };
         let is_latest = held.delivery.version == record.version;
-        if is_latest && record.lease.is_some_and(|lease| lease.until < held.until) {
-            self.extends.push(Extend { id: record.id, claim, until: held.until });
+        let until = self.clocks.shared(held.until);
+        if is_latest && record.lease.is_some_and(|lease| lease.until < until) {
+            self.extends.push(Extend { id: record.id, claim, until });
         }
     }
 
@@ -119,7 +120,7 @@ impl Hub {
     pub(super) fn extend_held(&mut self, record: &Delivery) {
         let Some((held, lease)) = self.held.get_mut(&record.id).zip(record.lease) else { return };
         self.ends.remove(&(held.until, record.id));
-        held.until = held.until.max(lease.until);
+        held.until = held.until.max(self.clocks.own(lease.until));
         self.ends.insert((held.until, record.id));
     }
 }

@@ -60,6 +60,8 @@ pub enum Input {
     Touched(DeliveryId),
     /// The token was revoked, or may serve less: its sockets are closed.
     Revoked(Name),
+    /// The configuration was read anew, and has this digest: see [`About`](crate::storage::About).
+    Configured([u8; 32]),
     /// Stop: refuse new requests, say `GoAway`, wait for reports.
     Stop,
 }

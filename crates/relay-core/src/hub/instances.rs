@@ -31,6 +31,8 @@ pub(super) struct Instance {
     pub(super) token: Name,
     pub(super) label: String,
     pub(super) peer: String,
+    /// When it came here last, as all servers have it.
+    pub(super) since: Wall,
     /// Its socket was lost, and it may come back to its leases.
     pub(super) away: Option<Away>,
     /// Until when its circuits are remembered, once it is gone.
@@ -107,6 +109,7 @@ impl Instance {
     pub(super) fn unseen() -> Self {
         Self {
             conn: None,
+            since: Wall::MIN,
             away: None,
             forget_at: None,
             token: Name::fallback(),
@@ -244,7 +247,8 @@ impl Hub {
     /// Finds an instance that can take a delivery of an event of so many bytes the moment it is stored, and sets its credit
     /// aside.
     pub(super) fn reserve_for(&mut self, ready: &Delivery, size: u64) -> Option<InstanceId> {
-        if self.routing.paused.contains(&ready.destination) || self.undecided.are_many() {
+        let may_lease = self.clocks.may_lease() && !self.undecided.are_many();
+        if self.routing.paused.contains(&ready.destination) || !may_lease {
             return None;
         }
         let destination = self.destinations.get(&ready.destination)?;

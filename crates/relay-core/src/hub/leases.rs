@@ -352,6 +352,10 @@ impl Hub {
         if !goes_on {
             self.arm_probe(id, name);
         }
+        if change != Change::Same {
+            // Its client may be at another server the next moment.
+            self.say_presence();
+        }
         charges && !outage
     }
 
@@ -612,7 +616,7 @@ impl Hub {
 
     pub(super) fn rearm(&mut self, delivery: Delivery) {
         let Some(lease) = delivery.lease else { return };
-        let until = lease.until.max(self.now.wall + limits::RESUME_GRACE);
+        let until = self.clocks.own(lease.until).max(self.now.wall + limits::RESUME_GRACE);
         self.instances.entry(lease.instance).or_insert_with(Instance::unseen);
         self.take_slot(lease.instance, &delivery);
         let instance = lease.instance;

@@ -14,6 +14,7 @@
 mod accept;
 mod bodies;
 mod claims;
+mod clocks;
 mod delivered;
 mod destinations;
 mod due;
@@ -50,6 +51,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use self::{
     accept::Accepts,
     bodies::Bodies,
+    clocks::Clocks,
     destinations::Destination,
     due::Looking,
     instances::Instance,
@@ -69,7 +71,7 @@ pub use self::{
     notice::Notice,
     output::{Answer, NotStored, Output},
     setup::Setup,
-    view::{ClientView, DestinationView, UnroutedView},
+    view::{ClientView, DestinationView, ServerView, UnroutedView},
 };
 pub use crate::routing::Serves;
 use crate::{
@@ -143,6 +145,7 @@ pub struct Hub {
     strays: Strays,
     looking: Looking,
     others: Others,
+    clocks: Clocks,
     /// Decisions whose store operation is under way.
     deciding: usize,
 
@@ -207,6 +210,7 @@ impl Hub {
             strays: Strays::default(),
             looking: Looking::default(),
             others: Others::default(),
+            clocks: Clocks::new(setup.shares),
             deciding: 0,
             loaded_at: None,
             started: false,
@@ -242,6 +246,10 @@ impl Hub {
             Input::Woken(destination) => self.on_woken(&destination),
             Input::Touched(id) => self.on_touched(id),
             Input::Revoked(token) => self.on_revoked(&token),
+            Input::Configured(config) => {
+                self.setup.server.config = config;
+                self.say_presence();
+            }
             Input::Stop => self.on_stop(),
         }
         self.finish_input();
@@ -376,6 +384,11 @@ impl Hub {
                     self.on_presence(result);
                 }
             }
+            Stored::Clock(one) => {
+                if let Some((_, asked, result)) = self.ops.clocks.answered(one) {
+                    self.on_clock(asked, &result);
+                }
+            }
         }
         self.forget_touched();
         self.return_strays();
@@ -385,6 +398,7 @@ impl Hub {
     fn on_store_failed(&mut self) {
         self.failed = true;
         self.give_up_appends();
+        self.answer_early(&Answer::NotStored(NotStored::Failed));
         for ticket in self.accepts.take_waiting() {
             self.outputs.push_back(Output::Answer(ticket, Answer::Unavailable));
         }

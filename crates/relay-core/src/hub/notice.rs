@@ -22,7 +22,7 @@ pub enum Notice {
         peer: String,
         /// Its token's name.
         token: Name,
-        /// Instances that serve the destination now.
+        /// Instances that serve the destination now, at whatever server.
         clients: u32,
     },
     /// A client instance wants to serve destinations that no route leads to: it joins once one does.
@@ -46,7 +46,7 @@ pub enum Notice {
         instance: InstanceId,
         /// Its name for people.
         label: String,
-        /// Instances that serve the destination now.
+        /// Instances that serve the destination now, at whatever server.
         clients: u32,
         /// Leases that it still held.
         held: u32,

@@ -12,10 +12,10 @@ use super::{
 use crate::{
     id::DeliveryId,
     storage::{
-        Answered, Append, Ask, Asked, BodyOf, Change, DueAsk, Extend, HeldAsk, LeaseAsk, OpId, Presence, Replay,
-        StoreOp,
+        Answered, Append, Ask, Asked, BodyOf, Change, ClockAsk, DueAsk, Extend, HeldAsk, LeaseAsk, OpId, Presence,
+        Replay, StoreOp,
     },
-    time::Wall,
+    time::{Now, Wall},
 };
 
 /// All of them.
@@ -34,6 +34,8 @@ pub(super) struct Ops {
     pub(super) dues: Table<DueAsk, Wall>,
     pub(super) helds: Table<HeldAsk, HeldFor>,
     pub(super) presences: Table<Presence, ()>,
+    /// Each with when it was asked.
+    pub(super) clocks: Table<ClockAsk, Now>,
 }
 
 /// Those of one kind, each with what waits for its answer.
@@ -131,6 +133,11 @@ impl Ops {
     pub(super) fn presence(&mut self, mine: Presence) -> StoreOp {
         let id = self.next();
         StoreOp::Presence(self.presences.ask(id, (), mine))
+    }
+
+    pub(super) fn clock(&mut self, now: Now) -> StoreOp {
+        let id = self.next();
+        StoreOp::Clock(self.clocks.ask(id, now, ClockAsk))
     }
 
     fn next(&mut self) -> OpId {

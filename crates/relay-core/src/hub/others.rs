@@ -8,20 +8,28 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Hub, leases::PendingLoss, settle::Why, timers::Timer};
 use crate::{
+    circuit::Circuit,
     id::{DeliveryId, InstanceId},
     limits,
     name::Name,
-    storage::{Presence, SeenClient, StoreError},
-    time::Mono,
+    storage::{About, OpenCircuit, Presence, Reading, SeenCircuit, SeenClient, StoreError},
+    time::{Mono, Wall},
 };
 
 /// What is known of them.
 #[derive(Debug, Default)]
 pub(super) struct Others {
     /// Runs of other servers that were heard of lately.
-    runs: BTreeSet<u64>,
+    runs: BTreeMap<u64, SeenServer>,
     /// It is known which these are.
-    heard: bool,
+    known: bool,
+    /// Open circuits of clients elsewhere, as who has the client says.
+    open: BTreeMap<(InstanceId, Name), OpenCircuit>,
+    /// When that was heard.
+    heard: Mono,
+    /// How often the others were asked for, and how many of those are answered, if only by an error.
+    asked: u64,
+    answered: u64,
     /// Clients that have a socket elsewhere, and what they serve.
     seen: BTreeMap<InstanceId, BTreeSet<Name>>,
     /// When the timer goes off.
@@ -36,18 +44,64 @@ pub(super) struct Others {
     judged: Vec<(DeliveryId, PendingLoss)>,
 }
 
+/// What another server says of itself.
+#[derive(Clone, Debug)]
+pub(super) struct SeenServer {
+    pub(super) run: u64,
+    pub(super) about: About,
+    pub(super) clock: Option<Reading>,
+    /// How many clients it has.
+    pub(super) clients: usize,
+}
+
+impl SeenServer {
+    fn of(said: &Presence) -> Self {
+        Self { run: said.run, about: said.server.clone(), clock: said.clock, clients: said.clients.len() }
+    }
+}
+
 impl Others {
     /// Runs that work on the store: those that were heard of lately and `mine`, each once, by number. All servers that hear of
     /// each other find the same; where there is one owner, there is one.
     pub(super) fn runs(&self, mine: u64) -> Vec<u64> {
-        let mut runs: BTreeSet<u64> = self.runs.clone();
-        runs.insert(mine);
+        let runs: BTreeSet<u64> = self.runs.keys().copied().chain([mine]).collect();
         runs.into_iter().collect()
+    }
+
+    /// What the others say of themselves, by run.
+    pub(super) fn servers(&self) -> impl Iterator<Item = &SeenServer> {
+        self.runs.values()
+    }
+
+    /// Clients that have a socket elsewhere.
+    pub(super) fn clients(&self) -> impl Iterator<Item = InstanceId> + '_ {
+        self.seen.keys().copied()
+    }
+
+    /// Whether that which was asked for then is answered.
+    pub(super) fn has_answered(&self, word: u64) -> bool {
+        self.answered >= word
+    }
+
+    /// When the others were heard last.
+    pub(super) fn heard(&self) -> Mono {
+        self.heard
+    }
+
+    /// What is down for a client at other servers.
+    pub(super) fn open_of(&self, id: InstanceId) -> Vec<(Name, OpenCircuit)> {
+        let theirs = self.open.iter().filter(|((instance, _), _)| *instance == id);
+        theirs.map(|((_, name), open)| (name.clone(), open.clone())).collect()
+    }
+
+    /// Whether the circuit of a client elsewhere is open.
+    pub(super) fn is_open(&self, id: InstanceId, name: &Name) -> bool {
+        self.open.contains_key(&(id, name.clone()))
     }
 
     /// Whether it was ever heard which others there are.
     pub(super) fn have_been_heard(&self) -> bool {
-        self.heard
+        self.known
     }
 
     /// Whether a client has a socket elsewhere.
@@ -69,6 +123,11 @@ impl Others {
 }
 
 impl Hub {
+    /// What it says of itself before it starts, for its driver to hear of the others by.
+    pub fn first_presence(&self, at: Wall) -> Presence {
+        Presence { at, ..self.presence() }
+    }
+
     /// Runs of servers that work on the store now, this one among them, by number.
     pub fn runs(&self) -> Vec<u64> {
         self.others.runs(self.nonce)
@@ -89,47 +148,77 @@ impl Hub {
         self.others.changed = false;
         let due = std::mem::take(&mut self.others.due);
         self.others.judged.extend(due);
+        self.others.asked += 1;
         let op = self.ops.presence(self.presence());
         self.ask_store(op);
+    }
+
+    /// Says who is here, to hear what the others say from now on: the number of that answer.
+    pub(super) fn ask_for_word(&mut self) -> u64 {
+        self.say_presence();
+        self.others.asked + u64::from(self.others.changed)
     }
 
     fn presence(&self) -> Presence {
         let here = self.instances.iter().filter(|(_, instance)| instance.conn.is_some());
         let clients = here.map(|(id, instance)| {
             let serves = instance.served.iter().filter(|(_, served)| served.slots > 0);
-            SeenClient { instance: *id, serves: serves.map(|(name, _)| name.clone()).collect() }
+            SeenClient { instance: *id, since: instance.since, serves: serves.map(|(name, _)| name.clone()).collect() }
         });
-        Presence { run: self.nonce, at: self.now.wall, clients: clients.collect() }
+        let (server, clock) = (self.setup.server.clone(), self.clocks.reading);
+        let (clients, circuits) = (clients.collect(), self.open_circuits());
+        Presence { run: self.nonce, at: self.shared_now(), server, clock, clients, circuits }
+    }
+
+    /// Those of clients that are here first, then those that are remembered of others.
+    fn open_circuits(&self) -> Vec<SeenCircuit> {
+        let mut all: Vec<_> = self.instances.iter().collect();
+        all.sort_by_key(|(_, instance)| instance.conn.is_none());
+        let services = all.into_iter().flat_map(|(id, of)| of.served.iter().map(move |(name, at)| (id, of, name, at)));
+        let open = services.filter_map(|(id, instance, name, served)| {
+            let open = served.circuit.told(self.now.mono)?;
+            Some(SeenCircuit { instance: *id, since: instance.since, destination: name.clone(), open })
+        });
+        open.take(limits::PRESENCE_CIRCUITS_MAX).collect()
     }
 
     /// The timer for that went off.
     pub(super) fn on_presence_due(&mut self) {
         self.others.next = None;
-        self.say_presence();
+        self.read_clock();
     }
 
     pub(super) fn on_presence(&mut self, result: Result<Vec<Presence>, StoreError>) {
         self.others.saying = false;
+        self.others.answered = self.others.asked;
         let judged = std::mem::take(&mut self.others.judged);
-        match result {
-            Ok(others) => {
-                self.on_others(others);
-                self.judge(judged);
-            }
+        if let Ok(others) = result {
+            self.compare_clocks(&others);
+            self.on_others(others);
+            self.judge(judged);
+        } else {
             // Of whom nothing is known nothing is counted.
-            Err(_) => self.others.due.extend(judged),
+            self.others.due.extend(judged);
+            self.turn_away_early();
+        }
+        self.welcome_who_waited();
+        if self.others.saying {
+            return;
         }
         if self.others.changed {
             return self.say_presence();
         }
-        let pause = if self.others.due.is_empty() { limits::PRESENCE_EVERY } else { limits::STORE_RETRY };
+        let calm = self.others.due.is_empty() && self.clocks.are_compared();
+        let pause = if calm { limits::PRESENCE_EVERY } else { limits::STORE_RETRY };
         self.others.next = Some(self.now.mono + pause);
         self.arm(pause, Timer::Presence);
     }
 
     fn on_others(&mut self, others: Vec<Presence>) {
-        self.others.runs = others.iter().map(|other| other.run).collect();
-        self.others.heard = true;
+        self.others.runs = others.iter().map(|other| (other.run, SeenServer::of(other))).collect();
+        self.others.open = open_circuits(&others);
+        self.others.heard = self.now.mono;
+        self.others.known = true;
         let mut seen: BTreeMap<InstanceId, BTreeSet<Name>> = BTreeMap::new();
         for client in others.into_iter().flat_map(|other| other.clients) {
             seen.entry(client.instance).or_default().extend(client.serves);
@@ -155,6 +244,18 @@ impl Hub {
             .collect();
         for id in back {
             self.forgive_losses(id);
+            self.forget_circuits(id);
+        }
+    }
+
+    /// Whoever is elsewhere has its circuits there: what is remembered here would come back with it as it was.
+    fn forget_circuits(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get_mut(&id).filter(|instance| instance.conn.is_none()) else { return };
+        for (name, served) in &mut instance.served {
+            served.circuit = Circuit::default();
+            if let Some(destination) = self.destinations.get_mut(name) {
+                destination.open.remove(&id);
+            }
         }
     }
 
@@ -175,4 +276,23 @@ impl Hub {
             }
         }
     }
+}
+
+/// The open circuits that others tell of: those of each client as the server has them to which it came last.
+fn open_circuits(others: &[Presence]) -> BTreeMap<(InstanceId, Name), OpenCircuit> {
+    let mut homes: BTreeMap<InstanceId, (Wall, u64)> = BTreeMap::new();
+    for other in others {
+        let clients = other.clients.iter().map(|client| (client.instance, client.since));
+        for (id, since) in clients.chain(other.circuits.iter().map(|circuit| (circuit.instance, circuit.since))) {
+            let home = homes.entry(id).or_insert((since, other.run));
+            *home = (*home).max((since, other.run));
+        }
+    }
+    let mut open = BTreeMap::new();
+    for other in others {
+        let at_home = |id| homes.get(&id).is_some_and(|(_, run)| *run == other.run);
+        let told = other.circuits.iter().filter(|circuit| at_home(circuit.instance));
+        open.extend(told.map(|circuit| ((circuit.instance, circuit.destination.clone()), circuit.open.clone())));
+    }
+    open
 }

@@ -38,7 +38,7 @@ impl Hub {
         (first, repeat): (EventId, &Arc<Event>),
         deliveries: &[Delivery],
     ) {
-        let now = self.now.wall;
+        let now = self.shared_now();
         let over = |destination: &Name| delivery::is_over(deliveries, destination);
         let may = |destination: &Name| delivery::may_be_resent(deliveries, destination, now);
         let made = self.deliveries_along(first, repeat, repeat.body.len() as u64, |name| over(name) && may(name));
@@ -72,7 +72,7 @@ impl Hub {
         body_bytes: u64,
         wanted: impl Fn(&Name) -> bool,
     ) -> Vec<Delivery> {
-        let now = self.now.wall;
+        let now = self.shared_now();
         let routing = Arc::clone(&self.routing);
         let routes = routing.routes.get(&repeat.source).map_or(&[][..], Vec::as_slice);
         let make = |route: &Route| {

@@ -67,6 +67,8 @@ pub(super) struct Claiming {
     pub(super) undecided: bool,
     /// All of them are read.
     pub(super) read: bool,
+    /// The word of the others that it waits for: what is down for it there is down here.
+    pub(super) word: u64,
     /// Adoptions under way.
     pub(super) adopting: usize,
 }

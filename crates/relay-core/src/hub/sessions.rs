@@ -144,8 +144,10 @@ impl Hub {
             session.phase = Phase::Up(id);
         }
         self.greeting.remove(&conn);
+        let since = self.shared_now();
         let instance = self.instances.entry(id).or_insert_with(Instance::unseen);
         instance.conn = Some(conn);
+        instance.since = since;
         instance.away = None;
         instance.forget_at = None;
         instance.token = token;
@@ -170,12 +172,13 @@ impl Hub {
             .map(|wanted| self.describe(id, &wanted.name, serves.allows(&wanted.name)))
             .collect();
         let heartbeat_ms = self.heartbeat().as_millis() as u32;
-        let version = self.setup.version.clone();
+        let version = self.setup.server.version.to_string();
         self.send(
             conn,
             Message::Welcome(Welcome { version, heartbeat_ms, destinations, resumed, server: String::new() }),
         );
         self.set_tick(conn, self.now.mono + self.heartbeat());
+        self.bring_circuits(id);
         self.join(id);
         self.rerank_all(id);
         self.drop_unserved(id);
@@ -257,10 +260,21 @@ impl Hub {
     }
 
     /// Clients that other servers have of a destination, and this one has not; without this one.
-    pub(super) fn elsewhere(&self, name: &Name, except: InstanceId) -> u32 {
+    fn elsewhere(&self, name: &Name, except: InstanceId) -> u32 {
+        self.only_elsewhere(name).filter(|id| *id != except).count() as u32
+    }
+
+    /// The same clients.
+    pub(super) fn only_elsewhere<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = InstanceId> + 'a {
         let joined = self.destinations.get(name).map(|destination| &destination.joined);
-        let is_here = |id: &InstanceId| joined.is_some_and(|joined| joined.contains(id));
-        self.others.serving(name).filter(|id| *id != except && !is_here(id)).count() as u32
+        let is_here = move |id: &InstanceId| joined.is_some_and(|joined| joined.contains(id));
+        self.others.serving(name).filter(move |id| !is_here(id))
+    }
+
+    /// Clients of a destination, at whatever server.
+    fn clients_of(&self, name: &Name) -> u32 {
+        let here = self.destinations.get(name).map_or(0, |destination| destination.joined.len());
+        here as u32 + self.only_elsewhere(name).count() as u32
     }
 
     /// Announces an instance at what it serves.
@@ -281,12 +295,12 @@ impl Hub {
 
     fn join_one(&mut self, id: InstanceId, name: &Name) {
         self.tell_if_nothing_waits(id, name);
-        let Some(instance) = self.instances.get(&id) else { return };
         let Some(destination) = self.destinations.get_mut(name).filter(|known| !known.joined.contains(&id)) else {
             return;
         };
         destination.joined.insert(id);
-        let clients = destination.joined.len() as u32;
+        let clients = self.clients_of(name);
+        let Some(instance) = self.instances.get(&id) else { return };
         let (label, peer, token) = (instance.label.clone(), instance.peer.clone(), instance.token.clone());
         self.notice(Notice::ClientJoined { destination: name.clone(), instance: id, label, peer, token, clients });
         self.recounted.insert(name.clone(), id);
@@ -303,6 +317,7 @@ impl Hub {
             for id in ids {
                 self.tell_if_nothing_waits(id, &name);
                 self.join_one(id, &name);
+                self.arm_probe(id, &name);
                 self.rerank(id, &name);
             }
             self.ask_soon(&name);
@@ -343,7 +358,7 @@ impl Hub {
         if !destination.joined.remove(&id) {
             return;
         }
-        let clients = destination.joined.len() as u32;
+        let clients = self.clients_of(name);
         self.notice(Notice::ClientLeft { destination: name.clone(), instance: id, label, clients, held });
         self.recounted.insert(name.clone(), id);
     }
@@ -352,7 +367,7 @@ impl Hub {
     /// together cost as many messages, not the square of it. Whoever came last knows from its Welcome.
     pub(super) fn tell_peers(&mut self, name: &Name, except: InstanceId) {
         let Some(joined) = self.destinations.get(name).map(|destination| &destination.joined) else { return };
-        let clients = joined.len() as u32 + self.elsewhere(name, InstanceId::from_u128(0));
+        let clients = self.clients_of(name);
         let others: Vec<InstanceId> = joined.iter().copied().filter(|id| *id != except).collect();
         for id in others {
             let conn = self.instances.get(&id).and_then(|instance| instance.conn);

@@ -212,6 +212,10 @@ impl Hub {
         }
         let Some(change) = self.change_for(&work, record) else {
             self.forgive_if_elsewhere(&work);
+            if matches!(work.why, Why::Adopt { .. }) {
+                // It may be held here from an earlier visit of its client.
+                self.drop_if_over(record);
+            }
             return self.finish(&work);
         };
         if cfg!(feature = "canary_settled_before_commit") {
@@ -229,7 +233,7 @@ impl Hub {
     }
 
     fn change_for(&mut self, work: &Work, record: &Delivery) -> Option<Change> {
-        let now = self.now.wall;
+        let now = self.shared_now();
         match &work.why {
             Why::Report(report) => self.change_for_report(report, record),
             Why::Lose(claim) => delivery::lose(record, *claim, now),
@@ -280,7 +284,7 @@ impl Hub {
         let uncounted_delay_max = limits::UNCOUNTED_DELAY_MAX.min(self.setup.circuit_pause_max);
         let charges = report.charges;
         let terms = Terms { retry, retry_after_max, uncounted_delay_max, delivered, charges, jitter };
-        delivery::settle(record, report.lease.1, &report.outcome, &terms, self.now.wall)
+        delivery::settle(record, report.lease.1, &report.outcome, &terms, self.shared_now())
     }
 
     /// Whether a report says anything about a delivery that somebody has leased: of its own lease only the holder does, which is

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::{id::InstanceId, name::Name};
+use crate::{id::InstanceId, name::Name, storage::About};
 
 /// What an operator may set.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// The program's version, for `Welcome`.
-    pub version: String,
+    /// What the server says of itself: its version in `Welcome`, all of it to those that share its store.
+    pub server: About,
     /// `LEASE`.
     pub lease: Duration,
     /// `RETRY_AFTER_MAX`.

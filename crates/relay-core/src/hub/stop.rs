@@ -1,6 +1,6 @@
 //! Stopping: no new leases, a goodbye to every client, and the end once nothing more can be reported.
 
-use super::{ConnId, Hub, Output, instances::Instance, leases::Sent};
+use super::{Answer, ConnId, Hub, Output, instances::Instance, leases::Sent};
 use crate::{
     id::InstanceId,
     limits,
@@ -14,6 +14,7 @@ impl Hub {
             return;
         }
         self.leave_expired();
+        self.answer_early(&Answer::Stopping);
         let conns: Vec<ConnId> = self.sessions.keys().copied().collect();
         for conn in conns {
             self.say_goodbye(conn);

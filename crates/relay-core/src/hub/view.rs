@@ -5,9 +5,15 @@ use std::collections::BTreeMap;
 use super::{
     Hub,
     instances::{Instance, Rank},
+    others::SeenServer,
     session::Phase,
 };
-use crate::{id::InstanceId, name::Name, time::Mono};
+use crate::{
+    id::InstanceId,
+    name::Name,
+    storage::{About, Reading},
+    time::Mono,
+};
 
 /// What the hub knows of one destination, for metrics and health.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +22,10 @@ pub struct DestinationView {
     pub destination: Name,
     /// Client instances that serve it: id, label, leases held, whether the circuit is open.
     pub clients: Vec<ClientView>,
-    /// Clients that other servers have of it.
+    /// Clients that other servers have of it, and this one has not.
     pub elsewhere: u32,
+    /// Those of them whose circuit is open.
+    pub elsewhere_down: u32,
     /// Some client has credit and a closed circuit.
     pub served: bool,
 }
@@ -45,6 +53,30 @@ pub struct ClientView {
     pub next_try: Option<Mono>,
     /// The latest failure while the circuit is open; none yet if it began open.
     pub error: Option<String>,
+}
+
+/// Another server that works on the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerView {
+    /// The number of its run.
+    pub run: u64,
+    /// What it says of itself.
+    pub about: About,
+    /// How its clock was found to go, if it knows.
+    pub clock: Option<Reading>,
+    /// How many clients it has.
+    pub clients: usize,
+    /// Whether its configuration is this server's, as far as it is to be.
+    pub same_config: bool,
+}
+
+impl ServerView {
+    /// `mine`: the digest of this server's configuration.
+    fn of(said: &SeenServer, mine: &[u8; 32]) -> Self {
+        let SeenServer { run, about, clock, clients } = said.clone();
+        let same_config = about.config == *mine;
+        Self { run, about, clock, clients, same_config }
+    }
 }
 
 /// A destination that clients want to serve and no route leads to.
@@ -109,8 +141,23 @@ impl Hub {
         let served = self.destinations.get(name).is_some_and(|destination| {
             destination.free.last().is_some_and(|(rank, _)| rank.takes_any && rank.slots > 0)
         });
-        let elsewhere = self.elsewhere(name, InstanceId::from_u128(0));
-        DestinationView { destination: name.clone(), clients, elsewhere, served }
+        let (mut elsewhere, mut elsewhere_down) = (0, 0);
+        for id in self.only_elsewhere(name) {
+            elsewhere += 1;
+            elsewhere_down += u32::from(self.others.is_open(id, name));
+        }
+        DestinationView { destination: name.clone(), clients, elsewhere, elsewhere_down, served }
+    }
+
+    /// Other servers that work on the store, by run.
+    pub fn servers(&self) -> Vec<ServerView> {
+        self.others.servers().map(|said| ServerView::of(said, &self.setup.server.config)).collect()
+    }
+
+    /// Clients that other servers have, and this one has not.
+    pub fn clients_elsewhere(&self) -> usize {
+        let joined = |id: &InstanceId| self.instances.get(id).is_some_and(|instance| instance.joined);
+        self.others.clients().filter(|id| !joined(id)).count()
     }
 
     /// Bytes of events on their way out.

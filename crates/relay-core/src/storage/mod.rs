@@ -7,6 +7,7 @@ mod append;
 mod audit;
 mod body;
 mod change;
+mod clock;
 mod due;
 mod error;
 mod events;
@@ -24,6 +25,7 @@ pub use self::{
     audit::AuditEntry,
     body::BodyOf,
     change::{Change, Changed},
+    clock::{Apart, ClockAsk, Reading, start_at},
     due::{DestinationDue, Due, DueAsk, Held, HeldAsk},
     error::{AppendError, StoreError},
     events::{EventFilter, EventRow, EventsAsk, NameCount, NameCounts},
@@ -31,7 +33,7 @@ pub use self::{
     lease::{Backlog, Extend, Extended, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     op::{Answered, Ask, Asked, OpId, Receipt, StoreOp, Stored},
     page::{Listing, Page, Range},
-    presence::{Presence, SeenClient},
+    presence::{About, OpenCircuit, Presence, SeenCircuit, SeenClient},
     replay::{Replay, Replayed},
     retire::{Ended, Forget, OverAsk, Retire, Retired, rows_of_body, rows_removed},
     step::{Mark, Step, Stepped},

@@ -3,11 +3,11 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use super::{
-    Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, EventRow, EventsAsk, Extend, Extended,
-    HeldAsk, LeaseAsk, Leased, Listing, OverAsk, PageAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped,
-    StoreError,
+    Append, AppendError, Appended, BodyOf, Change, Changed, ClockAsk, Due, DueAsk, EventRow, EventsAsk, Extend,
+    Extended, HeldAsk, LeaseAsk, Leased, Listing, OverAsk, PageAsk, Presence, Replay, Replayed, Retire, Retired, Step,
+    Stepped, StoreError,
 };
-use crate::{delivery::Delivery, event::Event, id::DeliveryId};
+use crate::{delivery::Delivery, event::Event, id::DeliveryId, time::Wall};
 
 /// The number of one operation. They rise in the order in which they were asked for, whatever their kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +48,11 @@ impl Ask for Replay {
 /// Answered with what other runs say.
 impl Ask for Presence {
     type Answer = Result<Vec<Presence>, StoreError>;
+}
+
+/// Answered with the store's clock, as this owner may read it; `None`: there is none to compare with.
+impl Ask for ClockAsk {
+    type Answer = Result<Option<Wall>, StoreError>;
 }
 
 /// Read these, answered in the same order: `None` for those that are gone.
@@ -165,6 +170,8 @@ pub enum StoreOp {
     Held(Asked<HeldAsk>),
     /// Say which clients there are, and hear of those of other servers.
     Presence(Asked<Presence>),
+    /// Read the store's clock.
+    Clock(Asked<ClockAsk>),
 }
 
 /// What a store answers to a [`StoreOp`].
@@ -190,6 +197,8 @@ pub enum Stored {
     Held(Answered<HeldAsk>),
     /// To [`StoreOp::Presence`].
     Presence(Answered<Presence>),
+    /// To [`StoreOp::Clock`].
+    Clock(Answered<ClockAsk>),
 }
 
 /// Does the same with whatever kind it is.
@@ -206,6 +215,7 @@ macro_rules! any {
             $of::Due($one) => $do,
             $of::Held($one) => $do,
             $of::Presence($one) => $do,
+            $of::Clock($one) => $do,
         }
     };
 }

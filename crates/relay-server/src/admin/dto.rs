@@ -3,7 +3,7 @@
 use relay_core::{
     delivery::{Attempt, Delivery, State},
     event::Event,
-    hub::{ClientView, DestinationView},
+    hub::{ClientView, DestinationView, ServerView},
     time::{Now, Wall},
 };
 use relay_providers::provider;
@@ -12,8 +12,8 @@ use relay_store::seam::{EventRow, NameCount, NameCounts, Promises, SourceStats};
 use crate::{
     api::{
         ActivityDto, AnswerDto, AttemptDto, ClientDto, DeliveryDto, DestinationDto, DraftDto, EventDto, EventNameDto,
-        HeaderDto, HealthDto, KeyDto, LeaseDto, MissedDto, ParameterDto, RefusalDto, RotationDto, RouteDto, Shown,
-        SourceCountersDto, SourceCountsDto, SourceDto, StatusDto, StoreDto, TokenDto, TotalsDto,
+        HeaderDto, HealthDto, KeyDto, LeaseDto, MissedDto, ParameterDto, RefusalDto, RotationDto, RouteDto, ServerDto,
+        Shown, SourceCountersDto, SourceCountsDto, SourceDto, StatusDto, StoreDto, TokenDto, TotalsDto,
     },
     clock::rfc3339,
     depth,
@@ -172,7 +172,7 @@ impl DestinationDto {
 
     pub(crate) fn new(name: &str, directory: &Directory, report: &Report, now: Now) -> Self {
         let stats = report.stats.destinations.iter().find(|stats| stats.destination.as_str() == name);
-        let view = report.view.iter().find(|view| view.destination.as_str() == name);
+        let view = report.hub.destinations.iter().find(|view| view.destination.as_str() == name);
         let routes = directory.routes.values().map(|entry| &entry.document);
         let routes = routes.filter(|route| !route.paused && route.destination.as_str() == name);
         Self {
@@ -183,12 +183,18 @@ impl DestinationDto {
             deliveries: State::ALL.map(|state| stats.map_or(0, |stats| depth::count(stats, state))),
             oldest_due_age_ms: stats.and_then(|stats| health::age(stats.oldest_due, now.wall)).map(document::millis),
             next_expiry_at: stats.and_then(|stats| stats.next_expiry).map(rfc3339),
-            clients: view.map_or(0, |view| view.clients.len()),
-            circuit_open: view
-                .is_some_and(|view| !view.clients.is_empty() && view.clients.iter().all(|client| client.circuit_open)),
+            clients: view.map_or(0, |view| view.clients.len() + view.elsewhere as usize),
+            elsewhere: view.map_or(0, |view| view.elsewhere as usize),
+            circuit_open: view.is_some_and(is_down),
             instances: view.map_or_else(Vec::new, |view| instances(view, now)),
         }
     }
+}
+
+/// Whether it has clients, and none of them, at whatever server, gets through.
+fn is_down(view: &DestinationView) -> bool {
+    let anybody = !view.clients.is_empty() || view.elsewhere > 0;
+    anybody && view.clients.iter().all(|client| client.circuit_open) && view.elsewhere_down == view.elsewhere
 }
 
 fn instances(view: &DestinationView, now: Now) -> Vec<ClientDto> {
@@ -390,8 +396,23 @@ impl StatusDto {
             full: report.stats.full,
             sources: report.stats.sources.iter().map(source).collect(),
             destinations: DestinationDto::all(directory, report, now),
+            servers: report.hub.servers.iter().map(ServerDto::new).collect(),
             missed: Vec::new(),
             hints: Vec::new(),
+        }
+    }
+}
+
+impl ServerDto {
+    fn new(server: &ServerView) -> Self {
+        Self {
+            run: format!("{:016x}", server.run),
+            name: server.about.name.to_string(),
+            address: server.about.address.to_string(),
+            version: server.about.version.to_string(),
+            clients: server.clients,
+            clock_ahead_ms: server.clock.map(|clock| clock.ahead / 1_000),
+            same_configuration: server.same_config,
         }
     }
 }

@@ -30,7 +30,7 @@ pub use self::{
         ActivityDto, DraftDto, EventNameDto, InviteDto, ParameterDto, RefusalDto, SecretDto, SourceAsk,
         SourceCountersDto, SourceDto, SourceRotateAsk, SourceUpdateAsk, UnsignedAsk,
     },
-    status::{HealthDto, MissedDto, SourceCountsDto, StatusDto, StoreDto, TotalsDto},
+    status::{HealthDto, MissedDto, ServerDto, SourceCountsDto, StatusDto, StoreDto, TotalsDto},
 };
 
 /// A page of a listing.

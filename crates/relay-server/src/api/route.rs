@@ -98,11 +98,14 @@ pub struct DestinationDto {
     pub oldest_due_age_ms: Option<u64>,
     /// When the next one expires.
     pub next_expiry_at: Option<String>,
-    /// How many client instances serve it.
+    /// How many client instances serve it, at whatever server.
     pub clients: usize,
+    /// How many of them are at other servers that share the store.
+    #[serde(default)]
+    pub elsewhere: usize,
     /// No client gets through to the target.
     pub circuit_open: bool,
-    /// Those clients.
+    /// Those clients that are at this server.
     pub instances: Vec<ClientDto>,
 }
 

@@ -86,10 +86,32 @@ pub struct StatusDto {
     pub sources: Vec<SourceCountsDto>,
     /// What waits where.
     pub destinations: Vec<DestinationDto>,
+    /// The other servers that share the store.
+    #[serde(default)]
+    pub servers: Vec<ServerDto>,
     /// The latest requests that found nothing.
     pub missed: Vec<MissedDto>,
     /// What is worth a look although it works, in words.
     pub hints: Vec<String>,
+}
+
+/// Another server that shares the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ServerDto {
+    /// The number of its run, another at each start.
+    pub run: String,
+    /// As its operator calls it; may be empty.
+    pub name: String,
+    /// Where senders and clients reach it.
+    pub address: String,
+    /// Of the program.
+    pub version: String,
+    /// How many clients it has.
+    pub clients: usize,
+    /// How far its clock is ahead of the store's; below zero: behind. `null`: it is not known.
+    pub clock_ahead_ms: Option<i64>,
+    /// What is to be the same at all servers is as it is here.
+    pub same_configuration: bool,
 }
 
 /// A request that found no source, or nothing at all.

@@ -262,14 +262,13 @@ impl Driver {
             Event::Woken(names) => names.into_iter().for_each(|name| self.feed(Input::Woken(name))),
             Event::Touched(ids) => ids.into_iter().for_each(|id| self.feed(Input::Touched(id))),
             // Whoever asked may have given up waiting.
-            Event::View(answer) => drop(
-                answer.send(View { destinations: self.hub.view(), unrouted: self.hub.unrouted(limits::HINTS_SHOWN) }),
-            ),
+            Event::View(answer) => drop(answer.send(View::of(&self.hub))),
             Event::Partitions(answer) => drop(answer.send(self.hub.partitions())),
             Event::Mint(count, answer) => {
                 let now = self.clock.wall();
                 drop(answer.send((0..count).map(|_| self.hub.mint_delivery(now)).collect()));
             }
+            Event::Configured(config) => self.feed(Input::Configured(config)),
             Event::Stop(stopped) => {
                 self.stopping = Some(stopped);
                 self.feed(Input::Stop);

@@ -1,14 +1,19 @@
 //! The hub, as the rest of the server reaches it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use relay_core::{
-    hub::{Accepting, Answer, ConnId, DestinationView, UnroutedView},
+    hub::{Accepting, Answer, ConnId, DestinationView, Hub, ServerView, UnroutedView},
     id::DeliveryId,
+    limits,
     partitions::Partitions,
+    storage::Apart,
 };
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
@@ -32,6 +37,26 @@ pub(crate) struct View {
     pub(crate) destinations: Vec<DestinationView>,
     /// What clients want to serve and no route leads to, the first few.
     pub(crate) unrouted: Vec<UnroutedView>,
+    /// Other servers that work on the store.
+    pub(crate) servers: Vec<ServerView>,
+    /// Clients that they have and this one has not.
+    pub(crate) clients_elsewhere: usize,
+    /// How far this server's clock is from theirs: it takes no leases.
+    pub(crate) clock_apart: Option<Apart>,
+}
+
+impl View {
+    pub(super) fn of(hub: &Hub) -> Self {
+        let (destinations, unrouted) = (hub.view(), hub.unrouted(limits::HINTS_SHOWN));
+        let (clients_elsewhere, clock_apart) = (hub.clients_elsewhere(), hub.clock_apart());
+        Self { destinations, unrouted, servers: hub.servers(), clients_elsewhere, clock_apart }
+    }
+
+    /// Clients that serve something, at whatever server.
+    pub(crate) fn clients(&self) -> usize {
+        let here = self.destinations.iter().flat_map(|seen| &seen.clients).map(|client| client.instance);
+        here.collect::<BTreeSet<_>>().len() + self.clients_elsewhere
+    }
 }
 
 /// Where the driver takes from what the handles put in.

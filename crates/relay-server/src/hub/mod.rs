@@ -59,6 +59,8 @@ pub(crate) enum Event {
     Partitions(oneshot::Sender<Partitions>),
     /// Somebody makes deliveries (replays) and needs ids that rise with the hub's own.
     Mint(usize, oneshot::Sender<Vec<DeliveryId>>),
+    /// The configuration was read anew, and has this digest.
+    Configured([u8; 32]),
     /// Stop; told when every lease is settled or handed back.
     Stop(oneshot::Sender<()>),
 }

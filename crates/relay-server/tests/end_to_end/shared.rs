@@ -54,3 +54,42 @@ async fn a_destination_paused_at_one_server_is_at_the_other() {
     client.stop().await;
     first.finish().await;
 }
+
+/// I24: a client of one server is a client for all of them, on every screen.
+#[tokio::test]
+async fn a_client_of_one_server_is_known_at_the_other() {
+    let (first, second) = two().await;
+    let client = join(second.public, crate::bench::RELAY_TOKEN, "default", answers(&[200])).await;
+    first.until_holds(|| async { first.ask("/api/v1/destinations/default").await["elsewhere"] == 1 }).await;
+    let seen = first.ask("/api/v1/destinations/default").await;
+    assert_eq!((&seen["clients"], &seen["instances"]), (&json!(1), &json!([])), "{seen:#}");
+    let metrics = first.command("GET", "/metrics", json!(null)).await;
+    assert!(metrics.text().contains("crm_relay_clients{destination=\"default\"} 1\n"), "{}", metrics.text());
+    let servers = first.ask("/api/v1/status").await["servers"].clone();
+    assert_eq!((servers[0]["name"].as_str(), &servers[0]["clients"]), (Some("b"), &json!(1)), "{servers:#}");
+    assert_eq!(servers[0]["same_configuration"], true, "{servers:#}");
+    client.stop().await;
+    first.finish().await;
+}
+
+/// I24: servers that are not configured alike say so of each other, also once one has read its file anew.
+#[tokio::test]
+async fn servers_that_are_configured_otherwise_name_each_other() {
+    let store = MemoryStore::new();
+    let other = Arc::new(store.second_owner());
+    let first = Bench::start_over(Arc::new(store), tempfile::tempdir().unwrap(), |config| config.server = "a".into());
+    let first = first.await;
+    let second = Bench::start_over(other, tempfile::tempdir().unwrap(), |config| {
+        config.server = "b".into();
+        config.lease *= 2;
+    });
+    let second = second.await;
+    for (bench, named) in [(&first, "this server: b ("), (&second, "this server: a (")] {
+        let says = || async {
+            let health = bench.ask("/api/v1/health").await;
+            health["reasons"].as_array().unwrap().iter().any(|reason| reason.as_str().unwrap().contains(named))
+        };
+        bench.until_holds(says).await;
+    }
+    first.finish().await;
+}

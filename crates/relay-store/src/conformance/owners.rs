@@ -9,8 +9,8 @@ use relay_core::{
     limits,
     partitions::Partitions,
     storage::{
-        Appended, Changed, Due, DueAsk, Extend, Extended, Held, HeldAsk, LeaseAsk, Presence, Replay, Replayed,
-        SeenClient, StoreError,
+        About, Appended, Changed, Due, DueAsk, Extend, Extended, Held, HeldAsk, LeaseAsk, OpenCircuit, Presence,
+        Reading, Replay, Replayed, SeenCircuit, SeenClient, StoreError,
     },
 };
 
@@ -33,6 +33,7 @@ pub async fn how_many_owners_it_takes_is_what_it_promises<B: Backend>() {
     if !several {
         assert_eq!(fixture.store().presence(run(1, 1)).await, Ok(Vec::new()));
         assert_eq!(fixture.store().presence(run(2, 1)).await, Ok(Vec::new()));
+        assert_eq!(fixture.store().clock().await, Ok(None));
     }
 }
 
@@ -294,6 +295,21 @@ pub async fn what_has_expired_or_lapsed_is_named_by_partition<B: Backend>() {
 }
 
 fn run(run: u64, seconds: u64) -> Presence {
-    let client = SeenClient { instance: InstanceId::from_u128(run.into()), serves: vec![name("crm")] };
-    Presence { run, at: at(seconds), clients: vec![client] }
+    let client = SeenClient { instance: InstanceId::from_u128(run.into()), since: at(0), serves: vec![name("crm")] };
+    let open = OpenCircuit {
+        lasts: Duration::from_secs(9),
+        pause: Duration::from_secs(4),
+        left: Duration::from_secs(1),
+        unreachable_only: false,
+        error: Some("answered 500".into()),
+    };
+    let circuit = SeenCircuit { instance: client.instance, since: at(0), destination: name("crm"), open };
+    Presence {
+        run,
+        at: at(seconds),
+        server: About { version: "1.2.3".into(), name: "a".into(), address: "192.0.2.1:80".into(), config: [7; 32] },
+        clock: Some(Reading { ahead: -3, within: Duration::from_millis(2) }),
+        clients: vec![client],
+        circuits: vec![circuit],
+    }
 }

@@ -42,7 +42,7 @@ pub(super) struct Disk {
     /// How far jobs are.
     pub(super) marks: BTreeMap<JobId, Mark>,
     /// What each run of a server said last.
-    pub(super) runs: BTreeMap<u64, Presence>,
+    pub(super) runs: BTreeMap<u64, (Wall, Presence)>,
     pub(super) counters: Counters,
     pub(super) id_floor: i64,
     /// Latest moment that any commit spoke of.
@@ -244,11 +244,11 @@ impl Disk {
     }
 
     /// Takes down what one run says, and tells what the others say.
-    pub(super) fn presence(&mut self, mine: Presence) -> Vec<Presence> {
-        let (run, now) = (mine.run, mine.at);
-        self.runs.insert(run, mine);
-        self.runs.retain(|_, said| said.at + limits::PRESENCE_GONE > now);
-        self.runs.values().filter(|said| said.run != run).cloned().collect()
+    pub(super) fn presence(&mut self, mine: Presence, now: Wall) -> Vec<Presence> {
+        let run = mine.run;
+        self.runs.insert(run, (now, mine));
+        self.runs.retain(|_, (heard, _)| *heard + limits::PRESENCE_GONE > now);
+        self.runs.values().map(|(_, said)| said).filter(|said| said.run != run).cloned().collect()
     }
 
     /// The deliveries of one event.

@@ -81,6 +81,8 @@ pub enum Trouble {
     Held,
     /// [`StoreOp::Presence`].
     Presence,
+    /// [`StoreOp::Clock`].
+    Clock,
     /// All of [`Archive`].
     Look,
     /// Reads of [`Registry`].
@@ -99,6 +101,8 @@ struct Inner {
     life: Life,
     /// As the driver last told it; only [`Append::deadline`] is compared with it.
     now: Wall,
+    /// Its own: see [`MemoryStore::tell_clock`].
+    clock: Option<Wall>,
     full: bool,
     edge: Option<Edge>,
     trouble: Vec<(Trouble, StoreError)>,
@@ -163,6 +167,12 @@ impl MemoryStore {
     /// Tells the time that append deadlines are compared with.
     pub fn tell_time(&self, now: Wall) {
         self.lock().now = now;
+    }
+
+    /// What its own clock says from now on, whatever those of its owners say: by it servers compare theirs, deadlines pass, and
+    /// runs that say nothing are gone. It has none until it is told.
+    pub fn tell_clock(&self, now: Wall) {
+        self.lock().clock = Some(now);
     }
 
     /// Refuses what adds to it (appends, replays) for want of room, until told otherwise.
@@ -295,7 +305,7 @@ impl MemoryStore {
             if cfg!(feature = "canary_dedupe_before_commit") {
                 inner.disk.remember(append);
             }
-            (inner.full, inner.now.max(append.event.received_at))
+            (inner.full, inner.clock.unwrap_or(inner.now).max(append.event.received_at))
         };
         if append.deadline < now {
             return Err(AppendError::TooLate);
@@ -432,7 +442,14 @@ impl Queue for MemoryStore {
     }
 
     fn presence(&self, mine: Presence) -> Later<Result<Vec<Presence>, StoreError>> {
-        done(self.write(Trouble::Presence, |disk| disk.presence(mine)))
+        let at = self.lock().clock.unwrap_or(mine.at);
+        done(self.write(Trouble::Presence, |disk| disk.presence(mine, at)))
+    }
+
+    /// What it was told: see [`MemoryStore::tell_clock`].
+    fn clock(&self) -> Later<Result<Option<Wall>, StoreError>> {
+        let clock = self.lock().clock;
+        done(self.read(Trouble::Clock, |_| clock))
     }
 
     /// Time is told: see [`MemoryStore::tell_time`].

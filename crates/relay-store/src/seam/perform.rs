@@ -32,6 +32,7 @@ pub fn perform(queue: &dyn Queue, op: StoreOp) -> Later<Stored> {
         StoreOp::Due(asked) => answer(asked, |ask| queue.due(ask), Stored::Due),
         StoreOp::Held(asked) => answer(asked, |ask| queue.held(ask), Stored::Held),
         StoreOp::Presence(asked) => answer(asked, |mine| queue.presence(mine), Stored::Presence),
+        StoreOp::Clock(asked) => answer(asked, |_| queue.clock(), Stored::Clock),
     }
 }
 

@@ -12,6 +12,7 @@
 //! | `replay` | safe: a delivery id is stored once | the sender's next repeat, which finds the new deliveries |
 //! | `bodies`, `find`, `due`, `held` | safe: they read | asking again |
 //! | `presence` | safe: the latest counts | asking again |
+//! | `clock` | safe: it reads | asking again |
 
 use std::sync::Arc;
 
@@ -72,6 +73,10 @@ pub trait Queue: Send + Sync + 'static {
     /// were heard of [lately](relay_core::limits::PRESENCE_GONE). Nobody else, where the store has [one
     /// owner](super::Promises::several_owners).
     fn presence(&self, mine: Presence) -> Later<Result<Vec<Presence>, StoreError>>;
+
+    /// The store's own clock, as this owner may read it: that of where it commits. `None` where there is none beside the owner's,
+    /// as where the store has one.
+    fn clock(&self) -> Later<Result<Option<Wall>, StoreError>>;
 
     /// From now on deadlines are compared with this clock: the one that they were reckoned with.
     fn keep_time(&self, clock: Arc<dyn Fn() -> Wall + Send + Sync>);

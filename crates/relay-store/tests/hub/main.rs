@@ -3,6 +3,7 @@
 
 mod accepting;
 mod circuits;
+mod clocks;
 mod credit;
 mod leases;
 mod owners;
@@ -14,3 +15,4 @@ mod sessions;
 mod slow;
 mod stopping;
 mod trouble;
+mod wandering;

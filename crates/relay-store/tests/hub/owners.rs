@@ -268,6 +268,9 @@ fn clients_of_other_servers_are_counted() {
     let told = rigs[0].received(first);
     assert!(told.iter().any(|said| matches!(said, Message::Peers(peers) if peers.clients == 2)), "{told:?}");
     assert_eq!(rigs[0].hub.view()[0].elsewhere, 1);
+    assert_eq!(rigs[0].hub.clients_elsewhere(), 1);
+    let others = rigs[0].hub.servers();
+    assert_eq!((others.len(), others[0].clients, &*others[0].about.version), (1, 1, "test"));
     rigs[1].input(Input::Closed(second));
     rigs[1].pass(limits::PRESENCE_EVERY * 3);
     pass(&mut rigs, limits::PRESENCE_EVERY * 3);
@@ -462,9 +465,9 @@ fn each_partition_has_one_server_that_ends_what_expires() {
 #[test]
 fn a_server_that_has_heard_of_nobody_looks_after_nothing() {
     let mut rigs = Rig::sharing();
+    expire(&mut rigs[0], 20);
     rigs[0].trouble(Trouble::Presence, StoreError::Away);
     rigs[0].crash();
-    expire(&mut rigs[0], 20);
     rigs[0].pass(Duration::from_secs(5));
     assert!(rigs[0].hub.partitions().is_empty());
     assert_eq!(rigs[0].count(State::Expired), 0);
@@ -500,4 +503,50 @@ fn what_could_not_be_adopted_is_not_resumed() {
         rigs[0].answer_store();
         assert_eq!(welcomed(&mut rigs[0], again).0, [], "purged: {purged}");
     }
+}
+
+/// I24: whether the others are configured alike is judged by what both have by then.
+#[test]
+fn a_configuration_that_is_read_anew_is_compared_anew() {
+    let mut rigs = Rig::sharing();
+    pass(&mut rigs, limits::PRESENCE_EVERY + STEP);
+    let alike = |rig: &Rig| rig.hub.servers()[0].same_config;
+    assert!(alike(&rigs[0]) && alike(&rigs[1]));
+    rigs[0].input(Input::Configured([9; 32]));
+    assert!(!alike(&rigs[0]));
+    rigs[1].pass(limits::PRESENCE_EVERY + STEP);
+    assert!(!alike(&rigs[1]));
+    rigs[1].input(Input::Configured([9; 32]));
+    assert!(alike(&rigs[1]));
+}
+
+/// I7: what is left of an earlier visit is no lease, once another server has ended the one that its client names.
+#[test]
+fn what_is_left_of_an_earlier_visit_is_not_resumed() {
+    let mut rigs = Rig::sharing();
+    let client = rigs[0].join(1, 7, 4);
+    rigs[0].send();
+    let lease = lease_of(&rigs[0].grant(client));
+    rigs[0].input(Input::Closed(client));
+    // It is adopted at the second, and its client is gone before it is welcome there.
+    rigs[1].prompt = false;
+    let early = come(&mut rigs[1], 1, &[lease]);
+    while !matches!(rigs[1].pending.front(), Some(StoreOp::Settle(_))) {
+        assert!(rigs[1].answer_one(), "it decides to adopt it");
+    }
+    rigs[1].input(Input::Closed(early));
+    rigs[1].answer_store();
+    let back = come(&mut rigs[0], 2, &[lease]);
+    assert_eq!(welcomed(&mut rigs[0], back).0, [lease]);
+    rigs[0].input(Input::Closed(back));
+    // The first ends it while the second is about to adopt it once more.
+    let again = come(&mut rigs[1], 2, &[lease]);
+    while !matches!(rigs[1].pending.front(), Some(StoreOp::Settle(_))) {
+        assert!(rigs[1].answer_one(), "it decides to adopt it");
+    }
+    rigs[0].pass(limits::RESUME_GRACE + STEP);
+    assert_eq!(rigs[0].only().state, State::Ready);
+    rigs[1].prompt = true;
+    rigs[1].answer_store();
+    assert_eq!(welcomed(&mut rigs[1], again).0, []);
 }

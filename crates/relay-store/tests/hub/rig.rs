@@ -18,7 +18,7 @@ use relay_core::{
     limits,
     name::Name,
     routing::{Route, Routing},
-    storage::{Dedupe, StoreError, StoreOp},
+    storage::{About, Dedupe, StoreError, StoreOp},
     time::{Now, Wall},
     wire::{
         codec::{LeaseKey, lease_key, lease_ref, report},
@@ -108,6 +108,20 @@ impl Rig {
         let (store, routing) = (MemoryStore::with_partitions(PARTITIONS), Self::new().routing);
         [1, 101].map(|run| {
             let mut rig = Self::on(store.second_owner(), routing.clone(), limits::LEASE, run, true);
+            rig.start();
+            rig
+        })
+    }
+
+    /// The same, each with its clock so many seconds ahead of the store's, which has one of its own.
+    pub(crate) fn apart<const N: usize>(ahead: [i64; N]) -> [Self; N] {
+        let alone = Self::new();
+        alone.store.tell_clock(START);
+        let mut run = 1;
+        ahead.map(|seconds| {
+            run += 100;
+            let mut rig = Self::on(alone.store.second_owner(), alone.routing.clone(), limits::LEASE, run, true);
+            rig.now.wall = Wall::from_micros(START.as_micros() + seconds * 1_000_000);
             rig.start();
             rig
         })
@@ -374,7 +388,7 @@ impl Rig {
 
 fn setup(seed: u64, id_floor: i64, lease: Duration, shares: bool) -> Setup {
     Setup {
-        version: "test".to_owned(),
+        server: About { version: "test".into(), ..About::default() },
         lease,
         retry_after_max: limits::RETRY_AFTER_MAX,
         circuit_pause_max: limits::CIRCUIT_PAUSE_MAX,
@@ -430,13 +444,19 @@ fn kind(ask: &StoreOp) -> &'static str {
         StoreOp::Due(_) => "due",
         StoreOp::Held(_) => "held",
         StoreOp::Presence(_) => "presence",
+        StoreOp::Clock(_) => "clock",
     }
 }
 
 /// How much an operation is about.
 fn extent(ask: &StoreOp) -> usize {
     match ask {
-        StoreOp::Append(_) | StoreOp::Lease(_) | StoreOp::Due(_) | StoreOp::Held(_) | StoreOp::Presence(_) => 1,
+        StoreOp::Append(_)
+        | StoreOp::Lease(_)
+        | StoreOp::Due(_)
+        | StoreOp::Held(_)
+        | StoreOp::Presence(_)
+        | StoreOp::Clock(_) => 1,
         StoreOp::Bodies(of) => of.ask.len(),
         StoreOp::Extend(extends) => extends.ask.len(),
         StoreOp::Settle(changes) => changes.ask.len(),

@@ -136,6 +136,9 @@ impl World {
             Fault::PartitionOver(client) => self.end_partition(client),
             Fault::ServerKill => {
                 self.turn_to_some();
+                if self.is_last_right() {
+                    return;
+                }
                 if self.plan.faults.clock_jumps {
                     self.skew = *pick(&mut self.rng, &[-DAY, 0, DAY]);
                 }
@@ -143,7 +146,9 @@ impl World {
             }
             Fault::ServerStop => {
                 self.turn_to_some();
-                self.stop_server();
+                if !self.is_last_right() {
+                    self.stop_server();
+                }
             }
             Fault::Cut(begins) => self.cut_off(begins),
             Fault::ClientKill => {
@@ -191,6 +196,7 @@ impl World {
         self.store.set_trouble(Vec::new());
         self.lossy = false;
         self.cut.clear();
+        self.restart_those_apart();
         for client in 0..self.clients.len() {
             self.end_partition(client);
         }

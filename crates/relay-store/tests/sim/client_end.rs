@@ -414,6 +414,7 @@ impl World {
                         self.oracle.returned(number);
                         self.greets(number, hello);
                     }
+                    self.is_told(&message);
                     self.server_handles(HubInput::Received(ConnId(number), message));
                     // Where there are several it is welcomed later: see `comes_home`.
                     if greets && self.plan.servers == 1 {

@@ -147,7 +147,9 @@ impl World {
         sending.sends += 1;
         sending.state = State::Under;
         let sends = sending.sends;
-        let Some(skew) = self.server.as_ref().map(|server| server.skew) else { return self.went_unanswered(number) };
+        let Some(skew) = self.server.as_ref().map(|server| server.skew + server.apart) else {
+            return self.went_unanswered(number);
+        };
         let wall = self.wall(skew);
         let sending = &self.sendings[number];
         let dedupe =

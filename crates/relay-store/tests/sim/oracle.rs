@@ -3,6 +3,7 @@
 //! It believes nobody. What was promised to producers, what targets answered and what clients said it writes down itself,
 //! and compares with every change that reaches the store.
 
+mod brought;
 mod commands;
 mod healing;
 mod kept;
@@ -118,6 +119,7 @@ pub(crate) struct Oracle {
     run: u64,
     /// What is told of several servers.
     owners: Owners,
+    brought: brought::Brought,
     /// Sockets whose token was revoked.
     shut: BTreeSet<u64>,
     /// What each socket's token may serve.
@@ -201,6 +203,7 @@ impl Oracle {
             renumbered: BTreeSet::new(),
             run: 0,
             owners: Owners::new(plan),
+            brought: brought::Brought::default(),
             returning: BTreeMap::new(),
             serving: Serving::new(plan),
             shut: BTreeSet::new(),
@@ -490,7 +493,7 @@ impl Oracle {
             Class::Unreachable => self.check(!charged, "I11", || format!("{id} was charged for an outage")),
             Class::Busy => {
                 let made = self.made.get(&next.destination).copied().unwrap_or(0);
-                let served_others = before.mark.is_some_and(|mark| made > mark);
+                let served_others = before.mark.is_some_and(|mark| made > mark) || self.served_by_some_clock(before);
                 self.check(!charged || served_others, "I11", || {
                     format!("{id} was charged as busy while its target served nobody")
                 });
@@ -498,6 +501,9 @@ impl Oracle {
                     self.check_served_since(before);
                 }
             }
+        }
+        if charged {
+            self.check_brought(before, class);
         }
         if charged && matches!(class, Class::Rejected | Class::Busy) {
             let may = self.heard.get(&(self.run, (id, before.token))).is_some_and(|heard| heard.may_be_charged);

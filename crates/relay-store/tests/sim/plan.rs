@@ -114,6 +114,8 @@ pub(crate) struct Faults {
     pub(crate) cuts: bool,
     /// The clocks of servers are apart, as far as those that share a store may be.
     pub(crate) clocks_apart: bool,
+    /// The clock of a server is an hour off.
+    pub(crate) apart: bool,
 }
 
 impl Plan {
@@ -225,6 +227,11 @@ impl Plan {
         }
         plan.faults.narrowing = !is_old && later.random_bool(0.3);
         plan.faults.clocks_apart = !is_old && later.random_bool(0.3);
+        // Where nothing keeps servers from hearing of each other.
+        let faults = &mut plan.faults;
+        faults.apart = !is_old && !faults.clocks_apart && faults.store_ms <= 500 && later.random_bool(0.4);
+        faults.cuts &= !faults.apart;
+        faults.server_kills |= faults.apart;
         plan
     }
 }
@@ -257,6 +264,7 @@ impl Faults {
             crawlers: false,
             cuts: false,
             clocks_apart: false,
+            apart: false,
         }
     }
 
@@ -288,6 +296,7 @@ impl Faults {
             crawlers: false,
             cuts: false,
             clocks_apart: false,
+            apart: false,
         }
     }
 

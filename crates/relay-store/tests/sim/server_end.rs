@@ -8,7 +8,7 @@ use relay_core::{
     hub::{ConnId, Hub, Input, Output, Setup, Ticket},
     id::DeliveryId,
     limits,
-    storage::{Change, OpId, StoreOp, Stored},
+    storage::{About, Change, OpId, StoreOp, Stored},
     wire::{codec, message::Message},
 };
 use relay_store::seam::Upkeep;
@@ -45,7 +45,7 @@ impl World {
         let stats = self.store.stats_now();
         self.set_clock();
         let setup = Setup {
-            version: "sim".to_owned(),
+            server: About { version: "sim".into(), ..About::default() },
             lease: self.plan.lease,
             retry_after_max: limits::RETRY_AFTER_MAX,
             circuit_pause_max: self.plan.circuit_pause_max,
@@ -60,13 +60,15 @@ impl World {
         // As the server's own clock does it: never before what is stored (I10).
         let behind = stats.latest.since(self.wall(self.skew));
         let skew = self.skew + behind.as_micros() as i64;
-        self.tell(format_args!("server {epoch} starts, its clock off by {skew} us"));
+        let apart = self.next_apart();
+        self.tell(format_args!("server {epoch} starts, its clock off by {} us", skew + apart));
         self.oracle.clock_is_ahead(epoch, skew);
         self.server = Some(Server {
             epoch,
             hub: Hub::new(setup),
             started: self.clock,
             skew,
+            apart,
             pending: BTreeMap::new(),
             wake: None,
             stopping: false,
@@ -133,7 +135,7 @@ impl World {
     /// Gives the hub one input and does everything it wants done.
     pub(crate) fn server_handles(&mut self, input: Input) {
         let Some(server) = &self.server else { return };
-        let now = self.now(server.started, server.skew);
+        let now = self.now(server.started, server.skew + server.apart);
         if let Some(server) = &mut self.server {
             server.hub.handle(input, now);
         }
@@ -144,7 +146,7 @@ impl World {
     pub(crate) fn server_wakes(&mut self, epoch: u64) {
         self.turn_to(epoch);
         let Some(server) = &self.server else { return };
-        let now = self.now(server.started, server.skew);
+        let now = self.now(server.started, server.skew + server.apart);
         if server.epoch != epoch || server.wake != Some(now.mono) {
             return;
         }
@@ -244,6 +246,7 @@ impl World {
         let wall = self.server_wall();
         self.oracle.asking(&ask, wall);
         self.check_ends(&ask);
+        self.check_clock(&ask);
         let Some(server) = &mut self.server else { return };
         server.pending.insert(op, ask);
         let epoch = server.epoch;
@@ -279,6 +282,11 @@ impl World {
 
     pub(crate) fn store_answers(&mut self, epoch: u64, answer: Stored) {
         if self.turn_to(epoch) {
+            if let Stored::Presence(heard) = &answer
+                && let Ok(others) = &heard.answer
+            {
+                self.oracle.heard_of_others(others);
+            }
             self.server_handles(Input::Stored(answer));
         }
     }

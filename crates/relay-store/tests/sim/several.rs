@@ -4,12 +4,16 @@ use std::{collections::BTreeSet, time::Duration};
 
 use rand::RngExt as _;
 use relay_core::{
+    delivery::{State, outcome::Class},
     hub::Input,
     id::InstanceId,
     partitions::Partitions,
-    storage::{StoreOp, Stored},
+    storage::{Change, Extend, StoreOp, Stored},
     time::Wall,
-    wire::{codec, message::Hello},
+    wire::{
+        codec,
+        message::{Hello, Message},
+    },
 };
 
 use crate::{
@@ -25,8 +29,8 @@ const LOST: f64 = 0.05;
 /// Who has been welcome at another server for so long is known to be there by all that the store answers, though some of what
 /// they say of themselves is lost.
 const KNOWN_WITHIN: Duration = Duration::from_secs(40);
-/// So far apart two clocks of servers that share a store may be, and a little less than a lease waits behind its end.
-pub(crate) const CLOCKS_APART: Duration = Duration::from_millis(1_900);
+/// So far apart two clocks of servers that share a store may be without their taking notice.
+pub(crate) const CLOCKS_APART: Duration = Duration::from_millis(900);
 /// Within so much a server hears of what another one changed in the registry (I21).
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
 /// So long after healing servers that were stopping have ended, those that are to start again have, and all know each other.
@@ -41,10 +45,15 @@ pub(crate) enum News {
     Token(usize),
 }
 
+/// How far the clock of a server may be that is off.
+const HOUR: i64 = 3_600_000_000;
+/// What is stored is dated so near to the moment: what readings of clocks may be off by, and how long a request may wait.
+const DATED_WITHIN: Duration = Duration::from_secs(10);
+
 impl Server {
     /// Whether nothing but looking goes on.
     pub(crate) fn is_idle(&self, looks: bool) -> bool {
-        let only_looks = |op: &StoreOp| matches!(op, StoreOp::Due(_) | StoreOp::Presence(_));
+        let only_looks = |op: &StoreOp| matches!(op, StoreOp::Due(_) | StoreOp::Presence(_) | StoreOp::Clock(_));
         self.pending.values().all(|op| looks && only_looks(op))
     }
 }
@@ -147,6 +156,69 @@ impl World {
         }
     }
 
+    /// How far the clock of the server that starts now is from that of all others. Those must be known to it, and one in all is
+    /// off: another would find what is still known of it, and be two.
+    pub(crate) fn next_apart(&mut self) -> i64 {
+        let known = |server: &Server| server.apart == 0 && server.started + micros(KNOWN_WITHIN) <= self.clock;
+        let may = self.plan.faults.apart && self.healed_at.is_none() && self.elsewhere.iter().any(known);
+        if may && !std::mem::replace(&mut self.went_apart, true) { *pick(&mut self.several, &[-HOUR, HOUR]) } else { 0 }
+    }
+
+    /// Whether all but the server whose turn it is are off, or about to go: it is spared.
+    pub(crate) fn is_last_right(&self) -> bool {
+        let stays = |server: &Server| {
+            server.apart == 0 && !server.stopping && server.started + micros(KNOWN_WITHIN) <= self.clock
+        };
+        self.plan.faults.apart
+            && self.server.as_ref().is_some_and(|server| server.apart == 0)
+            && !self.elsewhere.iter().any(stays)
+    }
+
+    /// An operator reads what such a server says of itself.
+    pub(crate) fn restart_those_apart(&mut self) {
+        let off = |server: &&Server| server.apart != 0;
+        let epochs: Vec<u64> =
+            self.server.iter().chain(&self.elsewhere).filter(off).map(|server| server.epoch).collect();
+        for epoch in epochs {
+            if self.turn_to(epoch) {
+                self.end_server(false);
+            }
+        }
+    }
+
+    /// I10: a server whose clock is off leases nothing, and what it stores is of the time that all have.
+    pub(crate) fn check_clock(&mut self, op: &StoreOp) {
+        let Some(apart) = self.server.as_ref().map(|server| server.apart).filter(|apart| *apart != 0) else { return };
+        let wall = self.server_wall();
+        let near = |at: Wall| at.since(wall).max(wall.since(at)) <= DATED_WITHIN;
+        let wrong = match op {
+            StoreOp::Lease(_) => Some("leases".to_owned()),
+            StoreOp::Append(append) => {
+                let append = &append.ask;
+                let leased = append.deliveries.iter().any(|made| made.state == State::Leased);
+                let dated = near(append.event.received_at) && append.deliveries.iter().all(|made| near(made.ready_at));
+                (leased || !dated).then(|| format!("stores {append:?}"))
+            }
+            StoreOp::Settle(changes) => {
+                // An adoption moves the end of its lease, and a loss that is counted late moves no moment.
+                let dated = |change: &&Change| match change.next.lease {
+                    Some(lease) => change.before.lease == Some(lease) || near(lease.until - self.plan.lease),
+                    None => change.next.changed_at == change.before.changed_at || near(change.next.changed_at),
+                };
+                changes.ask.iter().find(|change| !dated(change)).map(|change| format!("decides {change:?}"))
+            }
+            StoreOp::Extend(extends) => {
+                // It may be bounded by what its forward may take.
+                let late = |extend: &&Extend| extend.until > wall + self.plan.lease + DATED_WITHIN;
+                extends.ask.iter().find(late).map(|extend| format!("extends {extend:?}"))
+            }
+            _ => None,
+        };
+        if let Some(what) = wrong {
+            self.oracle.broken("I10", format!("a server whose clock is {apart} us off {what}"));
+        }
+    }
+
     /// What the server hears instead if its question does not come to the store.
     pub(crate) fn lose_question(&mut self, op: &StoreOp) -> Option<Stored> {
         if self.plan.servers == 1 || self.healed_at.is_some() {
@@ -178,11 +250,23 @@ impl World {
         self.oracle.greets(instance, wall);
     }
 
+    /// A report arrives that something was delivered: from now on failures count again there.
+    pub(crate) fn is_told(&mut self, message: &Message) {
+        if let Message::Report(report) = message
+            && let Ok(((id, _), outcome)) = codec::reported(report)
+            && outcome.class == Class::Delivered
+            && let Some(record) = self.store.delivery(id)
+        {
+            self.oracle.target_took(&record.destination);
+        }
+    }
+
     /// Its client is welcome there.
     pub(crate) fn comes_home(&mut self, number: u64) {
         let Some(epoch) = self.server.as_ref().map(|server| server.epoch) else { return };
         if let Some(instance) = self.instance_on(number) {
             self.homes.insert(instance, Home { socket: number, server: epoch, since: self.clock });
+            self.oracle.welcomes(instance);
             if self.plan.servers > 1 {
                 self.see_joined(number);
             }

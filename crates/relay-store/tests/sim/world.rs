@@ -79,6 +79,8 @@ pub(crate) struct World {
     pub(crate) server: Option<Server>,
     /// The others: see [`World::turn_to`].
     pub(crate) elsewhere: Vec<Server>,
+    /// The clock of one server was off.
+    pub(crate) went_apart: bool,
     /// Servers that are cut off from the store.
     pub(crate) cut: BTreeSet<u64>,
     /// Chance of what happens where there are several.
@@ -118,6 +120,8 @@ pub(crate) struct Server {
     pub(crate) hub: Hub,
     pub(crate) started: u64,
     pub(crate) skew: i64,
+    /// How far its clock is from that of all others beside that: it is to notice.
+    pub(crate) apart: i64,
     /// Store operations that were asked for and have not taken effect.
     pub(crate) pending: BTreeMap<OpId, StoreOp>,
     pub(crate) wake: Option<Mono>,
@@ -204,6 +208,7 @@ impl World {
             lossy: false,
             server: None,
             elsewhere: Vec::new(),
+            went_apart: false,
             cut: BTreeSet::new(),
             several: StdRng::seed_from_u64(seed.rotate_left(17) ^ 0x5e7e_7a10),
             server_epoch: 0,
@@ -378,6 +383,10 @@ impl World {
     pub(crate) fn perform(&mut self, op: &StoreOp, wall: Wall) -> Stored {
         let op = intake::on_disk(op);
         self.store.tell_time(wall);
+        if self.plan.servers > 1 {
+            let true_time = self.wall(0);
+            self.store.tell_clock(true_time);
+        }
         if let Some(heard) = self.lose_question(&op) {
             return heard;
         }

@@ -21,7 +21,7 @@ pub(super) async fn status(Of(state): Of) -> Result<Json<StatusDto>, AdminError>
     status.last_received_at = last_received(&state, None).await?;
     status.public_url.clone_from(&state.public_url);
     status.missed = state.refusals.missed().iter().map(MissedDto::new).collect();
-    let hints = hints(&state.refusals, &state.registry.directory(), &report.unrouted, now.wall);
+    let hints = hints(&state.refusals, &state.registry.directory(), &report.hub.unrouted, now.wall);
     status.hints = hints.iter().map(ToString::to_string).collect();
     if let Some(listening) = state.listening.get() {
         status.public.clone_from(&listening.public);
@@ -47,7 +47,7 @@ pub(crate) async fn metrics(Of(state): Of) -> Result<impl IntoResponse, AdminErr
     let report = state.health.report().await?;
     let page = state.metrics.render(
         &report.stats,
-        &report.view,
+        &report.hub.destinations,
         &state.registry.directory().routing.paused,
         state.clock.wall(),
     );

@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use relay_core::{
     hub::{Accepting, Setup},
     limits,
+    storage::About,
     time::Wall,
 };
 use relay_store::memory::MemoryStore;
@@ -13,7 +14,7 @@ use crate::hub::{Handle, QUEUE};
 
 fn driver(inlet: Inlet) -> Driver {
     let setup = Setup {
-        version: "test".to_owned(),
+        server: About { version: "test".into(), ..About::default() },
         lease: Duration::from_mins(1),
         retry_after_max: Duration::from_hours(1),
         circuit_pause_max: Duration::from_mins(1),

@@ -145,6 +145,14 @@ impl Oracle {
         self.check(!elsewhere, "I11", || format!("{id}: a loss was counted though its client is at another server"));
     }
 
+    /// Whether clocks are apart, and its target took another since its last try by one of them: the moment of a try may be that of
+    /// another server.
+    pub(super) fn served_by_some_clock(&self, before: &Delivery) -> bool {
+        let last = self.owners.tried.get(&before.id).filter(|_| self.owners.ahead.values().any(|by| *by != 0));
+        let served = self.owners.delivered.get(&before.destination);
+        last.zip(served).is_some_and(|(last, at)| *at + CLOCKS_APART > *last)
+    }
+
     /// I11: what hangs one event is an outage unless its target takes another, as far as two clocks tell.
     pub(super) fn check_served_since(&mut self, before: &Delivery) {
         let Some(last) =

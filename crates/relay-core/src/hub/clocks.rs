@@ -1,0 +1,162 @@
+//! Clocks: whether this server's goes as that of the others on its store.
+//!
+//! While it does not, the server takes no leases, since it would judge theirs by another time; it goes on accepting and
+//! settling, and what it stores and asks is reckoned by the clock that the servers keep. Before it knows it decides nothing:
+//! clients and requests wait. With one owner there is nothing to compare.
+
+use super::{Accepting, Answer, Hub, NotStored, Output, Ticket};
+use crate::{
+    limits,
+    name::Name,
+    storage::{Apart, Presence, Reading, StoreError},
+    time::{Now, Wall},
+};
+
+/// What is known of them.
+///
+/// Beside moments that are stored, all in the hub is by its own clock: it does not jump.
+#[derive(Debug)]
+pub(super) struct Clocks {
+    /// The store is being asked for its clock.
+    asking: bool,
+    /// It has answered, if only that it has none to compare with.
+    known: bool,
+    /// How this server's clock was found to go.
+    pub(super) reading: Option<Reading>,
+    /// It has been compared with those of the others.
+    compared: bool,
+    /// It is off.
+    apart: Option<Apart>,
+    /// Requests that came before: nobody knows yet what time it is.
+    early: Vec<(Ticket, Accepting)>,
+}
+
+impl Clocks {
+    pub(super) fn new(shares: bool) -> Self {
+        Self { asking: false, known: false, reading: None, compared: !shares, apart: None, early: Vec::new() }
+    }
+
+    /// Whether leases may be taken by this clock.
+    pub(super) fn may_lease(&self) -> bool {
+        // Canary: a clock that is off takes what others have.
+        self.compared && (self.apart.is_none() || cfg!(feature = "canary_clock_apart"))
+    }
+
+    /// Whether it is compared with those of the others; if there are any.
+    pub(super) fn are_compared(&self) -> bool {
+        self.compared
+    }
+
+    /// The moment that the servers have when it is `at` here: the same, unless this clock is off.
+    pub(super) fn shared(&self, at: Wall) -> Wall {
+        self.apart.map_or(at, |apart| apart.put_right(at))
+    }
+
+    /// What it is here at a moment that the servers have.
+    pub(super) fn own(&self, at: Wall) -> Wall {
+        self.apart.map_or(at, |apart| Apart { ahead: !apart.ahead, ..apart }.put_right(at))
+    }
+}
+
+impl Hub {
+    /// How far this server's clock is from that of the others, while it is: it takes no leases.
+    pub fn clock_apart(&self) -> Option<Apart> {
+        self.clocks.apart
+    }
+
+    /// Now, as all servers have it: for all that is stored, and asked of the store.
+    pub(super) fn shared_now(&self) -> Wall {
+        self.clocks.shared(self.now.wall)
+    }
+
+    /// Looks how the clock goes, says who is here and hears of the others. Only the first word waits for that look: on a store
+    /// that is slow, two answers one after the other would come too late for those who wait for it.
+    pub(super) fn read_clock(&mut self) {
+        if !self.setup.shares || self.failed {
+            return;
+        }
+        if !std::mem::replace(&mut self.clocks.asking, true) {
+            let op = self.ops.clock(self.now);
+            self.ask_store(op);
+        }
+        if self.clocks.known {
+            self.say_presence();
+        }
+    }
+
+    pub(super) fn on_clock(&mut self, asked: Now, result: &Result<Option<Wall>, StoreError>) {
+        self.clocks.asking = false;
+        let waits = !self.clocks.known;
+        if let Ok(store) = result {
+            self.clocks.known = true;
+            self.clocks.reading = store.map(|store| Reading::between(asked, store, self.now));
+        }
+        if waits {
+            self.say_presence();
+        }
+    }
+
+    /// Others have said how theirs go.
+    pub(super) fn compare_clocks(&mut self, others: &[Presence]) {
+        let mine = self.clocks.reading;
+        let theirs: Vec<Reading> = others.iter().filter_map(|other| other.clock).collect();
+        let wait = mine.is_some() && !others.is_empty() && theirs.is_empty();
+        if !self.clocks.known || (wait && !self.clocks.compared) {
+            return self.turn_away_early();
+        }
+        let before = self.clocks.may_lease();
+        let first = !std::mem::replace(&mut self.clocks.compared, true);
+        // Whoever was off and hears of nobody any more is off still.
+        if !theirs.is_empty() {
+            let all: Vec<Reading> = theirs.into_iter().chain(mine).collect();
+            self.clocks.apart = mine.and_then(|mine| mine.apart_from(&Reading::of_most(&all)?));
+        }
+        if first {
+            self.begin_on_time();
+        }
+        if self.clocks.may_lease() && !before {
+            let names: Vec<Name> = self.destinations.keys().cloned().collect();
+            for name in &names {
+                self.on_work(name);
+            }
+        }
+    }
+
+    /// What waited for that: clients that said Hello, requests, and all that is due.
+    fn begin_on_time(&mut self) {
+        if self.loaded_at.is_none() {
+            self.on_loaded();
+        }
+        for (ticket, request) in std::mem::take(&mut self.clocks.early) {
+            self.on_accept(ticket, request);
+        }
+        self.ask_due();
+    }
+
+    /// A request that came before the clocks are compared waits for that, which a store that can be reached does at once.
+    pub(super) fn wait_for_clock(&mut self, ticket: Ticket, request: Accepting) {
+        if self.clocks.early.len() < limits::APPENDS_MAX {
+            self.clocks.early.push((ticket, request));
+        } else {
+            self.outputs.push_back(Output::Answer(ticket, Answer::Busy));
+        }
+    }
+
+    /// They could not be compared: who has no patience left is told no.
+    pub(super) fn turn_away_early(&mut self) {
+        let now = self.now.wall;
+        let (over, early): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.clocks.early).into_iter().partition(|(_, request)| request.deadline <= now);
+        self.clocks.early = early;
+        for (ticket, _) in over {
+            self.outputs.push_back(Output::Answer(ticket, Answer::NotStored(NotStored::Away)));
+        }
+    }
+
+    /// All of them are told so: they will not be compared any more.
+    pub(super) fn answer_early(&mut self, answer: &Answer) {
+        for (ticket, _) in std::mem::take(&mut self.clocks.early) {
+            self.outputs.push_back(Output::Answer(ticket, answer.clone()));
+        }
+    }
+}
