@@ -36,7 +36,8 @@ local function of_set(command, set, from, to)
     local found, at = {}, 0
     repeat
         local ids = redis.call(command, set, from, to, 'LIMIT', at, limit + 1)
-        for _, id in ipairs(ids) do
+        for _, member in ipairs(ids) do
+            local id = string.sub(member, -16)
             if #found <= limit and is_due(id) then
                 found[#found + 1] = id
             end
@@ -74,7 +75,10 @@ local function newest_in_stream()
     local entries = redis.call('XREVRANGE', ready, '+', '(' .. cursor, 'COUNT', limit + 1 + 64)
     for _, entry in ipairs(entries) do
         local id = entry[2][2]
-        if is_due(id) and #found <= limit then
+        local row = row_of(id)
+        if row and tonumber(due_of(row)) > moment then
+            next_in_stream = due_of(row)
+        elseif is_due(id) and #found <= limit then
             found[#found + 1] = id
         end
     end
@@ -112,7 +116,7 @@ local function oldest_tried() return of_set('ZRANGEBYSCORE', due, '-inf', now) e
 local function oldest_fresh()
     return merged(of_set('ZRANGEBYSCORE', back, '-inf', now), oldest_in_stream(), comes_first)
 end
--- Those with the fewest tries among the first that wait; where none of those is due, the oldest that are.
+-- Those with the fewest tries among the first that wait, the oldest first; where none of those is due, the oldest that are.
 local function fewest_tries()
     local found = of_set('ZRANGEBYSCORE', by_tries, '-inf', '+inf')
     return #found > 0 and found or oldest_tried()

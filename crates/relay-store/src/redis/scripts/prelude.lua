@@ -126,7 +126,7 @@ local function leave(id, row, destination)
             redis.call('XDEL', key('ready:', destination, track .. generation), entry)
         elseif place == 'd' then
             redis.call('ZREM', key('due:', destination, track), id)
-            redis.call('ZREM', key('tries:', destination, track), id)
+            redis.call('ZREM', key('tries:', destination, track), due_of(row) .. id)
         else
             redis.call('ZREM', key('back:', destination, track), id)
         end
@@ -164,7 +164,7 @@ local function enter(id, row, destination, source)
             return stands(row, 'b', '')
         end
         redis.call('ZADD', key('due:', destination, track), due_of(row), id)
-        redis.call('ZADD', key('tries:', destination, track), tries_of(row), id)
+        redis.call('ZADD', key('tries:', destination, track), tries_of(row), due_of(row) .. id)
         return stands(row, 'd', '')
     elseif state == '3' then
         redis.call('ZADD', key('leases', ''), until_of(row), id .. instance_of(row))
