@@ -38,7 +38,10 @@ mod stats;
 mod tags;
 mod text;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use relay_core::{
     delivery::{Attempt, Delivery},
@@ -51,6 +54,7 @@ use relay_core::{
     },
     time::Wall,
 };
+use tokio::time;
 
 pub use self::{
     client::Address,
@@ -66,6 +70,9 @@ use crate::{
         EventFilter, EventRow, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats, Upkeep,
     },
 };
+
+/// How often Redis is asked how much memory it uses.
+const ROOM_EVERY: Duration = Duration::from_secs(1);
 
 /// Where a store is, and how it is used.
 #[derive(Clone, Debug)]
@@ -143,7 +150,11 @@ impl RedisStore {
         let commits = Commits::begin(&options, &space, &life, &room);
         let reads = Reads::new(&options, &life);
         let (damage, hints) = (Damage::default(), Hints::new());
-        Self { core: Arc::new(Core { options, space, commits, reads, life, room, damage, hints }) }
+        let core = Arc::new(Core { options, space, commits, reads, life, room, damage, hints });
+        if core.options.full.is_none() {
+            tokio::spawn(look_at_room(Arc::downgrade(&core)));
+        }
+        Self { core }
     }
 
     /// Begins one operation, which goes on whether anybody waits for it or not.
@@ -155,6 +166,15 @@ impl RedisStore {
     {
         let performed = operation(Arc::clone(&self.core));
         begun(async move { performed.await.map_err(Into::into) })
+    }
+}
+
+/// Looks how much memory Redis uses, as long as there is a store, whatever becomes of one look.
+async fn look_at_room(core: Weak<Core>) {
+    while let Some(core) = core.upgrade() {
+        core.look_at_room().await;
+        drop(core);
+        time::sleep(ROOM_EVERY).await;
     }
 }
 

@@ -15,9 +15,16 @@ use super::{
 use crate::seam::{DestinationStats, Recount, SourceStats, Stats};
 
 impl Core {
+    /// Asks Redis how much memory it uses. Where it does not answer, what was heard last stands.
+    pub(super) async fn look_at_room(&self) {
+        if let Ok(info) = self.reads.one(Command::new("INFO").arg("memory")).await {
+            self.room.heard(info);
+        }
+    }
+
     /// The counters.
     pub(super) async fn stats(&self) -> Result<Stats, StoreError> {
-        self.room.heard(self.reads.one(Command::new("INFO").arg("memory")).await?);
+        self.look_at_room().await;
         let waiting = self.first_waiting(&self.counters().await?).await?;
         Ok(self.shown(&self.counted().await?, &waiting))
     }
@@ -69,7 +76,7 @@ impl Core {
         }
         self.count_events(&mut counted).await?;
         self.count_deliveries(&mut counted).await?;
-        self.room.heard(self.reads.one(Command::new("INFO").arg("memory")).await?);
+        self.look_at_room().await;
         let (counted, kept) = (self.shown(&counted, &waiting), self.shown(&kept, &waiting));
         Ok(Recount { counted, kept, gaps: Vec::new(), damaged: self.damage.count() })
     }

@@ -22,24 +22,29 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    fn open(address: Address, name: String, partitions: usize) -> Self {
+    fn fresh(address: Address, partitions: usize) -> Self {
+        let name = fresh_name();
+        let dead_letter_queue = format!("{name}-dead");
+        let options = Options { stream_name: name, dead_letter_queue, partitions, ..Options::new(address) };
+        Self::open(options).with_levers()
+    }
+
+    fn open(options: Options) -> Self {
+        Self { store: RedisStore::open(options.clone()), options, armed: Arc::default(), full: Arc::default() }
+    }
+
+    /// The same, with a memory that is full when a test says so, and edges to die at.
+    fn with_levers(self) -> Self {
         let (armed, full) = (Arc::new(Mutex::new(None)), Arc::new(AtomicBool::new(false)));
         let (trigger, memory) = (Arc::clone(&armed), Arc::clone(&full));
         let edges = Edges::new(move |met| *trigger.lock().expect("no test panics while it holds this") == Some(met));
-        let options = Options {
-            dead_letter_queue: format!("{name}-dead"),
-            stream_name: name,
-            partitions,
-            edges,
-            full: Some(FullProbe::new(move || memory.load(Ordering::SeqCst))),
-            ..Options::new(address)
-        };
+        let options =
+            Options { edges, full: Some(FullProbe::new(move || memory.load(Ordering::SeqCst))), ..self.options };
         Self { store: RedisStore::open(options.clone()), options, armed, full }
     }
 
     fn again(self) -> Self {
-        let Options { address, stream_name, partitions, .. } = self.options;
-        Self::open(address, stream_name, partitions)
+        Self::open(self.options).with_levers()
     }
 
     fn second_owner(&self) -> Arc<dyn Store> {
@@ -85,6 +90,16 @@ macro_rules! levers {
 pub(crate) struct Shared(Opened);
 
 impl Shared {
+    /// With these options and no levers.
+    pub(crate) fn on(options: Options) -> Self {
+        Self(Opened::open(options))
+    }
+
+    /// With these options and all levers: nothing is asked of Redis but what a test asks.
+    pub(crate) fn at_hand(options: Options) -> Self {
+        Self(Opened::open(options).with_levers())
+    }
+
     fn opened(&self) -> &Opened {
         &self.0
     }
@@ -92,7 +107,7 @@ impl Shared {
 
 impl Backend for Shared {
     async fn fresh() -> Self {
-        Self(Opened::open(Node::shared().address(), fresh_name(), 1))
+        Self(Opened::fresh(Node::shared().address(), 1))
     }
 
     async fn reopen(self) -> Self {
@@ -117,7 +132,7 @@ impl Restarted {
 impl Backend for Restarted {
     async fn fresh() -> Self {
         let node = Node::start();
-        Self { opened: Opened::open(node.address(), fresh_name(), 1), node }
+        Self { opened: Opened::fresh(node.address(), 1), node }
     }
 
     async fn reopen(mut self) -> Self {

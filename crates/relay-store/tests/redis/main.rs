@@ -1,7 +1,10 @@
 //! The store on a real Redis: the conformance suite, and what only that backend has.
 
 mod backend;
+mod costs;
 mod node;
+mod proxy;
+mod trouble;
 
 use self::backend::{Restarted, Shared};
 

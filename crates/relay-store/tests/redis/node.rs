@@ -4,7 +4,9 @@
 //! process holds.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
@@ -32,6 +34,7 @@ wait "$server" 2>/dev/null
 /// A Redis that is running.
 pub(crate) struct Node {
     dir: TempDir,
+    settings: Vec<(String, String)>,
     running: Option<Running>,
 }
 
@@ -45,9 +48,40 @@ struct Running {
 impl Node {
     /// One that is empty.
     pub(crate) fn start() -> Self {
+        Self::with(Vec::new())
+    }
+
+    /// One that is empty, and one that follows it.
+    pub(crate) fn with_replica() -> (Self, Self) {
+        // Nobody else asks for a port of the system between here and there, but by chance.
+        let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+        let port = free.expect("there is a free port").port().to_string();
+        let primary = Self::with(vec![("port".into(), port.clone()), ("repl-diskless-sync-delay".into(), "0".into())]);
+        let replica = Self::with(vec![("replicaof".into(), format!("127.0.0.1 {port}"))]);
+        // Answered once the other has it.
+        primary.ask_all(&[&[b"SET", b"follows", b"1"], &[b"WAIT", b"1", b"0"]]);
+        (primary, replica)
+    }
+
+    fn with(settings: Vec<(String, String)>) -> Self {
         let dir = tempfile::tempdir().expect("a directory can be made");
-        let running = Some(Running::start(dir.path()));
-        Self { dir, running }
+        let running = Some(Running::start(dir.path(), &settings));
+        Self { dir, settings, running }
+    }
+
+    /// It does nothing any more, and keeps its connections.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// It goes on.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let running = self.running.as_ref().expect("it is running");
+        kill_process(running.server, signal).expect("it is there");
     }
 
     /// The one of this process, for tests that leave it alone.
@@ -61,11 +95,45 @@ impl Node {
         Address::Unix(socket(self.dir.path()))
     }
 
+    /// Asks it something past the store, as a stranger does. Gives its answer as it comes on the wire.
+    pub(crate) fn ask(&self, command: &[&[u8]]) -> String {
+        self.ask_all(&[command])
+    }
+
+    /// The same for several on one connection.
+    pub(crate) fn ask_all(&self, commands: &[&[&[u8]]]) -> String {
+        let mut stream = UnixStream::connect(self.socket()).expect("it is there");
+        let mut sent = Vec::new();
+        for command in commands {
+            sent.extend(format!("*{}\r\n", command.len()).bytes());
+            for part in *command {
+                sent.extend(format!("${}\r\n", part.len()).bytes());
+                sent.extend(*part);
+                sent.extend(b"\r\n");
+            }
+        }
+        sent.extend(b"*1\r\n$4\r\nQUIT\r\n");
+        stream.write_all(&sent).expect("it reads");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("it answers, and closes");
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        answer.strip_suffix("+OK\r\n").expect("it says so when it closes").to_owned()
+    }
+
+    /// Its socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        socket(self.dir.path())
+    }
+
+    /// Kills it.
+    pub(crate) fn stop(&mut self) {
+        self.running = None;
+    }
+
     /// Kills it and starts it again on the same directory.
     pub(crate) fn restart(&mut self) {
-        // It is over before the next one begins.
-        drop(self.running.take());
-        self.running = Some(Running::start(self.dir.path()));
+        self.stop();
+        self.running = Some(Running::start(self.dir.path(), &self.settings));
     }
 }
 
@@ -74,7 +142,7 @@ fn socket(dir: &Path) -> PathBuf {
 }
 
 impl Running {
-    fn start(dir: &Path) -> Self {
+    fn start(dir: &Path, more: &[(String, String)]) -> Self {
         let socket = socket(dir);
         let settings = [
             ("port", "0"),
@@ -90,6 +158,9 @@ impl Running {
         keeper.args(["-c", KEEPER, "keeper"]).arg(dir);
         for (setting, value) in settings {
             keeper.arg(format!("--{setting}")).arg(value);
+        }
+        for (setting, value) in more {
+            keeper.arg(format!("--{setting}")).args(value.split(' '));
         }
         let keeper = keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut keeper = keeper.spawn().expect("there is a shell");
