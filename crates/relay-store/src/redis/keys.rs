@@ -120,6 +120,16 @@ impl Keys {
         self.of("d:", &id.as_u128().to_be_bytes())
     }
 
+    /// What keys of deliveries begin with.
+    pub(super) fn deliveries(&self) -> Key {
+        self.of("d:", &[])
+    }
+
+    /// What keys of events begin with.
+    pub(super) fn events(&self) -> Key {
+        self.of("e:", &[])
+    }
+
     /// A delivery's earlier attempts.
     pub(super) fn attempts(&self, id: DeliveryId) -> Key {
         self.of("t:", &id.as_u128().to_be_bytes())
@@ -212,4 +222,17 @@ impl Keys {
         }
         keys
     }
+}
+
+/// A pattern that all keys match that begin so.
+pub(super) fn pattern(begin: &[u8]) -> Vec<u8> {
+    let mut pattern = Vec::with_capacity(begin.len() + 1);
+    for byte in begin {
+        if matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\') {
+            pattern.push(b'\\');
+        }
+        pattern.push(*byte);
+    }
+    pattern.push(b'*');
+    pattern
 }

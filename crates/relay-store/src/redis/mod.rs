@@ -1,7 +1,7 @@
 //! A store in Redis: one server or several share it.
 //!
 //! Keys, rows and scripts are described in `docs/internals/redis.md`; why it is so in `docs/adr/0015-truth-in-rows-on-redis.md`.
-//! Imports point down: an operation a file (`append`, `lease`, `change`, `due`, `browse`, ...) over `commit` and `reads`, those over
+//! Imports point down: an operation a file (`append`, `lease`, `settle`, `due`, `browse`, ...) over `commit` and `reads`, those over
 //! `scripts` and `keys`, all over `client`, which alone speaks the types of the client crate.
 //!
 //! **Invariant:** no failure of Redis ends a store. It is away, full, or its answer is unknown; then the same is asked again.
@@ -10,7 +10,6 @@ mod append;
 mod audit;
 mod backlog;
 mod browse;
-mod change;
 mod client;
 mod commit;
 mod counters;
@@ -24,17 +23,22 @@ mod lease;
 mod life;
 mod listing;
 mod mark;
+mod mend;
 mod over;
 mod place;
 mod presence;
 mod reads;
 mod registry;
+mod replay;
 mod reply;
+mod retire;
 mod room;
 mod row;
 mod rows;
 mod scripts;
+mod settle;
 mod stats;
+mod step;
 mod tags;
 mod text;
 
@@ -59,6 +63,7 @@ use tokio::time;
 pub use self::{
     client::Address,
     life::{Edge, Edges},
+    mend::Mended,
     room::FullProbe,
 };
 use self::{commit::Commits, damage::Damage, keys::Space, life::Life, reads::Reads, registry::Hints, room::Room};
@@ -155,6 +160,14 @@ impl RedisStore {
             tokio::spawn(look_at_room(Arc::downgrade(&core)));
         }
         Self { core }
+    }
+
+    /// Compares all rows with the indexes that they should stand in, and puts them there where they are missing.
+    ///
+    /// # Errors
+    /// Those of a write; what was mended until then is.
+    pub fn mend(&self) -> Later<Result<Mended, StoreError>> {
+        self.perform(|core| async move { core.mend().await })
     }
 
     /// Begins one operation, which goes on whether anybody waits for it or not.

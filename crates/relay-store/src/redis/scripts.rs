@@ -40,6 +40,7 @@ scripts! {
     Retire: " flags=allow-oom" ["prelude", "changes", "retire"],
     Step: " flags=allow-oom" ["prelude", "changes", "step"],
     Forget: " flags=allow-oom" ["prelude", "changes", "forget"],
+    Mend: " flags=allow-oom" ["prelude", "mend"],
     Document: " flags=allow-oom" ["prelude", "document"],
     Presence: " flags=allow-oom" ["presence"],
 }

@@ -2,7 +2,9 @@
 
 mod backend;
 mod costs;
+mod mend;
 mod node;
+mod partitions;
 mod proxy;
 mod trouble;
 

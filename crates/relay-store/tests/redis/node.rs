@@ -167,7 +167,7 @@ impl Running {
         let held = keeper.stdin.take();
         let mut lines = BufReader::new(keeper.stdout.take().expect("it is piped")).lines();
         let mut said = String::new();
-        let mut server = None;
+        let (mut server, mut is_ready) = (None, false);
         loop {
             let Some(Ok(line)) = lines.next() else {
                 panic!("no redis-server (Debian: apt-get install redis-server; scripts/setup does that): {said}");
@@ -175,7 +175,9 @@ impl Running {
             if let Some(number) = line.strip_prefix("process ") {
                 server = number.parse().ok().and_then(Pid::from_raw);
             }
-            if line.contains("eady to accept connections") {
+            // Two write here, in any order.
+            is_ready |= line.contains("eady to accept connections");
+            if is_ready && server.is_some() {
                 break;
             }
             said.push_str(&line);
@@ -189,7 +191,7 @@ impl Running {
         }
         // What it says further is not of interest, but has to go somewhere.
         thread::spawn(move || lines.for_each(drop));
-        Self { server: server.expect("its process is said first"), keeper, held }
+        Self { server: server.expect("its process is said before"), keeper, held }
     }
 }
 

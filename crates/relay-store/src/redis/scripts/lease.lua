@@ -28,7 +28,7 @@ local function is_due(id)
 end
 local function comes_first(one, other)
     local first, second = tonumber(due_of(row_of(one))), tonumber(due_of(row_of(other)))
-    return first < second or (first == second and one < other)
+    return first < second or (first == second and is_before(one, other))
 end
 
 -- Those of a set that may be leased, in its order, one more than are wanted.

@@ -39,6 +39,17 @@ local function raised(eight)
     return struct.pack('>I4I4', high, low + 1)
 end
 
+-- Whether an id comes before another: by its bytes, and not, as strings compare here, by the machine's language.
+local function is_before(one, other)
+    for at = 1, 13, 4 do
+        local mine, than = struct.unpack('>I4', one, at), struct.unpack('>I4', other, at)
+        if mine ~= than then
+            return mine < than
+        end
+    end
+    return false
+end
+
 -- The millisecond that an id was minted in.
 local function minted(id)
     local high, low = struct.unpack('>I4I2', id)

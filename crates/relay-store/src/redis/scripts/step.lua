@@ -1,8 +1,9 @@
 -- step: one step of a job, if the job is there: changes, removals, new deliveries, line of the audit log and mark.
--- KEYS[3] is the mark. ARGV: steps before it, job, when that was begun (ms), the mark's sealed part, line of the audit log or
--- nothing and its place; then changes as in `settle`, removals as in `retire`, new deliveries as in `replay`, each behind their number.
+-- KEYS[3] is the mark. ARGV: steps before it, job, when that was begun (ms), the mark's sealed part, how much was changed in other partitions, line of
+-- the audit log or nothing and its place; then changes as in `settle`, removals as in `retire`, new deliveries as in `replay`, each behind their number.
 -- Gives 0 and the mark that stands there, or 1, changed so far, and the answers of changes, removals and new deliveries. Always writes.
 local before, job, begun, sealed = next_argument(), next_argument(), next_argument(), next_argument()
+local done = tonumber(next_argument())
 local line, line_place = next_argument(), next_argument()
 local mark = redis.call('GET', KEYS[3])
 local steps = mark and tonumber(string.sub(mark, 1, 16)) or 0
@@ -12,7 +13,6 @@ if steps ~= tonumber(before) then
     return { 0, mark or '' }
 end
 local changed = mark and tonumber(string.sub(mark, 17, 32)) or 0
-local done = 0
 
 local settled = {}
 for at = 1, tonumber(next_argument()) do
