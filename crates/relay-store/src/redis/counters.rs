@@ -44,7 +44,7 @@ pub(super) struct DestinationTally {
 }
 
 impl Counters {
-    /// Of one partition.
+    /// Reads those of one partition.
     pub(super) fn read(all: Reply) -> Result<Self, Fault> {
         let mut counters = Self::default();
         let mut fields = all.many()?.into_iter();
@@ -102,7 +102,7 @@ impl Counters {
         }
     }
 
-    fn join(&mut self, other: Self) {
+    pub(super) fn join(&mut self, other: Self) {
         self.floor = self.floor.max(other.floor);
         self.latest = self.latest.max(other.latest);
         for (name, tally) in other.sources {

@@ -28,6 +28,7 @@ mod over;
 mod place;
 mod presence;
 mod reads;
+mod recount;
 mod registry;
 mod replay;
 mod reply;

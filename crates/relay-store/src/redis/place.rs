@@ -19,9 +19,10 @@ impl Place {
     /// Behind all others.
     pub(super) const LAST: Self = Self { ms: u64::MAX, number: u64::MAX };
 
-    /// That of an id: its millisecond, then counter and a part of its random bits, so that two servers do not meet there.
+    /// That of an id: its millisecond, then counter and the first of its random bits, so that two servers do not meet there. In
+    /// the order of ids; scripts reckon the same.
     pub(super) fn of_id(id: u128) -> Self {
-        let (counter, random) = ((id >> 64) & 0xfff, (id >> 14) & 0xff_ffff_ffff);
+        let (counter, random) = ((id >> 64) & 0xfff, (id >> 22) & 0xff_ffff_ffff);
         Self { ms: (id >> 80) as u64, number: ((counter << 40) | random) as u64 }
     }
 

@@ -26,7 +26,12 @@ impl Core {
     }
 
     /// `is_audited`: a sender's redrive is written down.
-    pub(super) async fn apply(&self, urgency: Urgency, batch: &[Change], is_audited: bool) -> Result<Vec<Changed>, Fault> {
+    pub(super) async fn apply(
+        &self,
+        urgency: Urgency,
+        batch: &[Change],
+        is_audited: bool,
+    ) -> Result<Vec<Changed>, Fault> {
         let mut answers: Vec<Option<Changed>> = vec![None; batch.len()];
         let mut asked = Vec::new();
         for (place, keys) in self.space.partitions().iter().enumerate() {

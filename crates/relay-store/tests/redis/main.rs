@@ -6,6 +6,7 @@ mod mend;
 mod node;
 mod partitions;
 mod proxy;
+mod recount;
 mod trouble;
 
 use self::backend::{Restarted, Shared};

@@ -44,6 +44,7 @@ local function append_next()
     if listed ~= place then
         redis.call('SETRANGE', key('e:', event), 0, pad(listed))
     end
+    recount_event(listed, source, 1)
     for _, made in ipairs(rows) do
         local destination = names_of(made.row)
         create(made.id, made.row, made.place, destination, source)

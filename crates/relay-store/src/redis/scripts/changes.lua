@@ -14,9 +14,11 @@ local function settle_next()
     end
     local destination, source = names_of(stored)
     leave(id, stored, destination)
+    recount_delivery(id, stored, destination, -1)
     row = put(row, 143, cut(stored, 143, 33))
     row = enter(id, row, destination, source)
     redis.call('SET', key('d:', id), row)
+    recount_delivery(id, row, destination, 1)
     if archive ~= '' then
         redis.call('RPUSH', key('t:', id), archive)
     end
@@ -46,7 +48,9 @@ local function remove_event(event, source)
             redis.call('DEL', entry)
         end
     end
-    redis.call('XDEL', key('src:', source), unpad(string.sub(front, 1, 33)))
+    local listed = unpad(string.sub(front, 1, 33))
+    redis.call('XDEL', key('src:', source), listed)
+    recount_event(listed, source, -1)
     redis.call('UNLINK', value, key('r:', event))
     count_source(source, 'stored', -1)
     count_source(source, 'retired', 1)
@@ -62,6 +66,7 @@ local function retire_next()
     local destination, source = names_of(stored)
     local event = event_of(stored)
     leave(id, stored, destination)
+    recount_delivery(id, stored, destination, -1)
     local listed = listed_at(stored)
     if listed ~= '' then
         redis.call('XDEL', key('log:', destination), listed)

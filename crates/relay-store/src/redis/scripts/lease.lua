@@ -219,16 +219,18 @@ for _, id in ipairs(leased) do
     else
         leave(id, row, destination)
     end
-    local counter, rest = string.sub(fence_of(row), 1, 8), nonce
+    recount_delivery(id, row, destination, -1)
+    local counter = string.sub(fence_of(row), 1, 8)
     row = stands(row, 'l', entry)
     row = put(row, 1, '3')
     row = put(row, 3, '1')
     row = put(row, 4, raised(version_of(row)))
-    row = put(row, 12, raised(counter) .. rest)
+    row = put(row, 12, raised(counter) .. nonce)
     row = put(row, 60, now)
     row = put(row, 176, taken .. ending .. '0000000000')
     redis.call('ZADD', key('leases', ''), until_of(row), id .. instance_of(row))
     redis.call('SET', key('d:', id), row)
+    recount_delivery(id, row, destination, 1)
     count_destination(destination, was, -1)
     count_destination(destination, '3', 1)
     answers[#answers + 1] = id

@@ -10,9 +10,8 @@ end
 -- Whether the group will still read an entry.
 local function is_unread(entry, destination)
     local cursor = redis.call('HGET', counters, 'cursor:' .. destination) or '0-0'
-    local ms, number = string.match(entry, '^(%d+)-(%d+)$')
-    local read_ms, read_number = string.match(cursor, '^(%d+)-(%d+)$')
-    ms, number, read_ms, read_number = tonumber(ms), tonumber(number), tonumber(read_ms), tonumber(read_number)
+    local ms, number = parts_of(entry)
+    local read_ms, read_number = parts_of(cursor)
     return ms > read_ms or (ms == read_ms and number > read_number)
 end
 
@@ -56,6 +55,8 @@ local function mend_delivery(id)
         mended = mended + 1
     end
     if row ~= was then
+        recount_delivery(id, was, destination, -1)
+        recount_delivery(id, row, destination, 1)
         redis.call('SET', key('d:', id), row)
     end
 end

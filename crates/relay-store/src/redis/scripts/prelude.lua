@@ -56,6 +56,18 @@ local function minted(id)
     return high * 65536 + low
 end
 
+-- Where an id stands among those of its millisecond, as `Place::of_id` has it.
+local function number_of(id)
+    local counter = string.byte(id, 7) % 16 * 256 + string.byte(id, 8)
+    local high, low = struct.unpack('>I4I4', id, 9)
+    return counter * 1099511627776 + high % 1073741824 * 1024 + math.floor(low / 4194304)
+end
+
+local function parts_of(entry)
+    local ms, number = string.match(entry, '^(%d+)-(%d+)$')
+    return tonumber(ms), tonumber(number)
+end
+
 -- Milliseconds of a moment.
 local function millis(moment) return string.format('%.0f', math.floor(tonumber(moment) / 1000)) end
 
@@ -92,6 +104,39 @@ end
 local function holds_id(sequence)
     if not floor or is_above(sequence, floor) then
         floor = sequence
+    end
+end
+
+-- What a recount has passed already is moved in its tally, too: see `recount`.
+local tally = key('tally', '')
+local passed = nil
+local function is_passed(of, ms, number)
+    if passed == nil then
+        passed = redis.call('HMGET', tally, 'run', 'of', 'ms', 'number')
+    end
+    if not passed[1] then
+        return false
+    elseif passed[2] == of then
+        local at = tonumber(passed[3])
+        return ms < at or (ms == at and number <= tonumber(passed[4]))
+    end
+    return redis.call('HEXISTS', tally, 'done:' .. of) == 1
+end
+local function recount_delivery(id, row, destination, by)
+    local of, listed = 'd:' .. destination, listed_at(row)
+    local ms, number
+    if listed ~= '' then
+        ms, number = parts_of(listed)
+    else
+        ms, number = minted(id), number_of(id)
+    end
+    if is_passed(of, ms, number) then
+        redis.call('HINCRBY', tally, of .. ':' .. state_of(row), by)
+    end
+end
+local function recount_event(listed, source, by)
+    if is_passed('s:' .. source, parts_of(listed)) then
+        redis.call('HINCRBY', tally, 's:' .. source, by)
     end
 end
 
@@ -213,6 +258,7 @@ local function create(id, row, place, destination, source)
         row = enter(id, row, destination, source)
     end
     redis.call('SET', key('d:', id), row)
+    recount_delivery(id, row, destination, 1)
     count_destination(destination, 'created', 1)
     count_destination(destination, state_of(row), 1)
 end
