@@ -12,6 +12,7 @@ use super::{
     keys::Key,
     place::Place,
     reply::{Fault, Reply},
+    scripts::Script,
 };
 use crate::{
     record::{
@@ -78,16 +79,12 @@ impl Core {
     /// Writes lines of the registry's log.
     pub(super) async fn audit(&self, lines: &[AuditEntry]) -> Result<(), Fault> {
         self.life.check()?;
-        let key = self.space.registry_audit();
+        let mut arguments = vec![lines.len().to_string().into_bytes()];
         for line in lines {
-            // In order: a moment that lies before that of the last line is put behind it.
-            let add = |at: &str| Command::new("XADD").arg(&key).arg(at).arg("l").arg(write(line));
-            let newest = Command::new("XREVRANGE").arg(&key).arg("+").arg("-").arg("COUNT").number(1);
-            let last = place_of_first(self.reads.one(newest).await?)?;
-            let ms = last.map_or(0, |last| last.ms).max(line.at.as_millis());
-            self.commits.one(Urgency::Other, add(&format!("{ms}-*"))).await?;
+            arguments.extend([write(line), place(line).into_bytes()]);
         }
-        Ok(())
+        let call = Script::Audit.call(&[self.space.registry_audit()], arguments);
+        self.commits.one(Urgency::Other, call).await.map(drop)
     }
 
     /// A page of the audit log, newest first.

@@ -26,7 +26,8 @@ impl Core {
         let mut all = Leased { end: LeaseEnd::Drained { next_due: None }, ..Leased::default() };
         let mut left = ask.clone();
         for keys in self.space.partitions() {
-            let part = self.lease_in(keys, &left).await?;
+            let part = self.lease_in(keys, &left).await;
+            let part = part.map_err(|fault| fault.behind(!all.deliveries.is_empty()))?;
             let tried = part.deliveries.iter().filter(|leased| leased.tries > 0).count() as u32;
             left.limit -= part.deliveries.len() as u32;
             left.tried_max = left.tried_max.saturating_sub(tried);
@@ -78,8 +79,8 @@ impl Core {
                 asked.push(self.commits.all(Urgency::Extend, calls));
             }
         }
-        for extended in asked {
-            extended.await?;
+        for (at, extended) in asked.into_iter().enumerate() {
+            extended.await.map_err(|fault| fault.behind(at > 0))?;
         }
         Ok(())
     }

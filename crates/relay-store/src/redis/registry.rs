@@ -121,7 +121,10 @@ impl Core {
         if written.number()? == 0 {
             return Ok(None);
         }
-        self.hints.saw(self.version().await?);
+        // It is written, whatever becomes of the hint.
+        if let Ok(seen) = self.version().await {
+            self.hints.saw(seen);
+        }
         Ok(Some(version))
     }
 

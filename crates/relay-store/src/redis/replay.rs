@@ -34,7 +34,9 @@ impl Core {
             }
             let made: Vec<&Delivery> = here.iter().map(|at| &replay.made[*at]).collect();
             let call = replay_call(keys, &made, replay.decided_on, audit);
-            let mut replies = Replies::new(self.commits.one(Urgency::Other, call).await?.many()?);
+            let reply = self.commits.one(Urgency::Other, call).await;
+            let reply = reply.map_err(|fault| fault.behind(answers.contains(&true)))?;
+            let mut replies = Replies::new(reply.many()?);
             if replies.next()?.number()? == 0 {
                 return Ok(Replayed::Elsewise(self.pairs(Replies::new(replies.next()?.many()?))?));
             }

@@ -70,6 +70,14 @@ impl Fault {
         Self::Damaged(format!("an answer that was not expected: {reply:.200?}").into())
     }
 
+    /// What it means where a part of the same operation is done already, in another partition.
+    pub(super) fn behind(self, is_begun: bool) -> Self {
+        match self {
+            Self::Away | Self::Full if is_begun => Self::Unknown,
+            fault => fault,
+        }
+    }
+
     /// What who appends is told.
     pub(super) fn of_append(self) -> AppendError {
         match self {

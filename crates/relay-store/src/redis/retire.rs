@@ -3,6 +3,7 @@
 use relay_core::{
     id::EventId,
     storage::{Ended, Forget, Retire, Retired},
+    time::Wall,
 };
 
 use super::{
@@ -35,9 +36,15 @@ impl Core {
                 continue;
             }
             let (counts, calls): (Vec<Counts>, Vec<Command>) = calls.into_iter().unzip();
-            for (counts, reply) in counts.into_iter().zip(self.commits.all(Urgency::Upkeep, calls).await?) {
+            let replies = self.commits.all(Urgency::Upkeep, calls).await;
+            let replies = replies.map_err(|fault| fault.behind(retired.deliveries + retired.events > 0))?;
+            for (counts, reply) in counts.into_iter().zip(replies) {
                 counts.count(reply, &mut retired)?;
             }
+        }
+        let trim = self.trim(self.space.registry_audit(), retire.forget.audit_before).await?;
+        if let Some(trim) = trim {
+            self.commits.one(Urgency::Upkeep, trim).await?;
         }
         Ok(retired)
     }
@@ -56,7 +63,6 @@ impl Core {
         let asked = vec![
             before(keys.lone(), forget.unrouted_before.as_millis()),
             before(keys.marks(), forget.jobs_before.as_millis()),
-            Command::new("XRANGE").arg(keys.audit()).arg("-").arg("+").arg("COUNT").number(1),
         ];
         let mut replies = Replies::new(self.reads.ask(asked).await?);
         let (events, jobs) = (replies.next()?.many()?, replies.next()?.many()?);
@@ -79,13 +85,18 @@ impl Core {
             arguments.extend(jobs.into_iter().map(Reply::bytes).collect::<Result<Vec<_>, _>>()?);
             calls.push((Counts::Events, Script::Forget.call(&keys.written(Vec::new()), arguments)));
         }
-        let oldest = audit::place_of_first(replies.next()?)?;
-        let audit_before = forget.audit_before.as_millis();
-        if oldest.is_some_and(|oldest| oldest.ms < audit_before) {
-            let trim = Command::new("XTRIM").arg(keys.audit()).arg("MINID").arg(audit_before.to_string());
-            calls.push((Counts::Nothing, trim));
-        }
+        let trim = self.trim(keys.audit(), forget.audit_before).await?;
+        calls.extend(trim.map(|trim| (Counts::Nothing, trim)));
         Ok(calls)
+    }
+
+    /// Takes lines of the audit log from before, if there are any.
+    async fn trim(&self, log: Key, before: Wall) -> Result<Option<Command>, Fault> {
+        let oldest = Command::new("XRANGE").arg(&log).arg("-").arg("+").arg("COUNT").number(1);
+        let oldest = audit::place_of_first(self.reads.one(oldest).await?)?;
+        let before = before.as_millis();
+        let trim = || Command::new("XTRIM").arg(&log).arg("MINID").arg(before.to_string());
+        Ok(oldest.filter(|oldest| oldest.ms < before).map(|_| trim()))
     }
 }
 

@@ -43,6 +43,7 @@ scripts! {
     Mend: " flags=allow-oom" ["prelude", "mend"],
     Recount: " flags=allow-oom" ["prelude", "recount"],
     Document: " flags=allow-oom" ["prelude", "document"],
+    Audit: " flags=allow-oom" ["prelude", "audit"],
     Presence: " flags=allow-oom" ["presence"],
 }
 

@@ -45,9 +45,9 @@ impl Core {
                 asked.push((here, self.commits.all(urgency, calls)));
             }
         }
-        for (here, replies) in asked {
+        for (part, (here, replies)) in asked.into_iter().enumerate() {
             let mut places = here.into_iter();
-            for reply in replies.await? {
+            for reply in replies.await.map_err(|fault| fault.behind(part > 0))? {
                 for answer in reply.many()? {
                     let at = places.next().ok_or(Fault::Unknown)?;
                     answers[at] = Some(self.changed(batch[at].next.id, answer)?);

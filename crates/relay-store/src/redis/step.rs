@@ -53,13 +53,14 @@ impl Core {
         let mut retired = Vec::new();
         for ended in &retire {
             let call = retire_call(self.space.of_delivery(ended.id), &[*ended]);
-            let answers = self.commits.one(Urgency::Upkeep, call).await?.many()?;
+            let answers = self.commits.one(Urgency::Upkeep, call).await;
+            let answers = answers.map_err(|fault| fault.behind(true))?.many()?;
             retired.push(answers.into_iter().next().ok_or(Fault::Unknown)?.number()? > 0);
         }
         let made = if make.is_empty() {
             Vec::new()
         } else {
-            match self.replay(Replay::anyway(make), &[]).await? {
+            match self.replay(Replay::anyway(make), &[]).await.map_err(|fault| fault.behind(true))? {
                 Replayed::Stored(made) => made,
                 Replayed::Elsewise(_) => return Err(Fault::Unknown),
             }
@@ -68,7 +69,8 @@ impl Core {
             + retired.iter().chain(&made).filter(|done| **done).count();
         let home = self.space.of_job(step.job);
         let call = step_call(home, &home.mark(step.job), &step, before, done);
-        match self.stepped(&step, before, self.commits.one(Urgency::Upkeep, call).await?)? {
+        let reply = self.commits.one(Urgency::Upkeep, call).await.map_err(|fault| fault.behind(true))?;
+        match self.stepped(&step, before, reply)? {
             Stepped::Done { mark, .. } => Ok(Stepped::Done { mark, settled, retired, made }),
             elsewhere @ Stepped::Elsewhere(_) => Ok(elsewhere),
         }

@@ -13,7 +13,7 @@ use relay_core::{
 use relay_store::{
     conformance::{Backend as _, Fixture, at},
     redis::Options,
-    seam::{DocumentKey, DocumentKind},
+    seam::{AuditEntry, AuditFilter, DocumentKey, DocumentKind, Page},
 };
 
 use crate::{backend::Shared, node::Node, proxy::Proxy};
@@ -311,4 +311,53 @@ fn failed(stored: &Delivery) -> relay_core::storage::Change {
     next.state = State::Scheduled;
     next.due_at = at(50);
     relay_core::storage::Change { before: stored.clone(), next, archive: None }
+}
+
+/// I13: of all keys only dedupe entries are ever taken by time; what is dead stands in a stream of its own, for people's tools, and
+/// leaves it when it is redriven or removed.
+#[tokio::test]
+async fn only_keys_expire_and_the_dead_stand_in_a_stream() {
+    let node = Node::start();
+    let mut fixture = fixture(Options::new(node.address()));
+    let event = fixture.event("in", b"{}", at(0));
+    let mut append = fixture.appending(event, &["crm"]);
+    append.dedupe = Some(Dedupe { key: [7; 32], until: at(90) });
+    assert!(fixture.append(append).await.is_ok_and(|appended| appended.is_stored()));
+    let first = fixture.ended("crm", State::Dead, at(1)).await;
+    let second = fixture.ended("crm", State::Expired, at(2)).await;
+    fixture.lease("crm", at(3)).await;
+    let expires = node.ask(&[b"INFO", b"keyspace"]);
+    assert!(expires.contains(",expires=1,"), "{expires}");
+
+    let dead = || node.ask(&[b"XRANGE", b"crm-relay-dead:{00-23}", b"-", b"+"]);
+    let all = dead();
+    assert!(all.starts_with("*2\r\n"), "{all}");
+    for text in [first.id.to_string(), first.event.to_string(), second.id.to_string(), "crm".into(), "in".into()] {
+        assert!(all.contains(&text), "{text} is not in {all}");
+    }
+    let redrive = relay_core::delivery::redrive(&first, at(5), Duration::from_secs(9));
+    fixture.apply(redrive).await;
+    assert!(!dead().contains(&first.id.to_string()));
+    let ended = vec![Ended::of(&second).expect("it is over")];
+    let forget = Forget { keys_until: at(0), unrouted_before: at(0), jobs_before: at(0), audit_before: at(6) };
+    let retired = fixture.store().retire(Retire { ended, more: false, forget }).await;
+    assert_eq!(retired.map(|retired| retired.deliveries), Ok(1));
+    assert_eq!(dead(), "*0\r\n");
+    // The line about the redrive is of before; later ones are kept.
+    let lines = async || {
+        let page = Page { cursor: None, limit: 10 };
+        fixture.store().browse_audit(AuditFilter::default(), page).await.expect("reads").items.len()
+    };
+    assert_eq!(lines().await, 0);
+    let line = |seconds| AuditEntry {
+        at: at(seconds),
+        who: "cli".into(),
+        action: "test".into(),
+        subject: String::new(),
+        origin: String::new(),
+    };
+    fixture.store().audit(vec![line(20), line(10), line(30)]).await.expect("writes");
+    let forget = Forget { audit_before: at(30), ..forget };
+    fixture.store().retire(Retire { ended: Vec::new(), more: false, forget }).await.expect("forgets");
+    assert_eq!(lines().await, 1);
 }
