@@ -1,6 +1,8 @@
 //! Indexes, compared with the rows that they are made of, and made again where they differ.
 
-use relay_core::id::EventId;
+use std::time::Duration;
+
+use relay_core::{id::EventId, time::Wall};
 
 use super::{
     Core,
@@ -17,6 +19,9 @@ use super::{
 /// Looked through at once.
 const SCAN: i64 = 1_000;
 
+/// A body whose script did not run for so long is nobody's: an append is asked for again for seconds only.
+const ORPHAN_AFTER: Duration = Duration::from_hours(1);
+
 /// What a comparison came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mended {
@@ -24,6 +29,8 @@ pub struct Mended {
     pub rows: u64,
     /// Places in indexes that were missing, and are there again.
     pub mended: u64,
+    /// Bodies that were set, and whose script never ran: they are gone.
+    pub orphans: u64,
 }
 
 impl Core {
@@ -38,15 +45,16 @@ impl Core {
                 arguments.push(b"0".to_vec());
                 all.join(self.mend_these(keys, ids.len(), arguments).await?);
             }
+            let before = self.time().await? - ORPHAN_AFTER;
             let events = self.ids_below(keys.events()).await?;
             for ids in events.chunks(ROWS_MAX) {
-                all.join(self.mend_events(keys, ids).await?);
+                all.join(self.mend_events(keys, ids, before).await?);
             }
         }
         Ok(all)
     }
 
-    async fn mend_events(&self, keys: &Keys, ids: &[u128]) -> Result<Mended, Fault> {
+    async fn mend_events(&self, keys: &Keys, ids: &[u128], orphans_before: Wall) -> Result<Mended, Fault> {
         let ids: Vec<EventId> = ids.iter().copied().map(EventId::from_u128).collect();
         let fronts = self.fronts(&ids).await?;
         let found: Vec<_> = ids.iter().zip(fronts).filter_map(|(id, front)| Some((id.as_u128(), front?))).collect();
@@ -55,14 +63,24 @@ impl Core {
             arguments.push(id.to_be_bytes().to_vec());
             arguments.push(front.head.event.source.as_str().as_bytes().to_vec());
             arguments.push(Place::of_id(*id).to_string().into_bytes());
+            let is_old = EventId::from_u128(*id).minted_at() < orphans_before;
+            arguments.push(u8::from(is_old).to_string().into_bytes());
         }
         self.mend_these(keys, found.len(), arguments).await
     }
 
     async fn mend_these(&self, keys: &Keys, rows: usize, arguments: Vec<Vec<u8>>) -> Result<Mended, Fault> {
         let call = Script::Mend.call(&keys.written(Vec::new()), arguments);
-        let mended = self.commits.one(Urgency::Upkeep, call).await?.number()?.max(0) as u64;
-        Ok(Mended { rows: rows as u64, mended })
+        let mut answers = Replies::new(self.commits.one(Urgency::Upkeep, call).await?.many()?);
+        let mut count = || Ok::<_, Fault>(answers.next()?.number()?.max(0) as u64);
+        Ok(Mended { rows: rows as u64, mended: count()?, orphans: count()? })
+    }
+
+    /// What time it is at Redis.
+    async fn time(&self) -> Result<Wall, Fault> {
+        let mut parts = Replies::new(self.reads.one(Command::new("TIME")).await?.many()?);
+        let (seconds, micros) = (parts.next()?.number()?, parts.next()?.number()?);
+        Ok(Wall::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros)))
     }
 
     /// Ids of all keys that begin so, in their order.
@@ -90,5 +108,6 @@ impl Mended {
     fn join(&mut self, other: Self) {
         self.rows += other.rows;
         self.mended += other.mended;
+        self.orphans += other.orphans;
     }
 }

@@ -2,9 +2,10 @@
 
 use relay_core::{
     delivery::{Delivery, State, outcome::Class},
-    id::{DeliveryId, IdMint},
+    id::{DeliveryId, EventId, IdMint},
     jobs::Rules,
-    storage::{DueAsk, HeldAsk},
+    storage::{DueAsk, Ended, Forget, HeldAsk, Retire},
+    time::Wall,
 };
 use relay_store::{
     conformance::{Fixture, at},
@@ -83,7 +84,7 @@ async fn a_lost_index_is_made_of_the_rows_again() {
         let before = seen(&fixture).await;
         let store = RedisStore::open(options);
         let whole = store.mend().await.expect("mends");
-        assert_eq!(whole, Mended { rows: 2 * all.len() as u64, mended: 0 }, "nothing is missing yet");
+        assert_eq!(whole, Mended { rows: 2 * all.len() as u64, ..Mended::default() }, "nothing is missing yet");
         for index in &lost {
             node.ask(&[b"DEL", format!("crm-relay:{{00-23}}:{index}").as_bytes()]);
         }
@@ -98,6 +99,45 @@ async fn a_lost_index_is_made_of_the_rows_again() {
         assert_eq!(fixture.retain(rules, 10).await.deliveries, 4, "{lost:?}");
         fixture.check_sums().await;
     }
+}
+
+/// I2: a body that was set, and whose script did not run, is no event, and goes after an hour; one that is young stays, for its script may
+/// still run. An event that nobody wanted stays, in whatever index it is missing.
+#[tokio::test]
+async fn a_body_without_its_script_is_taken_away() {
+    let node = Node::start();
+    let options = Options::new(node.address());
+    let mut fixture = Fixture { backend: Shared::on(options.clone()), mint: IdMint::new(0, 7) };
+    let store = RedisStore::open(options);
+    let old = Wall::from_micros(1_600_000_000_000_000);
+    let stored = fixture.accept("crm", old).await;
+    let key = |event: EventId| [b"crm-relay:{00-23}:e:", &event.as_u128().to_be_bytes()[..]].concat();
+    // What a transaction leaves behind whose script was refused.
+    let mut left = Vec::new();
+    for now in [old, at(0)] {
+        let event = fixture.event("in", b"{}", now);
+        let id = event.id;
+        let append = fixture.appending(event, &["crm"]);
+        assert!(fixture.append(append.clone()).await.is_ok_and(|appended| appended.is_stored()));
+        node.ask(&[b"COPY", &key(id), b"kept"]);
+        let ended = fixture.apply(change(&append.deliveries[0], |next| next.state = State::Cancelled)).await;
+        let forget = Forget { keys_until: at(0), unrouted_before: old, jobs_before: at(0), audit_before: at(0) };
+        let ended = Ended::of(&ended).into_iter().collect();
+        fixture.store().retire(Retire { ended, more: false, forget }).await.expect("retires");
+        node.ask(&[b"RENAME", b"kept", &key(id)]);
+        left.push(id);
+    }
+    let event = fixture.event("in", b"{}", old);
+    let lone = event.id;
+    let append = fixture.appending(event, &[]);
+    assert!(fixture.append(append).await.is_ok_and(|appended| appended.is_stored()));
+    node.ask(&[b"DEL", b"crm-relay:{00-23}:lone"]);
+
+    assert_eq!(store.mend().await, Ok(Mended { rows: 5, mended: 1, orphans: 1 }));
+    assert_eq!(store.mend().await, Ok(Mended { rows: 4, ..Mended::default() }));
+    let there = async |event| fixture.store().event(event).await.expect("reads").is_some();
+    assert!(!there(left[0]).await && there(left[1]).await && there(lone).await && there(stored.event).await);
+    fixture.check_sums().await;
 }
 
 /// What can be seen of it: listings, what is due and expired, what is held.

@@ -1,6 +1,8 @@
--- mend: puts rows into the indexes of their state where they are missing there, and events into the listing of their source.
--- ARGV: number of deliveries, their ids; number of events; for each: id, source, place in the listing. Gives how many were put right.
-local mended = 0
+-- mend: puts rows into the indexes of their state where they are missing there, and events into the listing of their source; takes away
+-- bodies whose script never ran: they stand in no listing and have none of their deliveries.
+-- ARGV: number of deliveries, their ids; number of events; for each: id, source, place in the listing, 1 if its script will not run any
+-- more. Gives how many places were put right, and how many bodies went. Always writes.
+local mended, orphans = 0, 0
 
 local function is_entry(stream, entry, id)
     local found = entry ~= '' and redis.call('XRANGE', stream, entry, entry)[1]
@@ -61,13 +63,35 @@ local function mend_delivery(id)
     end
 end
 
-local function mend_event(event, source, place)
-    local value = key('e:', event)
-    local stream = key('src:', source)
+local function has_deliveries(event)
+    local ids = ids_of(event)
+    for at = 1, #ids, 16 do
+        if redis.call('EXISTS', key('d:', string.sub(ids, at, at + 15))) == 1 then
+            return true
+        end
+    end
+    return false, #ids == 0
+end
+
+local function mend_event(event, source, place, is_old)
+    local value, stream = key('e:', event), key('src:', source)
     local listed = unpad(redis.call('GETRANGE', value, 0, 32))
-    if listed ~= '' and not is_entry(stream, listed, event) then
-        redis.call('SETRANGE', value, 0, pad(add(stream, place, 'i', event)))
+    if listed == '' then
+        return
+    end
+    local is_listed = is_entry(stream, listed, event)
+    local has, never_had = has_deliveries(event)
+    if has or redis.call('ZSCORE', key('lone', ''), event) then
+        if not is_listed then
+            redis.call('SETRANGE', value, 0, pad(add(stream, place, 'i', event)))
+            mended = mended + 1
+        end
+    elseif never_had and is_listed then
+        redis.call('ZADD', key('lone', ''), minted(event), event)
         mended = mended + 1
+    elseif not never_had and not is_listed and is_old == '1' then
+        redis.call('UNLINK', value, key('r:', event))
+        orphans = orphans + 1
     end
 end
 
@@ -75,8 +99,8 @@ for _ = 1, tonumber(next_argument()) do
     mend_delivery(next_argument())
 end
 for _ = 1, tonumber(next_argument()) do
-    mend_event(next_argument(), next_argument(), next_argument())
+    mend_event(next_argument(), next_argument(), next_argument(), next_argument())
 end
 count('again', 1)
 tell()
-return mended
+return { mended, orphans }
