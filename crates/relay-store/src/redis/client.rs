@@ -61,6 +61,16 @@ impl Command {
     }
 }
 
+/// Commands that were sent.
+pub(super) struct Sent(Pipeline);
+
+impl Sent {
+    /// Those from one of them on, copied: they may hold bodies.
+    pub(super) fn again(&self, from: usize, count: usize) -> Vec<Command> {
+        self.0.cmd_iter().skip(from).take(count).cloned().map(Command).collect()
+    }
+}
+
 /// Why a connection is of no more use. Whether what was sent is done is not known.
 #[derive(Debug)]
 pub(super) struct Broken(pub(super) String);
@@ -86,18 +96,23 @@ impl Link {
 
     /// Sends these at once; one reply for each, refusals among them.
     pub(super) async fn send(&mut self, commands: Vec<Command>) -> Result<Vec<Reply>, Broken> {
+        Ok(self.send_kept(commands).await?.0)
+    }
+
+    /// The same; what was sent can be had again.
+    pub(super) async fn send_kept(&mut self, commands: Vec<Command>) -> Result<(Vec<Reply>, Sent), Broken> {
         let count = commands.len();
-        if count == 0 {
-            return Ok(Vec::new());
-        }
         let mut pipeline = Pipeline::with_capacity(count);
         for command in commands {
             pipeline.add_command(command.0);
         }
+        if count == 0 {
+            return Ok((Vec::new(), Sent(pipeline)));
+        }
         let patience = self.patience;
         let values = bounded(patience, self.connection.send_packed_commands(&pipeline, 0, count)).await?;
         if values.len() == count {
-            Ok(values.into_iter().map(reply).collect())
+            Ok((values.into_iter().map(reply).collect(), Sent(pipeline)))
         } else {
             Err(Broken(format!("{} answers to {count} commands", values.len())))
         }

@@ -4,7 +4,10 @@
 //! **Invariant:** nothing else is sent on that connection, for WAIT speaks of what its own connection wrote.
 //! **Invariant:** what was sent and not answered is told as *unknown*, and the connection is given up.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    mem::take,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use relay_core::{storage::AppendError, time::Wall};
 use tokio::sync::{mpsc, oneshot};
@@ -12,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Options,
     backlog::{Appending, Ask, Backlog, Batch, Urgency},
-    client::{Broken, Command, Link},
+    client::{Broken, Command, Link, Sent},
     keys::Space,
     life::{Edge, Life},
     reply::{Fault, Reply},
@@ -194,10 +197,10 @@ impl Committer {
             if parts.is_empty() {
                 return;
             }
-            let sent = self.send(&parts).await;
+            let sent = self.send(&mut parts).await;
             self.note(sent.as_ref().err());
             match sent {
-                Ok(replies) => parts = answer(parts, replies),
+                Ok((replies, sent)) => parts = answer(parts, replies, &sent),
                 Err(fault) => return fail_all(parts, &fault),
             }
             // What is left met a Redis that does not know our scripts (any more).
@@ -208,8 +211,8 @@ impl Committer {
         fail_all(parts, &Fault::Unknown);
     }
 
-    /// Sends all parts at once; the replies of each.
-    async fn send(&mut self, parts: &[Part]) -> Result<Vec<Vec<Reply>>, Fault> {
+    /// Sends all parts at once; the replies, one behind the other.
+    async fn send(&mut self, parts: &mut [Part]) -> Result<(Vec<Reply>, Sent), Fault> {
         if self.options.edges.dies_at(Edge::BeforeSend) {
             return Err(self.die("died before it was sent"));
         }
@@ -217,13 +220,13 @@ impl Committer {
             Some(link) => link,
             None => self.connect().await?,
         };
-        let mut commands: Vec<Command> = parts.iter().flat_map(Part::commands).cloned().collect();
+        let mut commands: Vec<Command> = parts.iter_mut().flat_map(|part| take(&mut part.commands)).collect();
         let replicas = i64::from(self.options.replicas);
         if replicas > 0 {
             let within = self.options.replicas_within.as_millis() as i64;
             commands.push(Command::new("WAIT").number(replicas).number(within));
         }
-        let mut replies = link.send(commands).await.map_err(|broken| {
+        let (mut replies, sent) = link.send_kept(commands).await.map_err(|broken| {
             tracing::debug!(why = broken.0, "the committing connection to Redis broke");
             Fault::Unknown
         })?;
@@ -234,8 +237,7 @@ impl Committer {
         if self.options.edges.dies_at(Edge::AfterReplies) {
             return Err(self.die("died before it told anybody"));
         }
-        let mut replies = replies.into_iter();
-        Ok(parts.iter().map(|part| replies.by_ref().take(part.commands().len()).collect()).collect())
+        Ok((replies, sent))
     }
 
     async fn connect(&self) -> Result<Link, Fault> {
@@ -270,7 +272,7 @@ impl Committer {
 
     /// What is sent for a batch; appends of a source in a partition go together.
     fn parts(&self, batch: Batch) -> Vec<Part> {
-        let mut parts: Vec<Part> = batch.asks.into_iter().map(Part::Ask).collect();
+        let mut parts: Vec<Part> = batch.asks.into_iter().map(Part::ask).collect();
         let (now, is_full) = (self.clock.now(), self.room.is_full());
         let mut groups: Vec<(usize, Vec<Appending>)> = Vec::new();
         for appending in batch.appends {
@@ -303,12 +305,28 @@ fn join(groups: &mut Vec<(usize, Vec<Appending>)>, appending: Appending) {
 }
 
 /// What is done whole or not at all.
-enum Part {
-    Ask(Ask),
-    Append(Vec<Command>, Vec<oneshot::Sender<Result<Reply, AppendError>>>),
+struct Part {
+    /// They have left for the connection while they are sent.
+    commands: Vec<Command>,
+    count: usize,
+    asker: Asker,
+}
+
+/// Who is told.
+enum Asker {
+    Ask(oneshot::Sender<Result<Vec<Reply>, Fault>>),
+    Append(Vec<oneshot::Sender<Result<Reply, AppendError>>>),
 }
 
 impl Part {
+    fn new(commands: Vec<Command>, asker: Asker) -> Self {
+        Self { count: commands.len(), commands, asker }
+    }
+
+    fn ask(ask: Ask) -> Self {
+        Self::new(ask.commands, Asker::Ask(ask.answer))
+    }
+
     fn append(space: &Space, group: Vec<Appending>) -> Self {
         let keys = &space.partitions()[group[0].partition];
         let mut arguments = vec![group[0].source.as_str().as_bytes().to_vec(), group.len().to_string().into_bytes()];
@@ -322,22 +340,29 @@ impl Part {
             answers.push(appending.answer);
         }
         commands.push(Script::Append.call(&written, arguments));
-        Self::Append(as_one(commands), answers)
-    }
-
-    fn commands(&self) -> &[Command] {
-        match self {
-            Self::Ask(ask) => &ask.commands,
-            Self::Append(commands, _) => commands,
-        }
+        Self::new(as_one(commands), Asker::Append(answers))
     }
 
     fn fail(self, fault: &Fault) {
-        match self {
-            Self::Ask(ask) => drop(ask.answer.send(Err(fault.clone()))),
-            Self::Append(_, answers) => {
+        match self.asker {
+            Asker::Ask(answer) => drop(answer.send(Err(fault.clone()))),
+            Asker::Append(answers) => {
                 for answer in answers {
                     drop(answer.send(Err(fault.clone().of_append())));
+                }
+            }
+        }
+    }
+
+    fn answer(self, mut replies: Vec<Reply>) {
+        match self.asker {
+            Asker::Ask(answer) => drop(answer.send(Ok(replies))),
+            Asker::Append(answers) => {
+                // The last is what the script says, one for each event.
+                let items = replies.pop().ok_or(Fault::Unknown).and_then(Reply::many).unwrap_or_default();
+                let mut items = items.into_iter();
+                for answer in answers {
+                    drop(answer.send(items.next().ok_or(AppendError::Unknown)));
                 }
             }
         }
@@ -351,20 +376,16 @@ fn fail_all(parts: Vec<Part>, fault: &Fault) {
 }
 
 /// Tells each part what came of it; gives those that are to be sent again.
-fn answer(parts: Vec<Part>, replies: Vec<Vec<Reply>>) -> Vec<Part> {
-    let mut again = Vec::new();
-    for (part, replies) in parts.into_iter().zip(replies) {
-        match (part, of_one(replies)) {
-            (part, Err(Fault::Unscripted)) => again.push(part),
-            (part, Err(fault)) => part.fail(&fault),
-            (Part::Ask(ask), Ok(replies)) => drop(ask.answer.send(Ok(replies))),
-            (Part::Append(_, answers), Ok(mut replies)) => {
-                let items = replies.pop().ok_or(Fault::Unknown).and_then(Reply::many).unwrap_or_default();
-                let mut items = items.into_iter();
-                for answer in answers {
-                    drop(answer.send(items.next().ok_or(AppendError::Unknown)));
-                }
-            }
+fn answer(parts: Vec<Part>, replies: Vec<Reply>, sent: &Sent) -> Vec<Part> {
+    let (mut again, mut from) = (Vec::new(), 0);
+    let mut replies = replies.into_iter();
+    for part in parts {
+        let begin = from;
+        from += part.count;
+        match of_one(replies.by_ref().take(part.count).collect()) {
+            Err(Fault::Unscripted) => again.push(Part { commands: sent.again(begin, part.count), ..part }),
+            Err(fault) => part.fail(&fault),
+            Ok(replies) => part.answer(replies),
         }
     }
     again
