@@ -209,32 +209,40 @@ if reads > 0 then
     end
 end
 
+-- What of a row is the same for all of them.
+local lease_of_all = taken .. ending .. '0000000000'
 local answers = { 0, '', waits_tried, open }
+local waited, held, stored = {}, {}, {}
 for _, id in ipairs(leased) do
     local row = row_of(id)
-    local was = state_of(row)
     local entry = entry_of_id[id] or ''
     if entry ~= '' then
-        redis.call('ZREM', key('exp:', destination), id)
+        waited[#waited + 1] = id
     else
         leave(id, row, destination)
     end
     recount_delivery(id, row, destination, -1)
-    local counter = string.sub(fence_of(row), 1, 8)
-    row = stands(row, 'l', entry)
-    row = put(row, 1, '3')
-    row = put(row, 3, '1')
-    row = put(row, 4, raised(version_of(row)))
-    row = put(row, 12, raised(counter) .. nonce)
-    row = put(row, 60, now)
-    row = put(row, 176, taken .. ending .. '0000000000')
-    redis.call('ZADD', key('leases', ''), until_of(row), id .. instance_of(row))
-    redis.call('SET', key('d:', id), row)
+    count_destination(destination, state_of(row), -1)
+    row = table.concat({
+        string.sub(row, 1, 1), '3l1', raised(version_of(row)), raised(string.sub(row, 13, 20)), nonce,
+        string.sub(row, 29, 60), now, string.sub(row, 77, 110), pad(entry), string.sub(row, 144, 176), lease_of_all,
+        string.sub(row, 243),
+    })
     recount_delivery(id, row, destination, 1)
-    count_destination(destination, was, -1)
     count_destination(destination, '3', 1)
+    held[#held + 1] = until_of(row)
+    held[#held + 1] = id .. instance_of(row)
+    stored[#stored + 1] = key('d:', id)
+    stored[#stored + 1] = row
     answers[#answers + 1] = id
     answers[#answers + 1] = row
+end
+if #waited > 0 then
+    redis.call('ZREM', key('exp:', destination), unpack(waited))
+end
+if #leased > 0 then
+    redis.call('ZADD', key('leases', ''), unpack(held))
+    redis.call('MSET', unpack(stored))
 end
 if #leased > 0 then
     saw(now)

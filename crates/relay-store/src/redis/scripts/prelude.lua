@@ -9,7 +9,8 @@ local function key(kind, of, behind) return prefix .. kind .. of .. (behind or '
 
 local function cut(row, at, length) return string.sub(row, at + 1, at + length) end
 local function put(row, at, bytes) return string.sub(row, 1, at) .. bytes .. string.sub(row, at + 1 + #bytes) end
-local function pad(entry) return entry .. string.rep(' ', 33 - #entry) end
+local blanks = string.rep(' ', 33)
+local function pad(entry) return entry .. string.sub(blanks, #entry + 1) end
 local function unpad(text) return string.match(text, '^%S*') end
 
 local function state_of(row) return cut(row, 1, 1) end
@@ -140,8 +141,20 @@ local function recount_event(listed, source, by)
     end
 end
 
+-- What waits for its first lease expires like all that waits: put there together, for each destination.
+local expiries = {}
+local function will_expire(id, row, destination)
+    local of = expiries[destination] or {}
+    expiries[destination] = of
+    of[#of + 1] = expiry_of(row)
+    of[#of + 1] = id
+end
+
 -- Last of all: what was counted and seen.
 local function tell()
+    for destination, of in pairs(expiries) do
+        redis.call('ZADD', key('exp:', destination), unpack(of))
+    end
     local kept = redis.call('HMGET', counters, 'latest', 'floor')
     local set = {}
     if latest and (not kept[1] or tonumber(kept[1]) < tonumber(latest)) then
@@ -189,7 +202,9 @@ local function leave(id, row, destination)
     end
 end
 
-local function stands(row, place, entry) return put(put(row, 2, place), 110, pad(entry)) end
+local function stands(row, place, entry)
+    return string.sub(row, 1, 2) .. place .. string.sub(row, 4, 110) .. pad(entry) .. string.sub(row, 144)
+end
 
 local function named(kind, id)
     local hex = string.gsub(id, '.', function(byte) return string.format('%02x', string.byte(byte)) end)
@@ -248,7 +263,7 @@ local function create(id, row, place, destination, source)
     if is_in_turn(row, destination) then
         local due = due_of(row)
         local entry = add(key('ready:', destination, track .. generation), millis(due) .. '-*', 'i', id)
-        redis.call('ZADD', key('exp:', destination), expiry_of(row), id)
+        will_expire(id, row, destination)
         if not lasts[destination] or tonumber(lasts[destination]) < tonumber(due) then
             lasts[destination] = due
             redis.call('HSET', counters, 'last:' .. destination, due)
