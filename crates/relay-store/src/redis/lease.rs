@@ -1,5 +1,7 @@
 //! Leasing, and the ends of leases.
 
+use std::sync::atomic::Ordering;
+
 use relay_core::{
     storage::{Backlog, Extend, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     time::Wall,
@@ -21,11 +23,14 @@ use super::{
 const MENDS_MAX: usize = 3;
 
 impl Core {
-    /// Leases what is due, from one partition after the other.
+    /// Leases what is due, from one partition after the other; each call begins with another one, so that what is plenty in
+    /// one keeps nobody waiting in the rest.
     pub(super) async fn lease(&self, ask: &LeaseAsk) -> Result<Leased, Fault> {
         let mut all = Leased { end: LeaseEnd::Drained { next_due: None }, ..Leased::default() };
         let mut left = ask.clone();
-        for keys in self.space.partitions() {
+        let partitions = self.space.partitions();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % partitions.len();
+        for keys in partitions[turn..].iter().chain(&partitions[..turn]) {
             let part = self.lease_in(keys, &left).await;
             let part = part.map_err(|fault| fault.behind(!all.deliveries.is_empty()))?;
             let tried = part.deliveries.iter().filter(|leased| leased.tries > 0).count() as u32;

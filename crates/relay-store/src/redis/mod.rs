@@ -44,7 +44,7 @@ mod tags;
 mod text;
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -142,6 +142,8 @@ struct Core {
     room: Arc<Room>,
     damage: Damage,
     hints: Hints,
+    /// Which partition leases begin with.
+    turn: AtomicUsize,
 }
 
 impl RedisStore {
@@ -155,8 +157,8 @@ impl RedisStore {
         let room = Arc::new(Room::new(options.full.clone()));
         let commits = Commits::begin(&options, &space, &life, &room);
         let reads = Reads::new(&options, &life);
-        let (damage, hints) = (Damage::default(), Hints::new());
-        let core = Arc::new(Core { options, space, commits, reads, life, room, damage, hints });
+        let (damage, hints, turn) = (Damage::default(), Hints::new(), AtomicUsize::new(0));
+        let core = Arc::new(Core { options, space, commits, reads, life, room, damage, hints, turn });
         if core.options.full.is_none() {
             tokio::spawn(look_at_room(Arc::downgrade(&core)));
         }
