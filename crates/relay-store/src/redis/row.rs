@@ -141,7 +141,9 @@ pub(super) fn read(id: DeliveryId, row: &[u8]) -> Result<Delivery, RecordError> 
 fn header(fields: &mut Fields<'_>) -> Result<Header, RecordError> {
     match fields.u8()? {
         LAYOUT => {}
-        other => return Err(RecordError::Version(other)),
+        // Layouts are digits; all else is none.
+        other if other.is_ascii_digit() => return Err(RecordError::Version(other)),
+        _ => return Err(RecordError::Field("its layout")),
     }
     let (state, _place, overlay) = (fields.u8()?, fields.u8()?, fields.u8()?);
     let version = u64::from_be_bytes(fields.array()?);

@@ -13,7 +13,7 @@ use relay_core::{
 use relay_store::{
     conformance::{Backend as _, Fixture, at},
     redis::Options,
-    seam::{AuditEntry, AuditFilter, DocumentKey, DocumentKind, Page},
+    seam::{AuditEntry, AuditFilter, DeliveryFilter, DocumentKey, DocumentKind, Page},
 };
 
 use crate::{backend::Shared, node::Node, proxy::Proxy};
@@ -360,4 +360,39 @@ async fn only_keys_expire_and_the_dead_stand_in_a_stream() {
     let forget = Forget { audit_before: at(30), ..forget };
     fixture.store().retire(Retire { ended: Vec::new(), more: false, forget }).await.expect("forgets");
     assert_eq!(lines().await, 1);
+}
+
+/// I15, I18: a row that somebody spoilt is named and passed over; all others at its destination go on.
+#[tokio::test]
+async fn a_spoilt_row_keeps_no_other_waiting() {
+    let node = Node::start();
+    for spoil in 0..5 {
+        node.ask(&[b"FLUSHALL"]);
+        let mut fixture = fixture(Options::new(node.address()));
+        let mut all = Vec::new();
+        for seconds in 0..3 {
+            all.push(fixture.accept("crm", at(seconds)).await);
+        }
+        let spoilt = all[1].id;
+        let key = [b"crm-relay:{00-23}:d:", &spoilt.as_u128().to_be_bytes()[..]].concat();
+        match spoil {
+            0 => node.ask(&[b"SET", &key, b""]),
+            1 => node.ask(&[b"SET", &key, b"nonsense"]),
+            2 => node.ask(&[b"SETRANGE", &key, b"28", b"no moment here!!"]),
+            3 => node.ask(&[b"SETRANGE", &key, b"242", b"\xff"]),
+            _ => node.ask(&[b"SETRANGE", &key, b"300", b"\x00\x00\x00\x00"]),
+        };
+        let leased = fixture.lease("crm", at(9)).await.deliveries;
+        assert_eq!(leased.iter().map(|held| held.id).collect::<Vec<_>>(), [all[0].id, all[2].id], "{spoil}");
+        assert_eq!(fixture.find(spoilt).await, None);
+        let batch = vec![cancel(&all[1], at(10)), cancel(&leased[0], at(10))];
+        let answers = fixture.store().settle(batch).await;
+        assert_eq!(answers, Ok(vec![Changed::Conflict(None), Changed::Applied]), "{spoil}");
+        let listed =
+            fixture.store().browse_deliveries(DeliveryFilter::default(), Page { cursor: None, limit: 9 }).await;
+        assert_eq!(listed.map(|listed| listed.items.len()), Ok(2));
+        assert_eq!(fixture.store().stats().await.map(|stats| stats.damaged > 0), Ok(true), "{spoil}");
+        relay_store::redis::RedisStore::open(Options::new(node.address())).mend().await.expect("passes over it");
+        assert_eq!(fixture.find(all[2].id).await.map(|found| found.state), Some(State::Leased));
+    }
 }

@@ -5,11 +5,11 @@ local function settle_next()
     local id, state, version, fence = next_argument(), next_argument(), next_argument(), next_argument()
     local row, archive, audit, audit_at = next_argument(), next_argument(), next_argument(), next_argument()
     local class, retried = next_argument(), tonumber(next_argument())
-    local stored = redis.call('GET', key('d:', id))
+    local stored = load(id)
     if not stored then
         return false
     end
-    if state_of(stored) ~= state or version_of(stored) ~= version or fence_of(stored) ~= fence then
+    if not is_whole(stored) or state_of(stored) ~= state or version_of(stored) ~= version or fence_of(stored) ~= fence then
         return stored
     end
     local destination, source = names_of(stored)
@@ -59,8 +59,8 @@ end
 -- Removes an ended delivery if it is the one decided on: 0, 1, or 2 if its event went along.
 local function retire_next()
     local id, version, state = next_argument(), next_argument(), next_argument()
-    local stored = redis.call('GET', key('d:', id))
-    if not stored or version_of(stored) ~= version or state_of(stored) ~= state then
+    local stored = load(id)
+    if not stored or not is_whole(stored) or version_of(stored) ~= version or state_of(stored) ~= state then
         return 0
     end
     local destination, source = names_of(stored)

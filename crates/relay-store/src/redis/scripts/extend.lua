@@ -3,9 +3,9 @@
 local answers, extended = {}, false
 for at = 1, tonumber(next_argument()) do
     local id, fence, ending = next_argument(), next_argument(), next_argument()
-    local row = redis.call('GET', key('d:', id))
+    local row = load(id)
     answers[at] = 0
-    if row and state_of(row) == '3' and fence_of(row) == fence then
+    if row and is_whole(row) and state_of(row) == '3' and fence_of(row) == fence then
         row = put(row, 4, raised(version_of(row)))
         row = put(row, 212, ending)
         row = put(row, 232, string.format('%010.0f', tonumber(cut(row, 232, 10)) + 1))

@@ -2,7 +2,7 @@
 -- ARGV: destination, now, limit, how many that were tried at most, order (s, f, n), share of those, nonce, who takes it with its CRC, the
 -- end with its CRC, consumer. Refused as STRAYED, before it writes, where group or cursor are not where they were left.
 -- Gives: 0 drained, 1 only tried ones are left, 2 there may be more; when the next is due or nothing; 1 if a tried one waits; how many
--- are open; then id and row of each. Always writes.
+-- are open; then id and row of each, also of those that cannot be reckoned with. Always writes.
 local destination, now = next_argument(), next_argument()
 local limit, tried_max = tonumber(next_argument()), tonumber(next_argument())
 local order, share = next_argument(), tonumber(next_argument())
@@ -15,10 +15,16 @@ local moment = tonumber(now)
 local look_max = 256
 
 local cursor = redis.call('HGET', counters, 'cursor:' .. destination) or '0-0'
-local rows = {}
+local rows, spoilt = {}, {}
 local function row_of(id)
     if rows[id] == nil then
-        rows[id] = redis.call('GET', key('d:', id)) or false
+        local row = load(id)
+        if row and not is_whole(row) then
+            spoilt[#spoilt + 1] = id
+            spoilt[#spoilt + 1] = row
+            row = nil
+        end
+        rows[id] = row or false
     end
     return rows[id]
 end
@@ -265,4 +271,8 @@ elseif kept_back then
     answers[1] = 1
 end
 answers[2] = next_due or ''
+-- They are not leased: whoever reads them names them.
+for _, part_of_one in ipairs(spoilt) do
+    answers[#answers + 1] = part_of_one
+end
 return answers

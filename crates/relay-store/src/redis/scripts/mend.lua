@@ -37,8 +37,8 @@ local function stands_right(id, row, destination)
 end
 
 local function mend_delivery(id)
-    local row = redis.call('GET', key('d:', id))
-    if not row then
+    local row = load(id)
+    if not row or not is_whole(row) then
         return
     end
     local destination, source = names_of(row)

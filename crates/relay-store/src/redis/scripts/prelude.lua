@@ -32,6 +32,21 @@ local function names_of(row)
     return string.sub(row, 244, 243 + length), string.sub(row, 245 + length, 244 + length + source)
 end
 
+-- A row as it stands there; nothing if that is none.
+local function load(id)
+    local row = redis.pcall('GET', key('d:', id))
+    return type(row) == 'string' and row or nil
+end
+-- Whether a row can be reckoned with. Whether it is what was written, its reader finds out.
+local function is_whole(row)
+    if #row < 246 or cut(row, 0, 1) ~= '1' then
+        return false
+    end
+    local source_at = 244 + string.byte(row, 243)
+    return tonumber(due_of(row)) and tonumber(expiry_of(row)) and tonumber(change_of(row)) and tries_of(row)
+        and source_at < #row and source_at + string.byte(row, source_at) < #row
+end
+
 local function raised(eight)
     local high, low = struct.unpack('>I4I4', eight)
     if low == 4294967295 then
@@ -291,7 +306,7 @@ local function family(event)
     local ids, found, gone = ids_of(event), {}, 0
     for at = 1, #ids, 16 do
         local id = string.sub(ids, at, at + 15)
-        local row = redis.call('GET', key('d:', id))
+        local row = load(id)
         if row then
             found[#found + 1] = id
             found[#found + 1] = row

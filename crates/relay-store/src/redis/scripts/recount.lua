@@ -89,7 +89,7 @@ for _, one in ipairs(found) do
         if is_source then
             redis.call('HINCRBY', tally, of, redis.call('EXISTS', key('e:', one.id)))
         else
-            local row = redis.call('GET', key('d:', one.id))
+            local row = load(one.id)
             if row then
                 redis.call('HINCRBY', tally, of .. ':' .. state_of(row), 1)
             end
