@@ -1,4 +1,5 @@
-//! The store seam and its backends: `memory` (tests and simulation), `sqlite` (the embedded default).
+//! The store seam and its backends: `memory` (tests and simulation), `sqlite` (the embedded default), `redis` (several servers on one
+//! Redis; nothing uses it yet).
 //!
 //! # What a store promises
 //! *Durable* An `Ok` from any writing operation means that the fact survives every crash of the process and, on
@@ -18,6 +19,7 @@ pub mod copy;
 pub mod memory;
 pub mod private;
 pub mod record;
+pub mod redis;
 pub mod seam;
 #[expect(clippy::disallowed_methods, reason = "threads without a runtime; the times stored are handed in")]
 pub mod sqlite;

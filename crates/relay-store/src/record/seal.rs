@@ -99,6 +99,16 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Of bytes that have no CRC of their own.
+    pub(crate) fn plain(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// All that is left.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// There must be no more.
     pub(crate) fn end(self) -> Result<(), RecordError> {
         if self.rest.is_empty() { Ok(()) } else { Err(RecordError::Field("length")) }

@@ -1,5 +1,5 @@
-//! The embedded store and the store in memory, given the same random operations, crashes among them: same answers, same
-//! records, and counters that equal a recount. `DIFFERENTIAL_SEEDS` sets how many histories are played.
+//! A store and the store in memory, given the same random operations, crashes among them: same answers, same records, and
+//! counters that equal a recount.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -26,25 +26,35 @@ use relay_store::{
     Store,
     memory::MemoryStore,
     seam::{
-        AuditEntry, AuditFilter, DeliveryFilter, EventFilter, Page, Range, Stats, Trades, Upkeep as _, perform_job,
+        AuditEntry, AuditFilter, DeliveryFilter, EventFilter, Page, Range, Stats, Trades, perform_job,
         perform_retention,
     },
-    sqlite::{Options, SqliteStore},
 };
-use tempfile::TempDir;
 
-const START: Wall = Wall::from_micros(1_800_000_000_000_000);
+/// When they begin.
+pub(crate) const START: Wall = Wall::from_micros(1_800_000_000_000_000);
 const TTL: Duration = Duration::from_secs(90);
 const STEPS: usize = 150;
 
-/// I5, I7, I12, I13, I20: whatever is asked of them, in whatever order.
-#[test]
-fn both_stores_answer_alike_and_their_sums_hold() {
+/// A store that is compared with the one in memory.
+pub(crate) trait Tested: Sized {
+    /// An empty one.
+    async fn fresh() -> Self;
+
+    /// The store.
+    fn store(&self) -> &dyn Store;
+
+    /// The process dies, and starts again.
+    async fn crash(self) -> Self;
+}
+
+/// Plays histories, so many as `DIFFERENTIAL_SEEDS` says.
+pub(crate) fn play<T: Tested>() {
     let seeds = std::env::var("DIFFERENTIAL_SEEDS").map_or(12, |text| text.parse().expect("a number of histories"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     for seed in 0..seeds {
         runtime.block_on(async {
-            let mut pair = Pair::new(seed);
+            let mut pair = Pair::<T>::new(seed).await;
             for step in 0..STEPS {
                 pair.at = format!("seed {seed}, step {step}");
                 pair.step().await;
@@ -60,23 +70,23 @@ fn both_stores_answer_alike_and_their_sums_hold() {
 /// Asks both stores the same and gives the answer, which must be the same.
 macro_rules! both {
     ($pair:ident, |$store:ident| $ask:expr) => {{
-        let sqlite = {
-            let $store: &dyn Store = &$pair.sqlite;
+        let tested = {
+            let $store: &dyn Store = $pair.tested().store();
             $ask.await
         };
         let memory = {
             let $store: &dyn Store = &$pair.memory;
             $ask.await
         };
-        assert_eq!(sqlite, memory, "{}: {}", $pair.at, stringify!($ask));
-        sqlite
+        assert_eq!(tested, memory, "{}: {}", $pair.at, stringify!($ask));
+        tested
     }};
 }
 
-struct Pair {
-    sqlite: SqliteStore,
+struct Pair<T> {
+    /// There, but while it crashes.
+    tested: Option<T>,
     memory: MemoryStore,
-    dir: TempDir,
     rng: StdRng,
     mint: IdMint,
     now: Wall,
@@ -89,22 +99,15 @@ struct Pair {
     at: String,
 }
 
-fn open(dir: &TempDir) -> SqliteStore {
-    SqliteStore::open(Options { disk_reserve: 0, clock: Arc::new(|| START), ..Options::new(dir.path()) })
-        .expect("a healthy store opens")
-}
-
 fn name(text: &str) -> Name {
     text.parse().expect("a name")
 }
 
-impl Pair {
-    fn new(seed: u64) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
+impl<T: Tested> Pair<T> {
+    async fn new(seed: u64) -> Self {
         Self {
-            sqlite: open(&dir),
+            tested: Some(T::fresh().await),
             memory: MemoryStore::new(),
-            dir,
             rng: StdRng::seed_from_u64(seed),
             mint: IdMint::new(0, seed),
             now: START,
@@ -114,6 +117,10 @@ impl Pair {
             commands: Vec::new(),
             at: String::new(),
         }
+    }
+
+    fn tested(&self) -> &T {
+        self.tested.as_ref().expect("it is there again after a crash")
     }
 
     async fn step(&mut self) {
@@ -284,9 +291,9 @@ impl Pair {
         self.commands.push((command.clone(), page_max));
         let cut = self.rng.random_bool(0.3).then(|| self.rng.random_range(1..6));
         let now = self.now;
-        let sqlite = run(&self.sqlite, command.clone(), page_max, now, cut).await;
+        let tested = run(self.tested().store(), command.clone(), page_max, now, cut).await;
         let memory = run(&self.memory, command, page_max, now, cut).await;
-        assert_eq!(sqlite, memory, "{}", self.at);
+        assert_eq!(tested, memory, "{}", self.at);
     }
 
     fn new_command(&mut self) -> Command {
@@ -367,8 +374,9 @@ impl Pair {
     }
 
     async fn crash(&mut self) {
-        self.sqlite.crash().await;
-        self.sqlite = open(&self.dir);
+        if let Some(tested) = self.tested.take() {
+            self.tested = Some(tested.crash().await);
+        }
         self.memory = self.memory.reopen();
     }
 
@@ -380,9 +388,9 @@ impl Pair {
         for _ in 0..4 {
             let filter = self.filter();
             let limit = self.rng.random_range(1..20);
-            let sqlite = pages(&self.sqlite, &filter, limit).await;
+            let tested = pages(self.tested().store(), &filter, limit).await;
             let memory = pages(&self.memory, &filter, limit).await;
-            assert_eq!(sqlite, memory, "{}: {filter:?} by {limit}", self.at);
+            assert_eq!(tested, memory, "{}: {filter:?} by {limit}", self.at);
         }
         let oldest_first = self.rng.random_bool(0.5);
         let source = self.rng.random_bool(0.7).then(|| self.source());
@@ -401,7 +409,7 @@ impl Pair {
             async { stats.await.map(sums) }
         })
         .expect("reads");
-        let recount = self.sqlite.recount().await.expect("counts");
+        let recount = self.tested().store().recount().await.expect("counts");
         assert_eq!(recount.counted, recount.kept, "{}: I5", self.at);
     }
 

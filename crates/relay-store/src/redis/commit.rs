@@ -1,0 +1,392 @@
+//! The loop that commits: everything that has queued up at once, on a connection of its own, and answers when all of it is
+//! answered.
+//!
+//! **Invariant:** nothing else is sent on that connection, for WAIT speaks of what its own connection wrote.
+//! **Invariant:** what was sent and not answered is told as *unknown*, and the connection is given up.
+
+use std::{
+    mem::take,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use relay_core::{storage::AppendError, time::Wall};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Options,
+    backlog::{Appending, Ask, Backlog, Batch, Urgency},
+    client::{Broken, Command, Link, Sent},
+    keys::Space,
+    life::{Edge, Life},
+    reply::{Fault, Reply},
+    room::Room,
+    scripts::Script,
+};
+
+/// Rows that one call of a script handles.
+pub(super) const ROWS_MAX: usize = 64;
+/// As often what Redis did not know the script of is sent again.
+const SENDS_MAX: usize = 3;
+
+enum Work {
+    Ask(Ask),
+    Append(Appending),
+    Close(oneshot::Sender<()>),
+}
+
+/// Where what is to be committed is handed over.
+#[derive(Clone)]
+pub(super) struct Commits {
+    work: mpsc::UnboundedSender<Work>,
+    clock: Clock,
+    trouble: Arc<Mutex<Option<String>>>,
+}
+
+/// What deadlines are compared with.
+#[derive(Clone, Default)]
+pub(super) struct Clock(Arc<Mutex<Option<Now>>>);
+
+type Now = Arc<dyn Fn() -> Wall + Send + Sync>;
+
+impl Clock {
+    pub(super) fn keep(&self, now: Now) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    fn now(&self) -> Option<Wall> {
+        let now = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        now.map(|now| now())
+    }
+}
+
+impl Commits {
+    /// Begins the loop; it ends with the store.
+    pub(super) fn begin(options: &Options, space: &Arc<Space>, life: &Arc<Life>, room: &Arc<Room>) -> Self {
+        let (work, waiting) = mpsc::unbounded_channel();
+        let (clock, trouble) = (Clock::default(), Arc::default());
+        let committer = Committer {
+            options: options.clone(),
+            space: Arc::clone(space),
+            life: Arc::clone(life),
+            room: Arc::clone(room),
+            clock: clock.clone(),
+            trouble: Arc::clone(&trouble),
+            link: None,
+            backlog: Backlog::default(),
+        };
+        tokio::spawn(committer.run(waiting));
+        Self { work, clock, trouble }
+    }
+
+    /// The clock of deadlines.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Why the last commit did not come about, if it did not.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Commits these as one; a reply for each. They wait for their turn from now on, not from when the answer is asked for.
+    pub(super) fn all(
+        &self,
+        urgency: Urgency,
+        commands: Vec<Command>,
+    ) -> impl Future<Output = Result<Vec<Reply>, Fault>> + Send + use<> {
+        let (answer, asked) = oneshot::channel();
+        // If the loop is gone, so is the answer's sender with it.
+        drop(self.work.send(Work::Ask(Ask { urgency, commands: as_one(commands), answer })));
+        async move { asked.await.unwrap_or(Err(Fault::Unavailable)) }
+    }
+
+    /// Commits this one.
+    pub(super) async fn one(&self, urgency: Urgency, command: Command) -> Result<Reply, Fault> {
+        self.all(urgency, vec![command]).await?.pop().ok_or(Fault::Unknown)
+    }
+
+    /// Appends, when its turn comes.
+    pub(super) fn append(&self, appending: Appending) {
+        drop(self.work.send(Work::Append(appending)));
+    }
+
+    /// Finishes what waits.
+    pub(super) async fn close(&self) {
+        let (closed, over) = oneshot::channel();
+        if self.work.send(Work::Close(closed)).is_ok() {
+            drop(over.await);
+        }
+    }
+}
+
+/// A transaction of these, where there are several.
+fn as_one(commands: Vec<Command>) -> Vec<Command> {
+    if commands.len() < 2 {
+        return commands;
+    }
+    let mut transaction = vec![Command::new("MULTI")];
+    transaction.extend(commands);
+    transaction.push(Command::new("EXEC"));
+    transaction
+}
+
+/// The replies to the commands of one transaction, or of one command.
+fn of_one(mut replies: Vec<Reply>) -> Result<Vec<Reply>, Fault> {
+    // What was refused while it queued up says why, and EXEC only that something was.
+    if let Some(fault) = replies.iter().find_map(Reply::refusal) {
+        return Err(fault);
+    }
+    if replies.len() < 2 { Ok(replies) } else { replies.pop().map_or(Ok(Vec::new()), Reply::many) }
+}
+
+struct Committer {
+    options: Options,
+    space: Arc<Space>,
+    life: Arc<Life>,
+    room: Arc<Room>,
+    clock: Clock,
+    trouble: Arc<Mutex<Option<String>>>,
+    link: Option<Link>,
+    backlog: Backlog,
+}
+
+impl Committer {
+    async fn run(mut self, mut waiting: mpsc::UnboundedReceiver<Work>) {
+        let mut closing = Vec::new();
+        loop {
+            if self.backlog.is_empty() && !closing.is_empty() {
+                self.life.close();
+                closing.drain(..).for_each(|closed: oneshot::Sender<()>| {
+                    // Whoever closed it may be gone.
+                    let _ = closed.send(());
+                });
+            }
+            if self.backlog.is_empty() {
+                match waiting.recv().await {
+                    Some(work) => self.take(work, &mut closing),
+                    None => return,
+                }
+            }
+            while let Ok(work) = waiting.try_recv() {
+                self.take(work, &mut closing);
+            }
+            let batch = self.backlog.next();
+            if !batch.is_empty() {
+                self.commit(batch).await;
+            }
+        }
+    }
+
+    fn take(&mut self, work: Work, closing: &mut Vec<oneshot::Sender<()>>) {
+        match work {
+            Work::Close(closed) => closing.push(closed),
+            Work::Ask(ask) => match self.life.check() {
+                Ok(()) => self.backlog.ask(ask),
+                Err(fault) => drop(ask.answer.send(Err(fault))),
+            },
+            Work::Append(appending) => match self.life.check() {
+                Ok(()) => self.backlog.append(appending),
+                Err(fault) => drop(appending.answer.send(Err(fault.of_append()))),
+            },
+        }
+    }
+
+    async fn commit(&mut self, batch: Batch) {
+        let mut parts = self.parts(batch);
+        for _ in 0..SENDS_MAX {
+            if parts.is_empty() {
+                return;
+            }
+            let sent = self.send(&mut parts).await;
+            self.note(sent.as_ref().err());
+            match sent {
+                Ok((replies, sent)) => parts = answer(parts, replies, &sent),
+                Err(fault) => return fail_all(parts, &fault),
+            }
+            // What is left met a Redis that does not know our scripts (any more).
+            if !parts.is_empty() {
+                self.link = None;
+            }
+        }
+        fail_all(parts, &Fault::Unknown);
+    }
+
+    /// Sends all parts at once; the replies, one behind the other.
+    async fn send(&mut self, parts: &mut [Part]) -> Result<(Vec<Reply>, Sent), Fault> {
+        if self.options.edges.dies_at(Edge::BeforeSend) {
+            return Err(self.die("died before it was sent"));
+        }
+        let mut link = match self.link.take() {
+            Some(link) => link,
+            None => self.connect().await?,
+        };
+        let mut commands: Vec<Command> = parts.iter_mut().flat_map(|part| take(&mut part.commands)).collect();
+        let replicas = i64::from(self.options.replicas);
+        if replicas > 0 {
+            let within = self.options.replicas_within.as_millis() as i64;
+            commands.push(Command::new("WAIT").number(replicas).number(within));
+        }
+        let (mut replies, sent) = link.send_kept(commands).await.map_err(|broken| {
+            tracing::debug!(why = broken.0, "the committing connection to Redis broke");
+            Fault::Unknown
+        })?;
+        self.link = Some(link);
+        if replicas > 0 && replies.pop().map_or(Ok(0), Reply::number).unwrap_or(0) < replicas {
+            return Err(Fault::Unknown);
+        }
+        if self.options.edges.dies_at(Edge::AfterReplies) {
+            return Err(self.die("died before it told anybody"));
+        }
+        Ok((replies, sent))
+    }
+
+    async fn connect(&self) -> Result<Link, Fault> {
+        let connected = async {
+            let mut link = Link::connect(&self.options.address, self.options.patience).await?;
+            let loaded = link.send(Script::ALL.iter().map(|script| script.load()).collect()).await?;
+            Ok((link, loaded.iter().find_map(Reply::refusal)))
+        };
+        match connected.await {
+            Ok((link, None)) => Ok(link),
+            Ok((_, Some(fault))) => Err(fault),
+            Err(Broken(why)) => {
+                tracing::debug!(why, "no connection to Redis for commits");
+                Err(Fault::Away)
+            }
+        }
+    }
+
+    fn die(&self, why: &str) -> Fault {
+        self.life.fail(why.to_owned());
+        Fault::Unavailable
+    }
+
+    fn note(&self, fault: Option<&Fault>) {
+        let why = fault.map(|fault| match fault {
+            Fault::Away => "Redis cannot be reached".to_owned(),
+            Fault::Unknown => "Redis does not answer, or too few replicas confirm".to_owned(),
+            other => format!("{other:?}"),
+        });
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// What is sent for a batch; appends of a source in a partition go together.
+    fn parts(&self, batch: Batch) -> Vec<Part> {
+        let mut parts: Vec<Part> = batch.asks.into_iter().map(Part::ask).collect();
+        let (now, is_full) = (self.clock.now(), self.room.is_full());
+        let mut groups: Vec<(usize, Vec<Appending>)> = Vec::new();
+        for appending in batch.appends {
+            if appending.deadline < now.unwrap_or(Wall::MIN).max(appending.received_at) {
+                drop(appending.answer.send(Err(AppendError::TooLate)));
+            } else if is_full {
+                drop(appending.answer.send(Err(AppendError::Full)));
+            } else {
+                join(&mut groups, appending);
+            }
+        }
+        parts.extend(groups.into_iter().map(|(_, group)| Part::append(&self.space, group)));
+        parts
+    }
+}
+
+fn join(groups: &mut Vec<(usize, Vec<Appending>)>, appending: Appending) {
+    let weight = appending.destinations.len().max(1);
+    let fits = |(rows, group): &&mut (usize, Vec<Appending>)| {
+        let first = &group[0];
+        first.partition == appending.partition && first.source == appending.source && *rows + weight <= ROWS_MAX
+    };
+    match groups.iter_mut().find(fits) {
+        Some((rows, group)) => {
+            *rows += weight;
+            group.push(appending);
+        }
+        None => groups.push((weight, vec![appending])),
+    }
+}
+
+/// What is done whole or not at all.
+struct Part {
+    /// They have left for the connection while they are sent.
+    commands: Vec<Command>,
+    count: usize,
+    asker: Asker,
+}
+
+/// Who is told.
+enum Asker {
+    Ask(oneshot::Sender<Result<Vec<Reply>, Fault>>),
+    Append(Vec<oneshot::Sender<Result<Reply, AppendError>>>),
+}
+
+impl Part {
+    fn new(commands: Vec<Command>, asker: Asker) -> Self {
+        Self { count: commands.len(), commands, asker }
+    }
+
+    fn ask(ask: Ask) -> Self {
+        Self::new(ask.commands, Asker::Ask(ask.answer))
+    }
+
+    fn append(space: &Space, group: Vec<Appending>) -> Self {
+        let keys = &space.partitions()[group[0].partition];
+        let mut arguments = vec![group[0].source.as_str().as_bytes().to_vec(), group.len().to_string().into_bytes()];
+        let mut written = keys.written(group.iter().flat_map(|appending| &appending.destinations).collect());
+        written.extend([keys.source(&group[0].source), keys.lone()]);
+        let (mut commands, mut answers) = (Vec::new(), Vec::new());
+        for appending in group {
+            let (key, value) = appending.event;
+            commands.push(Command::new("SET").arg(key).arg(value));
+            arguments.extend(appending.arguments);
+            answers.push(appending.answer);
+        }
+        commands.push(Script::Append.call(&written, arguments));
+        Self::new(as_one(commands), Asker::Append(answers))
+    }
+
+    fn fail(self, fault: &Fault) {
+        match self.asker {
+            Asker::Ask(answer) => drop(answer.send(Err(fault.clone()))),
+            Asker::Append(answers) => {
+                for answer in answers {
+                    drop(answer.send(Err(fault.clone().of_append())));
+                }
+            }
+        }
+    }
+
+    fn answer(self, mut replies: Vec<Reply>) {
+        match self.asker {
+            Asker::Ask(answer) => drop(answer.send(Ok(replies))),
+            Asker::Append(answers) => {
+                // The last is what the script says, one for each event.
+                let items = replies.pop().ok_or(Fault::Unknown).and_then(Reply::many).unwrap_or_default();
+                let mut items = items.into_iter();
+                for answer in answers {
+                    drop(answer.send(items.next().ok_or(AppendError::Unknown)));
+                }
+            }
+        }
+    }
+}
+
+fn fail_all(parts: Vec<Part>, fault: &Fault) {
+    for part in parts {
+        part.fail(fault);
+    }
+}
+
+/// Tells each part what came of it; gives those that are to be sent again.
+fn answer(parts: Vec<Part>, replies: Vec<Reply>, sent: &Sent) -> Vec<Part> {
+    let (mut again, mut from) = (Vec::new(), 0);
+    let mut replies = replies.into_iter();
+    for part in parts {
+        let begin = from;
+        from += part.count;
+        match of_one(replies.by_ref().take(part.count).collect()) {
+            Err(Fault::Unscripted) => again.push(Part { commands: sent.again(begin, part.count), ..part }),
+            Err(fault) => part.fail(&fault),
+            Ok(replies) => part.answer(replies),
+        }
+    }
+    again
+}

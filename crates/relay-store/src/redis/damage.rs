@@ -1,0 +1,53 @@
+//! Records that cannot be read: each named once, counted, and passed over.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+use super::reply::Fault;
+use crate::record::RecordError;
+
+/// Most that are told apart: beyond that no more are named.
+const NAMED_MAX: usize = 10_000;
+
+/// Those that this run has met; `true`: damaged, not of a later version.
+#[derive(Debug, Default)]
+pub(super) struct Damage(Mutex<BTreeMap<Box<str>, bool>>);
+
+impl Damage {
+    /// Names one, if it was not named before.
+    pub(super) fn name(&self, what: &dyn fmt::Display, error: &RecordError) {
+        let what: Box<str> = format!("{what}: {error}").into();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= NAMED_MAX || known.insert(what.clone(), !error.is_later()).is_some() {
+            return;
+        }
+        drop(known);
+        if error.is_later() {
+            tracing::error!(event = "record_later", what, "it stays where it is; use the version that wrote it");
+        } else {
+            tracing::error!(event = "record_damaged", what, "it stays where it is, and is passed over");
+        }
+    }
+
+    /// What was read, or nothing and its name in the log.
+    pub(super) fn passed<T>(&self, what: &dyn fmt::Display, read: Result<T, RecordError>) -> Option<T> {
+        read.inspect_err(|error| self.name(what, error)).ok()
+    }
+
+    /// What was read, for somebody who asked for it.
+    pub(super) fn told<T>(&self, what: &dyn fmt::Display, read: Result<T, RecordError>) -> Result<T, Fault> {
+        read.map_err(|error| {
+            self.name(what, &error);
+            Fault::record(what, &error)
+        })
+    }
+
+    /// How many are damaged.
+    pub(super) fn count(&self) -> u64 {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.values().filter(|is_damaged| **is_damaged).count() as u64
+    }
+}

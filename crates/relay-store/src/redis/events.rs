@@ -1,0 +1,110 @@
+//! Reading events: whole, and what stands in front of their bodies.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use relay_core::{
+    delivery::Delivery,
+    event::Event,
+    id::{DeliveryId, EventId},
+    storage::BodyOf,
+};
+
+use super::{
+    Core,
+    client::Command,
+    event::{self, Front, HEAD_GUESS},
+    reply::{Fault, Replies},
+    rows,
+};
+
+impl Core {
+    /// One event with its body.
+    pub(super) async fn event(&self, id: EventId) -> Result<Option<Arc<Event>>, Fault> {
+        let get = Command::new("GET").arg(self.space.of_event(id).event(id));
+        let Some(value) = self.reads.one(get).await?.maybe_bytes()? else { return Ok(None) };
+        self.damage.told(&id, event::read(&Bytes::from(value))).map(Some)
+    }
+
+    /// Events of leased deliveries, in order; `None` for those that are gone or do not read.
+    pub(super) async fn bodies(&self, of: &[BodyOf]) -> Result<Vec<Option<Arc<Event>>>, Fault> {
+        let get = |of: &BodyOf| Command::new("GET").arg(self.space.of_event(of.event).event(of.event));
+        let replies = self.reads.ask(of.iter().map(get).collect()).await?;
+        let mut events = Vec::with_capacity(of.len());
+        for (of, reply) in of.iter().zip(replies) {
+            let value = reply.maybe_bytes()?.map(Bytes::from);
+            events.push(value.and_then(|value| self.damage.passed(&of.event, event::read(&value))));
+        }
+        Ok(events)
+    }
+
+    /// What stands in front of the bodies of these, in order; `None` for those that are gone or do not read.
+    pub(super) async fn fronts(&self, ids: &[EventId]) -> Result<Vec<Option<Front>>, Fault> {
+        let mut fronts: Vec<Option<Front>> = ids.iter().map(|_| None).collect();
+        let mut wanted: Vec<(usize, usize)> = (0..ids.len()).map(|at| (at, HEAD_GUESS)).collect();
+        // A head that is longer than was guessed says how long it is.
+        while !wanted.is_empty() {
+            let get = |(at, length): &(usize, usize)| {
+                let key = self.space.of_event(ids[*at]).event(ids[*at]);
+                Command::new("GETRANGE").arg(key).number(0).number(*length as i64 - 1)
+            };
+            let replies = self.reads.ask(wanted.iter().map(get).collect()).await?;
+            let mut longer = Vec::new();
+            for ((at, length), reply) in wanted.into_iter().zip(replies) {
+                let value = Bytes::from(reply.bytes()?);
+                if value.is_empty() {
+                    continue;
+                }
+                match self.damage.passed(&ids[at], event::read_front(&value)) {
+                    Some(Ok(front)) => fronts[at] = Some(front),
+                    Some(Err(needs)) if value.len() >= length => longer.push((at, needs)),
+                    Some(Err(_)) => self.damage.name(&ids[at], &crate::record::RecordError::Short),
+                    None => {}
+                }
+            }
+            wanted = longer;
+        }
+        Ok(fronts)
+    }
+
+    /// Ids of the deliveries of an event, those made later behind the first; some may be gone.
+    pub(super) async fn ids_of(&self, event: EventId, front: &Front) -> Result<Vec<DeliveryId>, Fault> {
+        let get = Command::new("GET").arg(self.space.of_event(event).replays(event));
+        let later = self.reads.one(get).await?.maybe_bytes()?.unwrap_or_default();
+        let mut ids = front.deliveries.clone();
+        for id in later.chunks(16) {
+            ids.push(DeliveryId::from_u128(rows::id(id)?));
+        }
+        Ok(ids)
+    }
+
+    /// The deliveries of an event, in the order of their ids; none if it is gone.
+    pub(super) async fn of_event(&self, event: EventId) -> Result<Vec<Delivery>, Fault> {
+        let Some(front) = self.fronts(&[event]).await?.pop().flatten() else { return Ok(Vec::new()) };
+        let mut found = self.found(&self.ids_of(event, &front).await?).await?;
+        found.sort_by_key(|found| found.id);
+        Ok(found)
+    }
+
+    /// The deliveries of many events, each in the order of their ids.
+    pub(super) async fn of_events(&self, events: &[(EventId, Front)]) -> Result<Vec<Vec<Delivery>>, Fault> {
+        let get = |(id, _): &(EventId, Front)| Command::new("GET").arg(self.space.of_event(*id).replays(*id));
+        let mut later = Replies::new(self.reads.ask(events.iter().map(get).collect()).await?);
+        let mut ids: Vec<(usize, DeliveryId)> = Vec::new();
+        for (at, (_, front)) in events.iter().enumerate() {
+            ids.extend(front.deliveries.iter().map(|id| (at, *id)));
+            for id in later.next()?.maybe_bytes()?.unwrap_or_default().chunks(16) {
+                ids.push((at, DeliveryId::from_u128(rows::id(id)?)));
+            }
+        }
+        let wanted: Vec<DeliveryId> = ids.iter().map(|(_, id)| *id).collect();
+        let mut all: Vec<Vec<Delivery>> = events.iter().map(|_| Vec::new()).collect();
+        for ((at, _), found) in ids.into_iter().zip(self.find(&wanted).await?) {
+            all[at].extend(found);
+        }
+        for of in &mut all {
+            of.sort_by_key(|found| found.id);
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,254 @@
+//! The names of keys: see `docs/internals/redis.md`.
+
+use relay_core::{
+    id::{DeliveryId, EventId, JobId, Partition},
+    name::Name,
+    partitions::Partitions,
+};
+
+use super::tags;
+use crate::seam::DocumentKind;
+
+/// The key of something.
+pub(super) type Key = Vec<u8>;
+
+/// The keys of one store.
+#[derive(Debug)]
+pub(super) struct Space {
+    partitions: Vec<Keys>,
+    registry: String,
+}
+
+impl Space {
+    /// Of a store of this name in so many partitions, whose dead letters go to a stream of that name.
+    pub(super) fn new(name: &str, dead_letters: &str, partitions: usize) -> Self {
+        let of = partitions.clamp(1, tags::PARTITIONS_MAX);
+        let keys = |partition| Keys::new(name, dead_letters, tags::tag(partition, of));
+        Self { partitions: (0..of).map(keys).collect(), registry: format!("{name}:{{reg}}:") }
+    }
+
+    /// All partitions.
+    pub(super) fn partitions(&self) -> &[Keys] {
+        &self.partitions
+    }
+
+    /// Which of them something is in.
+    pub(super) fn place(&self, partition: Partition) -> usize {
+        usize::from(partition.number()) % self.partitions.len()
+    }
+
+    /// Those that are asked for, with their places.
+    pub(super) fn some(&self, asked: Partitions) -> impl Iterator<Item = (usize, &Keys)> {
+        self.partitions.iter().enumerate().filter(move |(place, _)| self.is_one_of(asked, *place))
+    }
+
+    /// Whether the partition of that place is asked for.
+    pub(super) fn is_one_of(&self, asked: Partitions, place: usize) -> bool {
+        // Whoever counts them otherwise asks for all of them or for none.
+        if usize::from(asked.count()) == self.partitions.len() {
+            asked.places().any(|one| usize::from(one) == place)
+        } else {
+            !asked.is_empty()
+        }
+    }
+
+    /// The keys of the partition that an event is in.
+    pub(super) fn of_event(&self, id: EventId) -> &Keys {
+        &self.partitions[self.place(id.partition())]
+    }
+
+    /// The keys of the partition that a delivery is in.
+    pub(super) fn of_delivery(&self, id: DeliveryId) -> &Keys {
+        &self.partitions[self.place(id.partition())]
+    }
+
+    /// The keys of the partition that a job's mark is in.
+    pub(super) fn of_job(&self, id: JobId) -> &Keys {
+        &self.partitions[self.place(id.partition())]
+    }
+
+    /// The registry's documents of a kind.
+    pub(super) fn documents(&self, kind: DocumentKind) -> Key {
+        format!("{}doc:{}", self.registry, kind as u8).into_bytes()
+    }
+
+    /// How often a document was written.
+    pub(super) fn version(&self) -> Key {
+        format!("{}version", self.registry).into_bytes()
+    }
+
+    /// What runs of servers said.
+    pub(super) fn runs(&self) -> Key {
+        format!("{}runs", self.registry).into_bytes()
+    }
+
+    /// Lines of the audit log about the registry.
+    pub(super) fn registry_audit(&self) -> Key {
+        format!("{}audit", self.registry).into_bytes()
+    }
+}
+
+/// The keys of one partition.
+#[derive(Debug)]
+pub(super) struct Keys {
+    prefix: String,
+    dead_letters: String,
+}
+
+/// Those that the scripts name themselves, and write without having read them: named for whoever routes a script.
+const WRITTEN_OF_DESTINATION: [(&str, &str); 9] = [
+    ("ready:", ":0:1"),
+    ("back:", ":0"),
+    ("due:", ":0"),
+    ("tries:", ":0"),
+    ("exp:", ""),
+    ("done:", ""),
+    ("ended:", ""),
+    ("log:", ""),
+    ("made:", ""),
+];
+
+impl Keys {
+    fn new(name: &str, dead_letters: &str, tag: &str) -> Self {
+        Self { prefix: format!("{name}:{{{tag}}}:"), dead_letters: format!("{dead_letters}:{{{tag}}}") }
+    }
+
+    fn of(&self, kind: &str, id: &[u8]) -> Key {
+        [self.prefix.as_bytes(), kind.as_bytes(), id].concat()
+    }
+
+    fn named(&self, kind: &str, name: &Name, behind: &str) -> Key {
+        format!("{}{kind}{name}{behind}", self.prefix).into_bytes()
+    }
+
+    /// An event.
+    pub(super) fn event(&self, id: EventId) -> Key {
+        self.of("e:", &id.as_u128().to_be_bytes())
+    }
+
+    /// Ids of deliveries that were made of an event later.
+    pub(super) fn replays(&self, id: EventId) -> Key {
+        self.of("r:", &id.as_u128().to_be_bytes())
+    }
+
+    /// A delivery's row.
+    pub(super) fn delivery(&self, id: DeliveryId) -> Key {
+        self.of("d:", &id.as_u128().to_be_bytes())
+    }
+
+    /// What keys of deliveries begin with.
+    pub(super) fn deliveries(&self) -> Key {
+        self.of("d:", &[])
+    }
+
+    /// What keys of events begin with.
+    pub(super) fn events(&self) -> Key {
+        self.of("e:", &[])
+    }
+
+    /// A delivery's earlier attempts.
+    pub(super) fn attempts(&self, id: DeliveryId) -> Key {
+        self.of("t:", &id.as_u128().to_be_bytes())
+    }
+
+    /// How far a job is.
+    pub(super) fn mark(&self, id: JobId) -> Key {
+        self.of("step:", &id.as_u128().to_be_bytes())
+    }
+
+    /// Marks of jobs, by when those were begun.
+    pub(super) fn marks(&self) -> Key {
+        self.of("steps", &[])
+    }
+
+    /// Counters.
+    pub(super) fn counters(&self) -> Key {
+        self.of("n", &[])
+    }
+
+    /// Ends of leases.
+    pub(super) fn leases(&self) -> Key {
+        self.of("leases", &[])
+    }
+
+    /// Events without a delivery.
+    pub(super) fn lone(&self) -> Key {
+        self.of("lone", &[])
+    }
+
+    /// Lines of the audit log.
+    pub(super) fn audit(&self) -> Key {
+        self.of("audit", &[])
+    }
+
+    /// What waits for its first lease.
+    pub(super) fn ready(&self, destination: &Name) -> Key {
+        self.named("ready:", destination, ":0:1")
+    }
+
+    /// What was never tried and waits out of turn.
+    pub(super) fn back(&self, destination: &Name) -> Key {
+        self.named("back:", destination, ":0")
+    }
+
+    /// What was tried and waits.
+    pub(super) fn due(&self, destination: &Name) -> Key {
+        self.named("due:", destination, ":0")
+    }
+
+    /// All that waits, by the end of its TTL.
+    pub(super) fn expiries(&self, destination: &Name) -> Key {
+        self.named("exp:", destination, "")
+    }
+
+    /// What was delivered or cancelled, by its end.
+    pub(super) fn done(&self, destination: &Name) -> Key {
+        self.named("done:", destination, "")
+    }
+
+    /// What died or expired, by its end.
+    pub(super) fn ended(&self, destination: &Name) -> Key {
+        self.named("ended:", destination, "")
+    }
+
+    /// Deliveries, in the order of their ids.
+    pub(super) fn log(&self, destination: &Name) -> Key {
+        self.named("log:", destination, "")
+    }
+
+    /// Deliveries that stand in no such order.
+    pub(super) fn made(&self, destination: &Name) -> Key {
+        self.named("made:", destination, "")
+    }
+
+    /// Events of a source, in the order of their ids.
+    pub(super) fn source(&self, source: &Name) -> Key {
+        self.named("src:", source, "")
+    }
+
+    /// What stands in KEYS of a script: the counters, from whose name it makes all others; the stream of dead letters; and what
+    /// it may write without having read it.
+    pub(super) fn written(&self, mut destinations: Vec<&Name>) -> Vec<Key> {
+        let mut keys = vec![self.counters(), self.dead_letters.clone().into_bytes(), self.leases(), self.audit()];
+        destinations.sort_unstable();
+        destinations.dedup();
+        for destination in destinations {
+            let of = WRITTEN_OF_DESTINATION.iter();
+            keys.extend(of.map(|(kind, behind)| self.named(kind, destination, behind)));
+        }
+        keys
+    }
+}
+
+/// A pattern that all keys match that begin so.
+pub(super) fn pattern(begin: &[u8]) -> Vec<u8> {
+    let mut pattern = Vec::with_capacity(begin.len() + 1);
+    for byte in begin {
+        if matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\') {
+            pattern.push(b'\\');
+        }
+        pattern.push(*byte);
+    }
+    pattern.push(b'*');
+    pattern
+}

@@ -1,0 +1,157 @@
+//! Leasing, and the ends of leases.
+
+use std::sync::atomic::Ordering;
+
+use relay_core::{
+    delivery,
+    storage::{Backlog, Extend, Extended, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
+    time::Wall,
+};
+
+use super::{
+    Core,
+    backlog::Urgency,
+    client::Command,
+    commit::ROWS_MAX,
+    keys::Keys,
+    reply::{Fault, Replies, Reply},
+    row,
+    scripts::Script,
+    text,
+};
+
+/// So often a group that strayed is put right within one call.
+const MENDS_MAX: usize = 3;
+
+impl Core {
+    /// Leases what is due, from one partition after the other; each call begins with another one, so that what is plenty in
+    /// one keeps nobody waiting in the rest.
+    pub(super) async fn lease(&self, ask: &LeaseAsk) -> Result<Leased, Fault> {
+        let mut all = Leased { end: LeaseEnd::Drained { next_due: None }, ..Leased::default() };
+        let mut left = ask.clone();
+        let partitions = self.space.partitions();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % partitions.len();
+        for keys in partitions[turn..].iter().chain(&partitions[..turn]) {
+            let part = self.lease_in(keys, &left).await;
+            let part = part.map_err(|fault| fault.behind(!all.deliveries.is_empty()))?;
+            let tried = part.deliveries.iter().filter(|leased| leased.tries > 0).count() as u32;
+            left.limit -= part.deliveries.len() as u32;
+            left.tried_max = left.tried_max.saturating_sub(tried);
+            all.deliveries.extend(part.deliveries);
+            all.end = joined(all.end, part.end);
+            all.backlog.tried |= part.backlog.tried;
+            all.backlog.open += part.backlog.open;
+        }
+        Ok(all)
+    }
+
+    async fn lease_in(&self, keys: &Keys, ask: &LeaseAsk) -> Result<Leased, Fault> {
+        let call = lease_call(keys, ask, &self.options.consumer);
+        for _ in 0..MENDS_MAX {
+            match self.commits.one(Urgency::Lease, call.clone()).await {
+                Err(Fault::Strayed) => {
+                    let group = [keys.counters(), keys.ready(&ask.destination)];
+                    self.commits.one(Urgency::Lease, Script::Group.call(&group, [ask.destination.as_str()])).await?;
+                }
+                answer => return self.leased(answer?),
+            }
+        }
+        Err(Fault::Unknown)
+    }
+
+    fn leased(&self, reply: Reply) -> Result<Leased, Fault> {
+        let mut replies = Replies::new(reply.many()?);
+        let end = replies.next()?.number()?;
+        let next_due = text::read_moment(&replies.next()?.bytes()?);
+        let tried = replies.next()?.number()? != 0;
+        let open = replies.next()?.number()?.max(0) as u64;
+        let end = match end {
+            0 => LeaseEnd::Drained { next_due },
+            1 => LeaseEnd::Tried { next_due },
+            _ => LeaseEnd::More,
+        };
+        Ok(Leased { deliveries: self.pairs(replies)?, end, backlog: Backlog { tried, open } })
+    }
+
+    /// Moves the ends of leases that stand; one answer for each, in order.
+    pub(super) async fn extend(&self, batch: &[Extend]) -> Result<Vec<Extended>, Fault> {
+        self.life.check()?;
+        let mut asked = Vec::new();
+        for (place, keys) in self.space.partitions().iter().enumerate() {
+            let here: Vec<(usize, &Extend)> = batch
+                .iter()
+                .enumerate()
+                .filter(|(_, extend)| self.space.place(extend.id.partition()) == place)
+                .collect();
+            let calls: Vec<Command> = here.chunks(ROWS_MAX).map(|chunk| extend_call(keys, chunk)).collect();
+            if !calls.is_empty() {
+                asked.push((here, self.commits.all(Urgency::Extend, calls)));
+            }
+        }
+        let mut answers = vec![Extended::Over(None); batch.len()];
+        for (nth, (here, extended)) in asked.into_iter().enumerate() {
+            let mut rows = Vec::with_capacity(here.len());
+            for reply in extended.await.map_err(|fault| fault.behind(nth > 0))? {
+                rows.extend(reply.many()?);
+            }
+            for ((at, extend), row) in here.into_iter().zip(rows) {
+                let found = row.maybe_bytes()?.and_then(|bytes| self.row(extend.id, &bytes));
+                // The row is as the script left it: what stands has that end by now, or a later one.
+                let stands = found.as_ref().and_then(|found| delivery::extended(found, extend.claim, Wall::MIN));
+                answers[at] = stands.map_or_else(|| Extended::Over(found.map(Box::new)), |it| Extended::stands(&it));
+            }
+        }
+        Ok(answers)
+    }
+}
+
+fn extend_call(keys: &Keys, extends: &[(usize, &Extend)]) -> Command {
+    let mut arguments = vec![extends.len().to_string().into_bytes()];
+    for (_, extend) in extends {
+        arguments.push(extend.id.as_u128().to_be_bytes().to_vec());
+        arguments.push(row::fence(extend.claim.token).to_vec());
+        arguments.push(extend.claim.keeper.to_be_bytes().to_vec());
+        arguments.push(row::end(extend.until));
+    }
+    Script::Extend.call(&keys.written(Vec::new()), arguments)
+}
+
+fn lease_call(keys: &Keys, ask: &LeaseAsk, consumer: &str) -> Command {
+    let (order, share) = match ask.order {
+        LeaseOrder::Shared { tried } => ("s", tried),
+        LeaseOrder::FewestTries => ("f", 0),
+        LeaseOrder::Newest => ("n", 0),
+    };
+    let number = |number: u32| number.to_string().into_bytes();
+    let arguments = [
+        ask.destination.as_str().as_bytes().to_vec(),
+        text::moment(ask.now).into_bytes(),
+        number(ask.limit.min(ROWS_MAX as u32)),
+        number(ask.tried_max),
+        order.as_bytes().to_vec(),
+        number(share),
+        ask.nonce.to_be_bytes().to_vec(),
+        row::taken(ask.instance, ask.nonce, ask.now),
+        row::end(ask.until),
+        format!("{consumer}:{:016x}", ask.nonce).into_bytes(),
+    ];
+    Script::Lease.call(&keys.written(vec![&ask.destination]), arguments)
+}
+
+/// Why there is no more, of two partitions.
+fn joined(one: LeaseEnd, other: LeaseEnd) -> LeaseEnd {
+    let earlier = |one: Option<Wall>, other: Option<Wall>| match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    };
+    match (one, other) {
+        (LeaseEnd::More, _) | (_, LeaseEnd::More) => LeaseEnd::More,
+        (LeaseEnd::Drained { next_due: one }, LeaseEnd::Drained { next_due: other }) => {
+            LeaseEnd::Drained { next_due: earlier(one, other) }
+        }
+        (
+            LeaseEnd::Drained { next_due: one } | LeaseEnd::Tried { next_due: one },
+            LeaseEnd::Drained { next_due: other } | LeaseEnd::Tried { next_due: other },
+        ) => LeaseEnd::Tried { next_due: earlier(one, other) },
+    }
+}

@@ -1,0 +1,375 @@
+//! A store in Redis: one server or several share it.
+//!
+//! Keys, rows and scripts are described in `docs/internals/redis.md`; why it is so in `docs/adr/0015-truth-in-rows-on-redis.md`.
+//! Imports point down: an operation a file (`append`, `lease`, `settle`, `due`, `browse`, ...) over `commit` and `reads`, those over
+//! `scripts` and `keys`, all over `client`, which alone speaks the types of the client crate.
+//!
+//! **Invariant:** no failure of Redis ends a store. It is away, full, or its answer is unknown; then the same is asked again.
+
+mod append;
+mod audit;
+mod backlog;
+mod browse;
+mod client;
+mod commit;
+mod counters;
+mod damage;
+mod dedupe;
+mod due;
+mod event;
+mod events;
+mod keys;
+mod lease;
+mod life;
+mod listing;
+mod mark;
+mod mend;
+mod over;
+mod place;
+mod presence;
+mod reads;
+mod recount;
+mod registry;
+mod replay;
+mod reply;
+mod retire;
+mod room;
+mod row;
+mod rows;
+mod scripts;
+mod settle;
+mod stats;
+mod step;
+mod tags;
+mod text;
+
+use std::{
+    sync::{Arc, Weak, atomic::AtomicUsize},
+    time::Duration,
+};
+
+use relay_core::{
+    delivery::{Attempt, Delivery},
+    event::Event,
+    id::{DeliveryId, EventId},
+    name::Name,
+    storage::{
+        Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, Extended, HeldAsk, LeaseAsk,
+        Leased, OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError,
+    },
+    time::Wall,
+};
+use tokio::time;
+
+pub use self::{
+    client::Address,
+    life::{Edge, Edges},
+    mend::Mended,
+    room::FullProbe,
+};
+use self::{commit::Commits, damage::Damage, keys::Space, life::Life, reads::Reads, registry::Hints, room::Room};
+use crate::{
+    Later,
+    copy::{BackupError, Copying},
+    seam::{
+        Archive, AuditEntry, AuditFilter, Condition, DeliveryFilter, Document, DocumentKey, DocumentKind, Durability,
+        EventFilter, EventRow, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats, Upkeep,
+    },
+};
+
+/// How often Redis is asked how much memory it uses.
+const ROOM_EVERY: Duration = Duration::from_secs(1);
+
+/// Where a store is, and how it is used.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Of the Redis.
+    pub address: Address,
+    /// What all its keys begin with.
+    pub stream_name: String,
+    /// The stream of dead letters, for people's tools.
+    pub dead_letter_queue: String,
+    /// What the consumers of this server are called; behind it stands the run.
+    pub consumer: String,
+    /// In so many parts, 1 to 16; the same for all that use it.
+    pub partitions: usize,
+    /// So many replicas confirm a commit.
+    pub replicas: u32,
+    /// They have so long.
+    pub replicas_within: Duration,
+    /// A connection, and an answer, have so long.
+    pub patience: Duration,
+    /// Connections that read.
+    pub readers: usize,
+    /// Where a test lets the process die.
+    pub edges: Edges,
+    /// For tests: what says that it is full, in the place of Redis.
+    pub full: Option<FullProbe>,
+}
+
+impl Options {
+    /// Of the Redis there, with what is usual.
+    pub fn new(address: Address) -> Self {
+        Self {
+            address,
+            stream_name: "crm-relay".to_owned(),
+            dead_letter_queue: "crm-relay-dead".to_owned(),
+            consumer: "relay".to_owned(),
+            partitions: 1,
+            replicas: 0,
+            replicas_within: Duration::from_secs(1),
+            patience: Duration::from_secs(2),
+            readers: 2,
+            edges: Edges::default(),
+            full: None,
+        }
+    }
+}
+
+/// The store. All its methods work through `&self`.
+#[derive(Clone)]
+pub struct RedisStore {
+    core: Arc<Core>,
+}
+
+/// What all operations share.
+struct Core {
+    options: Options,
+    space: Arc<Space>,
+    commits: Commits,
+    reads: Reads,
+    life: Arc<Life>,
+    room: Arc<Room>,
+    damage: Damage,
+    hints: Hints,
+    /// Which partition leases begin with.
+    turn: AtomicUsize,
+}
+
+impl RedisStore {
+    /// A store that connects when it is first asked for something; until then it is not known to be there.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn open(options: Options) -> Self {
+        let space = Space::new(&options.stream_name, &options.dead_letter_queue, options.partitions);
+        let (space, life) = (Arc::new(space), Arc::new(Life::begin()));
+        let room = Arc::new(Room::new(options.full.clone()));
+        let commits = Commits::begin(&options, &space, &life, &room);
+        let reads = Reads::new(&options, &life);
+        let (damage, hints, turn) = (Damage::default(), Hints::new(), AtomicUsize::new(0));
+        let core = Arc::new(Core { options, space, commits, reads, life, room, damage, hints, turn });
+        if core.options.full.is_none() {
+            tokio::spawn(look_at_room(Arc::downgrade(&core)));
+        }
+        Self { core }
+    }
+
+    /// Compares all rows with the indexes that they should stand in, and puts them there where they are missing.
+    ///
+    /// # Errors
+    /// Those of a write; what was mended until then is.
+    pub fn mend(&self) -> Later<Result<Mended, StoreError>> {
+        self.perform(|core| async move { core.mend().await })
+    }
+
+    /// Begins one operation, which goes on whether anybody waits for it or not.
+    fn perform<T, E, F>(&self, operation: impl FnOnce(Arc<Core>) -> F) -> Later<Result<T, StoreError>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        E: Into<StoreError>,
+        T: Send + 'static,
+    {
+        let performed = operation(Arc::clone(&self.core));
+        begun(async move { performed.await.map_err(Into::into) })
+    }
+}
+
+/// Looks how much memory Redis uses, as long as there is a store, whatever becomes of one look.
+async fn look_at_room(core: Weak<Core>) {
+    while let Some(core) = core.upgrade() {
+        core.look_at_room().await;
+        drop(core);
+        time::sleep(ROOM_EVERY).await;
+    }
+}
+
+fn begun<T: Send + 'static>(operation: impl Future<Output = T> + Send + 'static) -> Later<T> {
+    let task = tokio::spawn(operation);
+    Box::pin(async move {
+        match task.await {
+            Ok(answer) => answer,
+            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+            // The runtime ends, and whoever waits with it.
+            Err(_) => std::future::pending().await,
+        }
+    })
+}
+
+impl Queue for RedisStore {
+    fn append(&self, batch: Vec<Append>) -> Later<Vec<Result<Appended, AppendError>>> {
+        let core = Arc::clone(&self.core);
+        begun(async move { core.append(batch).await })
+    }
+
+    fn lease(&self, ask: LeaseAsk) -> Later<Result<Leased, StoreError>> {
+        self.perform(|core| async move { core.lease(&ask).await })
+    }
+
+    fn bodies(&self, of: Vec<BodyOf>) -> Later<Result<Vec<Option<Arc<Event>>>, StoreError>> {
+        self.perform(|core| async move { core.bodies(&of).await })
+    }
+
+    fn extend(&self, batch: Vec<Extend>) -> Later<Result<Vec<Extended>, StoreError>> {
+        self.perform(|core| async move { core.extend(&batch).await })
+    }
+
+    fn settle(&self, batch: Vec<Change>) -> Later<Result<Vec<Changed>, StoreError>> {
+        self.perform(|core| async move { core.settle(batch).await })
+    }
+
+    fn replay(&self, replay: Replay, audit: Vec<AuditEntry>) -> Later<Result<Replayed, StoreError>> {
+        self.perform(|core| async move { core.replay(replay, &audit).await })
+    }
+
+    fn find(&self, ids: Vec<DeliveryId>) -> Later<Result<Vec<Option<Delivery>>, StoreError>> {
+        self.perform(|core| async move { core.find(&ids).await })
+    }
+
+    fn due(&self, ask: DueAsk) -> Later<Result<Due, StoreError>> {
+        self.perform(|core| async move { core.due(ask).await })
+    }
+
+    fn held(&self, ask: HeldAsk) -> Later<Result<Vec<Delivery>, StoreError>> {
+        self.perform(|core| async move { core.held(ask).await })
+    }
+
+    fn presence(&self, mine: Presence) -> Later<Result<Vec<Presence>, StoreError>> {
+        self.perform(|core| async move { core.presence(&mine).await })
+    }
+
+    fn clock(&self) -> Later<Result<Option<Wall>, StoreError>> {
+        self.perform(|core| async move { core.clock().await.map(Some) })
+    }
+
+    fn keep_time(&self, clock: Arc<dyn Fn() -> Wall + Send + Sync>) {
+        self.core.commits.clock().keep(clock);
+    }
+}
+
+impl Archive for RedisStore {
+    fn event(&self, id: EventId) -> Later<Result<Option<Arc<Event>>, StoreError>> {
+        self.perform(|core| async move { core.event(id).await })
+    }
+
+    fn delivery(&self, id: DeliveryId) -> Later<Result<Option<Delivery>, StoreError>> {
+        self.perform(|core| async move { core.find(&[id]).await.map(|mut found| found.pop().flatten()) })
+    }
+
+    fn attempts(&self, id: DeliveryId) -> Later<Result<Vec<Attempt>, StoreError>> {
+        self.perform(|core| async move { core.attempts(id).await })
+    }
+
+    fn browse_events(&self, filter: EventFilter, page: Page) -> Later<Result<Listing<EventRow>, StoreError>> {
+        self.perform(|core| async move { core.browse_events(&filter, &page).await })
+    }
+
+    fn event_names(&self, source: Name) -> Later<Result<NameCounts, StoreError>> {
+        self.perform(|core| async move { core.event_names(&source).await })
+    }
+
+    fn browse_deliveries(&self, filter: DeliveryFilter, page: Page) -> Later<Result<Listing<Delivery>, StoreError>> {
+        self.perform(|core| async move { core.browse_deliveries(&filter, &page).await })
+    }
+
+    fn browse_audit(&self, filter: AuditFilter, page: Page) -> Later<Result<Listing<AuditEntry>, StoreError>> {
+        self.perform(|core| async move { core.browse_audit(&filter, &page).await })
+    }
+}
+
+impl Registry for RedisStore {
+    fn document(&self, key: DocumentKey) -> Later<Result<Option<Document>, StoreError>> {
+        self.perform(|core| async move { core.document(key).await })
+    }
+
+    fn documents(&self, kind: DocumentKind) -> Later<Result<Vec<Document>, StoreError>> {
+        self.perform(|core| async move { core.documents(kind).await })
+    }
+
+    fn put_document(
+        &self,
+        key: DocumentKey,
+        expect: u64,
+        body: Option<String>,
+        audit: Vec<AuditEntry>,
+    ) -> Later<Result<Option<u64>, StoreError>> {
+        self.perform(|core| async move { core.put_document(key, expect, body, audit).await })
+    }
+
+    fn audit(&self, entries: Vec<AuditEntry>) -> Later<Result<(), StoreError>> {
+        self.perform(|core| async move { core.audit(&entries).await })
+    }
+
+    fn version(&self) -> Later<Result<Option<u64>, StoreError>> {
+        self.perform(|core| async move { core.version().await })
+    }
+
+    fn changes(&self) -> Later<()> {
+        Box::pin(self.core.changes())
+    }
+}
+
+impl Upkeep for RedisStore {
+    fn step(&self, step: Step) -> Later<Result<Stepped, StoreError>> {
+        self.perform(|core| async move { core.step(step).await })
+    }
+
+    fn over(&self, ask: OverAsk) -> Later<Result<Vec<Delivery>, StoreError>> {
+        self.perform(|core| async move { core.over(ask).await })
+    }
+
+    fn retire(&self, retire: Retire) -> Later<Result<Retired, StoreError>> {
+        self.perform(|core| async move { core.retire(&retire).await })
+    }
+
+    fn stats(&self) -> Later<Result<Stats, StoreError>> {
+        self.perform(|core| async move { core.stats().await })
+    }
+
+    fn recount(&self) -> Later<Result<Recount, StoreError>> {
+        self.perform(|core| async move { core.recount().await })
+    }
+
+    /// A copy of a Redis is its own affair: always [`BackupError::Unavailable`].
+    fn backup(&self) -> Later<Result<Copying, BackupError>> {
+        Box::pin(async { Err(BackupError::Unavailable) })
+    }
+
+    fn promises(&self) -> Promises {
+        Promises {
+            backend: "redis",
+            durability: if self.core.options.replicas > 0 {
+                "fsync of the primary, and its replicas, before the answer"
+            } else {
+                "fsync before the answer"
+            },
+            survives_kill: true,
+            survives_power_loss: true,
+            several_owners: true,
+            partitions: self.core.space.partitions().len() as u16,
+        }
+    }
+
+    fn condition(&self) -> Condition {
+        self.core.life.condition(Durability::Fsync, self.core.commits.trouble())
+    }
+
+    fn failed(&self) -> Later<String> {
+        Box::pin(self.core.life.failed())
+    }
+
+    fn close(&self) -> Later<()> {
+        let core = Arc::clone(&self.core);
+        Box::pin(async move { core.commits.close().await })
+    }
+}

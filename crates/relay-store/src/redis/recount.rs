@@ -1,0 +1,100 @@
+//! The recount that checks the counters: exact, whatever is written meanwhile.
+
+use aws_lc_rs::rand;
+use relay_core::{name::Name, storage::StoreError};
+
+use super::{
+    Core,
+    backlog::Urgency,
+    counters::Counters,
+    keys::Keys,
+    reply::{Fault, Replies, Reply},
+    scripts::Script,
+};
+use crate::seam::Recount;
+
+impl Core {
+    /// Counts what is stored, one partition after the other. What only a counter knows (retired, duplicates, outcomes) is taken over. Of two
+    /// at a time the first is given up: it is away, and may be asked for again.
+    pub(super) async fn recount(&self) -> Result<Recount, StoreError> {
+        let run = fresh_run()?;
+        let (mut kept, mut counted) = (Counters::default(), Counters::default());
+        for keys in self.space.partitions() {
+            let (kept_here, counted_here) = self.recount_in(keys, &run).await?;
+            kept.join(kept_here);
+            counted.join(counted_here);
+        }
+        self.look_at_room().await;
+        let waiting = self.first_waiting(&self.counters().await?).await?;
+        let (counted, kept) = (self.shown(&counted, &waiting), self.shown(&kept, &waiting));
+        Ok(Recount { counted, kept, gaps: Vec::new(), damaged: self.damage.count() })
+    }
+
+    /// The counters of one partition, and what is counted there at the same moment.
+    async fn recount_in(&self, keys: &Keys, run: &str) -> Result<(Counters, Counters), Fault> {
+        self.recount_call(keys, &[run, "begin"]).await?;
+        loop {
+            let mut answers = Replies::new(self.recount_call(keys, &[run, "end"]).await?.many()?);
+            let missing = answers.next()?.many()?;
+            if missing.is_empty() {
+                let kept = Counters::read(answers.next()?)?;
+                let counted = tallied(&kept, answers.next()?)?;
+                return Ok((kept, counted));
+            }
+            for listing in missing {
+                let listing = String::from_utf8_lossy(&listing.bytes()?).into_owned();
+                while self.recount_call(keys, &[run, "next", &listing]).await?.number()? > 0 {}
+            }
+        }
+    }
+
+    async fn recount_call(&self, keys: &Keys, arguments: &[&str]) -> Result<Reply, Fault> {
+        let call = Script::Recount.call(&keys.written(Vec::new()), arguments);
+        match self.commits.one(Urgency::Upkeep, call).await? {
+            Reply::Nil => Err(Fault::Away),
+            answer => Ok(answer),
+        }
+    }
+}
+
+/// What tells this recount from all others, of whatever server.
+fn fresh_run() -> Result<String, Fault> {
+    let mut bytes = [0; 8];
+    rand::fill(&mut bytes).map_err(|_| Fault::Away)?;
+    Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
+}
+
+/// Counters as a tally has them; what it does not count is as it is kept.
+fn tallied(kept: &Counters, tally: Reply) -> Result<Counters, Fault> {
+    let mut counted = kept.clone();
+    for source in counted.sources.values_mut() {
+        (source.stored, source.accepted) = (0, source.retired);
+    }
+    for destination in counted.destinations.values_mut() {
+        (destination.states, destination.created) = ([0; 7], destination.retired);
+    }
+    let mut fields = tally.many()?.into_iter();
+    while let (Some(field), Some(count)) = (fields.next(), fields.next()) {
+        let field = String::from_utf8_lossy(&field.bytes()?).into_owned();
+        let parts: Vec<&str> = field.split(':').collect();
+        match parts[..] {
+            ["s", name] => {
+                let (Ok(name), count) = (name.parse::<Name>(), count.number()?.max(0) as u64) else { continue };
+                let source = counted.sources.entry(name).or_default();
+                source.stored += count;
+                source.accepted += count;
+            }
+            ["d", name, state] => {
+                let (Ok(name), count) = (name.parse::<Name>(), count.number()?.max(0) as u64) else { continue };
+                let destination = counted.destinations.entry(name).or_default();
+                let at = state.parse::<usize>().ok().and_then(|state| state.checked_sub(1));
+                if let Some(states) = at.and_then(|at| destination.states.get_mut(at)) {
+                    *states += count;
+                    destination.created += count;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(counted)
+}

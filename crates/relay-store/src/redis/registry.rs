@@ -1,0 +1,158 @@
+//! Registry documents, in a slot of their own.
+
+use std::{sync::Arc, time::Duration};
+
+use relay_core::storage::AuditEntry;
+use tokio::{sync::watch, time};
+
+use super::{
+    Core, audit,
+    backlog::Urgency,
+    client::Command,
+    reply::{Fault, Reply},
+    scripts::Script,
+};
+use crate::{
+    record::{
+        RecordError,
+        seal::{Fields, Sealing},
+    },
+    seam::{Document, DocumentKey, DocumentKind},
+};
+
+const VERSION: u8 = 1;
+/// Digits of a document's version, in front of it.
+const DIGITS: usize = 20;
+/// How often the registry's version is looked at while somebody waits for a change.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Hints of changes.
+#[derive(Debug)]
+pub(super) struct Hints(watch::Sender<Option<u64>>);
+
+impl Hints {
+    /// Nothing is known yet.
+    pub(super) fn new() -> Self {
+        Self(watch::Sender::new(None))
+    }
+
+    /// The registry has this version by now.
+    fn saw(&self, version: Option<u64>) {
+        self.0.send_if_modified(|known| {
+            let is_new = *known != version;
+            *known = version;
+            is_new
+        });
+    }
+}
+
+fn write(key: &DocumentKey, version: u64, body: &str) -> Vec<u8> {
+    let mut out = format!("{version:020}").into_bytes();
+    let about = about(key);
+    let mut record = Sealing::begin(VERSION, &mut out).about(&about);
+    record.u64(version);
+    record.raw(body.as_bytes());
+    record.end();
+    out
+}
+
+fn read(key: &DocumentKey, stored: &[u8]) -> Result<(u64, String), RecordError> {
+    let (_, sealed) = stored.split_at_checked(DIGITS).ok_or(RecordError::Short)?;
+    let mut fields = Fields::open(VERSION, &[&about(key)], sealed)?;
+    let version = fields.u64()?;
+    let body = std::str::from_utf8(fields.rest()).map_err(|_| RecordError::Field("body"))?;
+    Ok((version, body.to_owned()))
+}
+
+fn about(key: &DocumentKey) -> Vec<u8> {
+    [&[key.kind as u8], key.name.as_bytes()].concat()
+}
+
+impl Core {
+    fn read_document(&self, key: DocumentKey, stored: &[u8]) -> Document {
+        let read = self.damage.passed(&format_args!("document {:?} {}", key.kind, key.name), read(&key, stored));
+        // One that does not read keeps its version, so that it can be written anew.
+        let version = || super::reply::number(&stored[..stored.len().min(DIGITS)]).map_or(0, |number| number as u64);
+        let (version, body) = read.unwrap_or_else(|| (version(), String::new()));
+        Document { key, version, body }
+    }
+
+    /// One document.
+    pub(super) async fn document(&self, key: DocumentKey) -> Result<Option<Document>, Fault> {
+        let get = Command::new("HGET").arg(self.space.documents(key.kind)).arg(&key.name);
+        let stored = self.reads.one(get).await?.maybe_bytes()?;
+        Ok(stored.map(|stored| self.read_document(key, &stored)))
+    }
+
+    /// All of a kind, by name.
+    pub(super) async fn documents(&self, kind: DocumentKind) -> Result<Vec<Document>, Fault> {
+        let all = self.reads.one(Command::new("HGETALL").arg(self.space.documents(kind))).await?;
+        let mut fields = all.many()?.into_iter();
+        let mut documents = Vec::new();
+        while let (Some(name), Some(stored)) = (fields.next(), fields.next()) {
+            let name = String::from_utf8_lossy(&name.bytes()?).into_owned();
+            documents.push(self.read_document(DocumentKey { kind, name }, &stored.bytes()?));
+        }
+        documents.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(documents)
+    }
+
+    /// Compare and set.
+    pub(super) async fn put_document(
+        &self,
+        key: DocumentKey,
+        expect: u64,
+        body: Option<String>,
+        lines: Vec<AuditEntry>,
+    ) -> Result<Option<u64>, Fault> {
+        self.life.check()?;
+        let version = expect + 1;
+        let keys = [self.space.documents(key.kind), self.space.version(), self.space.registry_audit()];
+        let mut arguments = vec![
+            key.name.clone().into_bytes(),
+            if expect == 0 { Vec::new() } else { format!("{expect:020}").into_bytes() },
+            body.map_or_else(Vec::new, |body| write(&key, version, &body)),
+            lines.len().to_string().into_bytes(),
+        ];
+        for line in &lines {
+            arguments.extend([audit::write(line), audit::place(line).into_bytes()]);
+        }
+        let written = self.commits.one(Urgency::Other, Script::Document.call(&keys, arguments)).await?;
+        if written.number()? == 0 {
+            return Ok(None);
+        }
+        // It is written, whatever becomes of the hint.
+        if let Ok(seen) = self.version().await {
+            self.hints.saw(seen);
+        }
+        Ok(Some(version))
+    }
+
+    /// How often a document was written.
+    pub(super) async fn version(&self) -> Result<Option<u64>, Fault> {
+        match self.reads.one(Command::new("GET").arg(self.space.version())).await? {
+            Reply::Nil => Ok(Some(0)),
+            version => Ok(Some(version.number()?.max(0) as u64)),
+        }
+    }
+
+    /// Completes once the version is another one than was last heard of.
+    pub(super) fn changes(self: &Arc<Self>) -> impl Future<Output = ()> + Send + use<> {
+        let mut hints = self.hints.0.subscribe();
+        let core = Arc::clone(self);
+        async move {
+            loop {
+                match time::timeout(LOOK_EVERY, hints.changed()).await {
+                    Ok(Ok(())) => return,
+                    Ok(Err(_)) => return std::future::pending().await,
+                    // Whatever keeps it from looking: it looks again.
+                    Err(_) => {
+                        if let Ok(version) = core.version().await {
+                            core.hints.saw(version);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What Redis answers, and what can go wrong with it.
+
+use relay_core::storage::{AppendError, StoreError};
+
+use crate::record::RecordError;
+
+/// One reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// Nothing is there.
+    Nil,
+    /// A number.
+    Number(i64),
+    /// Bytes or a status.
+    Bytes(Vec<u8>),
+    /// Several.
+    Many(Vec<Self>),
+    /// A refusal: its first word, and all of it.
+    Refused {
+        /// What tells refusals apart.
+        word: Box<str>,
+        /// For people.
+        text: Box<str>,
+    },
+}
+
+/// Why an operation is not known to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It cannot be reached, or did nothing; nothing is changed.
+    Away,
+    /// It was sent, and no answer came, or too few replicas have it.
+    Unknown,
+    /// There is no room.
+    Full,
+    /// Redis does not know the script: it is loaded, and the same is sent again.
+    Unscripted,
+    /// A group or a cursor is not where it was: it is made again, and the same is sent again.
+    Strayed,
+    /// What is stored, or the answer, cannot be read.
+    Damaged(Box<str>),
+    /// A later version wrote it.
+    Later(Box<str>),
+    /// The store is closed or has failed.
+    Unavailable,
+}
+
+impl Fault {
+    /// By the first word of a refusal, never by its text, which differs between servers and versions.
+    fn of_refusal(word: &str, text: &str) -> Self {
+        match word {
+            "READONLY" | "MOVED" | "ASK" | "TRYAGAIN" | "EXECABORT" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN"
+            | "NOREPLICAS" | "MISCONF" | "BUSY" | "NOAUTH" => Self::Away,
+            "OOM" => Self::Full,
+            "NOSCRIPT" => Self::Unscripted,
+            "STRAYED" | "NOGROUP" => Self::Strayed,
+            _ => Self::Damaged(text.into()),
+        }
+    }
+
+    /// A record that cannot be read, named.
+    pub(super) fn record(what: &dyn std::fmt::Display, error: &RecordError) -> Self {
+        let is_later = error.is_later();
+        let what = format!("{what}: {error}").into();
+        if is_later { Self::Later(what) } else { Self::Damaged(what) }
+    }
+
+    /// An answer of another shape than the command gives.
+    pub(super) fn shape(reply: &Reply) -> Self {
+        Self::Damaged(format!("an answer that was not expected: {reply:.200?}").into())
+    }
+
+    /// What it means where a part of the same operation is done already, in another partition.
+    pub(super) fn behind(self, is_begun: bool) -> Self {
+        match self {
+            Self::Away | Self::Full if is_begun => Self::Unknown,
+            fault => fault,
+        }
+    }
+
+    /// What who appends is told.
+    pub(super) fn of_append(self) -> AppendError {
+        match self {
+            Self::Away => AppendError::Away,
+            Self::Unknown | Self::Unscripted | Self::Strayed => AppendError::Unknown,
+            Self::Full => AppendError::Full,
+            Self::Damaged(_) | Self::Later(_) => AppendError::Damaged,
+            Self::Unavailable => AppendError::Unavailable,
+        }
+    }
+}
+
+impl From<Fault> for StoreError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Away => Self::Away,
+            Fault::Unknown | Fault::Unscripted | Fault::Strayed => Self::Unknown,
+            Fault::Full => Self::Full,
+            Fault::Damaged(what) => Self::Damaged { what },
+            Fault::Later(what) => Self::Later { what },
+            Fault::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+impl Reply {
+    /// The first refusal in it, however deep: those of a transaction stand inside its answer.
+    pub(super) fn refusal(&self) -> Option<Fault> {
+        match self {
+            Self::Refused { word, text } => Some(Fault::of_refusal(word, text)),
+            Self::Many(replies) => replies.iter().find_map(Self::refusal),
+            Self::Nil | Self::Number(_) | Self::Bytes(_) => None,
+        }
+    }
+
+    /// Several.
+    pub(super) fn many(self) -> Result<Vec<Self>, Fault> {
+        match self {
+            Self::Many(replies) => Ok(replies),
+            Self::Nil => Ok(Vec::new()),
+            other => Err(other.refusal().unwrap_or_else(|| Fault::shape(&other))),
+        }
+    }
+
+    /// Bytes that are there.
+    pub(super) fn bytes(self) -> Result<Vec<u8>, Fault> {
+        self.maybe_bytes()?.ok_or_else(|| Fault::shape(&Self::Nil))
+    }
+
+    /// Bytes, if they are there.
+    pub(super) fn maybe_bytes(self) -> Result<Option<Vec<u8>>, Fault> {
+        match self {
+            Self::Bytes(bytes) => Ok(Some(bytes)),
+            Self::Nil => Ok(None),
+            other => Err(other.refusal().unwrap_or_else(|| Fault::shape(&other))),
+        }
+    }
+
+    /// A number, or a text that is one.
+    pub(super) fn number(self) -> Result<i64, Fault> {
+        match self {
+            Self::Number(number) => Ok(number),
+            Self::Bytes(bytes) => number(&bytes),
+            other => Err(other.refusal().unwrap_or_else(|| Fault::shape(&other))),
+        }
+    }
+}
+
+/// A decimal number.
+pub(super) fn number(text: &[u8]) -> Result<i64, Fault> {
+    let read = std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok());
+    read.ok_or_else(|| Fault::Damaged(format!("no number: {:.40?}", String::from_utf8_lossy(text)).into()))
+}
+
+/// Takes replies in their order.
+pub(super) struct Replies(std::vec::IntoIter<Reply>);
+
+impl Replies {
+    /// From the first.
+    pub(super) fn new(replies: Vec<Reply>) -> Self {
+        Self(replies.into_iter())
+    }
+
+    /// The next, which must be there.
+    pub(super) fn next(&mut self) -> Result<Reply, Fault> {
+        self.0.next().ok_or_else(|| Fault::Damaged("an answer that is cut short".into()))
+    }
+
+    /// Whether there is another.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.as_slice().is_empty()
+    }
+}

@@ -1,0 +1,75 @@
+//! Whether there is room for more: Redis has a bound of its memory, and what comes in ends before it.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use super::reply::Reply;
+
+/// Of so many hundredths of the bound, what adds to what is stored is refused.
+const FULL_AT: u64 = 80;
+
+type Probe = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// Says whether it is full in the place of what Redis says: for tests.
+#[derive(Clone)]
+pub struct FullProbe(Probe);
+
+impl FullProbe {
+    /// By this.
+    pub fn new(is_full: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(is_full))
+    }
+}
+
+impl fmt::Debug for FullProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FullProbe")
+    }
+}
+
+/// The room there is, as it was last heard of.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    probe: Option<FullProbe>,
+    used: AtomicU64,
+    full: AtomicBool,
+}
+
+impl Room {
+    /// By what Redis says, or by this.
+    pub(super) fn new(probe: Option<FullProbe>) -> Self {
+        Self { probe, ..Self::default() }
+    }
+
+    /// Whether what adds to what is stored is refused.
+    pub(super) fn is_full(&self) -> bool {
+        self.probe.as_ref().map_or_else(|| self.full.load(Ordering::Relaxed), |probe| (probe.0)())
+    }
+
+    /// Bytes that Redis uses.
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// What `INFO memory` says.
+    pub(super) fn heard(&self, info: Reply) {
+        let Ok(text) = info.bytes() else { return };
+        let text = String::from_utf8_lossy(&text);
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or_default()
+        };
+        let used = field("used_memory");
+        let bound = match field("maxmemory") {
+            0 => field("total_system_memory"),
+            bound => bound,
+        };
+        self.used.store(used, Ordering::Relaxed);
+        self.full.store(bound > 0 && used >= bound / 100 * FULL_AT, Ordering::Relaxed);
+    }
+}

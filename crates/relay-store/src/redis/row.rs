@@ -1,0 +1,230 @@
+//! A delivery's row: a header that scripts compare and cut, then its names and its sealed record. The layout is in
+//! `docs/internals/redis.md`.
+//!
+//! **Invariant:** nothing of a row is used unless its record holds and its header says the same.
+
+use relay_core::{
+    delivery::{self, Delivery, Lease, State, Token},
+    id::{DeliveryId, EventId, InstanceId},
+    name::Name,
+    time::Wall,
+};
+
+use super::{place::ENTRY, text};
+use crate::record::{self, RecordError, seal::Fields};
+
+/// Where a due time stands.
+pub(super) const DUE_AT: i64 = 28;
+const LAYOUT: u8 = b'1';
+/// In the place of the numbers that names have elsewhere.
+const SOURCE: u32 = 0;
+const DESTINATION: u32 = 1;
+/// Of what is never tried and due: it may wait in the stream.
+const IN_TURN: u8 = b'r';
+/// Of all else, until a script says where it stands.
+const OUT_OF_TURN: u8 = b'-';
+const LEASED_HERE: u8 = b'1';
+const LEASED_IN_RECORD: u8 = b'0';
+
+/// What a script compares: state, version and fence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Decided {
+    /// A digit.
+    pub(super) state: [u8; 1],
+    /// Big-endian.
+    pub(super) version: [u8; 8],
+    /// Counter and nonce.
+    pub(super) fence: [u8; 16],
+}
+
+impl Decided {
+    /// On this record.
+    pub(super) fn on(record: &Delivery) -> Self {
+        Self { state: [digit(record.state)], version: record.version.to_be_bytes(), fence: fence(record.token) }
+    }
+}
+
+/// A fence's bytes.
+pub(super) fn fence(token: Token) -> [u8; 16] {
+    ((u128::from(token.counter) << 64) | u128::from(token.nonce)).to_be_bytes()
+}
+
+/// A state's digit.
+pub(super) fn digit(state: State) -> u8 {
+    b'0' + state as u8
+}
+
+/// Who took a lease and when, with its CRC.
+pub(super) fn taken(instance: InstanceId, keeper: u64, since: Wall) -> Vec<u8> {
+    let mut out = instance.as_u128().to_be_bytes().to_vec();
+    out.extend(keeper.to_be_bytes());
+    out.extend(since.as_micros().to_be_bytes());
+    sealed(out)
+}
+
+/// A lease's end, with its CRC.
+pub(super) fn end(until: Wall) -> Vec<u8> {
+    sealed(text::moment(until).into_bytes())
+}
+
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
+    bytes
+}
+
+/// Writes a row. Where it stands a script fills in.
+pub(super) fn write(delivery: &Delivery) -> Vec<u8> {
+    let in_turn = delivery.state == State::Ready && delivery.tries == 0 && delivery.due_at <= delivery.changed_at;
+    let mut row = Vec::with_capacity(512);
+    row.extend([LAYOUT, digit(delivery.state), if in_turn { IN_TURN } else { OUT_OF_TURN }, LEASED_IN_RECORD]);
+    row.extend(delivery.version.to_be_bytes());
+    row.extend(fence(delivery.token));
+    for at in [delivery.due_at, delivery.expires_at, delivery.changed_at] {
+        row.extend(text::moment(at).bytes());
+    }
+    row.extend(delivery.body_bytes.to_be_bytes());
+    row.extend(format!("{:010}", delivery.tries).bytes());
+    row.extend(delivery.event.as_u128().to_be_bytes());
+    row.extend([b' '; 2 * ENTRY]);
+    let none = Lease { instance: InstanceId::from_u128(0), keeper: 0, since: Wall::MIN, until: Wall::MIN };
+    let lease = delivery.lease.unwrap_or(none);
+    row.extend(taken(lease.instance, lease.keeper, lease.since));
+    row.extend(end(lease.until));
+    row.extend(b"0000000000");
+    let names_at = row.len();
+    for name in [&delivery.destination, &delivery.source] {
+        row.push(name.as_str().len() as u8);
+        row.extend(name.as_str().bytes());
+    }
+    row.extend(crc32fast::hash(&row[names_at..]).to_be_bytes());
+    record::encode_delivery(delivery, SOURCE, DESTINATION, &mut row);
+    row
+}
+
+/// What a header says.
+struct Header {
+    state: u8,
+    overlay: u8,
+    version: u64,
+    fence: [u8; 16],
+    times: [Wall; 3],
+    body_bytes: u64,
+    tries: u32,
+    event: EventId,
+    lease: Lease,
+    extensions: u32,
+}
+
+/// Reads the row of this delivery.
+///
+/// # Errors
+/// Any [`RecordError`] but those of bodies and names.
+pub(super) fn read(id: DeliveryId, row: &[u8]) -> Result<Delivery, RecordError> {
+    let mut fields = Fields::plain(row);
+    let header = header(&mut fields)?;
+    let named = fields.rest();
+    let (destination, source) = (name(&mut fields)?, name(&mut fields)?);
+    let named = &named[..named.len() - fields.rest().len()];
+    if crc32fast::hash(named) != u32::from_be_bytes(fields.array()?) {
+        return Err(RecordError::Checksum);
+    }
+    let names = |number| match number {
+        SOURCE => Some(source.clone()),
+        DESTINATION => Some(destination.clone()),
+        _ => None,
+    };
+    let record = record::decode_delivery(fields.rest(), names)?;
+    let found = with_overlay(record, &header);
+    if found.id == id && says_the_same(&header, &found) { Ok(found) } else { Err(RecordError::Field("its header")) }
+}
+
+fn header(fields: &mut Fields<'_>) -> Result<Header, RecordError> {
+    match fields.u8()? {
+        LAYOUT => {}
+        // Layouts are digits; all else is none.
+        other if other.is_ascii_digit() => return Err(RecordError::Version(other)),
+        _ => return Err(RecordError::Field("its layout")),
+    }
+    let (state, _place, overlay) = (fields.u8()?, fields.u8()?, fields.u8()?);
+    let version = u64::from_be_bytes(fields.array()?);
+    let fence = fields.array()?;
+    let times = [moment(fields)?, moment(fields)?, moment(fields)?];
+    let body_bytes = u64::from_be_bytes(fields.array()?);
+    let tries = decimal(fields)?;
+    let event = EventId::from_u128(u128::from_be_bytes(fields.array()?));
+    fields.take(2 * ENTRY)?;
+    let [instance, keeper, since] = checked(fields.array::<36>()?, |bytes| {
+        let (instance, rest) = bytes.split_first_chunk::<16>()?;
+        let (keeper, since) = rest.split_first_chunk::<8>()?;
+        let since = since.first_chunk::<8>()?;
+        Some([u128::from_be_bytes(*instance), u64::from_be_bytes(*keeper).into(), u64::from_be_bytes(*since).into()])
+    })?;
+    let until = checked(fields.array::<20>()?, text::read_moment)?;
+    let lease = Lease {
+        instance: InstanceId::from_u128(instance),
+        keeper: keeper as u64,
+        since: Wall::from_micros(since as i64),
+        until,
+    };
+    let extensions = decimal(fields)?;
+    Ok(Header { state, overlay, version, fence, times, body_bytes, tries, event, lease, extensions })
+}
+
+/// The record as it is by now: leased since it was written, and its lease extended.
+fn with_overlay(record: Delivery, header: &Header) -> Delivery {
+    let Header { lease, extensions, .. } = header;
+    let mut found = if header.overlay == LEASED_HERE {
+        let nonce = u128::from_be_bytes(header.fence) as u64;
+        delivery::leased(&record, lease.instance, nonce, lease.since, lease.until)
+    } else {
+        record
+    };
+    if *extensions > 0
+        && let Some(held) = &mut found.lease
+    {
+        held.until = lease.until;
+        found.version += u64::from(*extensions);
+    }
+    found
+}
+
+fn says_the_same(header: &Header, found: &Delivery) -> bool {
+    let times = [found.due_at, found.expires_at, found.changed_at].map(text::moment);
+    let lease = found.lease.is_none_or(|lease| {
+        let until = text::moment(lease.until) == text::moment(header.lease.until);
+        until && Lease { until: header.lease.until, ..lease } == header.lease
+    });
+    header.state == digit(found.state)
+        && header.version == found.version
+        && header.fence == fence(found.token)
+        && header.times.map(text::moment) == times
+        && header.body_bytes == found.body_bytes
+        && header.tries == found.tries
+        && header.event == found.event
+        && lease
+}
+
+fn name(fields: &mut Fields<'_>) -> Result<Name, RecordError> {
+    let length = usize::from(fields.u8()?);
+    fields.text_of(length, "a name")?.parse().map_err(|_| RecordError::Field("a name"))
+}
+
+fn moment(fields: &mut Fields<'_>) -> Result<Wall, RecordError> {
+    text::read_moment(fields.take(text::MOMENT)?).ok_or(RecordError::Field("a moment"))
+}
+
+fn decimal(fields: &mut Fields<'_>) -> Result<u32, RecordError> {
+    fields.text_of(10, "a number")?.parse().map_err(|_| RecordError::Field("a number"))
+}
+
+/// What stands in front of a CRC, if that holds.
+fn checked<const N: usize, T>(bytes: [u8; N], read: impl Fn(&[u8]) -> Option<T>) -> Result<T, RecordError> {
+    let (content, crc) = bytes.split_last_chunk::<4>().ok_or(RecordError::Short)?;
+    if crc32fast::hash(content) != u32::from_be_bytes(*crc) {
+        return Err(RecordError::Checksum);
+    }
+    read(content).ok_or(RecordError::Field("a lease"))
+}
+
+#[cfg(test)]
+mod tests;

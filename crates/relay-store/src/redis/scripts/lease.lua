@@ -1,0 +1,278 @@
+-- lease: leases what is due at a destination, as `LeaseAsk` says, 64 at most.
+-- ARGV: destination, now, limit, how many that were tried at most, order (s, f, n), share of those, nonce, who takes it with its CRC, the
+-- end with its CRC, consumer. Refused as STRAYED, before it writes, where group or cursor are not where they were left.
+-- Gives: 0 drained, 1 only tried ones are left, 2 there may be more; when the next is due or nothing; 1 if a tried one waits; how many
+-- are open; then id and row of each, also of those that cannot be reckoned with. Always writes.
+local destination, now = next_argument(), next_argument()
+local limit, tried_max = tonumber(next_argument()), tonumber(next_argument())
+local order, share = next_argument(), tonumber(next_argument())
+local nonce, taken, ending, consumer = next_argument(), next_argument(), next_argument(), next_argument()
+local ready = key('ready:', destination, track .. generation)
+local back, due = key('back:', destination, track), key('due:', destination, track)
+local by_tries = key('tries:', destination, track)
+local moment = tonumber(now)
+-- More are looked at only where many have expired and nobody has ended them yet.
+local look_max = 256
+
+local cursor = redis.call('HGET', counters, 'cursor:' .. destination) or '0-0'
+local rows, spoilt = {}, {}
+local function row_of(id)
+    if rows[id] == nil then
+        local row = load(id)
+        if row and not is_whole(row) then
+            spoilt[#spoilt + 1] = id
+            spoilt[#spoilt + 1] = row
+            row = nil
+        end
+        rows[id] = row or false
+    end
+    return rows[id]
+end
+local function is_due(id)
+    local row = row_of(id)
+    return row and tonumber(due_of(row)) <= moment and tonumber(expiry_of(row)) > moment
+end
+local function comes_first(one, other)
+    local first, second = tonumber(due_of(row_of(one))), tonumber(due_of(row_of(other)))
+    return first < second or (first == second and is_before(one, other))
+end
+
+-- Those of a set that may be leased, in its order, one more than are wanted.
+local function of_set(command, set, from, to)
+    local found, at = {}, 0
+    repeat
+        local ids = redis.call(command, set, from, to, 'LIMIT', at, limit + 1)
+        for _, member in ipairs(ids) do
+            local id = string.sub(member, -16)
+            if #found <= limit and is_due(id) then
+                found[#found + 1] = id
+            end
+        end
+        at = at + #ids
+    until #found > limit or #ids <= limit or at >= look_max
+    return found
+end
+
+-- Entries of the stream behind the cursor.
+local entry_of_id, behind = {}, {}
+local next_in_stream
+local function oldest_in_stream()
+    local found = {}
+    for _, entry in ipairs(redis.call('XRANGE', ready, '(' .. cursor, '+', 'COUNT', limit + 1 + 64)) do
+        local id = entry[2][2]
+        local row = row_of(id)
+        if row and tonumber(due_of(row)) > moment then
+            next_in_stream = due_of(row)
+            break
+        end
+        behind[#behind + 1] = { entry = entry[1], id = id }
+        if is_due(id) then
+            entry_of_id[id] = entry[1]
+            found[#found + 1] = id
+            if #found > limit then
+                break
+            end
+        end
+    end
+    return found
+end
+local function newest_in_stream()
+    local found = {}
+    local entries = redis.call('XREVRANGE', ready, '+', '(' .. cursor, 'COUNT', limit + 1 + 64)
+    for _, entry in ipairs(entries) do
+        local id = entry[2][2]
+        local row = row_of(id)
+        if row and tonumber(due_of(row)) > moment then
+            next_in_stream = due_of(row)
+        elseif is_due(id) and #found <= limit then
+            found[#found + 1] = id
+        end
+    end
+    return found
+end
+
+local function merged(one, other, first)
+    local all, at, from = {}, 1, 1
+    while at <= #one or from <= #other do
+        if from > #other or (at <= #one and first(one[at], other[from])) then
+            all[#all + 1] = one[at]
+            at = at + 1
+        else
+            all[#all + 1] = other[from]
+            from = from + 1
+        end
+    end
+    return all
+end
+local function part(of, from, to)
+    local taken_part = {}
+    for at = from, math.min(to, #of) do
+        taken_part[#taken_part + 1] = of[at]
+    end
+    return taken_part
+end
+local function join(one, other)
+    for _, id in ipairs(other) do
+        one[#one + 1] = id
+    end
+    return one
+end
+
+local function oldest_tried() return of_set('ZRANGEBYSCORE', due, '-inf', now) end
+local function oldest_fresh()
+    return merged(of_set('ZRANGEBYSCORE', back, '-inf', now), oldest_in_stream(), comes_first)
+end
+-- Those with the fewest tries among the first that wait, the oldest first; where none of those is due, the oldest that are.
+local function fewest_tries()
+    local found = of_set('ZRANGEBYSCORE', by_tries, '-inf', '+inf')
+    return #found > 0 and found or oldest_tried()
+end
+local function candidates()
+    if order == 'f' then
+        return join(oldest_fresh(), fewest_tries())
+    elseif order == 'n' then
+        local later = function(one, other) return comes_first(other, one) end
+        local fresh = merged(of_set('ZREVRANGEBYSCORE', back, now, '-inf'), newest_in_stream(), later)
+        return join(fresh, fewest_tries())
+    end
+    local tried, fresh = oldest_tried(), oldest_fresh()
+    local of_tried = math.min(#tried, math.max(share, limit - #fresh), tried_max)
+    local of_fresh = math.min(#fresh, limit - of_tried)
+    local first = merged(part(tried, 1, of_tried), part(fresh, 1, of_fresh), comes_first)
+    return join(join(first, part(tried, of_tried + 1, #tried)), part(fresh, of_fresh + 1, #fresh))
+end
+
+local waits_tried = redis.call('ZCARD', due) > 0 and 1 or 0
+local open = 0
+for _, kept in ipairs(redis.call('HMGET', counters, 'd:' .. destination .. ':1', 'd:' .. destination .. ':2',
+    'd:' .. destination .. ':3')) do
+    open = open + (tonumber(kept or 0) or 0)
+end
+
+local leased, tried_ones, kept_back, more = {}, 0, false, false
+for _, id in ipairs(candidates()) do
+    if #leased >= limit then
+        more = true
+        break
+    end
+    local was_tried = tries_of(row_of(id)) > 0
+    if was_tried and tried_ones >= tried_max then
+        kept_back = true
+    else
+        tried_ones = tried_ones + (was_tried and 1 or 0)
+        leased[#leased + 1] = id
+    end
+end
+
+-- What is read of the stream: up to the last that is leased, else what has expired at its head.
+local is_leased = {}
+for _, id in ipairs(leased) do
+    is_leased[id] = true
+end
+local reads = 0
+for at, entry in ipairs(behind) do
+    if is_leased[entry.id] and entry_of_id[entry.id] then
+        reads = at
+    end
+end
+while behind[reads + 1] and not entry_of_id[behind[reads + 1].id] do
+    reads = reads + 1
+end
+
+if reads > 0 then
+    local groups = redis.pcall('XINFO', 'GROUPS', ready)
+    local at
+    for _, found in ipairs(groups.err and {} or groups) do
+        local of = {}
+        for field = 1, #found, 2 do
+            of[found[field]] = found[field + 1]
+        end
+        if of['name'] == group then
+            at = of['last-delivered-id']
+        end
+    end
+    if at ~= cursor then
+        return redis.error_reply('STRAYED the group is at ' .. tostring(at) .. ', not at ' .. cursor)
+    end
+end
+
+-- From here on it writes.
+if reads > 0 then
+    redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', reads, 'STREAMS', ready, '>')
+    cursor = behind[reads].entry
+    redis.call('HSET', counters, 'cursor:' .. destination, cursor)
+    for at = 1, reads do
+        local entry = behind[at]
+        if not is_leased[entry.id] then
+            redis.call('XACK', ready, group, entry.entry)
+            redis.call('XDEL', ready, entry.entry)
+            local row = row_of(entry.id)
+            if row and place_of(row) == 'r' and entry_of(row) == entry.entry then
+                redis.call('ZADD', back, due_of(row), entry.id)
+                redis.call('SET', key('d:', entry.id), stands(row, 'b', ''))
+            end
+        end
+    end
+end
+
+-- What of a row is the same for all of them.
+local lease_of_all = taken .. ending .. '0000000000'
+local answers = { 0, '', waits_tried, open }
+local waited, held, stored = {}, {}, {}
+for _, id in ipairs(leased) do
+    local row = row_of(id)
+    local entry = entry_of_id[id] or ''
+    if entry ~= '' then
+        waited[#waited + 1] = id
+    else
+        leave(id, row, destination)
+    end
+    recount_delivery(id, row, destination, -1)
+    count_destination(destination, state_of(row), -1)
+    row = table.concat({
+        string.sub(row, 1, 1), '3l1', raised(version_of(row)), raised(string.sub(row, 13, 20)), nonce,
+        string.sub(row, 29, 60), now, string.sub(row, 77, 110), pad(entry), string.sub(row, 144, 176), lease_of_all,
+        string.sub(row, 243),
+    })
+    recount_delivery(id, row, destination, 1)
+    count_destination(destination, '3', 1)
+    held[#held + 1] = until_of(row)
+    held[#held + 1] = id .. instance_of(row)
+    stored[#stored + 1] = key('d:', id)
+    stored[#stored + 1] = row
+    answers[#answers + 1] = id
+    answers[#answers + 1] = row
+end
+if #waited > 0 then
+    redis.call('ZREM', key('exp:', destination), unpack(waited))
+end
+if #leased > 0 then
+    redis.call('ZADD', key('leases', ''), unpack(held))
+    redis.call('MSET', unpack(stored))
+end
+if #leased > 0 then
+    saw(now)
+else
+    count('again', 1)
+end
+tell()
+
+local next_due = next_in_stream
+for _, set in ipairs({ back, due }) do
+    local first = redis.call('ZRANGEBYSCORE', set, '(' .. now, '+inf', 'LIMIT', 0, 1)[1]
+    local row = first and row_of(first)
+    if row and (not next_due or tonumber(due_of(row)) < tonumber(next_due)) then
+        next_due = due_of(row)
+    end
+end
+if more then
+    answers[1] = 2
+elseif kept_back then
+    answers[1] = 1
+end
+answers[2] = next_due or ''
+-- They are not leased: whoever reads them names them.
+for _, part_of_one in ipairs(spoilt) do
+    answers[#answers + 1] = part_of_one
+end
+return answers

@@ -1,0 +1,326 @@
+-- What all scripts that touch rows share. KEYS[1] is the hash of counters, in whose partition all else is; KEYS[2] the stream of
+-- dead letters. Offsets are those of docs/internals/redis.md, from 0. Scripts copy bytes, compare, and reckon with moments and counts
+-- only; versions and fences rise by one, in halves of 32 bits.
+local counters, dead_letters = KEYS[1], KEYS[2]
+local prefix = string.sub(counters, 1, -2)
+local group, track, generation = 'relay', ':0', ':1'
+
+local function key(kind, of, behind) return prefix .. kind .. of .. (behind or '') end
+
+local function cut(row, at, length) return string.sub(row, at + 1, at + length) end
+local function put(row, at, bytes) return string.sub(row, 1, at) .. bytes .. string.sub(row, at + 1 + #bytes) end
+local blanks = string.rep(' ', 33)
+local function pad(entry) return entry .. string.sub(blanks, #entry + 1) end
+local function unpad(text) return string.match(text, '^%S*') end
+
+local function state_of(row) return cut(row, 1, 1) end
+local function place_of(row) return cut(row, 2, 1) end
+local function version_of(row) return cut(row, 4, 8) end
+local function fence_of(row) return cut(row, 12, 16) end
+local function due_of(row) return cut(row, 28, 16) end
+local function expiry_of(row) return cut(row, 44, 16) end
+local function change_of(row) return cut(row, 60, 16) end
+local function tries_of(row) return tonumber(cut(row, 84, 10)) end
+local function event_of(row) return cut(row, 94, 16) end
+local function entry_of(row) return unpad(cut(row, 110, 33)) end
+local function listed_at(row) return unpad(cut(row, 143, 33)) end
+local function instance_of(row) return cut(row, 176, 16) end
+local function keeper_of(row) return cut(row, 192, 8) end
+local function until_of(row) return cut(row, 212, 16) end
+local function names_of(row)
+    local length = string.byte(row, 243)
+    local source = string.byte(row, 244 + length)
+    return string.sub(row, 244, 243 + length), string.sub(row, 245 + length, 244 + length + source)
+end
+
+-- A row as it stands there; nothing if that is none.
+local function load(id)
+    local row = redis.pcall('GET', key('d:', id))
+    return type(row) == 'string' and row or nil
+end
+-- Whether a row can be reckoned with. Whether it is what was written, its reader finds out.
+local function is_whole(row)
+    if #row < 246 or cut(row, 0, 1) ~= '1' then
+        return false
+    end
+    local source_at = 244 + string.byte(row, 243)
+    return tonumber(due_of(row)) and tonumber(expiry_of(row)) and tonumber(change_of(row)) and tries_of(row)
+        and source_at < #row and source_at + string.byte(row, source_at) < #row
+end
+
+local function raised(eight)
+    local high, low = struct.unpack('>I4I4', eight)
+    if low == 4294967295 then
+        high, low = high + 1, -1
+    end
+    return struct.pack('>I4I4', high, low + 1)
+end
+
+-- Whether an id comes before another: by its bytes, and not, as strings compare here, by the machine's language.
+local function is_before(one, other)
+    for at = 1, 13, 4 do
+        local mine, than = struct.unpack('>I4', one, at), struct.unpack('>I4', other, at)
+        if mine ~= than then
+            return mine < than
+        end
+    end
+    return false
+end
+
+-- The millisecond that an id was minted in.
+local function minted(id)
+    local high, low = struct.unpack('>I4I2', id)
+    return high * 65536 + low
+end
+
+-- Where an id stands among those of its millisecond, as `Place::of_id` has it.
+local function number_of(id)
+    local counter = string.byte(id, 7) % 16 * 256 + string.byte(id, 8)
+    local high, low = struct.unpack('>I4I4', id, 9)
+    return counter * 1099511627776 + high % 1073741824 * 1024 + math.floor(low / 4194304)
+end
+
+local function parts_of(entry)
+    local ms, number = string.match(entry, '^(%d+)-(%d+)$')
+    return tonumber(ms), tonumber(number)
+end
+
+-- Milliseconds of a moment.
+local function millis(moment) return string.format('%.0f', math.floor(tonumber(moment) / 1000)) end
+
+-- Adds to a stream under this name; where that lies before the last entry, behind that one, in its millisecond.
+local function add(stream, name, ...)
+    local entry = redis.pcall('XADD', stream, name, ...)
+    if type(entry) == 'table' then
+        local info = redis.call('XINFO', 'STREAM', stream)
+        for at = 1, #info, 2 do
+            if info[at] == 'last-generated-id' then
+                entry = redis.call('XADD', stream, string.match(info[at + 1], '^%d+') .. '-*', ...)
+            end
+        end
+    end
+    return entry
+end
+
+-- Counters move once for a script, whatever it counted.
+local moved = {}
+local function count(field, by) moved[field] = (moved[field] or 0) + by end
+local function count_source(source, what, by) count('s:' .. source .. ':' .. what, by) end
+local function count_destination(destination, what, by) count('d:' .. destination .. ':' .. what, by) end
+
+local latest, floor = nil, nil
+local function saw(moment)
+    if not latest or tonumber(latest) < tonumber(moment) then
+        latest = moment
+    end
+end
+local function is_above(one, other)
+    local ms, than = tonumber(string.sub(one, 1, 16)), tonumber(string.sub(other, 1, 16))
+    return ms > than or (ms == than and tonumber(string.sub(one, 17)) > tonumber(string.sub(other, 17)))
+end
+local function holds_id(sequence)
+    if not floor or is_above(sequence, floor) then
+        floor = sequence
+    end
+end
+
+-- What a recount has passed already is moved in its tally, too: see `recount`.
+local tally = key('tally', '')
+local passed = nil
+local function is_passed(of, ms, number)
+    if passed == nil then
+        passed = redis.call('HMGET', tally, 'run', 'of', 'ms', 'number')
+    end
+    if not passed[1] then
+        return false
+    elseif passed[2] == of then
+        local at = tonumber(passed[3])
+        return ms < at or (ms == at and number <= tonumber(passed[4]))
+    end
+    return redis.call('HEXISTS', tally, 'done:' .. of) == 1
+end
+local function recount_delivery(id, row, destination, by)
+    local of, listed = 'd:' .. destination, listed_at(row)
+    local ms, number
+    if listed ~= '' then
+        ms, number = parts_of(listed)
+    else
+        ms, number = minted(id), number_of(id)
+    end
+    if is_passed(of, ms, number) then
+        redis.call('HINCRBY', tally, of .. ':' .. state_of(row), by)
+    end
+end
+local function recount_event(listed, source, by)
+    if is_passed('s:' .. source, parts_of(listed)) then
+        redis.call('HINCRBY', tally, 's:' .. source, by)
+    end
+end
+
+-- What waits for its first lease expires like all that waits: put there together, for each destination.
+local expiries = {}
+local function will_expire(id, row, destination)
+    local of = expiries[destination] or {}
+    expiries[destination] = of
+    of[#of + 1] = expiry_of(row)
+    of[#of + 1] = id
+end
+
+-- Last of all: what was counted and seen.
+local function tell()
+    for destination, of in pairs(expiries) do
+        redis.call('ZADD', key('exp:', destination), unpack(of))
+    end
+    local kept = redis.call('HMGET', counters, 'latest', 'floor')
+    local set = {}
+    if latest and (not kept[1] or tonumber(kept[1]) < tonumber(latest)) then
+        set[1], set[2] = 'latest', latest
+    end
+    if floor and (not kept[2] or is_above(floor, kept[2])) then
+        set[#set + 1] = 'floor'
+        set[#set + 1] = floor
+    end
+    if #set > 0 then
+        redis.call('HSET', counters, unpack(set))
+    end
+    for field, by in pairs(moved) do
+        if by ~= 0 then
+            redis.call('HINCRBY', counters, field, by)
+        end
+    end
+end
+
+-- Takes a row out of the indexes of the place it stands in.
+local function leave(id, row, destination)
+    local place, entry = place_of(row), entry_of(row)
+    if place == 'l' then
+        redis.call('ZREM', key('leases', ''), id .. instance_of(row))
+        if entry ~= '' then
+            local ready = key('ready:', destination, track .. generation)
+            redis.call('XACK', ready, group, entry)
+            redis.call('XDEL', ready, entry)
+        end
+    elseif place == 'e' then
+        redis.call('ZREM', key('ended:', destination), id)
+        redis.call('XDEL', dead_letters, entry)
+    elseif place == 'o' then
+        redis.call('XDEL', key('done:', destination), entry)
+    else
+        redis.call('ZREM', key('exp:', destination), id)
+        if place == 'r' then
+            redis.call('XDEL', key('ready:', destination, track .. generation), entry)
+        elseif place == 'd' then
+            redis.call('ZREM', key('due:', destination, track), id)
+            redis.call('ZREM', key('tries:', destination, track), due_of(row) .. id)
+        else
+            redis.call('ZREM', key('back:', destination, track), id)
+        end
+    end
+end
+
+local function stands(row, place, entry)
+    return string.sub(row, 1, 2) .. place .. string.sub(row, 4, 110) .. pad(entry) .. string.sub(row, 144)
+end
+
+local function named(kind, id)
+    local hex = string.gsub(id, '.', function(byte) return string.format('%02x', string.byte(byte)) end)
+    return kind .. string.gsub(hex, '^(%x%x%x%x%x%x%x%x)(%x%x%x%x)(%x%x%x%x)(%x%x%x%x)', '%1-%2-%3-%4-')
+end
+
+-- Dead letters leave the stream of their listing: one that keeps a few of its entries keeps most of its memory.
+local function bury(id, row, destination, source)
+    local entry = redis.call('XADD', dead_letters, '*', 'delivery', named('dlv_', id), 'event',
+        named('evt_', event_of(row)), 'source', source, 'destination', destination, 'state', state_of(row))
+    redis.call('ZADD', key('ended:', destination), change_of(row), id)
+    local listed = listed_at(row)
+    if listed ~= '' then
+        redis.call('XDEL', key('log:', destination), listed)
+        redis.call('ZADD', key('made:', destination), minted(id), id)
+        row = put(row, 143, pad(''))
+    end
+    return stands(row, 'e', entry)
+end
+
+-- Puts a row into the indexes of its state; gives it with its place in them.
+local function enter(id, row, destination, source)
+    local state = state_of(row)
+    if state == '1' or state == '2' then
+        redis.call('ZADD', key('exp:', destination), expiry_of(row), id)
+        if tries_of(row) == 0 then
+            redis.call('ZADD', key('back:', destination, track), due_of(row), id)
+            return stands(row, 'b', '')
+        end
+        redis.call('ZADD', key('due:', destination, track), due_of(row), id)
+        redis.call('ZADD', key('tries:', destination, track), tries_of(row), due_of(row) .. id)
+        return stands(row, 'd', '')
+    elseif state == '3' then
+        redis.call('ZADD', key('leases', ''), until_of(row), id .. instance_of(row))
+        return stands(row, 'l', '')
+    elseif state == '5' or state == '6' then
+        return bury(id, row, destination, source)
+    end
+    local entry = add(key('done:', destination), millis(change_of(row)) .. '-*', 'i', id)
+    return stands(row, 'o', entry)
+end
+
+-- Due times of the last that was put into each stream of what waits.
+local lasts = {}
+local function is_in_turn(row, destination)
+    if place_of(row) ~= 'r' then
+        return false
+    end
+    local last = lasts[destination] or redis.call('HGET', counters, 'last:' .. destination)
+    return not last or tonumber(due_of(row)) >= tonumber(last) - 1000000
+end
+
+-- Stores a row that was not there: in the stream of what waits if it is in turn there.
+local function create(id, row, place, destination, source)
+    row = put(row, 143, pad(add(key('log:', destination), place, 'i', id)))
+    if is_in_turn(row, destination) then
+        local due = due_of(row)
+        local entry = add(key('ready:', destination, track .. generation), millis(due) .. '-*', 'i', id)
+        will_expire(id, row, destination)
+        if not lasts[destination] or tonumber(lasts[destination]) < tonumber(due) then
+            lasts[destination] = due
+            redis.call('HSET', counters, 'last:' .. destination, due)
+        end
+        row = stands(row, 'r', entry)
+    else
+        row = enter(id, row, destination, source)
+    end
+    redis.call('SET', key('d:', id), row)
+    recount_delivery(id, row, destination, 1)
+    count_destination(destination, 'created', 1)
+    count_destination(destination, state_of(row), 1)
+end
+
+-- Ids of an event's deliveries, those that are gone among them, one behind the other.
+local function ids_of(event)
+    local value = key('e:', event)
+    local made = struct.unpack('>I2', redis.call('GETRANGE', value, 33, 34))
+    local first = made > 0 and redis.call('GETRANGE', value, 35, 34 + 16 * made) or ''
+    return first .. (redis.call('GET', key('r:', event)) or '')
+end
+
+-- An event's deliveries that are there: id, row, id, row; and whether others are gone.
+local function family(event)
+    local ids, found, gone = ids_of(event), {}, 0
+    for at = 1, #ids, 16 do
+        local id = string.sub(ids, at, at + 15)
+        local row = load(id)
+        if row then
+            found[#found + 1] = id
+            found[#found + 1] = row
+        else
+            gone = 1
+        end
+    end
+    return found, gone
+end
+
+-- The arguments, one after the other.
+local argument = 0
+local function next_argument()
+    argument = argument + 1
+    return ARGV[argument]
+end

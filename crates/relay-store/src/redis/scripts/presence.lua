@@ -1,0 +1,14 @@
+-- presence: takes down what one run says, in the place of what it said before, and gives what the others said lately.
+-- KEYS: the runs. ARGV: run, moment (16 digits) and words, the moment before which one is gone. Gives run and words of each.
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+local all, others = redis.call('HGETALL', KEYS[1]), {}
+for at = 1, #all, 2 do
+    local said = all[at + 1]
+    if tonumber(string.sub(said, 1, 16)) <= tonumber(ARGV[3]) then
+        redis.call('HDEL', KEYS[1], all[at])
+    elseif all[at] ~= ARGV[1] then
+        others[#others + 1] = all[at]
+        others[#others + 1] = said
+    end
+end
+return others

@@ -1,0 +1,103 @@
+//! Settling: changes that the core decided on.
+
+use relay_core::{
+    delivery::Attempt,
+    id::DeliveryId,
+    storage::{AuditEntry, Change, Changed},
+};
+
+use super::{
+    Core, audit,
+    backlog::Urgency,
+    client::Command,
+    commit::ROWS_MAX,
+    keys::Keys,
+    reply::{Fault, Reply},
+    row::{self, Decided},
+    scripts::Script,
+};
+use crate::record;
+
+impl Core {
+    /// Applies changes whose record is the one decided on; one answer for each.
+    pub(super) async fn settle(&self, batch: Vec<Change>) -> Result<Vec<Changed>, Fault> {
+        self.life.check()?;
+        self.apply(Urgency::Settle, &batch, true).await
+    }
+
+    /// `is_audited`: a sender's redrive is written down.
+    pub(super) async fn apply(
+        &self,
+        urgency: Urgency,
+        batch: &[Change],
+        is_audited: bool,
+    ) -> Result<Vec<Changed>, Fault> {
+        let mut answers: Vec<Option<Changed>> = vec![None; batch.len()];
+        let mut asked = Vec::new();
+        for (place, keys) in self.space.partitions().iter().enumerate() {
+            let here: Vec<usize> =
+                (0..batch.len()).filter(|at| self.space.place(batch[*at].next.id.partition()) == place).collect();
+            let calls: Vec<Command> = here
+                .chunks(ROWS_MAX)
+                .map(|chunk| settle_call(keys, &chunk.iter().map(|at| &batch[*at]).collect::<Vec<_>>(), is_audited))
+                .collect();
+            if !calls.is_empty() {
+                asked.push((here, self.commits.all(urgency, calls)));
+            }
+        }
+        for (part, (here, replies)) in asked.into_iter().enumerate() {
+            let mut places = here.into_iter();
+            for reply in replies.await.map_err(|fault| fault.behind(part > 0))? {
+                for answer in reply.many()? {
+                    let at = places.next().ok_or(Fault::Unknown)?;
+                    answers[at] = Some(self.changed(batch[at].next.id, answer)?);
+                }
+            }
+        }
+        answers.into_iter().map(|answer| answer.ok_or(Fault::Unknown)).collect()
+    }
+
+    pub(super) fn changed(&self, id: DeliveryId, answer: Reply) -> Result<Changed, Fault> {
+        Ok(match answer {
+            Reply::Number(1) => Changed::Applied,
+            Reply::Number(_) => Changed::Conflict(None),
+            stored => Changed::Conflict(self.row(id, &stored.bytes()?).map(Box::new)),
+        })
+    }
+}
+
+/// What scripts are told of a change.
+pub(super) fn change_arguments(change: &Change, audit: Option<AuditEntry>, arguments: &mut Vec<Vec<u8>>) {
+    let Decided { state, version, fence } = Decided::on(&change.before);
+    let archive = change.archive.as_ref().map(|attempt| {
+        let mut out = Vec::new();
+        record::encode_attempt(attempt, &mut out);
+        out
+    });
+    let is_new = |attempt: &&Attempt| change.before.last.as_ref() != Some(*attempt);
+    let tried = change.next.last.as_ref().filter(is_new);
+    let (line, place) = audit.map_or_else(Default::default, |entry| (audit::write(&entry), audit::place(&entry)));
+    arguments.extend([
+        change.next.id.as_u128().to_be_bytes().to_vec(),
+        state.to_vec(),
+        version.to_vec(),
+        fence.to_vec(),
+        row::write(&change.next),
+        archive.unwrap_or_default(),
+        line,
+        place.into_bytes(),
+        tried.map(|attempt| (attempt.class as u8).to_string()).unwrap_or_default().into_bytes(),
+        u8::from(tried.is_some_and(|attempt| attempt.number > 1)).to_string().into_bytes(),
+    ]);
+}
+
+fn settle_call(keys: &Keys, changes: &[&Change], is_audited: bool) -> Command {
+    let mut arguments = vec![changes.len().to_string().into_bytes()];
+    let mut destinations = Vec::new();
+    for change in changes {
+        let audit = AuditEntry::of_redrive(change).filter(|_| is_audited);
+        change_arguments(change, audit, &mut arguments);
+        destinations.push(&change.next.destination);
+    }
+    Script::Settle.call(&keys.written(destinations), arguments)
+}

@@ -1,0 +1,119 @@
+//! Steps of jobs.
+
+use std::mem::take;
+
+use relay_core::{
+    id::Partition,
+    storage::{Changed, Mark, Replay, Replayed, Step, Stepped},
+};
+
+use super::{
+    Core, audit,
+    backlog::Urgency,
+    client::Command,
+    keys::{Key, Keys},
+    mark,
+    replay::made_arguments,
+    reply::{Fault, Replies, Reply},
+    retire::{ended_arguments, retire_call},
+    scripts::Script,
+    settle::change_arguments,
+};
+
+impl Core {
+    /// One step of a job: whole or not at all, where all of it is in the partition of its mark.
+    pub(super) async fn step(&self, step: Step) -> Result<Stepped, Fault> {
+        self.life.check()?;
+        if step.adds() && self.room.is_full() {
+            return Err(Fault::Full);
+        }
+        let home = self.space.of_job(step.job);
+        let key = home.mark(step.job);
+        let stored = self.reads.one(Command::new("GET").arg(&key)).await?.maybe_bytes()?;
+        let before = self.damage.told(&step.job, mark::read(step.job, stored.as_deref()))?;
+        if before.steps != step.before {
+            return Ok(Stepped::Elsewhere(before));
+        }
+        let here = |event: Partition| self.space.place(event) == self.space.place(step.job.partition());
+        if step.settle.iter().all(|change| here(change.next.id.partition()))
+            && step.retire.iter().all(|ended| here(ended.id.partition()))
+            && step.make.iter().all(|made| here(made.event.partition()))
+        {
+            let call = step_call(home, &key, &step, &before, 0);
+            return self.stepped(&step, &before, self.commits.one(Urgency::Upkeep, call).await?);
+        }
+        self.step_apart(step, &before).await
+    }
+
+    /// A step over several partitions: what it does first, each as for itself, then the mark. What was done before this process
+    /// died is done, and not among the changes that the mark counts.
+    async fn step_apart(&self, mut step: Step, before: &Mark) -> Result<Stepped, Fault> {
+        let (settle, retire, make) = (take(&mut step.settle), take(&mut step.retire), take(&mut step.make));
+        let settled = self.apply(Urgency::Upkeep, &settle, false).await?;
+        let mut retired = Vec::new();
+        for ended in &retire {
+            let call = retire_call(self.space.of_delivery(ended.id), &[*ended]);
+            let answers = self.commits.one(Urgency::Upkeep, call).await;
+            let answers = answers.map_err(|fault| fault.behind(true))?.many()?;
+            retired.push(answers.into_iter().next().ok_or(Fault::Unknown)?.number()? > 0);
+        }
+        let made = if make.is_empty() {
+            Vec::new()
+        } else {
+            match self.replay(Replay::anyway(make), &[]).await.map_err(|fault| fault.behind(true))? {
+                Replayed::Stored(made) => made,
+                Replayed::Elsewise(_) => return Err(Fault::Unknown),
+            }
+        };
+        let done = settled.iter().filter(|changed| **changed == Changed::Applied).count()
+            + retired.iter().chain(&made).filter(|done| **done).count();
+        let home = self.space.of_job(step.job);
+        let call = step_call(home, &home.mark(step.job), &step, before, done);
+        let reply = self.commits.one(Urgency::Upkeep, call).await.map_err(|fault| fault.behind(true))?;
+        match self.stepped(&step, before, reply)? {
+            Stepped::Done { mark, .. } => Ok(Stepped::Done { mark, settled, retired, made }),
+            elsewhere @ Stepped::Elsewhere(_) => Ok(elsewhere),
+        }
+    }
+
+    fn stepped(&self, step: &Step, before: &Mark, reply: Reply) -> Result<Stepped, Fault> {
+        let mut replies = Replies::new(reply.many()?);
+        if replies.next()?.number()? == 0 {
+            let stored = replies.next()?.bytes()?;
+            let stored = Some(&stored[..]).filter(|stored| !stored.is_empty());
+            return Ok(Stepped::Elsewhere(self.damage.told(&step.job, mark::read(step.job, stored))?));
+        }
+        let changed = replies.next()?.number()?.max(0) as u64;
+        let mark = step.mark(before, changed.saturating_sub(before.changed));
+        let changes = step.settle.iter().zip(replies.next()?.many()?);
+        let settled = changes.map(|(change, answer)| self.changed(change.next.id, answer)).collect::<Result<_, _>>()?;
+        let done = |reply: Reply| -> Result<Vec<bool>, Fault> {
+            reply.many()?.into_iter().map(|answer| Ok(answer.number()? != 0)).collect()
+        };
+        Ok(Stepped::Done { mark, settled, retired: done(replies.next()?)?, made: done(replies.next()?)? })
+    }
+}
+
+fn step_call(keys: &Keys, mark_key: &Key, step: &Step, before: &Mark, elsewhere: usize) -> Command {
+    let (line, place) =
+        step.audit.as_ref().map_or_else(Default::default, |entry| (audit::write(entry), audit::place(entry)));
+    let mut arguments = vec![
+        step.before.to_string().into_bytes(),
+        step.job.as_u128().to_be_bytes().to_vec(),
+        step.job.minted_at().as_millis().to_string().into_bytes(),
+        mark::write(step.job, &step.mark(before, 0)),
+        elsewhere.to_string().into_bytes(),
+        line,
+        place.into_bytes(),
+        step.settle.len().to_string().into_bytes(),
+    ];
+    for change in &step.settle {
+        change_arguments(change, None, &mut arguments);
+    }
+    ended_arguments(&step.retire, &mut arguments);
+    made_arguments(&step.make.iter().collect::<Vec<_>>(), &mut arguments);
+    let settled = step.settle.iter().map(|change| &change.next.destination);
+    let mut written = keys.written(settled.chain(step.make.iter().map(|made| &made.destination)).collect());
+    written.insert(2, mark_key.clone());
+    Script::Step.call(&written, arguments)
+}

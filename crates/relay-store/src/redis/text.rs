@@ -1,0 +1,47 @@
+//! Numbers as text of a fixed width, for scripts: what they compare is below 2^53.
+
+use relay_core::time::Wall;
+
+/// Digits of a moment.
+pub(super) const MOMENT: usize = 16;
+/// The latest moment that a script can tell from the one before it; the year 2255.
+const LATEST: i64 = (1 << 53) - 1;
+
+/// A moment, no later than scripts can tell apart.
+pub(super) fn moment(at: Wall) -> String {
+    format!("{:016}", at.as_micros().clamp(0, LATEST))
+}
+
+/// The moment behind a text.
+pub(super) fn read_moment(text: &[u8]) -> Option<Wall> {
+    let micros = std::str::from_utf8(text).ok()?.trim().parse().ok()?;
+    Some(Wall::from_micros(micros))
+}
+
+/// A sequence of an id: its millisecond, then its counter.
+pub(super) fn sequence(sequence: i64) -> String {
+    format!("{:016}{:04}", sequence >> 12, sequence & 0xfff)
+}
+
+/// The sequence behind a text.
+pub(super) fn read_sequence(text: &[u8]) -> Option<i64> {
+    let (ms, counter) = std::str::from_utf8(text).ok()?.split_at_checked(MOMENT)?;
+    Some((ms.parse::<i64>().ok()? << 12) | counter.parse::<i64>().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        for micros in [0, 1, 1_800_000_000_000_001, LATEST] {
+            let at = Wall::from_micros(micros);
+            assert_eq!(read_moment(moment(at).as_bytes()), Some(at));
+        }
+        assert_eq!(moment(Wall::MAX).len(), MOMENT);
+        for number in [0, 4_095, 4_096, (1 << 59) + 7] {
+            assert_eq!(read_sequence(sequence(number).as_bytes()), Some(number));
+        }
+    }
+}

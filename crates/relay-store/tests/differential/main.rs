@@ -1,0 +1,90 @@
+//! Each store and the store in memory, given the same random operations, crashes among them. `DIFFERENTIAL_SEEDS` sets how many
+//! histories are played.
+
+mod history;
+#[path = "../redis/node.rs"]
+#[expect(dead_code, reason = "a node that is left alone")]
+mod node;
+
+use std::sync::Arc;
+
+use relay_store::{
+    Store,
+    redis::{self, RedisStore},
+    sqlite::{self, SqliteStore},
+};
+use tempfile::TempDir;
+
+use self::{
+    history::{START, Tested, play},
+    node::{Node, fresh_name},
+};
+
+/// I5, I7, I12, I13, I20: whatever is asked of them, in whatever order.
+#[test]
+fn the_embedded_store_answers_as_the_one_in_memory_and_the_sums_hold() {
+    play::<Sqlite>();
+}
+
+/// I5, I7, I12, I13, I20
+#[test]
+fn redis_answers_as_the_store_in_memory_and_the_sums_hold() {
+    play::<Redis>();
+}
+
+struct Sqlite {
+    store: SqliteStore,
+    dir: TempDir,
+}
+
+impl Sqlite {
+    fn open(dir: TempDir) -> Self {
+        let options =
+            sqlite::Options { disk_reserve: 0, clock: Arc::new(|| START), ..sqlite::Options::new(dir.path()) };
+        Self { store: SqliteStore::open(options).expect("a healthy store opens"), dir }
+    }
+}
+
+impl Tested for Sqlite {
+    async fn fresh() -> Self {
+        Self::open(tempfile::tempdir().expect("a directory"))
+    }
+
+    fn store(&self) -> &dyn Store {
+        &self.store
+    }
+
+    async fn crash(self) -> Self {
+        self.store.crash().await;
+        Self::open(self.dir)
+    }
+}
+
+struct Redis {
+    store: RedisStore,
+    options: redis::Options,
+}
+
+impl Redis {
+    fn open(options: redis::Options) -> Self {
+        Self { store: RedisStore::open(options.clone()), options }
+    }
+}
+
+impl Tested for Redis {
+    async fn fresh() -> Self {
+        let name = fresh_name();
+        let dead_letter_queue = format!("{name}-dead");
+        let address = Node::shared().address();
+        Self::open(redis::Options { stream_name: name, dead_letter_queue, ..redis::Options::new(address) })
+    }
+
+    fn store(&self) -> &dyn Store {
+        &self.store
+    }
+
+    /// What the process knew is gone; Redis has the rest.
+    async fn crash(self) -> Self {
+        Self::open(self.options)
+    }
+}

@@ -1,0 +1,144 @@
+//! The store as the conformance suite wants it.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+use relay_store::{
+    Store,
+    conformance::Backend,
+    redis::{Address, Edge, Edges, FullProbe, Options, RedisStore},
+};
+
+use crate::node::{Node, fresh_name};
+
+/// A store on a node, with the levers of whoever owns its machine.
+pub(crate) struct Opened {
+    options: Options,
+    store: RedisStore,
+    armed: Arc<Mutex<Option<Edge>>>,
+    full: Arc<AtomicBool>,
+}
+
+impl Opened {
+    fn fresh(address: Address, partitions: usize) -> Self {
+        let name = fresh_name();
+        let dead_letter_queue = format!("{name}-dead");
+        let options = Options { stream_name: name, dead_letter_queue, partitions, ..Options::new(address) };
+        Self::open(options).with_levers()
+    }
+
+    fn open(options: Options) -> Self {
+        Self { store: RedisStore::open(options.clone()), options, armed: Arc::default(), full: Arc::default() }
+    }
+
+    /// The same, with a memory that is full when a test says so, and edges to die at.
+    fn with_levers(self) -> Self {
+        let (armed, full) = (Arc::new(Mutex::new(None)), Arc::new(AtomicBool::new(false)));
+        let (trigger, memory) = (Arc::clone(&armed), Arc::clone(&full));
+        let edges = Edges::new(move |met| *trigger.lock().expect("no test panics while it holds this") == Some(met));
+        let options =
+            Options { edges, full: Some(FullProbe::new(move || memory.load(Ordering::SeqCst))), ..self.options };
+        Self { store: RedisStore::open(options.clone()), options, armed, full }
+    }
+
+    fn again(self) -> Self {
+        Self::open(self.options).with_levers()
+    }
+
+    fn second_owner(&self) -> Arc<dyn Store> {
+        Arc::new(RedisStore::open(Options { edges: Edges::default(), ..self.options.clone() }))
+    }
+
+    fn fail_at(&self, edge: &'static str) {
+        let edge = Edge::ALL.into_iter().find(|known| format!("{known:?}") == edge);
+        *self.armed.lock().expect("no test panics while it holds this") = edge;
+    }
+}
+
+const EDGES: &[&str] = &["BeforeSend", "AfterReplies"];
+
+/// The levers that are the same for all of them.
+macro_rules! levers {
+    () => {
+        const EDGES: &'static [&'static str] = EDGES;
+
+        fn store(&self) -> Arc<dyn Store> {
+            Arc::new(self.opened().store.clone())
+        }
+
+        async fn second_writer(&self) -> Option<bool> {
+            None
+        }
+
+        fn second_owner(&self) -> Option<Arc<dyn Store>> {
+            Some(self.opened().second_owner())
+        }
+
+        fn fail_at(&self, edge: &'static str) {
+            self.opened().fail_at(edge);
+        }
+
+        async fn set_full(&self, full: bool) {
+            self.opened().full.store(full, Ordering::SeqCst);
+        }
+    };
+}
+
+/// In one partition, on the node of all tests.
+pub(crate) struct Shared(Opened);
+
+impl Shared {
+    /// With these options and no levers.
+    pub(crate) fn on(options: Options) -> Self {
+        Self(Opened::open(options))
+    }
+
+    /// With these options and all levers: nothing is asked of Redis but what a test asks.
+    pub(crate) fn at_hand(options: Options) -> Self {
+        Self(Opened::open(options).with_levers())
+    }
+
+    fn opened(&self) -> &Opened {
+        &self.0
+    }
+}
+
+impl Backend for Shared {
+    async fn fresh() -> Self {
+        Self(Opened::fresh(Node::shared().address(), 1))
+    }
+
+    async fn reopen(self) -> Self {
+        Self(self.0.again())
+    }
+
+    levers!();
+}
+
+/// On a node of its own, which is killed and started again with every reopening.
+pub(crate) struct Restarted {
+    opened: Opened,
+    node: Node,
+}
+
+impl Restarted {
+    fn opened(&self) -> &Opened {
+        &self.opened
+    }
+}
+
+impl Backend for Restarted {
+    async fn fresh() -> Self {
+        let node = Node::start();
+        Self { opened: Opened::fresh(node.address(), 1), node }
+    }
+
+    async fn reopen(mut self) -> Self {
+        self.node.restart();
+        Self { opened: self.opened.again(), ..self }
+    }
+
+    levers!();
+}

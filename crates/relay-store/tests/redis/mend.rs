@@ -1,0 +1,163 @@
+//! Rows are the truth: whatever index is lost, it is made of them again.
+
+use relay_core::{
+    delivery::{Delivery, State, outcome::Class},
+    id::{DeliveryId, EventId, IdMint},
+    jobs::Rules,
+    partitions::Partitions,
+    storage::{DueAsk, Ended, Forget, HeldAsk, Retire},
+    time::Wall,
+};
+use relay_store::{
+    conformance::{Fixture, at},
+    redis::{Mended, Options, RedisStore},
+    seam::{DeliveryFilter, EventFilter, Page},
+};
+
+use crate::{backend::Shared, node::Node};
+
+const INDEXES: [&str; 12] = [
+    "ready:crm:0:1",
+    "back:crm:0",
+    "due:crm:0",
+    "tries:crm:0",
+    "exp:crm",
+    "leases",
+    "done:crm",
+    "ended:crm",
+    "log:crm",
+    "made:crm",
+    "src:in",
+    "lone",
+];
+
+/// Something in every state and every place, twice: ready, back from a lease, tried, leased, done, dead.
+async fn filled(fixture: &mut Fixture<Shared>) -> Vec<DeliveryId> {
+    let mut all = Vec::new();
+    for round in 0..2 {
+        let now = at(10 * round);
+        for _ in 0..3 {
+            all.push(fixture.accept("crm", now).await.id);
+        }
+        let held = fixture.lease("crm", now).await.deliveries;
+        fixture.apply(change(&held[0], |next| next.state = State::Ready)).await;
+        fixture
+            .apply(change(&held[1], |next| {
+                (next.state, next.tries, next.attempts) = (State::Scheduled, 1, 1);
+                next.last = Some(attempt(&held[1]));
+            }))
+            .await;
+        all.push(fixture.ended("crm", State::Delivered, now).await.id);
+        all.push(fixture.ended("crm", State::Dead, now).await.id);
+        all.push(fixture.accept("crm", now).await.id);
+    }
+    all
+}
+
+fn change(before: &Delivery, edit: impl FnOnce(&mut Delivery)) -> relay_core::storage::Change {
+    let mut next = Delivery { lease: None, version: before.version + 1, ..before.clone() };
+    edit(&mut next);
+    relay_core::storage::Change { before: before.clone(), next, archive: None }
+}
+
+fn attempt(of: &Delivery) -> relay_core::delivery::Attempt {
+    relay_core::delivery::Attempt {
+        number: of.next_attempt(),
+        at: at(1),
+        duration_ms: 1,
+        status: None,
+        class: Class::Busy,
+        counted: true,
+        error: None,
+        answer: None,
+    }
+}
+
+/// I1: each index is lost in turn, and all of them; then everything is listed, waits, is held, expires and is retired as before.
+#[tokio::test]
+async fn a_lost_index_is_made_of_the_rows_again() {
+    let node = Node::start();
+    for lost in INDEXES.iter().map(|index| vec![*index]).chain([INDEXES.to_vec()]) {
+        node.ask(&[b"FLUSHALL"]);
+        let options = Options::new(node.address());
+        let mut fixture = Fixture { backend: Shared::on(options.clone()), mint: IdMint::new(0, 7) };
+        let all = filled(&mut fixture).await;
+        let before = seen(&fixture).await;
+        let store = RedisStore::open(options);
+        let whole = store.mend().await.expect("mends");
+        assert_eq!(whole, Mended { rows: 2 * all.len() as u64, ..Mended::default() }, "nothing is missing yet");
+        for index in &lost {
+            node.ask(&[b"DEL", format!("crm-relay:{{00-23}}:{index}").as_bytes()]);
+        }
+        let mended = store.mend().await.expect("mends");
+        assert_eq!(mended.mended > 0, lost != ["lone"], "{lost:?}");
+        assert_eq!(store.mend().await.map(|again| again.mended), Ok(0), "{lost:?}: once");
+        assert_eq!(seen(&fixture).await, before, "{lost:?}");
+        // All that waits is leased, and all that ended is retired.
+        let leased = fixture.lease("crm", at(1_000)).await.deliveries;
+        assert_eq!(leased.len(), 3, "{lost:?}");
+        let rules =
+            Rules { partitions: Partitions::ALL, now: at(1_000), delivered_before: at(900), dead_before: at(900) };
+        assert_eq!(fixture.retain(rules, 10).await.deliveries, 4, "{lost:?}");
+        fixture.check_sums().await;
+    }
+}
+
+/// I2: a body that was set, and whose script did not run, is no event, and goes after an hour; one that is young stays, for its script may
+/// still run. An event that nobody wanted stays, in whatever index it is missing.
+#[tokio::test]
+async fn a_body_without_its_script_is_taken_away() {
+    let node = Node::start();
+    let options = Options::new(node.address());
+    let mut fixture = Fixture { backend: Shared::on(options.clone()), mint: IdMint::new(0, 7) };
+    let store = RedisStore::open(options);
+    let old = Wall::from_micros(1_600_000_000_000_000);
+    let stored = fixture.accept("crm", old).await;
+    let key = |event: EventId| [b"crm-relay:{00-23}:e:", &event.as_u128().to_be_bytes()[..]].concat();
+    // What a transaction leaves behind whose script was refused.
+    let mut left = Vec::new();
+    for now in [old, at(0)] {
+        let event = fixture.event("in", b"{}", now);
+        let id = event.id;
+        let append = fixture.appending(event, &["crm"]);
+        assert!(fixture.append(append.clone()).await.is_ok_and(|appended| appended.is_stored()));
+        node.ask(&[b"COPY", &key(id), b"kept"]);
+        let ended = fixture.apply(change(&append.deliveries[0], |next| next.state = State::Cancelled)).await;
+        let forget = Forget {
+            partitions: Partitions::ALL,
+            keys_until: at(0),
+            unrouted_before: old,
+            jobs_before: at(0),
+            audit_before: at(0),
+        };
+        let ended = Ended::of(&ended).into_iter().collect();
+        fixture.store().retire(Retire { ended, more: false, forget }).await.expect("retires");
+        node.ask(&[b"RENAME", b"kept", &key(id)]);
+        left.push(id);
+    }
+    let event = fixture.event("in", b"{}", old);
+    let lone = event.id;
+    let append = fixture.appending(event, &[]);
+    assert!(fixture.append(append).await.is_ok_and(|appended| appended.is_stored()));
+    node.ask(&[b"DEL", b"crm-relay:{00-23}:lone"]);
+
+    assert_eq!(store.mend().await, Ok(Mended { rows: 5, mended: 1, orphans: 1 }));
+    assert_eq!(store.mend().await, Ok(Mended { rows: 4, ..Mended::default() }));
+    let there = async |event| fixture.store().event(event).await.expect("reads").is_some();
+    assert!(!there(left[0]).await && there(left[1]).await && there(lone).await && there(stored.event).await);
+    fixture.check_sums().await;
+}
+
+/// What can be seen of it: listings, what is due and expired, what is held.
+async fn seen(fixture: &Fixture<Shared>) -> (Vec<DeliveryId>, usize, Vec<DeliveryId>, Vec<DeliveryId>, bool) {
+    let page = Page { cursor: None, limit: 100 };
+    let store = fixture.store();
+    let ids = |all: Vec<Delivery>| all.into_iter().map(|found| found.id).collect::<Vec<_>>();
+    let listed = store.browse_deliveries(DeliveryFilter::default(), page.clone()).await.expect("reads").items;
+    let events = store.browse_events(EventFilter::default(), page).await.expect("reads").items.len();
+    let late = store.due(DueAsk::at(at(1_000_000), 100)).await.expect("reads");
+    let mut expired = ids(late.expired);
+    expired.sort_unstable();
+    let held = store.held(HeldAsk::all(None, 100)).await.expect("reads");
+    (ids(listed), events, expired, ids(held), late.destinations[0].next_due == Some(at(0)))
+}

@@ -1,0 +1,215 @@
+//! A real Redis: in a directory of its own, on a socket in it, with every commit on the disk before it is answered.
+//!
+//! It ends with this process, however that ends: a shell starts it and waits for the end of its standard input, which only this
+//! process holds.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use relay_store::redis::Address;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Starts a Redis in `$1`, says its process, and ends it when nobody holds the other end any more.
+const KEEPER: &str = r#"
+dir=$1; shift
+redis-server "$@" &
+server=$!
+echo "process $server"
+cat >/dev/null
+kill -9 "$server" 2>/dev/null
+wait "$server" 2>/dev/null
+"#;
+
+/// A Redis that is running.
+pub(crate) struct Node {
+    dir: TempDir,
+    settings: Vec<(String, String)>,
+    running: Option<Running>,
+}
+
+struct Running {
+    server: Pid,
+    keeper: Child,
+    /// Ends the keeper.
+    held: Option<ChildStdin>,
+}
+
+impl Node {
+    /// One that is empty.
+    pub(crate) fn start() -> Self {
+        Self::with(Vec::new())
+    }
+
+    /// One that is empty, and one that follows it.
+    pub(crate) fn with_replica() -> (Self, Self) {
+        // Nobody else asks for a port of the system between here and there, but by chance.
+        let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+        let port = free.expect("there is a free port").port().to_string();
+        let primary = Self::with(vec![("port".into(), port.clone()), ("repl-diskless-sync-delay".into(), "0".into())]);
+        let replica = Self::with(vec![("replicaof".into(), format!("127.0.0.1 {port}"))]);
+        // Answered once the other has it.
+        primary.ask_all(&[&[b"SET", b"follows", b"1"], &[b"WAIT", b"1", b"0"]]);
+        (primary, replica)
+    }
+
+    fn with(settings: Vec<(String, String)>) -> Self {
+        let dir = tempfile::tempdir().expect("a directory can be made");
+        let running = Some(Running::start(dir.path(), &settings));
+        Self { dir, settings, running }
+    }
+
+    /// It does nothing any more, and keeps its connections.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// It goes on.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let running = self.running.as_ref().expect("it is running");
+        kill_process(running.server, signal).expect("it is there");
+    }
+
+    /// The one of this process, for tests that leave it alone.
+    pub(crate) fn shared() -> &'static Self {
+        static NODE: LazyLock<Node> = LazyLock::new(Node::start);
+        &NODE
+    }
+
+    /// Where it is.
+    pub(crate) fn address(&self) -> Address {
+        Address::Unix(socket(self.dir.path()))
+    }
+
+    /// Asks it something past the store, as a stranger does. Gives its answer as it comes on the wire.
+    pub(crate) fn ask(&self, command: &[&[u8]]) -> String {
+        self.ask_all(&[command])
+    }
+
+    /// The same for several on one connection.
+    pub(crate) fn ask_all(&self, commands: &[&[&[u8]]]) -> String {
+        let mut stream = UnixStream::connect(self.socket()).expect("it is there");
+        let mut sent = Vec::new();
+        for command in commands {
+            sent.extend(format!("*{}\r\n", command.len()).bytes());
+            for part in *command {
+                sent.extend(format!("${}\r\n", part.len()).bytes());
+                sent.extend(*part);
+                sent.extend(b"\r\n");
+            }
+        }
+        sent.extend(b"*1\r\n$4\r\nQUIT\r\n");
+        stream.write_all(&sent).expect("it reads");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("it answers, and closes");
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        answer.strip_suffix("+OK\r\n").expect("it says so when it closes").to_owned()
+    }
+
+    /// Its socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        socket(self.dir.path())
+    }
+
+    /// Kills it.
+    pub(crate) fn stop(&mut self) {
+        self.running = None;
+    }
+
+    /// Kills it and starts it again on the same directory.
+    pub(crate) fn restart(&mut self) {
+        self.stop();
+        self.running = Some(Running::start(self.dir.path(), &self.settings));
+    }
+}
+
+fn socket(dir: &Path) -> PathBuf {
+    dir.join("redis.sock")
+}
+
+impl Running {
+    fn start(dir: &Path, more: &[(String, String)]) -> Self {
+        let socket = socket(dir);
+        let settings = [
+            ("port", "0"),
+            ("unixsocket", &socket.to_string_lossy()),
+            ("dir", &dir.to_string_lossy()),
+            ("appendonly", "yes"),
+            ("appendfsync", "always"),
+            ("no-appendfsync-on-rewrite", "no"),
+            ("maxmemory-policy", "noeviction"),
+            ("save", ""),
+        ];
+        let mut keeper = Command::new("sh");
+        keeper.args(["-c", KEEPER, "keeper"]).arg(dir);
+        for (setting, value) in settings {
+            keeper.arg(format!("--{setting}")).arg(value);
+        }
+        for (setting, value) in more {
+            keeper.arg(format!("--{setting}")).args(value.split(' '));
+        }
+        let keeper = keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut keeper = keeper.spawn().expect("there is a shell");
+        let held = keeper.stdin.take();
+        let mut lines = BufReader::new(keeper.stdout.take().expect("it is piped")).lines();
+        let mut said = String::new();
+        let (mut server, mut is_ready) = (None, false);
+        loop {
+            let Some(Ok(line)) = lines.next() else {
+                panic!("no redis-server (Debian: apt-get install redis-server; scripts/setup does that): {said}");
+            };
+            if let Some(number) = line.strip_prefix("process ") {
+                server = number.parse().ok().and_then(Pid::from_raw);
+            }
+            // Two write here, in any order.
+            is_ready |= line.contains("eady to accept connections");
+            if is_ready && server.is_some() {
+                break;
+            }
+            said.push_str(&line);
+            said.push('\n');
+            // A shell that found no server waits for its input all the same.
+            if !is_alive(server) {
+                drop(held);
+                let error = keeper.wait_with_output().map(|output| output.stderr).unwrap_or_default();
+                panic!("redis-server does not start: {said}{}", String::from_utf8_lossy(&error));
+            }
+        }
+        // What it says further is not of interest, but has to go somewhere.
+        thread::spawn(move || lines.for_each(drop));
+        Self { server: server.expect("its process is said before"), keeper, held }
+    }
+}
+
+fn is_alive(server: Option<Pid>) -> bool {
+    server.is_none_or(|server| rustix::process::test_kill_process(server).is_ok())
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Gone already: all the better.
+        let _ = kill_process(self.server, Signal::KILL);
+        drop(self.held.take());
+        drop(self.keeper.wait());
+    }
+}
+
+/// A name that no other test has.
+pub(crate) fn fresh_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}

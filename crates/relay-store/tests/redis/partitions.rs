@@ -1,0 +1,89 @@
+//! A store in sixteen partitions.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use relay_core::{
+    delivery::{Delivery, Reason, State},
+    id::{IdMint, Partition},
+    jobs::{Action, Retained, Rules, Target},
+    partitions::Partitions,
+    storage::{Append, Appended, Change, Dedupe},
+};
+use relay_store::{
+    conformance::{Fixture, at},
+    redis::Options,
+    seam::{DeliveryFilter, EventFilter, Page},
+};
+
+use crate::{backend::Shared, node::Node};
+
+/// I5, I12, I20: what is spread is listed, leased, redriven and retired as if it were in one place, each once.
+#[tokio::test]
+async fn what_is_spread_is_worked_on_as_from_one_place() {
+    let node = Node::start();
+    let options = Options { partitions: 16, ..Options::new(node.address()) };
+    let mut fixture = Fixture { backend: Shared::on(options), mint: IdMint::new(0, 7) };
+    let mut made = Vec::new();
+    for number in 0..60_u8 {
+        let mut event = fixture.event("in", b"{}", at(number.into()));
+        let key = [number; 32];
+        // An event is in the partition of its key.
+        event.id = fixture.mint.event_in(Partition::of_digest(&key), at(number.into()));
+        let mut append = fixture.appending(event, &["crm"]);
+        append.dedupe = Some(Dedupe { key, until: at(1_000) });
+        made.push(append.deliveries[0].id);
+        assert!(fixture.append(append.clone()).await.is_ok_and(|appended| appended.is_stored()));
+        let mut repeat = fixture.event("in", b"{}", at(number.into()));
+        repeat.id = fixture.mint.event_in(Partition::of_digest(&key), at(number.into()));
+        let repeat = Append { dedupe: append.dedupe, ..fixture.appending(repeat, &["crm"]) };
+        let answer = fixture.append(repeat).await;
+        assert!(matches!(answer, Ok(Appended::Repeat { first, .. }) if first == append.event.id), "{answer:?}");
+    }
+    let used: std::collections::BTreeSet<u16> = made.iter().map(|id| id.partition().number() % 16).collect();
+    assert!(used.len() > 8, "{used:?}");
+
+    // Listed in one order, page by page.
+    let mut listed = Vec::new();
+    let mut page = Page { cursor: None, limit: 7 };
+    loop {
+        let found = fixture.store().browse_deliveries(DeliveryFilter::default(), page.clone()).await.expect("reads");
+        listed.extend(found.items.iter().map(|found| found.id));
+        let Some(next) = found.next else { break };
+        page.cursor = Some(next);
+    }
+    let newest_first: Vec<_> = made.iter().rev().copied().collect();
+    assert_eq!(listed, newest_first);
+    let all = Page { cursor: None, limit: 100 };
+    let events = fixture.store().browse_events(EventFilter::default(), all).await.expect("reads");
+    assert_eq!(events.items.len(), 60);
+
+    // Leased once each, and no more than there are.
+    let mut leased = Vec::new();
+    loop {
+        let found = fixture.lease("crm", at(100)).await;
+        assert_eq!(found.backlog.open, 60);
+        if found.deliveries.is_empty() {
+            break;
+        }
+        leased.extend(found.deliveries);
+    }
+    assert_eq!(leased.len(), 60);
+    for held in &leased {
+        let reason = Some(Reason::Rejected);
+        let version = held.version + 1;
+        let next = Delivery { state: State::Dead, reason, version, lease: None, changed_at: at(101), ..held.clone() };
+        fixture.apply(Change { before: held.clone(), next, archive: None }).await;
+    }
+
+    // A command over all of them, then retention.
+    let redrive = Action::Redrive { ttl: BTreeMap::new(), ttl_default: Duration::from_secs(900), pace: None };
+    let command = fixture.command(redrive, Target::Matching(DeliveryFilter::default()), at(200));
+    assert_eq!(fixture.run(command.clone(), at(200)).await.0.changed, 60);
+    assert_eq!(fixture.run(command, at(201)).await.0.changed, 60, "asked for again it says what it did");
+    let cancel = fixture.command(Action::Cancel, Target::Ids(made[..30].iter().copied().collect()), at(210));
+    assert_eq!(fixture.run(cancel, at(210)).await.0.changed, 30);
+    fixture.check_sums().await;
+    let rules = Rules { partitions: Partitions::ALL, now: at(1_000), delivered_before: at(900), dead_before: at(900) };
+    assert_eq!(fixture.retain(rules, 7).await, Retained { deliveries: 30, events: 30 });
+    fixture.check_sums().await;
+}

@@ -1,0 +1,420 @@
+//! What strangers, crashes and lost answers do to the store, and what it does about it.
+
+use std::time::Duration;
+
+use relay_core::{
+    delivery::{Claim, Delivery, State, Token, cancel, hand_back},
+    id::{IdMint, InstanceId, JobId},
+    partitions::Partitions,
+    storage::{
+        About, Append, AppendError, Appended, Changed, Dedupe, Ended, Extend, Extended, Forget, Held, HeldAsk,
+        LeaseAsk, LeaseOrder, Presence, Replay, Replayed, Retire, Step, Stepped, StoreError,
+    },
+};
+use relay_store::{
+    conformance::{Backend as _, Fixture, at},
+    redis::Options,
+    seam::{AuditEntry, AuditFilter, DeliveryFilter, DocumentKey, DocumentKind, Page},
+};
+
+use crate::{backend::Shared, node::Node, proxy::Proxy};
+
+fn fixture(options: Options) -> Fixture<Shared> {
+    Fixture { backend: Shared::on(options), mint: IdMint::new(0, 7) }
+}
+
+/// The key of what waits for its first lease at `crm`.
+const READY: &[u8] = b"crm-relay:{00-23}:ready:crm:0:1";
+
+/// I1, I7: whatever becomes of the group, what waits is leased, once, and nothing is leased again.
+#[tokio::test]
+async fn a_group_that_was_lost_or_moved_is_made_again() {
+    let node = Node::start();
+    let mut fixture = fixture(Options::new(node.address()));
+    let spoil: [&[&[u8]]; 5] = [
+        &[b"XGROUP", b"DESTROY", READY, b"relay"],
+        &[b"XGROUP", b"SETID", READY, b"relay", b"0"],
+        &[b"XGROUP", b"SETID", READY, b"relay", b"$"],
+        &[b"XREADGROUP", b"GROUP", b"relay", b"stranger", b"STREAMS", READY, b">"],
+        &[b"XGROUP", b"CREATECONSUMER", READY, b"relay", b"stranger"],
+    ];
+    fixture.accept("crm", at(0)).await;
+    let mut seen = vec![fixture.lease("crm", at(1)).await.deliveries[0].id];
+    for (number, command) in spoil.into_iter().enumerate() {
+        for _ in 0..3 {
+            fixture.accept("crm", at(2 + number as u64)).await;
+        }
+        node.ask(command);
+        let leased = fixture.lease("crm", at(100)).await.deliveries;
+        assert_eq!(leased.len(), 3, "{command:?}");
+        seen.extend(leased.iter().map(|leased| leased.id));
+        for held in leased {
+            let back = hand_back(&held, held.claim(), at(101)).expect("it is held");
+            fixture.apply(back).await;
+        }
+        // What is back waits out of turn, and is leased again like all else.
+        assert_eq!(fixture.lease("crm", at(102)).await.deliveries.len(), 3);
+        fixture.check_sums().await;
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 16);
+}
+
+/// I2: a Redis that lost its scripts learns them again, and nothing is done twice.
+#[tokio::test]
+async fn scripts_that_were_flushed_are_loaded_again() {
+    let node = Node::start();
+    let mut fixture = fixture(Options::new(node.address()));
+    for round in 0..3 {
+        let stored = fixture.accept("crm", at(round)).await;
+        node.ask(&[b"SCRIPT", b"FLUSH"]);
+        let next = fixture.accept("crm", at(round)).await;
+        node.ask(&[b"SCRIPT", b"FLUSH"]);
+        let leased = fixture.lease("crm", at(10)).await.deliveries;
+        assert_eq!(leased.iter().map(|leased| leased.id).collect::<Vec<_>>(), [stored.id, next.id]);
+    }
+    assert_eq!(fixture.counters("crm").await.created, 6);
+    fixture.check_sums().await;
+}
+
+/// I2, I16: without Redis everything is away, nothing ends, and once it is back everything goes on by itself.
+#[tokio::test]
+async fn a_redis_that_is_gone_is_away_until_it_is_back() {
+    let mut node = Node::start();
+    let mut fixture = fixture(Options::new(node.address()));
+    let stored = fixture.accept("crm", at(0)).await;
+    node.stop();
+    let event = fixture.event("in", b"{}", at(1));
+    let append = fixture.appending(event, &["crm"]);
+    // The connection breaks with the first; from then on there is none.
+    let first = fixture.append(append.clone()).await;
+    assert!(matches!(first, Err(AppendError::Unknown | AppendError::Away)), "{first:?}");
+    assert_eq!(fixture.append(append.clone()).await, Err(AppendError::Away));
+    assert_eq!(fixture.store().find(vec![stored.id]).await, Err(StoreError::Away));
+    assert_eq!(fixture.store().settle(vec![cancel(&stored, at(2))]).await, Err(StoreError::Away));
+    let condition = fixture.store().condition();
+    assert!(!condition.commits && !condition.reasons.is_empty(), "{condition:?}");
+    node.restart();
+    assert!(fixture.append(append).await.is_ok_and(|appended| appended.is_stored()));
+    assert_eq!(fixture.find(stored.id).await, Some(stored));
+    assert!(fixture.store().condition().commits);
+    fixture.check_sums().await;
+}
+
+/// I16: at the end of its memory Redis refuses what adds, as full; what settles goes on.
+#[tokio::test]
+async fn memory_that_is_full_refuses_what_adds_and_nothing_else() {
+    let node = Node::start();
+    let mut fixture = fixture(Options::new(node.address()));
+    let stored = fixture.accept("crm", at(0)).await;
+    fixture.accept("crm", at(0)).await;
+    node.ask(&[b"CONFIG", b"SET", b"maxmemory", b"1"]);
+    let event = fixture.event("in", b"{}", at(1));
+    let append = fixture.appending(event, &["crm"]);
+    assert_eq!(fixture.append(append.clone()).await, Err(AppendError::Full));
+    let held = fixture.lease("crm", at(1)).await.deliveries;
+    assert_eq!(held.len(), 2);
+    fixture.apply(cancel(&held[0], at(2))).await;
+    let ended = fixture.find(stored.id).await.as_ref().and_then(Ended::of).expect("it is over");
+    let forget = Forget {
+        partitions: Partitions::ALL,
+        keys_until: at(0),
+        unrouted_before: at(0),
+        jobs_before: at(0),
+        audit_before: at(0),
+    };
+    let retired = fixture.store().retire(Retire { ended: vec![ended], more: false, forget }).await;
+    assert_eq!(retired.map(|retired| retired.deliveries), Ok(1));
+    assert!(fixture.store().stats().await.expect("reads").full);
+    let before = fixture.store().stats().await.expect("reads").sources;
+    node.ask(&[b"CONFIG", b"SET", b"maxmemory", b"0"]);
+    assert_eq!(fixture.store().stats().await.expect("reads").sources, before, "nothing was stored");
+    assert!(fixture.append(append).await.is_ok_and(|appended| appended.is_stored()));
+    fixture.check_sums().await;
+}
+
+/// I2, I7, I9: each writing operation is done, and its answer lost: it is unknown, and the same call again does nothing twice.
+#[tokio::test]
+async fn an_answer_that_is_lost_is_unknown_and_asked_for_again() {
+    let node = Node::start();
+    let proxy = Proxy::to(node.socket());
+    let backend = Shared::at_hand(Options::new(proxy.address()));
+    let mut fixture = Fixture { backend, mint: IdMint::new(0, 7) };
+    // The first lease at a destination makes its group, and asks twice.
+    fixture.accept("crm", at(0)).await;
+    fixture.lease("crm", at(0)).await;
+    for seconds in 0..4 {
+        fixture.accept("crm", at(seconds)).await;
+    }
+    let store = fixture.store();
+
+    // Append.
+    let event = fixture.event("in", b"{}", at(5));
+    let append = fixture.appending(event, &["crm"]);
+    proxy.lose_behind(0);
+    assert_eq!(fixture.append(append.clone()).await, Err(AppendError::Unknown));
+    let again = Appended::Stored { event: append.event.id, deliveries: append.deliveries.clone() };
+    assert_eq!(fixture.append(append).await, Ok(again));
+
+    // Lease: what it may have leased is found by its keeper.
+    let ask = LeaseAsk {
+        destination: "crm".parse().expect("a name"),
+        instance: InstanceId::from_u128(5),
+        nonce: 9,
+        until: at(100),
+        now: at(10),
+        limit: 4,
+        tried_max: 9,
+        order: LeaseOrder::Shared { tried: 0 },
+    };
+    proxy.lose_behind(0);
+    assert_eq!(store.lease(ask).await.map(|leased| leased.deliveries.len()), Err(StoreError::Unknown));
+    let mine = HeldAsk { of: Held::Keeper(9), ..HeldAsk::all(None, 10) };
+    let held = store.held(mine).await.expect("reads");
+    assert_eq!(held.len(), 4);
+
+    // Extend. What connects anew loses nothing: it is away then, for nothing was sent.
+    let connected = async || {
+        let claim = Claim { token: Token::default(), ..held[0].claim() };
+        let nothing = Extend { id: held[0].id, claim, until: at(1) };
+        assert!(matches!(store.extend(vec![nothing]).await.as_deref(), Ok([Extended::Over(Some(_))])));
+    };
+    connected().await;
+    let extend = vec![Extend { id: held[0].id, claim: held[0].claim(), until: at(200) }];
+    proxy.lose_behind(0);
+    assert_eq!(store.extend(extend.clone()).await, Err(StoreError::Unknown));
+    let version = held[0].version + 1;
+    assert_eq!(store.extend(extend).await, Ok(vec![Extended::Stands { until: at(200), version }]));
+    let extended = fixture.find(held[0].id).await.expect("it is there");
+    assert_eq!(extended.lease.map(|lease| lease.until), Some(at(200)));
+
+    // Settle.
+    let done = cancel(&held[1], at(20));
+    proxy.lose_behind(0);
+    assert_eq!(store.settle(vec![done.clone()]).await, Err(StoreError::Unknown));
+    let now = Changed::Conflict(Some(Box::new(done.next.clone())));
+    assert_eq!(store.settle(vec![done.clone()]).await, Ok(vec![now]));
+
+    // Replay.
+    let made = Delivery { id: fixture.mint.delivery(at(21)).beside(done.next.event), ..replayed(&done.next) };
+    let replay = Replay { made: vec![made], decided_on: Some(1) };
+    proxy.lose_behind(0);
+    assert_eq!(store.replay(replay.clone(), Vec::new()).await, Err(StoreError::Unknown));
+    assert_eq!(store.replay(replay, Vec::new()).await, Ok(Replayed::Stored(vec![true])));
+
+    // Step.
+    let step = Step {
+        job: JobId::from_u128(3 << 80),
+        before: 0,
+        cursor: None,
+        matched: 1,
+        fingerprint: 7,
+        next_due: None,
+        is_over: true,
+        settle: vec![cancel(&held[2], at(22))],
+        retire: Vec::new(),
+        make: Vec::new(),
+        audit: None,
+    };
+    // It reads the mark first.
+    connected().await;
+    proxy.lose_behind(1);
+    assert_eq!(store.step(step.clone()).await, Err(StoreError::Unknown));
+    let Ok(Stepped::Elsewhere(mark)) = store.step(step).await else { panic!("it was done twice") };
+    assert_eq!((mark.steps, mark.changed), (1, 1));
+
+    // A document, and presence.
+    connected().await;
+    let key = DocumentKey { kind: DocumentKind::Source, name: "in".to_owned() };
+    proxy.lose_behind(0);
+    let put = store.put_document(key.clone(), 0, Some("{}".to_owned()), Vec::new()).await;
+    assert_eq!(put, Err(StoreError::Unknown));
+    assert_eq!(store.document(key).await.expect("reads").map(|document| document.version), Some(1));
+    connected().await;
+    proxy.lose_behind(0);
+    let mine = Presence {
+        run: 1,
+        at: at(30),
+        server: About::default(),
+        clock: None,
+        clients: Vec::new(),
+        circuits: Vec::new(),
+    };
+    assert_eq!(store.presence(mine.clone()).await, Err(StoreError::Unknown));
+    assert_eq!(store.presence(mine).await, Ok(Vec::new()));
+    assert_eq!(proxy.lost(), 8);
+    assert_eq!(fixture.counters("crm").await.states[State::Cancelled as usize - 1], 2);
+    fixture.check_sums().await;
+}
+
+/// Whatever was tried of it, a delivery is as good as new when it is made again.
+fn replayed(old: &Delivery) -> Delivery {
+    Delivery {
+        state: State::Ready,
+        version: 0,
+        replay: true,
+        last: None,
+        due_at: at(21),
+        changed_at: at(21),
+        ..old.clone()
+    }
+}
+
+/// I1: what only the primary has is not confirmed, and not by asking again either: on a connection that wrote nothing WAIT
+/// answers at once. (So Redis 8 and Valkey 9 do; 7.0 waits for all that was written before, whoever wrote it.)
+#[tokio::test]
+async fn what_no_replica_has_is_unknown_however_often_it_is_asked_for() {
+    let (primary, replica) = Node::with_replica();
+    let patience = Duration::from_secs(20);
+    let options = Options { replicas: 1, replicas_within: patience / 2, patience, ..Options::new(primary.address()) };
+    let mut fixture = fixture(options.clone());
+    fixture.accept("crm", at(0)).await;
+    replica.pause();
+    // Nothing is waited for that could still come.
+    let hasty = Options { replicas_within: Duration::from_millis(20), ..options.clone() };
+    let event = fixture.event("in", b"{}", at(1));
+    let mut append = fixture.appending(event, &["crm"]);
+    append.dedupe = Some(Dedupe { key: [1; 32], until: at(90) });
+    let repeat = {
+        let event = fixture.event("in", b"{}", at(2));
+        Append { dedupe: append.dedupe.clone(), ..fixture.appending(event, &["crm"]) }
+    };
+    // Each time on a connection that wrote nothing.
+    let fresh = || Shared::on(hasty.clone()).store();
+    for round in 0..3 {
+        for append in [&append, &repeat] {
+            assert_eq!(fresh().append(vec![append.clone()]).await, [Err(AppendError::Unknown)], "round {round}");
+        }
+        let cancelled = fresh().settle(vec![cancel(&append.deliveries[0], at(3))]).await;
+        assert_eq!(cancelled, Err(StoreError::Unknown), "round {round}");
+        let made =
+            Delivery { id: fixture.mint.delivery(at(3)).beside(append.event.id), ..append.deliveries[0].clone() };
+        let replay = Replay { made: vec![made], decided_on: Some(7) };
+        assert_eq!(fresh().replay(replay, Vec::new()).await, Err(StoreError::Unknown), "round {round}");
+    }
+    replica.resume();
+    let fixture = Fixture { backend: Shared::on(options), mint: fixture.mint };
+    assert!(fixture.append(append).await.is_ok_and(|appended| appended.is_stored()));
+    assert!(fixture.append(repeat).await.is_ok_and(|appended| !appended.is_stored()));
+    fixture.check_sums().await;
+}
+
+/// I1: a connection that somebody kills is made anew, for reads without anybody noticing.
+#[tokio::test]
+async fn connections_that_are_killed_are_made_anew() {
+    let node = Node::start();
+    let mut fixture = fixture(Options::new(node.address()));
+    let stored = fixture.accept("crm", at(0)).await;
+    fixture.find(stored.id).await;
+    fixture.find(stored.id).await;
+    node.ask(&[b"CLIENT", b"KILL", b"TYPE", b"normal"]);
+    for _ in 0..4 {
+        assert_eq!(fixture.find(stored.id).await.as_ref(), Some(&stored));
+    }
+    // What was sent on the one that commits may be done.
+    let change = failed(&stored);
+    let first = fixture.store().settle(vec![change.clone()]).await;
+    assert!(matches!(first, Err(StoreError::Unknown) | Ok(_)), "{first:?}");
+    fixture.store().settle(vec![change.clone()]).await.expect("it is connected again");
+    assert_eq!(fixture.find(stored.id).await, Some(change.next));
+    fixture.check_sums().await;
+}
+
+fn failed(stored: &Delivery) -> relay_core::storage::Change {
+    let mut next = stored.clone();
+    next.version += 1;
+    next.state = State::Scheduled;
+    next.due_at = at(50);
+    relay_core::storage::Change { before: stored.clone(), next, archive: None }
+}
+
+/// I13: of all keys only dedupe entries are ever taken by time; what is dead stands in a stream of its own, for people's tools, and
+/// leaves it when it is redriven or removed.
+#[tokio::test]
+async fn only_keys_expire_and_the_dead_stand_in_a_stream() {
+    let node = Node::start();
+    let mut fixture = fixture(Options::new(node.address()));
+    let event = fixture.event("in", b"{}", at(0));
+    let mut append = fixture.appending(event, &["crm"]);
+    append.dedupe = Some(Dedupe { key: [7; 32], until: at(90) });
+    assert!(fixture.append(append).await.is_ok_and(|appended| appended.is_stored()));
+    let first = fixture.ended("crm", State::Dead, at(1)).await;
+    let second = fixture.ended("crm", State::Expired, at(2)).await;
+    fixture.lease("crm", at(3)).await;
+    let expires = node.ask(&[b"INFO", b"keyspace"]);
+    assert!(expires.contains(",expires=1,"), "{expires}");
+
+    let dead = || node.ask(&[b"XRANGE", b"crm-relay-dead:{00-23}", b"-", b"+"]);
+    let all = dead();
+    assert!(all.starts_with("*2\r\n"), "{all}");
+    for text in [first.id.to_string(), first.event.to_string(), second.id.to_string(), "crm".into(), "in".into()] {
+        assert!(all.contains(&text), "{text} is not in {all}");
+    }
+    let redrive = relay_core::delivery::redrive(&first, at(5), Duration::from_secs(9));
+    fixture.apply(redrive).await;
+    assert!(!dead().contains(&first.id.to_string()));
+    let ended = vec![Ended::of(&second).expect("it is over")];
+    let forget = Forget {
+        partitions: Partitions::ALL,
+        keys_until: at(0),
+        unrouted_before: at(0),
+        jobs_before: at(0),
+        audit_before: at(6),
+    };
+    let retired = fixture.store().retire(Retire { ended, more: false, forget }).await;
+    assert_eq!(retired.map(|retired| retired.deliveries), Ok(1));
+    assert_eq!(dead(), "*0\r\n");
+    // The line about the redrive is of before; later ones are kept.
+    let lines = async || {
+        let page = Page { cursor: None, limit: 10 };
+        fixture.store().browse_audit(AuditFilter::default(), page).await.expect("reads").items.len()
+    };
+    assert_eq!(lines().await, 0);
+    let line = |seconds| AuditEntry {
+        at: at(seconds),
+        who: "cli".into(),
+        action: "test".into(),
+        subject: String::new(),
+        origin: String::new(),
+    };
+    fixture.store().audit(vec![line(20), line(10), line(30)]).await.expect("writes");
+    let forget = Forget { audit_before: at(30), ..forget };
+    fixture.store().retire(Retire { ended: Vec::new(), more: false, forget }).await.expect("forgets");
+    assert_eq!(lines().await, 1);
+}
+
+/// I15, I18: a row that somebody spoilt is named and passed over; all others at its destination go on.
+#[tokio::test]
+async fn a_spoilt_row_keeps_no_other_waiting() {
+    let node = Node::start();
+    for spoil in 0..5 {
+        node.ask(&[b"FLUSHALL"]);
+        let mut fixture = fixture(Options::new(node.address()));
+        let mut all = Vec::new();
+        for seconds in 0..3 {
+            all.push(fixture.accept("crm", at(seconds)).await);
+        }
+        let spoilt = all[1].id;
+        let key = [b"crm-relay:{00-23}:d:", &spoilt.as_u128().to_be_bytes()[..]].concat();
+        match spoil {
+            0 => node.ask(&[b"SET", &key, b""]),
+            1 => node.ask(&[b"SET", &key, b"nonsense"]),
+            2 => node.ask(&[b"SETRANGE", &key, b"28", b"no moment here!!"]),
+            3 => node.ask(&[b"SETRANGE", &key, b"242", b"\xff"]),
+            _ => node.ask(&[b"SETRANGE", &key, b"300", b"\x00\x00\x00\x00"]),
+        };
+        let leased = fixture.lease("crm", at(9)).await.deliveries;
+        assert_eq!(leased.iter().map(|held| held.id).collect::<Vec<_>>(), [all[0].id, all[2].id], "{spoil}");
+        assert_eq!(fixture.find(spoilt).await, None);
+        let batch = vec![cancel(&all[1], at(10)), cancel(&leased[0], at(10))];
+        let answers = fixture.store().settle(batch).await;
+        assert_eq!(answers, Ok(vec![Changed::Conflict(None), Changed::Applied]), "{spoil}");
+        let listed =
+            fixture.store().browse_deliveries(DeliveryFilter::default(), Page { cursor: None, limit: 9 }).await;
+        assert_eq!(listed.map(|listed| listed.items.len()), Ok(2));
+        assert_eq!(fixture.store().stats().await.map(|stats| stats.damaged > 0), Ok(true), "{spoil}");
+        relay_store::redis::RedisStore::open(Options::new(node.address())).mend().await.expect("passes over it");
+        assert_eq!(fixture.find(all[2].id).await.map(|found| found.state), Some(State::Leased));
+    }
+}
