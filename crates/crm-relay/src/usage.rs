@@ -36,7 +36,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("serve", "crm-relay server"),
     ("start", "crm-relay dev or crm-relay server"),
     ("tail", "crm-relay event list"),
-    ("template", "crm-relay config print"),
     ("trigger", "crm-relay send --provider NAME"),
     ("version", "crm-relay --version"),
     ("webhook", "crm-relay event list"),
@@ -105,7 +104,6 @@ mod tests {
             "unrecognized subcommand 'listen'\nHere it is: crm-relay dev --to 3000\nLook it up: crm-relay -h"
         );
         for (line, here) in [
-            ("crm-relay config template", "crm-relay config print"),
             ("crm-relay event tail", "crm-relay event list"),
             ("crm-relay events follow", "crm-relay event list"),
             ("crm-relay doctor", "crm-relay health --strict and crm-relay config check"),
