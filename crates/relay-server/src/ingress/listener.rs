@@ -82,10 +82,14 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
         let _ = socket.set_nodelay(true);
         outbox::prepare(&socket);
         let Some(tls) = &self.door.settings.tls else { return self.drive(socket, origin, seat, closing).await };
-        if let Some(socket) = self.shake(tls, socket, &seat, closing).await {
-            let origin = Origin { tls: true, ..origin };
-            self.drive(socket, origin, seat, closing).await;
-        }
+        // Apart: what TLS needs is not to make each plain connection larger.
+        let secured = Box::pin(async {
+            if let Some(socket) = self.shake(tls, socket, &seat, closing).await {
+                let origin = Origin { tls: true, ..origin };
+                self.drive(socket, origin, Arc::clone(&seat), closing).await;
+            }
+        });
+        secured.await;
     }
 
     fn panicked(&self) {
