@@ -23,6 +23,7 @@ pub mod redis;
 pub mod seam;
 #[expect(clippy::disallowed_methods, reason = "threads without a runtime; the times stored are handed in")]
 pub mod sqlite;
+mod tally;
 pub mod watch;
 
 pub use seam::Store;

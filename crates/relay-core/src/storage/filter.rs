@@ -2,7 +2,7 @@
 
 use super::{Page, Range};
 use crate::{
-    delivery::{Reason, State},
+    delivery::{Delivery, Reason, State},
     id::EventId,
     name::Name,
 };
@@ -27,6 +27,17 @@ pub struct DeliveryFilter {
 }
 
 impl DeliveryFilter {
+    /// Whether a delivery is one of those.
+    pub fn matches(&self, found: &Delivery) -> bool {
+        let at = if self.comes_by_end() { found.changed_at } else { found.id.minted_at() };
+        self.event.is_none_or(|event| found.event == event)
+            && self.source.as_ref().is_none_or(|source| found.source == *source)
+            && self.destination.as_ref().is_none_or(|destination| found.destination == *destination)
+            && (self.states.is_empty() || self.states.contains(&found.state))
+            && self.reason.is_none_or(|reason| found.reason == Some(reason))
+            && self.range.contains(at)
+    }
+
     /// Whether the deliveries come, and are ranged, by when they ended: whoever looks for dead letters of a time means
     /// those that ended then. All others come by when they were made. The newest is first either way.
     pub fn comes_by_end(&self) -> bool {

@@ -28,3 +28,10 @@ pub struct Range {
     /// Before then.
     pub until: Option<Wall>,
 }
+
+impl Range {
+    /// Whether a moment is in it.
+    pub fn contains(&self, at: Wall) -> bool {
+        self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at < until)
+    }
+}

@@ -9,7 +9,7 @@ use relay_core::{delivery::Delivery, event::Event, id::EventId, name::Name, time
 
 use super::disk::Disk;
 use crate::seam::{
-    AuditEntry, AuditFilter, DeliveryFilter, EventFilter, EventRow, Listing, NameCount, NameCounts, Page, Range,
+    AuditEntry, AuditFilter, DeliveryFilter, EventFilter, EventRow, Listing, NameCount, NameCounts, Page,
 };
 
 impl Disk {
@@ -25,7 +25,7 @@ impl Disk {
             behind.is_none_or(|behind| is_behind(event, behind))
                 && filter.source.as_ref().is_none_or(|source| event.source == *source)
                 && filter.name.as_ref().is_none_or(|name| name.matches(event.name.as_deref().unwrap_or_default()))
-                && contains(filter.range, event.id.minted_at())
+                && filter.range.contains(event.id.minted_at())
         });
         let rows = matching.map(|event| EventRow {
             event: Event { body: Bytes::new(), ..Event::clone(event) }.into(),
@@ -70,7 +70,7 @@ impl Disk {
     pub(super) fn ordered(&self, filter: &DeliveryFilter, behind: Option<Place>) -> Vec<&Delivery> {
         let comes = |found: &&Delivery| behind.is_none_or(|behind| place_of(filter, found) < behind);
         let mut found: Vec<&Delivery> =
-            self.deliveries.values().filter(|found| matches(filter, found)).filter(comes).collect();
+            self.deliveries.values().filter(|found| filter.matches(found)).filter(comes).collect();
         found.sort_unstable_by_key(|found| Reverse(place_of(filter, found)));
         found
     }
@@ -94,21 +94,6 @@ pub(super) fn text_of((at, seq): Place) -> String {
 pub(super) fn place(cursor: &str) -> Option<Place> {
     let (at, seq) = cursor.split_once('.')?;
     Some((at.parse().ok()?, seq.parse().ok()?))
-}
-
-/// Whether a delivery is one of those asked for.
-pub(super) fn matches(filter: &DeliveryFilter, found: &Delivery) -> bool {
-    let at = if filter.comes_by_end() { found.changed_at } else { found.id.minted_at() };
-    filter.event.is_none_or(|event| found.event == event)
-        && filter.source.as_ref().is_none_or(|source| found.source == *source)
-        && filter.destination.as_ref().is_none_or(|destination| found.destination == *destination)
-        && (filter.states.is_empty() || filter.states.contains(&found.state))
-        && filter.reason.is_none_or(|reason| found.reason == Some(reason))
-        && contains(filter.range, at)
-}
-
-fn contains(range: Range, at: Wall) -> bool {
-    range.since.is_none_or(|since| at >= since) && range.until.is_none_or(|until| at < until)
 }
 
 /// Where the page starts. Text that no page gave out starts at the newest.

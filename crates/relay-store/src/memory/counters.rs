@@ -7,30 +7,13 @@ use relay_core::{
     name::Name,
 };
 
+use crate::tally::{DestinationTally, SourceTally};
+
 /// Everything that is counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counters {
     pub(super) sources: BTreeMap<Name, SourceTally>,
     pub(super) destinations: BTreeMap<Name, DestinationTally>,
-}
-
-/// See [`SourceStats`](crate::seam::SourceStats).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct SourceTally {
-    pub(super) accepted: u64,
-    pub(super) stored: u64,
-    pub(super) retired: u64,
-    pub(super) duplicates: u64,
-}
-
-/// See [`DestinationStats`](crate::seam::DestinationStats).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct DestinationTally {
-    pub(super) created: u64,
-    pub(super) states: [u64; 7],
-    pub(super) retired: u64,
-    pub(super) outcomes: [u64; 5],
-    pub(super) retried: u64,
 }
 
 impl Counters {

@@ -7,7 +7,7 @@ use relay_core::{
     event::Event,
     id::{DeliveryId, EventId},
     name::Name,
-    storage::{DeliveryFilter, EventFilter, EventRow, Listing, NameCount, NameCounts, Page, Range},
+    storage::{DeliveryFilter, EventFilter, EventRow, Listing, NameCount, NameCounts, Page},
     time::Wall,
 };
 
@@ -45,7 +45,7 @@ impl Core {
         loop {
             let found = self.chunk(&walk).await?;
             let ids: Vec<DeliveryId> = found.iter().map(|at| DeliveryId::from_u128(at.id())).collect();
-            let rows = self.find(&ids).await?.into_iter().map(|row| row.filter(|row| matches(filter, row)));
+            let rows = self.find(&ids).await?.into_iter().map(|row| row.filter(|row| filter.matches(row)));
             if let Some(listing) = filling.take(&found, rows.collect()) {
                 return Ok(listing);
             }
@@ -62,7 +62,7 @@ impl Core {
     ) -> Result<Listing<Delivery>, Fault> {
         let behind = page.cursor.as_deref().and_then(|cursor| u128::from_str_radix(cursor, 16).ok());
         let mut found = self.of_event(event).await?;
-        found.retain(|found| matches(filter, found) && behind.is_none_or(|behind| found.id.as_u128() < behind));
+        found.retain(|found| filter.matches(found) && behind.is_none_or(|behind| found.id.as_u128() < behind));
         found.reverse();
         let limit = page.limit.clamp(1, 1_000) as usize;
         let more = found.len() > limit;
@@ -200,19 +200,5 @@ fn minute(at: Wall) -> Wall {
 
 fn holds(filter: &EventFilter, event: &Event) -> bool {
     filter.name.as_ref().is_none_or(|name| name.matches(event.name.as_deref().unwrap_or_default()))
-        && contains(filter.range, event.id.minted_at())
-}
-
-fn matches(filter: &DeliveryFilter, found: &Delivery) -> bool {
-    let at = if filter.comes_by_end() { found.changed_at } else { found.id.minted_at() };
-    filter.event.is_none_or(|event| found.event == event)
-        && filter.source.as_ref().is_none_or(|source| found.source == *source)
-        && filter.destination.as_ref().is_none_or(|destination| found.destination == *destination)
-        && (filter.states.is_empty() || filter.states.contains(&found.state))
-        && filter.reason.is_none_or(|reason| found.reason == Some(reason))
-        && contains(filter.range, at)
-}
-
-fn contains(range: Range, at: Wall) -> bool {
-    range.since.is_none_or(|since| at >= since) && range.until.is_none_or(|until| at < until)
+        && filter.range.contains(event.id.minted_at())
 }

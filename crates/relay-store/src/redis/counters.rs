@@ -10,6 +10,7 @@ use super::{
     reply::{self, Fault, Reply},
     text,
 };
+use crate::tally::{DestinationTally, SourceTally};
 
 /// Everything that is counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,25 +23,6 @@ pub(super) struct Counters {
     pub(super) latest: Wall,
     /// Where the group of each destination's stream is.
     pub(super) cursors: BTreeMap<Name, String>,
-}
-
-/// See [`SourceStats`](crate::seam::SourceStats).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct SourceTally {
-    pub(super) accepted: u64,
-    pub(super) stored: u64,
-    pub(super) retired: u64,
-    pub(super) duplicates: u64,
-}
-
-/// See [`DestinationStats`](crate::seam::DestinationStats).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct DestinationTally {
-    pub(super) created: u64,
-    pub(super) states: [u64; 7],
-    pub(super) retired: u64,
-    pub(super) outcomes: [u64; 5],
-    pub(super) retried: u64,
 }
 
 impl Counters {
