@@ -625,7 +625,10 @@ mod tests {
             if let Some(ahead) = others {
                 let clock = Some(Reading { ahead: ahead.as_micros() as i64, within: Duration::ZERO });
                 let (server, clients, circuits) = (About::default(), Vec::new(), Vec::new());
-                store.presence(Presence { run: 1, at, server, clock, clients, circuits }).await.unwrap();
+                store
+                    .presence(Presence { run: 1, at, server, stopping: false, clock, clients, circuits })
+                    .await
+                    .unwrap();
             }
             let dir = tempfile::tempdir().unwrap();
             let config = Config::sample(dir.path().to_owned());

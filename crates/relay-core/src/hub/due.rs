@@ -29,12 +29,12 @@ pub(super) struct Looking {
 
 impl Hub {
     /// The partitions that this server looks after, by the runs that it hears of: all of them with one owner, and none until it has
-    /// heard of the others, or heard that there are none.
+    /// heard of the others, or heard that there are none, and once it is stopping.
     pub fn partitions(&self) -> Partitions {
         let count = self.setup.partitions;
         if !self.setup.shares {
             Partitions::ALL
-        } else if self.others.have_been_heard() {
+        } else if self.others.have_been_heard() && !self.stopping {
             Partitions::looked_after_by(self.nonce, &self.runs(), count)
         } else {
             Partitions::none(count)

@@ -49,6 +49,7 @@ pub(super) struct Others {
 pub(super) struct SeenServer {
     pub(super) run: u64,
     pub(super) about: About,
+    pub(super) stopping: bool,
     pub(super) clock: Option<Reading>,
     /// How many clients it has.
     pub(super) clients: usize,
@@ -56,15 +57,17 @@ pub(super) struct SeenServer {
 
 impl SeenServer {
     fn of(said: &Presence) -> Self {
-        Self { run: said.run, about: said.server.clone(), clock: said.clock, clients: said.clients.len() }
+        let Presence { run, server, stopping, clock, clients, .. } = said;
+        Self { run: *run, about: server.clone(), stopping: *stopping, clock: *clock, clients: clients.len() }
     }
 }
 
 impl Others {
-    /// Runs that work on the store: those that were heard of lately and `mine`, each once, by number. All servers that hear of
-    /// each other find the same; where there is one owner, there is one.
+    /// Runs that work on the store and go on: those that were heard of lately and `mine`, each once, by number. All servers that
+    /// hear of each other find the same; where there is one owner, there is one.
     pub(super) fn runs(&self, mine: u64) -> Vec<u64> {
-        let runs: BTreeSet<u64> = self.runs.keys().copied().chain([mine]).collect();
+        let others = self.runs.values().filter(|other| !other.stopping).map(|other| other.run);
+        let runs: BTreeSet<u64> = others.chain([mine]).collect();
         runs.into_iter().collect()
     }
 
@@ -81,6 +84,11 @@ impl Others {
     /// Whether that which was asked for then is answered.
     pub(super) fn has_answered(&self, word: u64) -> bool {
         self.answered >= word
+    }
+
+    /// Whether something is being said to them.
+    pub(super) fn are_being_told(&self) -> bool {
+        self.saying
     }
 
     /// When the others were heard last.
@@ -128,7 +136,7 @@ impl Hub {
         Presence { at, ..self.presence() }
     }
 
-    /// Runs of servers that work on the store now, this one among them, by number.
+    /// Runs of servers that work on the store and are not stopping, this one among them, by number.
     pub fn runs(&self) -> Vec<u64> {
         self.others.runs(self.nonce)
     }
@@ -167,7 +175,8 @@ impl Hub {
         });
         let (server, clock) = (self.setup.server.clone(), self.clocks.reading);
         let (clients, circuits) = (clients.collect(), self.open_circuits());
-        Presence { run: self.nonce, at: self.shared_now(), server, clock, clients, circuits }
+        let stopping = self.stopping;
+        Presence { run: self.nonce, at: self.shared_now(), server, stopping, clock, clients, circuits }
     }
 
     /// Those of clients that are here first, then those that are remembered of others.

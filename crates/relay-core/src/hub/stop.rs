@@ -23,6 +23,8 @@ impl Hub {
         for id in instances {
             self.return_unsent(id, Sent::Begun);
         }
+        // Nobody need wait until it is heard of no more to do what it did for all.
+        self.say_presence();
     }
 
     pub(super) fn say_goodbye(&mut self, conn: ConnId) {
@@ -43,6 +45,7 @@ impl Hub {
             return;
         }
         let undecided = self.deciding > 0 || !self.accepts.is_idle() || !self.ops.leases.is_empty();
+        let undecided = undecided || self.others.are_being_told();
         let live = |instance: &Instance| instance.conn.is_some() && !instance.held.is_empty();
         if self.failed || (!undecided && !self.instances.values().any(live)) {
             self.stopped = true;

@@ -73,7 +73,7 @@ pub struct ServerView {
 impl ServerView {
     /// `mine`: the digest of this server's configuration.
     fn of(said: &SeenServer, mine: &[u8; 32]) -> Self {
-        let SeenServer { run, about, clock, clients } = said.clone();
+        let SeenServer { run, about, clock, clients, stopping: _ } = said.clone();
         let same_config = about.config == *mine;
         Self { run, about, clock, clients, same_config }
     }

@@ -18,6 +18,8 @@ pub struct Presence {
     pub at: Wall,
     /// Which server it is.
     pub server: About,
+    /// It is stopping: what has to be done once for all is done by others from now on.
+    pub stopping: bool,
     /// How its clock was found to go; `None`: it does not know.
     pub clock: Option<Reading>,
     /// Its clients.

@@ -31,6 +31,7 @@ fn write(said: &Presence) -> Vec<u8> {
     let mut record = Sealing::begin(VERSION, &mut out).about(&said.run.to_be_bytes());
     record.i64(said.at.as_micros());
     write_about(&mut record, &said.server);
+    record.u8(u8::from(said.stopping));
     record.u8(u8::from(said.clock.is_some()));
     if let Some(Reading { ahead, within }) = said.clock {
         record.i64(ahead);
@@ -83,6 +84,7 @@ fn read(run: u64, said: &[u8]) -> Result<Presence, RecordError> {
     let mut fields = Fields::open(VERSION, &[&run.to_be_bytes()], sealed)?;
     let at = Wall::from_micros(fields.i64()?);
     let server = read_about(&mut fields)?;
+    let stopping = fields.flag("stopping")?;
     let clock = if fields.flag("a clock")? {
         Some(Reading { ahead: fields.i64()?, within: read_span(&mut fields)? })
     } else {
@@ -103,7 +105,7 @@ fn read(run: u64, said: &[u8]) -> Result<Presence, RecordError> {
         circuits.push(read_circuit(&mut fields)?);
     }
     fields.end()?;
-    Ok(Presence { run, at, server, clock, clients, circuits })
+    Ok(Presence { run, at, server, stopping, clock, clients, circuits })
 }
 
 fn read_about(fields: &mut Fields<'_>) -> Result<About, RecordError> {

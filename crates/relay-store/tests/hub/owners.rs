@@ -461,6 +461,23 @@ fn each_partition_has_one_server_that_ends_what_expires() {
     assert_eq!(left.hub.partitions().places().count(), usize::from(PARTITIONS));
 }
 
+/// I13: a server that stops says so, and another has what it looked after before it would have been heard of no more.
+#[test]
+fn a_server_that_stops_leaves_its_partitions_to_others() {
+    let [mut left, mut stopping] = Rig::sharing();
+    for rig in [&mut left, &mut stopping] {
+        rig.pass(limits::PRESENCE_EVERY + STEP);
+    }
+    left.pass(limits::PRESENCE_EVERY);
+    assert!(!stopping.hub.partitions().is_empty());
+    stopping.input(Input::Stop);
+    assert!(stopping.hub.partitions().is_empty());
+    assert!(stopping.stopped);
+    left.pass(limits::PRESENCE_EVERY);
+    assert_eq!(left.hub.partitions().places().count(), usize::from(PARTITIONS));
+    assert_eq!(left.hub.runs().len(), 1);
+}
+
 /// I8, I13: before it has heard of the others a server ends nothing that they may be ending.
 #[test]
 fn a_server_that_has_heard_of_nobody_looks_after_nothing() {

@@ -237,6 +237,7 @@ async fn an_answer_that_is_lost_is_unknown_and_asked_for_again() {
         run: 1,
         at: at(30),
         server: About::default(),
+        stopping: false,
         clock: None,
         clients: Vec::new(),
         circuits: Vec::new(),
