@@ -53,8 +53,9 @@ pub const LOSSES_MAX: u32 = 12;
 /// So long behind its end a lease lapses that whoever keeps it says nothing of: longer than the clocks of servers that share a
 /// store are apart, and than an extension on its way.
 pub const LAPSE_AFTER: Duration = Duration::from_secs(2);
-/// How long a client waits at most until a server has read in the store what others keep for it.
-pub const CLAIM_WITHIN: Duration = Duration::from_secs(10);
+/// How long a client waits at most until a server has read in the store what others keep for it: no longer than it does, for then
+/// it may be at another.
+pub const CLAIM_WITHIN: Duration = WELCOME_WAIT;
 /// How often each of several servers says which clients it has, and hears of those of the others.
 pub const PRESENCE_EVERY: Duration = Duration::from_secs(3);
 /// Of whom nothing was heard for so long is gone.
@@ -82,8 +83,9 @@ pub const HEARTBEATS_MISSED_MAX: u32 = 3;
 /// How often a client takes note that a message which is not whole yet goes on: often enough beside a heartbeat, seldom enough
 /// to cost nothing.
 pub const HEARD_EVERY: Duration = Duration::from_secs(1);
-/// How long a client waits for the answer to its Hello, or for more of it, before it dials again.
-pub const WELCOME_WAIT: Duration = Duration::from_secs(10);
+/// How long a client waits for the answer to its Hello, or for more of it, before it dials again: as long as a server may look in a
+/// slow store for what others keep for it, since whoever comes again too soon makes it look once more.
+pub const WELCOME_WAIT: Duration = Duration::from_secs(20);
 /// Bytes a second of the slowest link on which a session lives.
 pub const LINK_BYTES_PER_SECOND_MIN: u32 = 1024;
 /// Bytes of a Hello that a client's system and what is in between may have taken without sending them on: what a socket

@@ -95,7 +95,7 @@ const ONCE_RED_OPERATED: [u64; 1] = [436];
 const ONCE_RED_SEVERAL: [u64; 6] = [268, 6846, 7890, 12_162, 14_729, 15_679];
 
 /// The same of several servers with operators, narrowed tokens and clocks apart.
-const ONCE_RED_SEVERAL_OPERATED: [u64; 2] = [21_816, 23_828];
+const ONCE_RED_SEVERAL_OPERATED: [u64; 3] = [11_005, 21_816, 23_828];
 
 /// What came out of many seeds.
 #[derive(Default)]
