@@ -43,11 +43,12 @@ impl Heads {
 
     /// Reads what comes next, and makes another minor version HTTP/1.1.
     pub(crate) fn read(&mut self, bytes: &mut [u8]) {
-        for byte in bytes {
-            if self.is_over {
-                return;
-            }
+        let mut rest = bytes;
+        while !self.is_over
+            && let Some((byte, behind)) = rest.split_first_mut()
+        {
             self.take(byte);
+            rest = if self.may_skip_to_line_end() { from_line_end(behind) } else { behind };
         }
     }
 
@@ -69,6 +70,11 @@ impl Heads {
     /// No more heads are looked for.
     pub(crate) fn end(&mut self) {
         self.is_over = true;
+    }
+
+    /// Whether nothing matters before the present line's end.
+    const fn may_skip_to_line_end(&self) -> bool {
+        !self.is_empty_line && (!self.is_first_line || self.length == OPENING_BYTES)
     }
 
     fn take(&mut self, byte: &mut u8) {
@@ -108,6 +114,11 @@ impl Heads {
             self.is_over = true;
         }
     }
+}
+
+fn from_line_end(bytes: &mut [u8]) -> &mut [u8] {
+    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    &mut bytes[end..]
 }
 
 #[cfg(test)]

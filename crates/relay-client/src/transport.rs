@@ -24,6 +24,9 @@ use crate::lent::Lent;
 /// Bytes that are gathered before a write, when there is more to say.
 const WRITE_BUFFER_BYTES: usize = 128 * 1024;
 
+/// Bytes that are read at once: the library clears so many before each read, also before one that finds nothing.
+const READ_BUFFER_BYTES: usize = 16 * 1024;
+
 /// What a server says that has no better reason.
 const SESSION_CLOSED: &str = "the server closed the session";
 
@@ -55,6 +58,7 @@ const CONTROL_HEAD_BYTES: u64 = 2;
 /// its pings.
 pub(crate) fn socket_config() -> WebSocketConfig {
     WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_write_buffer_size(limits::SOCKET_WRITE_BUFFER_MAX)
         .max_message_size(Some(limits::MESSAGE_BYTES_MAX))

@@ -17,6 +17,8 @@ use crate::time::Wall;
 
 /// Bits of the counter inside one millisecond (`rand_a` of `UUIDv7`).
 const COUNTER_BITS: u32 = 12;
+/// Bytes of what the text form of an id starts with.
+const PREFIX_BYTES: usize = 4;
 /// Bits of the variant, in front of the tail.
 const TAIL_BITS: u32 = 62;
 
@@ -59,9 +61,13 @@ macro_rules! minted_id {
         }
 
         impl fmt::Display for $name {
+            /// In one piece, so that a string of it is allocated once.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str($prefix)?;
-                f.write_str(Uuid::from_u128(self.0).hyphenated().encode_lower(&mut [0; Hyphenated::LENGTH]))
+                let mut text = [0; PREFIX_BYTES + Hyphenated::LENGTH];
+                let (prefix, uuid) = text.split_at_mut(PREFIX_BYTES);
+                prefix.copy_from_slice($prefix.as_bytes());
+                Uuid::from_u128(self.0).hyphenated().encode_lower(uuid);
+                f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
             }
         }
 

@@ -107,15 +107,18 @@ impl Hub {
         let event = Arc::new(self.event_of(request));
         let mut leased = Vec::new();
         let mut waiting = Vec::new();
-        let mut deliveries = Vec::new();
         let routing = Arc::clone(&self.routing);
-        for route in routing.routes.get(&event.source).into_iter().flatten() {
+        let routes = routing.routes.get(&event.source).map_or(&[][..], Vec::as_slice);
+        let mut deliveries = Vec::with_capacity(routes.len());
+        for route in routes {
             let id = self.ids.delivery(now);
             let ready = Delivery::ready(id, &event, route.destination.clone(), false, now, route.ttl);
             if let Some(instance) = self.reserve_for(&ready, event.size()) {
                 let until = now + self.setup.lease;
                 let delivery = delivery::leased(&ready, instance, self.nonce, now, until);
                 deliveries.push(delivery.clone());
+                // Most sources have one route: no room for four of what is large.
+                leased.reserve_exact(1);
                 leased.push((instance, delivery));
             } else {
                 waiting.push((id, route.destination.clone(), route.ttl));

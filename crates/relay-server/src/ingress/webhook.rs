@@ -160,7 +160,8 @@ impl<B: Backend> Door<B> {
             admitted.head = proven.map_err(|refused| refused.closing_if(ends))?;
         }
         let body = self.take_in(source, origin, &admitted, body).await?;
-        let (mut source, mut admitted) = self.look_again(source, admitted, &head)?;
+        let mut source = Arc::clone(source);
+        self.look_again(&mut source, &mut admitted, &head)?;
         let (genuine, signed) = loop {
             let (judged, signed) = self.judge_whole(&source, origin, &mut admitted, &body).await?;
             let errand = match judged {
@@ -176,9 +177,7 @@ impl<B: Backend> Door<B> {
                 Errands::Genuine(genuine) => genuine,
                 Errands::Answered(answer) => return Ok(Ready::Answered(answer)),
             };
-            let before = source;
-            (source, admitted) = self.look_again(&before, admitted, &head)?;
-            if Arc::ptr_eq(&before, &source) {
+            if !self.look_again(&mut source, &mut admitted, &head)? {
                 break (genuine, signed);
             }
             // It has changed while its keys were fetched, which are kept: what is said of it now is what holds.
@@ -223,16 +222,15 @@ impl<B: Backend> Door<B> {
     }
 
     /// The source as it is now that the body is there, which may have taken minutes, or that keys are: its key may be revoked by
-    /// now, its secret another, itself paused or gone. What was said of the head is said again if anything changed (I21).
-    fn look_again(
-        &self,
-        before: &Arc<Source>,
-        admitted: Admitted,
-        head: &Parts,
-    ) -> Result<(Arc<Source>, Admitted), Denial> {
-        let present = self.find(Leads::Source(before.name.as_str()))?;
-        let admitted = if Arc::ptr_eq(&present, before) { admitted } else { self.admit(&present, head)? };
-        Ok((present, admitted))
+    /// now, its secret another, itself paused or gone. What was said of the head is said again if anything changed (I21): gives whether it did.
+    fn look_again(&self, source: &mut Arc<Source>, admitted: &mut Admitted, head: &Parts) -> Result<bool, Denial> {
+        let present = self.find(Leads::Source(source.name.as_str()))?;
+        let has_changed = !Arc::ptr_eq(&present, source);
+        if has_changed {
+            *admitted = self.admit(&present, head)?;
+            *source = present;
+        }
+        Ok(has_changed)
     }
 
     /// All that can be said before the body is there.
