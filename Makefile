@@ -52,7 +52,7 @@ sim: ## simulate one server, and several on one store: SEEDS=n of each (more tha
 	    $$([[ '$(SEEDS)' =~ ^[0-9]+$$ && '$(SEEDS)' -gt 1000 ]] && echo --profile sim || true)
 
 canaries: ## plant each known bug in turn; fails unless the simulation (SEEDS=n), or the store's tests, find them all
-	SEEDS='$(SEEDS)' scripts/canaries
+	SEEDS='$(SEEDS)' CANARIES='$(CANARIES)' scripts/canaries
 
 torture: setup ## kill -9 server and clients under load, KILLS=n times
 	KILLS='$(KILLS)' $(CARGO) test --locked --package crm-relay --test e2e torture:: -- --nocapture

@@ -148,7 +148,7 @@ impl Streak {
         match tried.outcome.class {
             Class::Delivered => self.events.clear(),
             // Canary: an event that the destination judged says nothing about the destination.
-            Class::Refused if !cfg!(feature = "canary_refused_opens_the_circuit") => {}
+            Class::Refused if !crate::canary::is("refused_opens_the_circuit") => {}
             Class::Rejected | Class::Busy | Class::Refused => {
                 let known = self.is_full() || self.events.contains(&tried.event);
                 if tried.speaks && !known {
@@ -292,7 +292,7 @@ impl Circuit {
         }
         let outage = backlog.tried && backlog.open >= limits::CIRCUIT_EVENTS as u64;
         // Canary: a restart must not charge an outage again.
-        self.phase = if outage && !cfg!(feature = "canary_fresh_circuit_closed") {
+        self.phase = if outage && !crate::canary::is("fresh_circuit_closed") {
             Phase::Open(Open {
                 since: now,
                 unreachable_only: false,
@@ -363,7 +363,7 @@ impl Circuit {
         }
         let change = match tried.outcome.class {
             Class::Delivered => self.on_delivered(now, slots),
-            Class::Refused if !cfg!(feature = "canary_refused_opens_the_circuit") => {
+            Class::Refused if !crate::canary::is("refused_opens_the_circuit") => {
                 self.on_refused(tried.probe, now, slots)
             }
             Class::Rejected | Class::Busy | Class::Unreachable | Class::Refused => {
@@ -371,7 +371,7 @@ impl Circuit {
             }
         };
         // Canary: an outage that answers must be free too.
-        (change, (counts_before && self.is_closed()) || cfg!(feature = "canary_charged_while_open"))
+        (change, (counts_before && self.is_closed()) || crate::canary::is("charged_while_open"))
     }
 
     fn on_delivered(&mut self, now: Mono, slots: u32) -> Change {

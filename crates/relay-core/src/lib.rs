@@ -13,6 +13,7 @@
 //! **Invariant:** no async, no sockets, no files, no environment, no clocks, no global random numbers.
 
 mod by_id;
+pub mod canary;
 pub mod circuit;
 pub mod client;
 pub mod delivery;

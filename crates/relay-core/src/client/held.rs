@@ -294,7 +294,7 @@ impl Holdings {
         for key in self.keys(|stage| matches!(stage, Stage::Waiting(_) | Stage::Forwarding)) {
             if resumed.contains(&key) {
                 self.credit(key);
-            } else if !cfg!(feature = "canary_resumed_keeps_released") {
+            } else if !crate::canary::is("resumed_keeps_released") {
                 self.released(key);
             }
         }

@@ -50,7 +50,7 @@ pub fn adopt(before: &Delivery, token: Token, by: Lease, now: Wall) -> Option<Ch
         return None;
     }
     // Canary: who adopts a lease keeps it from then on.
-    let keeper = if cfg!(feature = "canary_adopt_without_keeper") { lease.keeper } else { by.keeper };
+    let keeper = if crate::canary::is("adopt_without_keeper") { lease.keeper } else { by.keeper };
     let mut next = before.next(State::Leased, now);
     next.lease = Some(Lease { keeper, until: lease.until.max(by.until), ..lease });
     next.changed_at = before.changed_at;
@@ -67,7 +67,7 @@ pub fn lapse(before: &Delivery, now: Wall) -> Option<Change> {
 /// A lease lapses whose end came by then.
 pub fn lapsed_by(now: Wall) -> Wall {
     // Canary: a lease is its client's until its end.
-    if cfg!(feature = "canary_lapse_early") { now + limits::LEASE / 2 } else { now - limits::LAPSE_AFTER }
+    if crate::canary::is("lapse_early") { now + limits::LEASE / 2 } else { now - limits::LAPSE_AFTER }
 }
 
 /// Ends a lease without a try: back to ready, in its old place in line, and nothing is counted. Past its TTL it
@@ -77,7 +77,7 @@ pub fn hand_back(before: &Delivery, claim: Claim, now: Wall) -> Option<Change> {
         return None;
     }
     let mut next = before.back_to_ready(now);
-    if cfg!(feature = "canary_loss_on_hand_back") {
+    if crate::canary::is("loss_on_hand_back") {
         next.losses += 1; // Canary: a hand-back must count nothing.
     }
     Some(Change { before: before.clone(), next, archive: None })
@@ -86,7 +86,7 @@ pub fn hand_back(before: &Delivery, claim: Claim, now: Wall) -> Option<Change> {
 /// The same where its body may have reached its client, and nothing was heard of it: the next try has another number.
 pub fn end_unheard(before: &Delivery, claim: Claim, now: Wall) -> Option<Change> {
     let mut change = hand_back(before, claim, now)?;
-    if !cfg!(feature = "canary_copies_alike") {
+    if !crate::canary::is("copies_alike") {
         change.next.unheard = before.unheard.saturating_add(1); // Canary: no copy has the number of an earlier one.
     }
     Some(change)
@@ -128,7 +128,7 @@ impl Delivery {
     /// Whether `token` is the fence of its present lease.
     pub fn is_held_under(&self, token: Token) -> bool {
         // Canary: a stale token must not pass.
-        self.state == State::Leased && (self.token == token || cfg!(feature = "canary_no_fence"))
+        self.state == State::Leased && (self.token == token || crate::canary::is("no_fence"))
     }
 
     /// What is known of its present lease by whoever keeps it.

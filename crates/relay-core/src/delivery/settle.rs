@@ -96,7 +96,7 @@ fn counts(before: &Delivery, outcome: &Outcome, terms: &Terms<'_>) -> bool {
             Some(_) => terms.charges && served_others && before.tries + 1 >= limits::SPOKEN_BUSY_TRIES,
         },
         // Canary: an outage must be free.
-        Class::Unreachable => cfg!(feature = "canary_outage_charged"),
+        Class::Unreachable => crate::canary::is("outage_charged"),
     }
 }
 
@@ -105,7 +105,7 @@ fn counts(before: &Delivery, outcome: &Outcome, terms: &Terms<'_>) -> bool {
 fn delay(next: &Delivery, counted: bool, outcome: &Outcome, terms: &Terms<'_>) -> Duration {
     let (n, bound) = if counted { (next.attempts, Duration::MAX) } else { (next.tries, terms.uncounted_delay_max) };
     // Canary: an outage must not postpone what comes after it.
-    let n = if cfg!(feature = "canary_delay_by_tries") { next.tries } else { n };
+    let n = if crate::canary::is("delay_by_tries") { next.tries } else { n };
     // However short a route's delays are, a destination that cannot is not asked more often than an open circuit asks.
     let least = if counted { Duration::ZERO } else { limits::CIRCUIT_PAUSE_FIRST };
     let planned = terms.retry.schedule.delay(n).max(least).min(bound);

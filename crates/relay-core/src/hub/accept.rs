@@ -125,7 +125,7 @@ impl Hub {
                 deliveries.push(ready);
             }
         }
-        if cfg!(feature = "canary_ack_before_commit") {
+        if crate::canary::is("ack_before_commit") {
             // Canary: an answer must not outrun the commit it depends on.
             let (event, received_at) = (event.id, event.received_at);
             self.outputs.push_back(Output::Answer(
@@ -191,11 +191,11 @@ impl Hub {
         let result = match result {
             Err(AppendError::Away) if !self.failed => return self.append_again(pending),
             // Canary: what may not be stored must not be acknowledged.
-            Err(AppendError::Unknown) if cfg!(feature = "canary_unknown_accepted") => {
+            Err(AppendError::Unknown) if crate::canary::is("unknown_accepted") => {
                 Ok(Appended::as_asked(pending.event.id))
             }
             // Canary: what may be stored must not be refused as if it were not.
-            Err(AppendError::Unknown) if cfg!(feature = "canary_unknown_is_no") => {
+            Err(AppendError::Unknown) if crate::canary::is("unknown_is_no") => {
                 self.accepts.appending -= 1;
                 return self.give_up_append(pending, Answer::NotStored(NotStored::Away));
             }
@@ -224,7 +224,7 @@ impl Hub {
                 if pending.resend && !differs && delivery::is_delivered(&deliveries) {
                     self.resend_then_answer(pending.ticket, answer, (first, &pending.event), &deliveries);
                 // Canary: what was purged in part must not be acknowledged and dropped.
-                } else if gone && !cfg!(feature = "canary_purged_is_swallowed") {
+                } else if gone && !crate::canary::is("purged_is_swallowed") {
                     self.replace_then_answer(pending.ticket, answer, (first, &pending.event), deliveries);
                 } else {
                     self.redrive_then_answer(pending.ticket, answer, deliveries);
@@ -320,7 +320,7 @@ impl Hub {
     }
 
     pub(super) fn answer(&mut self, ticket: Ticket, answer: Answer) {
-        if !cfg!(feature = "canary_ack_before_commit") {
+        if !crate::canary::is("ack_before_commit") {
             self.outputs.push_back(Output::Answer(ticket, answer));
         }
     }

@@ -173,7 +173,7 @@ impl Hub {
 
     /// What is down for a client at the server that it comes from.
     pub(super) fn bring_circuits(&mut self, id: InstanceId) {
-        if cfg!(feature = "canary_circuits_stay") {
+        if crate::canary::is("circuits_stay") {
             return; // Canary: whoever goes to another server must not be charged for an outage once more.
         }
         let heard = self.others.heard();

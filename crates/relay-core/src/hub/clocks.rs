@@ -39,7 +39,7 @@ impl Clocks {
     /// Whether leases may be taken by this clock.
     pub(super) fn may_lease(&self) -> bool {
         // Canary: a clock that is off takes what others have.
-        self.compared && (self.apart.is_none() || cfg!(feature = "canary_clock_apart"))
+        self.compared && (self.apart.is_none() || crate::canary::is("clock_apart"))
     }
 
     /// Whether it is compared with those of the others; if there are any.

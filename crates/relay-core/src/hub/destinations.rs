@@ -130,7 +130,7 @@ impl Hub {
     /// lease is adopted where its client comes, or it lapses; and all begins once the clocks are compared.
     fn begin(&mut self) {
         // Canary: what a live server keeps is not a starting one's.
-        if !self.setup.shares || cfg!(feature = "canary_takeover") {
+        if !self.setup.shares || crate::canary::is("takeover") {
             self.ask_held(HeldFor::Start, None);
         }
         self.read_clock();
@@ -292,7 +292,7 @@ impl Hub {
             Some(Pick::Newest) => LeaseOrder::Newest,
             Some(Pick::FewestTries) => LeaseOrder::FewestTries,
             // Canary: deliveries that wait for their first try must not stand behind all retries, nor the other way round.
-            None if cfg!(feature = "canary_no_shares") => LeaseOrder::Shared { tried: limit },
+            None if crate::canary::is("no_shares") => LeaseOrder::Shared { tried: limit },
             None => LeaseOrder::Shared { tried: served.share_of_tried(limit).min(tried_max) },
         };
         served.circuit.on_asked();

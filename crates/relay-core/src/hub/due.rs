@@ -71,7 +71,7 @@ impl Hub {
         for record in due.expired {
             // One that the store is about to end, or has no room to, is not ended once more.
             let new = self.looking.ending.insert(record.id);
-            if new || cfg!(feature = "canary_expired_again") {
+            if new || crate::canary::is("expired_again") {
                 self.decide(record.id, Why::Expire, &record);
             }
         }

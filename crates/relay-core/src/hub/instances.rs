@@ -160,7 +160,7 @@ impl Service {
     /// what arrives; the one try of an open circuit may be any.
     pub(super) fn tried_max(&self, limit: u32) -> u32 {
         // Canary: what is known to hold its slot for long must not take all of them.
-        if self.circuit.is_one_at_a_time() || cfg!(feature = "canary_slow_retries_take_all") {
+        if self.circuit.is_one_at_a_time() || crate::canary::is("slow_retries_take_all") {
             return limit;
         }
         self.bound_of_tried().map_or(limit, |most| most.saturating_sub(self.tried + self.tried_parked).min(limit))

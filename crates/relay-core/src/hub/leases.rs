@@ -238,7 +238,7 @@ impl Hub {
         }
         held.sent = Sent::Done;
         // Canary: what has left this machine is not at its client yet.
-        let early = cfg!(feature = "canary_cap_from_queue");
+        let early = crate::canary::is("cap_from_queue");
         self.cap_from_now(id, if early { Duration::ZERO } else { limits::TRANSFER_TAIL });
         let Some(held) = self.held.get_mut(&id) else { return };
         if let Some((_, size)) = held.event.take() {
@@ -281,7 +281,7 @@ impl Hub {
         let Some(held) = self.held.get_mut(&id) else { return };
         let served = self.instances.get(&held.instance).and_then(|i| i.served.get(&held.delivery.destination));
         // Canary: how long a forward may take is its client's to say.
-        let served = served.filter(|_| !cfg!(feature = "canary_default_cap"));
+        let served = served.filter(|_| !crate::canary::is("default_cap"));
         let timeout = served.map_or(limits::FORWARD_TIMEOUT, |served| served.forward_timeout);
         held.cap = Some(self.now.wall + tail + timeout + limits::LEASE_OVERTIME);
     }
@@ -307,7 +307,7 @@ impl Hub {
         let (instance, (id, token)) = (report.instance, report.lease);
         let holds = self.held.get(&id).is_some_and(|held| {
             // Canary: a stale token must not pass.
-            held.instance == instance && (held.delivery.token == token || cfg!(feature = "canary_no_fence"))
+            held.instance == instance && (held.delivery.token == token || crate::canary::is("no_fence"))
         });
         if !holds {
             return self.look_up(id, Why::Report(report));
@@ -332,7 +332,7 @@ impl Hub {
         let (now, pause_max) = (self.now.mono, self.setup.circuit_pause_max);
         let streak = &mut self.destination(name).streak;
         streak.on_try(tried);
-        let outage = streak.is_full() && !cfg!(feature = "canary_charged_while_open");
+        let outage = streak.is_full() && !crate::canary::is("charged_while_open");
         let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(name)) else {
             return false;
         };

@@ -115,7 +115,7 @@ impl Others {
     /// Whether a client has a socket elsewhere.
     pub(super) fn see(&self, id: InstanceId) -> bool {
         // Canary: a client that is elsewhere has lost nothing.
-        self.seen.contains_key(&id) && !cfg!(feature = "canary_loss_while_elsewhere")
+        self.seen.contains_key(&id) && !crate::canary::is("loss_while_elsewhere")
     }
 
     /// Clients elsewhere that serve a destination.

@@ -271,7 +271,7 @@ impl Room {
 
     /// Small are those that go as one message, if several of them fit into the smallest part that is theirs alone.
     fn bulk(&self, body: u64) -> Bulk {
-        if cfg!(feature = "canary_small_behind_large") {
+        if crate::canary::is("small_behind_large") {
             return Bulk::Large; // Canary: what is small must not wait for what is large.
         }
         let theirs = self.max / limits::ROOM_CLIENT_PART / limits::ROOM_SMALL_PART;
@@ -400,7 +400,7 @@ impl Room {
     pub(super) fn takes(&self, pair: &Pair, body: u64, size: u64) -> bool {
         // Canary: slow clients must not hold the memory of what comes in.
         let may_borrow =
-            self.borrowed + size <= self.max / limits::ROOM_BORROWED_PART || cfg!(feature = "canary_borrows_all");
+            self.borrowed + size <= self.max / limits::ROOM_BORROWED_PART || crate::canary::is("borrows_all");
         let bulk = self.bulk(body);
         let is_first = !self.some_wait() || self.line(pair, bulk).is_none_or(|line| line.waiting.is_empty());
         let asks = Asks { place: self.next, body, size, again: false };

@@ -231,7 +231,7 @@ impl Hub {
                 kept.insert(delivery);
                 resumed.push(lease_ref((delivery, token)));
                 self.on_named(delivery);
-            } else if cfg!(feature = "canary_resumed_keeps_released") {
+            } else if crate::canary::is("resumed_keeps_released") {
                 resumed.push(lease_ref((delivery, token))); // Canary: a released lease must not stay with its client.
             }
         }
@@ -341,7 +341,7 @@ impl Hub {
         let Some(instance) = self.instances.get(&id) else { return };
         let unserved = instance.served.iter().filter(|(_, served)| served.slots == 0);
         let names: Vec<Name> = unserved.map(|(name, _)| name.clone()).collect();
-        if cfg!(feature = "canary_narrowed_stays") {
+        if crate::canary::is("narrowed_stays") {
             return; // Canary: who may not serve a destination any more hears nothing more of it.
         }
         for name in names {
@@ -428,7 +428,7 @@ impl Hub {
     /// Until when somebody is waited for who went, or was last known, at `since`: as long as a Hello goes on arriving that may be
     /// his, for over a slow link that takes longer than the grace. Of a token, if one is known. `None`: no longer.
     pub(super) fn resumes_until(&self, token: Option<&Name>, since: Mono) -> Option<Mono> {
-        if cfg!(feature = "canary_grace_by_the_clock") {
+        if crate::canary::is("grace_by_the_clock") {
             return None; // Canary: who is saying that he is back must not lose what he names.
         }
         let greeting = self.greeting.iter().filter_map(|conn| self.sessions.get(conn));

@@ -218,7 +218,7 @@ impl Hub {
             }
             return self.finish(&work);
         };
-        if cfg!(feature = "canary_settled_before_commit") {
+        if crate::canary::is("settled_before_commit") {
             self.confirm(&work.why); // Canary: a confirmation must not outrun its commit.
         }
         self.settles.push_back(Decided { work, change });
@@ -227,7 +227,7 @@ impl Hub {
     /// Another server has ended it, or has its client and what that names: nothing is lost here.
     fn forgive_if_elsewhere(&mut self, work: &Work) {
         let ends = matches!(work.why, Why::Unheard(_) | Why::HandBack(_));
-        if ends && self.setup.shares && !cfg!(feature = "canary_loss_while_elsewhere") {
+        if ends && self.setup.shares && !crate::canary::is("loss_while_elsewhere") {
             self.forgive_loss(work.id);
         }
     }
@@ -293,7 +293,7 @@ impl Hub {
     fn may_settle(&self, report: &Reported, record: &Delivery) -> bool {
         let holder = record.lease.map(|lease| lease.instance).filter(|_| record.state == State::Leased);
         let Some(holder) = holder.filter(|holder| *holder != report.instance) else { return true };
-        if cfg!(feature = "canary_foreign_report") {
+        if crate::canary::is("foreign_report") {
             return true; // Canary: a lease is its holder's.
         }
         let token = |id| Some(&self.instances.get(&id).filter(|instance| instance.joined)?.token);
@@ -381,7 +381,7 @@ impl Hub {
         }
         if let Why::Redrive(ticket) = work.why {
             self.on_redriven(ticket);
-        } else if !cfg!(feature = "canary_settled_before_commit") {
+        } else if !crate::canary::is("settled_before_commit") {
             self.confirm(&work.why);
         }
     }

@@ -36,14 +36,14 @@ impl Setup {
     /// Whether the deliveries of other servers are among those that are counted.
     pub(super) fn counts_others(&self) -> bool {
         // Canary: the counts of two servers leapfrog.
-        self.shares && !cfg!(feature = "canary_stale_count")
+        self.shares && !crate::canary::is("stale_count")
     }
 
     /// The instance that a client is here which came with this token and says that it is that instance. Both go into it, and
     /// it is what leases are stored with: whoever has another token is another instance, whatever he says and whatever he
     /// knows, also after a restart. So nobody can resume, free or lock out what is another token's (I21).
     pub fn instance_of(&self, token: &Name, said: InstanceId) -> InstanceId {
-        if cfg!(feature = "canary_instance_unbound") {
+        if crate::canary::is("instance_unbound") {
             return said; // Canary: an instance is its token's.
         }
         // No name holds a zero.

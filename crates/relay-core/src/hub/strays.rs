@@ -28,7 +28,7 @@ pub(super) struct Strays {
 impl Hub {
     /// The answer of an operation that may have leased something is lost.
     pub(super) fn look_for_strays(&mut self) {
-        if cfg!(feature = "canary_strays_stay") {
+        if crate::canary::is("strays_stay") {
             return; // Canary: what an answer that was lost has leased must not stay leased for ever.
         }
         if std::mem::replace(&mut self.strays.looking, true) {

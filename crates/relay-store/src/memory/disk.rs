@@ -118,7 +118,7 @@ impl Disk {
         if taken.until <= append.event.received_at || !self.is_there(taken) {
             return None;
         }
-        if cfg!(feature = "canary_dedupe_before_commit") && taken.event == append.event.id {
+        if relay_core::canary::is("dedupe_before_commit") && taken.event == append.event.id {
             return None;
         }
         Some(Appended::Repeat {
@@ -133,7 +133,7 @@ impl Disk {
     /// Whether the event that took a key is still stored: a key goes with its event.
     fn is_there(&self, taken: &Taken) -> bool {
         // Canary: a key that was durable before its event would be free again.
-        self.events.contains_key(&taken.event) || cfg!(feature = "canary_dedupe_before_commit")
+        self.events.contains_key(&taken.event) || relay_core::canary::is("dedupe_before_commit")
     }
 
     /// Moves the ends of leases that stand.
@@ -168,7 +168,7 @@ impl Disk {
     pub(super) fn change(&mut self, change: Change) -> Changed {
         let Some(stored) = self.deliveries.get(&change.next.id) else { return Changed::Conflict(None) };
         let decided_on = change.is_of(stored);
-        if !decided_on && !cfg!(feature = "canary_skip_fence") {
+        if !decided_on && !relay_core::canary::is("skip_fence") {
             return Changed::Conflict(Some(Box::new(stored.clone())));
         }
         if let Some(attempt) = change.archive {

@@ -149,10 +149,10 @@ impl MemoryStore {
         let mut inner = self.lock();
         let mut disk = std::mem::take(&mut inner.disk);
         inner.life = Life::Closed;
-        if cfg!(feature = "canary_schedule_forgotten") {
+        if relay_core::canary::is("schedule_forgotten") {
             disk.forget_schedules();
         }
-        if cfg!(feature = "canary_purged_in_part_is_lost") {
+        if relay_core::canary::is("purged_in_part_is_lost") {
             disk.lose_purged_in_part();
         }
         Self { inner: Arc::new(Mutex::new(Inner { disk, now: inner.now, ..Inner::default() })) }
@@ -302,7 +302,7 @@ impl MemoryStore {
     fn append_one(&self, append: &Append) -> Result<Appended, AppendError> {
         let (full, now) = {
             let mut inner = self.lock();
-            if cfg!(feature = "canary_dedupe_before_commit") {
+            if relay_core::canary::is("dedupe_before_commit") {
                 inner.disk.remember(append);
             }
             (inner.full, inner.clock.unwrap_or(inner.now).max(append.event.received_at))

@@ -8,7 +8,7 @@ impl Disk {
     /// Does a step, if the job is there.
     pub(super) fn step(&mut self, step: Step) -> Stepped {
         let before = self.marks.get(&step.job).cloned().unwrap_or_default();
-        if before.steps != step.before && !cfg!(feature = "canary_step_twice") {
+        if before.steps != step.before && !relay_core::canary::is("step_twice") {
             return Stepped::Elsewhere(before);
         }
         let settled: Vec<Changed> = step.settle.iter().map(|change| self.change(change.clone())).collect();

@@ -134,7 +134,7 @@ impl SqliteStore {
             Alone::Unreadable => check::verify(&place, &db, check::UNREADABLE_ALONE)?,
         }
         let mut book = Book::load(&db).map_err(|error| place.damaged(error))?;
-        if cfg!(feature = "canary_schedule_forgotten") {
+        if relay_core::canary::is("schedule_forgotten") {
             settle::forget_schedules(&db, &mut book).map_err(|error| place.damaged(error))?;
         }
         if let Some(doubt) = place.compare_ledger(&meta, book.accepted)? {

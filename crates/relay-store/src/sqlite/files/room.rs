@@ -77,7 +77,7 @@ impl Room {
         let ballast_bytes = if ballast.is_some() { (reserve / 8).min(BALLAST_BYTES_MAX) } else { 0 };
         let left = ballast.as_ref().and_then(|path| private::open_existing(path).ok()?.metadata().ok());
         let held = match left {
-            Some(found) if !cfg!(feature = "canary_sqlite_ballast_forgotten") => found.len().min(found.blocks() * 512),
+            Some(found) if !relay_core::canary::is("sqlite_ballast_forgotten") => found.len().min(found.blocks() * 512),
             Some(_) | None => 0,
         };
         let dir = dir.to_owned();

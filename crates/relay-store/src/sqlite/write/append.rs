@@ -48,7 +48,7 @@ fn append(tx: &mut Transaction<'_>, item: &Append) -> Result<Appended, Fault> {
         let same = first.event == item.event.id;
         return if same { stored_before(tx, item.event.id) } else { repeat(tx, &item.event, &first) };
     }
-    if cfg!(feature = "canary_dedupe_before_commit") && item.dedupe.is_some() {
+    if relay_core::canary::is("dedupe_before_commit") && item.dedupe.is_some() {
         tx.db.execute_batch("COMMIT; BEGIN IMMEDIATE")?; // Canary: a key must not be durable before its event.
     }
     if !tx.insert_event(&item.event, &item.deliveries)? {
@@ -127,7 +127,7 @@ fn take_key(tx: &mut Transaction<'_>, event: &Event, dedupe: &Dedupe) -> Result<
 fn is_there(tx: &Transaction<'_>, event: EventId) -> Result<bool, Fault> {
     let there = tx.db.prepare_cached("SELECT 1 FROM events WHERE seq = ?1")?.exists([event.sequence()])?;
     // Canary: a key that was durable before its event would be free again.
-    Ok(there || cfg!(feature = "canary_dedupe_before_commit"))
+    Ok(there || relay_core::canary::is("dedupe_before_commit"))
 }
 
 fn repeat(tx: &mut Transaction<'_>, event: &Event, first: &Taken) -> Result<Appended, Fault> {
