@@ -309,7 +309,7 @@ fn run(run: u64, seconds: u64) -> Presence {
         run,
         at: at(seconds),
         server: About { version: "1.2.3".into(), name: "a".into(), address: "192.0.2.1:80".into(), config: [7; 32] },
-        stopping: run % 2 == 0,
+        stopping: run.is_multiple_of(2),
         clock: Some(Reading { ahead: -3, within: Duration::from_millis(2) }),
         clients: vec![client],
         circuits: vec![circuit],
