@@ -17,10 +17,14 @@ use relay_store::{
     seam::{AuditEntry, AuditFilter, DeliveryFilter, DocumentKey, DocumentKind, Page},
 };
 
-use crate::{backend::Shared, node::Node, proxy::Proxy};
+use crate::{
+    backend::Shared,
+    node::{Node, Server},
+    proxy::Proxy,
+};
 
 fn fixture(options: Options) -> Fixture<Shared> {
-    Fixture { backend: Shared::on(options), mint: IdMint::new(0, 7) }
+    Fixture::over(Shared::on(options), IdMint::new(0, 7))
 }
 
 /// The key of what waits for its first lease at `crm`.
@@ -140,7 +144,7 @@ async fn an_answer_that_is_lost_is_unknown_and_asked_for_again() {
     let node = Node::start();
     let proxy = Proxy::to(node.socket());
     let backend = Shared::at_hand(Options::new(proxy.address()));
-    let mut fixture = Fixture { backend, mint: IdMint::new(0, 7) };
+    let mut fixture = Fixture::over(backend, IdMint::new(0, 7));
     // The first lease at a destination makes its group, and asks twice.
     fixture.accept("crm", at(0)).await;
     fixture.lease("crm", at(0)).await;
@@ -265,7 +269,13 @@ fn replayed(old: &Delivery) -> Delivery {
 /// answers at once. (So Redis 8 and Valkey 9 do; 7.0 waits for all that was written before, whoever wrote it.)
 #[tokio::test]
 async fn what_no_replica_has_is_unknown_however_often_it_is_asked_for() {
-    let (primary, replica) = Node::with_replica();
+    for server in Server::ALL {
+        nothing_is_confirmed_without_a_replica(server).await;
+    }
+}
+
+async fn nothing_is_confirmed_without_a_replica(server: Server) {
+    let (primary, replica) = Node::with_replica(server);
     let patience = Duration::from_secs(20);
     let options = Options { replicas: 1, replicas_within: patience / 2, patience, ..Options::new(primary.address()) };
     let mut fixture = fixture(options.clone());
@@ -294,7 +304,7 @@ async fn what_no_replica_has_is_unknown_however_often_it_is_asked_for() {
         assert_eq!(fresh().replay(replay, Vec::new()).await, Err(StoreError::Unknown), "round {round}");
     }
     replica.resume();
-    let fixture = Fixture { backend: Shared::on(options), mint: fixture.mint };
+    let fixture = Fixture::over(Shared::on(options), fixture.mint);
     assert!(fixture.append(append).await.is_ok_and(|appended| appended.is_stored()));
     assert!(fixture.append(repeat).await.is_ok_and(|appended| !appended.is_stored()));
     fixture.check_sums().await;
