@@ -142,7 +142,10 @@ pub async fn large_and_empty_bodies_keep_every_byte<B: Backend>() {
 pub async fn an_append_is_repeated_by_its_event<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
     for dedupe in [None, Some(Dedupe { key: [1; 32], until: at(1_000) })] {
-        let event = fixture.event("in", b"{}", at(0));
+        let event = match &dedupe {
+            Some(dedupe) => fixture.event_of(dedupe, "in", b"{}", at(0)),
+            None => fixture.event("in", b"{}", at(0)),
+        };
         let append = Append { dedupe, ..fixture.appending(event, &["crm", "erp"]) };
         let before = fixture.store().stats().await.expect("stats work");
         assert!(fixture.append(append.clone()).await.is_ok_and(|found| found.is_stored()));

@@ -1,7 +1,8 @@
 //! Killed at every named edge of every writing operation: I1, I2, I12.
 //!
 //! Each case prepares two equal stores. One performs the operation undisturbed and shows what *wholly there* means; the
-//! other is killed in it. After reopening, the second must equal the first, or what it was before.
+//! other is killed in it. After reopening, the second must equal the first, or what it was before. All of it is where one step
+//! reaches; the last cases are about what is spread.
 
 use std::future::Future;
 
@@ -9,7 +10,7 @@ use relay_core::{
     delivery::{Delivery, State, cancel, outcome::Class},
     id::JobId,
     partitions::Partitions,
-    storage::{Ended, Extend, Forget, Replay, Retire, Step},
+    storage::{Change, Ended, Extend, Forget, Held, HeldAsk, LeaseAsk, Replay, Retire, Step},
 };
 
 use super::{
@@ -20,7 +21,7 @@ use crate::seam::{DocumentKey, DocumentKind};
 
 /// A fixture with something in every state, and the deliveries in it: ready, leased, leased, scheduled, dead, delivered.
 async fn prepared<B: Backend>() -> (Fixture<B>, Vec<Delivery>) {
-    let mut fixture = Fixture::<B>::fresh().await;
+    let mut fixture = Fixture::<B>::in_one_place().await;
     let mut all = Vec::new();
     for seconds in 0..2 {
         fixture.accept("crm", at(seconds)).await;
@@ -197,4 +198,58 @@ pub async fn whatever_was_answered_is_there_after_reopening<B: Backend>() {
     let fixture = fixture.reopen().await;
     assert_eq!(fixture.snapshot().await, before);
     fixture.check_sums().await;
+}
+
+/// I1, I2, I7, I12: over many parts each is whole or absent, what was leased is found by its keeper, and the same call again does what
+/// is left.
+pub async fn what_is_spread_and_cut_is_whole_in_each_part_and_done_by_the_same_call<B: Backend>() {
+    for edge in B::EDGES {
+        let mut fixture = Fixture::<B>::fresh().await;
+        let mut all = Vec::new();
+        for seconds in 0..20 {
+            all.push(fixture.accept("crm", at(seconds)).await);
+        }
+        let ask = asking("crm", at(30));
+        let keeper = ask.nonce;
+        fixture.backend.fail_at(edge);
+        drop(fixture.store().lease(ask).await);
+        let fixture = fixture.reopen().await;
+        let mine = HeldAsk { of: Held::Keeper(keeper), ..HeldAsk::all(None, 100) };
+        let mut held = fixture.store().held(mine).await.expect("reading works");
+        let others = LeaseAsk { nonce: keeper ^ 1, ..asking("crm", at(30)) };
+        held.extend(fixture.store().lease(others).await.expect("leasing works").deliveries);
+        held.sort_by_key(|found| found.id);
+        assert_eq!(
+            held.iter().map(|found| found.id).collect::<Vec<_>>(),
+            all.iter().map(|made| made.id).collect::<Vec<_>>()
+        );
+
+        let changes: Vec<Change> = held.iter().map(|held| ending(held, State::Delivered, at(31))).collect();
+        fixture.backend.fail_at(edge);
+        drop(fixture.store().settle(changes.clone()).await);
+        let fixture = fixture.reopen().await;
+        fixture.check_sums().await;
+        fixture.store().settle(changes.clone()).await.expect("settling works");
+        for change in &changes {
+            assert_eq!(fixture.find(change.next.id).await.as_ref(), Some(&change.next), "killed at `{edge}`");
+        }
+
+        let forget = Forget {
+            keys_until: at(0),
+            unrouted_before: at(0),
+            jobs_before: at(0),
+            audit_before: at(0),
+            partitions: Partitions::ALL,
+        };
+        let ended = changes.iter().filter_map(|change| Ended::of(&change.next)).collect();
+        let retire = Retire { ended, more: false, forget };
+        fixture.backend.fail_at(edge);
+        drop(fixture.store().retire(retire.clone()).await);
+        let fixture = fixture.reopen().await;
+        fixture.check_sums().await;
+        fixture.store().retire(retire).await.expect("retiring works");
+        assert_eq!(fixture.counters("crm").await.retired, 20);
+        assert_eq!(fixture.source_counters("in").await.stored, 0);
+        fixture.check_sums().await;
+    }
 }

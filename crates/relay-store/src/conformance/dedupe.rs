@@ -19,10 +19,9 @@ use crate::seam::{AuditFilter, Page};
 
 /// An append with a key, to destination `crm`.
 fn keyed<B: Backend>(fixture: &mut Fixture<B>, source: &str, body: &[u8], now: Wall, until: Wall) -> Append {
-    let event = fixture.event(source, body, now);
-    let mut append = fixture.appending(event, &["crm"]);
-    append.dedupe = Some(key("order-1", until));
-    append
+    let dedupe = key("order-1", until);
+    let event = fixture.event_of(&dedupe, source, body, now);
+    Append { dedupe: Some(dedupe), ..fixture.appending(event, &["crm"]) }
 }
 
 fn first_of(answer: &Result<Appended, AppendError>) -> (EventId, bool) {
@@ -127,9 +126,9 @@ pub async fn a_key_belongs_to_its_source<B: Backend>() {
 /// replays among them.
 pub async fn a_repeat_names_the_deliveries_of_the_first<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
-    let event = fixture.event("in", b"one", at(1));
-    let mut first = fixture.appending(event, &["dead", "done", "expired", "waits"]);
-    first.dedupe = Some(key("order-1", at(100)));
+    let dedupe = key("order-1", at(100));
+    let event = fixture.event_of(&dedupe, "in", b"one", at(1));
+    let first = Append { dedupe: Some(dedupe), ..fixture.appending(event, &["dead", "done", "expired", "waits"]) };
     let deliveries = first.deliveries.clone();
     assert!(fixture.append(first).await.is_ok_and(|found| found.is_stored()));
     let dead = fixture.apply(ending(&deliveries[0], State::Dead, at(2))).await;
@@ -178,9 +177,9 @@ pub async fn a_key_is_not_remembered_when_nothing_was_stored<B: Backend>() {
 /// again. What the core makes is then found with the rest, over a restart too.
 pub async fn a_repeat_is_told_that_deliveries_of_the_first_are_gone<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
-    let event = fixture.event("in", b"one", at(1));
-    let mut first = fixture.appending(event.clone(), &["dead", "waits"]);
-    first.dedupe = Some(key("order-1", at(100)));
+    let dedupe = key("order-1", at(100));
+    let event = fixture.event_of(&dedupe, "in", b"one", at(1));
+    let first = Append { dedupe: Some(dedupe), ..fixture.appending(event.clone(), &["dead", "waits"]) };
     let (dead, waits) = (first.deliveries[0].clone(), first.deliveries[1].clone());
     assert!(fixture.append(first).await.is_ok_and(|found| found.is_stored()));
     fixture.apply(ending(&dead, State::Dead, at(2))).await;

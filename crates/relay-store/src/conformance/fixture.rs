@@ -7,7 +7,7 @@ use bytes::Bytes;
 use relay_core::{
     delivery::{Attempt, Delivery, Reason, State, answer::Answer, outcome::Class},
     event::Event,
-    id::{DeliveryId, IdMint, InstanceId, JobId},
+    id::{DeliveryId, EventId, IdMint, InstanceId, JobId, Partition},
     jobs::{Action, Command, End, Job, Outcome, Output, Retained, Retention, Rules, Target, Told},
     name::Name,
     storage::{Append, AppendError, Appended, BodyOf, Change, Changed, Dedupe, LeaseAsk, LeaseOrder, Leased},
@@ -44,6 +44,8 @@ pub struct Fixture<B> {
     pub backend: B,
     /// Of every id made.
     pub mint: IdMint,
+    /// Where all events are, if they are in one place.
+    within: Option<Partition>,
 }
 
 /// Everything visible in a store, for comparison.
@@ -57,9 +59,20 @@ pub struct Snapshot {
 }
 
 impl<B: Backend> Fixture<B> {
+    /// Over this store.
+    pub fn over(backend: B, mint: IdMint) -> Self {
+        Self { backend, mint, within: None }
+    }
+
     /// Over an empty store.
     pub async fn fresh() -> Self {
-        Self { backend: B::fresh().await, mint: IdMint::new(0, 7) }
+        Self::over(B::fresh().await, IdMint::new(0, 7))
+    }
+
+    /// Over an empty store, all events where [one order](Backend::STRICT_ORDER) and one step reach: anywhere, or in one partition.
+    pub async fn in_one_place() -> Self {
+        let within = Some(Partition::of_digest(&[0; 32])).filter(|_| !B::STRICT_ORDER);
+        Self { within, ..Self::fresh().await }
     }
 
     /// The store.
@@ -69,13 +82,27 @@ impl<B: Backend> Fixture<B> {
 
     /// Kills the process and opens its data again.
     pub async fn reopen(self) -> Self {
-        Self { backend: self.backend.reopen().await, mint: self.mint }
+        Self { backend: self.backend.reopen().await, ..self }
     }
 
     /// An event that is not stored yet.
     pub fn event(&mut self, source: &str, body: &[u8], received_at: Wall) -> Event {
+        let id = match self.within {
+            Some(partition) => self.mint.event_in(partition, received_at),
+            None => self.mint.event(received_at),
+        };
+        Self::event_under(id, source, body, received_at)
+    }
+
+    /// The same with a key: an event is in the partition of that.
+    pub fn event_of(&mut self, dedupe: &Dedupe, source: &str, body: &[u8], received_at: Wall) -> Event {
+        let id = self.mint.event_in(Partition::of_digest(&dedupe.key), received_at);
+        Self::event_under(id, source, body, received_at)
+    }
+
+    fn event_under(id: EventId, source: &str, body: &[u8], received_at: Wall) -> Event {
         Event {
-            id: self.mint.event(received_at),
+            id,
             source: name(source),
             method: Bytes::from_static(b"POST"),
             path: Bytes::from(format!("/webhook/{source}/a%2Fb")),

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use relay_core::{
     delivery::{Claim, Delivery, Lease, State, Token, outcome::Class},
+    id::DeliveryId,
     partitions::Partitions,
     storage::{
         Backlog, DueAsk, Ended, Extend, Extended, Forget, HeldAsk, LeaseAsk, LeaseEnd, LeaseOrder, Leased, Retire,
@@ -42,7 +43,7 @@ pub async fn a_passed_ttl_is_never_leased<B: Backend>() {
 
 /// By due time, then by id; whether it is ready or scheduled makes no difference.
 pub async fn the_oldest_due_comes_first_across_ready_and_scheduled<B: Backend>() {
-    let mut fixture = Fixture::<B>::fresh().await;
+    let mut fixture = Fixture::<B>::in_one_place().await;
     let first = fixture.accept("crm", at(0)).await;
     let second = fixture.accept("crm", at(1)).await;
     let third = fixture.accept("crm", at(2)).await;
@@ -55,7 +56,7 @@ pub async fn the_oldest_due_comes_first_across_ready_and_scheduled<B: Backend>()
 
 /// The probe of an open circuit: by tries, then due time, then id.
 pub async fn fewest_tries_come_first_for_a_probe<B: Backend>() {
-    let mut fixture = Fixture::<B>::fresh().await;
+    let mut fixture = Fixture::<B>::in_one_place().await;
     let tried = fixture.accept("crm", at(0)).await;
     let fresh = fixture.accept("crm", at(5)).await;
     let tried = fixture.apply(failing(&tried, Class::Busy, at(1), at(1))).await;
@@ -72,7 +73,7 @@ pub async fn fewest_tries_come_first_for_a_probe<B: Backend>() {
 
 /// After an outage: what was never tried, newest first, then what was, fewest tries first. Both never before their due time.
 pub async fn the_newest_never_tried_comes_first_then_fewest_tries<B: Backend>() {
-    let mut fixture = Fixture::<B>::fresh().await;
+    let mut fixture = Fixture::<B>::in_one_place().await;
     let twice = fixture.accept("crm", at(0)).await;
     let once = fixture.accept("crm", at(1)).await;
     let older = fixture.accept("crm", at(2)).await;
@@ -100,7 +101,7 @@ pub async fn the_newest_never_tried_comes_first_then_fewest_tries<B: Backend>() 
 /// Retries and what was never tried have their share each, the oldest of a kind first; what one kind does not need the other
 /// has.
 pub async fn tried_and_never_tried_share_a_batch<B: Backend>() {
-    let mut fixture = Fixture::<B>::fresh().await;
+    let mut fixture = Fixture::<B>::in_one_place().await;
     let mut tried = Vec::new();
     for number in 0..4 {
         let made = fixture.accept("crm", at(number)).await;
@@ -127,7 +128,7 @@ pub async fn tried_and_never_tried_share_a_batch<B: Backend>() {
 /// left, and when the next is due, so that they are asked for again when they may be leased, and not before.
 pub async fn no_more_tried_ones_are_leased_than_asked_for<B: Backend>() {
     for order in [LeaseOrder::Shared { tried: 9 }, LeaseOrder::FewestTries, LeaseOrder::Newest] {
-        let mut fixture = Fixture::<B>::fresh().await;
+        let mut fixture = Fixture::<B>::in_one_place().await;
         let mut tried = Vec::new();
         for number in 0..6 {
             let made = fixture.accept("crm", at(number)).await;
@@ -201,6 +202,7 @@ pub async fn bodies_are_those_of_the_events<B: Backend>() {
         stored.push(Some(Arc::new(event)));
     }
     let mut leased = fixture.lease("crm", at(1)).await.deliveries;
+    leased.sort_by_key(|found| found.id);
     leased.reverse();
     stored.reverse();
     let orphan = Delivery { event: fixture.mint.event(at(1)), ..leased[1].clone() };
@@ -388,4 +390,60 @@ pub async fn due_names_what_waits_and_what_has_expired<B: Backend>() {
     let bounded = fixture.store().due(DueAsk::at(at(0) + TTL, 1)).await.expect("reading works");
     assert_eq!(bounded.expired, [older]);
     fixture.check_sums().await;
+}
+
+/// I10, I15: wherever events are, each is leased once, no more of them than asked for, and those of one part in order; the last answer
+/// says that there are no more.
+pub async fn what_is_spread_is_leased_once_and_each_part_in_order<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let partitions = if B::STRICT_ORDER { 1 } else { fixture.store().promises().partitions };
+    let mut stored = Vec::new();
+    for number in 0..60 {
+        stored.push(fixture.accept("crm", at(number / 2)).await.id);
+    }
+    let fixture = fixture.reopen().await;
+    let mut seen = Vec::new();
+    loop {
+        let ask = LeaseAsk { limit: 7, ..asking("crm", at(90)) };
+        let leased = fixture.store().lease(ask).await.expect("leasing works");
+        assert_eq!(leased.backlog.open, 60);
+        assert!(leased.deliveries.len() <= 7);
+        seen.extend(leased.deliveries.iter().map(|found| found.id));
+        if leased.end == (LeaseEnd::Drained { next_due: None }) {
+            break;
+        }
+        assert_eq!((leased.deliveries.len(), leased.end), (7, LeaseEnd::More));
+    }
+    for place in 0..partitions {
+        let here = |of: &[DeliveryId]| -> Vec<_> {
+            of.iter().copied().filter(|id| Partitions::only(place, partitions).hold(id.partition())).collect()
+        };
+        assert_eq!(here(&seen), here(&stored), "part {place}");
+    }
+    assert_eq!(seen.len(), stored.len());
+    fixture.check_sums().await;
+}
+
+/// I15, I19: the bound of what was tried before is that of the batch, and not of each part.
+pub async fn no_more_tried_ones_are_leased_of_all_parts_together<B: Backend>() {
+    for order in [LeaseOrder::Shared { tried: 9 }, LeaseOrder::FewestTries, LeaseOrder::Newest] {
+        let mut fixture = Fixture::<B>::fresh().await;
+        for number in 0..40 {
+            let made = fixture.accept("crm", at(number)).await;
+            if number % 2 == 0 {
+                fixture.apply(failing(&made, Class::Busy, at(50), at(60))).await;
+            }
+        }
+        let lease = async |limit, tried_max| {
+            let ask = LeaseAsk { limit, tried_max, order, ..asking("crm", at(90)) };
+            let leased = fixture.store().lease(ask).await.expect("leasing works");
+            let tried = leased.deliveries.iter().filter(|found| found.tries > 0).count();
+            (leased.deliveries.len(), tried, leased.end)
+        };
+        assert_eq!(lease(90, 3).await, (23, 3, LeaseEnd::Tried { next_due: None }), "{order:?}");
+        assert_eq!(lease(90, 0).await, (0, 0, LeaseEnd::Tried { next_due: None }), "{order:?}");
+        assert_eq!(lease(9, 90).await, (9, 9, LeaseEnd::More), "{order:?}");
+        assert_eq!(lease(90, 8).await, (8, 8, LeaseEnd::Drained { next_due: None }), "{order:?}");
+        fixture.check_sums().await;
+    }
 }

@@ -28,6 +28,10 @@ pub trait Backend: Sized {
     /// Named points of every writing operation at which [`Self::fail_at`] can end the process.
     const EDGES: &'static [&'static str];
 
+    /// Whether leases come in one order over all of the store, and an operation is one step over all of it. Else both hold in each of its
+    /// [partitions](crate::seam::Promises::partitions), and with it for all of one event.
+    const STRICT_ORDER: bool = true;
+
     /// An empty store.
     fn fresh() -> impl Future<Output = Self>;
 
@@ -97,6 +101,8 @@ macro_rules! conformance_suite {
             an_end_is_never_moved_back,
             held_leases_are_listed_page_by_page_and_survive_reopening,
             due_names_what_waits_and_what_has_expired,
+            what_is_spread_is_leased_once_and_each_part_in_order,
+            no_more_tried_ones_are_leased_of_all_parts_together,
         ]);
         $crate::conformance_suite!(@ $backend, settle [
             a_change_is_applied_only_to_the_record_it_was_decided_on,
@@ -186,6 +192,7 @@ macro_rules! conformance_suite {
             a_replay_cut_at_any_edge_is_whole_or_absent,
             a_document_cut_at_any_edge_is_whole_or_absent,
             retention_cut_at_any_edge_is_whole_or_absent,
+            what_is_spread_and_cut_is_whole_in_each_part_and_done_by_the_same_call,
             whatever_was_answered_is_there_after_reopening,
         ]);
         $crate::conformance_suite!(@ $backend, life [

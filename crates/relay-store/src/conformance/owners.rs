@@ -9,8 +9,8 @@ use relay_core::{
     limits,
     partitions::Partitions,
     storage::{
-        About, Appended, Changed, Due, DueAsk, Extend, Extended, Held, HeldAsk, LeaseAsk, OpenCircuit, Presence,
-        Reading, Replay, Replayed, SeenCircuit, SeenClient, StoreError,
+        About, Append, Appended, Changed, Due, DueAsk, Extend, Extended, Held, HeldAsk, LeaseAsk, OpenCircuit,
+        Presence, Reading, Replay, Replayed, SeenCircuit, SeenClient, StoreError,
     },
 };
 
@@ -58,9 +58,9 @@ pub async fn a_key_sent_to_two_owners_makes_one_event<B: Backend>() {
     let mut answers = Vec::new();
     let handles = owners(&fixture);
     for number in 0..20 {
-        let event = fixture.event("in", b"{}", at(0));
-        let mut append = fixture.appending(event, &["crm"]);
-        append.dedupe = Some(key("same", at(1_000)));
+        let dedupe = key("same", at(1_000));
+        let event = fixture.event_of(&dedupe, "in", b"{}", at(0));
+        let append = Append { dedupe: Some(dedupe), ..fixture.appending(event, &["crm"]) };
         answers.push((append.event.id, handles[number % 2].append(vec![append])));
     }
     let mut stored = Vec::new();
@@ -138,7 +138,9 @@ pub async fn leases_are_listed_by_keeper_and_by_instance<B: Backend>() {
     for (count, nonce) in [(4, 1), (2, 2)] {
         let ask =
             LeaseAsk { nonce, instance: InstanceId::from_u128(nonce.into()), limit: count, ..asking("crm", at(9)) };
-        held.push(fixture.store().lease(ask).await.expect("leases").deliveries);
+        let mut leased = fixture.store().lease(ask).await.expect("leases").deliveries;
+        leased.sort_by_key(|found| found.id);
+        held.push(leased);
     }
     for of in [Held::Keeper(2), Held::Instance(InstanceId::from_u128(2))] {
         assert_eq!(listed(&fixture, of, 1).await, held[1]);
@@ -245,9 +247,11 @@ pub async fn what_was_delivered_is_told_with_what_is_due<B: Backend>() {
 pub async fn an_append_that_is_repeated_names_its_deliveries_as_they_are<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
     for dedupe in [None, Some(key("key", at(1_000)))] {
-        let event = fixture.event("in", b"{}", at(0));
-        let mut append = fixture.appending(event, &["crm", "erp"]);
-        append.dedupe = dedupe;
+        let event = match &dedupe {
+            Some(dedupe) => fixture.event_of(dedupe, "in", b"{}", at(0)),
+            None => fixture.event("in", b"{}", at(0)),
+        };
+        let append = Append { dedupe, ..fixture.appending(event, &["crm", "erp"]) };
         let event = append.event.id;
         assert_eq!(fixture.append(append.clone()).await, Ok(Appended::as_asked(event)));
         let held = fixture.lease("crm", at(1)).await.deliveries;

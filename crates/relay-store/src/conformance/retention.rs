@@ -7,7 +7,7 @@ use relay_core::{
     jobs::{Action, Retained, Rules, Target},
     limits,
     partitions::Partitions,
-    storage::{Ended, Forget, OverAsk, Replay, Replayed, Retire, Retired},
+    storage::{Append, Ended, Forget, OverAsk, Replay, Replayed, Retire, Retired},
 };
 
 use super::{
@@ -185,9 +185,9 @@ pub async fn a_job_is_remembered_for_a_week<B: Backend>() {
 /// Attempts, pages and dedupe keys of what is gone are gone too.
 pub async fn a_retired_delivery_is_gone_everywhere<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
-    let event = fixture.event("in", b"{}", at(0));
-    let mut append = fixture.appending(event, &["crm"]);
-    append.dedupe = Some(key("order-1", at(50)));
+    let dedupe = key("order-1", at(50));
+    let event = fixture.event_of(&dedupe, "in", b"{}", at(0));
+    let append = Append { dedupe: Some(dedupe), ..fixture.appending(event, &["crm"]) };
     let delivery = append.deliveries[0].clone();
     assert!(fixture.append(append).await.is_ok_and(|found| found.is_stored()));
     fixture.apply(ending(&delivery, State::Delivered, at(1))).await;
@@ -199,9 +199,9 @@ pub async fn a_retired_delivery_is_gone_everywhere<B: Backend>() {
     assert!(events.items.is_empty() && deliveries.items.is_empty());
     assert_eq!(store.attempts(delivery.id).await, Ok(Vec::new()));
 
-    let event = fixture.event("in", b"{}", at(60));
-    let mut again = fixture.appending(event, &["crm"]);
-    again.dedupe = Some(key("order-1", at(90)));
+    let dedupe = key("order-1", at(90));
+    let event = fixture.event_of(&dedupe, "in", b"{}", at(60));
+    let again = Append { dedupe: Some(dedupe), ..fixture.appending(event, &["crm"]) };
     assert!(fixture.append(again).await.is_ok_and(|found| found.is_stored()));
     fixture.check_sums().await;
 }

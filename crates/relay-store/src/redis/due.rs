@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use relay_core::{
     delivery::Delivery,
-    id::{DeliveryId, InstanceId},
+    id::DeliveryId,
     name::Name,
     storage::{DestinationDue, Due, DueAsk, Held, HeldAsk},
     time::Wall,
@@ -14,7 +14,7 @@ use super::{
     Core, audit,
     client::Command,
     counters::Counters,
-    keys::Keys,
+    keys::{Key, Keys},
     reply::{Fault, Replies, Reply},
     row, rows, text,
 };
@@ -57,7 +57,7 @@ impl Core {
                 of.push(name.clone());
             }
         }
-        let mut replies = Replies::new(self.reads.ask(asked).await?);
+        let mut replies = Replies::new(self.reads.readable(asked).await?);
         let mut firsts: BTreeMap<Name, First> = BTreeMap::new();
         let mut in_streams = Vec::new();
         for name in of {
@@ -66,14 +66,16 @@ impl Core {
                 first.due = earlier(first.due, score_of_first(replies.next()?)?);
             }
             first.expiry = earlier(first.expiry, score_of_first(replies.next()?)?);
-            for (_, id) in audit::entries(replies.next()?)? {
-                in_streams.push((name.clone(), DeliveryId::from_u128(rows::id(&id)?)));
+            for (place, id) in audit::entries(replies.next()?)? {
+                let id = DeliveryId::from_u128(rows::id(&id).unwrap_or_default());
+                in_streams.push((name.clone(), id, Wall::from_micros((place.ms * 1_000) as i64)));
             }
         }
-        let ids: Vec<DeliveryId> = in_streams.iter().map(|(_, id)| *id).collect();
-        for ((name, _), due) in in_streams.into_iter().zip(self.dues(&ids).await?) {
+        let ids: Vec<DeliveryId> = in_streams.iter().map(|(_, id, _)| *id).collect();
+        for ((name, _, put), due) in in_streams.into_iter().zip(self.dues(&ids).await?) {
             let first = firsts.entry(name).or_default();
-            first.due = earlier(first.due, due);
+            // Whose row cannot be asked is looked at when it would have been due, for others wait behind it.
+            first.due = earlier(first.due, due.or(Some(put)));
         }
         Ok(firsts)
     }
@@ -84,8 +86,9 @@ impl Core {
             let key = self.space.of_delivery(*id).delivery(*id);
             Command::new("GETRANGE").arg(key).number(row::DUE_AT).number(row::DUE_AT + text::MOMENT as i64 - 1)
         };
-        let replies = self.reads.ask(ids.iter().map(get).collect()).await?;
-        replies.into_iter().map(|reply| Ok(text::read_moment(&reply.bytes()?))).collect()
+        let replies = self.reads.readable(ids.iter().map(get).collect()).await?;
+        let moment = |reply: Reply| Ok(reply.maybe_bytes()?.and_then(|text| text::read_moment(&text)));
+        replies.into_iter().map(moment).collect()
     }
 
     /// What has work to do.
@@ -104,46 +107,51 @@ impl Core {
         let mut asked = Vec::new();
         for (keys, counters) in self.space.some(ask.partitions).map(|(place, keys)| (keys, &counted[place])) {
             let waiting = counters.destinations.iter().filter(|(_, tally)| tally.states[..2].iter().sum::<u64>() > 0);
-            asked.extend(waiting.map(|(name, _)| until(keys.expiries(name), ask.now, limit)));
+            asked.extend(waiting.map(|(name, _)| keys.expiries(name)));
         }
-        due.expired = self.earliest(asked, limit, |member| member).await?;
+        due.expired = self.earliest(&asked, ask.now, limit).await?;
         if let Some(by) = ask.lapsed_by {
-            let leases = self.space.some(ask.partitions).map(|(_, keys)| until(keys.leases(), by, limit)).collect();
-            due.lapsed = self.earliest(leases, limit, |member| &member[..member.len().min(16)]).await?;
+            let leases: Vec<Key> = self.space.some(ask.partitions).map(|(_, keys)| keys.leases()).collect();
+            due.lapsed = self.earliest(&leases, by, limit).await?;
         }
         Ok(due)
     }
 
-    /// The earliest of several sets, by score and then by id.
-    async fn earliest(
-        &self,
-        asked: Vec<Command>,
-        limit: usize,
-        id_of: impl Fn(&[u8]) -> &[u8],
-    ) -> Result<Vec<Delivery>, Fault> {
-        let mut found = Vec::new();
-        for reply in self.reads.ask(asked).await? {
-            for (member, score) in scored(reply)? {
-                found.push((score, DeliveryId::from_u128(rows::id(id_of(&member))?)));
+    /// The earliest of several sets, whose members begin with an id, by score and then by id. Those that do not read are passed over,
+    /// however many they are.
+    async fn earliest(&self, sets: &[Key], by: Wall, limit: usize) -> Result<Vec<Delivery>, Fault> {
+        let mut count = limit;
+        loop {
+            let (mut all, mut is_all) = (Vec::new(), true);
+            for reply in self.reads.readable(sets.iter().map(|set| until(set.clone(), by, count)).collect()).await? {
+                let members = scored(reply)?;
+                is_all &= members.len() < count;
+                let id = |member: &[u8]| rows::ids(member).next().map(DeliveryId::from_u128);
+                all.extend(members.into_iter().filter_map(|(member, score)| Some((score, id(&member)?))));
             }
+            all.sort_unstable();
+            all.truncate(count);
+            let ids: Vec<DeliveryId> = all.into_iter().map(|(_, id)| id).collect();
+            let mut found = self.found(&ids).await?;
+            if found.len() >= limit || is_all {
+                found.truncate(limit);
+                return Ok(found);
+            }
+            count *= 2;
         }
-        found.sort_unstable();
-        found.truncate(limit);
-        let ids: Vec<DeliveryId> = found.into_iter().map(|(_, id)| id).collect();
-        self.found(&ids).await
     }
 
     /// Leased deliveries behind an id. All leases there are are looked through, for they are few.
     pub(super) async fn held(&self, ask: HeldAsk) -> Result<Vec<Delivery>, Fault> {
         let all = |keys: &Keys| Command::new("ZRANGE").arg(keys.leases()).number(0).number(-1);
         let mut ids = Vec::new();
-        for reply in self.reads.ask(self.space.partitions().iter().map(all).collect()).await? {
+        for reply in self.reads.readable(self.space.partitions().iter().map(all).collect()).await? {
             for member in reply.many()? {
                 let member = member.bytes()?;
-                let (id, instance) = member.split_at_checked(16).ok_or_else(|| Fault::Damaged("a lease".into()))?;
-                let instance = InstanceId::from_u128(rows::id(instance)?);
-                let is_wanted = !matches!(ask.of, Held::Instance(wanted) if wanted != instance);
-                let id = DeliveryId::from_u128(rows::id(id)?);
+                let mut parts = rows::ids(&member);
+                let (Some(id), Some(instance)) = (parts.next(), parts.next()) else { continue };
+                let is_wanted = !matches!(ask.of, Held::Instance(wanted) if wanted.as_u128() != instance);
+                let id = DeliveryId::from_u128(id);
                 if is_wanted && ask.after.is_none_or(|after| id > after) {
                     ids.push(id);
                 }

@@ -29,7 +29,7 @@ impl Core {
     /// Events of leased deliveries, in order; `None` for those that are gone or do not read.
     pub(super) async fn bodies(&self, of: &[BodyOf]) -> Result<Vec<Option<Arc<Event>>>, Fault> {
         let get = |of: &BodyOf| Command::new("GET").arg(self.space.of_event(of.event).event(of.event));
-        let replies = self.reads.ask(of.iter().map(get).collect()).await?;
+        let replies = self.reads.readable(of.iter().map(get).collect()).await?;
         let mut events = Vec::with_capacity(of.len());
         for (of, reply) in of.iter().zip(replies) {
             let value = reply.maybe_bytes()?.map(Bytes::from);
@@ -48,10 +48,10 @@ impl Core {
                 let key = self.space.of_event(ids[*at]).event(ids[*at]);
                 Command::new("GETRANGE").arg(key).number(0).number(*length as i64 - 1)
             };
-            let replies = self.reads.ask(wanted.iter().map(get).collect()).await?;
+            let replies = self.reads.readable(wanted.iter().map(get).collect()).await?;
             let mut longer = Vec::new();
             for ((at, length), reply) in wanted.into_iter().zip(replies) {
-                let value = Bytes::from(reply.bytes()?);
+                let value = Bytes::from(reply.maybe_bytes()?.unwrap_or_default());
                 if value.is_empty() {
                     continue;
                 }
@@ -70,12 +70,8 @@ impl Core {
     /// Ids of the deliveries of an event, those made later behind the first; some may be gone.
     pub(super) async fn ids_of(&self, event: EventId, front: &Front) -> Result<Vec<DeliveryId>, Fault> {
         let get = Command::new("GET").arg(self.space.of_event(event).replays(event));
-        let later = self.reads.one(get).await?.maybe_bytes()?.unwrap_or_default();
-        let mut ids = front.deliveries.clone();
-        for id in later.chunks(16) {
-            ids.push(DeliveryId::from_u128(rows::id(id)?));
-        }
-        Ok(ids)
+        let later = self.reads.readable(vec![get]).await?.pop().ok_or(Fault::Away)?.maybe_bytes()?.unwrap_or_default();
+        Ok(front.deliveries.iter().copied().chain(rows::ids(&later).map(DeliveryId::from_u128)).collect())
     }
 
     /// The deliveries of an event, in the order of their ids; none if it is gone.
@@ -89,13 +85,12 @@ impl Core {
     /// The deliveries of many events, each in the order of their ids.
     pub(super) async fn of_events(&self, events: &[(EventId, Front)]) -> Result<Vec<Vec<Delivery>>, Fault> {
         let get = |(id, _): &(EventId, Front)| Command::new("GET").arg(self.space.of_event(*id).replays(*id));
-        let mut later = Replies::new(self.reads.ask(events.iter().map(get).collect()).await?);
+        let mut later = Replies::new(self.reads.readable(events.iter().map(get).collect()).await?);
         let mut ids: Vec<(usize, DeliveryId)> = Vec::new();
         for (at, (_, front)) in events.iter().enumerate() {
             ids.extend(front.deliveries.iter().map(|id| (at, *id)));
-            for id in later.next()?.maybe_bytes()?.unwrap_or_default().chunks(16) {
-                ids.push((at, DeliveryId::from_u128(rows::id(id)?)));
-            }
+            let later = later.next()?.maybe_bytes()?.unwrap_or_default();
+            ids.extend(rows::ids(&later).map(|id| (at, DeliveryId::from_u128(id))));
         }
         let wanted: Vec<DeliveryId> = ids.iter().map(|(_, id)| *id).collect();
         let mut all: Vec<Vec<Delivery>> = events.iter().map(|_| Vec::new()).collect();

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use relay_core::{
     delivery,
+    name::Name,
     storage::{Backlog, Extend, Extended, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     time::Wall,
 };
@@ -23,15 +24,36 @@ use super::{
 /// So often a group that strayed is put right within one call.
 const MENDS_MAX: usize = 3;
 
+/// What waits at a destination in one partition, before anything is asked of it.
+struct Known {
+    /// Waits, due or not.
+    waits: u64,
+    /// Is not over.
+    open: u64,
+    /// Something that was tried waits.
+    tried: bool,
+}
+
 impl Core {
     /// Leases what is due, from one partition after the other; each call begins with another one, so that what is plenty in
     /// one keeps nobody waiting in the rest.
     pub(super) async fn lease(&self, ask: &LeaseAsk) -> Result<Leased, Fault> {
+        let partitions = self.space.partitions();
+        if let [keys] = partitions {
+            return self.lease_in(keys, ask).await;
+        }
         let mut all = Leased { end: LeaseEnd::Drained { next_due: None }, ..Leased::default() };
         let mut left = ask.clone();
-        let partitions = self.space.partitions();
+        let known = self.known(&ask.destination).await?;
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % partitions.len();
-        for keys in partitions[turn..].iter().chain(&partitions[..turn]) {
+        let places = (turn..partitions.len()).chain(0..turn);
+        for (keys, known) in places.map(|place| (&partitions[place], &known[place])) {
+            if known.waits == 0 || left.limit == 0 {
+                all.backlog.open += known.open;
+                all.backlog.tried |= known.tried;
+                all.end = if known.waits > 0 { LeaseEnd::More } else { all.end };
+                continue;
+            }
             let part = self.lease_in(keys, &left).await;
             let part = part.map_err(|fault| fault.behind(!all.deliveries.is_empty()))?;
             let tried = part.deliveries.iter().filter(|leased| leased.tries > 0).count() as u32;
@@ -41,6 +63,27 @@ impl Core {
             all.end = joined(all.end, part.end);
             all.backlog.tried |= part.backlog.tried;
             all.backlog.open += part.backlog.open;
+        }
+        Ok(all)
+    }
+
+    /// What waits in each partition: a commit is worth its while only where something does.
+    async fn known(&self, destination: &Name) -> Result<Vec<Known>, Fault> {
+        let ask = |keys: &Keys| {
+            let counted = Command::new("HMGET").arg(keys.counters());
+            let counted = counted.args((1..=3).map(|state| format!("d:{destination}:{state}")));
+            [counted, Command::new("EXISTS").arg(keys.due(destination))]
+        };
+        let mut replies = Replies::new(self.reads.ask(self.space.partitions().iter().flat_map(ask).collect()).await?);
+        let mut all = Vec::new();
+        while !replies.is_over() {
+            let mut states = [0; 3];
+            for (count, reply) in states.iter_mut().zip(replies.next()?.many()?) {
+                *count = if reply == Reply::Nil { 0 } else { reply.number()?.max(0) as u64 };
+            }
+            let [ready, scheduled, leased] = states;
+            let waits = ready + scheduled;
+            all.push(Known { waits, open: waits + leased, tried: replies.next()?.number()? != 0 });
         }
         Ok(all)
     }

@@ -31,6 +31,26 @@ impl Reads {
 
     /// Asks these at once; one reply for each.
     pub(super) async fn ask(&self, commands: Vec<Command>) -> Result<Vec<Reply>, Fault> {
+        let replies = self.each(commands).await?;
+        let refused = replies.iter().find_map(Reply::refusal);
+        refused.map_or(Ok(replies), Err)
+    }
+
+    /// The same, where one key that somebody spoilt is to keep none of the others from being read: what is of another type than is
+    /// asked for reads as nothing. The scrub names it.
+    pub(super) async fn readable(&self, commands: Vec<Command>) -> Result<Vec<Reply>, Fault> {
+        let mut replies = self.each(commands).await?;
+        for reply in &mut replies {
+            match reply.refusal() {
+                None => {}
+                Some(Fault::Damaged(_)) => *reply = Reply::Nil,
+                Some(fault) => return Err(fault),
+            }
+        }
+        Ok(replies)
+    }
+
+    async fn each(&self, commands: Vec<Command>) -> Result<Vec<Reply>, Fault> {
         self.life.check()?;
         let place = self.next.fetch_add(1, Ordering::Relaxed) % self.links.len();
         let mut link = self.links[place].lock().await;
@@ -38,10 +58,7 @@ impl Reads {
         let tries = if link.is_some() { 2 } else { 1 };
         for _ in 0..tries {
             match self.ask_once(&mut link, commands.clone()).await {
-                Ok(replies) => {
-                    let refused = replies.iter().find_map(Reply::refusal);
-                    return refused.map_or(Ok(replies), Err);
-                }
+                Ok(replies) => return Ok(replies),
                 Err(why) => tracing::debug!(why, "a reading connection to Redis broke"),
             }
         }

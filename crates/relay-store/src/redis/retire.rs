@@ -2,6 +2,7 @@
 
 use relay_core::{
     id::EventId,
+    name::Name,
     storage::{Ended, Forget, Retire, Retired},
     time::Wall,
 };
@@ -12,13 +13,13 @@ use super::{
     client::Command,
     commit::ROWS_MAX,
     keys::{Key, Keys},
-    reply::{Fault, Replies, Reply},
+    reply::{Fault, Reply},
     row, rows,
     scripts::Script,
 };
 
 /// Events without a delivery, and marks, that one call forgets.
-const FORGET_MAX: i64 = ROWS_MAX as i64;
+const FORGET_MAX: usize = ROWS_MAX;
 
 impl Core {
     /// Removes what retention is over for. Of the first partitions something may be gone when a later one cannot be reached: it
@@ -59,25 +60,10 @@ impl Core {
         forget: &Forget,
         more: &mut bool,
     ) -> Result<Vec<(Counts, Command)>, Fault> {
-        let before = |key: Key, at: u64| {
-            let range = Command::new("ZRANGEBYSCORE").arg(key).arg("-inf").arg(format!("({at}"));
-            range.arg("LIMIT").number(0).number(FORGET_MAX)
-        };
-        let asked = vec![
-            before(keys.lone(), forget.unrouted_before.as_millis()),
-            before(keys.marks(), forget.jobs_before.as_millis()),
-        ];
-        let mut replies = Replies::new(self.reads.ask(asked).await?);
-        let (events, jobs) = (replies.next()?.many()?, replies.next()?.many()?);
-        *more |= events.len() as i64 == FORGET_MAX || jobs.len() as i64 == FORGET_MAX;
-        let mut ids = Vec::new();
-        for event in events {
-            ids.push(EventId::from_u128(rows::id(&event.bytes()?)?));
-        }
-        let mut lone = Vec::new();
-        for (id, front) in ids.iter().zip(self.fronts(&ids).await?) {
-            lone.extend(front.map(|front| (*id, front.head.event.source)));
-        }
+        let lone = self.lone_before(keys, forget.unrouted_before, more).await?;
+        let jobs = before(keys.marks(), forget.jobs_before, FORGET_MAX);
+        let jobs = self.reads.readable(vec![jobs]).await?.pop().ok_or(Fault::Away)?.many()?;
+        *more |= jobs.len() == FORGET_MAX;
         let mut calls = Vec::new();
         if !lone.is_empty() || !jobs.is_empty() {
             let mut arguments = vec![lone.len().to_string().into_bytes()];
@@ -93,6 +79,30 @@ impl Core {
         Ok(calls)
     }
 
+    /// Events without a delivery from before, with their sources. Those that do not read are passed over, however many they are.
+    async fn lone_before(&self, keys: &Keys, at: Wall, more: &mut bool) -> Result<Vec<(EventId, Name)>, Fault> {
+        let mut count = FORGET_MAX;
+        loop {
+            let events = self.reads.readable(vec![before(keys.lone(), at, count)]).await?;
+            let events = events.into_iter().next().ok_or(Fault::Away)?.many()?;
+            let is_all = events.len() < count;
+            let mut ids = Vec::new();
+            for event in events {
+                ids.extend(rows::ids(&event.bytes()?).map(EventId::from_u128));
+            }
+            let mut lone = Vec::new();
+            for (id, front) in ids.iter().zip(self.fronts(&ids).await?) {
+                lone.extend(front.map(|front| (*id, front.head.event.source)));
+            }
+            if lone.len() >= FORGET_MAX || is_all {
+                *more |= lone.len() >= FORGET_MAX;
+                lone.truncate(FORGET_MAX);
+                return Ok(lone);
+            }
+            count *= 2;
+        }
+    }
+
     /// Takes lines of the audit log from before, if there are any.
     async fn trim(&self, log: Key, before: Wall) -> Result<Option<Command>, Fault> {
         let oldest = Command::new("XRANGE").arg(&log).arg("-").arg("+").arg("COUNT").number(1);
@@ -101,6 +111,12 @@ impl Core {
         let trim = || Command::new("XTRIM").arg(&log).arg("MINID").arg(before.to_string());
         Ok(oldest.filter(|oldest| oldest.ms < before).map(|_| trim()))
     }
+}
+
+/// Those of a set that stand before a moment, in milliseconds.
+fn before(key: Key, at: Wall, count: usize) -> Command {
+    let range = Command::new("ZRANGEBYSCORE").arg(key).arg("-inf").arg(format!("({}", at.as_millis()));
+    range.arg("LIMIT").number(0).number(count as i64)
 }
 
 /// What the answer to a call of retention counts.

@@ -19,6 +19,11 @@ pub(super) fn id(bytes: &[u8]) -> Result<u128, Fault> {
     Ok(u128::from_be_bytes(bits))
 }
 
+/// Ids that stand one behind the other; what is too short for one is none.
+pub(super) fn ids(bytes: &[u8]) -> impl Iterator<Item = u128> {
+    bytes.as_chunks::<16>().0.iter().map(|bits| u128::from_be_bytes(*bits))
+}
+
 impl Core {
     /// One row, if it reads; else it is named.
     pub(super) fn row(&self, id: DeliveryId, bytes: &[u8]) -> Option<Delivery> {
@@ -38,7 +43,7 @@ impl Core {
     /// Those of these ids, in order; `None` for those that are gone or do not read.
     pub(super) async fn find(&self, ids: &[DeliveryId]) -> Result<Vec<Option<Delivery>>, Fault> {
         let get = |id: &DeliveryId| Command::new("GET").arg(self.space.of_delivery(*id).delivery(*id));
-        let replies = self.reads.ask(ids.iter().map(get).collect()).await?;
+        let replies = self.reads.readable(ids.iter().map(get).collect()).await?;
         let read = |(id, reply): (&DeliveryId, Reply)| Ok(reply.maybe_bytes()?.and_then(|bytes| self.row(*id, &bytes)));
         ids.iter().zip(replies).map(read).collect()
     }

@@ -6,7 +6,7 @@ mod history;
 #[expect(dead_code, reason = "a node that is left alone")]
 mod node;
 
-use std::sync::Arc;
+use std::{marker::PhantomData, sync::Arc};
 
 use relay_store::{
     Store,
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use self::{
     history::{START, Tested, play},
-    node::{Node, fresh_name},
+    node::{Node, Server, fresh_name},
 };
 
 /// I5, I7, I12, I13, I20: whatever is asked of them, in whatever order.
@@ -29,7 +29,19 @@ fn the_embedded_store_answers_as_the_one_in_memory_and_the_sums_hold() {
 /// I5, I7, I12, I13, I20
 #[test]
 fn redis_answers_as_the_store_in_memory_and_the_sums_hold() {
-    play::<Redis>();
+    play::<Redis<Installed>>();
+}
+
+/// I5, I7, I12, I13, I20
+#[test]
+fn redis_8_answers_as_the_store_in_memory_and_the_sums_hold() {
+    play::<Redis<Redis8>>();
+}
+
+/// I5, I7, I12, I13, I20
+#[test]
+fn valkey_9_answers_as_the_store_in_memory_and_the_sums_hold() {
+    play::<Redis<Valkey9>>();
 }
 
 struct Sqlite {
@@ -60,22 +72,44 @@ impl Tested for Sqlite {
     }
 }
 
-struct Redis {
-    store: RedisStore,
-    options: redis::Options,
+/// Which server it is.
+trait On {
+    const SERVER: Server;
 }
 
-impl Redis {
+struct Installed;
+struct Redis8;
+struct Valkey9;
+
+impl On for Installed {
+    const SERVER: Server = Server::Installed;
+}
+
+impl On for Redis8 {
+    const SERVER: Server = Server::Redis8;
+}
+
+impl On for Valkey9 {
+    const SERVER: Server = Server::Valkey9;
+}
+
+struct Redis<S> {
+    store: RedisStore,
+    options: redis::Options,
+    on: PhantomData<S>,
+}
+
+impl<S: On> Redis<S> {
     fn open(options: redis::Options) -> Self {
-        Self { store: RedisStore::open(options.clone()), options }
+        Self { store: RedisStore::open(options.clone()), options, on: PhantomData }
     }
 }
 
-impl Tested for Redis {
+impl<S: On> Tested for Redis<S> {
     async fn fresh() -> Self {
         let name = fresh_name();
         let dead_letter_queue = format!("{name}-dead");
-        let address = Node::shared().address();
+        let address = Node::shared(S::SERVER).address();
         Self::open(redis::Options { stream_name: name, dead_letter_queue, ..redis::Options::new(address) })
     }
 

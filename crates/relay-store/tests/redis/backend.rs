@@ -11,7 +11,7 @@ use relay_store::{
     redis::{Address, Edge, Edges, FullProbe, Options, RedisStore},
 };
 
-use crate::node::{Node, fresh_name};
+use crate::node::{Node, Server, fresh_name};
 
 /// A store on a node, with the levers of whoever owns its machine.
 pub(crate) struct Opened {
@@ -86,8 +86,50 @@ macro_rules! levers {
     };
 }
 
-/// In one partition, on the node of all tests.
-pub(crate) struct Shared(Opened);
+/// On the node of all tests, in so many partitions.
+macro_rules! on_shared_node {
+    ($(#[$about:meta])* $name:ident, $server:ident, $partitions:literal) => {
+        $(#[$about])*
+        pub(crate) struct $name(Opened);
+
+        impl $name {
+            fn opened(&self) -> &Opened {
+                &self.0
+            }
+        }
+
+        impl Backend for $name {
+            const STRICT_ORDER: bool = $partitions == 1;
+
+            async fn fresh() -> Self {
+                Self(Opened::fresh(Node::shared(Server::$server).address(), $partitions))
+            }
+
+            async fn reopen(self) -> Self {
+                Self(self.0.again())
+            }
+
+            levers!();
+        }
+    };
+}
+
+on_shared_node!(
+    /// In one partition.
+    Shared, Installed, 1
+);
+on_shared_node!(
+    /// In sixteen.
+    Spread, Installed, 16
+);
+on_shared_node!(
+    /// On Redis 8.
+    OnRedis8, Redis8, 1
+);
+on_shared_node!(
+    /// On Valkey 9.
+    OnValkey9, Valkey9, 1
+);
 
 impl Shared {
     /// With these options and no levers.
@@ -99,46 +141,46 @@ impl Shared {
     pub(crate) fn at_hand(options: Options) -> Self {
         Self(Opened::open(options).with_levers())
     }
-
-    fn opened(&self) -> &Opened {
-        &self.0
-    }
-}
-
-impl Backend for Shared {
-    async fn fresh() -> Self {
-        Self(Opened::fresh(Node::shared().address(), 1))
-    }
-
-    async fn reopen(self) -> Self {
-        Self(self.0.again())
-    }
-
-    levers!();
 }
 
 /// On a node of its own, which is killed and started again with every reopening.
-pub(crate) struct Restarted {
-    opened: Opened,
-    node: Node,
+macro_rules! on_node_of_its_own {
+    ($(#[$about:meta])* $name:ident, $partitions:literal) => {
+        $(#[$about])*
+        pub(crate) struct $name {
+            opened: Opened,
+            node: Node,
+        }
+
+        impl $name {
+            fn opened(&self) -> &Opened {
+                &self.opened
+            }
+        }
+
+        impl Backend for $name {
+            const STRICT_ORDER: bool = $partitions == 1;
+
+            async fn fresh() -> Self {
+                let node = Node::start();
+                Self { opened: Opened::fresh(node.address(), $partitions), node }
+            }
+
+            async fn reopen(mut self) -> Self {
+                self.node.restart();
+                Self { opened: self.opened.again(), ..self }
+            }
+
+            levers!();
+        }
+    };
 }
 
-impl Restarted {
-    fn opened(&self) -> &Opened {
-        &self.opened
-    }
-}
-
-impl Backend for Restarted {
-    async fn fresh() -> Self {
-        let node = Node::start();
-        Self { opened: Opened::fresh(node.address(), 1), node }
-    }
-
-    async fn reopen(mut self) -> Self {
-        self.node.restart();
-        Self { opened: self.opened.again(), ..self }
-    }
-
-    levers!();
-}
+on_node_of_its_own!(
+    /// In one partition.
+    Restarted, 1
+);
+on_node_of_its_own!(
+    /// In sixteen.
+    RestartedSpread, 16
+);

@@ -29,7 +29,7 @@ fn calls(node: &Node) -> BTreeMap<String, u64> {
 async fn an_append_costs_what_was_decided() {
     const BATCH: u64 = 32;
     let node = Node::start();
-    let mut fixture = Fixture::<Shared> { backend: Shared::on(Options::new(node.address())), mint: IdMint::new(0, 7) };
+    let mut fixture = Fixture::over(Shared::on(Options::new(node.address())), IdMint::new(0, 7));
     // Scripts are loaded, and the names are known.
     fixture.accept("crm", at(0)).await;
     for (keyed, sets) in [(false, 2), (true, 3)] {
@@ -56,4 +56,29 @@ async fn an_append_costs_what_was_decided() {
         assert_eq!((writes["set"], writes["xadd"], writes["zadd"]), (sets * BATCH, 3 * BATCH, batches), "{made:?}");
         assert!(writes["hset"] + writes["hincrby"] <= 8 * batches, "{made:?}");
     }
+}
+
+/// A commit costs a turn of the disk: in sixteen partitions a lease makes one only where something waits.
+#[tokio::test]
+async fn a_lease_commits_only_where_something_waits() {
+    let node = Node::start();
+    let options = Options { partitions: 16, ..Options::new(node.address()) };
+    let mut fixture = Fixture::over(Shared::on(options), IdMint::new(0, 7));
+    calls(&node);
+    assert_eq!(fixture.lease("crm", at(1)).await.deliveries.len(), 0);
+    assert_eq!(calls(&node).get("evalsha"), None);
+    let first = fixture.accept("crm", at(0)).await;
+    calls(&node);
+    assert_eq!(fixture.lease("crm", at(1)).await.deliveries.len(), 1);
+    // The first of a partition makes its group, and asks twice.
+    assert_eq!(calls(&node)["evalsha"], 3);
+    let event = relay_core::event::Event {
+        id: fixture.mint.event_in(first.event.partition(), at(2)),
+        ..fixture.event("in", b"", at(2))
+    };
+    let append = fixture.appending(event, &["crm"]);
+    assert!(fixture.append(append).await.is_ok_and(|found| found.is_stored()));
+    calls(&node);
+    assert_eq!(fixture.lease("crm", at(3)).await.deliveries.len(), 1);
+    assert_eq!(calls(&node)["evalsha"], 1);
 }

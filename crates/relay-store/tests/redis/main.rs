@@ -9,7 +9,7 @@ mod proxy;
 mod recount;
 mod trouble;
 
-use self::backend::{Restarted, Shared};
+use self::backend::{OnRedis8, OnValkey9, Restarted, RestartedSpread, Shared, Spread};
 
 mod one_partition {
     use super::Shared;
@@ -21,4 +21,28 @@ mod restarted {
     use super::Restarted;
 
     relay_store::conformance_suite!(Restarted);
+}
+
+mod sixteen_partitions {
+    use super::Spread;
+
+    relay_store::conformance_suite!(Spread);
+}
+
+mod restarted_sixteen {
+    use super::RestartedSpread;
+
+    relay_store::conformance_suite!(RestartedSpread);
+}
+
+mod redis_8 {
+    use super::OnRedis8;
+
+    relay_store::conformance_suite!(OnRedis8);
+}
+
+mod valkey_9 {
+    use super::OnValkey9;
+
+    relay_store::conformance_suite!(OnValkey9);
 }

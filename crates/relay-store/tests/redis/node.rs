@@ -20,10 +20,9 @@ use relay_store::redis::Address;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// Starts a Redis in `$1`, says its process, and ends it when nobody holds the other end any more.
+/// Starts a server, says its process, and ends it when nobody holds the other end any more.
 const KEEPER: &str = r#"
-dir=$1; shift
-redis-server "$@" &
+"$@" &
 server=$!
 echo "process $server"
 cat >/dev/null
@@ -31,8 +30,35 @@ kill -9 "$server" 2>/dev/null
 wait "$server" 2>/dev/null
 "#;
 
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Server {
+    /// The system's: Redis 7.0 on Debian 12.
+    Installed,
+    /// Redis 8.
+    Redis8,
+    /// Valkey 9.
+    Valkey9,
+}
+
+impl Server {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Installed, Self::Redis8, Self::Valkey9];
+
+    fn program(self) -> PathBuf {
+        let brought =
+            |name| Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("vendors").join("servers").join(name);
+        match self {
+            Self::Installed => "redis-server".into(),
+            Self::Redis8 => brought("redis-8"),
+            Self::Valkey9 => brought("valkey-9"),
+        }
+    }
+}
+
 /// A Redis that is running.
 pub(crate) struct Node {
+    server: Server,
     dir: TempDir,
     settings: Vec<(String, String)>,
     running: Option<Running>,
@@ -48,25 +74,26 @@ struct Running {
 impl Node {
     /// One that is empty.
     pub(crate) fn start() -> Self {
-        Self::with(Vec::new())
+        Self::with(Server::Installed, Vec::new())
     }
 
     /// One that is empty, and one that follows it.
-    pub(crate) fn with_replica() -> (Self, Self) {
+    pub(crate) fn with_replica(server: Server) -> (Self, Self) {
         // Nobody else asks for a port of the system between here and there, but by chance.
         let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
         let port = free.expect("there is a free port").port().to_string();
-        let primary = Self::with(vec![("port".into(), port.clone()), ("repl-diskless-sync-delay".into(), "0".into())]);
-        let replica = Self::with(vec![("replicaof".into(), format!("127.0.0.1 {port}"))]);
+        let listens = vec![("port".into(), port.clone()), ("repl-diskless-sync-delay".into(), "0".into())];
+        let primary = Self::with(server, listens);
+        let replica = Self::with(server, vec![("replicaof".into(), format!("127.0.0.1 {port}"))]);
         // Answered once the other has it.
         primary.ask_all(&[&[b"SET", b"follows", b"1"], &[b"WAIT", b"1", b"0"]]);
         (primary, replica)
     }
 
-    fn with(settings: Vec<(String, String)>) -> Self {
+    fn with(server: Server, settings: Vec<(String, String)>) -> Self {
         let dir = tempfile::tempdir().expect("a directory can be made");
-        let running = Some(Running::start(dir.path(), &settings));
-        Self { dir, settings, running }
+        let running = Some(Running::start(server, dir.path(), &settings));
+        Self { server, dir, settings, running }
     }
 
     /// It does nothing any more, and keeps its connections.
@@ -85,9 +112,13 @@ impl Node {
     }
 
     /// The one of this process, for tests that leave it alone.
-    pub(crate) fn shared() -> &'static Self {
-        static NODE: LazyLock<Node> = LazyLock::new(Node::start);
-        &NODE
+    pub(crate) fn shared(server: Server) -> &'static Self {
+        static NODES: [LazyLock<Node>; 3] = [
+            LazyLock::new(|| Node::with(Server::Installed, Vec::new())),
+            LazyLock::new(|| Node::with(Server::Redis8, Vec::new())),
+            LazyLock::new(|| Node::with(Server::Valkey9, Vec::new())),
+        ];
+        &NODES[server as usize]
     }
 
     /// Where it is.
@@ -133,7 +164,7 @@ impl Node {
     /// Kills it and starts it again on the same directory.
     pub(crate) fn restart(&mut self) {
         self.stop();
-        self.running = Some(Running::start(self.dir.path(), &self.settings));
+        self.running = Some(Running::start(self.server, self.dir.path(), &self.settings));
     }
 }
 
@@ -142,7 +173,8 @@ fn socket(dir: &Path) -> PathBuf {
 }
 
 impl Running {
-    fn start(dir: &Path, more: &[(String, String)]) -> Self {
+    fn start(server: Server, dir: &Path, more: &[(String, String)]) -> Self {
+        let program = server.program();
         let socket = socket(dir);
         let settings = [
             ("port", "0"),
@@ -155,7 +187,7 @@ impl Running {
             ("save", ""),
         ];
         let mut keeper = Command::new("sh");
-        keeper.args(["-c", KEEPER, "keeper"]).arg(dir);
+        keeper.args(["-c", KEEPER, "keeper"]).arg(&program);
         for (setting, value) in settings {
             keeper.arg(format!("--{setting}")).arg(value);
         }
@@ -170,7 +202,10 @@ impl Running {
         let (mut server, mut is_ready) = (None, false);
         loop {
             let Some(Ok(line)) = lines.next() else {
-                panic!("no redis-server (Debian: apt-get install redis-server; scripts/setup does that): {said}");
+                panic!(
+                    "no {} (`make setup` installs it; Debian: apt-get install redis-server): {said}",
+                    program.display()
+                );
             };
             if let Some(number) = line.strip_prefix("process ") {
                 server = number.parse().ok().and_then(Pid::from_raw);
@@ -186,7 +221,8 @@ impl Running {
             if !is_alive(server) {
                 drop(held);
                 let error = keeper.wait_with_output().map(|output| output.stderr).unwrap_or_default();
-                panic!("redis-server does not start: {said}{}", String::from_utf8_lossy(&error));
+                let error = String::from_utf8_lossy(&error).into_owned();
+                panic!("{} does not start (`make setup` installs it): {said}{error}", program.display());
             }
         }
         // What it says further is not of interest, but has to go somewhere.

@@ -22,7 +22,7 @@ use crate::{backend::Shared, node::Node};
 async fn what_is_spread_is_worked_on_as_from_one_place() {
     let node = Node::start();
     let options = Options { partitions: 16, ..Options::new(node.address()) };
-    let mut fixture = Fixture { backend: Shared::on(options), mint: IdMint::new(0, 7) };
+    let mut fixture = Fixture::over(Shared::on(options), IdMint::new(0, 7));
     let mut made = Vec::new();
     for number in 0..60_u8 {
         let mut event = fixture.event("in", b"{}", at(number.into()));

@@ -26,7 +26,7 @@ async fn a_recount_is_exact_under_load() {
     let mut load = Vec::new();
     for server in 0..2 {
         let (backend, over) = (Shared::on(Options::new(node.address())), Arc::clone(&over));
-        load.push(tokio::spawn(work(Fixture { backend, mint: IdMint::new(0, server) }, over)));
+        load.push(tokio::spawn(work(Fixture::over(backend, IdMint::new(0, server)), over)));
     }
     let counting = Shared::on(Options::new(node.address())).store();
     let mut most = 0;

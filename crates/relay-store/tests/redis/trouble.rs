@@ -5,22 +5,27 @@ use std::time::Duration;
 use relay_core::{
     delivery::{Claim, Delivery, State, Token, cancel, hand_back},
     id::{IdMint, InstanceId, JobId},
+    jobs::Rules,
     partitions::Partitions,
     storage::{
-        About, Append, AppendError, Appended, Changed, Dedupe, Ended, Extend, Extended, Forget, Held, HeldAsk,
-        LeaseAsk, LeaseOrder, Presence, Replay, Replayed, Retire, Step, Stepped, StoreError,
+        About, Append, AppendError, Appended, Changed, Dedupe, DueAsk, Ended, Extend, Extended, Forget, Held, HeldAsk,
+        LeaseAsk, LeaseEnd, LeaseOrder, OverAsk, Presence, Replay, Replayed, Retire, Step, Stepped, StoreError,
     },
 };
 use relay_store::{
     conformance::{Backend as _, Fixture, at},
     redis::Options,
-    seam::{AuditEntry, AuditFilter, DeliveryFilter, DocumentKey, DocumentKind, Page},
+    seam::{AuditEntry, AuditFilter, DeliveryFilter, DocumentKey, DocumentKind, EventFilter, Page},
 };
 
-use crate::{backend::Shared, node::Node, proxy::Proxy};
+use crate::{
+    backend::Shared,
+    node::{Node, Server},
+    proxy::Proxy,
+};
 
 fn fixture(options: Options) -> Fixture<Shared> {
-    Fixture { backend: Shared::on(options), mint: IdMint::new(0, 7) }
+    Fixture::over(Shared::on(options), IdMint::new(0, 7))
 }
 
 /// The key of what waits for its first lease at `crm`.
@@ -140,7 +145,7 @@ async fn an_answer_that_is_lost_is_unknown_and_asked_for_again() {
     let node = Node::start();
     let proxy = Proxy::to(node.socket());
     let backend = Shared::at_hand(Options::new(proxy.address()));
-    let mut fixture = Fixture { backend, mint: IdMint::new(0, 7) };
+    let mut fixture = Fixture::over(backend, IdMint::new(0, 7));
     // The first lease at a destination makes its group, and asks twice.
     fixture.accept("crm", at(0)).await;
     fixture.lease("crm", at(0)).await;
@@ -266,7 +271,13 @@ fn replayed(old: &Delivery) -> Delivery {
 /// answers at once. (So Redis 8 and Valkey 9 do; 7.0 waits for all that was written before, whoever wrote it.)
 #[tokio::test]
 async fn what_no_replica_has_is_unknown_however_often_it_is_asked_for() {
-    let (primary, replica) = Node::with_replica();
+    for server in Server::ALL {
+        nothing_is_confirmed_without_a_replica(server).await;
+    }
+}
+
+async fn nothing_is_confirmed_without_a_replica(server: Server) {
+    let (primary, replica) = Node::with_replica(server);
     let patience = Duration::from_secs(20);
     let options = Options { replicas: 1, replicas_within: patience / 2, patience, ..Options::new(primary.address()) };
     let mut fixture = fixture(options.clone());
@@ -295,7 +306,7 @@ async fn what_no_replica_has_is_unknown_however_often_it_is_asked_for() {
         assert_eq!(fresh().replay(replay, Vec::new()).await, Err(StoreError::Unknown), "round {round}");
     }
     replica.resume();
-    let fixture = Fixture { backend: Shared::on(options), mint: fixture.mint };
+    let fixture = Fixture::over(Shared::on(options), fixture.mint);
     assert!(fixture.append(append).await.is_ok_and(|appended| appended.is_stored()));
     assert!(fixture.append(repeat).await.is_ok_and(|appended| !appended.is_stored()));
     fixture.check_sums().await;
@@ -418,4 +429,126 @@ async fn a_spoilt_row_keeps_no_other_waiting() {
         relay_store::redis::RedisStore::open(Options::new(node.address())).mend().await.expect("passes over it");
         assert_eq!(fixture.find(all[2].id).await.map(|found| found.state), Some(State::Leased));
     }
+}
+
+/// I13, I15, I18: rows that do not read, or are gone, stand at the head of everything, more of them than a page takes: what is behind
+/// them is leased, expires, lapses, is listed and retired as if they were not there.
+#[tokio::test]
+async fn pages_of_spoilt_rows_keep_nothing_from_its_end() {
+    let node = Node::start();
+    let key = |kind: &[u8], id: u128| [b"crm-relay:{00-23}:", kind, &id.to_be_bytes()[..]].concat();
+    let spoils: [&dyn Fn(&[u8]); 3] =
+        [&|key| drop(node.ask(&[b"SET", key, b"nonsense"])), &|key| drop(node.ask(&[b"DEL", key])), &|key| {
+            drop(node.ask_all(&[&[b"DEL", key], &[b"LPUSH", key, b"x"]]))
+        }];
+    for (number, spoil) in spoils.iter().enumerate() {
+        node.ask(&[b"FLUSHALL"]);
+        let mut fixture = fixture(Options::new(node.address()));
+        let mut bad = Vec::new();
+        let mut good = Vec::new();
+        for round in 0..6 {
+            let of = if round < 5 { &mut bad } else { &mut good };
+            let held = fixture.accept("leased", at(round)).await;
+            fixture.lease("leased", at(round)).await;
+            of.push(held.id);
+            of.push(fixture.ended("crm", State::Delivered, at(round)).await.id);
+            of.push(fixture.ended("crm", State::Dead, at(round)).await.id);
+            of.push(fixture.accept("crm", at(round)).await.id);
+        }
+        let mut tried = Vec::new();
+        for _ in 0..70 {
+            let made = fixture.accept("erp", at(0)).await;
+            tried.push(fixture.apply(retried(&made)).await.id);
+        }
+        let last_tried = tried.pop().expect("there is one");
+        bad.iter().chain(&tried).for_each(|id| spoil(&key(b"d:", id.as_u128())));
+        let mut lone = Vec::new();
+        for round in 0..66 {
+            let event = fixture.event("in", b"{}", at(round));
+            lone.push(event.id);
+            let append = fixture.appending(event, &[]);
+            assert!(fixture.append(append).await.is_ok_and(|found| found.is_stored()));
+        }
+        let last_lone = lone.pop().expect("there is one");
+        lone.iter().for_each(|id| spoil(&key(b"e:", id.as_u128())));
+
+        let [held, done, dead, waits] = good[..] else { panic!("there are four: {good:?}") };
+        let store = fixture.store();
+        let ids = |all: Vec<Delivery>| all.into_iter().map(|found| found.id).collect::<Vec<_>>();
+        let late = at(1_000_000);
+        let due = store.due(DueAsk { lapsed_by: Some(late), ..DueAsk::at(at(10), 1) }).await.expect("reads");
+        assert_eq!(ids(due.lapsed), [held], "{number}");
+        let waiting: Vec<&str> = due.destinations.iter().map(|due| due.destination.as_str()).collect();
+        assert_eq!(waiting, ["crm", "erp"], "{number}");
+        assert_eq!(ids(store.due(DueAsk::at(late, 1)).await.expect("reads").expired).len(), 1, "{number}");
+        let ask =
+            |before| OverAsk { delivered_before: before, dead_before: before, limit: 1, partitions: Partitions::ALL };
+        assert_eq!(ids(store.over(ask(late)).await.expect("reads")).len(), 1, "{number}");
+        let rules =
+            Rules { partitions: Partitions::ALL, now: at(100), delivered_before: at(100), dead_before: at(100) };
+        fixture.retain(rules, 1).await;
+        for gone in [done, dead] {
+            assert_eq!(fixture.find(gone).await, None, "{number}");
+        }
+        assert_eq!(store.event(last_lone).await, Ok(None), "{number}");
+        for (destination, id) in [("crm", waits), ("erp", last_tried)] {
+            let mut leased = Vec::new();
+            loop {
+                let ask = LeaseAsk { limit: 1, ..asking(destination, at(100)) };
+                let part = store.lease(ask).await.expect("leasing works");
+                leased.extend(ids(part.deliveries));
+                if part.end != LeaseEnd::More {
+                    break;
+                }
+            }
+            assert_eq!(leased, [id], "{number}");
+        }
+        let page = Page { cursor: None, limit: 1 };
+        let listed = store.browse_deliveries(DeliveryFilter::default(), page.clone()).await.expect("reads").items;
+        assert_eq!(listed.len(), 1);
+        store.browse_events(EventFilter::default(), page).await.expect("reads");
+        store.stats().await.expect("reads");
+    }
+}
+
+fn asking(destination: &str, now: relay_core::time::Wall) -> LeaseAsk {
+    LeaseAsk {
+        destination: destination.parse().expect("a name"),
+        instance: InstanceId::from_u128(5),
+        nonce: 9,
+        until: now + Duration::from_secs(60),
+        now,
+        limit: 4,
+        tried_max: 9,
+        order: LeaseOrder::Shared { tried: 0 },
+    }
+}
+
+/// Tried once, and due.
+fn retried(stored: &Delivery) -> relay_core::storage::Change {
+    let mut change = failed(stored);
+    (change.next.tries, change.next.due_at) = (1, at(1));
+    change
+}
+
+/// I7: a cursor that is lost with all counters leases nothing again that is leased.
+#[tokio::test]
+async fn what_is_leased_is_not_leased_again_without_a_cursor() {
+    let node = Node::start();
+    let mut fixture = fixture(Options::new(node.address()));
+    for seconds in 0..4 {
+        fixture.accept("crm", at(seconds)).await;
+    }
+    let ask = LeaseAsk { limit: 2, ..asking("crm", at(9)) };
+    let held = fixture.store().lease(ask).await.expect("leasing works").deliveries;
+    node.ask(&[b"DEL", b"crm-relay:{00-23}:n"]);
+    let rest = fixture.lease("crm", at(10)).await.deliveries;
+    assert_eq!((held.len(), rest.len()), (2, 2));
+    assert!(rest.iter().all(|found| held.iter().all(|other| other.id != found.id)));
+    for held in held.iter().chain(&rest) {
+        fixture.apply(cancel(held, at(11))).await;
+    }
+    assert!(fixture.lease("crm", at(12)).await.deliveries.is_empty());
+    let ready = node.ask(&[b"XLEN", READY]);
+    assert_eq!(ready, ":0\r\n", "each has left the stream when its lease ended");
 }

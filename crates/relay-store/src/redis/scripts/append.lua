@@ -30,8 +30,9 @@ local function append_next()
         return { 'a', (family(event)) }
     end
     local dedupe = key('k:', source, ':' .. taking)
-    local taken = taking ~= '' and redis.call('GET', dedupe)
-    if taken and tonumber(string.sub(taken, 17, 32)) > tonumber(received) then
+    -- An entry that somebody spoilt is none.
+    local taken = taking ~= '' and part_of(dedupe, 0, -1) or ''
+    if (tonumber(string.sub(taken, 17, 32)) or 0) > tonumber(received) then
         local first = string.sub(taken, 1, 16)
         if redis.call('EXISTS', key('e:', first)) == 1 then
             redis.call('UNLINK', key('e:', event))

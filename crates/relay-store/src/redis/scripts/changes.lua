@@ -20,7 +20,8 @@ local function settle_next()
     redis.call('SET', key('d:', id), row)
     recount_delivery(id, row, destination, 1)
     if archive ~= '' then
-        redis.call('RPUSH', key('t:', id), archive)
+        -- A list that somebody spoilt keeps nothing from its end.
+        redis.pcall('RPUSH', key('t:', id), archive)
     end
     if audit ~= '' then
         add(key('audit', ''), audit_at, 'l', audit)
@@ -38,19 +39,20 @@ end
 -- Removes an event, its listing, and the key that leads there.
 local function remove_event(event, source)
     local value = key('e:', event)
-    local front = redis.call('GETRANGE', value, 0, 34)
-    local made = struct.unpack('>I2', string.sub(front, 34, 35))
-    local length = string.byte(redis.call('GETRANGE', value, 35 + 16 * made, 35 + 16 * made))
+    local length_at = 35 + 16 * number_in(value, 33)
+    local length = string.byte(part_of(value, length_at, length_at)) or 0
     if length > 0 then
-        local taken = redis.call('GETRANGE', value, 36 + 16 * made, 35 + 16 * made + length)
-        local entry = key('k:', source, ':' .. taken)
-        if redis.call('GETRANGE', entry, 0, 15) == event then
+        local entry = key('k:', source, ':' .. part_of(value, length_at + 1, length_at + length))
+        if part_of(entry, 0, 15) == event then
             redis.call('DEL', entry)
         end
     end
-    local listed = unpad(string.sub(front, 1, 33))
-    redis.call('XDEL', key('src:', source), listed)
-    recount_event(listed, source, -1)
+    local listed = unpad(part_of(value, 0, 32))
+    -- Of one that is lost, or was spoilt, nobody knows it.
+    if parts_of(listed) then
+        redis.call('XDEL', key('src:', source), listed)
+        recount_event(listed, source, -1)
+    end
     redis.call('UNLINK', value, key('r:', event))
     count_source(source, 'stored', -1)
     count_source(source, 'retired', 1)

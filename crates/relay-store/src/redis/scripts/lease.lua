@@ -28,23 +28,24 @@ local function row_of(id)
     end
     return rows[id]
 end
-local function is_due(id)
-    local row = row_of(id)
-    return row and tonumber(due_of(row)) <= moment and tonumber(expiry_of(row)) > moment
-end
+local function is_due(row) return tonumber(due_of(row)) <= moment and tonumber(expiry_of(row)) > moment end
 local function comes_first(one, other)
     local first, second = tonumber(due_of(row_of(one))), tonumber(due_of(row_of(other)))
     return first < second or (first == second and is_before(one, other))
 end
 
--- Those of a set that may be leased, in its order, one more than are wanted.
-local function of_set(command, set, from, to)
+-- Those of a set that may be leased, in its order, one more than are wanted. What does not wait there is taken out later.
+local strays = {}
+local function of_set(command, set, place, from, to)
     local found, at = {}, 0
     repeat
         local ids = redis.call(command, set, from, to, 'LIMIT', at, limit + 1)
         for _, member in ipairs(ids) do
             local id = string.sub(member, -16)
-            if #found <= limit and is_due(id) then
+            local row = row_of(id)
+            if not row or place_of(row) ~= place then
+                strays[#strays + 1] = { set = set, member = member }
+            elseif #found <= limit and is_due(row) then
                 found[#found + 1] = id
             end
         end
@@ -53,20 +54,22 @@ local function of_set(command, set, from, to)
     return found
 end
 
--- Entries of the stream behind the cursor.
+-- Entries of the stream behind the cursor. Where that was lost, what is leased by now is among them.
 local entry_of_id, behind = {}, {}
+local function stands_at(row, place, entry) return row and place_of(row) == place and entry_of(row) == entry end
 local next_in_stream
 local function oldest_in_stream()
     local found = {}
     for _, entry in ipairs(redis.call('XRANGE', ready, '(' .. cursor, '+', 'COUNT', limit + 1 + 64)) do
         local id = entry[2][2]
         local row = row_of(id)
-        if row and tonumber(due_of(row)) > moment then
+        local waits = stands_at(row, 'r', entry[1])
+        if waits and tonumber(due_of(row)) > moment then
             next_in_stream = due_of(row)
             break
         end
-        behind[#behind + 1] = { entry = entry[1], id = id }
-        if is_due(id) then
+        behind[#behind + 1] = { entry = entry[1], id = id, is_held = stands_at(row, 'l', entry[1]) }
+        if waits and is_due(row) then
             entry_of_id[id] = entry[1]
             found[#found + 1] = id
             if #found > limit then
@@ -82,9 +85,10 @@ local function newest_in_stream()
     for _, entry in ipairs(entries) do
         local id = entry[2][2]
         local row = row_of(id)
-        if row and tonumber(due_of(row)) > moment then
+        local waits = stands_at(row, 'r', entry[1])
+        if waits and tonumber(due_of(row)) > moment then
             next_in_stream = due_of(row)
-        elseif is_due(id) and #found <= limit then
+        elseif waits and is_due(row) and #found <= limit then
             found[#found + 1] = id
         end
     end
@@ -118,13 +122,13 @@ local function join(one, other)
     return one
 end
 
-local function oldest_tried() return of_set('ZRANGEBYSCORE', due, '-inf', now) end
+local function oldest_tried() return of_set('ZRANGEBYSCORE', due, 'd', '-inf', now) end
 local function oldest_fresh()
-    return merged(of_set('ZRANGEBYSCORE', back, '-inf', now), oldest_in_stream(), comes_first)
+    return merged(of_set('ZRANGEBYSCORE', back, 'b', '-inf', now), oldest_in_stream(), comes_first)
 end
 -- Those with the fewest tries among the first that wait, the oldest first; where none of those is due, the oldest that are.
 local function fewest_tries()
-    local found = of_set('ZRANGEBYSCORE', by_tries, '-inf', '+inf')
+    local found = of_set('ZRANGEBYSCORE', by_tries, 'd', '-inf', '+inf')
     return #found > 0 and found or oldest_tried()
 end
 local function candidates()
@@ -132,7 +136,7 @@ local function candidates()
         return join(oldest_fresh(), fewest_tries())
     elseif order == 'n' then
         local later = function(one, other) return comes_first(other, one) end
-        local fresh = merged(of_set('ZREVRANGEBYSCORE', back, now, '-inf'), newest_in_stream(), later)
+        local fresh = merged(of_set('ZREVRANGEBYSCORE', back, 'b', now, '-inf'), newest_in_stream(), later)
         return join(fresh, fewest_tries())
     end
     local tried, fresh = oldest_tried(), oldest_fresh()
@@ -197,17 +201,20 @@ if reads > 0 then
 end
 
 -- From here on it writes.
+for _, stray in ipairs(strays) do
+    redis.call('ZREM', stray.set, stray.member)
+end
 if reads > 0 then
     redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', reads, 'STREAMS', ready, '>')
     cursor = behind[reads].entry
     redis.call('HSET', counters, 'cursor:' .. destination, cursor)
     for at = 1, reads do
         local entry = behind[at]
-        if not is_leased[entry.id] then
+        if not is_leased[entry.id] and not entry.is_held then
             redis.call('XACK', ready, group, entry.entry)
             redis.call('XDEL', ready, entry.entry)
             local row = row_of(entry.id)
-            if row and place_of(row) == 'r' and entry_of(row) == entry.entry then
+            if stands_at(row, 'r', entry.entry) then
                 redis.call('ZADD', back, due_of(row), entry.id)
                 redis.call('SET', key('d:', entry.id), stands(row, 'b', ''))
             end
@@ -265,7 +272,7 @@ for _, set in ipairs({ back, due }) do
         next_due = due_of(row)
     end
 end
-if more then
+if more or #strays > 0 then
     answers[1] = 2
 elseif kept_back then
     answers[1] = 1

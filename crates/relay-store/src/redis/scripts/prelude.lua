@@ -294,12 +294,22 @@ local function create(id, row, place, destination, source)
     count_destination(destination, state_of(row), 1)
 end
 
+-- Some of a value; nothing of one that is not there, is shorter, or is of another type.
+local function part_of(value, from, to)
+    local bytes = redis.pcall('GETRANGE', value, from, to)
+    return type(bytes) == 'string' and bytes or ''
+end
+local function number_in(value, at)
+    local two = part_of(value, at, at + 1)
+    return #two == 2 and struct.unpack('>I2', two) or 0
+end
+
 -- Ids of an event's deliveries, those that are gone among them, one behind the other.
 local function ids_of(event)
     local value = key('e:', event)
-    local made = struct.unpack('>I2', redis.call('GETRANGE', value, 33, 34))
-    local first = made > 0 and redis.call('GETRANGE', value, 35, 34 + 16 * made) or ''
-    return first .. (redis.call('GET', key('r:', event)) or '')
+    local made = number_in(value, 33)
+    local ids = (made > 0 and part_of(value, 35, 34 + 16 * made) or '') .. part_of(key('r:', event), 0, -1)
+    return string.sub(ids, 1, #ids - #ids % 16)
 end
 
 -- An event's deliveries that are there: id, row, id, row; and whether others are gone.
