@@ -121,6 +121,7 @@ pub(crate) fn after_webhook(code: Code, source: Option<&str>) -> String {
                 .to_owned()
         }
         Code::StoreFull => FULL.to_owned(),
+        Code::Misdirected => "ask under a name that ALLOWED_HOSTS or PUBLIC_URL of the server has".to_owned(),
         Code::ShuttingDown => AGAIN.to_owned(),
     }
 }

@@ -31,6 +31,8 @@ pub enum Code {
     TooLarge,
     /// Path and query are too long.
     UriTooLong,
+    /// It was asked under the name of another host.
+    Misdirected,
     /// The client speaks another version of the session protocol.
     UpgradeRequired,
     /// Too many requests.
@@ -55,7 +57,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Malformed,
         Self::NotGenuine,
         Self::UnknownSource,
@@ -64,6 +66,7 @@ impl Code {
         Self::Timeout,
         Self::TooLarge,
         Self::UriTooLong,
+        Self::Misdirected,
         Self::UpgradeRequired,
         Self::RateLimited,
         Self::HeadersTooLarge,
@@ -87,6 +90,7 @@ impl Code {
             Self::Timeout => "timeout",
             Self::TooLarge => "too_large",
             Self::UriTooLong => "uri_too_long",
+            Self::Misdirected => "misdirected",
             Self::UpgradeRequired => "upgrade_required",
             Self::RateLimited => "rate_limited",
             Self::HeadersTooLarge => "headers_too_large",
@@ -110,6 +114,7 @@ impl Code {
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -134,6 +139,7 @@ impl Code {
             | Self::Timeout
             | Self::TooLarge
             | Self::UriTooLong
+            | Self::Misdirected
             | Self::UpgradeRequired
             | Self::RateLimited
             | Self::HeadersTooLarge
@@ -167,6 +173,7 @@ impl Code {
             | Self::Timeout
             | Self::TooLarge
             | Self::UriTooLong
+            | Self::Misdirected
             | Self::UpgradeRequired
             | Self::HeadersTooLarge
             | Self::NotImplemented => None,

@@ -421,11 +421,9 @@ impl<B: Backend> Door<B> {
 
     /// Keeps a request that found nothing, and tells that there are such, without a word of theirs.
     pub(super) fn miss(&self, method: &Method, uri: &Uri, origin: Origin, status: StatusCode) {
-        let (at, refusals) = (self.backend.now(), self.backend.refusals());
-        let (method, path) = (Missed::visible(method.as_str().as_bytes()), Missed::visible(uri.path().as_bytes()));
-        refusals.miss(Missed { at, method, path, peer: origin.ip(), status: status.as_u16() });
+        self.keep_miss(method, uri, origin, status);
         // No source has such a name.
-        if let Some(left_out) = refusals.may_tell("/", "nothing_there", self.backend.mono()) {
+        if let Some(left_out) = self.backend.refusals().may_tell("/", "nothing_there", self.backend.mono()) {
             let peer = origin.ip().map(|ip| ip.to_string());
             tracing::warn!(
                 event = "nothing_there",
@@ -434,6 +432,13 @@ impl<B: Backend> Door<B> {
                 "requests to a path or source that there is none of; crm-relay status shows them"
             );
         }
+    }
+
+    /// Keeps a request that got nowhere.
+    pub(super) fn keep_miss(&self, method: &Method, uri: &Uri, origin: Origin, status: StatusCode) {
+        let (method, path) = (Missed::visible(method.as_str().as_bytes()), Missed::visible(uri.path().as_bytes()));
+        let (at, peer, status) = (self.backend.now(), origin.ip(), status.as_u16());
+        self.backend.refusals().miss(Missed { at, method, path, peer, status });
     }
 
     /// Counts a refusal, keeps it for the operator, and answers it.
