@@ -10,6 +10,7 @@ use relay_net::proxies::Proxies;
 pub use crate::{
     certificate::TlsFiles,
     fetch::{Fetching, ProxyChoice},
+    network_policy::NetworkPolicy,
     parameters::Parameters,
     registry::document::Dedupe,
 };
@@ -103,6 +104,8 @@ pub struct DeclaredSource {
     pub provider: String,
     /// Parameters, in order; a name given twice: both values are valid.
     pub parameters: Parameters,
+    /// Who may come, and how often.
+    pub network: NetworkPolicy,
     /// Key sources take an empty body with POST, PUT and PATCH.
     pub allow_empty: bool,
     /// What a repeat of something delivered is.

@@ -19,6 +19,8 @@ pub enum Code {
     Malformed,
     /// It did not prove itself.
     NotGenuine,
+    /// Nobody of its address may come to the source.
+    AddressRefused,
     /// No source has that name.
     UnknownSource,
     /// Nothing is at that path.
@@ -57,9 +59,10 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Malformed,
         Self::NotGenuine,
+        Self::AddressRefused,
         Self::UnknownSource,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -84,6 +87,7 @@ impl Code {
         match self {
             Self::Malformed => "malformed",
             Self::NotGenuine => "not_genuine",
+            Self::AddressRefused => "address_refused",
             Self::UnknownSource => "unknown_source",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -109,6 +113,7 @@ impl Code {
         match self {
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::NotGenuine => StatusCode::UNAUTHORIZED,
+            Self::AddressRefused => StatusCode::FORBIDDEN,
             Self::UnknownSource | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
@@ -133,6 +138,7 @@ impl Code {
         match self {
             Self::Malformed
             | Self::NotGenuine
+            | Self::AddressRefused
             | Self::UnknownSource
             | Self::NotFound
             | Self::MethodNotAllowed
@@ -167,6 +173,7 @@ impl Code {
             Self::StoreFull | Self::SourcePaused | Self::SourceBroken => Some(30),
             Self::Malformed
             | Self::NotGenuine
+            | Self::AddressRefused
             | Self::UnknownSource
             | Self::NotFound
             | Self::MethodNotAllowed
@@ -209,11 +216,16 @@ impl Problem {
         Self { code, detail: Cow::Owned(detail), status: None, allow: None, close: false, wait: None }
     }
 
+    /// More comes than may, for so long.
+    pub fn too_often(detail: &'static str, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let wait = u32::try_from(seconds).unwrap_or(u32::MAX).max(1);
+        Self { wait: Some(wait), ..Self::new(Code::RateLimited, detail) }
+    }
+
     /// Too many wrong tokens came from an address.
     pub fn too_many_tokens(wait: Duration) -> Self {
-        let detail = "too many wrong tokens came from this address; come again later";
-        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
-        Self { wait: Some(seconds), ..Self::new(Code::RateLimited, detail) }
+        Self::too_often("too many wrong tokens came from this address; come again later", wait)
     }
 
     /// A token has as many sessions open as it may.

@@ -23,7 +23,8 @@ use relay_server::directory::wrong_with;
 use relay_server::{
     budget,
     config::{
-        Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, ProxyChoice, RouteDefaults, TlsFiles,
+        Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, NetworkPolicy, ProxyChoice,
+        RouteDefaults, TlsFiles,
     },
 };
 
@@ -467,7 +468,10 @@ fn source(section: &Section, known: Known, faults: &mut Faults) -> Option<Declar
     let provider = fields.required("provider", |text| Ok(text.to_owned()));
     let allow_empty = fields.optional("allow_empty", quantity::flag);
     let dedupe = fields.optional("dedupe", |text| text.parse::<Dedupe>().map_err(str::to_owned));
-    let is_parameter = |key: &str| !matches!(key, "provider" | "allow_empty" | "dedupe");
+    let network = network_policy(section, fields.faults);
+    let is_ours =
+        |key: &str| matches!(key, "provider" | "allow_empty" | "dedupe") || NetworkPolicy::KEYS.contains(&key);
+    let is_parameter = |key: &str| !is_ours(key);
     let parameters: Vec<(String, String)> = section
         .entries
         .iter()
@@ -507,9 +511,28 @@ fn source(section: &Section, known: Known, faults: &mut Faults) -> Option<Declar
         name,
         provider,
         parameters: parameters.into(),
+        network,
         allow_empty: allow_empty.unwrap_or(false),
         dedupe: dedupe.unwrap_or_default(),
         at: section.origin.to_string(),
+    })
+}
+
+/// Who may come to it, and how often.
+fn network_policy(section: &Section, faults: &mut Faults) -> NetworkPolicy {
+    let values = |key: &str| section.entry(key).filter(|entry| !entry.is_broken).map(|entry| entry.values.clone());
+    // Two rates are none.
+    let one = |key: &str| values(key).map(|values| values.join(","));
+    let [rate, address_rate, allow, deny] = NetworkPolicy::KEYS;
+    let policy =
+        NetworkPolicy { rate: one(rate), address_rate: one(address_rate), allow: values(allow), deny: values(deny) };
+    policy.checked().unwrap_or_else(|found| {
+        for (key, want) in found {
+            if let Some(entry) = section.entry(key) {
+                faults.add(key, Some(entry.text()), &entry.origin, want);
+            }
+        }
+        NetworkPolicy::default()
     })
 }
 

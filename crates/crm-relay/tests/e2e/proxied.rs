@@ -85,3 +85,48 @@ async fn a_listener_that_asks_for_the_proxy_protocol_hears_nothing_else() {
     let lost = client(dir.path(), "lost", server.public, &[("default", "http://127.0.0.1:9".to_owned())], &[]);
     wait_for("a client to be closed", || lost.log().contains(r#"event="disconnected""#).then_some(()));
 }
+
+/// S35, S36: a source is closed and bounded by commands, at once, and shows it; so do the metrics.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_says_who_may_come_and_shows_who_came_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[("TRUSTED_PROXIES", "127.0.0.1")]);
+    let cli = |args: &[&str]| {
+        let output = server.cli(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    cli(&[
+        "source",
+        "update",
+        "default",
+        "--allow",
+        "203.0.113.0/24,2001:db8::/32",
+        "--deny",
+        "203.0.113.66",
+        "--address-rate",
+        "1/h",
+    ]);
+    let post = async |from: &str| {
+        let said = say(server.public, &post("/webhook", API_KEY, &format!("X-Forwarded-For: {from}\r\n"))).await;
+        (said[9..12].to_owned(), said)
+    };
+    for (from, status) in
+        [("203.0.113.9", "202"), ("203.0.113.9", "429"), ("203.0.113.66", "403"), ("192.0.2.7", "403")]
+    {
+        let (answered, said) = post(from).await;
+        assert_eq!(answered, status, "{from}: {said}");
+    }
+    let shown = cli(&["source", "show", "default"]);
+    for part in ["1/h", "203.0.113.0/24, 2001:db8::/32", "address_refused 2", "address_rate_limited 1", "192.0.2.7"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let metrics = say(server.admin, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+    let counted = r#"crm_relay_requests_refused_total{source="default",reason="address_refused"} 2"#;
+    assert!(metrics.contains(counted), "{metrics}");
+    let refused = server.cli(&["source", "update", "default", "--allow", ","]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    cli(&["source", "update", "default", "--allow", "none", "--deny", "none", "--address-rate", "none"]);
+    assert_eq!(post("192.0.2.7").await.0, "202");
+    assert!(!cli(&["source", "show", "default"]).contains("203.0.113.0/24"));
+}

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Settings,
+    buckets::Buckets,
     cors::Cors,
     flaw::Flaw,
     http1::{Answers, Connection},
@@ -72,6 +73,7 @@ pub(super) async fn serve_on<B: Backend>(
     let cors = Cors::new(&settings.cors_origins);
     let door = Arc::new(Door {
         backend,
+        buckets: Buckets::new(),
         uploads: Uploads::new(Arc::clone(&settings.budget)),
         settings,
         cors,

@@ -6,6 +6,7 @@
 //! **Invariant:** nothing is answered 2xx before the backend said that it is durable; nothing of a request but its
 //! source's name and a method that the source takes goes into a log.
 
+mod buckets;
 mod cors;
 mod decoded;
 mod errand;

@@ -260,3 +260,49 @@ async fn the_path_of_public_url_may_be_kept_or_taken_away() {
     assert!(joined.head().await.starts_with("HTTP/1.1 101 "));
     assert_eq!(relay.ask(request("POST /hooks", "", "x")).await.status, 404);
 }
+
+/// S35, S36: who may not come, and who comes too often, is told so before his body or his proof is looked at; what he asks beyond
+/// takes nothing from others.
+#[tokio::test]
+async fn a_source_is_closed_to_some_addresses_and_bounded_for_the_others() {
+    let relay = behind_proxies(|_| {}).await;
+    let ask = |from: &str, key: &str, fields: &str| {
+        format!(
+            "POST /webhook/bounded HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {from}\r\nX-API-Key: {key}\r\n{fields}\r\n"
+        )
+    };
+    let large = "Expect: 100-continue\r\nContent-Length: 90000\r\n";
+    let told = async |from: &str, fields: &str| {
+        let reply = relay.ask(ask(from, super::KEY, fields)).await;
+        let wait = reply.field("retry-after").map(|seconds| seconds.parse::<u64>().unwrap());
+        (
+            reply.status,
+            reply.code().unwrap_or_default(),
+            wait,
+            relay.backend.refusals().first().map(|refused| refused.1),
+        )
+    };
+    for from in ["203.0.113.9", "192.0.2.66", "::ffff:203.0.113.9", "2001:db8::1"] {
+        let refused = (403, "address_refused".to_owned(), None, Some("address_refused"));
+        assert_eq!(told(from, large).await, refused, "{from}");
+    }
+    // Nobody knows more of him than his address.
+    assert_eq!(relay.ask(ask("192.0.2.1", "wrong", large)).await.status, 401);
+    let taken = "Content-Length: 1\r\nConnection: close\r\n\r\nx";
+    assert_eq!(told("192.0.2.1", taken).await.0, 202);
+    relay.backend.refusals();
+    for _ in 0..3 {
+        let (status, code, wait, reason) = told("192.0.2.1", large).await;
+        assert_eq!((status, code.as_str(), reason), (429, "rate_limited", Some("address_rate_limited")));
+        assert!((1_700..=1_800).contains(&wait.unwrap()), "{wait:?}");
+    }
+    for from in ["192.0.2.2", "192.0.2.3"] {
+        assert_eq!(told(from, taken).await.0, 202, "{from}");
+    }
+    let (status, code, wait, reason) = told("192.0.2.4", large).await;
+    assert_eq!((status, code.as_str(), reason), (429, "rate_limited", Some("rate_limited")));
+    assert!((800..=900).contains(&wait.unwrap()), "{wait:?}");
+    let last = &relay.backend.seen.of("bounded")[0];
+    assert_eq!((last.check, last.peer), ("rate_limited", Some("192.0.2.4".parse().unwrap())));
+    assert_eq!(relay.backend.events().len(), 3);
+}
