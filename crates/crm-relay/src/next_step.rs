@@ -96,6 +96,9 @@ pub(crate) fn after_webhook(code: Code, source: Option<&str>) -> String {
     let source = source.unwrap_or("SOURCE");
     match code {
         Code::Malformed | Code::NotGenuine => format!("which check failed: crm-relay source show {source}"),
+        Code::AddressRefused => {
+            format!("from where it takes webhooks: crm-relay source show {source}; behind a proxy see TRUSTED_PROXIES")
+        }
         Code::UnknownSource => "all of them: crm-relay source list".to_owned(),
         Code::NotFound => "webhooks go to /webhook/SOURCE; all sources: crm-relay source list".to_owned(),
         Code::MethodNotAllowed => "the methods that a platform uses: crm-relay provider show PROVIDER".to_owned(),
@@ -121,6 +124,7 @@ pub(crate) fn after_webhook(code: Code, source: Option<&str>) -> String {
                 .to_owned()
         }
         Code::StoreFull => FULL.to_owned(),
+        Code::Misdirected => "ask under a name that ALLOWED_HOSTS or PUBLIC_URL of the server has".to_owned(),
         Code::ShuttingDown => AGAIN.to_owned(),
     }
 }

@@ -4,10 +4,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
     time::Duration,
 };
 
-use crate::time::Mono;
+use crate::{limits, time::Mono};
 
 /// How often: so many at once, and one more each time this long has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +18,46 @@ pub struct Rate {
     pub burst: u32,
     /// Between two in the long run.
     pub every: Duration,
+}
+
+/// The units of time in which rates are written.
+const UNITS: [(&str, Duration); 3] =
+    [("s", Duration::from_secs(1)), ("min", Duration::from_mins(1)), ("h", Duration::from_hours(1))];
+
+impl Rate {
+    /// So many in that time: all of them may come at once.
+    pub fn of(times: u32, within: Duration) -> Self {
+        Self { burst: times, every: within / times.max(1) }
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    /// `100/s`, `600/min` or `5000/h`; what is none of them says what would be right.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let most = limits::REQUEST_RATE_MAX;
+        let want = || format!("want a rate like 100/s, 600/min or 5000/h, of 1 to {most}");
+        let (times, unit) = text.split_once('/').ok_or_else(want)?;
+        let unit = match unit.trim() {
+            "m" => "min",
+            unit => unit,
+        };
+        let (_, within) = UNITS.into_iter().find(|(word, _)| *word == unit).ok_or_else(want)?;
+        let times = Some(times.trim()).filter(|times| times.bytes().all(|byte| byte.is_ascii_digit()));
+        let times = times.and_then(|times| times.parse().ok()).filter(|times| (1..=most).contains(times));
+        times.map(|times| Self::of(times, within)).ok_or_else(want)
+    }
+}
+
+impl fmt::Display for Rate {
+    /// As it would be written; of one that was not read from a text, the nearest that can be.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = self.every * self.burst;
+        let distance = |(_, within): &(&str, Duration)| within.abs_diff(whole);
+        let nearest = UNITS.into_iter().min_by_key(distance).map_or("s", |(word, _)| word);
+        write!(f, "{}/{nearest}", self.burst)
+    }
 }
 
 /// Buckets by key. A key that was not charged for long enough has a full one, and is not kept.
@@ -39,6 +81,15 @@ impl<K: Ord + Clone> Throttle<K> {
         let missing = self.full_at.get(key).map_or(Duration::ZERO, |full_at| full_at.since(now));
         let wait = (missing + rate.every).saturating_sub(rate.every * rate.burst);
         (wait > Duration::ZERO).then_some(wait)
+    }
+
+    /// Takes a token from the key's bucket; how long to wait for one, if it holds none.
+    pub fn take(&mut self, key: &K, rate: Rate, now: Mono) -> Option<Duration> {
+        let wait = self.wait(key, rate, now);
+        if wait.is_none() {
+            self.charge(key, rate, now);
+        }
+        wait
     }
 
     /// Takes a token from the key's bucket, if it holds one.
@@ -99,6 +150,37 @@ mod tests {
         assert_eq!(let_through(&mut throttle, "b", at(1)), 3, "another key");
         assert_eq!(let_through(&mut throttle, "a", at(10)), 1, "tries without a token cost none");
         assert_eq!(let_through(&mut throttle, "a", at(1_000)), 3, "no more than a burst is saved up");
+    }
+
+    #[test]
+    fn a_rate_is_written_as_it_is_read() {
+        for text in ["1/s", "100/s", "100000/s", "7/min", "600/min", "1/h", "5000/h", "99999/h"] {
+            assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
+        }
+        assert_eq!("10 / m".parse(), Ok(Rate { burst: 10, every: Duration::from_secs(6) }));
+        for text in
+            ["", "10", "10/", "/s", "0/s", "-1/s", "+1/s", "1.5/s", "10/day", "100001/s", "10/s/s", "4294967296/s"]
+        {
+            assert!(text.parse::<Rate>().is_err(), "{text}");
+        }
+    }
+
+    /// S36: over a day no more come than the rate says, and a burst beside it; no fewer, where as many ask.
+    #[test]
+    fn a_rate_is_kept_to_over_a_day() {
+        for (text, day) in [("3/s", 259_200), ("7/min", 10_080), ("5000/h", 120_000)] {
+            let (rate, mut throttle) = (text.parse::<Rate>().unwrap(), Throttle::new(10));
+            let (mut now, mut taken) = (at(0), 0_u64);
+            while now < at(86_400) {
+                match throttle.take(&"a", rate, now) {
+                    // The clock has whole microseconds.
+                    Some(wait) => now = now + wait + Duration::from_micros(1),
+                    None => taken += 1,
+                }
+            }
+            let most = day + u64::from(rate.burst);
+            assert!((most - day / 100..=most + 1 + day / 100).contains(&taken), "{text}: {taken}");
+        }
     }
 
     /// However many keys come, no more are kept; the busiest stay.

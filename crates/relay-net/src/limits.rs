@@ -44,3 +44,6 @@ pub const TURNED_AWAY_MAX: usize = 64;
 pub const TURNED_AWAY_WITHIN: Duration = Duration::from_millis(250);
 /// One line in this time says that accepting fails, however often it does.
 pub const ACCEPT_SAID_EVERY: Duration = Duration::from_mins(1);
+/// Bytes of a header of the PROXY protocol behind its first sixteen: addresses take 216 at most, and what balancers add to them
+/// (the name that was asked for, a certificate's) a few hundred.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4_096;

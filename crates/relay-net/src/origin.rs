@@ -11,7 +11,7 @@ use crate::limits;
 /// sessions and the audit log all speak of the same address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The other end of the socket; none where it has no address.
+    /// The other end of the socket, which may be a proxy's; none where it has no address.
     pub peer: Option<SocketAddr>,
     /// Whom the connection is charged to.
     pub address: Address,
@@ -26,6 +26,13 @@ pub struct Origin {
 pub enum Via {
     /// By the address that a socket of the network shows.
     Network,
+    /// By the word of a proxy that the operator trusts.
+    Proxy {
+        /// Whom it brings.
+        ip: IpAddr,
+        /// From which port of his, where it says so.
+        port: Option<u16>,
+    },
     /// By the file that it opened, and the user who did, where the system says so.
     File {
         /// The user.
@@ -39,6 +46,8 @@ pub enum Address {
     /// This machine: its loopback network and its own sockets. A reverse proxy here brings everybody, so that nobody is
     /// held to a share by this address.
     Local,
+    /// A proxy that the operator trusts, before it is known whom it brings: as it brings everybody, it is held to no share either.
+    Proxy,
     /// One IPv4 address.
     V4(Ipv4Addr),
     /// The first half of an IPv6 address: a /64 is the least that one customer is given.
@@ -80,14 +89,26 @@ impl Origin {
     /// The user at the other end, as the system knows it.
     pub const fn uid(&self) -> Option<u32> {
         match self.via {
-            Via::Network => None,
+            Via::Network | Via::Proxy { .. } => None,
             Via::File { uid } => uid,
         }
     }
 
-    /// The address that the socket itself shows.
+    /// The address of whoever asks: that of the socket, or the one that a trusted proxy named.
     pub fn ip(&self) -> Option<IpAddr> {
-        self.peer.map(|peer| peer.ip())
+        match self.via {
+            Via::Proxy { ip, .. } => Some(ip),
+            Via::Network | Via::File { .. } => self.peer.map(|peer| peer.ip()),
+        }
+    }
+
+    /// The same with his port, where it is known: for people.
+    pub fn shown(&self) -> Option<String> {
+        match self.via {
+            Via::Proxy { ip, port: Some(port) } => Some(SocketAddr::new(ip, port).to_string()),
+            Via::Proxy { ip, port: None } => Some(ip.to_string()),
+            Via::Network | Via::File { .. } => self.peer.map(|peer| peer.to_string()),
+        }
     }
 }
 
@@ -95,18 +116,25 @@ impl Address {
     /// Whom an address is charged to. One of IPv4 that is written as one of IPv6 is the same.
     pub fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
-            IpAddr::V4(v4) if v4.is_loopback() => Self::Local,
+            ip if ip.is_loopback() => Self::Local,
+            ip => Self::named(ip),
+        }
+    }
+
+    /// The same for one that a proxy named: a proxy on another machine may name an address of its own loopback, and nobody is
+    /// to be free of shares by what is said of him.
+    pub(crate) fn named(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
             IpAddr::V4(v4) => Self::V4(v4),
-            IpAddr::V6(v6) if v6.is_loopback() => Self::Local,
             IpAddr::V6(v6) => Self::V6((v6.to_bits() >> 64) as u64),
         }
     }
 
     /// Whom shares are kept for: its own network first, then the one that a provider gives a customer who asks for more. None
-    /// for this machine, which is held to no share.
+    /// for this machine and for trusted proxies, which are held to no share.
     pub fn networks(self) -> impl Iterator<Item = Network> {
         let (own, wider) = match self {
-            Self::Local => (None, None),
+            Self::Local | Self::Proxy => (None, None),
             Self::V4(v4) => (Some(Network::V4(v4)), None),
             Self::V6(half) => {
                 let bits = limits::WIDER_NETWORK_BITS;
@@ -126,6 +154,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local => f.write_str("this machine"),
+            Self::Proxy => f.write_str("a trusted proxy"),
             Self::V4(v4) => v4.fmt(f),
             Self::V6(half) => write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(*half) << 64)),
         }

@@ -15,6 +15,16 @@ impl Hosts {
         Self(names.iter().map(|name| plain(name)).collect())
     }
 
+    /// Whether a host is one of the names that were given, and no other; its port does not count.
+    pub fn name(&self, host: &[u8]) -> bool {
+        str::from_utf8(host).is_ok_and(|host| self.0.contains(&plain(host)))
+    }
+
+    /// Whether none was given.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether a host is an address, a name without a dot, of this machine, or one that the operator named. A page that
     /// rebinds its name cannot have any of them: an address is no name, and names without a dot are the local network's.
     pub fn are_ours(&self, host: &[u8]) -> bool {
@@ -88,6 +98,21 @@ mod tests {
         ] {
             assert!(!hosts.are_ours(foreign), "{}", String::from_utf8_lossy(foreign));
         }
+    }
+
+    /// S7
+    #[test]
+    fn a_name_is_one_that_was_given_whatever_its_port() {
+        let hosts = Hosts::new(&["Relay.Example.com".to_owned(), "192.0.2.7".to_owned(), "[2001:db8::1]".to_owned()]);
+        for given in
+            ["relay.example.com", "RELAY.example.com.:443", "192.0.2.7:80", "[2001:db8::1]:8080", "[2001:DB8::1]"]
+        {
+            assert!(hosts.name(given.as_bytes()), "{given}");
+        }
+        for other in ["localhost", "192.0.2.8", "a.relay.example.com", "relay.example.com.evil.example", "", ":80"] {
+            assert!(!hosts.name(other.as_bytes()), "{other}");
+        }
+        assert!(!Hosts::default().name(b""));
     }
 
     #[test]

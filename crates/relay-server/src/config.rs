@@ -2,13 +2,15 @@
 
 mod likeness;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use relay_core::{delivery::retry::RetryPolicy, name::Name};
+use relay_net::proxies::Proxies;
 
 pub use crate::{
     certificate::TlsFiles,
     fetch::{Fetching, ProxyChoice},
+    network_policy::NetworkPolicy,
     parameters::Parameters,
     registry::document::Dedupe,
 };
@@ -20,6 +22,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What it shows of itself; `None`: it speaks plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// Proxies that are believed whom they bring, to any listener.
+    pub proxies: Arc<Proxies>,
+    /// They say so on the public listener by the PROXY protocol, and whoever comes without it is not heard.
+    pub proxy_protocol: bool,
+    /// Names under which the public listener may be asked, that of `public_url` among them; empty: under any.
+    pub allowed_hosts: Vec<String>,
     /// Admin listener; `None`: only the socket.
     pub admin_listen: Option<SocketAddr>,
     /// Names under which the admin listener may be asked, beside addresses, `localhost` and names without a dot.
@@ -96,6 +104,8 @@ pub struct DeclaredSource {
     pub provider: String,
     /// Parameters, in order; a name given twice: both values are valid.
     pub parameters: Parameters,
+    /// Who may come, and how often.
+    pub network: NetworkPolicy,
     /// Key sources take an empty body with POST, PUT and PATCH.
     pub allow_empty: bool,
     /// What a repeat of something delivered is.
@@ -133,6 +143,9 @@ impl Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls: None,
+            proxies: Arc::default(),
+            proxy_protocol: false,
+            allowed_hosts: Vec::new(),
             admin_listen: None,
             admin_hosts: Vec::new(),
             server: String::new(),

@@ -92,7 +92,7 @@ impl Gate {
         let accept = match self.admit(request.method(), request.headers(), origin).await {
             Ok(Admitted { holder, accept, place }) => {
                 let upgrade = hyper::upgrade::on(&mut request);
-                let (gate, peer) = (self.clone(), origin.peer.map_or_else(String::new, |peer| peer.to_string()));
+                let (gate, peer) = (self.clone(), origin.shown().unwrap_or_default());
                 self.supervisor.spawn(TaskKind::Session, "session", async move {
                     let _place = place;
                     match timeout(UPGRADE_TIMEOUT, upgrade).await {
@@ -200,7 +200,7 @@ impl Gate {
         if place.is_none()
             && let Some(left_out) = self.guesses.no_place(origin)
         {
-            let (peer, open) = (origin.peer.map(|peer| peer.to_string()), limits::SESSIONS_PER_TOKEN_MAX);
+            let (peer, open) = (origin.shown(), limits::SESSIONS_PER_TOKEN_MAX);
             tracing::warn!(event = "sessions_full", %token, open, peer, left_out, "a token has too many sessions open");
         }
         place.ok_or_else(|| Problem::too_many_sessions(token))

@@ -19,6 +19,7 @@ use crate::{
     clock::rough,
     config::RouteDefaults,
     ingress,
+    network_policy::Terms,
     registry::document::{Dedupe, Destination, Key, Retry, Route, Source, Token},
 };
 
@@ -80,8 +81,9 @@ impl Directory {
             live.entry(&key.source).or_default().push(stored);
         }
         let mut intake = |entry: &Versioned<Source>| {
-            let Source { name, provider, parameters, allow_empty, dedupe, paused, declared, adopts_until, .. } =
-                entry.document.clone();
+            let Source {
+                name, provider, parameters, network, allow_empty, dedupe, paused, declared, adopts_until, ..
+            } = entry.document.clone();
             let mut keys = live.remove(&name).unwrap_or_default();
             if name == Name::fallback() {
                 keys.push(StoredKey { name: "API_KEY".into(), digest: api_key });
@@ -93,6 +95,11 @@ impl Directory {
                 }
                 Ok(verifier) => (verifier, None),
                 Err(what) => (Verifier::closed(), Some(what)),
+            };
+            // Whom it is closed to is not known then.
+            let (terms, broken) = match network.terms() {
+                Ok(terms) => (terms, broken),
+                Err(what) => (Terms::default(), broken.or(Some(what))),
             };
             let (old, broken_old) = match old_half(&entry.document, memory).transpose() {
                 Ok(old) => (old, None),
@@ -106,6 +113,7 @@ impl Directory {
                 verifier,
                 old,
                 provider,
+                terms,
                 allow_empty,
                 resends,
                 paused,

@@ -19,6 +19,8 @@ pub enum Code {
     Malformed,
     /// It did not prove itself.
     NotGenuine,
+    /// Nobody of its address may come to the source.
+    AddressRefused,
     /// No source has that name.
     UnknownSource,
     /// Nothing is at that path.
@@ -31,6 +33,8 @@ pub enum Code {
     TooLarge,
     /// Path and query are too long.
     UriTooLong,
+    /// It was asked under the name of another host.
+    Misdirected,
     /// The client speaks another version of the session protocol.
     UpgradeRequired,
     /// Too many requests.
@@ -55,15 +59,17 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Malformed,
         Self::NotGenuine,
+        Self::AddressRefused,
         Self::UnknownSource,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Timeout,
         Self::TooLarge,
         Self::UriTooLong,
+        Self::Misdirected,
         Self::UpgradeRequired,
         Self::RateLimited,
         Self::HeadersTooLarge,
@@ -81,12 +87,14 @@ impl Code {
         match self {
             Self::Malformed => "malformed",
             Self::NotGenuine => "not_genuine",
+            Self::AddressRefused => "address_refused",
             Self::UnknownSource => "unknown_source",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Timeout => "timeout",
             Self::TooLarge => "too_large",
             Self::UriTooLong => "uri_too_long",
+            Self::Misdirected => "misdirected",
             Self::UpgradeRequired => "upgrade_required",
             Self::RateLimited => "rate_limited",
             Self::HeadersTooLarge => "headers_too_large",
@@ -105,11 +113,13 @@ impl Code {
         match self {
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::NotGenuine => StatusCode::UNAUTHORIZED,
+            Self::AddressRefused => StatusCode::FORBIDDEN,
             Self::UnknownSource | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -128,12 +138,14 @@ impl Code {
         match self {
             Self::Malformed
             | Self::NotGenuine
+            | Self::AddressRefused
             | Self::UnknownSource
             | Self::NotFound
             | Self::MethodNotAllowed
             | Self::Timeout
             | Self::TooLarge
             | Self::UriTooLong
+            | Self::Misdirected
             | Self::UpgradeRequired
             | Self::RateLimited
             | Self::HeadersTooLarge
@@ -161,12 +173,14 @@ impl Code {
             Self::StoreFull | Self::SourcePaused | Self::SourceBroken => Some(30),
             Self::Malformed
             | Self::NotGenuine
+            | Self::AddressRefused
             | Self::UnknownSource
             | Self::NotFound
             | Self::MethodNotAllowed
             | Self::Timeout
             | Self::TooLarge
             | Self::UriTooLong
+            | Self::Misdirected
             | Self::UpgradeRequired
             | Self::HeadersTooLarge
             | Self::NotImplemented => None,
@@ -202,11 +216,16 @@ impl Problem {
         Self { code, detail: Cow::Owned(detail), status: None, allow: None, close: false, wait: None }
     }
 
+    /// More comes than may, for so long.
+    pub fn too_often(detail: &'static str, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let wait = u32::try_from(seconds).unwrap_or(u32::MAX).max(1);
+        Self { wait: Some(wait), ..Self::new(Code::RateLimited, detail) }
+    }
+
     /// Too many wrong tokens came from an address.
     pub fn too_many_tokens(wait: Duration) -> Self {
-        let detail = "too many wrong tokens came from this address; come again later";
-        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
-        Self { wait: Some(seconds), ..Self::new(Code::RateLimited, detail) }
+        Self::too_often("too many wrong tokens came from this address; come again later", wait)
     }
 
     /// A token has as many sessions open as it may.

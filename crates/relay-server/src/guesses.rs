@@ -180,7 +180,7 @@ impl Guesses {
         self.metrics.token_refused(entrance.as_str(), wrong.as_str());
         self.refusals.count(entrance.about(), wrong.as_str(), self.clock.wall(), origin.ip());
         if let Some(left_out) = self.may_tell(entrance, wrong.as_str()) {
-            let peer = origin.peer.map(|peer| peer.to_string());
+            let peer = origin.shown();
             tracing::warn!(
                 event = "token_rejected",
                 entrance = entrance.as_str(),
@@ -222,7 +222,7 @@ fn networks(address: Address) -> impl Iterator<Item = (Charged, Rate)> {
     let rate =
         |times: u32| Rate { burst: limits::WRONG_TOKENS_BURST * times, every: limits::WRONG_TOKENS_EVERY / times };
     let (own, half) = match address {
-        Address::Local => (None, None),
+        Address::Local | Address::Proxy => (None, None),
         Address::V4(v4) => (Some(Network::V4(v4)), None),
         Address::V6(half) => (Some(Network::V6(half, 64)), Some(half)),
     };

@@ -20,6 +20,7 @@ mod hub;
 pub mod ingress;
 mod jobs;
 mod metrics;
+mod network_policy;
 mod notice;
 mod offline;
 mod outbox;

@@ -74,7 +74,7 @@ impl Role {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Via {
-    /// The other end of the socket.
+    /// Whom it came from: the other end of the socket, or whom a trusted proxy brought.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
     /// The user who opened the admin socket, as the system knows it.
@@ -123,14 +123,14 @@ impl Principal {
 
     /// A sender at the public listener.
     pub fn sender(origin: Origin) -> Self {
-        let via = Via { peer: origin.peer.map(|peer| peer.to_string()), ..Via::default() };
+        let via = Via { peer: origin.shown(), ..Via::default() };
         Self { name: "sender", role: Role::Sender, via }
     }
 
     /// Somebody at an entrance of the admin API, as the request says it of him.
     pub fn at(entrance: &Entrance, origin: Origin, headers: &HeaderMap) -> Self {
         let via = Via {
-            peer: origin.peer.map(|peer| peer.to_string()),
+            peer: origin.shown(),
             uid: origin.uid(),
             credential: entrance.credential.map(str::to_owned),
             claimed_user: headers.get(CLAIMED_USER).and_then(|value| claimed(value.as_bytes())),

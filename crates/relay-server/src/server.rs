@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config,
-    admin::{self, Sites},
+    admin::{self, Served, Sites},
     budget::{self, Budget},
     certificate::{self, Certificate},
     clock::Clock,
@@ -408,14 +408,19 @@ impl Server {
             Ok(())
         });
         if let Some(listener) = admin {
-            let served = (admin::guarded(Arc::clone(&self.admin)), Some(Sites::new(&self.config.admin_hosts)));
+            let served = Served {
+                router: admin::guarded(Arc::clone(&self.admin)),
+                sites: Some(Sites::new(&self.config.admin_hosts)),
+                proxies: Arc::clone(&self.config.proxies),
+            };
             let (metrics, stop) = (Arc::clone(&self.admin.metrics), supervisor.stopping());
             supervisor.spawn(TaskKind::Admin, "admin", async move {
                 admin::serve(listener, "admin", served, metrics, stop).await;
                 Ok(())
             });
         }
-        let served = (admin::unguarded(Entrance::SOCKET, Arc::clone(&self.admin)), None);
+        let router = admin::unguarded(Entrance::SOCKET, Arc::clone(&self.admin));
+        let served = Served { router, sites: None, proxies: Arc::default() };
         let (metrics, stop) = (Arc::clone(&self.admin.metrics), supervisor.stopping());
         supervisor.spawn(TaskKind::Admin, "admin-socket", async move {
             admin::serve(socket, "admin-socket", served, metrics, stop).await;

@@ -8,7 +8,7 @@ use relay_server::{
         EventNameDto, List, ParameterDto, RefusalDto, SecretDto, SourceAsk, SourceCountersDto, SourceDto,
         SourceRotateAsk, SourceUpdateAsk,
     },
-    config::Dedupe,
+    config::{Dedupe, NetworkPolicy},
 };
 
 use super::{
@@ -79,6 +79,9 @@ pub(crate) enum Verb {
         /// strict: deliver what is sent again only once
         #[arg(long, value_name = "auto|strict")]
         dedupe: Option<Dedupe>,
+        /// none takes away what there was
+        #[command(flatten)]
+        network: NetworkFlags,
     },
     /// Replace secrets without a gap: the old ones stay valid beside the new ones until --finish
     Rotate {
@@ -120,6 +123,25 @@ pub(crate) struct NewSource {
     /// strict: deliver what is sent again only once, also where somebody pressed Resend
     #[arg(long, value_name = "auto|strict", default_value_t)]
     dedupe: Dedupe,
+    #[command(flatten)]
+    network: NetworkFlags,
+}
+
+/// Who may come, and how often.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct NetworkFlags {
+    /// Requests in all that the source takes: 100/s, 600/min, 5000/h; more are answered 429 (update: none takes it away)
+    #[arg(long, value_name = "N/UNIT")]
+    rate: Option<String>,
+    /// Requests from one address (IPv6: a /64) that it takes
+    #[arg(long, value_name = "N/UNIT")]
+    address_rate: Option<String>,
+    /// Take requests only from these networks, with commas between them; others are answered 403
+    #[arg(long, value_name = "NETWORKS")]
+    allow: Vec<String>,
+    /// Take none from these networks
+    #[arg(long, value_name = "NETWORKS")]
+    deny: Vec<String>,
 }
 
 const COLUMNS: &[Column<SourceDto>] = &[
@@ -157,18 +179,20 @@ impl noun::Verb for Verb {
                 let order = if forget { "await-secret?forget=true" } else { "await-secret" };
                 asked.tell(&SOURCES.order(&asked.running().await?, &[&named.name], order).await?, in_words)
             }
-            Self::Update { named, provider, set, unset, allow_empty, dedupe } => {
+            Self::Update { named, provider, set, unset, allow_empty, dedupe, network } => {
                 if let Some(provider) = &provider {
                     provider::find(provider)?;
                 }
-                let is_empty = provider.is_none() && set.is_empty() && unset.is_empty();
+                let network = network.policy();
+                let is_empty = provider.is_none() && set.is_empty() && unset.is_empty() && network.is_open();
                 if is_empty && allow_empty.is_none() && dedupe.is_none() {
                     return Err(nothing_to_change(
-                        "--set NAME=@FILE, --unset NAME, --provider NAME, --allow-empty, --dedupe",
+                        "--set NAME=@FILE, --unset NAME, --provider NAME, --allow-empty, --dedupe, --rate, --address-rate, --allow, \
+                         --deny",
                     ));
                 }
                 let set = parameters(&set)?.into();
-                let ask = SourceUpdateAsk { provider, parameters: None, set, unset, allow_empty, dedupe };
+                let ask = SourceUpdateAsk { provider, parameters: None, set, unset, network, allow_empty, dedupe };
                 SOURCES.update(asked, &[&named.name], &ask).await.map_err(|failure| match failure.exit {
                     Exit::Usage if !failure.text.contains("is not a name") => {
                         let look = format!("{failure}. What it has: crm-relay source show {}", named.name);
@@ -190,6 +214,15 @@ impl noun::Verb for Verb {
                 Ok(Exit::Done)
             }
         }
+    }
+}
+
+impl NetworkFlags {
+    /// As the admin API takes it; whether it can be is the server's to say.
+    fn policy(&self) -> NetworkPolicy {
+        let list = |texts: &[String]| (!texts.is_empty()).then(|| texts.to_vec());
+        let Self { rate, address_rate, allow, deny } = self;
+        NetworkPolicy { rate: rate.clone(), address_rate: address_rate.clone(), allow: list(allow), deny: list(deny) }
     }
 }
 
@@ -217,6 +250,7 @@ impl NewSource {
             parameters: parameters.into(),
             destination: Some(self.destination.clone()),
             dedupe: self.dedupe,
+            network: self.network.policy(),
         })
     }
 
@@ -268,6 +302,15 @@ fn in_words(source: &SourceDto) -> String {
         ("declared", text(&source.declared)),
         ("created", text(&source.created_at)),
     ];
+    let NetworkPolicy { rate, address_rate, allow, deny } = &source.network;
+    let bounds = [
+        ("rate", text(rate)),
+        ("rate of one address", text(address_rate)),
+        ("allow", text(allow)),
+        ("deny", text(deny)),
+    ];
+    let given = [rate.is_some(), address_rate.is_some(), allow.is_some(), deny.is_some()];
+    fields.extend(bounds.into_iter().zip(given).filter_map(|(field, given)| given.then_some(field)));
     if let Some(rotation) = &source.rotation {
         fields.insert(3, ("rotation", style::warn(under_way(rotation))));
     }

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,13 +14,17 @@ use relay_core::{
     limits,
     name::Name,
 };
-use relay_net::tls::Identity;
+use relay_net::{
+    proxies::{Field, Proxies},
+    tls::Identity,
+};
 use relay_providers::Given;
 use relay_server::directory::wrong_with;
 use relay_server::{
     budget,
     config::{
-        Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, ProxyChoice, RouteDefaults, TlsFiles,
+        Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, NetworkPolicy, ProxyChoice,
+        RouteDefaults, TlsFiles,
     },
 };
 
@@ -106,6 +111,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     check_retention(&mut layers);
     check_places(&mut layers);
     check_ways(&mut layers);
+    check_proxies(&mut layers);
     let tls = tls_files(&mut layers);
     if !layers.faults.0.is_empty() {
         return Err(layers.faults);
@@ -120,6 +126,9 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     let config = Config {
         listen: public_listen(&layers),
         tls,
+        proxies: Arc::new(proxies(&layers)),
+        proxy_protocol: layers.text("PROXY_PROTOCOL").as_deref() == Some("public"),
+        allowed_hosts: allowed_hosts(&layers),
         admin_listen: listen(&layers, "ADMIN_LISTEN"),
         admin_hosts: layers.list("ADMIN_HOSTS"),
         // The embedded store has one owner.
@@ -195,6 +204,38 @@ fn public_listen(layers: &Layers) -> SocketAddr {
     let host = layers.text("SERVER_HOST").unwrap_or_default();
     let host = target::host_address(&host).unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
     SocketAddr::new(host, layers.number("SERVER_PORT") as u16)
+}
+
+/// Who is believed whom he brings.
+fn proxies(layers: &Layers) -> Proxies {
+    let word = layers.text("FORWARDED_HEADER").unwrap_or_default();
+    let field = Field::ALL.into_iter().find(|field| field.as_str() == word).unwrap_or_default();
+    let trusted = layers.list("TRUSTED_PROXIES");
+    Proxies { trusted: trusted.iter().filter_map(|text| text.parse().ok()).collect(), field }
+}
+
+/// What is said of proxies needs proxies.
+fn check_proxies(layers: &mut Layers) {
+    if layers.given("TRUSTED_PROXIES").is_some() {
+        return;
+    }
+    if layers.text("PROXY_PROTOCOL").is_some_and(|listener| listener != "off") {
+        let want = "nobody would be heard: want TRUSTED_PROXIES with the addresses of the proxies that speak it";
+        layers.fault("PROXY_PROTOCOL", want);
+    }
+    if layers.given("FORWARDED_HEADER").is_some() {
+        layers.notes.push("FORWARDED_HEADER changes nothing: TRUSTED_PROXIES names no proxy".into());
+    }
+}
+
+/// The names under which the public listener is asked, where that is bounded at all.
+fn allowed_hosts(layers: &Layers) -> Vec<String> {
+    let mut hosts = layers.list("ALLOWED_HOSTS");
+    let url = layers.text("PUBLIC_URL").and_then(|url| target::base_url(&url).ok());
+    if !hosts.is_empty() {
+        hosts.extend(url.and_then(|url| url.host().map(str::to_owned)));
+    }
+    hosts
 }
 
 /// With a scheme, without a trailing `/`.
@@ -427,7 +468,10 @@ fn source(section: &Section, known: Known, faults: &mut Faults) -> Option<Declar
     let provider = fields.required("provider", |text| Ok(text.to_owned()));
     let allow_empty = fields.optional("allow_empty", quantity::flag);
     let dedupe = fields.optional("dedupe", |text| text.parse::<Dedupe>().map_err(str::to_owned));
-    let is_parameter = |key: &str| !matches!(key, "provider" | "allow_empty" | "dedupe");
+    let network = network_policy(section, fields.faults);
+    let is_ours =
+        |key: &str| matches!(key, "provider" | "allow_empty" | "dedupe") || NetworkPolicy::KEYS.contains(&key);
+    let is_parameter = |key: &str| !is_ours(key);
     let parameters: Vec<(String, String)> = section
         .entries
         .iter()
@@ -467,9 +511,28 @@ fn source(section: &Section, known: Known, faults: &mut Faults) -> Option<Declar
         name,
         provider,
         parameters: parameters.into(),
+        network,
         allow_empty: allow_empty.unwrap_or(false),
         dedupe: dedupe.unwrap_or_default(),
         at: section.origin.to_string(),
+    })
+}
+
+/// Who may come to it, and how often.
+fn network_policy(section: &Section, faults: &mut Faults) -> NetworkPolicy {
+    let values = |key: &str| section.entry(key).filter(|entry| !entry.is_broken).map(|entry| entry.values.clone());
+    // Two rates are none.
+    let one = |key: &str| values(key).map(|values| values.join(","));
+    let [rate, address_rate, allow, deny] = NetworkPolicy::KEYS;
+    let policy =
+        NetworkPolicy { rate: one(rate), address_rate: one(address_rate), allow: values(allow), deny: values(deny) };
+    policy.checked().unwrap_or_else(|found| {
+        for (key, want) in found {
+            if let Some(entry) = section.entry(key) {
+                faults.add(key, Some(entry.text()), &entry.origin, want);
+            }
+        }
+        NetworkPolicy::default()
     })
 }
 

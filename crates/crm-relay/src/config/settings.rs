@@ -9,7 +9,7 @@ use std::{
 
 use relay_client::ReportAnswers;
 use relay_core::limits;
-use relay_net::tls;
+use relay_net::{cidr::Cidr, proxies, tls};
 use relay_providers::pasted;
 
 use super::{fault::Origin, secret, target, text_file};
@@ -87,6 +87,8 @@ pub enum Kind {
     Origins,
     /// Names of hosts, without ports, with commas between them.
     Hosts,
+    /// Networks like `10.0.0.0/8`, and addresses, with commas between them.
+    Networks,
     /// A whole number in a range.
     Count(u64, u64),
     /// A number of at least 1.
@@ -254,6 +256,38 @@ pub const SETTINGS: &[Setting] = &[
         "PEM file with the certificate of the public listener, the server's own first. With it that listener speaks TLS alone. Read again when it changes.",
     ),
     setting("TLS_KEY_FILE", Kind::PrivateKey, "", Role::Server, "PEM file with the key to it, without a passphrase."),
+    // Behind a proxy.
+    setting(
+        "TRUSTED_PROXIES",
+        Kind::Networks,
+        "",
+        Role::Server,
+        "Networks and addresses of the proxies in front, with commas between them: they are believed from where a request comes, and \
+         have no share of connections.",
+    ),
+    setting(
+        "FORWARDED_HEADER",
+        Kind::Word(&FORWARDED_HEADERS),
+        "x-forwarded-for",
+        Role::Server,
+        "Header field in which these say so; it is read from the right, past trusted ones. No other is looked at.",
+    ),
+    setting(
+        "PROXY_PROTOCOL",
+        Kind::Word(&["off", "public"]),
+        "off",
+        Role::Server,
+        "Listener on which each connection begins with a header of the PROXY protocol (v1 or v2) from a trusted proxy; what comes \
+         without is closed.",
+    ),
+    setting(
+        "ALLOWED_HOSTS",
+        Kind::Hosts,
+        "",
+        Role::Server,
+        "Names under which the public listener may be asked, with commas between them, beside that of PUBLIC_URL; other ones are \
+         answered 421, but for /livez, /readyz and /health. Empty: any.",
+    ),
     setting(
         "ADMIN_LISTEN",
         Kind::Listen,
@@ -486,6 +520,9 @@ pub const SETTINGS: &[Setting] = &[
     setting("DEAD_LETTER_QUEUE", Kind::Text, "webhook-dlq", Role::Server, "Dead-letter stream of the Redis store."),
 ];
 
+/// The words of `FORWARDED_HEADER`.
+const FORWARDED_HEADERS: [&str; 2] = [proxies::Field::XForwardedFor.as_str(), proxies::Field::Forwarded.as_str()];
+
 /// What is otherwise in `dev`: what is tried out stays on this machine, and a port that nobody asked for is nobody's
 /// hindrance.
 pub(crate) const DEV_DEFAULTS: &[(&str, &str)] =
@@ -511,6 +548,7 @@ impl Kind {
             | Self::Listen
             | Self::Origins
             | Self::Hosts
+            | Self::Networks
             | Self::Count(..)
             | Self::Factor
             | Self::Span(..)
@@ -555,6 +593,7 @@ impl Kind {
             Self::Proxy => super::proxy::read(text).map(|_| Value::Text(text.to_owned())),
             Self::Origins => origins(text),
             Self::Hosts => hosts(text),
+            Self::Networks => networks(text),
             Self::Count(min, max) => number(text, min, max).map(Value::Number),
             Self::Factor => factor(text),
             Self::Span(bare, min, max) => {
@@ -591,6 +630,7 @@ impl Kind {
             Self::Targets => "[NAME=]URL",
             Self::Origins => "ORIGINS",
             Self::Hosts => "HOSTS",
+            Self::Networks => "NETWORKS",
             Self::Count(..) => "N",
             Self::Factor => "FACTOR",
             Self::Span(..) => "DURATION",
@@ -635,6 +675,12 @@ fn origins(text: &str) -> Result<Value, String> {
 fn hosts(text: &str) -> Result<Value, String> {
     let hosts: Result<Vec<String>, String> = parts(text).map(target::host_name).collect();
     Ok(Value::Text(hosts?.join(",")))
+}
+
+fn networks(text: &str) -> Result<Value, String> {
+    let networks: Result<Vec<String>, String> =
+        parts(text).map(|part| part.parse::<Cidr>().map(|network| network.to_string())).collect();
+    Ok(Value::Text(networks?.join(",")))
 }
 
 /// What stands between commas; one at the end is no fault.

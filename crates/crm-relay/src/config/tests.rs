@@ -77,6 +77,55 @@ retry_delay = "5s"
     insta::assert_snapshot!(text);
 }
 
+/// S15: what is said of proxies needs proxies; a listener that nobody may speak to is a fault.
+#[test]
+fn proxies_are_named_before_they_are_heard() {
+    let faults = faults_of(layers(Process::Server, &[("PROXY_PROTOCOL", "public")], ""));
+    assert!(faults.contains("PROXY_PROTOCOL") && faults.contains("want TRUSTED_PROXIES"), "{faults}");
+    let plan = |environment: &[(&str, &str)]| server::plan(layers(Process::Server, environment, "")).expect("is fine");
+    let noted = plan(&[("FORWARDED_HEADER", "forwarded")]).notes;
+    assert!(noted.iter().any(|note| note.contains("TRUSTED_PROXIES names no proxy")), "{noted:?}");
+    let file = "trusted_proxies = \"::ffff:10.0.0.0/104, 2001:db8::/32\"\nforwarded_header = \"Forwarded\"\n";
+    let planned = server::plan(layers(Process::Server, &[], file)).expect("is fine");
+    let proxies = &planned.declared().proxies;
+    assert!(proxies.trust([10, 1, 2, 3].into()) && !proxies.trust([11, 1, 2, 3].into()));
+    assert_eq!(proxies.field, relay_net::proxies::Field::Forwarded);
+    let named = [("ALLOWED_HOSTS", "hooks.example.com"), ("PUBLIC_URL", "https://relay.example.com:8443/x")];
+    assert_eq!(plan(&named).declared().allowed_hosts, ["hooks.example.com", "relay.example.com"]);
+    assert!(plan(&named[1..]).declared().allowed_hosts.is_empty(), "under any");
+}
+
+/// S35, S36: a source's keys for the network are ours, not its provider's; a list without anything in it is nobody's guess.
+#[test]
+fn a_source_says_who_may_come_and_how_often() {
+    let file = r#"
+[source.shop]
+provider = "api-key"
+rate = "100/s"
+address_rate = "10 / m"
+allow = ["::ffff:10.0.0.0/104", "2001:db8::/32"]
+deny = "10.9.0.0/16,10.8.0.0/16"
+"#;
+    let planned = server::plan(layers(Process::Server, &[], file)).expect("is fine");
+    let network = &planned.declared().sources[0].network;
+    assert_eq!((network.rate.as_deref(), network.address_rate.as_deref()), (Some("100/s"), Some("10/min")));
+    assert_eq!(network.allow.as_deref().unwrap(), ["10.0.0.0/8", "2001:db8::/32"]);
+    assert_eq!(network.deny.as_deref().unwrap(), ["10.9.0.0/16", "10.8.0.0/16"]);
+    let faulty = r#"
+[source.shop]
+provider = "api-key"
+rate = ["1/s", "2/s"]
+address_rate = "much"
+allow = []
+deny = ["10.1.2.3/8"]
+"#;
+    let faults = faults_of(layers(Process::Server, &[], faulty));
+    for want in ["rate", "want a rate like", "the list is empty", "want 10.0.0.0/8, or 10.1.2.3 alone"] {
+        assert!(faults.contains(want), "{faults}");
+    }
+    assert_eq!(faults.matches("want a rate like").count(), 2, "{faults}");
+}
+
 #[test]
 fn the_command_line_beats_the_environment_and_that_beats_the_file() {
     let dir = tempfile::tempdir().unwrap();

@@ -23,6 +23,7 @@ mod log;
 mod looking;
 mod predecessor;
 mod process;
+mod proxied;
 mod refusals;
 mod reload;
 mod resign;

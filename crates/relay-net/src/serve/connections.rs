@@ -11,7 +11,7 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::Context,
@@ -149,7 +149,10 @@ pub struct Wanted {
 /// What others may see of one connection.
 #[derive(Debug)]
 struct Seat {
+    /// Under which it was accepted.
     address: Address,
+    /// Whom its proxy brought on it. Set with the table locked.
+    brought: OnceLock<Address>,
     /// Since when it waits for its peer: milliseconds of the table's time and one; 0: it is at work.
     since: AtomicU64,
     /// Bytes that are put aside for it meanwhile. Changed with `aside` locked.
@@ -254,10 +257,8 @@ impl Connections {
 
     fn try_seat(self: &Arc<Self>, address: Address, granted: &[Network]) -> Tried {
         let mut table = self.lock();
-        for network in address.networks().filter(|network| !granted.contains(network)) {
-            if let Some(wanted) = self.lacks(&table, network) {
-                return Tried::ShareFull(wanted);
-            }
+        if let Some(wanted) = self.share_lacks(&table, address, granted) {
+            return Tried::ShareFull(wanted);
         }
         let open = self.open.load(Ordering::Relaxed);
         if open < self.bounds.general() {
@@ -276,6 +277,11 @@ impl Connections {
             return Tried::Evicting;
         }
         Tried::Full(self.wanted(&table))
+    }
+
+    /// What the first full share of an address lacks, of those in which no room was made for it.
+    fn share_lacks(&self, table: &Table, address: Address, granted: &[Network]) -> Option<Wanted> {
+        address.networks().filter(|network| !granted.contains(network)).find_map(|network| self.lacks(table, network))
     }
 
     /// What a network lacks for one connection more, once what has waited for long there has been told to end. Who is on his way
@@ -320,6 +326,7 @@ impl Connections {
         table.reserved += usize::from(reserved);
         let seat = Arc::new(Seat {
             address,
+            brought: OnceLock::new(),
             since: AtomicU64::new(self.tick()),
             bytes: AtomicU64::new(0),
             aside: Mutex::default(),
@@ -332,7 +339,7 @@ impl Connections {
             table.seats.len() - 1
         });
         table.seats[index] = Some(Arc::clone(&seat));
-        address.networks().for_each(|network| *table.networks.entry(network).or_default() += 1);
+        table.enter(address);
         self.open.fetch_add(1, Ordering::Relaxed);
         Seated {
             connections: Arc::clone(self),
@@ -463,8 +470,13 @@ impl Seat {
         self.aside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whom it is charged to.
+    fn address(&self) -> Address {
+        *self.brought.get().unwrap_or(&self.address)
+    }
+
     fn is_of(&self, network: Network) -> bool {
-        self.address.networks().any(|of| of == network)
+        self.address().networks().any(|of| of == network)
     }
 
     fn is_evicted(&self) -> bool {
@@ -621,6 +633,39 @@ impl Seated {
         Left::Full(table.moving.max(1))
     }
 
+    /// Has it charged to whom its proxy brought on it, as it were if he had come by himself: waiting a moment where he has his share.
+    /// Whether it has a place there. `full` is called as for [`Serve::full`](super::Serve::full). Once; cancel-safe.
+    pub async fn brings(&self, address: Address, full: impl Fn(Wanted) -> usize) -> bool {
+        let until = Instant::now() + limits::PLACE_WAIT;
+        let mut granted = Vec::new();
+        loop {
+            // Before the look at the table: whatever is freed from now on is heard of.
+            let freed = self.connections.freed.notified();
+            let Some(wanted) = self.try_bring(address, &granted) else { return true };
+            if self.connections.gives_way(wanted, full(wanted)) {
+                granted.extend(wanted.network);
+                continue;
+            }
+            let now = Instant::now();
+            if now >= until {
+                return false;
+            }
+            // Nothing was freed in time: look again all the same.
+            let _ = timeout_at(until.min(now + LOOK_AGAIN), freed).await;
+        }
+    }
+
+    /// What is lacking for that, if anything is.
+    fn try_bring(&self, address: Address, granted: &[Network]) -> Option<Wanted> {
+        let mut table = self.connections.lock();
+        let lacks = self.connections.share_lacks(&table, address, granted);
+        if lacks.is_none() && self.seat.brought.set(address).is_ok() {
+            table.leave(self.seat.address);
+            table.enter(address);
+        }
+        lacks
+    }
+
     /// Makes it the session of a client, if there may be one more; it is no longer among those of its address.
     pub fn begin_session(&self) -> bool {
         let mut table = self.connections.lock();
@@ -628,7 +673,7 @@ impl Seated {
             return false;
         }
         table.sessions += 1;
-        table.leave(self.seat.address);
+        table.leave(self.seat.address());
         table.leave_reserve(&self.seat);
         self.session.store(true, Ordering::Relaxed);
         true
@@ -664,6 +709,10 @@ impl Drop for Moving<'_> {
 }
 
 impl Table {
+    fn enter(&mut self, address: Address) {
+        address.networks().for_each(|network| *self.networks.entry(network).or_default() += 1);
+    }
+
     fn leave(&mut self, address: Address) {
         for network in address.networks() {
             if let Entry::Occupied(mut open) = self.networks.entry(network) {
@@ -689,7 +738,7 @@ impl Drop for Seated {
             if *self.session.get_mut() {
                 table.sessions -= 1;
             } else {
-                table.leave(self.seat.address);
+                table.leave(self.seat.address());
             }
             connections.open.fetch_sub(1, Ordering::Relaxed);
         }

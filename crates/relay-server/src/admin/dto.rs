@@ -56,6 +56,7 @@ impl SourceDto {
             url: registry.url_of(&source.name),
             provider: source.provider.clone(),
             parameters: parameters(source),
+            network: source.network.clone(),
             allow_empty: source.allow_empty,
             dedupe: source.dedupe,
             awaits_secret,

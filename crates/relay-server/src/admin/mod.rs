@@ -28,7 +28,10 @@ use relay_net::origin::Origin;
 use tokio::sync::oneshot;
 
 use self::problem::AdminError;
-pub(crate) use self::{serve::serve, site::Sites};
+pub(crate) use self::{
+    serve::{Served, serve},
+    site::Sites,
+};
 use crate::{
     guesses,
     principal::{Entrance, Principal},

@@ -7,6 +7,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use relay_net::{
     origin::Origin,
+    proxies::{Behind, Proxies},
     serve::{self, Bounds, Closing, Connections, Listening, Seated, Serve},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,26 +23,34 @@ use crate::{
 /// How long an answer under way may still take once the server stops. Commands go on without their connection.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves until `stop`, then returns when the last connection has ended. Dropped, it ends them all. With `sites` only
-/// what is asked under one of their names is answered.
+/// What a listener serves.
+pub(crate) struct Served {
+    pub(crate) router: Router,
+    /// Only what is asked under one of their names is answered.
+    pub(crate) sites: Option<Sites>,
+    /// The proxies that are believed whom they bring.
+    pub(crate) proxies: Arc<Proxies>,
+}
+
+/// Serves until `stop`, then returns when the last connection has ended. Dropped, it ends them all.
 pub(crate) async fn serve<L>(
     listener: L,
     name: &'static str,
-    (router, sites): (Router, Option<Sites>),
+    served: Served,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) where
-    L: Listening,
+    L: Listening + Sync,
     L::Socket: AsyncRead + AsyncWrite + Unpin,
 {
     let connections = Connections::new(Bounds::private());
-    let office = Arc::new(Office { router, sites, metrics });
+    let listener = Behind::new(listener, Arc::clone(&served.proxies));
+    let office = Arc::new(Office { served, metrics });
     serve::serve(listener, name, connections, office, stop).await;
 }
 
 struct Office {
-    router: Router,
-    sites: Option<Sites>,
+    served: Served,
     metrics: Arc<Metrics>,
 }
 
@@ -70,14 +79,16 @@ impl Office {
             Ok(request) => *request,
             Err(flaw) => return flaw.problem().respond().map(Body::new),
         };
-        if let Some(sites) = &self.sites
+        let Served { router, sites, proxies } = &self.served;
+        if let Some(sites) = sites
             && let Err(error) = sites.may_ask(request.headers())
         {
             return error.into_response();
         }
         // Handlers and middleware find there whom they answer.
+        let origin = proxies.asked(origin, request.headers());
         request.extensions_mut().insert(origin);
-        let Ok(response) = self.router.clone().oneshot(request).await;
+        let Ok(response) = router.clone().oneshot(request).await;
         response
     }
 }
@@ -116,7 +127,8 @@ mod tests {
         let (metrics, stop) = (Arc::<Metrics>::default(), CancellationToken::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let served = serve(listener, "admin", (router, Some(Sites::default())), Arc::clone(&metrics), stop.clone());
+        let served = Served { router, sites: Some(Sites::default()), proxies: Arc::default() };
+        let served = serve(listener, "admin", served, Arc::clone(&metrics), stop.clone());
         let served = tokio::spawn(served);
         assert_eq!(ask(address, "/broken").await, "");
         assert!(ask(address, "/").await.ends_with("well"));

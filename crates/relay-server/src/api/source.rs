@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{KeyDto, RotationDto, TokenDto, is_false, words};
-use crate::{parameters::Parameters, registry::document::Dedupe};
+use crate::{network_policy::NetworkPolicy, parameters::Parameters, registry::document::Dedupe};
 
 /// A source. Secrets are never among its parameters: `set` says that there is one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -19,6 +19,8 @@ pub struct SourceDto {
     pub provider: String,
     /// Of the provider.
     pub parameters: Vec<ParameterDto>,
+    /// Who may come, and how often.
+    pub network: NetworkPolicy,
     /// Empty bodies are taken.
     pub allow_empty: bool,
     /// What a repeat of something delivered is.
@@ -138,6 +140,9 @@ pub struct SourceAsk {
     #[serde(default)]
     #[schema(value_type = Vec<Vec<String>>)]
     pub parameters: Parameters,
+    /// Who may come, and how often.
+    #[serde(default, skip_serializing_if = "NetworkPolicy::is_open")]
+    pub network: NetworkPolicy,
     /// Empty bodies are taken.
     #[serde(default)]
     pub allow_empty: bool,
@@ -171,6 +176,9 @@ pub struct SourceUpdateAsk {
     /// These go.
     #[serde(default)]
     pub unset: Vec<String>,
+    /// What is to change of that; `none` takes away what there was.
+    #[serde(default, skip_serializing_if = "NetworkPolicy::is_open")]
+    pub network: NetworkPolicy,
     /// Empty bodies are taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_empty: Option<bool>,

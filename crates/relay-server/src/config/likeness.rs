@@ -9,7 +9,7 @@ use aws_lc_rs::hmac;
 use relay_core::delivery::retry::{RetryPolicy, Schedule};
 
 use super::{Config, Credentials, DeclaredRoute, DeclaredSource};
-use crate::registry::secret::sha256;
+use crate::{network_policy::NetworkPolicy, registry::secret::sha256};
 
 impl Config {
     /// The same with the sources and routes that `other` declares.
@@ -76,7 +76,7 @@ impl Fields {
 
     fn source(&mut self, source: &DeclaredSource) {
         // Where it stands is its file's.
-        let DeclaredSource { name, provider, parameters, allow_empty, dedupe, at: _ } = source;
+        let DeclaredSource { name, provider, parameters, network, allow_empty, dedupe, at: _ } = source;
         self.field(name.as_str().as_bytes());
         self.field(provider.as_bytes());
         self.number(parameters.len() as u64);
@@ -84,8 +84,22 @@ impl Fields {
             self.field(parameter.as_bytes());
             self.field(value.as_bytes());
         }
+        self.network(network);
         self.number(u64::from(*allow_empty));
         self.field(dedupe.as_str().as_bytes());
+    }
+
+    fn network(&mut self, network: &NetworkPolicy) {
+        let NetworkPolicy { rate, address_rate, allow, deny } = network;
+        let one = |text: &Option<String>| text.iter().cloned().collect::<Vec<_>>();
+        let list = |texts: &Option<Vec<String>>| texts.clone().unwrap_or_default();
+        // A list that is there is not empty.
+        for texts in [one(rate), one(address_rate), list(allow), list(deny)] {
+            self.number(texts.len() as u64);
+            for text in &texts {
+                self.field(text.as_bytes());
+            }
+        }
     }
 
     fn route(&mut self, route: &DeclaredRoute) {
@@ -129,6 +143,7 @@ mod tests {
             name: name.parse().unwrap(),
             provider: "github".into(),
             parameters: vec![("secret".to_owned(), "s3cret".to_owned())].into(),
+            network: NetworkPolicy::default(),
             allow_empty: false,
             dedupe: super::super::Dedupe::Auto,
             at: format!("a file line {}", name.len()),
@@ -171,7 +186,7 @@ mod tests {
     #[test]
     fn whatever_all_servers_are_to_have_counts() {
         let one = sample().likeness();
-        let changes: [fn(&mut Config); 12] = [
+        let changes: [fn(&mut Config); 14] = [
             |config| config.lease *= 2,
             |config| config.retention_dead *= 2,
             |config| config.route_defaults.ttl *= 2,
@@ -180,6 +195,8 @@ mod tests {
             |config| config.cors_origins.push("https://a.example.com".into()),
             |config| config.sources[1].parameters[0].1.push('x'),
             |config| config.sources[0].provider = "stripe".into(),
+            |config| config.sources[0].network.rate = Some("1/s".into()),
+            |config| config.sources[0].network.deny = Some(vec!["192.0.2.7".into()]),
             |config| config.sources.truncate(1),
             |config| config.routes[0].ttl = Some(Duration::from_mins(1)),
             |config| config.routes[0].retry = Some(RetryPolicy::default()),

@@ -5,7 +5,10 @@ use std::{future::poll_fn, io, sync::Arc, task::Poll};
 use http::{HeaderValue, StatusCode, header};
 use hyper::{Request, Response, body::Incoming};
 use relay_net::{
-    origin::Origin,
+    limits as net_limits,
+    origin::{Address, Origin},
+    proxies::Behind,
+    proxy_protocol::{self, Missing, Said},
     serve::{self, Closing, Connections, Listening, Seated, Serve, Wanted},
     tls::{self, Unshaken},
 };
@@ -18,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Settings,
+    buckets::Buckets,
     cors::Cors,
     flaw::Flaw,
     http1::{Answers, Connection},
@@ -34,6 +38,8 @@ use crate::{
 
 /// Where clients dial in.
 const CONNECT: &str = "/connect";
+/// What load balancers and monitors ask.
+const PROBES: [&str; 3] = ["/livez", "/readyz", "/health"];
 const NO_CONNECTIONS: Problem =
     Problem::new(Code::StoreUnavailable, "every connection is at work at the moment; send it again").closing();
 const NO_SHARE: Problem = Problem::new(
@@ -46,6 +52,9 @@ const SPEAKS_TLS: Problem =
 const NO_SESSIONS: Problem =
     Problem::new(Code::StoreUnavailable, "as many clients are connected as there may be; come back later").closing();
 
+const OTHER_HOST: Problem =
+    Problem::new(Code::Misdirected, "this relay is not asked under the name in Host; see its ALLOWED_HOSTS");
+
 /// Serves the public listener until `stop`; then accepts no more, finishes the requests at hand, and returns when the last
 /// connection has ended. Whoever called bounds that wait by dropping the future.
 pub async fn serve<B: Backend>(listener: TcpListener, backend: Arc<B>, settings: Settings, stop: CancellationToken) {
@@ -54,15 +63,17 @@ pub async fn serve<B: Backend>(listener: TcpListener, backend: Arc<B>, settings:
 
 /// The same, wherever its sockets come from.
 pub(super) async fn serve_on<B: Backend>(
-    listener: impl Listening<Socket = TcpStream>,
+    listener: impl Listening<Socket = TcpStream> + Sync,
     backend: Arc<B>,
     settings: Settings,
     stop: CancellationToken,
 ) {
     let connections = Connections::new(settings.connections);
+    let listener = Behind::new(listener, Arc::clone(&settings.proxies));
     let cors = Cors::new(&settings.cors_origins);
     let door = Arc::new(Door {
         backend,
+        buckets: Buckets::new(),
         uploads: Uploads::new(Arc::clone(&settings.budget)),
         settings,
         cors,
@@ -81,15 +92,12 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
         // Best effort: without it answers only come later.
         let _ = socket.set_nodelay(true);
         outbox::prepare(&socket);
-        let Some(tls) = &self.door.settings.tls else { return self.drive(socket, origin, seat, closing).await };
-        // Apart: what TLS needs is not to make each plain connection larger.
-        let secured = Box::pin(async {
-            if let Some(socket) = self.shake(tls, socket, &seat, closing).await {
-                let origin = Origin { tls: true, ..origin };
-                self.drive(socket, origin, Arc::clone(&seat), closing).await;
-            }
-        });
-        secured.await;
+        let settings = &self.door.settings;
+        if settings.tls.is_none() && !settings.proxy_protocol {
+            return self.drive(socket, origin, seat, closing).await;
+        }
+        // Apart: what stands before a request is not to make each plain connection larger.
+        Box::pin(self.begin(socket, origin, seat, closing)).await;
     }
 
     fn panicked(&self) {
@@ -115,14 +123,85 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
     }
 
     async fn turn_away(&self, socket: TcpStream) {
-        let Some(tls) = &self.door.settings.tls else { return say(socket, &NO_SHARE).await };
-        if let Ok(socket) = tls.accept(socket, self.door.settings.patience.handshake).await {
-            say(socket, &NO_SHARE).await;
+        // Where each connection is a proxy's, one that has a share is somebody else's.
+        if !self.door.settings.proxy_protocol {
+            self.say_no_share(socket).await;
         }
     }
 }
 
 impl<B: Backend> Public<B> {
+    /// What comes before the first request: the word of the proxy, and the handshake.
+    async fn begin(&self, mut socket: TcpStream, mut origin: Origin, seat: Arc<Seated>, closing: &Closing) {
+        if self.door.settings.proxy_protocol {
+            let Some(brought) = self.introduced(&mut socket, origin, &seat, closing).await else { return };
+            origin = brought;
+            if origin.address != Address::Proxy && !seat.brings(origin.address, |wanted| self.full(wanted)).await {
+                self.refused(origin);
+                let _ = timeout(net_limits::TURNED_AWAY_WITHIN, self.say_no_share(socket)).await;
+                return;
+            }
+        }
+        let Some(tls) = &self.door.settings.tls else { return self.drive(socket, origin, seat, closing).await };
+        if let Some(socket) = self.shake(tls, socket, &seat, closing).await {
+            self.drive(socket, Origin { tls: true, ..origin }, seat, closing).await;
+        }
+    }
+
+    /// Whom a proxy brings on this connection, as it says before anything else; none if that is nobody.
+    async fn introduced(
+        &self,
+        socket: &mut TcpStream,
+        origin: Origin,
+        seat: &Seated,
+        closing: &Closing,
+    ) -> Option<Origin> {
+        let proxies = &self.door.settings.proxies;
+        if !origin.ip().is_some_and(|ip| proxies.trust(ip)) {
+            self.no_word(origin, "another address than TRUSTED_PROXIES has");
+            return None;
+        }
+        let taken = proxy_protocol::take(socket, self.door.settings.patience.handshake);
+        // Cancel safety: whoever has said nothing yet has asked for nothing.
+        match unless_given_up(seat, closing, taken).await? {
+            Ok(Said::From(from)) => Some(proxies.connected(origin.brought(from.ip(), Some(from.port())))),
+            Ok(Said::Nobody) => Some(origin),
+            // Whoever looks whether the port is open.
+            Err(Missing::Failed(error)) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+            Err(Missing::Failed(error)) => {
+                tracing::debug!(%error, "a proxy said nothing before its connection");
+                None
+            }
+            Err(Missing::Another) => {
+                self.no_word(origin, "something else than a header of the PROXY protocol");
+                None
+            }
+        }
+    }
+
+    /// Counts a connection that is closed since no trusted proxy said whom it brings, and tells that there are such.
+    fn no_word(&self, origin: Origin, came: &'static str) {
+        const KIND: &str = "no_proxy_header";
+        let backend = &self.door.backend;
+        backend.refused(UNKNOWN, KIND);
+        if let Some(left_out) = backend.refusals().may_tell("/", KIND, backend.mono()) {
+            tracing::warn!(
+                event = KIND,
+                peer = origin.shown(),
+                came,
+                left_out,
+                "closed: with PROXY_PROTOCOL each connection of the public listener begins with the word of a trusted proxy"
+            );
+        }
+    }
+
+    async fn say_no_share(&self, socket: TcpStream) {
+        let Some(tls) = &self.door.settings.tls else { return say(socket, &NO_SHARE).await };
+        if let Ok(socket) = tls.accept(socket, self.door.settings.patience.handshake).await {
+            say(socket, &NO_SHARE).await;
+        }
+    }
+
     /// The requests of one connection, whatever carries its bytes.
     async fn drive<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         &self,
@@ -150,16 +229,11 @@ impl<B: Backend> Public<B> {
         seat: &Seated,
         closing: &Closing,
     ) -> Option<tls::Stream> {
-        let evicted = poll_fn(|cx| if seat.waits(cx) { Poll::Ready(()) } else { Poll::Pending });
         // Cancel safety: whoever has not shaken hands yet has asked for nothing.
-        let unshaken = tokio::select! {
-            biased;
-            () = closing.begun() => return None,
-            () = evicted => return None,
-            shaken = tls.accept(socket, self.door.settings.patience.handshake) => match shaken {
-                Ok(socket) => return Some(socket),
-                Err(unshaken) => unshaken,
-            },
+        let shaking = tls.accept(socket, self.door.settings.patience.handshake);
+        let unshaken = match unless_given_up(seat, closing, shaking).await? {
+            Ok(socket) => return Some(socket),
+            Err(unshaken) => unshaken,
         };
         match unshaken {
             Unshaken::Plain(socket) => {
@@ -174,6 +248,17 @@ impl<B: Backend> Public<B> {
             }
         }
         None
+    }
+}
+
+/// What comes of something that a connection's peer is waited for; none if it has to give way, or the server stops.
+async fn unless_given_up<T>(seat: &Seated, closing: &Closing, awaited: impl Future<Output = T>) -> Option<T> {
+    let evicted = poll_fn(|cx| if seat.waits(cx) { Poll::Ready(()) } else { Poll::Pending });
+    tokio::select! {
+        biased;
+        () = closing.begun() => None,
+        () = evicted => None,
+        came = awaited => Some(came),
     }
 }
 
@@ -211,17 +296,43 @@ async fn ask<B: Backend>(
     door: &Door<B>,
     seat: &Seated,
     origin: Origin,
-    request: Box<Request<Incoming>>,
+    mut request: Box<Request<Incoming>>,
 ) -> Response<Body> {
+    let origin = door.settings.proxies.asked(origin, request.headers());
+    if let Some(target) = door.settings.prefix.taken_off(request.uri()) {
+        *request.uri_mut() = target;
+    }
     let joins = request.headers().contains_key(header::UPGRADE) && request.uri().path() == CONNECT;
     if !joins && !may_ask(door, seat).await {
         return turn_away(door, &NO_CONNECTIONS);
+    }
+    if !is_asked_for(&door.settings, &request) {
+        return misdirected(door, origin, &request);
     }
     let response = route(door, origin, request).await;
     // Only who has shown a token takes one of the places for sessions. The session itself waits for the upgrade, which
     // any other answer is the end of.
     if response.status() == StatusCode::SWITCHING_PROTOCOLS && !seat.begin_session() {
         return turn_away(door, &NO_SESSIONS);
+    }
+    response
+}
+
+/// Whether a request is meant for this relay, by the host that it names. Probes are answered under any: a load balancer asks by
+/// an address, and what it is told is said of no site.
+fn is_asked_for(settings: &Settings, request: &Request<Incoming>) -> bool {
+    let host = || request.headers().get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
+    settings.allowed_hosts.is_empty() || PROBES.contains(&request.uri().path()) || settings.allowed_hosts.name(host())
+}
+
+fn misdirected<B: Backend>(door: &Door<B>, origin: Origin, request: &Request<Incoming>) -> Response<Body> {
+    let ends = intake::is_given_up(request.headers(), request.body());
+    let response = turn_away(door, &Problem { close: ends, ..OTHER_HOST });
+    door.keep_miss(request.method(), request.uri(), origin, response.status());
+    let backend = &door.backend;
+    if let Some(left_out) = backend.refusals().may_tell("/", OTHER_HOST.code.as_str(), backend.mono()) {
+        let peer = origin.ip().map(tracing::field::display);
+        tracing::warn!(event = "misdirected", peer, left_out, "asked under a name that ALLOWED_HOSTS does not have");
     }
     response
 }

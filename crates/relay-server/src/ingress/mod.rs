@@ -6,6 +6,7 @@
 //! **Invariant:** nothing is answered 2xx before the backend said that it is durable; nothing of a request but its
 //! source's name and a method that the source takes goes into a log.
 
+mod buckets;
 mod cors;
 mod decoded;
 mod errand;
@@ -30,13 +31,14 @@ mod webhook;
 
 use std::{sync::Arc, time::Duration};
 
-use relay_net::{serve::Bounds, tls};
+use relay_net::{proxies::Proxies, serve::Bounds, sites::Hosts, tls};
 
 use crate::budget::Budget;
 
 pub(crate) use flaw::Flaw;
 pub(crate) use http1::{Answers, Connection};
 pub use listener::serve;
+pub use path::Prefix;
 pub use patience::Patience;
 pub use refusals::{KeptRefusal, Missed, Refusals, Tally};
 pub use relay_net::origin::{Address, Origin};
@@ -55,6 +57,14 @@ pub struct Settings {
     pub cors_origins: Vec<String>,
     /// Under which URL senders reach the listener, without a trailing `/`.
     pub public_url: Option<String>,
+    /// Its path.
+    pub prefix: Prefix,
+    /// Names under which it may be asked; none: under any.
+    pub allowed_hosts: Hosts,
+    /// The proxies that are believed whom they bring.
+    pub proxies: Arc<Proxies>,
+    /// They say it by the PROXY protocol, on each connection; without it nobody is heard.
+    pub proxy_protocol: bool,
     /// How many connections there may be.
     pub connections: Bounds,
     /// How long peers may take.
@@ -72,6 +82,10 @@ impl Settings {
             dedupe_window: config.dedupe_window,
             cors_origins: config.cors_origins.clone(),
             public_url: config.public_url.clone(),
+            prefix: Prefix::of(config.public_url.as_deref()),
+            allowed_hosts: Hosts::new(&config.allowed_hosts),
+            proxies: Arc::clone(&config.proxies),
+            proxy_protocol: config.proxy_protocol,
             connections: Bounds::public(),
             patience: Patience::default(),
             tls,

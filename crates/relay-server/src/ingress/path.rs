@@ -1,5 +1,6 @@
 //! Which source a path leads to. Raw bytes, compared as they are: nothing is decoded, nothing is mended.
 
+use http::{Uri, uri::PathAndQuery};
 use relay_core::target::has_dot_segment;
 
 /// Where a request path leads.
@@ -27,9 +28,52 @@ pub(super) fn leads(path: &str) -> Leads<'_> {
     if has_dot_segment(rest.as_bytes()) { Leads::DotSegments(name) } else { Leads::Source(name) }
 }
 
+/// The path of `PUBLIC_URL`: what a proxy may leave before the path of a request, or take away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prefix(String);
+
+impl Prefix {
+    /// That of this URL, which ends with no `/`. None where it cannot be told from a path of the relay's own.
+    pub fn of(public_url: Option<&str>) -> Self {
+        let behind_scheme = public_url.and_then(|url| url.split_once("://")).map(|(_, rest)| rest);
+        let path = behind_scheme.and_then(|rest| Some(&rest[rest.find('/')?..])).unwrap_or_default();
+        let is_ours = leads(path) != Leads::Elsewhere;
+        Self(if is_ours { String::new() } else { path.to_owned() })
+    }
+
+    /// A target without it, where it stands there.
+    pub(super) fn taken_off(&self, target: &Uri) -> Option<Uri> {
+        let behind = target.path_and_query()?.as_str().strip_prefix(self.0.as_str())?;
+        if self.0.is_empty() || !behind.starts_with('/') {
+            return None;
+        }
+        PathAndQuery::try_from(behind).ok().map(Uri::from)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A proxy may keep the path of `PUBLIC_URL` or take it away: what is behind it is the same, byte for byte.
+    #[test]
+    fn what_stands_before_a_path_is_taken_off_once() {
+        let off = |url: &str, target: &str| {
+            let target = target.parse::<Uri>().unwrap();
+            Prefix::of(Some(url)).taken_off(&target).map(|uri| uri.to_string())
+        };
+        let url = "https://relay.example.com/hooks/in";
+        assert_eq!(off(url, "/hooks/in/webhook/a%2Fb//c?x=%31&y"), Some("/webhook/a%2Fb//c?x=%31&y".to_owned()));
+        assert_eq!(off(url, "/hooks/in/connect"), Some("/connect".to_owned()));
+        assert_eq!(off(url, "/hooks/in/hooks/in/webhook"), Some("/hooks/in/webhook".to_owned()));
+        assert_eq!(off(url, "/hooks/in//webhook"), Some("//webhook".to_owned()));
+        for other in ["/webhook", "/hooks/in", "/hooks/inn/webhook", "/Hooks/in/webhook", "/hooks%2Fin/webhook", "*"] {
+            assert_eq!(off(url, other), None, "{other}");
+        }
+        for url in ["https://relay.example.com", "https://a/webhook", "https://a/webhook/shop"] {
+            assert_eq!(off(url, "/webhook/shop/x"), None, "{url}");
+        }
+    }
 
     #[test]
     fn a_path_leads_to_the_source_it_names() {

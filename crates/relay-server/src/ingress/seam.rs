@@ -14,7 +14,7 @@ use relay_net::origin::{Address, Origin};
 use relay_providers::Verifier;
 
 use super::refusals::Refusals;
-use crate::registry::uses::Proof;
+use crate::{network_policy::Terms, registry::uses::Proof};
 
 /// The body of every answer on the public listener: whole, and in memory.
 pub type Body = Full<Bytes>;
@@ -114,6 +114,8 @@ pub struct Source {
     pub old: Option<Old>,
     /// Its provider's name.
     pub provider: String,
+    /// Who may come, and how often.
+    pub terms: Terms,
     /// Key sources: an empty body is taken with POST, PUT and PATCH.
     pub allow_empty: bool,
     /// A repeat of what was delivered is somebody who pressed Resend.

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Settings,
+    buckets::{Buckets, Over},
     cors::Cors,
     decoded::{self, Coding},
     errand::Errands,
@@ -40,6 +41,8 @@ pub(super) const UNKNOWN: &str = "unknown";
 const BROKEN: Problem =
     Problem::new(Code::SourceBroken, "the source is not configured as its provider needs it; send it again later");
 
+const OTHER_ADDRESS: Problem = Problem::new(Code::AddressRefused, "the source takes no requests from this address");
+
 const DOT_SEGMENTS: Problem = Problem::new(
     Code::Malformed,
     "the path behind the source's name holds dot segments (. or ..), in whatever spelling",
@@ -51,6 +54,8 @@ pub(super) struct Door<B> {
     pub(super) backend: Arc<B>,
     pub(super) settings: Settings,
     pub(super) cors: Cors,
+    /// How often requests came lately.
+    pub(super) buckets: Buckets,
     /// Bodies that are waited for.
     pub(super) uploads: Uploads,
     /// Is cancelled when the server stops.
@@ -143,6 +148,9 @@ impl<B: Backend> Door<B> {
             return Err(respond::STOPPING.into());
         }
         let (head, body) = request.into_parts();
+        if let Err(refused) = self.permit(source, origin) {
+            return Err(refused.closing_if(intake::is_given_up(&head.headers, &body)));
+        }
         if let Some(broken) = &source.broken {
             let refused = Denial { detail: Some(broken.clone()), ..BROKEN.into() };
             return Err(refused.closing_if(intake::is_given_up(&head.headers, &body)));
@@ -190,6 +198,23 @@ impl<B: Backend> Door<B> {
         raw.clean(&connection, &genuine.strip);
         let accepting = Box::new(self.accepting(&source, raw, (body, signed), &genuine));
         Ok(Ready::Genuine(source, accepting, genuine.acknowledgement))
+    }
+
+    /// Whether somebody of this address may come, and now: asked of nothing that a request says.
+    fn permit(&self, source: &Source, origin: Origin) -> Result<(), Denial> {
+        let terms = &source.terms;
+        if !terms.admit(origin.ip()) {
+            return Err(OTHER_ADDRESS.into());
+        }
+        self.buckets.take(&source.name, terms, origin.address, self.backend.mono()).map_err(|over| match over {
+            Over::All(wait) => {
+                Problem::too_often("more requests come to this source than it takes; see Retry-After", wait).into()
+            }
+            Over::Address(wait) => {
+                let detail = "more requests come from this address than the source takes of one; see Retry-After";
+                Denial { reason: "address_rate_limited", ..Problem::too_often(detail, wait).into() }
+            }
+        })
     }
 
     /// The body: as large as it may be, and for as long as it may take.
@@ -419,11 +444,9 @@ impl<B: Backend> Door<B> {
 
     /// Keeps a request that found nothing, and tells that there are such, without a word of theirs.
     pub(super) fn miss(&self, method: &Method, uri: &Uri, origin: Origin, status: StatusCode) {
-        let (at, refusals) = (self.backend.now(), self.backend.refusals());
-        let (method, path) = (Missed::visible(method.as_str().as_bytes()), Missed::visible(uri.path().as_bytes()));
-        refusals.miss(Missed { at, method, path, peer: origin.ip(), status: status.as_u16() });
+        self.keep_miss(method, uri, origin, status);
         // No source has such a name.
-        if let Some(left_out) = refusals.may_tell("/", "nothing_there", self.backend.mono()) {
+        if let Some(left_out) = self.backend.refusals().may_tell("/", "nothing_there", self.backend.mono()) {
             let peer = origin.ip().map(|ip| ip.to_string());
             tracing::warn!(
                 event = "nothing_there",
@@ -432,6 +455,13 @@ impl<B: Backend> Door<B> {
                 "requests to a path or source that there is none of; crm-relay status shows them"
             );
         }
+    }
+
+    /// Keeps a request that got nowhere.
+    pub(super) fn keep_miss(&self, method: &Method, uri: &Uri, origin: Origin, status: StatusCode) {
+        let (method, path) = (Missed::visible(method.as_str().as_bytes()), Missed::visible(uri.path().as_bytes()));
+        let (at, peer, status) = (self.backend.now(), origin.ip(), status.as_u16());
+        self.backend.refusals().miss(Missed { at, method, path, peer, status });
     }
 
     /// Counts a refusal, keeps it for the operator, and answers it.

@@ -22,6 +22,7 @@ use crate::{
     Config,
     config::{DeclaredRoute, DeclaredSource},
     directory::{Directory, wrong_with},
+    network_policy::NetworkPolicy,
     principal::Principal,
 };
 
@@ -148,6 +149,7 @@ impl Registry {
             name: declared.name.clone(),
             provider: declared.provider.clone(),
             parameters: declared.parameters.clone(),
+            network: declared.network.clone(),
             allow_empty: declared.allow_empty,
             dedupe: declared.dedupe,
             adopted: Vec::new(),
@@ -276,6 +278,7 @@ impl Registry {
             name: name.clone(),
             provider: FALLBACK_PROVIDER.into(),
             parameters: Vec::new().into(),
+            network: NetworkPolicy::default(),
             allow_empty: false,
             dedupe: Dedupe::default(),
             adopted: Vec::new(),

@@ -13,7 +13,7 @@ use relay_core::{
 use relay_providers::Provider;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::parameters::Parameters;
+use crate::{network_policy::NetworkPolicy, parameters::Parameters};
 
 /// A public intake.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct Source {
     /// The provider's parameters, secrets among them; a name given twice: both values are valid.
     #[serde(default)]
     pub parameters: Parameters,
+    /// Who may come, and how often.
+    #[serde(default, skip_serializing_if = "NetworkPolicy::is_open")]
+    pub network: NetworkPolicy,
     /// Key sources take an empty body with POST, PUT and PATCH.
     #[serde(default)]
     pub allow_empty: bool,

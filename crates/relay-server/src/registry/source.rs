@@ -17,6 +17,7 @@ use super::{
 use crate::{
     clock::rough,
     directory::{Directory, Versioned, wrong_with},
+    network_policy::NetworkPolicy,
     parameters::Parameters,
     principal::Principal,
 };
@@ -30,6 +31,8 @@ pub struct NewSource {
     pub provider: String,
     /// The provider's parameters.
     pub parameters: Parameters,
+    /// See [`Source::network`].
+    pub network: NetworkPolicy,
     /// See [`Source::allow_empty`].
     pub allow_empty: bool,
     /// See [`Source::dedupe`].
@@ -51,6 +54,8 @@ pub struct SourceUpdate {
     pub set: Parameters,
     /// These parameters go.
     pub unset: Vec<String>,
+    /// What shall be of the network policy; `none` takes away what there was.
+    pub network: NetworkPolicy,
     /// See [`Source::allow_empty`].
     pub allow_empty: Option<bool>,
     /// See [`Source::dedupe`].
@@ -79,6 +84,7 @@ impl Registry {
             name: new.name.clone(),
             provider: new.provider,
             parameters: parameters.into(),
+            network: checked(&new.network)?,
             allow_empty: new.allow_empty,
             dedupe: new.dedupe,
             adopted: Vec::new(),
@@ -179,6 +185,7 @@ impl Registry {
             if !update.set.is_empty() {
                 source.parameters = self.given(name, &source.provider, &source.parameters)?.into();
             }
+            source.network = checked(&source.network.changed(update.network.clone()))?;
             source.allow_empty = update.allow_empty.unwrap_or(source.allow_empty);
             source.dedupe = update.dedupe.unwrap_or(source.dedupe);
             self.check_parameters(&source)?;
@@ -297,6 +304,14 @@ impl Registry {
             }
         }
     }
+}
+
+/// A policy as it is kept.
+fn checked(network: &NetworkPolicy) -> Result<NetworkPolicy, RegistryError> {
+    network.checked().map_err(|faults| {
+        let faults: Vec<String> = faults.into_iter().map(|(key, want)| format!("{key}: {want}")).collect();
+        RegistryError::Invalid(faults.join("; "))
+    })
 }
 
 fn keys_of<'a>(directory: &'a Directory, source: &'a Name) -> impl Iterator<Item = &'a Versioned<Key>> {

@@ -22,6 +22,7 @@ use crate::parameters::Parameters;
 use crate::{
     Config,
     config::{DeclaredRoute, DeclaredSource, RouteDefaults},
+    network_policy::{NetworkPolicy, Terms},
     principal::Principal,
 };
 
@@ -325,6 +326,7 @@ async fn an_invitation_makes_everything_or_nothing() {
         name: name("shop"),
         provider: provider.into(),
         parameters: Vec::new().into(),
+        network: NetworkPolicy::default(),
         allow_empty: false,
         dedupe: Dedupe::Auto,
         await_secret: false,
@@ -430,11 +432,49 @@ async fn the_source_default_stays_deleted_unless_it_was_the_last() {
     assert!(registry.directory().sources.contains_key("default"));
 }
 
+/// S35: what a source says of the network is kept as this relay writes it, changed piece by piece, and never emptied by mistake.
+#[tokio::test]
+async fn who_may_come_to_a_source_is_changed_piece_by_piece() {
+    let registry = open(&store(), &config()).await;
+    let list = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect());
+    let network =
+        NetworkPolicy { rate: Some("5 / m".into()), allow: list(&["::ffff:10.0.0.0/104"]), ..NetworkPolicy::default() };
+    let made = registry.create_source(NewSource { network, ..shop("crm") }, &CLI).await.unwrap();
+    assert_eq!((made.network.rate.as_deref(), &made.network.allow), (Some("5/min"), &list(&["10.0.0.0/8"])));
+    let change = async |network| {
+        let update = SourceUpdate { network, ..SourceUpdate::default() };
+        registry.update_source(&made.name, update, &CLI).await
+    };
+    let changed = change(NetworkPolicy { deny: list(&["10.9.0.0/16"]), ..NetworkPolicy::default() }).await.unwrap();
+    assert_eq!((changed.network.rate.as_deref(), &changed.network.allow), (Some("5/min"), &list(&["10.0.0.0/8"])));
+    for wrong in [list(&[]), list(&["10.0.0.1/8"]), list(&["none", "10.0.0.0/8"])] {
+        let refused = change(NetworkPolicy { allow: wrong, ..NetworkPolicy::default() }).await.unwrap_err();
+        assert!(matches!(&refused, RegistryError::Invalid(text) if text.starts_with("allow: ")), "{refused}");
+    }
+    let none = || Some("none".to_owned());
+    let open = NetworkPolicy { rate: none(), address_rate: none(), allow: list(&["none"]), deny: list(&["none"]) };
+    assert!(change(open).await.unwrap().network.is_open());
+    let intakes = &registry.directory().intakes;
+    assert_eq!(intakes[&made.name].terms, Terms::default());
+}
+
+/// S35: a list that a later version wrote in its own way closes the source; it opens it to nobody.
+#[tokio::test]
+async fn a_network_policy_that_does_not_read_closes_its_source() {
+    let registry = open(&store(), &config()).await;
+    let mut directory = Directory::clone(&registry.directory());
+    let entry = directory.sources.get_mut(&Name::fallback()).unwrap();
+    entry.document.network.allow = Some(vec!["country:NL".into()]);
+    let directory = directory.with_intakes([0; 32], limits::DEDUPE_WINDOW);
+    assert!(directory.intakes[&Name::fallback()].broken.is_some());
+}
+
 fn shop(destination: &str) -> NewSource {
     NewSource {
         name: name("shop"),
         provider: "api-key".into(),
         parameters: Vec::new().into(),
+        network: NetworkPolicy::default(),
         allow_empty: false,
         dedupe: Dedupe::Auto,
         await_secret: false,
@@ -488,6 +528,7 @@ fn declaring() -> Config {
         name: name("shop"),
         provider: "hmac".into(),
         parameters: parameters.into(),
+        network: NetworkPolicy::default(),
         allow_empty: false,
         dedupe: Dedupe::Auto,
         at: "crm-relay.toml line 4".into(),

@@ -445,6 +445,7 @@ async fn a_source_of_the_file_takes_no_secret() {
             name: "asana".parse().unwrap(),
             provider: "asana".to_owned(),
             parameters: Vec::new().into(),
+            network: relay_server::config::NetworkPolicy::default(),
             allow_empty: false,
             dedupe: Dedupe::Auto,
             at: "crm-relay.toml line 4".to_owned(),

@@ -154,6 +154,30 @@ fn this_machine_is_not_held_to_a_share() {
     assert!(seats.iter().all(|seat| !seat.is_evicted()));
 }
 
+/// S36, S15: what a trusted proxy brings is charged to whom it brings, once that is known, and to nobody before.
+#[tokio::test(start_paused = true)]
+async fn what_a_proxy_brings_has_the_share_of_whom_it_brings() {
+    let connections = Connections::new(Bounds { address: 2, ..Bounds::of(16) });
+    let [first, second, third, fourth, fifth] = [(); 5].map(|()| taken(&connections, Address::Proxy));
+    assert!(connections.lock().networks.is_empty(), "it has no share");
+    assert!(first.brings(address(7), |_| 0).await && second.brings(address(7), |_| 0).await);
+    first.works();
+    second.works();
+    assert!(!third.brings(address(7), |_| 0).await, "his share is at work");
+    assert!(third.brings(address(7), |_| 1).await, "something of it gives way");
+    third.works();
+    assert!(fourth.brings(address(8), |_| 0).await, "another has his own");
+    assert!(matches!(tried(&connections, address(7)), Tried::ShareFull(_)), "nor may he come by himself");
+    {
+        let mut waiting = std::pin::pin!(fifth.brings(address(7), |_| 0));
+        assert!(timeout(Duration::ZERO, waiting.as_mut()).await.is_err());
+        drop((first, second));
+        assert!(waiting.await, "once there is room");
+    }
+    drop((third, fourth, fifth));
+    assert!(connections.lock().networks.is_empty());
+}
+
 /// S9: some places are kept for clients and for this machine while strangers are at work on all others.
 #[test]
 fn the_reserve_is_for_clients_and_for_this_machine() {

@@ -83,6 +83,7 @@ pub(super) fn read(asked: SourceAsk) -> Result<NewSource, AdminError> {
         name: name(&asked.name)?,
         provider: asked.provider,
         parameters: asked.parameters,
+        network: asked.network,
         allow_empty: asked.allow_empty,
         dedupe: asked.dedupe,
         await_secret: asked.await_secret,
@@ -101,6 +102,7 @@ pub(super) async fn update(
         parameters: body.parameters,
         set: body.set,
         unset: body.unset,
+        network: body.network,
         allow_empty: body.allow_empty,
         dedupe: body.dedupe,
     };

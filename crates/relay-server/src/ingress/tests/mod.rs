@@ -8,6 +8,7 @@ mod decoded;
 mod fixtures;
 mod heads;
 mod logs;
+mod proxied;
 mod recorder;
 mod secured;
 mod sockets;
@@ -25,6 +26,7 @@ use std::{
 use relay_net::{
     origin::Origin,
     serve::{Bounds, Listening},
+    sites::Hosts,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -34,7 +36,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Patience, Settings, listener::serve_on};
+use super::{Patience, Prefix, Settings, listener::serve_on};
 use crate::budget::Budget;
 use recorder::Recorder;
 
@@ -73,7 +75,7 @@ impl Relay {
         Self::behind(change, |listener| Strangers { listener, whence, accepted: AtomicU8::new(0) }).await
     }
 
-    async fn behind<L: Listening<Socket = TcpStream>>(
+    async fn behind<L: Listening<Socket = TcpStream> + Sync>(
         change: impl FnOnce(&mut Settings),
         put_before: impl FnOnce(TcpListener) -> L,
     ) -> Self {
@@ -83,6 +85,10 @@ impl Relay {
             dedupe_window: Duration::from_mins(1),
             cors_origins: Vec::new(),
             public_url: None,
+            prefix: Prefix::default(),
+            allowed_hosts: Hosts::default(),
+            proxies: Arc::default(),
+            proxy_protocol: false,
             connections: Bounds::of(100),
             patience: Patience::default(),
             tls: None,

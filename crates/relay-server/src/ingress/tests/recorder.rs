@@ -30,7 +30,7 @@ use super::{
     },
     KEY,
 };
-use crate::{clock::Clock, error::Problem};
+use crate::{clock::Clock, error::Problem, network_policy::Terms};
 
 /// Bytes of the answer at `/large`: more than socket buffers take.
 pub(super) const LARGE_BYTES: usize = 32 * 1024 * 1024;
@@ -74,6 +74,10 @@ impl Recorder {
             let source = Source {
                 name: name.parse().unwrap(),
                 verifier,
+                terms: match name {
+                    "bounded" => super::webhooks::bounded(),
+                    _ => Terms::default(),
+                },
                 provider: provider.to_owned(),
                 allow_empty,
                 resends: false,
@@ -91,6 +95,7 @@ impl Recorder {
             sources: BTreeMap::from([
                 source("default", "api-key", &key, false, false),
                 source("empty", "api-key", &key, true, false),
+                source("bounded", "api-key", &key, false, false),
                 source("paused", "api-key", &key, false, true),
                 source("broken", "api-key", &[], false, false),
                 source("signed", "standard-webhooks", &[("secret", super::webhooks::SECRET)], false, false),

@@ -10,10 +10,21 @@ use relay_core::{
 };
 
 use super::{KEY, Relay, recorder::Mode, request};
-use crate::{budget::Budget, ingress::verify::sha256};
+use crate::{budget::Budget, ingress::verify::sha256, network_policy::Terms};
 
 /// The secret of the source `signed`.
 pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// What the source `bounded` takes.
+pub(super) fn bounded() -> Terms {
+    let networks = |text: &str| std::iter::once(text.parse().unwrap()).collect();
+    Terms {
+        rate: Some("4/h".parse().unwrap()),
+        address_rate: Some("2/h".parse().unwrap()),
+        allow: Some(networks("192.0.2.0/24")),
+        deny: networks("192.0.2.66"),
+    }
+}
 
 fn values(event: &Accepting, name: &str) -> Vec<Bytes> {
     event.headers.iter().filter(|(named, _)| named == name).map(|(_, value)| value.clone()).collect()

@@ -28,6 +28,7 @@ async fn with_shop() -> (Arc<MemoryStore>, Registry) {
         name: name("shop"),
         provider: "meta".into(),
         parameters: set(&[("app_secret", OLD), ("verify_token", "our-verify-token")]),
+        network: crate::config::NetworkPolicy::default(),
         allow_empty: false,
         dedupe: Dedupe::Auto,
         await_secret: false,
