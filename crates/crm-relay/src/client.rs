@@ -1,7 +1,8 @@
 //! Runs the client: from its configuration to its end.
 
-use std::error::Error;
+use std::{error::Error, pin::pin};
 
+use futures_util::FutureExt as _;
 use relay_client::{Config, Ended, Outside, RunError};
 use tokio::sync::mpsc;
 
@@ -12,11 +13,16 @@ use crate::{
     farewell,
     reload::{self, Fixed, Read},
     runtime::block_on,
-    signals, telemetry,
+    signals,
+    systemd::Notifier,
+    telemetry,
 };
 
 /// Settings of a client that do not change while it runs.
 const FIXED: Fixed = Fixed::These(&["CLIENT_HOSTS", "CLIENT_LISTEN", "LOG_FORMAT", "LOG_LEVEL"]);
+
+/// What it does, for the service manager: whether the server is there is another question.
+const SERVING: &str = "forwarding webhooks";
 
 /// Runs until stopped; `read` gives the configuration anew.
 ///
@@ -34,6 +40,7 @@ pub(crate) fn run(
     }
     let targets: Vec<String> = config.destinations.iter().map(|d| format!("{} -> {}", d.name, d.url)).collect();
     tracing::info!(event = "starting", server = %config.relay_url, targets = targets.join(", "));
+    let notifier = Notifier::of_environment();
     block_on(async {
         let (stop, hangups) = signals::attend()?;
         let (taker, reloads) = mpsc::channel(1);
@@ -43,10 +50,27 @@ pub(crate) fn run(
             lost_lines: Some(printer.lost()),
             ..Outside::default()
         };
-        let ended = tokio::select! {
-            ended = relay_client::run(config, outside, stop.asked()) => end(ended),
-            never = reload::serve(hangups, read, ground, FIXED, taker) => match never {},
+        let stopped = async {
+            stop.asked().await;
+            notifier.stopping();
         };
+        let mut running = pin!(relay_client::run(config, outside, stopped));
+        // A client that cannot start says so when it is first asked.
+        let ended = if let Some(ended) = running.as_mut().now_or_never() {
+            ended
+        } else {
+            notifier.ready(SERVING);
+            // Without a taker the process is about to end.
+            let take_over = async |config| drop(taker.send(config).await);
+            let told = (notifier.clone(), SERVING.to_owned());
+            tokio::select! {
+                ended = running => ended,
+                never = reload::serve(hangups, read, ground, FIXED, take_over, told) => match never {},
+                // It keeps nothing: that its tasks get their turns is all there is to say.
+                never = notifier.keep_watchdog(tokio::task::yield_now) => match never {},
+            }
+        };
+        let ended = end(ended);
         farewell::last(&ended);
         ended
     })

@@ -2,7 +2,7 @@
 //! what they describe.
 //!
 //! Rooms import downwards only: `cli`, then what the commands run (`server`, `client`, `dev`, `store`), then the way to a
-//! server (`admin_client`) and the settings (`config`), then `output`, `printer`, `runtime`, `place` and `exit`, and below all `render`.
+//! server (`admin_client`) and the settings (`config`), then `output`, `printer`, `runtime`, `systemd`, `place` and `exit`, and below all `render`.
 
 pub mod cli;
 pub mod config;
@@ -31,6 +31,7 @@ mod send;
 mod server;
 mod signals;
 mod store;
+mod systemd;
 mod tamper;
 mod telemetry;
 mod tls;

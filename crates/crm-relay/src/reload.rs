@@ -3,11 +3,12 @@
 use std::{convert::Infallible, future::pending, path::PathBuf, time::Duration};
 
 use relay_core::limits;
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{task::JoinHandle, time::timeout};
 
 use crate::{
     config::{Logging, fault::Faults, settings::Value},
     signals::Hangups,
+    systemd::Notifier,
 };
 
 /// What a process reads at its start, and again at each SIGHUP.
@@ -42,32 +43,37 @@ pub(crate) enum Fixed {
     These(&'static [&'static str]),
 }
 
-/// Reads the configuration at each SIGHUP and gives it to `taker`, for as long as it is polled.
+/// Reads the configuration at each SIGHUP and has it taken over, for as long as it is polled. `told` hears of each, and then
+/// what this process does.
 pub(crate) async fn serve<C: Send + 'static>(
     mut hangups: Hangups,
     read: impl Fn() -> Result<Read<C>, Faults> + Clone + Send + 'static,
     begun_with: Ground,
     fixed: Fixed,
-    taker: mpsc::Sender<C>,
+    take_over: impl AsyncFn(C),
+    told: (Notifier, String),
 ) -> Infallible {
     let Ground { settings: begun_with, file: mut in_use } = begun_with;
     let mut reading = Reading::new(limits::RELOAD_READ_WITHIN);
+    let (notifier, status) = told;
     while hangups.next().await {
         tracing::info!(event = "reloading", "SIGHUP: the configuration is read anew");
-        let Some(found) = reading.read(&read).await else { continue };
-        match found {
-            Ok(Read { ground: Ground { file: None, .. }, .. }) if in_use.is_some() => tell_empty(in_use.as_ref()),
-            Ok(found) => {
+        notifier.reloading();
+        match reading.read(&read).await {
+            // Why not is told.
+            None => {}
+            Some(Ok(Read { ground: Ground { file: None, .. }, .. })) if in_use.is_some() => tell_empty(in_use.as_ref()),
+            Some(Ok(found)) => {
                 for note in &found.notes {
                     tracing::warn!(event = "configuration", "{note}");
                 }
                 tell_fixed(&begun_with, &found.ground.settings, fixed);
                 in_use = found.ground.file;
-                // Without a taker the process is about to end.
-                let _ended = taker.send(found.config).await;
+                take_over(found.config).await;
             }
-            Err(faults) => tell(&faults),
+            Some(Err(faults)) => tell(&faults),
         }
+        notifier.ready(&status);
     }
     pending().await
 }

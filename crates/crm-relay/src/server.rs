@@ -1,6 +1,6 @@
 //! Runs the server: from its plan to its end.
 
-use std::{convert::Infallible, future::pending, io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use relay_server::{Config, Outside, Reloader, Server, StartError, registry::RegistryError};
 use relay_store::{
@@ -8,7 +8,6 @@ use relay_store::{
     seam::Upkeep as _,
     sqlite::{Options, SqliteStore},
 };
-use tokio::sync::mpsc;
 
 use crate::{
     config::{fault::Faults, server::Plan},
@@ -22,7 +21,9 @@ use crate::{
     reload::{self, Fixed, Read},
     render::{style, wrap},
     runtime::block_on_beside_writer,
-    signals, telemetry,
+    signals,
+    systemd::{self, Notifier},
+    telemetry,
 };
 
 /// Runs until stopped; `read` gives the configuration anew.
@@ -34,37 +35,47 @@ pub(crate) fn run(
     read: impl Fn() -> Result<Read<Plan>, Faults> + Clone + Send + 'static,
 ) -> Outcome {
     let Read { config: plan, notes, logging, ground } = found;
+    // Before there are threads.
+    let (inherited, notifier) = (systemd::inherited()?, Notifier::of_environment());
     let printer = telemetry::start(&logging)?;
     for note in &notes {
         tracing::warn!(event = "configuration", "{note}");
     }
     block_on_beside_writer(async {
         let (stop, hangups) = signals::attend()?;
-        let outside = Outside { stopping: farewell::of_server(), lost_lines: printer.lost() };
+        let outside = Outside { stopping: farewell::of_server(), lost_lines: printer.lost(), inherited };
         let (server, kept) = start(plan, outside).await?;
         if style::is_terminal() {
             show(&wrap::results(&hints::server(&Facts::of(&server, &kept))));
         }
-        let (taker, reloads) = mpsc::channel(1);
-        let reloader = server.reloader();
+        let (reloader, pulse, serving) = (server.reloader(), server.pulse(), serving(&server));
+        notifier.ready(&serving);
+        let take_over = async |plan: Plan| take_over(&reloader, &plan).await;
+        let told = (notifier.clone(), serving);
+        let stopped = async {
+            stop.asked().await;
+            notifier.stopping();
+        };
         let ended = tokio::select! {
-            outcome = server.run(stop.asked()) => end(outcome),
-            never = reload::serve(hangups, read, ground, Fixed::All, taker) => match never {},
-            never = take_over(reloads, &reloader) => match never {},
+            outcome = server.run(stopped) => end(outcome),
+            never = reload::serve(hangups, read, ground, Fixed::All, take_over, told) => match never {},
+            never = notifier.keep_watchdog(|| pulse.beat()) => match never {},
         };
         farewell::last(&ended);
         ended
     })
 }
 
-/// Has the server take over what its configuration file declares by now, as often as it is read.
-async fn take_over(mut reloads: mpsc::Receiver<Plan>, reloader: &Reloader) -> Infallible {
-    while let Some(plan) = reloads.recv().await {
-        if let Err(error) = reloader.reload(plan.declared()).await {
-            tracing::error!(event = "reload_failed", %error, "what the configuration file declares is not in use");
-        }
+/// What it does, for the service manager.
+fn serving(server: &Server) -> String {
+    format!("taking webhooks at {}", server.public_addr())
+}
+
+/// Takes over what the configuration file declares by now.
+async fn take_over(reloader: &Reloader, plan: &Plan) {
+    if let Err(error) = reloader.reload(plan.declared()).await {
+        tracing::error!(event = "reload_failed", %error, "what the configuration file declares is not in use");
     }
-    pending().await
 }
 
 /// Opens the store, completes the secrets and starts the server.

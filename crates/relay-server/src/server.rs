@@ -4,7 +4,7 @@ use std::{
     fs,
     future::pending,
     io,
-    net::SocketAddr,
+    net::{self, SocketAddr},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock, atomic::AtomicU64},
@@ -45,6 +45,7 @@ use crate::{
     ingress::{self, Refusals},
     metrics::Metrics,
     principal::Entrance,
+    pulse::Pulse,
     registry::{Registry, RegistryError, secret},
     retention::{self, Keep},
     state::{Listening, State},
@@ -91,6 +92,18 @@ pub struct Outside {
     pub stopping: Option<OnStop>,
     /// The lines of the log that were lost, counted by whoever prints them; a metric.
     pub lost_lines: Arc<AtomicU64>,
+    /// Sockets that listen already.
+    pub inherited: Inherited,
+}
+
+/// Sockets that listen already, each in the place of one that would be bound: whoever connects while no server runs waits in
+/// their queues.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// For senders and clients, instead of [`Config::listen`].
+    pub public: Option<net::TcpListener>,
+    /// For operators, instead of [`Config::admin_listen`].
+    pub admin: Option<net::TcpListener>,
 }
 
 /// Where it listens: for senders and clients, for operators over TCP, for operators on this machine.
@@ -223,10 +236,14 @@ impl Server {
     pub async fn start(config: Config, store: Arc<dyn Store>, outside: Outside) -> Result<Self, StartError> {
         let fetcher = Fetcher::new(config.fetching.clone())?;
         let shown = config.tls.clone().map(Certificate::open).transpose()?;
-        let public = bind(config.listen).await?;
-        let admin_listener = match config.admin_listen {
-            Some(addr) => Some(bind(addr).await?),
-            None => None,
+        let public = match outside.inherited.public {
+            Some(listener) => taken(listener)?,
+            None => bind(config.listen).await?,
+        };
+        let admin_listener = match (outside.inherited.admin, config.admin_listen) {
+            (Some(listener), _) => Some(taken(listener)?),
+            (None, Some(addr)) => Some(bind(addr).await?),
+            (None, None) => None,
         };
         let stats = store.stats().await?;
         let shares = store.promises().several_owners;
@@ -270,7 +287,10 @@ impl Server {
         let accepting = CancellationToken::new();
         let server = Self {
             public: addr_of(&public, config.listen)?,
-            admin_addr: admin_listener.as_ref().zip(config.admin_listen).map(|(l, a)| addr_of(l, a)).transpose()?,
+            admin_addr: match &admin_listener {
+                Some(listener) => Some(addr_of(listener, config.admin_listen.unwrap_or(config.listen))?),
+                None => None,
+            },
             config,
             store,
             admin,
@@ -305,6 +325,11 @@ impl Server {
     /// Where operators reach it over TCP.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin_addr
+    }
+
+    /// Signs of life of it, also once it runs.
+    pub fn pulse(&self) -> Pulse {
+        Pulse::new(self.store.clone(), self.admin.hub.clone())
     }
 
     /// Joins a client of the same process, without a socket and without a token.
@@ -549,6 +574,13 @@ fn about(config: &Config, public: &SocketAddr) -> About {
 
 async fn bind(addr: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(addr).await.map_err(|source| StartError::Bind { addr: addr.to_string(), source })
+}
+
+/// One that listens already.
+fn taken(listener: net::TcpListener) -> Result<TcpListener, StartError> {
+    let addr = listener.local_addr().map_or_else(|_| "an inherited socket".to_owned(), |addr| addr.to_string());
+    let nonblocking = listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener));
+    nonblocking.map_err(|source| StartError::Bind { addr, source })
 }
 
 fn addr_of(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, StartError> {

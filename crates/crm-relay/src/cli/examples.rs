@@ -16,7 +16,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "server",
         &[
             "crm-relay server --public-url https://relay.example.com",
-            "crm-relay server --config /etc/crm-relay/server.toml",
+            "crm-relay server --config /etc/crm-relay/crm-relay.toml",
         ],
     ),
     (

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its place has failed")]
 
 mod awaited;
+mod contrib;
 mod declared;
 mod every_provider;
 mod exits;
@@ -11,7 +12,6 @@ mod losses;
 mod night_shift;
 mod odd;
 mod operators;
-mod packaging;
 mod place;
 mod providers;
 mod redact;

@@ -30,6 +30,7 @@ mod resign;
 mod retention;
 mod sender;
 mod stop;
+mod systemd;
 mod target;
 mod torture;
 mod trouble;

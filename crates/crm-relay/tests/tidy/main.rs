@@ -451,6 +451,8 @@ fn tracked() -> Vec<File> {
     found.extend(documents());
     found.extend(["http", "json"].into_iter().flat_map(|extension| files("fixtures", extension)));
     found.extend(in_folder(&root().join("crates/crm-relay/tests/vendors")).into_iter().filter_map(|path| load(&path)));
+    let below = |folder: &str| in_folders(&root().join(folder));
+    found.extend(["contrib", ".github"].into_iter().flat_map(below).filter_map(|path| load(&path)));
     for folder in [".", "scripts", ".ci"] {
         let paths = in_folder(&root().join(folder)).into_iter();
         // In a linked worktree `.git` is a file that names this machine's paths.
@@ -479,6 +481,14 @@ fn files(folder: &str, extension: &str) -> Vec<File> {
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found
+}
+
+/// All files below a folder.
+fn in_folders(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .flat_map(|entry| if entry.path().is_dir() { in_folders(&entry.path()) } else { vec![entry.path()] })
+        .collect()
 }
 
 fn in_folder(folder: &Path) -> Vec<PathBuf> {

@@ -1,4 +1,4 @@
-//! The files of `packaging/` that operators copy: they fit the program and the documents.
+//! The files of `contrib/` that operators copy: they fit the program and the documents.
 
 use std::{
     collections::BTreeSet,
@@ -9,24 +9,26 @@ use std::{
     process::Command,
 };
 
+use crm_relay::config::settings::SETTINGS;
+
 use crate::place::Place;
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Files below `packaging`, by their path in the repository.
-fn files() -> Vec<String> {
-    let folders = fs::read_dir(root().join("packaging")).unwrap().map(|entry| entry.unwrap());
+/// Files below `contrib`, by their path in the repository.
+pub(crate) fn files() -> Vec<String> {
+    let folders = fs::read_dir(root().join("contrib")).unwrap().map(|entry| entry.unwrap());
     let mut found = Vec::new();
     for folder in folders {
         for file in fs::read_dir(folder.path()).unwrap() {
             let (folder, file) = (folder.file_name(), file.unwrap().file_name());
-            found.push(format!("packaging/{}/{}", folder.to_str().unwrap(), file.to_str().unwrap()));
+            found.push(format!("contrib/{}/{}", folder.to_str().unwrap(), file.to_str().unwrap()));
         }
     }
     found
@@ -41,7 +43,7 @@ fn documents_and_files_to_copy_agree() {
     for file in &there {
         assert!(pages.contains(file.as_str()), "{file} is named by no page");
     }
-    let named = pages.match_indices("packaging/").map(|(at, _)| {
+    let named = pages.match_indices("contrib/").map(|(at, _)| {
         let end = |c: char| !(c.is_ascii_alphanumeric() || "/.-_".contains(c));
         pages[at..].split(end).next().unwrap().trim_end_matches('.').to_owned()
     });
@@ -55,7 +57,7 @@ fn documents_and_files_to_copy_agree() {
 fn units_fit_the_program() {
     let place = Place::new();
     for (name, verb, lasting) in [("server", "server", "76 78"), ("client", "client", "76 77 78")] {
-        let unit = read(&format!("packaging/systemd/crm-relay-{name}.service"));
+        let unit = read(&format!("contrib/systemd/crm-relay-{name}.service"));
         let value = |key: &str| {
             let line = unit.lines().find_map(|line| line.strip_prefix(&format!("{key}=")));
             line.unwrap_or_else(|| panic!("{name}: no {key}")).to_owned()
@@ -71,6 +73,8 @@ fn units_fit_the_program() {
         assert!(value("TimeoutStopSec").parse::<u64>().unwrap() > grace + 5, "{name}");
         assert_eq!(value("RestartPreventExitStatus"), lasting);
         let closed = [
+            ("Type", "notify"),
+            ("WatchdogSec", "60"),
             ("MemoryDenyWriteExecute", "yes"),
             ("LimitCORE", "0"),
             ("SystemCallFilter", "@system-service"),
@@ -82,15 +86,49 @@ fn units_fit_the_program() {
         for (key, wanted) in closed {
             assert_eq!(value(key), wanted, "{name}: {key}");
         }
+        credentials_are_settings(&unit);
         verify(&place, name, &unit);
     }
+}
+
+/// What a unit hands over reaches the program under the name of a setting, also where it is commented out.
+fn credentials_are_settings(unit: &str) {
+    let lines = || unit.lines().map(|line| line.strip_prefix('#').unwrap_or(line));
+    let loaded: BTreeSet<&str> =
+        lines().filter_map(|line| line.strip_prefix("LoadCredential=")?.split(':').next()).collect();
+    let named: Vec<(&str, &str)> = lines()
+        .filter_map(|line| line.strip_prefix("Environment="))
+        .flat_map(|line| line.split(' ').map(|pair| pair.split_once("=%d/").unwrap()))
+        .collect();
+    assert!(!named.is_empty());
+    for (variable, credential) in &named {
+        let setting = variable.strip_suffix("_FILE").unwrap();
+        assert!(SETTINGS.iter().any(|known| known.name == setting), "{variable}");
+        assert!(loaded.contains(credential), "{credential} is handed over by no line");
+    }
+    assert_eq!(named.len(), loaded.len());
+}
+
+/// The socket is the one that the server would bind, under the name by which it knows it.
+#[test]
+fn the_socket_is_the_public_listener() {
+    let unit = read("contrib/systemd/crm-relay-server.socket");
+    let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+    let default = |name: &str| SETTINGS.iter().find(|known| known.name == name).unwrap().default;
+    assert_eq!(value("ListenStream="), format!("{}:{}", default("SERVER_HOST"), default("SERVER_PORT")));
+    assert_eq!(value("FileDescriptorName="), "public");
 }
 
 /// By systemd itself, where there is one. It wants the program to be there.
 fn verify(place: &Place, name: &str, unit: &str) {
     let file = format!("crm-relay-{name}.service");
     place.write(&file, &unit.replace("/usr/local/bin/crm-relay", env!("CARGO_BIN_EXE_crm-relay")));
-    let verified = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(place.path(&file)).output();
+    let mut files = vec![place.path(&file)];
+    if name == "server" {
+        place.write("crm-relay-server.socket", &read("contrib/systemd/crm-relay-server.socket"));
+        files.push(place.path("crm-relay-server.socket"));
+    }
+    let verified = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(files).output();
     if let Ok(verified) = verified {
         assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
         // Open is what it needs: the network, its socket, and the user database.
@@ -106,10 +144,11 @@ fn verify(place: &Place, name: &str, unit: &str) {
 #[test]
 fn the_example_of_a_client_is_a_configuration() {
     let place = Place::new();
-    let example = read("packaging/client/client.toml");
+    let example = read("contrib/client/client.toml");
     place.write("token", "crt_0123456789abcdef0123456789abcdef\n");
-    place.write("client.toml", &example.replace("/etc/crm-relay/token", place.path("token").to_str().unwrap()));
-    let checked = place.run(&["config", "check", "client", "--config", "client.toml"], &[]);
+    place.write("client.toml", &example);
+    let token = [("RELAY_TOKEN_FILE", "token")];
+    let checked = place.run(&["config", "check", "client", "--config", "client.toml"], &token);
     assert!(checked.status.success(), "{}", place.transcript(&checked));
     // What is commented out is right too, where its files are.
     let uncommented = |line: &str| line.strip_prefix('#').filter(|line| line.contains('=')).unwrap_or(line).to_owned();
@@ -134,7 +173,7 @@ fn alerts_and_pages_name_metrics_that_exist() {
         page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     assert!(known.contains("crm_relay_clients"), "{page}");
 
-    let rules = read("packaging/prometheus/crm-relay.rules.yml");
+    let rules = read("contrib/prometheus/alerts.yml");
     let monitor = read("docs/operating/monitor.md");
     for (of, text) in [("the rules", &rules), ("monitor.md", &monitor)] {
         for (at, _) in text.match_indices("crm_relay_") {
