@@ -37,7 +37,7 @@ pub(crate) fn measure(report: &mut Report) {
 
 fn draft(key: &str) -> Draft {
     let mut draft = Draft::post("https://relay.example/webhook", "{}");
-    draft.set_header("x-api-key", key);
+    draft.set_header("x-api-key", key.to_owned());
     draft
 }
 

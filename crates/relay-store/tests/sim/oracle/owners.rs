@@ -1,6 +1,9 @@
 //! Several servers: who may end a lease, where clients are, what two of them decide about one event, and which no is a no.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use relay_core::{
     delivery::{Delivery, State, Token},
@@ -17,8 +20,8 @@ use relay_store::memory::MemoryStore;
 use super::{Oracle, is_unreported};
 use crate::{plan::Plan, several::CLOCKS_APART};
 
-/// Who said Hello, and may have things decided about it by whoever heard that, for so long.
-const GREETED: std::time::Duration = std::time::Duration::from_secs(15);
+/// Who said Hello, and may have things decided about it by whoever heard that, for so long and the time that a store takes.
+const GREETED: Duration = limits::CLAIM_WITHIN.saturating_add(Duration::from_secs(5));
 
 /// What is known of them.
 #[derive(Debug, Default)]
