@@ -15,6 +15,7 @@ pub(crate) struct DestinationTally {
     pub(crate) created: u64,
     pub(crate) states: [u64; 7],
     pub(crate) retired: u64,
+    pub(crate) lost: u64,
     pub(crate) outcomes: [u64; 5],
     pub(crate) retried: u64,
 }

@@ -21,6 +21,8 @@ pub(super) struct Counters {
     pub(super) floor: i64,
     /// Latest moment.
     pub(super) latest: Wall,
+    /// Somebody counted what was there when they began.
+    pub(super) begun: bool,
     /// Where the group of each destination's stream is.
     pub(super) cursors: BTreeMap<Name, String>,
 }
@@ -40,6 +42,7 @@ impl Counters {
         let field = std::str::from_utf8(field).unwrap_or_default();
         match field.split(':').collect::<Vec<_>>()[..] {
             ["floor"] => self.floor = self.floor.max(text::read_sequence(value).unwrap_or_default()),
+            ["begun"] => self.begun = true,
             ["latest"] => self.latest = self.latest.max(text::read_moment(value).unwrap_or_default()),
             ["cursor", name] => {
                 if let Ok(name) = name.parse() {
@@ -73,6 +76,7 @@ impl Counters {
         let counter = match what {
             "created" => Some(&mut tally.created),
             "retired" => Some(&mut tally.retired),
+            "lost" => Some(&mut tally.lost),
             "retried" => Some(&mut tally.retried),
             _ => match what.strip_prefix('o') {
                 Some(class) => digit(class).and_then(|at| tally.outcomes.get_mut(at)),
@@ -98,6 +102,7 @@ impl Counters {
             let into = self.destinations.entry(name).or_default();
             into.created += tally.created;
             into.retired += tally.retired;
+            into.lost += tally.lost;
             into.retried += tally.retried;
             let pairs = into.states.iter_mut().zip(tally.states).chain(into.outcomes.iter_mut().zip(tally.outcomes));
             pairs.for_each(|(into, tally)| *into += tally);

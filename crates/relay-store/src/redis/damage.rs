@@ -32,6 +32,21 @@ impl Damage {
         }
     }
 
+    /// Names something that is gone, though an index still leads to it, if it was not named before.
+    pub(super) fn lost(&self, what: &dyn fmt::Display) {
+        let what: Box<str> = what.to_string().into();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= NAMED_MAX || known.insert(what.clone(), true).is_some() {
+            return;
+        }
+        drop(known);
+        tracing::error!(
+            event = "record_lost",
+            what,
+            "somebody else removed it, or Redis lost it; it is counted as lost"
+        );
+    }
+
     /// What was read, or nothing and its name in the log.
     pub(super) fn passed<T>(&self, what: &dyn fmt::Display, read: Result<T, RecordError>) -> Option<T> {
         read.inspect_err(|error| self.name(what, error)).ok()

@@ -93,6 +93,7 @@ impl Core {
 
     /// What has work to do.
     pub(super) async fn due(&self, ask: DueAsk) -> Result<Due, Fault> {
+        self.scrubs.look_after(ask.partitions);
         let counted = self.counters().await?;
         let mut due = Due::default();
         for (destination, first) in self.first_waiting(&counted).await? {

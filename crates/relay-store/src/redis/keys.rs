@@ -15,6 +15,7 @@ pub(super) type Key = Vec<u8>;
 /// The keys of one store.
 #[derive(Debug)]
 pub(super) struct Space {
+    name: String,
     partitions: Vec<Keys>,
     registry: String,
 }
@@ -24,7 +25,13 @@ impl Space {
     pub(super) fn new(name: &str, dead_letters: &str, partitions: usize) -> Self {
         let of = partitions.clamp(1, tags::PARTITIONS_MAX);
         let keys = |partition| Keys::new(name, dead_letters, tags::tag(partition, of));
-        Self { partitions: (0..of).map(keys).collect(), registry: format!("{name}:{{reg}}:") }
+        let partitions = (0..of).map(keys).collect();
+        Self { name: name.to_owned(), partitions, registry: format!("{name}:{{reg}}:") }
+    }
+
+    /// A pattern that the keys of all partitions match.
+    pub(super) fn pattern(&self) -> Vec<u8> {
+        pattern(format!("{}:{{", self.name).as_bytes())
     }
 
     /// All partitions.
@@ -108,6 +115,9 @@ const WRITTEN_OF_DESTINATION: [(&str, &str); 9] = [
     ("made:", ""),
 ];
 
+/// What keys begin with that were put aside.
+pub(super) const ASIDE: &str = "aside:";
+
 impl Keys {
     fn new(name: &str, dead_letters: &str, tag: &str) -> Self {
         Self { prefix: format!("{name}:{{{tag}}}:"), dead_letters: format!("{dead_letters}:{{{tag}}}") }
@@ -119,6 +129,21 @@ impl Keys {
 
     fn named(&self, kind: &str, name: &Name, behind: &str) -> Key {
         format!("{}{kind}{name}{behind}", self.prefix).into_bytes()
+    }
+
+    /// What a key is called within the partition, if it is there.
+    pub(super) fn within<'a>(&self, key: &'a [u8]) -> Option<&'a [u8]> {
+        key.strip_prefix(self.prefix.as_bytes())
+    }
+
+    /// The key that is called so within the partition.
+    pub(super) fn inner(&self, within: &str) -> Key {
+        self.of("", within.as_bytes())
+    }
+
+    /// Where a key goes that is of another type than ours.
+    pub(super) fn aside(&self, within: &[u8]) -> Key {
+        self.of(ASIDE, within)
     }
 
     /// An event.
@@ -134,16 +159,6 @@ impl Keys {
     /// A delivery's row.
     pub(super) fn delivery(&self, id: DeliveryId) -> Key {
         self.of("d:", &id.as_u128().to_be_bytes())
-    }
-
-    /// What keys of deliveries begin with.
-    pub(super) fn deliveries(&self) -> Key {
-        self.of("d:", &[])
-    }
-
-    /// What keys of events begin with.
-    pub(super) fn events(&self) -> Key {
-        self.of("e:", &[])
     }
 
     /// A delivery's earlier attempts.
@@ -196,6 +211,11 @@ impl Keys {
         self.named("due:", destination, ":0")
     }
 
+    /// The same, by tries.
+    pub(super) fn tries(&self, destination: &Name) -> Key {
+        self.named("tries:", destination, ":0")
+    }
+
     /// All that waits, by the end of its TTL.
     pub(super) fn expiries(&self, destination: &Name) -> Key {
         self.named("exp:", destination, "")
@@ -241,7 +261,7 @@ impl Keys {
 }
 
 /// A pattern that all keys match that begin so.
-pub(super) fn pattern(begin: &[u8]) -> Vec<u8> {
+fn pattern(begin: &[u8]) -> Vec<u8> {
     let mut pattern = Vec::with_capacity(begin.len() + 1);
     for byte in begin {
         if matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\') {

@@ -1,23 +1,31 @@
-//! Indexes, compared with the rows that they are made of, and made again where they differ.
+//! Indexes, compared with the rows that they are made of, both ways, and made again where they differ.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use relay_core::{id::EventId, time::Wall};
+use relay_core::{
+    id::{DeliveryId, EventId},
+    time::Wall,
+};
 
 use super::{
     Core,
     backlog::Urgency,
     client::Command,
     commit::ROWS_MAX,
-    keys::{Keys, pattern},
+    index::{Entry, Index, Kind},
+    keys::{Key, Keys},
     place::Place,
     reply::{Fault, Replies, Reply},
     rows,
     scripts::Script,
 };
 
-/// Looked through at once.
-const SCAN: i64 = 1_000;
+/// Keys whose types are looked at in one step, and keys whose rows are.
+const TYPES: i64 = 512;
+const ROWS: i64 = 128;
 
 /// A body whose script did not run for so long is nobody's: an append is asked for again for seconds only.
 const ORPHAN_AFTER: Duration = Duration::from_hours(1);
@@ -29,85 +37,344 @@ pub struct Mended {
     pub rows: u64,
     /// Places in indexes that were missing, and are there again.
     pub mended: u64,
+    /// Entries of indexes that led nowhere, or elsewhere: they are taken out.
+    pub strays: u64,
+    /// Those of them whose row or event is gone; each is named in the log.
+    pub lost: u64,
     /// Bodies that were set, and whose script never ran: they are gone.
     pub orphans: u64,
+    /// Keys of another type than ours, which are out of the way now.
+    pub aside: u64,
+    /// Partitions whose counters were made again.
+    pub counters: u64,
+}
+
+impl Mended {
+    /// Something was not as it should be.
+    pub(super) fn has_changed(self) -> bool {
+        self != Self { rows: self.rows, ..Self::default() }
+    }
+
+    /// What came of it behind an earlier moment.
+    pub(super) fn since(self, before: Self) -> Self {
+        Self {
+            rows: self.rows - before.rows,
+            mended: self.mended - before.mended,
+            strays: self.strays - before.strays,
+            lost: self.lost - before.lost,
+            orphans: self.orphans - before.orphans,
+            aside: self.aside - before.aside,
+            counters: self.counters - before.counters,
+        }
+    }
+
+    /// And what came of another.
+    pub(super) fn join(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.mended += other.mended;
+        self.strays += other.strays;
+        self.lost += other.lost;
+        self.orphans += other.orphans;
+        self.aside += other.aside;
+        self.counters += other.counters;
+    }
+}
+
+/// One round through all keys of some partitions, step by step: types first, since scripts fail where one is another; then rows, each put
+/// where it is missing; then indexes, out of which is taken what does not stand there.
+#[derive(Debug)]
+pub(super) struct Round {
+    /// Places of the partitions that are looked at.
+    places: BTreeSet<usize>,
+    phase: Phase,
+    /// Indexes that were met, each once, and those that are to be walked yet.
+    met: BTreeSet<Key>,
+    walks: Vec<Sweep>,
+    /// Listings for a recount, by partition.
+    listings: BTreeMap<usize, BTreeSet<String>>,
+    mended: Mended,
+}
+
+/// What it looks at, and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    Types(Vec<u8>),
+    Rows(Vec<u8>),
+    Indexes,
+}
+
+/// A key that was met.
+struct Found {
+    place: usize,
+    kind: Kind,
+    /// What it is called within its partition.
+    within: Vec<u8>,
+    key: Key,
+}
+
+/// One index, and how far it is walked.
+#[derive(Debug)]
+struct Sweep {
+    place: usize,
+    index: Index,
+    behind: Option<Vec<u8>>,
+    /// Its last entry when the walk began, if it is in order.
+    last: Option<Vec<u8>>,
+}
+
+impl Round {
+    /// Through these partitions, from the beginning.
+    pub(super) fn through(places: BTreeSet<usize>) -> Self {
+        Self {
+            places,
+            phase: Phase::Types(b"0".to_vec()),
+            met: BTreeSet::new(),
+            walks: Vec::new(),
+            listings: BTreeMap::new(),
+            mended: Mended::default(),
+        }
+    }
+
+    /// What it has come to.
+    pub(super) fn mended(&self) -> Mended {
+        self.mended
+    }
+
+    fn meet(&mut self, place: usize, index: Index) {
+        self.listings.entry(place).or_default().extend(index.listing());
+        if self.met.insert(format!("{place}:{}:{}", index.word, index.name).into_bytes()) {
+            self.walks.push(Sweep { place, index, behind: None, last: None });
+        }
+    }
+
+    /// Whether it is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.phase == Phase::Indexes && self.walks.is_empty()
+    }
 }
 
 impl Core {
-    /// Compares all rows with the indexes that they should stand in. It goes on beside whatever else is done.
+    /// Compares all rows of all partitions with their indexes, and all indexes with their rows. It goes on beside whatever else is done.
     pub(super) async fn mend(&self) -> Result<Mended, Fault> {
-        let mut all = Mended::default();
-        for keys in self.space.partitions() {
-            let deliveries = self.ids_below(keys.deliveries()).await?;
-            for ids in deliveries.chunks(ROWS_MAX) {
-                let mut arguments = vec![ids.len().to_string().into_bytes()];
-                arguments.extend(ids.iter().map(|id| id.to_be_bytes().to_vec()));
-                arguments.push(b"0".to_vec());
-                all.join(self.mend_these(keys, ids.len(), arguments).await?);
-            }
-            let before = self.time().await? - ORPHAN_AFTER;
-            let events = self.ids_below(keys.events()).await?;
-            for ids in events.chunks(ROWS_MAX) {
-                all.join(self.mend_events(keys, ids, before).await?);
+        let mut round = Round::through((0..self.space.partitions().len()).collect());
+        while !round.is_over() {
+            self.mend_step(&mut round).await?;
+        }
+        let mut mended = round.mended;
+        for place in round.places.clone() {
+            let is_begun = self.glance(place).await?.is_begun;
+            if mended.lost > 0 || mended.aside > 0 || !is_begun {
+                mended.counters += u64::from(self.mend_counters_of(place, &round).await?);
             }
         }
-        Ok(all)
+        Ok(mended)
     }
 
-    async fn mend_events(&self, keys: &Keys, ids: &[u128], orphans_before: Wall) -> Result<Mended, Fault> {
+    /// Makes the counters of a partition again, by the listings that a round has met.
+    pub(super) async fn mend_counters_of(&self, place: usize, round: &Round) -> Result<bool, Fault> {
+        let listings: Vec<String> = round.listings.get(&place).into_iter().flatten().cloned().collect();
+        let keys = &self.space.partitions()[place];
+        let were_others = self.mend_counters(keys, &listings).await?;
+        if were_others {
+            tracing::warn!(event = "counters_mended", partition = place, "counters are what is stored again");
+        }
+        Ok(were_others)
+    }
+
+    /// A step of a round, short enough to be done beside all else: some keys and their rows, or a piece of an index.
+    pub(super) async fn mend_step(&self, round: &mut Round) -> Result<(), Fault> {
+        match round.phase.clone() {
+            Phase::Types(at) => {
+                let (next, found) = self.scan(&at, TYPES, round).await?;
+                self.mend_types(found, round).await?;
+                round.phase = next.map_or_else(|| Phase::Rows(b"0".to_vec()), Phase::Types);
+            }
+            Phase::Rows(at) => {
+                let (next, found) = self.scan(&at, ROWS, round).await?;
+                self.mend_rows(found, round).await?;
+                round.phase = next.map_or(Phase::Indexes, Phase::Rows);
+            }
+            Phase::Indexes => {
+                let Some(mut sweep) = round.walks.pop() else { return Ok(()) };
+                let more = self.sweep(&mut sweep, round).await;
+                if more != Ok(false) {
+                    round.walks.push(sweep);
+                }
+                more?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Some keys, and where there are more.
+    async fn scan(&self, at: &[u8], count: i64, round: &Round) -> Result<(Option<Vec<u8>>, Vec<Found>), Fault> {
+        let scan = Command::new("SCAN").arg(at).arg("MATCH").arg(self.space.pattern());
+        let mut replies = Replies::new(self.reads.one(scan.arg("COUNT").number(count)).await?.many()?);
+        let next = replies.next()?.bytes()?;
+        let mut found = Vec::new();
+        for key in replies.next()?.many()? {
+            found.extend(self.found_at(key.bytes()?).filter(|found| round.places.contains(&found.place)));
+        }
+        Ok((Some(next).filter(|next| next != b"0"), found))
+    }
+
+    /// Which partition a key is in, and what it is there.
+    fn found_at(&self, key: Key) -> Option<Found> {
+        let within = |(place, keys): (usize, &Keys)| Some((place, keys.within(&key)?.to_vec()));
+        let (place, within) = self.space.partitions().iter().enumerate().find_map(within)?;
+        Some(Found { place, kind: Kind::of(&within), within, key })
+    }
+
+    /// Of another type than ours rows and events are named and left alone; all else can be made again, and is put aside.
+    async fn mend_types(&self, found: Vec<Found>, round: &mut Round) -> Result<(), Fault> {
+        let types = self.reads.ask(found.iter().map(|found| Command::new("TYPE").arg(&found.key)).collect()).await?;
+        for (found, of_type) in found.into_iter().zip(types) {
+            let of_type = of_type.bytes()?;
+            let Some(wanted) = found.kind.of_type(&found.within) else { continue };
+            if of_type != wanted.as_bytes() && of_type != b"none" {
+                self.put_aside(&found, round).await?;
+            } else if let Kind::Index(index) = found.kind {
+                round.meet(found.place, index);
+            }
+        }
+        Ok(())
+    }
+
+    async fn put_aside(&self, found: &Found, round: &mut Round) -> Result<(), Fault> {
+        let error = crate::record::RecordError::Field("its type");
+        match &found.kind {
+            Kind::Delivery(id) => self.damage.name(&DeliveryId::from_u128(*id), &error),
+            Kind::Event(id) => self.damage.name(&EventId::from_u128(*id), &error),
+            Kind::Index(_) | Kind::Other | Kind::Strange => {
+                let aside = self.space.partitions()[found.place].aside(&found.within);
+                let key = String::from_utf8_lossy(&aside).into_owned();
+                self.commits.one(Urgency::Upkeep, Command::new("RENAME").arg(&found.key).arg(aside)).await?;
+                round.mended.aside += 1;
+                tracing::error!(
+                    event = "key_aside",
+                    key,
+                    "a key of ours was of another type: what it held is under this name now, and ours is made again"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    async fn mend_rows(&self, found: Vec<Found>, round: &mut Round) -> Result<(), Fault> {
+        let (mut deliveries, mut events) = (BTreeMap::<usize, Vec<u128>>::new(), BTreeMap::<usize, Vec<u128>>::new());
+        for Found { place, kind, .. } in found {
+            match kind {
+                Kind::Delivery(id) => deliveries.entry(place).or_default().push(id),
+                Kind::Event(id) => events.entry(place).or_default().push(id),
+                Kind::Index(_) | Kind::Other | Kind::Strange => {}
+            }
+        }
+        for (place, ids) in deliveries {
+            for ids in ids.chunks(ROWS_MAX) {
+                self.mend_deliveries(place, ids, round).await?;
+            }
+        }
+        for (place, ids) in events {
+            for ids in ids.chunks(ROWS_MAX) {
+                self.mend_events(place, ids, round).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn mend_deliveries(&self, place: usize, ids: &[u128], round: &mut Round) -> Result<(), Fault> {
+        // Reading them names those that do not read, and their listings are known though all indexes are gone.
+        let found = self.found(&ids.iter().copied().map(DeliveryId::from_u128).collect::<Vec<_>>()).await?;
+        let listings = round.listings.entry(place).or_default();
+        listings.extend(found.iter().map(|found| format!("d:{}", found.destination)));
+        let mut arguments = vec![ids.len().to_string().into_bytes()];
+        arguments.extend(ids.iter().map(|id| id.to_be_bytes().to_vec()));
+        arguments.push(b"0".to_vec());
+        self.mend_these(place, ids.len(), arguments, round).await
+    }
+
+    async fn mend_events(&self, place: usize, ids: &[u128], round: &mut Round) -> Result<(), Fault> {
+        let orphans_before = self.clock().await? - ORPHAN_AFTER;
         let ids: Vec<EventId> = ids.iter().copied().map(EventId::from_u128).collect();
         let fronts = self.fronts(&ids).await?;
         let found: Vec<_> = ids.iter().zip(fronts).filter_map(|(id, front)| Some((id.as_u128(), front?))).collect();
+        let listings = round.listings.entry(place).or_default();
+        listings.extend(found.iter().map(|(_, front)| format!("s:{}", front.head.event.source)));
         let mut arguments = vec![b"0".to_vec(), found.len().to_string().into_bytes()];
         for (id, front) in &found {
             arguments.push(id.to_be_bytes().to_vec());
             arguments.push(front.head.event.source.as_str().as_bytes().to_vec());
             arguments.push(Place::of_id(*id).to_string().into_bytes());
-            let is_old = EventId::from_u128(*id).minted_at() < orphans_before;
+            let is_old = is_before(*id, orphans_before);
             arguments.push(u8::from(is_old).to_string().into_bytes());
         }
-        self.mend_these(keys, found.len(), arguments).await
+        self.mend_these(place, found.len(), arguments, round).await
     }
 
-    async fn mend_these(&self, keys: &Keys, rows: usize, arguments: Vec<Vec<u8>>) -> Result<Mended, Fault> {
-        let call = Script::Mend.call(&keys.written(Vec::new()), arguments);
+    async fn mend_these(
+        &self,
+        place: usize,
+        rows: usize,
+        arguments: Vec<Vec<u8>>,
+        round: &mut Round,
+    ) -> Result<(), Fault> {
+        let call = Script::Mend.call(&self.space.partitions()[place].written(Vec::new()), arguments);
         let mut answers = Replies::new(self.commits.one(Urgency::Upkeep, call).await?.many()?);
         let mut count = || Ok::<_, Fault>(answers.next()?.number()?.max(0) as u64);
-        Ok(Mended { rows: rows as u64, mended: count()?, orphans: count()? })
+        round.mended.rows += rows as u64;
+        round.mended.mended += count()?;
+        round.mended.orphans += count()?;
+        Ok(())
     }
 
-    /// What time it is at Redis.
-    async fn time(&self) -> Result<Wall, Fault> {
-        let mut parts = Replies::new(self.reads.one(Command::new("TIME")).await?.many()?);
-        let (seconds, micros) = (parts.next()?.number()?, parts.next()?.number()?);
-        Ok(Wall::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros)))
-    }
-
-    /// Ids of all keys that begin so, in their order.
-    async fn ids_below(&self, begin: Vec<u8>) -> Result<Vec<u128>, Fault> {
-        let mut ids = Vec::new();
-        let mut cursor = b"0".to_vec();
-        loop {
-            let scan = Command::new("SCAN").arg(&cursor).arg("MATCH").arg(pattern(&begin));
-            let mut replies = Replies::new(self.reads.one(scan.arg("COUNT").number(SCAN)).await?.many()?);
-            cursor = replies.next()?.bytes()?;
-            for key in replies.next()?.many()?.into_iter().map(Reply::bytes) {
-                ids.extend(key?.strip_prefix(&begin[..]).and_then(|id| rows::id(id).ok()));
-            }
-            if cursor == b"0" {
-                break;
+    /// The next piece of an index; whether there is more of it.
+    async fn sweep(&self, sweep: &mut Sweep, round: &mut Round) -> Result<bool, Fault> {
+        let Sweep { place, index, behind, last } = sweep;
+        let keys = &self.space.partitions()[*place];
+        if let Some(ask) = index.ask_last(keys).filter(|_| last.is_none()) {
+            let newest = self.reads.readable(vec![ask]).await?.pop().unwrap_or(Reply::Nil);
+            *last = index.read(newest)?.1;
+            if last.is_none() {
+                return Ok(false);
             }
         }
-        ids.sort_unstable();
-        ids.dedup();
-        Ok(ids)
+        let asked = self.reads.readable(vec![index.ask(keys, behind.as_deref(), last.as_deref(), ROWS_MAX)]).await?;
+        let (entries, next) = index.read(asked.into_iter().next().unwrap_or(Reply::Nil))?;
+        for entries in entries.chunks(ROWS_MAX) {
+            self.sweep_these(*place, index, entries, round).await?;
+        }
+        *behind = next;
+        Ok(behind.is_some())
+    }
+
+    async fn sweep_these(
+        &self,
+        place: usize,
+        index: &Index,
+        entries: &[Entry],
+        round: &mut Round,
+    ) -> Result<(), Fault> {
+        let (word, name) = (index.word.as_bytes().to_vec(), index.name.clone().into_bytes());
+        let mut arguments = vec![word, name, entries.len().to_string().into_bytes()];
+        for (entry, id) in entries {
+            arguments.extend([entry.clone(), id.clone()]);
+        }
+        let call = Script::Sweep.call(&self.space.partitions()[place].written(Vec::new()), arguments);
+        let mut answers = Replies::new(self.commits.one(Urgency::Upkeep, call).await?.many()?);
+        round.mended.strays += answers.next()?.number()?.max(0) as u64;
+        for id in answers.next()?.many()? {
+            round.mended.lost += 1;
+            match rows::id(&id.bytes()?) {
+                Ok(id) if index.is_of_events() => self.damage.lost(&EventId::from_u128(id)),
+                Ok(id) => self.damage.lost(&DeliveryId::from_u128(id)),
+                // What a stranger put there was never ours.
+                Err(_) => {}
+            }
+        }
+        Ok(())
     }
 }
 
-impl Mended {
-    fn join(&mut self, other: Self) {
-        self.rows += other.rows;
-        self.mended += other.mended;
-        self.orphans += other.orphans;
-    }
+fn is_before(event: u128, moment: Wall) -> bool {
+    EventId::from_u128(event).minted_at() < moment
 }

@@ -18,6 +18,8 @@ mod dedupe;
 mod due;
 mod event;
 mod events;
+mod glance;
+mod index;
 mod keys;
 mod lease;
 mod life;
@@ -37,6 +39,7 @@ mod room;
 mod row;
 mod rows;
 mod scripts;
+mod scrub;
 mod settle;
 mod stats;
 mod step;
@@ -59,15 +62,18 @@ use relay_core::{
     },
     time::Wall,
 };
-use tokio::time;
+use tokio::{sync::Mutex, time};
 
 pub use self::{
     client::Address,
     life::{Edge, Edges},
     mend::Mended,
     room::FullProbe,
+    scrub::Scrubbed,
 };
-use self::{commit::Commits, damage::Damage, keys::Space, life::Life, reads::Reads, registry::Hints, room::Room};
+use self::{
+    commit::Commits, damage::Damage, keys::Space, life::Life, reads::Reads, registry::Hints, room::Room, scrub::Scrubs,
+};
 use crate::{
     Later,
     copy::{BackupError, Copying},
@@ -101,6 +107,8 @@ pub struct Options {
     pub patience: Duration,
     /// Connections that read.
     pub readers: usize,
+    /// So often it is looked at whether indexes hold what they should.
+    pub glance_every: Duration,
     /// Where a test lets the process die.
     pub edges: Edges,
     /// For tests: what says that it is full, in the place of Redis.
@@ -120,6 +128,7 @@ impl Options {
             replicas_within: Duration::from_secs(1),
             patience: Duration::from_secs(2),
             readers: 2,
+            glance_every: Duration::from_secs(5),
             edges: Edges::default(),
             full: None,
         }
@@ -141,6 +150,9 @@ struct Core {
     life: Arc<Life>,
     room: Arc<Room>,
     damage: Damage,
+    scrubs: Scrubs,
+    /// Whoever counts: of two at a time one is given up.
+    counting: Mutex<()>,
     hints: Hints,
     /// Which partition leases begin with.
     turn: AtomicUsize,
@@ -157,10 +169,12 @@ impl RedisStore {
         let room = Arc::new(Room::new(options.full.clone()));
         let commits = Commits::begin(&options, &space, &life, &room);
         let reads = Reads::new(&options, &life);
-        let (damage, hints, turn) = (Damage::default(), Hints::new(), AtomicUsize::new(0));
-        let core = Arc::new(Core { options, space, commits, reads, life, room, damage, hints, turn });
+        let (damage, scrubs, hints, turn) = (Damage::default(), Scrubs::default(), Hints::new(), AtomicUsize::new(0));
+        let counting = Mutex::default();
+        let core = Arc::new(Core { options, space, commits, reads, life, room, damage, scrubs, counting, hints, turn });
         if core.options.full.is_none() {
             tokio::spawn(look_at_room(Arc::downgrade(&core)));
+            tokio::spawn(scrub::scrub(Arc::downgrade(&core)));
         }
         Self { core }
     }
@@ -171,6 +185,11 @@ impl RedisStore {
     /// Those of a write; what was mended until then is.
     pub fn mend(&self) -> Later<Result<Mended, StoreError>> {
         self.perform(|core| async move { core.mend().await })
+    }
+
+    /// When the store last looked after its indexes by itself, and what came of it.
+    pub fn scrubbed(&self) -> Scrubbed {
+        self.core.scrubs.scrubbed()
     }
 
     /// Begins one operation, which goes on whether anybody waits for it or not.
@@ -361,7 +380,9 @@ impl Upkeep for RedisStore {
     }
 
     fn condition(&self) -> Condition {
-        self.core.life.condition(Durability::Fsync, self.core.commits.trouble())
+        let mut condition = self.core.life.condition(Durability::Fsync, self.core.commits.trouble());
+        condition.reasons.extend(self.core.scrubs.late());
+        condition
     }
 
     fn failed(&self) -> Later<String> {

@@ -50,7 +50,8 @@ impl Reads {
         Ok(replies)
     }
 
-    async fn each(&self, commands: Vec<Command>) -> Result<Vec<Reply>, Fault> {
+    /// The same, refusals among them.
+    pub(super) async fn each(&self, commands: Vec<Command>) -> Result<Vec<Reply>, Fault> {
         self.life.check()?;
         let place = self.next.fetch_add(1, Ordering::Relaxed) % self.links.len();
         let mut link = self.links[place].lock().await;

@@ -13,10 +13,14 @@ use super::{
 };
 use crate::seam::Recount;
 
+/// So often one begins anew that another put an end to.
+const BEGUN_MAX: usize = 5;
+
 impl Core {
     /// Counts what is stored, one partition after the other. What only a counter knows (retired, duplicates, outcomes) is taken over. Of two
-    /// at a time the first is given up: it is away, and may be asked for again.
+    /// at a time the first begins anew; after a few times it is away, and may be asked for again.
     pub(super) async fn recount(&self) -> Result<Recount, StoreError> {
+        let _alone = self.counting.lock().await;
         let run = fresh_run()?;
         let (mut kept, mut counted) = (Counters::default(), Counters::default());
         for keys in self.space.partitions() {
@@ -30,11 +34,39 @@ impl Core {
         Ok(Recount { counted, kept, gaps: Vec::new(), damaged: self.damage.count() })
     }
 
+    /// Counts anew what counters of one partition can be made of again, and says whether they were others. What only they knew is as far
+    /// as it is still known: outcomes, duplicates and what was removed.
+    pub(super) async fn mend_counters(&self, keys: &Keys, listings: &[String]) -> Result<bool, Fault> {
+        let _alone = self.counting.lock().await;
+        let run = fresh_run()?;
+        let (kept, counted) = self.count_in(keys, &run, listings, "mend").await?;
+        Ok(kept.sources != counted.sources || kept.destinations != counted.destinations)
+    }
+
     /// The counters of one partition, and what is counted there at the same moment.
     async fn recount_in(&self, keys: &Keys, run: &str) -> Result<(Counters, Counters), Fault> {
+        for _ in 0..BEGUN_MAX {
+            match self.count_in(keys, run, &[], "end").await {
+                Err(Fault::Strayed) => {}
+                counted => return counted,
+            }
+        }
+        Err(Fault::Away)
+    }
+
+    async fn count_in(
+        &self,
+        keys: &Keys,
+        run: &str,
+        listings: &[String],
+        end: &str,
+    ) -> Result<(Counters, Counters), Fault> {
         self.recount_call(keys, &[run, "begin"]).await?;
+        for listing in listings {
+            self.count_listing(keys, run, listing).await?;
+        }
         loop {
-            let mut answers = Replies::new(self.recount_call(keys, &[run, "end"]).await?.many()?);
+            let mut answers = Replies::new(self.recount_call(keys, &[run, end]).await?.many()?);
             let missing = answers.next()?.many()?;
             if missing.is_empty() {
                 let kept = Counters::read(answers.next()?)?;
@@ -42,16 +74,21 @@ impl Core {
                 return Ok((kept, counted));
             }
             for listing in missing {
-                let listing = String::from_utf8_lossy(&listing.bytes()?).into_owned();
-                while self.recount_call(keys, &[run, "next", &listing]).await?.number()? > 0 {}
+                self.count_listing(keys, run, &String::from_utf8_lossy(&listing.bytes()?)).await?;
             }
         }
+    }
+
+    async fn count_listing(&self, keys: &Keys, run: &str, listing: &str) -> Result<(), Fault> {
+        while self.recount_call(keys, &[run, "next", listing]).await?.number()? > 0 {}
+        Ok(())
     }
 
     async fn recount_call(&self, keys: &Keys, arguments: &[&str]) -> Result<Reply, Fault> {
         let call = Script::Recount.call(&keys.written(Vec::new()), arguments);
         match self.commits.one(Urgency::Upkeep, call).await? {
-            Reply::Nil => Err(Fault::Away),
+            // Another began since.
+            Reply::Nil => Err(Fault::Strayed),
             answer => Ok(answer),
         }
     }
@@ -71,7 +108,7 @@ fn tallied(kept: &Counters, tally: Reply) -> Result<Counters, Fault> {
         (source.stored, source.accepted) = (0, source.retired);
     }
     for destination in counted.destinations.values_mut() {
-        (destination.states, destination.created) = ([0; 7], destination.retired);
+        (destination.states, destination.created) = ([0; 7], destination.retired + destination.lost);
     }
     let mut fields = tally.many()?.into_iter();
     while let (Some(field), Some(count)) = (fields.next(), fields.next()) {

@@ -41,6 +41,7 @@ scripts! {
     Step: " flags=allow-oom" ["prelude", "changes", "step"],
     Forget: " flags=allow-oom" ["prelude", "changes", "forget"],
     Mend: " flags=allow-oom" ["prelude", "mend"],
+    Sweep: " flags=allow-oom" ["prelude", "sweep"],
     Recount: " flags=allow-oom" ["prelude", "recount"],
     Document: " flags=allow-oom" ["prelude", "document"],
     Audit: " flags=allow-oom" ["prelude", "audit"],

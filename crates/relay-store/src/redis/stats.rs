@@ -37,7 +37,7 @@ impl Core {
                 created: tally.created,
                 states: tally.states,
                 retired: tally.retired,
-                lost: 0,
+                lost: tally.lost,
                 outcomes: tally.outcomes,
                 retried: tally.retried,
                 oldest_due: first.due,

@@ -7,6 +7,7 @@ mod node;
 mod partitions;
 mod proxy;
 mod recount;
+mod spoiling;
 mod trouble;
 
 use self::backend::{OnRedis8, OnValkey9, Restarted, RestartedSpread, Shared, Spread};

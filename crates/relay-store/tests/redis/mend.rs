@@ -80,7 +80,7 @@ async fn a_lost_index_is_made_of_the_rows_again() {
     for lost in INDEXES.iter().map(|index| vec![*index]).chain([INDEXES.to_vec()]) {
         node.ask(&[b"FLUSHALL"]);
         let options = Options::new(node.address());
-        let mut fixture = Fixture::over(Shared::on(options.clone()), IdMint::new(0, 7));
+        let mut fixture = Fixture::over(Shared::at_hand(options.clone()), IdMint::new(0, 7));
         let all = filled(&mut fixture).await;
         let before = seen(&fixture).await;
         let store = RedisStore::open(options);
@@ -109,7 +109,7 @@ async fn a_lost_index_is_made_of_the_rows_again() {
 async fn a_body_without_its_script_is_taken_away() {
     let node = Node::start();
     let options = Options::new(node.address());
-    let mut fixture = Fixture::over(Shared::on(options.clone()), IdMint::new(0, 7));
+    let mut fixture = Fixture::over(Shared::at_hand(options.clone()), IdMint::new(0, 7));
     let store = RedisStore::open(options);
     let old = Wall::from_micros(1_600_000_000_000_000);
     let stored = fixture.accept("crm", old).await;
@@ -141,7 +141,7 @@ async fn a_body_without_its_script_is_taken_away() {
     assert!(fixture.append(append).await.is_ok_and(|appended| appended.is_stored()));
     node.ask(&[b"DEL", b"crm-relay:{00-23}:lone"]);
 
-    assert_eq!(store.mend().await, Ok(Mended { rows: 5, mended: 1, orphans: 1 }));
+    assert_eq!(store.mend().await, Ok(Mended { rows: 5, mended: 1, orphans: 1, ..Mended::default() }));
     assert_eq!(store.mend().await, Ok(Mended { rows: 4, ..Mended::default() }));
     let there = async |event| fixture.store().event(event).await.expect("reads").is_some();
     assert!(!there(left[0]).await && there(left[1]).await && there(lone).await && there(stored.event).await);

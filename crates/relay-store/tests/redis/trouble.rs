@@ -437,13 +437,15 @@ async fn a_spoilt_row_keeps_no_other_waiting() {
 async fn pages_of_spoilt_rows_keep_nothing_from_its_end() {
     let node = Node::start();
     let key = |kind: &[u8], id: u128| [b"crm-relay:{00-23}:", kind, &id.to_be_bytes()[..]].concat();
-    let spoils: [&dyn Fn(&[u8]); 3] =
-        [&|key| drop(node.ask(&[b"SET", key, b"nonsense"])), &|key| drop(node.ask(&[b"DEL", key])), &|key| {
-            drop(node.ask_all(&[&[b"DEL", key], &[b"LPUSH", key, b"x"]]))
-        }];
-    for (number, spoil) in spoils.iter().enumerate() {
+    for number in 0..3 {
+        let spoil = |key: &[u8]| match number {
+            0 => drop(node.ask(&[b"SET", key, b"nonsense"])),
+            1 => drop(node.ask(&[b"DEL", key])),
+            _ => drop(node.ask_all(&[&[b"DEL", key], &[b"LPUSH", key, b"x"]])),
+        };
         node.ask(&[b"FLUSHALL"]);
-        let mut fixture = fixture(Options::new(node.address()));
+        let backend = Shared::at_hand(Options::new(node.address()));
+        let mut fixture = Fixture::over(backend, IdMint::new(0, 7));
         let mut bad = Vec::new();
         let mut good = Vec::new();
         for round in 0..6 {
@@ -461,7 +463,9 @@ async fn pages_of_spoilt_rows_keep_nothing_from_its_end() {
             tried.push(fixture.apply(retried(&made)).await.id);
         }
         let last_tried = tried.pop().expect("there is one");
-        bad.iter().chain(&tried).for_each(|id| spoil(&key(b"d:", id.as_u128())));
+        for id in bad.iter().chain(&tried) {
+            spoil(&key(b"d:", id.as_u128()));
+        }
         let mut lone = Vec::new();
         for round in 0..66 {
             let event = fixture.event("in", b"{}", at(round));
@@ -470,7 +474,9 @@ async fn pages_of_spoilt_rows_keep_nothing_from_its_end() {
             assert!(fixture.append(append).await.is_ok_and(|found| found.is_stored()));
         }
         let last_lone = lone.pop().expect("there is one");
-        lone.iter().for_each(|id| spoil(&key(b"e:", id.as_u128())));
+        for id in &lone {
+            spoil(&key(b"e:", id.as_u128()));
+        }
 
         let [held, done, dead, waits] = good[..] else { panic!("there are four: {good:?}") };
         let store = fixture.store();

@@ -1,5 +1,6 @@
 -- mend: puts rows into the indexes of their state where they are missing there, and events into the listing of their source; takes away
 -- bodies whose script never ran: they stand in no listing and have none of their deliveries.
+-- A delivery that its event does not name is named as one that was made later.
 -- ARGV: number of deliveries, their ids; number of events; for each: id, source, place in the listing, 1 if its script will not run any
 -- more. Gives how many places were put right, and how many bodies went. Always writes.
 local mended, orphans = 0, 0
@@ -36,12 +37,26 @@ local function stands_right(id, row, destination)
     return redis.call('ZSCORE', key('back:', destination, track), id)
 end
 
+local function is_one_of(ids, id)
+    for at = 1, #ids, 16 do
+        if string.sub(ids, at, at + 15) == id then
+            return true
+        end
+    end
+    return false
+end
+
 local function mend_delivery(id)
     local row = load(id)
     if not row or not is_whole(row) then
         return
     end
     local destination, source = names_of(row)
+    local event = event_of(row)
+    if parts_of(unpad(part_of(key('e:', event), 0, 32))) and not is_one_of(ids_of(event), id) then
+        redis.call('APPEND', key('r:', event), id)
+        mended = mended + 1
+    end
     local was = row
     local listed = listed_at(row)
     if listed ~= '' and not is_entry(key('log:', destination), listed, id) then
@@ -75,8 +90,8 @@ end
 
 local function mend_event(event, source, place, is_old)
     local value, stream = key('e:', event), key('src:', source)
-    local listed = unpad(redis.call('GETRANGE', value, 0, 32))
-    if listed == '' then
+    local listed = unpad(part_of(value, 0, 32))
+    if not parts_of(listed) then
         return
     end
     local is_listed = is_entry(stream, listed, event)

@@ -124,12 +124,14 @@ local function holds_id(sequence)
     end
 end
 
--- What a recount has passed already is moved in its tally, too: see `recount`.
+-- What a recount has passed already is moved in its tally, too, and with the counters: see `recount`.
 local tally = key('tally', '')
+local recounted = {}
+local function recount(field, by) recounted[field] = (recounted[field] or 0) + by end
 local passed = nil
 local function is_passed(of, ms, number)
     if passed == nil then
-        passed = redis.call('HMGET', tally, 'run', 'of', 'ms', 'number')
+        passed = redis.pcall('HMGET', tally, 'run', 'of', 'ms', 'number')
     end
     if not passed[1] then
         return false
@@ -148,12 +150,12 @@ local function recount_delivery(id, row, destination, by)
         ms, number = minted(id), number_of(id)
     end
     if is_passed(of, ms, number) then
-        redis.call('HINCRBY', tally, of .. ':' .. state_of(row), by)
+        recount(of .. ':' .. state_of(row), by)
     end
 end
 local function recount_event(listed, source, by)
     if is_passed('s:' .. source, parts_of(listed)) then
-        redis.call('HINCRBY', tally, 's:' .. source, by)
+        recount('s:' .. source, by)
     end
 end
 
@@ -186,6 +188,11 @@ local function tell()
     for field, by in pairs(moved) do
         if by ~= 0 then
             redis.call('HINCRBY', counters, field, by)
+        end
+    end
+    for field, by in pairs(recounted) do
+        if by ~= 0 then
+            redis.call('HINCRBY', tally, field, by)
         end
     end
 end

@@ -1,8 +1,9 @@
 -- recount: counts what is stored in a tally, a piece at a time, in the order of listings. Whatever is written meanwhile and stands where it
 -- has passed moves the tally as it moves the counters; so at the end both speak of the same moment.
--- ARGV: run, what to do: `begin`; `next` and a listing (`d:` or `s:` and a name); `end`.
--- Gives for `next` 1 if there is more of it, else 0; for `end` listings that were not counted, or the counters and the tally; nothing
--- if another run has begun since. Always writes.
+-- ARGV: run, what to do: `begin`; `next` and a listing (`d:` or `s:` and a name); `end`; `mend`: the same, and counters become what was
+-- counted. Of those that only they know a delivery that is not there is lost, and an event that is not there was removed.
+-- Gives for `next` 1 if there is more of it, else 0; for `end` and `mend` listings that were not counted, or the counters (as they were)
+-- and the tally; nothing if another run has begun since. Always writes.
 local run, what, of = ARGV[1], ARGV[2], ARGV[3]
 local piece = 64
 
@@ -21,7 +22,50 @@ if redis.call('HGET', tally, 'run') ~= run then
     return finish(false)
 end
 
-if what == 'end' then
+local function number_of_field(field) return tonumber(redis.call('HGET', counters, field) or 0) or 0 end
+local function set(field, number) redis.call('HSET', counters, field, string.format('%.0f', number)) end
+
+local function mend_destination(name)
+    local of, present = 'd:' .. name, 0
+    for state = 1, 7 do
+        local there = tonumber(redis.call('HGET', tally, of .. ':' .. state) or 0)
+        set(of .. ':' .. state, there)
+        present = present + there
+    end
+    local retired, created = number_of_field(of .. ':retired'), number_of_field(of .. ':created')
+    set(of .. ':created', math.max(created, present + retired))
+    set(of .. ':lost', math.max(created - present - retired, 0))
+end
+
+local function mend_source(name)
+    local of = 's:' .. name
+    local there = tonumber(redis.call('HGET', tally, of) or 0)
+    local accepted, retired = number_of_field(of .. ':accepted'), number_of_field(of .. ':retired')
+    set(of .. ':stored', there)
+    set(of .. ':accepted', math.max(accepted, there + retired))
+    set(of .. ':retired', math.max(retired, accepted - there))
+end
+
+local function mend_counters(counted)
+    for at = 1, #counted, 2 do
+        local kind, name = string.match(counted[at], '^done:([ds]):(.+)$')
+        if kind == 'd' then
+            mend_destination(name)
+        elseif kind == 's' then
+            mend_source(name)
+        end
+    end
+    local seen = redis.call('HMGET', tally, 'floor', 'latest')
+    if seen[1] then
+        holds_id(seen[1])
+    end
+    if seen[2] then
+        saw(seen[2])
+    end
+    redis.call('HSET', counters, 'begun', 1)
+end
+
+if what == 'end' or what == 'mend' then
     local kept, missing = redis.call('HGETALL', counters), {}
     for at = 1, #kept, 2 do
         local listing = string.match(kept[at], '^(d:[^:]+):created$') or string.match(kept[at], '^(s:[^:]+):accepted$')
@@ -33,6 +77,9 @@ if what == 'end' then
         return finish({ missing })
     end
     local counted = redis.call('HGETALL', tally)
+    if what == 'mend' then
+        mend_counters(counted)
+    end
     redis.call('DEL', tally)
     return finish({ {}, kept, counted })
 end
@@ -48,14 +95,16 @@ local function is_behind(one_ms, one_number) return one_ms > ms or (one_ms == ms
 local name = string.sub(of, 3)
 local is_source = string.sub(of, 1, 1) == 's'
 local found, horizons = {}, {}
-local function find(id, one_ms, one_number) found[#found + 1] = { id = id, ms = one_ms, number = one_number } end
+local function find(id, listed, one_ms, one_number)
+    found[#found + 1] = { id = id, listed = listed, ms = one_ms, number = one_number }
+end
 local function horizon() horizons[#horizons + 1] = found[#found] end
 
 local stream = is_source and key('src:', name) or key('log:', name)
 local from = string.format('(%.0f-%.0f', ms, number)
 local entries = redis.call('XRANGE', stream, from, '+', 'COUNT', piece)
 for _, entry in ipairs(entries) do
-    find(entry[2][2], parts_of(entry[1]))
+    find(entry[2][2], entry[1], parts_of(entry[1]))
 end
 if #entries == piece then
     horizon()
@@ -66,7 +115,7 @@ if not is_source then
         local ids = redis.call('ZRANGEBYSCORE', key('made:', name), ms, '+inf', 'LIMIT', skip, piece)
         for _, id in ipairs(ids) do
             if taken < piece and is_behind(minted(id), number_of(id)) then
-                find(id, minted(id), number_of(id))
+                find(id, '', minted(id), number_of(id))
                 taken = taken + 1
             end
         end
@@ -87,14 +136,28 @@ end
 for _, one in ipairs(found) do
     if not last or one.ms < last.ms or (one.ms == last.ms and one.number <= last.number) then
         if is_source then
-            redis.call('HINCRBY', tally, of, redis.call('EXISTS', key('e:', one.id)))
+            local listed = unpad(part_of(key('e:', one.id), 0, 32))
+            if listed == one.listed or not parts_of(listed) then
+                redis.call('HINCRBY', tally, of, redis.call('EXISTS', key('e:', one.id)))
+            end
         else
             local row = load(one.id)
-            if row then
+            if row and is_whole(row) and listed_at(row) == one.listed then
                 redis.call('HINCRBY', tally, of .. ':' .. state_of(row), 1)
+                saw(change_of(row))
             end
         end
+        if #one.id == 16 then
+            holds_id(string.format('%016.0f%04.0f', minted(one.id), math.floor(number_of(one.id) / 1099511627776)))
+        end
     end
+end
+local so_far = redis.call('HMGET', tally, 'floor', 'latest')
+if floor and (not so_far[1] or is_above(floor, so_far[1])) then
+    redis.call('HSET', tally, 'floor', floor)
+end
+if latest and (not so_far[2] or tonumber(so_far[2]) < tonumber(latest)) then
+    redis.call('HSET', tally, 'latest', latest)
 end
 if last then
     redis.call('HSET', tally, 'of', of, 'ms', string.format('%.0f', last.ms), 'number', string.format('%.0f', last.number))

@@ -1,0 +1,197 @@
+//! What looks after indexes by itself: a glance every few seconds, and one round after another through all keys, slowly.
+//!
+//! It looks after those partitions of which this server is the janitor, as it was last asked about (`due`); of others somebody else does.
+//! Whatever goes wrong, it goes on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use relay_core::partitions::Partitions;
+use tokio::time::{self, Instant};
+
+use super::{
+    Core,
+    mend::{Mended, Round},
+    reply::Fault,
+};
+
+/// It rests so many times as long as it worked: so long as nothing is wrong, about one part in thirty of one connection is its own.
+const RESTS: u32 = 30;
+/// And at least so long, and at most.
+const REST: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
+/// Where it has not run for so long, something is wrong with it.
+const LATE: Duration = Duration::from_secs(60);
+
+/// How it is with what looks after indexes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// So long ago its last step was.
+    pub ran: Option<Duration>,
+    /// So long ago its last round through all keys ended.
+    pub through: Option<Duration>,
+    /// What came of all its rounds.
+    pub mended: Mended,
+}
+
+/// What others are told of it, and what it is told.
+#[derive(Debug, Default)]
+pub(super) struct Scrubs(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    janitor_of: Option<Partitions>,
+    began: Option<Instant>,
+    ran: Option<Instant>,
+    through: Option<Instant>,
+    mended: Mended,
+}
+
+impl Scrubs {
+    fn with<T>(&self, edit: impl FnOnce(&mut State) -> T) -> T {
+        edit(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// This server looks after these from now on.
+    pub(super) fn look_after(&self, partitions: Partitions) {
+        self.with(|state| state.janitor_of = Some(partitions));
+    }
+
+    /// When it last ran, and what came of it.
+    pub(super) fn scrubbed(&self) -> Scrubbed {
+        self.with(|state| Scrubbed {
+            ran: state.ran.map(|at| at.elapsed()),
+            through: state.through.map(|at| at.elapsed()),
+            mended: state.mended,
+        })
+    }
+
+    /// Why it is late, if it is.
+    pub(super) fn late(&self) -> Option<String> {
+        let since = self.with(|state| state.ran.max(state.began))?.elapsed();
+        let is_late = since > LATE;
+        is_late
+            .then(|| format!("indexes in Redis have not been looked at for {} s: restart this server", since.as_secs()))
+    }
+}
+
+/// Where it is.
+#[derive(Default)]
+struct Scrub {
+    glanced: Option<Instant>,
+    /// What glances saw last that a round could not change.
+    known: BTreeMap<usize, BTreeMap<String, i64>>,
+    round: Option<Round>,
+}
+
+/// Looks after indexes as long as there is a store.
+pub(super) async fn scrub(core: Weak<Core>) {
+    let state = Arc::new(tokio::sync::Mutex::new(Scrub::default()));
+    while let Some(core) = core.upgrade() {
+        core.scrubs.with(|state| state.began = Some(Instant::now()));
+        let began = Instant::now();
+        let (step, of) = (Arc::clone(&core), Arc::clone(&state));
+        let step = tokio::spawn(async move { step.scrub_step(&mut *of.lock().await).await }).await;
+        match step {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => tracing::debug!(?fault, "indexes are looked at later"),
+            Err(panic) => {
+                tracing::error!(event = "scrub_failed", %panic, "indexes are looked at again from the beginning");
+                *state.lock().await = Scrub::default();
+            }
+        }
+        core.scrubs.with(|state| state.ran = Some(Instant::now()));
+        let rest = (began.elapsed() * RESTS).clamp(REST.0, REST.1).min(core.options.glance_every);
+        drop(core);
+        time::sleep(rest).await;
+    }
+}
+
+impl Core {
+    async fn scrub_step(&self, scrub: &mut Scrub) -> Result<(), Fault> {
+        let places = self.places_of_janitor();
+        if places.is_empty() {
+            scrub.round = None;
+            return Ok(());
+        }
+        if scrub.glanced.is_none_or(|at| at.elapsed() >= self.options.glance_every) {
+            scrub.glanced = Some(Instant::now());
+            for place in &places {
+                self.look_at(*place, scrub).await?;
+            }
+        }
+        let round = scrub.round.get_or_insert_with(|| Round::through(places));
+        let stepped = self.step_of(round).await;
+        if round.is_over() || matches!(stepped, Err(Fault::Damaged(_) | Fault::Later(_))) {
+            // One that met what it cannot work on begins anew, by the types of keys.
+            if let Some(round) = scrub.round.take() {
+                self.end_round(&round);
+            }
+        }
+        stepped
+    }
+
+    /// A step, of which is told what came of it, however it ends.
+    async fn step_of(&self, round: &mut Round) -> Result<(), Fault> {
+        let before = round.mended();
+        let stepped = self.mend_step(round).await;
+        let done = round.mended().since(before);
+        self.scrubs.with(|state| state.mended.join(done));
+        stepped
+    }
+
+    fn places_of_janitor(&self) -> BTreeSet<usize> {
+        let partitions = self.scrubs.with(|state| state.janitor_of);
+        let places = partitions.into_iter().flat_map(|partitions| self.space.some(partitions).map(|(place, _)| place));
+        places.collect()
+    }
+
+    fn end_round(&self, round: &Round) {
+        let mended = round.mended();
+        self.scrubs.with(|state| {
+            state.through = round.is_over().then(Instant::now).or(state.through);
+        });
+        if mended.has_changed() {
+            let Mended { rows, mended, strays, lost, orphans, aside, .. } = mended;
+            tracing::warn!(
+                event = "store_mended",
+                rows,
+                mended,
+                strays,
+                lost,
+                orphans,
+                aside,
+                "what Redis held did not fit together, and does again"
+            );
+        }
+    }
+
+    /// A glance at a partition. Where less or more stands in its indexes than should, they are all gone through at once; what that does
+    /// not change is known from then on.
+    async fn look_at(&self, place: usize, scrub: &mut Scrub) -> Result<(), Fault> {
+        let seen = self.glance(place).await;
+        let is_known = |apart: &BTreeMap<String, i64>| scrub.known.get(&place).is_some_and(|known| known == apart);
+        match &seen {
+            Ok(seen) if seen.is_begun && (seen.apart.is_empty() || is_known(&seen.apart)) => return Ok(()),
+            Ok(_) | Err(Fault::Damaged(_)) => {}
+            Err(fault) => return Err(fault.clone()),
+        }
+        let mut round = Round::through(BTreeSet::from([place]));
+        while !round.is_over() {
+            let began = Instant::now();
+            self.step_of(&mut round).await?;
+            time::sleep(began.elapsed()).await;
+        }
+        let mut seen = self.glance(place).await?;
+        if !seen.is_begun || !seen.apart.is_empty() || round.mended().lost > 0 {
+            let has_changed = self.mend_counters_of(place, &round).await?;
+            self.scrubs.with(|state| state.mended.counters += u64::from(has_changed));
+            seen = self.glance(place).await?;
+        }
+        scrub.known.insert(place, seen.apart);
+        self.end_round(&round);
+        Ok(())
+    }
+}
