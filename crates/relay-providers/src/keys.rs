@@ -91,7 +91,7 @@ impl fmt::Debug for StoredKey {
 }
 
 /// The key in a header field, if it is one that may carry a key.
-fn presented<'a>(name: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
+pub(crate) fn presented<'a>(name: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
     match name {
         b"x-api-key" => Some(value.trim_ascii()),
         b"authorization" => {

@@ -8,7 +8,7 @@ use crate::{
     basic::Basic,
     code::Code,
     handshake::{is_no_challenge, small_json},
-    keys::Keys,
+    keys::{self, Keys},
     naming::Names,
     parameters::{Parameters, Purpose},
     proven::{ByKey, Covered, Proven},
@@ -193,6 +193,17 @@ impl Verifier {
         self.provider.key_source
     }
 
+    /// The secrets that a request shows, where that is what proves it, so that somebody can try one after the other. `headers` with
+    /// names in lower case. Signatures are no secrets: nobody guesses one.
+    pub fn shown<'a>(&self, headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Vec<&'a [u8]> {
+        let shown = |(name, value)| match &self.proof {
+            Proof::Keys(_) => keys::presented(name, value),
+            Proof::Basic(_) => (name == b"authorization").then_some(value),
+            Proof::Signed(_) | Proof::Code(_) => None,
+        };
+        headers.into_iter().filter_map(shown).collect()
+    }
+
     /// Whether the platform has yet to hand over the secret that its requests will be signed with.
     pub fn awaits_secret(&self) -> bool {
         self.provider.adopts() && matches!(&self.proof, Proof::Signed(signatures) if signatures.awaits_key())
@@ -330,7 +341,7 @@ impl Proof {
 
     fn reads(&self) -> Vec<String> {
         match self {
-            Self::Keys(_) => crate::keys::READ.iter().map(|name| (*name).to_owned()).collect(),
+            Self::Keys(_) => keys::READ.iter().map(|name| (*name).to_owned()).collect(),
             Self::Basic(_) => crate::basic::READ.iter().map(|name| (*name).to_owned()).collect(),
             Self::Signed(signatures) => signatures.reads(),
             Self::Code(code) => code.reads(),

@@ -1,6 +1,6 @@
 //! What stands behind the public listener: sources, the hub, probes, and the client endpoint.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -59,6 +59,18 @@ impl Backend for Front {
 
     fn refusals(&self) -> &Refusals {
         &self.admin.refusals
+    }
+
+    fn may_show(&self, source: &Name, origin: Origin, shown: &[&[u8]]) -> Result<(), Duration> {
+        self.admin.guesses.may_show(source, origin, shown)
+    }
+
+    fn shown_right(&self, source: &Name, origin: Origin, shown: &[&[u8]]) {
+        self.admin.guesses.shown_right(source, origin, shown);
+    }
+
+    async fn shown_wrong(&self, source: &Name, origin: Origin, shown: &[&[u8]]) {
+        self.admin.guesses.shown_wrong(source, origin, shown).await;
     }
 
     async fn key(&self, source: &Name, asker: Address, url: &str) -> Result<Bytes, String> {

@@ -1,4 +1,4 @@
-//! Wrong tokens: counted, told, and slowed by the address that shows them (S23).
+//! Wrong tokens and keys: counted, told, and slowed by the address that shows them (S23).
 
 use std::{
     collections::BTreeMap,
@@ -9,6 +9,7 @@ use std::{
 use http::{HeaderMap, header};
 use relay_core::{
     limits,
+    name::Name,
     throttle::{Rate, Throttle},
     time::Mono,
 };
@@ -19,6 +20,15 @@ use crate::{clock::Clock, ingress::Refusals, metrics::Metrics, registry::secret}
 
 /// The kind under which it is counted at [`Entrance::Connect`] that a token has all the sessions that one may have.
 pub(crate) const SESSIONS_FULL: &str = "sessions_full";
+
+/// Where a secret is asked for: what was shown at one says nothing of the others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Door {
+    /// A token.
+    Entrance(Entrance),
+    /// A source's key or password.
+    Source(Name),
+}
 
 /// Where a token is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,14 +52,14 @@ pub(crate) enum Wrong {
     TooMany,
 }
 
-/// Keeps count of who guesses.
+/// Keeps count of who guesses: tokens at the entrances, keys and passwords at sources.
 ///
-/// A token that could be one of our own, 256 random bits, is always looked at: nobody guesses one at any rate, and who has the
+/// One that could be one of our own, 256 random bits, is always looked at: nobody guesses one at any rate, and who has the
 /// right one must not be shut out for what others at his address do. One that an operator made up may be guessed; it is looked
 /// at few times a minute, unless somebody at that address has shown the right one.
 pub(crate) struct Guesses {
     throttle: Mutex<Throttle<Key>>,
-    known: Mutex<BTreeMap<(Entrance, Address), Mono>>,
+    known: Mutex<BTreeMap<(Door, Address), Mono>>,
     /// Answers that may be held back at a time.
     held: Semaphore,
     clock: Clock,
@@ -57,9 +67,9 @@ pub(crate) struct Guesses {
     refusals: Arc<Refusals>,
 }
 
-/// What wrong tokens are charged to: where, whether they could be our own, and from which network. A client with an old
+/// What wrong ones are charged to: where, whether they could be our own, and from which network. A client with an old
 /// token does not use up the guesses of others.
-type Key = (Entrance, bool, Charged);
+type Key = (Door, bool, Charged);
 
 /// Whom wrong tokens are charged to: this machine, or one of the networks that an address is of.
 type Charged = Option<Network>;
@@ -125,33 +135,81 @@ impl Guesses {
     /// # Errors
     /// How long to wait.
     pub(crate) fn may_try(&self, entrance: Entrance, origin: Origin, token: Option<&[u8]>) -> Result<(), Duration> {
-        if is_ours(token) || origin.address.is_local() || self.knows(entrance, origin.address) {
+        if is_ours(token) {
             return Ok(());
         }
-        let Some(wait) = self.wait(entrance, false, origin.address) else { return Ok(()) };
-        self.tell(entrance, Wrong::TooMany, origin);
-        Err(wait)
+        let looked_at = self.may_guess(&Door::Entrance(entrance), origin.address);
+        looked_at.inspect_err(|_| self.tell(entrance, Wrong::TooMany, origin))
+    }
+
+    /// Whether a request to a source is looked at, by the secrets that it shows. Whoever asks takes note of one that is not.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub(crate) fn may_show(&self, source: &Name, origin: Origin, shown: &[&[u8]]) -> Result<(), Duration> {
+        if made_up(shown).next().is_none() {
+            return Ok(());
+        }
+        self.may_guess(&Door::Source(source.clone()), origin.address)
+    }
+
+    fn may_guess(&self, door: &Door, address: Address) -> Result<(), Duration> {
+        if address.is_local() || self.knows(door, address) {
+            return Ok(());
+        }
+        self.wait(door, false, address).map_or(Ok(()), Err)
     }
 
     /// A right token came from there.
     pub(crate) fn right(&self, entrance: Entrance, origin: Origin, token: &[u8]) {
-        if is_ours(Some(token)) || origin.address.is_local() {
+        if !is_ours(Some(token)) {
+            self.know(Door::Entrance(entrance), origin.address);
+        }
+    }
+
+    /// A right secret came from there to a source.
+    pub(crate) fn shown_right(&self, source: &Name, origin: Origin, shown: &[&[u8]]) {
+        if made_up(shown).next().is_some() {
+            self.know(Door::Source(source.clone()), origin.address);
+        }
+    }
+
+    fn know(&self, door: Door, address: Address) {
+        if address.is_local() {
             return;
         }
         let (mut known, now) = (self.known.lock().unwrap_or_else(PoisonError::into_inner), self.now());
-        if known.len() >= limits::WRONG_TOKENS_KEYS_MAX && !known.contains_key(&(entrance, origin.address)) {
-            let oldest = known.iter().min_by_key(|(_, at)| **at).map(|(key, _)| *key);
+        let key = (door, address);
+        if known.len() >= limits::WRONG_TOKENS_KEYS_MAX && !known.contains_key(&key) {
+            let oldest = known.iter().min_by_key(|(_, at)| **at).map(|(key, _)| key.clone());
             oldest.map(|key| known.remove(&key));
         }
-        known.insert((entrance, origin.address), now);
+        known.insert(key, now);
     }
 
     /// Takes note of a request with a token that is not known, and holds the answer back where there were many.
     pub(crate) async fn wrong(&self, entrance: Entrance, origin: Origin, token: Option<&[u8]>) {
         self.tell(entrance, Wrong::Unknown, origin);
-        if self.wait(entrance, is_ours(token), origin.address).is_none() {
-            self.charge(entrance, is_ours(token), origin.address);
-        } else if let Ok(_held) = self.held.try_acquire() {
+        self.guessed(&Door::Entrance(entrance), [is_ours(token)], origin.address).await;
+    }
+
+    /// None of the secrets that a request to a source shows is right: each of them was a guess.
+    pub(crate) async fn shown_wrong(&self, source: &Name, origin: Origin, shown: &[&[u8]]) {
+        let ours = shown.iter().map(|secret| is_ours(Some(secret)));
+        self.guessed(&Door::Source(source.clone()), ours, origin.address).await;
+    }
+
+    /// Charges guesses, and holds the answer back where there were too many.
+    async fn guessed(&self, door: &Door, ours: impl IntoIterator<Item = bool>, address: Address) {
+        let mut too_many = false;
+        for ours in ours {
+            if self.wait(door, ours, address).is_none() {
+                self.charge(door, ours, address);
+            } else {
+                too_many = true;
+            }
+        }
+        if too_many && let Ok(_held) = self.held.try_acquire() {
             tokio::time::sleep(limits::WRONG_TOKEN_PAUSE).await;
         }
     }
@@ -161,19 +219,19 @@ impl Guesses {
         self.tell(entrance, Wrong::Missing, origin);
     }
 
-    fn knows(&self, entrance: Entrance, address: Address) -> bool {
+    fn knows(&self, door: &Door, address: Address) -> bool {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&(entrance, address)).is_some_and(|at| self.now().since(*at) < limits::TOKEN_SHOWN_KEPT)
+        known.get(&(door.clone(), address)).is_some_and(|at| self.now().since(*at) < limits::TOKEN_SHOWN_KEPT)
     }
 
-    fn wait(&self, entrance: Entrance, ours: bool, address: Address) -> Option<Duration> {
+    fn wait(&self, door: &Door, ours: bool, address: Address) -> Option<Duration> {
         let (throttle, now) = (self.lock(), self.now());
-        networks(address).filter_map(|(network, rate)| throttle.wait(&(entrance, ours, network), rate, now)).max()
+        networks(address).filter_map(|(network, rate)| throttle.wait(&(door.clone(), ours, network), rate, now)).max()
     }
 
-    fn charge(&self, entrance: Entrance, ours: bool, address: Address) {
+    fn charge(&self, door: &Door, ours: bool, address: Address) {
         let (mut throttle, now) = (self.lock(), self.now());
-        networks(address).for_each(|(network, rate)| throttle.charge(&(entrance, ours, network), rate, now));
+        networks(address).for_each(|(network, rate)| throttle.charge(&(door.clone(), ours, network), rate, now));
     }
 
     fn tell(&self, entrance: Entrance, wrong: Wrong, origin: Origin) {
@@ -215,6 +273,11 @@ impl Guesses {
 /// Whether a token has the form of those that are generated here.
 fn is_ours(token: Option<&[u8]>) -> bool {
     token.is_some_and(secret::is_generated)
+}
+
+/// Those that somebody made up, who may have made up little.
+fn made_up<'a>(shown: &'a [&[u8]]) -> impl Iterator<Item = &'a [u8]> {
+    shown.iter().copied().filter(|secret| !is_ours(Some(secret)))
 }
 
 /// Whom an address's wrong tokens are charged to, each with what it may do.
@@ -297,6 +360,30 @@ mod tests {
         guesses.right(Entrance::Admin, front, MADE_UP.unwrap());
         assert!(guesses.may_try(Entrance::Admin, front, MADE_UP).is_ok(), "the right one has come from there");
         assert!(guesses.may_try(Entrance::Admin, from("192.0.2.2"), MADE_UP).is_ok());
+    }
+
+    /// S23: a source's keys and passwords are guessed as little as tokens, however many a request shows; those of another source
+    /// are another matter, and a generated key is looked at whatever others show.
+    #[tokio::test(start_paused = true)]
+    async fn a_sources_keys_are_not_guessed_either() {
+        let (guesses, from) = (guesses(), from("192.0.2.1"));
+        let (shop, crm) = ("shop".parse().unwrap(), "crm".parse().unwrap());
+        let (made_up, key) = (&b"made-up"[..], secret::generate(secret::KEY_PREFIX).unwrap());
+        let key = key.as_bytes();
+        for _ in 0..2 {
+            assert!(guesses.may_show(&shop, from, &[made_up; 3]).is_ok());
+            guesses.shown_wrong(&shop, from, &[made_up; 3]).await;
+        }
+        assert!(guesses.may_show(&shop, from, &[made_up]).is_err(), "each was a guess");
+        assert!(guesses.may_show(&shop, from, &[key, made_up]).is_err(), "nor hides one behind another");
+        assert!(guesses.may_show(&shop, from, &[key]).is_ok() && guesses.may_show(&shop, from, &[]).is_ok());
+        assert!(
+            guesses.may_show(&crm, from, &[made_up]).is_ok() && guesses.may_try(Entrance::Admin, from, MADE_UP).is_ok()
+        );
+        guesses.shown_right(&crm, from, &[made_up]);
+        assert!(guesses.may_show(&shop, from, &[made_up]).is_err(), "it was another source's");
+        guesses.shown_right(&shop, from, &[made_up]);
+        assert!(guesses.may_show(&shop, from, &[made_up]).is_ok(), "the right one has come from there");
     }
 
     /// S23: guessing is slow where nobody is shut out, and holds few connections.

@@ -14,6 +14,7 @@ mod delivery;
 mod descriptors;
 mod dev;
 mod faults;
+mod fronts;
 mod history;
 mod hostile;
 mod https;

@@ -1,6 +1,6 @@
 //! What the ingress needs from the rest of the server, and what a source is to it.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -44,6 +44,18 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What sources refused lately.
     fn refusals(&self) -> &Refusals;
+
+    /// Whether a request to a source is looked at that shows these secrets, after all that came from there.
+    ///
+    /// # Errors
+    /// How long to wait.
+    fn may_show(&self, source: &Name, origin: Origin, shown: &[&[u8]]) -> Result<(), Duration>;
+
+    /// One of them is right.
+    fn shown_right(&self, source: &Name, origin: Origin, shown: &[&[u8]]);
+
+    /// None of them is; completes when that may be said.
+    fn shown_wrong(&self, source: &Name, origin: Origin, shown: &[&[u8]]) -> impl Future<Output = ()> + Send;
 
     /// The key or certificate at a URL that the source's provider named: kept, or fetched.
     fn key(&self, source: &Name, asker: Address, url: &str) -> impl Future<Output = Result<Bytes, String>> + Send;

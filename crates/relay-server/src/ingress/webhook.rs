@@ -160,7 +160,7 @@ impl<B: Backend> Door<B> {
             return Ok(Ready::Answered(self.cors.preflight(&head.headers, &methods.join(", "))));
         }
         let ends = intake::is_given_up(&head.headers, &body);
-        let admitted = self.admit(source, &head);
+        let admitted = self.admit_shown(source, origin, &head).await;
         let mut admitted = admitted.map_err(|refused| refused.closing_if(ends))?;
         if let Head::NeedsKey(url) = admitted.head {
             // Seldom, and large: not a part of every request's future.
@@ -256,6 +256,29 @@ impl<B: Backend> Door<B> {
             *source = present;
         }
         Ok(has_changed)
+    }
+
+    /// The same as [`Self::admit`], for a head that shows the secret that is to prove it: one of few that may come from there.
+    async fn admit_shown(&self, source: &Arc<Source>, origin: Origin, head: &Parts) -> Result<Admitted, Denial> {
+        let fields = head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+        let shown = source.verifier.shown(fields);
+        if shown.is_empty() {
+            return self.admit(source, head);
+        }
+        self.backend.may_show(&source.name, origin, &shown).map_err(|wait| {
+            let detail = "too many wrong keys or passwords came from this address; come again later";
+            Denial { reason: "too_many_guesses", ..Problem::too_often(detail, wait).into() }
+        })?;
+        let admitted = self.admit(source, head);
+        match &admitted {
+            Ok(Admitted { head: Head::Proven, .. }) => self.backend.shown_right(&source.name, origin, &shown),
+            Err(refused) | Ok(Admitted { head: Head::HandshakeAtMost(refused), .. }) if refused.is_unproven() => {
+                // Seldom, and large: not a part of every request's future.
+                Box::pin(self.backend.shown_wrong(&source.name, origin, &shown)).await;
+            }
+            Ok(_) | Err(_) => {}
+        }
+        admitted
     }
 
     /// All that can be said before the body is there.

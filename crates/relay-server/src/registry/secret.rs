@@ -26,7 +26,7 @@ pub fn generate(prefix: &str) -> Result<String, NoRandomness> {
 
 /// Whether a secret has the form of a generated token: nobody guesses those.
 pub(crate) fn is_generated(secret: &[u8]) -> bool {
-    let prefixes = [TOKEN_PREFIX, ADMIN_PREFIX];
+    let prefixes = [KEY_PREFIX, TOKEN_PREFIX, ADMIN_PREFIX];
     let bits = prefixes.iter().find_map(|prefix| secret.strip_prefix(prefix.as_bytes()));
     bits.is_some_and(|bits| bits.len() == 64 && bits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }

@@ -306,3 +306,30 @@ async fn a_source_is_closed_to_some_addresses_and_bounded_for_the_others() {
     assert_eq!((last.check, last.peer), ("rate_limited", Some("192.0.2.4".parse().unwrap())));
     assert_eq!(relay.backend.events().len(), 3);
 }
+
+/// S23: who guesses a source's key or password is not looked at any more; who has the right one, or a generated one, is.
+#[tokio::test]
+async fn guesses_at_a_source_are_few() {
+    let relay = behind_proxies(|_| {}).await;
+    let told = async |from: &str, path: &str, proof: &str| {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {from}\r\n{proof}\r\n");
+        relay.ask(format!("{head}Content-Length: 1\r\nConnection: close\r\n\r\nx")).await
+    };
+    let right = format!("X-API-Key: {}", super::KEY);
+    let generated = format!("X-API-Key: crk_{}", "0a".repeat(32));
+    assert_eq!(told("192.0.2.2", "/webhook", &right).await.status, 202);
+    for (path, wrong) in [("/webhook", "X-API-Key: guess"), ("/webhook/basic", "Authorization: Basic Y3JtOmd1ZXNz")] {
+        for _ in 0..5 {
+            assert_eq!(told("192.0.2.1", path, wrong).await.status, 401, "{path}");
+        }
+        let refused = told("192.0.2.1", path, wrong).await;
+        assert_eq!((refused.status, refused.code().as_deref()), (429, Some("rate_limited")));
+        let wait: u64 = refused.field("retry-after").unwrap().parse().unwrap();
+        assert!((1..=12).contains(&wait), "{wait}");
+    }
+    assert_eq!(told("192.0.2.1", "/webhook", &right).await.status, 429, "it could be a guess");
+    assert_eq!(told("192.0.2.1", "/webhook", &generated).await.status, 401, "that could not");
+    assert_eq!(told("192.0.2.1", "/webhook/empty", &right).await.status, 202, "another source");
+    assert_eq!(told("192.0.2.2", "/webhook", &right).await.status, 202, "another address");
+    assert_eq!(relay.backend.seen.of("basic")[0].check, "too_many_guesses");
+}

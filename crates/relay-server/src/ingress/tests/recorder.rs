@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -30,7 +31,7 @@ use super::{
     },
     KEY,
 };
-use crate::{clock::Clock, error::Problem, network_policy::Terms};
+use crate::{clock::Clock, error::Problem, guesses::Guesses, network_policy::Terms};
 
 /// Bytes of the answer at `/large`: more than socket buffers take.
 pub(super) const LARGE_BYTES: usize = 32 * 1024 * 1024;
@@ -45,6 +46,7 @@ pub(super) struct Recorder {
     accepted: Mutex<Accepted>,
     refused: Mutex<Vec<(String, &'static str)>>,
     pub(super) seen: Refusals,
+    guesses: Guesses,
 }
 
 /// How the recorder answers.
@@ -90,8 +92,10 @@ impl Recorder {
             (name, Arc::new(source))
         };
         let key = [("key", KEY)];
+        let clock = Clock::start(Wall::MIN);
         Self {
-            clock: Clock::start(Wall::MIN),
+            clock,
+            guesses: Guesses::new(clock, Arc::default(), Arc::default()),
             sources: BTreeMap::from([
                 source("default", "api-key", &key, false, false),
                 source("empty", "api-key", &key, true, false),
@@ -181,6 +185,18 @@ impl Backend for Recorder {
 
     fn refusals(&self) -> &Refusals {
         &self.seen
+    }
+
+    fn may_show(&self, source: &Name, origin: Origin, shown: &[&[u8]]) -> Result<(), Duration> {
+        self.guesses.may_show(source, origin, shown)
+    }
+
+    fn shown_right(&self, source: &Name, origin: Origin, shown: &[&[u8]]) {
+        self.guesses.shown_right(source, origin, shown);
+    }
+
+    async fn shown_wrong(&self, source: &Name, origin: Origin, shown: &[&[u8]]) {
+        self.guesses.shown_wrong(source, origin, shown).await;
     }
 
     async fn key(&self, _source: &Name, _asker: Address, _url: &str) -> Result<Bytes, String> {
