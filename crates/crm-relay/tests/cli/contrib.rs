@@ -39,7 +39,8 @@ pub(crate) fn files() -> Vec<String> {
 fn documents_and_files_to_copy_agree() {
     let pages = ["install", "configure", "monitor", "backup", "troubleshoot"];
     let pages = pages.map(|page| read(&format!("docs/operating/{page}.md"))).join("\n") + &read("QUICKSTART.md");
-    let there: BTreeSet<String> = files().into_iter().collect();
+    // The package's own are for who builds it.
+    let there: BTreeSet<String> = files().into_iter().filter(|file| !file.starts_with("contrib/deb/")).collect();
     for file in &there {
         assert!(pages.contains(file.as_str()), "{file} is named by no page");
     }
