@@ -23,6 +23,7 @@ mod screens;
 mod session;
 mod shapes;
 mod terminal;
+mod watched;
 
 use std::fs;
 
