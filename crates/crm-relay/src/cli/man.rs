@@ -2,22 +2,25 @@
 
 use std::{
     fs,
-    io::Write as _,
-    path::{Path, PathBuf},
+    io::{self, Write as _},
+    path::Path,
 };
 
 use clap::{Args, Command};
 use clap_mangen::Man;
 
 use super::Cli;
-use crate::exit::{Exit, Failure, Outcome, reason};
+use crate::{
+    config::text_file,
+    exit::{Exit, Failure, Outcome, reason},
+};
 
 /// The manual page of the program on standard output, or those of all its commands into a directory.
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
     /// Where a page for each command goes: crm-relay.1, crm-relay-server.1, ...
     #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
+    dir: Option<String>,
 }
 
 impl ManArgs {
@@ -25,9 +28,10 @@ impl ManArgs {
         let mut command = Cli::parser().disable_help_subcommand(true);
         command.build();
         if let Some(dir) = self.dir {
+            let dir = text_file::path(&dir).map_err(|want| Failure::option("--dir", &dir, want))?;
             return write_all(&dir, &command);
         }
-        let mut out = std::io::stdout().lock();
+        let mut out = io::stdout().lock();
         out.write_all(&page(command)?)?;
         out.flush()?;
         Ok(Exit::Done)
@@ -35,14 +39,13 @@ impl ManArgs {
 }
 
 fn write_all(dir: &Path, command: &Command) -> Outcome {
-    let failed = |path: &Path| {
-        let path = path.display().to_string();
-        move |error| Failure::new(Exit::StoreFailed, format!("cannot write {path}: {}", reason(&error)))
+    let failed = |error: io::Error| {
+        let dir = dir.display();
+        Failure::no(format!("cannot write into {dir}: {}; want a directory that may be written", reason(&error)))
     };
-    fs::create_dir_all(dir).map_err(failed(dir))?;
+    fs::create_dir_all(dir).map_err(failed)?;
     for (name, command) in pages(command) {
-        let path = dir.join(format!("{name}.1"));
-        fs::write(&path, page(command)?).map_err(failed(&path))?;
+        fs::write(dir.join(format!("{name}.1")), page(command)?).map_err(failed)?;
     }
     Ok(Exit::Done)
 }
