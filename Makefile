@@ -4,9 +4,12 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO ?= cargo
 ARGS ?=
+# docker, podman or buildah.
+DOCKER ?= docker
+IMAGE ?= crm-relay:latest
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture fuzz bench bench-verify cost deny check clean
+.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture fuzz bench bench-verify cost deny audit dist deb deb-drill docker up down check clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [NAME=value]'
@@ -72,6 +75,30 @@ cost: ## count the store's steps at a million stored events against a thousand (
 
 deny: ## check licences, sources and duplicate crates (needs cargo-deny)
 	$(CARGO) deny --locked check bans licenses sources
+
+audit: ## check the crates for known weaknesses (needs cargo-deny, and fetches the list of RustSec)
+	$(CARGO) deny --locked check advisories
+
+dist: ## what is handed out, below target/dist: program, manual pages, completions, SBOM, digests (PROGRAM=path takes one that is built)
+	@scripts/dist $(PROGRAM)
+
+deb: ## the Debian package, below target/dist (PROGRAM=path takes one that is built)
+	@scripts/deb $(PROGRAM)
+
+deb-drill: deb ## install, start, remove and purge the package in a fresh Debian (as root, minutes; needs debootstrap)
+	@scripts/deb-drill $$(ls -t $${CARGO_TARGET_DIR:-target}/dist/*.deb | head -n 1)
+
+docker: ## build the image: IMAGE=crm-relay:latest, by DOCKER=docker (podman, buildah)
+	$(DOCKER) build --tag '$(IMAGE)' --build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)" \
+	    --build-arg REVISION="$$(git rev-parse HEAD)" .
+
+up: docker ## run server, client and a receiver in containers (compose.yaml); a token is made into .env if there is none
+	@grep -qs '^RELAY_TOKEN=' .env || (umask 077; echo "RELAY_TOKEN=crt_$$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')" >>.env)
+	$(DOCKER) compose up --detach
+	@$(DOCKER) compose exec server /bin/crm-relay health
+
+down: ## stop them; what they stored stays in its volume
+	$(DOCKER) compose down
 
 check: ## what CI runs
 	@.ci/run

@@ -163,6 +163,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("config check", &["crm-relay config check", "crm-relay config check client --config /etc/crm-relay/client.toml"]),
     ("config print", &["crm-relay config print", "crm-relay config print --json"]),
     ("config template", &["crm-relay config template > crm-relay.toml", "crm-relay config template client"]),
+    ("man", &["crm-relay man | man -l -", "crm-relay man --dir ~/.local/share/man/man1"]),
     ("completions", &["source <(crm-relay completions bash)", "crm-relay completions zsh > ~/.zfunc/_crm-relay"]),
 ];
 

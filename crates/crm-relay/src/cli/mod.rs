@@ -21,6 +21,7 @@ mod ids;
 mod invite;
 mod key;
 mod listing;
+mod man;
 mod noun;
 mod provider;
 mod receive;
@@ -121,6 +122,8 @@ enum Command {
     Config(config::ConfigArgs),
     /// Completions for a shell
     Completions(completions::CompletionsArgs),
+    /// Manual pages
+    Man(man::ManArgs),
 }
 
 impl Cli {
@@ -163,6 +166,7 @@ impl Cli {
             Command::Store(args) => args.run(),
             Command::Config(args) => args.run(),
             Command::Completions(args) => args.run(),
+            Command::Man(args) => args.run(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod contrib;
 mod declared;
 mod every_provider;
 mod exits;
+mod handed_out;
 mod losses;
 mod night_shift;
 mod odd;
@@ -17,10 +18,12 @@ mod providers;
 mod redact;
 mod refusals;
 mod remote;
+mod schemas;
 mod screens;
 mod session;
 mod shapes;
 mod terminal;
+mod watched;
 
 use std::fs;
 

@@ -45,7 +45,7 @@ impl Place {
 
     /// A file of `contrib/`, with these parts of it replaced, each of which stands there.
     fn packaged(name: &str, changes: &[(&str, String)]) -> String {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging").join(name);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contrib").join(name);
         let text = fs::read_to_string(path).unwrap();
         changes.iter().fold(text, |text, (from, to)| {
             assert!(text.contains(from), "{name} has {from:?}");
