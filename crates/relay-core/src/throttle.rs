@@ -63,8 +63,8 @@ impl fmt::Display for Rate {
 /// Buckets by key. A key that was not charged for long enough has a full one, and is not kept.
 #[derive(Clone, Debug)]
 pub struct Throttle<K> {
-    /// When the bucket of a key is full again.
-    full_at: BTreeMap<K, Mono>,
+    /// When the bucket of a key is full again, and at which rate it fills: at another one it is another bucket.
+    full_at: BTreeMap<K, (Mono, Rate)>,
     /// The same by time: who is to be forgotten next is the first.
     next: BTreeSet<(Mono, K)>,
     keys_max: usize,
@@ -78,7 +78,7 @@ impl<K: Ord + Clone> Throttle<K> {
 
     /// How long this key has to wait until its bucket holds a token; nothing, if it holds one now.
     pub fn wait(&self, key: &K, rate: Rate, now: Mono) -> Option<Duration> {
-        let missing = self.full_at.get(key).map_or(Duration::ZERO, |full_at| full_at.since(now));
+        let missing = self.missing(key, rate, now);
         let wait = (missing + rate.every).saturating_sub(rate.every * rate.burst);
         (wait > Duration::ZERO).then_some(wait)
     }
@@ -97,14 +97,19 @@ impl<K: Ord + Clone> Throttle<K> {
         if self.wait(key, rate, now).is_some() {
             return;
         }
-        let before = self.full_at.get(key).copied();
-        match before {
-            Some(before) => drop(self.next.remove(&(before, key.clone()))),
+        let full_at = now + self.missing(key, rate, now) + rate.every;
+        match self.full_at.get(key) {
+            Some((before, _)) => drop(self.next.remove(&(*before, key.clone()))),
             None => self.make_room(now),
         }
-        let full_at = before.unwrap_or(now).max(now) + rate.every;
-        self.full_at.insert(key.clone(), full_at);
+        self.full_at.insert(key.clone(), (full_at, rate));
         self.next.insert((full_at, key.clone()));
+    }
+
+    /// How long it takes until the key's bucket is full.
+    fn missing(&self, key: &K, rate: Rate, now: Mono) -> Duration {
+        let kept = self.full_at.get(key).filter(|(_, at)| *at == rate);
+        kept.map_or(Duration::ZERO, |(full_at, _)| full_at.since(now))
     }
 
     /// Forgets who is as good as unknown; if that is nobody, whoever would be next. What is forgotten was put there once, so
@@ -150,6 +155,17 @@ mod tests {
         assert_eq!(let_through(&mut throttle, "b", at(1)), 3, "another key");
         assert_eq!(let_through(&mut throttle, "a", at(10)), 1, "tries without a token cost none");
         assert_eq!(let_through(&mut throttle, "a", at(1_000)), 3, "no more than a burst is saved up");
+    }
+
+    /// Who is given another rate is not held to what it owes at the one of before.
+    #[test]
+    fn another_rate_is_another_bucket() {
+        let mut throttle = Throttle::new(100);
+        let slow = Rate::of(5, Duration::from_hours(1));
+        assert_eq!((0..9).filter(|_| throttle.take(&"a", slow, at(0)).is_none()).count(), 5);
+        assert_eq!(throttle.wait(&"a", Rate::of(100, Duration::from_secs(1)), at(1)), None);
+        assert_eq!(let_through(&mut throttle, "a", at(1)), 3);
+        assert_eq!(throttle.next.len(), 1);
     }
 
     #[test]
@@ -205,6 +221,6 @@ mod tests {
         throttle.charge(&"e", RATE, at(13));
         assert_eq!(throttle.full_at.keys().copied().collect::<Vec<_>>(), ["a", "d", "e"], "c is full again");
         let by_time: Vec<_> = throttle.next.iter().map(|(full_at, key)| (*key, *full_at)).collect();
-        assert!(by_time.iter().all(|(key, full_at)| throttle.full_at[key] == *full_at) && by_time.len() == 3);
+        assert!(by_time.iter().all(|(key, full_at)| throttle.full_at[key].0 == *full_at) && by_time.len() == 3);
     }
 }

@@ -89,9 +89,15 @@ impl Proxies {
         }
     }
 
+    /// A connection that a trusted proxy makes for itself: what is asked on it says of nobody else that he asks.
+    pub fn for_itself(&self, origin: Origin) -> Origin {
+        Origin { address: origin.ip().map_or(origin.address, Address::of), ..origin }
+    }
+
     /// Whom a request on such a connection comes from, by its head.
     pub fn asked(&self, origin: Origin, head: &HeaderMap) -> Origin {
-        let Some(socket) = origin.ip().filter(|ip| self.trust(*ip)) else { return origin };
+        let is_proxy = origin.address == Address::Proxy;
+        let Some(socket) = origin.ip().filter(|ip| is_proxy && self.trust(*ip)) else { return origin };
         match self.named(socket, head) {
             Some(ip) => origin.brought(ip, None),
             // It says nothing: it asks for itself, as for its health checks.
@@ -125,7 +131,10 @@ impl Field {
         let node = match self {
             Self::XForwardedFor => part,
             Self::Forwarded => {
-                pairs(part).find_map(|(name, value)| name.eq_ignore_ascii_case(b"for").then_some(value))?
+                let mut found = pairs(part).filter(|(name, _)| name.eq_ignore_ascii_case(b"for"));
+                // Of two it is not known which one the proxy meant.
+                let (Some((_, value)), None) = (found.next(), found.next()) else { return None };
+                value
             }
         };
         let node = node.strip_prefix(b"\"").and_then(|node| node.strip_suffix(b"\"")).unwrap_or(node);
@@ -150,9 +159,9 @@ impl<'a> Iterator for Parts<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         let rest = self.0?;
         let mut quoted = false;
-        let comma = rest.iter().rposition(|byte| {
-            quoted ^= *byte == b'"';
-            *byte == b',' && !quoted
+        let comma = (0..rest.len()).rev().find(|at| {
+            quoted ^= is_quote(rest, *at);
+            rest[*at] == b',' && !quoted
         });
         let part = comma.map_or(rest, |at| &rest[at + 1..]);
         self.0 = comma.map(|at| &rest[..at]);
@@ -160,9 +169,29 @@ impl<'a> Iterator for Parts<'a> {
     }
 }
 
-/// The pairs of an element of `Forwarded`. No address has a semicolon in it.
+/// Whether a quoted string begins or ends here: a quote that a backslash stands before is one of its characters (RFC 9110 section
+/// 5.6.4), unless that one is quoted itself.
+fn is_quote(text: &[u8], at: usize) -> bool {
+    let backslashes = || text[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
+    text[at] == b'"' && backslashes().is_multiple_of(2)
+}
+
+/// The pairs of an element of `Forwarded`; semicolons in quotes end none. What a proxy quotes there (the host that was asked
+/// for) is its sender's.
 fn pairs(element: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    element.split(|byte| *byte == b';').filter_map(|pair| {
+    let (mut rest, mut place) = (Some(element), 0);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let mut quoted = false;
+        let end = (0..text.len()).find(|at| {
+            quoted ^= is_quote(element, place + at);
+            text[*at] == b';' && !quoted
+        });
+        rest = end.map(|at| &text[at + 1..]);
+        place += end.map_or(0, |at| at + 1);
+        Some(&text[..end.unwrap_or(text.len())])
+    })
+    .filter_map(|pair| {
         let at = pair.iter().position(|byte| *byte == b'=')?;
         Some((pair[..at].trim_ascii(), pair[at + 1..].trim_ascii()))
     })
@@ -260,6 +289,10 @@ mod tests {
             ("for=_hidden", "10.0.0.1:5"),
             ("for=unknown", "10.0.0.1:5"),
             ("by=203.0.113.9", "10.0.0.1:5"),
+            ("host=\"a;for=1.2.3.4;b\";for=203.0.113.9", "203.0.113.9"),
+            ("for=203.0.113.9;host=\"x\\\",for=1.2.3.4;a=\\\"y\"", "203.0.113.9"),
+            ("for=203.0.113.9;host=\"x\\\\\"", "203.0.113.9"),
+            ("for=1.2.3.4;for=203.0.113.9", "10.0.0.1:5"),
         ] {
             assert_eq!(taken(&proxies, "10.0.0.1:5", &[("forwarded", said)]), wanted, "{said}");
         }

@@ -217,6 +217,12 @@ fn proxies(layers: &Layers) -> Proxies {
 /// What is said of proxies needs proxies.
 fn check_proxies(layers: &mut Layers) {
     if layers.given("TRUSTED_PROXIES").is_some() {
+        let everybody = |network: &String| network.ends_with("/0");
+        if layers.list("TRUSTED_PROXIES").iter().any(everybody) {
+            let want =
+                "that is everybody, who could say to come from anywhere: want the addresses of your proxies alone";
+            layers.fault("TRUSTED_PROXIES", want);
+        }
         return;
     }
     if layers.text("PROXY_PROTOCOL").is_some_and(|listener| listener != "off") {

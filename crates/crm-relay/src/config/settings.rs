@@ -668,24 +668,26 @@ fn synonym(word: &str) -> &str {
 }
 
 fn origins(text: &str) -> Result<Value, String> {
-    let origins: Result<Vec<String>, String> = parts(text).map(target::origin).collect();
+    let origins: Result<Vec<String>, String> = parts(text)?.map(target::origin).collect();
     Ok(Value::Text(origins?.join(",")))
 }
 
 fn hosts(text: &str) -> Result<Value, String> {
-    let hosts: Result<Vec<String>, String> = parts(text).map(target::host_name).collect();
+    let hosts: Result<Vec<String>, String> = parts(text)?.map(target::host_name).collect();
     Ok(Value::Text(hosts?.join(",")))
 }
 
 fn networks(text: &str) -> Result<Value, String> {
     let networks: Result<Vec<String>, String> =
-        parts(text).map(|part| part.parse::<Cidr>().map(|network| network.to_string())).collect();
+        parts(text)?.map(|part| part.parse::<Cidr>().map(|network| network.to_string())).collect();
     Ok(Value::Text(networks?.join(",")))
 }
 
-/// What stands between commas; one at the end is no fault.
-fn parts(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(|part| !part.is_empty())
+/// What stands between commas, of which one at the end is no fault; that there is nothing else is one.
+fn parts(text: &str) -> Result<impl Iterator<Item = &str>, String> {
+    let mut parts = text.split(',').map(str::trim).filter(|part| !part.is_empty()).peekable();
+    let none = || "has nothing but commas; leave it empty, or name something".to_owned();
+    if parts.peek().is_some() { Ok(parts) } else { Err(none()) }
 }
 
 /// A value of one line, without quotes and a `NAME=` around it.

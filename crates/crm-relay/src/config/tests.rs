@@ -82,6 +82,14 @@ retry_delay = "5s"
 fn proxies_are_named_before_they_are_heard() {
     let faults = faults_of(layers(Process::Server, &[("PROXY_PROTOCOL", "public")], ""));
     assert!(faults.contains("PROXY_PROTOCOL") && faults.contains("want TRUSTED_PROXIES"), "{faults}");
+    for (name, value, fault) in [
+        ("TRUSTED_PROXIES", "10.0.0.5, ::/0", "that is everybody"),
+        ("TRUSTED_PROXIES", ",", "nothing but commas"),
+        ("ALLOWED_HOSTS", " , ", "nothing but commas"),
+    ] {
+        let faults = faults_of(layers(Process::Server, &[(name, value)], ""));
+        assert!(faults.contains(name) && faults.contains(fault), "{faults}");
+    }
     let plan = |environment: &[(&str, &str)]| server::plan(layers(Process::Server, environment, "")).expect("is fine");
     let noted = plan(&[("FORWARDED_HEADER", "forwarded")]).notes;
     assert!(noted.iter().any(|note| note.contains("TRUSTED_PROXIES names no proxy")), "{noted:?}");

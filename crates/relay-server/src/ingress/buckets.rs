@@ -36,15 +36,22 @@ impl Buckets {
         Self(Mutex::new(Kept { sources, addresses }))
     }
 
-    /// Takes what one request needs. One that an address has no token for takes none of those for all: whoever asks too often
-    /// takes nothing from others.
+    /// Takes what an address needs to ask. It takes nothing of what all have together: that is for those who are genuine, and for
+    /// nobody else to use up.
     ///
     /// # Errors
     /// What is over; nothing was taken.
-    pub(super) fn take(&self, source: &Name, terms: &Terms, address: Address, now: Mono) -> Result<(), Over> {
+    pub(super) fn ask(
+        &self,
+        source: &Name,
+        terms: &Terms,
+        address: Address,
+        now: impl FnOnce() -> Mono,
+    ) -> Result<(), Over> {
         if terms.rate.is_none() && terms.address_rate.is_none() {
             return Ok(());
         }
+        let now = now();
         let mut kept = self.lock();
         // Its own network alone: how many of the wider ones are one owner's is not known.
         let of_address =
@@ -55,7 +62,7 @@ impl Buckets {
             return Err(Over::Address(wait));
         }
         if let Some(rate) = terms.rate
-            && let Some(wait) = kept.sources.take(source, rate, now)
+            && let Some(wait) = kept.sources.wait(source, rate, now)
         {
             return Err(Over::All(wait));
         }
@@ -63,6 +70,15 @@ impl Buckets {
             kept.addresses.charge(key, *rate, now);
         }
         Ok(())
+    }
+
+    /// Takes what a genuine request needs of what all have together.
+    ///
+    /// # Errors
+    /// It is over; nothing was taken.
+    pub(super) fn take(&self, source: &Name, terms: &Terms, now: impl FnOnce() -> Mono) -> Result<(), Over> {
+        let Some(rate) = terms.rate else { return Ok(()) };
+        self.lock().sources.take(source, rate, now()).map_or(Ok(()), |wait| Err(Over::All(wait)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -87,7 +103,9 @@ mod tests {
             ..Terms::default()
         };
         let (buckets, shop, now) = (Buckets::new(), "shop".parse().unwrap(), Mono::default());
-        let take = |from: &str, now| buckets.take(&shop, &terms, address(from), now);
+        let take = |from: &str, now| {
+            buckets.ask(&shop, &terms, address(from), || now).and_then(|()| buckets.take(&shop, &terms, || now))
+        };
         for _ in 0..2 {
             assert_eq!(take("2001:db8:1:2::1", now), Ok(()));
         }
@@ -100,6 +118,22 @@ mod tests {
         assert_eq!(take("192.0.2.8", now), Err(Over::All(Duration::from_secs(12))));
         assert_eq!(take("192.0.2.8", now + Duration::from_secs(12)), Ok(()));
         let other = "crm".parse().unwrap();
-        assert_eq!(buckets.take(&other, &terms, address("192.0.2.8"), now), Ok(()), "another source");
+        assert_eq!(buckets.take(&other, &terms, || now), Ok(()), "another source");
+    }
+
+    /// S36: whoever shows no proof uses up nothing of what the genuine have.
+    #[test]
+    fn strangers_use_up_nothing_that_all_have() {
+        let terms = Terms { rate: Some("5/min".parse().unwrap()), ..Terms::default() };
+        let (buckets, shop, now) = (Buckets::new(), "shop".parse().unwrap(), Mono::default());
+        for _ in 0..100 {
+            assert_eq!(buckets.ask(&shop, &terms, address("192.0.2.7"), || now), Ok(()));
+        }
+        for _ in 0..5 {
+            assert_eq!(buckets.take(&shop, &terms, || now), Ok(()));
+        }
+        let over = Err(Over::All(Duration::from_secs(12)));
+        assert_eq!(buckets.take(&shop, &terms, || now), over);
+        assert_eq!(buckets.ask(&shop, &terms, address("192.0.2.8"), || now), over, "nor is a body waited for");
     }
 }

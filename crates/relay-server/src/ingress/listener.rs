@@ -136,10 +136,16 @@ impl<B: Backend> Public<B> {
         if self.door.settings.proxy_protocol {
             let Some(brought) = self.introduced(&mut socket, origin, &seat, closing).await else { return };
             origin = brought;
-            if origin.address != Address::Proxy && !seat.brings(origin.address, |wanted| self.full(wanted)).await {
-                self.refused(origin);
-                let _ = timeout(net_limits::TURNED_AWAY_WITHIN, self.say_no_share(socket)).await;
-                return;
+            if origin.address != Address::Proxy {
+                // Who waits for a share, or to hear that there is none, gives way like one that has said nothing.
+                let brought = seat.brings(origin.address, |wanted| self.full(wanted));
+                let Some(has_share) = unless_given_up(&seat, closing, brought).await else { return };
+                if !has_share {
+                    self.refused(origin);
+                    let said = timeout(net_limits::TURNED_AWAY_WITHIN, self.say_no_share(socket));
+                    let _ = unless_given_up(&seat, closing, said).await;
+                    return;
+                }
             }
         }
         let Some(tls) = &self.door.settings.tls else { return self.drive(socket, origin, seat, closing).await };
@@ -165,7 +171,7 @@ impl<B: Backend> Public<B> {
         // Cancel safety: whoever has said nothing yet has asked for nothing.
         match unless_given_up(seat, closing, taken).await? {
             Ok(Said::From(from)) => Some(proxies.connected(origin.brought(from.ip(), Some(from.port())))),
-            Ok(Said::Nobody) => Some(origin),
+            Ok(Said::Nobody) => Some(proxies.for_itself(origin)),
             // Whoever looks whether the port is open.
             Err(Missing::Failed(error)) if error.kind() == io::ErrorKind::UnexpectedEof => None,
             Err(Missing::Failed(error)) => {

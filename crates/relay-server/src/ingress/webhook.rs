@@ -92,7 +92,9 @@ impl<B: Backend> Door<B> {
         if let Leads::DotSegments(name) = leads {
             let ends = intake::is_given_up(request.headers(), request.body());
             let source = self.backend.source(name.as_bytes());
-            return self.refuse(source.as_deref(), origin, Denial::from(DOT_SEGMENTS).closing_if(ends));
+            let permitted = source.as_deref().map_or(Ok(()), |source| self.permit(source, origin));
+            let refused = permitted.err().unwrap_or_else(|| DOT_SEGMENTS.into());
+            return self.refuse(source.as_deref(), origin, refused.closing_if(ends));
         }
         let source = match self.find(leads) {
             Ok(source) => source,
@@ -169,7 +171,7 @@ impl<B: Backend> Door<B> {
         }
         let body = self.take_in(source, origin, &admitted, body).await?;
         let mut source = Arc::clone(source);
-        self.look_again(&mut source, &mut admitted, &head)?;
+        self.look_again(&mut source, &mut admitted, (&head, origin))?;
         let (genuine, signed) = loop {
             let (judged, signed) = self.judge_whole(&source, origin, &mut admitted, &body).await?;
             let errand = match judged {
@@ -185,7 +187,7 @@ impl<B: Backend> Door<B> {
                 Errands::Genuine(genuine) => genuine,
                 Errands::Answered(answer) => return Ok(Ready::Answered(answer)),
             };
-            if !self.look_again(&mut source, &mut admitted, &head)? {
+            if !self.look_again(&mut source, &mut admitted, (&head, origin))? {
                 break (genuine, signed);
             }
             // It has changed while its keys were fetched, which are kept: what is said of it now is what holds.
@@ -195,6 +197,7 @@ impl<B: Backend> Door<B> {
             let hint = "the body is empty; to take this, set allow_empty on the source";
             return Err(Problem::new(Code::Malformed, hint).into());
         }
+        self.buckets.take(&source.name, &source.terms, || self.backend.mono()).map_err(too_often)?;
         raw.clean(&connection, &genuine.strip);
         let accepting = Box::new(self.accepting(&source, raw, (body, signed), &genuine));
         Ok(Ready::Genuine(source, accepting, genuine.acknowledgement))
@@ -206,15 +209,7 @@ impl<B: Backend> Door<B> {
         if !terms.admit(origin.ip()) {
             return Err(OTHER_ADDRESS.into());
         }
-        self.buckets.take(&source.name, terms, origin.address, self.backend.mono()).map_err(|over| match over {
-            Over::All(wait) => {
-                Problem::too_often("more requests come to this source than it takes; see Retry-After", wait).into()
-            }
-            Over::Address(wait) => {
-                let detail = "more requests come from this address than the source takes of one; see Retry-After";
-                Denial { reason: "address_rate_limited", ..Problem::too_often(detail, wait).into() }
-            }
-        })
+        self.buckets.ask(&source.name, terms, origin.address, || self.backend.mono()).map_err(too_often)
     }
 
     /// The body: as large as it may be, and for as long as it may take.
@@ -248,10 +243,18 @@ impl<B: Backend> Door<B> {
 
     /// The source as it is now that the body is there, which may have taken minutes, or that keys are: its key may be revoked by
     /// now, its secret another, itself paused or gone. What was said of the head is said again if anything changed (I21): gives whether it did.
-    fn look_again(&self, source: &mut Arc<Source>, admitted: &mut Admitted, head: &Parts) -> Result<bool, Denial> {
+    fn look_again(
+        &self,
+        source: &mut Arc<Source>,
+        admitted: &mut Admitted,
+        (head, origin): (&Parts, Origin),
+    ) -> Result<bool, Denial> {
         let present = self.find(Leads::Source(source.name.as_str()))?;
         let has_changed = !Arc::ptr_eq(&present, source);
         if has_changed {
+            if !present.terms.admit(origin.ip()) {
+                return Err(OTHER_ADDRESS.into());
+            }
             *admitted = self.admit(&present, head)?;
             *source = present;
         }
@@ -515,6 +518,18 @@ impl<B: Backend> Door<B> {
             return problem.respond_bare();
         }
         problem.respond()
+    }
+}
+
+fn too_often(over: Over) -> Denial {
+    match over {
+        Over::All(wait) => {
+            Problem::too_often("more requests come to this source than it takes; see Retry-After", wait).into()
+        }
+        Over::Address(wait) => {
+            let detail = "more requests come from this address than the source takes of one; see Retry-After";
+            Denial { reason: "address_rate_limited", ..Problem::too_often(detail, wait).into() }
+        }
     }
 }
 

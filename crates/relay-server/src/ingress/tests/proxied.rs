@@ -296,7 +296,12 @@ async fn a_source_is_closed_to_some_addresses_and_bounded_for_the_others() {
         assert_eq!((status, code.as_str(), reason), (429, "rate_limited", Some("address_rate_limited")));
         assert!((1_700..=1_800).contains(&wait.unwrap()), "{wait:?}");
     }
-    for from in ["192.0.2.2", "192.0.2.3"] {
+    // Who shows no proof uses up nothing of what all have together.
+    for last in 10..20 {
+        assert_eq!(relay.ask(ask(&format!("192.0.2.{last}"), "wrong", taken)).await.status, 401);
+    }
+    relay.backend.refusals();
+    for from in ["192.0.2.2", "192.0.2.3", "192.0.2.5"] {
         assert_eq!(told(from, taken).await.0, 202, "{from}");
     }
     let (status, code, wait, reason) = told("192.0.2.4", large).await;
@@ -304,7 +309,7 @@ async fn a_source_is_closed_to_some_addresses_and_bounded_for_the_others() {
     assert!((800..=900).contains(&wait.unwrap()), "{wait:?}");
     let last = &relay.backend.seen.of("bounded")[0];
     assert_eq!((last.check, last.peer), ("rate_limited", Some("192.0.2.4".parse().unwrap())));
-    assert_eq!(relay.backend.events().len(), 3);
+    assert_eq!(relay.backend.events().len(), 4);
 }
 
 /// S23: who guesses a source's key or password is not looked at any more; who has the right one, or a generated one, is.
