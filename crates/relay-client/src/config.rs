@@ -5,6 +5,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderName, HeaderValue, Uri};
 use relay_core::{limits, name::Name};
+use relay_net::tls::Pin;
 
 use crate::{ReportAnswers, Resigner, own_fields};
 
@@ -23,6 +24,8 @@ pub struct Config {
     pub proxy: Option<Uri>,
     /// Extra roots for the server's certificate, PEM.
     pub ca_file: Option<PathBuf>,
+    /// Keys of which the server must have one, whoever signed its certificate; none: any.
+    pub pins: Vec<Pin>,
     /// Health and metrics of the client; off by default.
     pub listen: Option<SocketAddr>,
     /// Names under which they may be asked, beside addresses and names without a dot.
@@ -74,6 +77,7 @@ impl Config {
             && self.token == other.token
             && self.proxy == other.proxy
             && self.ca_file == other.ca_file
+            && self.pins == other.pins
             && self.buffer_bytes == other.buffer_bytes
             && self.label == other.label
             && self.destinations.iter().map(served).eq(other.destinations.iter().map(served))

@@ -84,7 +84,7 @@ impl Dialer {
         let port = url.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
         let mut token = HeaderValue::from_str(&format!("Bearer {}", config.token)).map_err(|_| DialerError::Token)?;
         token.set_sensitive(true);
-        let tls = if encrypted { Some(tls::client(config.ca_file.as_deref())?) } else { None };
+        let tls = if encrypted { Some(tls::pinned(config.ca_file.as_deref(), &config.pins)?) } else { None };
         let peer = Peer { host, port, proxy: config.proxy.clone(), tls };
         Ok(Self { url, peer, token })
     }

@@ -290,6 +290,7 @@ mod tests {
             buffer_bytes: 1 << 20,
             proxy: None,
             ca_file: None,
+            pins: Vec::new(),
             listen: None,
             listen_names: Vec::new(),
             shutdown_grace: limits::LINES.span,

@@ -82,6 +82,9 @@ fn explain_tls(error: &rustls::Error, peer: &str, whose: Whose) -> String {
                 "the certificate of {peer} is not trusted ({error}): give that of its authority, or itself, as a PEM file in {file}"
             )
         }
+        rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => format!(
+            "the key of {peer} is none of RELAY_PIN: if it is a new one of the server's, give its pin too; if not, somebody is in the way"
+        ),
         rustls::Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => format!(

@@ -517,3 +517,6 @@ pub const REQUEST_RATE_MAX: u32 = 100_000;
 pub const RATE_ADDRESSES_MAX: usize = 65_536;
 /// Networks in a list of those that may come to a source, or may not: each request is compared with all of them.
 pub const POLICY_NETWORKS_MAX: usize = 1_000;
+/// A certificate that ends sooner should have been renewed: who renews them does so a month before, or when a third of their time is
+/// left.
+pub const CERTIFICATE_ENDS_WARN: Duration = Duration::from_hours(20 * 24);

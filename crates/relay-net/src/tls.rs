@@ -4,12 +4,14 @@ mod certificate;
 mod identity;
 mod named;
 mod pem;
+mod pin;
 mod server;
 
 use std::{io, path::Path, sync::Arc};
 
 use rustls::{
     ClientConfig,
+    client::danger::ServerCertVerifier,
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::CertificateDer,
 };
@@ -17,9 +19,11 @@ use rustls_platform_verifier::Verifier;
 
 pub use identity::{Identity, IdentityError};
 pub use pem::{CertificatesFault, KeyFault, certificates, private_key};
+pub use pin::Pin;
 pub use server::{Server, Stream, Unshaken};
 
 use named::Named;
+use pin::Pinned;
 
 /// Why TLS cannot be set up. Found at start, before anything is dialled.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +57,16 @@ pub enum TlsError {
 /// # Errors
 /// [`TlsError`]: no roots, or a file that holds none.
 pub fn client(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
-    Ok(trusting(&ca_file.map_or_else(|| Ok(Vec::new()), certificates_in)?)?)
+    pinned(ca_file, &[])
+}
+
+/// The same, which talks only to who has one of these keys besides; with none of them, to anybody it trusts.
+///
+/// # Errors
+/// [`TlsError`]: no roots, or a file that holds none.
+pub fn pinned(ca_file: Option<&Path>, pins: &[Pin]) -> Result<Arc<ClientConfig>, TlsError> {
+    let extra = ca_file.map_or_else(|| Ok(Vec::new()), certificates_in)?;
+    Ok(configured(&extra, pins)?)
 }
 
 /// The same with certificates that were read before.
@@ -61,19 +74,32 @@ pub fn client(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
 /// # Errors
 /// No roots, or none that the TLS library takes.
 pub fn trusting(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, rustls::Error> {
+    configured(extra, &[])
+}
+
+fn configured(extra: &[CertificateDer<'static>], pins: &[Pin]) -> Result<Arc<ClientConfig>, rustls::Error> {
     let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
-    let verifier = if extra.is_empty() {
-        Verifier::new(provider.clone())?
-    } else {
-        Verifier::new_with_extra_roots(extra.iter().cloned(), provider.clone())?
-    };
-    let verifier = Named::new(Arc::new(verifier), extra, &provider);
+    let verifier = verifier(extra, pins, &provider)?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+fn verifier(
+    extra: &[CertificateDer<'static>],
+    pins: &[Pin],
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
+    let verifier = if extra.is_empty() {
+        Verifier::new(Arc::clone(provider))?
+    } else {
+        Verifier::new_with_extra_roots(extra.iter().cloned(), Arc::clone(provider))?
+    };
+    let verifier = Arc::new(Named::new(Arc::new(verifier), extra, provider));
+    Ok(if pins.is_empty() { verifier } else { Arc::new(Pinned::new(verifier, pins)) })
 }
 
 /// The certificates in a file.

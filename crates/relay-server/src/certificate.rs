@@ -4,8 +4,17 @@
 //! a pair that does not belong together yet is read again at the next look. What is wrong with them is said once, and the certificate
 //! of before goes on being shown.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
+use relay_core::time::Wall;
 use relay_net::tls::{self, Identity, IdentityError};
 use tokio::{sync::Notify, time::timeout};
 
@@ -26,6 +35,8 @@ pub struct TlsFiles {
 pub(crate) struct Certificate {
     files: TlsFiles,
     server: Arc<tls::Server>,
+    /// When the one that is shown ends, in seconds since the epoch.
+    ends: Arc<AtomicI64>,
     look: Arc<Notify>,
 }
 
@@ -38,13 +49,19 @@ impl Certificate {
         let bytes = read(&files)?;
         let identity = identity(&files, &bytes)?;
         let server = tls::Server::new(&identity)?;
-        let certificate = Self { files, server, look: Arc::default() };
+        let ends = Arc::new(AtomicI64::new(identity.not_after()));
+        let certificate = Self { files, server, ends, look: Arc::default() };
         Ok((certificate, Kept { in_use: bytes, refused: None }))
     }
 
     /// Who shows it.
     pub(crate) fn server(&self) -> Arc<tls::Server> {
         Arc::clone(&self.server)
+    }
+
+    /// When the one that is shown ends.
+    pub(crate) fn ends(&self) -> Wall {
+        Wall::from_micros(self.ends.load(Ordering::Relaxed).saturating_mul(1_000_000))
     }
 
     /// Its files are looked at now.
@@ -72,6 +89,7 @@ impl Certificate {
         match bytes.and_then(|bytes| Ok((identity(&self.files, &bytes)?, bytes))) {
             Ok((identity, bytes)) => {
                 self.server.show(&identity);
+                self.ends.store(identity.not_after(), Ordering::Relaxed);
                 *kept = Kept { in_use: bytes, refused: None };
                 tracing::info!(event = "certificate_replaced", file = %self.files.certificate.display());
             }

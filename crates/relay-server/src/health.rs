@@ -21,6 +21,7 @@ use relay_core::{
 use relay_store::seam::{Condition, DestinationStats, Stats, Upkeep};
 
 use crate::{
+    certificate::Certificate,
     clock::{Clock, Drift, rough},
     depth::{count, open, waiting},
     directory::Directory,
@@ -78,6 +79,8 @@ pub(crate) enum Reason {
     ClockApart(Apart),
     /// Servers on the store are configured otherwise than this one.
     OtherConfiguration { servers: Vec<String> },
+    /// The certificate of the public listener ends soon, or has ended: `None`.
+    CertificateEnds { left: Option<Duration> },
 }
 
 /// The state of the whole server, for `/health` and `crm-relay status`.
@@ -116,6 +119,8 @@ pub(crate) struct Health {
     clock: Clock,
     commits: OldestCommit,
     disk_reserve: u64,
+    /// What the public listener shows of itself.
+    certificate: Option<Certificate>,
     stopping: AtomicBool,
     unserved: Mutex<BTreeMap<Name, Now>>,
     look: tokio::sync::Mutex<Option<(Now, Report)>>,
@@ -137,10 +142,16 @@ impl Health {
             clock,
             commits,
             disk_reserve,
+            certificate: None,
             stopping: AtomicBool::new(false),
             unserved: Mutex::default(),
             look: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// The same, which looks after a certificate too.
+    pub(crate) fn with(self, certificate: Option<Certificate>) -> Self {
+        Self { certificate, ..self }
     }
 
     /// Whether the store commits and no shutdown has begun. A full store is ready: it settles, and clients that come in
@@ -202,6 +213,8 @@ impl Health {
         reasons.extend(self.clock.drift().map(Reason::ClockMoved));
         reasons.extend(hub.clock_apart.map(Reason::ClockApart));
         reasons.extend(other_configuration(&hub.servers));
+        let ends = self.certificate.as_ref().map(Certificate::ends);
+        reasons.extend(ends.and_then(|ends| certificate_ends(ends, self.clock.present())));
         Ok(Report { stats, condition, hub, reasons })
     }
 }
@@ -218,6 +231,12 @@ impl Report {
         }
         totals
     }
+}
+
+/// Whether a certificate ends so soon that whoever renews it should have done so: by the system's clock, as peers do.
+fn certificate_ends(ends: Wall, present: Wall) -> Option<Reason> {
+    let left = (present < ends).then(|| ends.since(present));
+    left.is_none_or(|left| left < limits::CERTIFICATE_ENDS_WARN).then_some(Reason::CertificateEnds { left })
 }
 
 /// Servers whose configuration is to be this one's, and is not.
@@ -403,6 +422,15 @@ impl fmt::Display for Reason {
                 }
                 f.write_str("; give all servers on the store the same settings, file and secrets")
             }
+            Self::CertificateEnds { left: Some(left) } => write!(
+                f,
+                "the certificate of the public listener ends in {}: renew it in the files of TLS_CERT_FILE and TLS_KEY_FILE",
+                rough(*left)
+            ),
+            Self::CertificateEnds { left: None } => f.write_str(
+                "the certificate of the public listener has ended, and senders and clients refuse it: renew it in the files \
+                 of TLS_CERT_FILE and TLS_KEY_FILE",
+            ),
         }
     }
 }
@@ -508,6 +536,17 @@ mod tests {
                  the same settings, file and secrets"
             )
         );
+    }
+
+    /// I24: a certificate that nobody has renewed in time, and none that is as young as any.
+    #[test]
+    fn a_certificate_that_ends_soon_degrades() {
+        let day = |day: i64| Wall::from_micros(day * 86_400_000_000);
+        assert_eq!(certificate_ends(day(90), day(70)), None);
+        let said = |present| certificate_ends(day(90), present).map(|reason| reason.to_string()).unwrap_or_default();
+        assert!(said(day(71)).contains("ends in 19 d"), "{}", said(day(71)));
+        assert!(said(day(90)).contains("has ended") && said(day(100)).contains("has ended"));
+        assert_eq!(certificate_ends(Wall::from_micros(i64::MAX), day(90)), None, "one without an end");
     }
 
     /// I13, I24: half the TTL.

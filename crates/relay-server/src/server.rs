@@ -264,6 +264,7 @@ impl Server {
             Driver::new(machine, clock, (store.clone(), store.clone()), Arc::clone(&metrics), inlet, commits.clone());
         let reserve = config.disk_reserve_bytes;
         let health = Health::new(store.clone(), handle.clone(), Arc::clone(&registry), clock, commits, reserve);
+        let health = health.with(shown.as_ref().map(|(certificate, _)| certificate.clone()));
         let refusals = Arc::new(Refusals::default());
         let guesses = Arc::new(Guesses::new(clock, Arc::clone(&metrics), Arc::clone(&refusals)));
         let admin = Arc::new(State {

@@ -95,6 +95,8 @@ fn subject(reason: &Reason) -> Option<(&'static str, Option<Name>)> {
         Reason::ClockMoved(drift) => (!drift.from_start).then_some(("clock_moved", None)),
         Reason::ClockApart(_) => Some(("clock_apart", None)),
         Reason::OtherConfiguration { .. } => Some(("other_configuration", None)),
+        Reason::CertificateEnds { left: Some(_) } => Some(("certificate_ends", None)),
+        Reason::CertificateEnds { left: None } => Some(("certificate_ended", None)),
         Reason::Stalled { destination, .. } => Some(("stalled", Some(destination.clone()))),
         Reason::HalfTtl { destination, .. } => Some(("half_ttl", Some(destination.clone()))),
         Reason::Full { .. } => Some(("store_full", None)),

@@ -161,6 +161,11 @@ fn flag(setting: &'static Setting, process: Process) -> Arg {
         .help(help)
         .allow_hyphen_values(setting.is_secret());
     let arg = if setting.kind == Kind::Targets { arg.action(ArgAction::Append) } else { arg };
+    // Said without a value, it means what it says.
+    let arg = match setting.name {
+        "ALLOW_HTTP" => arg.num_args(0..=1).require_equals(true).default_missing_value("yes"),
+        _ => arg,
+    };
     match (setting.name, process) {
         ("RELAY_URL" | "RELAY_TOKEN", Process::Client) | ("LOCAL_WEBHOOK_URL", _) => arg.visible_alias(setting.flag()),
         // Taken to say why they are refused.

@@ -55,6 +55,7 @@ pub(crate) fn config(mut layers: Layers, env: Environment<'_>) -> Result<(Config
         buffer_bytes: layers.number("CLIENT_BUFFER"),
         proxy,
         ca_file: layers.text("RELAY_CA_FILE").map(PathBuf::from),
+        pins: layers.list("RELAY_PIN").iter().filter_map(|pin| pin.parse().ok()).collect(),
         listen: listen(&layers, "CLIENT_LISTEN"),
         listen_names: layers.list("CLIENT_HOSTS"),
         shutdown_grace: grace,
@@ -85,6 +86,7 @@ pub(crate) fn joined(layers: &mut Layers) -> Config {
         buffer_bytes: layers.number("CLIENT_BUFFER"),
         proxy: None,
         ca_file: None,
+        pins: Vec::new(),
         listen: None,
         listen_names: Vec::new(),
         shutdown_grace: grace,
@@ -164,7 +166,16 @@ fn relay_url(layers: &mut Layers) -> Option<Uri> {
     }
     let is_plain = matches!(url.scheme_str(), Some("http" | "ws"));
     if is_plain && !target::is_loopback(&url) {
-        layers.notes.push(format!("{url} is not encrypted: whoever is on the way reads token and webhooks; use https"));
+        let read_along = format!("{url} is not encrypted: whoever is on the way reads token and webhooks");
+        if layers.text("ALLOW_HTTP").as_deref() == Some("yes") {
+            layers.notes.push(read_along);
+        } else {
+            let want = "want https://, or --allow-http (ALLOW_HTTP=yes) where all of the way is your own";
+            layers.fault("RELAY_URL", format!("{read_along}; {want}"));
+        }
+    }
+    if is_plain && layers.given("RELAY_PIN").is_some() {
+        layers.fault("RELAY_PIN", "without TLS the server shows no key: want a RELAY_URL with https://");
     }
     let mut parts = url.into_parts();
     parts.scheme = if is_plain { "ws".parse().ok() } else { "wss".parse().ok() };

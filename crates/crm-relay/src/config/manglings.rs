@@ -303,6 +303,7 @@ fn good(setting: &Setting) -> String {
         (_, Kind::Targets) => "crm=http://crm.local:3000/hook",
         (_, Kind::Origins) => "https://a.example,https://b.example",
         (_, Kind::Hosts) => "a.example,b.example",
+        (_, Kind::Pins) => "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
         (_, Kind::Networks) => "10.0.0.0/8,2001:db8::1",
         (_, Kind::Count(..)) => "5",
         (_, Kind::Span(..)) => "45s",
@@ -441,6 +442,12 @@ fn refused(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("a.example;b.example", "want names"),
             ("-1", "no host"),
         ],
+        Kind::Pins => &[
+            ("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "want sha256/"),
+            ("sha256/AAAA", "want sha256/"),
+            ("sha1/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "want sha256/"),
+            ("sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=;", "want sha256/"),
+        ],
         Kind::Networks => &[
             ("10.0.0.1/8", "want 10.0.0.0/8, or 10.0.0.1 alone"),
             ("10.0.0.0/33", "/0 to /32"),
@@ -482,7 +489,7 @@ fn refused(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("99999TiB", "want "),
             ("yes", "not a size"),
         ],
-        Kind::Word(_) => &[("xml", "want one of"), ("yes", "want one of"), ("trace,hyper=debug", "want one of")],
+        Kind::Word(_) => &[("xml", "want one of"), ("enable", "want one of"), ("trace,hyper=debug", "want one of")],
     }
 }
 

@@ -89,6 +89,8 @@ pub enum Kind {
     Hosts,
     /// Networks like `10.0.0.0/8`, and addresses, with commas between them.
     Networks,
+    /// Public keys like `sha256/...`, with commas between them.
+    Pins,
     /// A whole number in a range.
     Count(u64, u64),
     /// A number of at least 1.
@@ -423,6 +425,20 @@ pub const SETTINGS: &[Setting] = &[
         "Base URL of the server: https (or none), http, wss, ws; may carry a path.",
     ),
     setting(
+        "ALLOW_HTTP",
+        Kind::Word(&["no", "yes"]),
+        "no",
+        Role::Client,
+        "yes: RELAY_URL may begin with http:// where it leads to another machine; token and webhooks can be read on the way.",
+    ),
+    setting(
+        "RELAY_PIN",
+        Kind::Pins,
+        "",
+        Role::Client,
+        "Public keys of which the server must have one, beside a certificate that is trusted: sha256/ and the base64 of the SHA-256 of          its SubjectPublicKeyInfo, with commas between them.",
+    ),
+    setting(
         "LOCAL_WEBHOOK_URL",
         Kind::Targets,
         "",
@@ -549,6 +565,7 @@ impl Kind {
             | Self::Origins
             | Self::Hosts
             | Self::Networks
+            | Self::Pins
             | Self::Count(..)
             | Self::Factor
             | Self::Span(..)
@@ -594,6 +611,7 @@ impl Kind {
             Self::Origins => origins(text),
             Self::Hosts => hosts(text),
             Self::Networks => networks(text),
+            Self::Pins => pins(text),
             Self::Count(min, max) => number(text, min, max).map(Value::Number),
             Self::Factor => factor(text),
             Self::Span(bare, min, max) => {
@@ -631,6 +649,7 @@ impl Kind {
             Self::Origins => "ORIGINS",
             Self::Hosts => "HOSTS",
             Self::Networks => "NETWORKS",
+            Self::Pins => "PINS",
             Self::Count(..) => "N",
             Self::Factor => "FACTOR",
             Self::Span(..) => "DURATION",
@@ -681,6 +700,12 @@ fn networks(text: &str) -> Result<Value, String> {
     let networks: Result<Vec<String>, String> =
         parts(text)?.map(|part| part.parse::<Cidr>().map(|network| network.to_string())).collect();
     Ok(Value::Text(networks?.join(",")))
+}
+
+fn pins(text: &str) -> Result<Value, String> {
+    let pins: Result<Vec<String>, String> =
+        parts(text)?.map(|part| part.parse::<tls::Pin>().map(|pin| pin.to_string())).collect();
+    Ok(Value::Text(pins?.join(",")))
 }
 
 /// What stands between commas, of which one at the end is no fault; that there is nothing else is one.

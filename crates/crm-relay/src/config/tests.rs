@@ -197,6 +197,28 @@ fn a_client_takes_its_destinations_from_every_layer() {
     );
 }
 
+/// S30: plain HTTP leaves this machine only where somebody said so; a pin is worth nothing without TLS.
+#[test]
+fn plain_http_to_another_machine_has_to_be_allowed() {
+    let with = |more: &[(&str, &str)]| {
+        let usual = [("RELAY_TOKEN", "a-token-for-the-test"), ("LOCAL_WEBHOOK_URL", "3000")];
+        let environment: Vec<_> = usual.into_iter().chain(more.iter().copied()).collect();
+        client::config(layers(Process::Client, &environment, ""), &|_| None)
+    };
+    let there = ("RELAY_URL", "http://relay.example.com");
+    let faults = with(&[there]).expect_err("is not allowed").to_string();
+    assert!(faults.contains("--allow-http") && faults.contains("not encrypted"), "{faults}");
+    let (_, notes) = with(&[there, ("ALLOW_HTTP", "yes")]).expect("is allowed");
+    assert!(notes.iter().any(|note| note.contains("not encrypted")), "{notes:?}");
+    for here in ["http://localhost:8080", "127.0.0.1:8080", "ws://[::1]:8080"] {
+        assert!(with(&[("RELAY_URL", here)]).is_ok(), "{here}");
+    }
+    let pin = ("RELAY_PIN", "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+    assert!(with(&[("RELAY_URL", "8080"), pin]).is_err());
+    let (config, _) = with(&[("RELAY_URL", "relay.example.com"), pin]).expect("is fine");
+    assert_eq!(config.pins.len(), 1);
+}
+
 /// I22: a forward under way at a stop can end within the grace.
 #[test]
 fn a_forward_timeout_not_less_than_the_grace_is_a_fault() {

@@ -35,7 +35,7 @@ pub(crate) fn files() -> Vec<String> {
 /// What is there to be copied is named by a document, which has no second copy of it; and what they name is there.
 #[test]
 fn documents_and_files_to_copy_agree() {
-    let pages = ["install", "configure", "monitor", "backup", "troubleshoot"];
+    let pages = ["install", "https", "configure", "monitor", "backup", "troubleshoot"];
     let pages = pages.map(|page| read(&format!("docs/operating/{page}.md"))).join("\n") + &read("QUICKSTART.md");
     // The package's own are for who builds it.
     let there: BTreeSet<String> = files().into_iter().filter(|file| !file.starts_with("contrib/deb/")).collect();

@@ -84,3 +84,26 @@ async fn webhooks_and_sessions_come_over_tls() {
     let second = client(dir.path(), "second.log", &server, "new.pem", &target);
     joins(&second);
 }
+
+/// I24: a certificate that has ended is a reason, told once, until another is shown.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_has_ended_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cert_file, key_file) = (dir.path().join("tls.pem"), dir.path().join("tls.key"));
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    (params.not_before, params.not_after) = (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2020, 4, 1));
+    fs::write(&cert_file, params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(&key_file, key.serialize_pem()).unwrap();
+    let files = [("TLS_CERT_FILE", cert_file.to_str().unwrap()), ("TLS_KEY_FILE", key_file.to_str().unwrap())];
+    let server = Server::start(dir.path(), &files);
+    let is_reason =
+        || server.json(&["health"])["reasons"].to_string().contains("certificate of the public listener has ended");
+    assert!(is_reason());
+    wait_for("the log to say so", || server.process.log().contains("event=\"certificate_ended\"").then_some(()));
+    let (renewed, renewed_key) = made();
+    fs::write(&cert_file, renewed).unwrap();
+    fs::write(&key_file, renewed_key).unwrap();
+    server.process.signal("HUP");
+    wait_for("it to be over", || (!is_reason()).then_some(()));
+}

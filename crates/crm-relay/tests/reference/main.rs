@@ -138,6 +138,7 @@ fn describe(kind: Kind) -> String {
         Kind::Targets => "[NAME=]URL,...".to_owned(),
         Kind::Origins => "origins".to_owned(),
         Kind::Hosts => "hosts".to_owned(),
+        Kind::Pins => "sha256/BASE64,...".to_owned(),
         Kind::Networks => "networks or addresses".to_owned(),
         Kind::Count(min, max) => format!("{min} to {max}"),
         Kind::Factor => "1 to 100".to_owned(),

@@ -15,6 +15,7 @@ fn config(relay: &str) -> Config {
         buffer_bytes: 1,
         proxy: None,
         ca_file: None,
+        pins: Vec::new(),
         listen: None,
         listen_names: Vec::new(),
         shutdown_grace: Duration::ZERO,
@@ -230,6 +231,26 @@ async fn a_server_behind_tls_is_trusted_with_its_authority_and_refused_without()
             Err(DialFailure::Failed(words)) => assert!(!trusted && words.contains("RELAY_CA_FILE"), "{words}"),
             Err(other) => panic!("{other:?}"),
         }
+    }
+}
+
+/// S30: another key than the pinned one is not talked to, though its authority is trusted.
+#[tokio::test]
+async fn a_server_with_another_key_than_the_pinned_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ca_file, acceptor) = authority(&dir);
+    let (relay, addr) = bind().await;
+    let mut config = config(&format!("wss://{addr}"));
+    config.ca_file = Some(ca_file);
+    config.pins = vec!["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".parse().unwrap()];
+    let dialer = Dialer::new(&config).unwrap();
+    let server = async {
+        let (stream, _) = relay.accept().await.unwrap();
+        assert!(acceptor.accept(stream).await.is_err());
+    };
+    match tokio::join!(dialer.dial(), server).0 {
+        Err(DialFailure::Failed(words)) => assert!(words.contains("none of RELAY_PIN"), "{words}"),
+        other => panic!("{:?}", other.map(drop)),
     }
 }
 

@@ -32,6 +32,7 @@ fn config(relay: &str, target: &str) -> Config {
         buffer_bytes: 1 << 20,
         proxy: None,
         ca_file: None,
+        pins: Vec::new(),
         listen: None,
         listen_names: Vec::new(),
         shutdown_grace: WAIT,
