@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** no failure of Redis ends a store. It is away, full, or its answer is unknown; then the same is asked again.
 
+mod acknowledged;
 mod append;
 mod audit;
 mod backlog;
@@ -64,15 +65,16 @@ use relay_core::{
 };
 use tokio::{sync::Mutex, time};
 
+use self::{
+    acknowledged::Acknowledged, commit::Commits, damage::Damage, keys::Space, life::Life, reads::Reads,
+    registry::Hints, room::Room, scrub::Scrubs,
+};
 pub use self::{
     client::Address,
     life::{Edge, Edges},
     mend::Mended,
     room::FullProbe,
     scrub::Scrubbed,
-};
-use self::{
-    commit::Commits, damage::Damage, keys::Space, life::Life, reads::Reads, registry::Hints, room::Room, scrub::Scrubs,
 };
 use crate::{
     Later,
@@ -151,6 +153,7 @@ struct Core {
     room: Arc<Room>,
     damage: Damage,
     scrubs: Scrubs,
+    acknowledged: Acknowledged,
     /// Whoever counts: of two at a time one is given up.
     counting: Mutex<()>,
     hints: Hints,
@@ -170,11 +173,25 @@ impl RedisStore {
         let commits = Commits::begin(&options, &space, &life, &room);
         let reads = Reads::new(&options, &life);
         let (damage, scrubs, hints, turn) = (Damage::default(), Scrubs::default(), Hints::new(), AtomicUsize::new(0));
-        let counting = Mutex::default();
-        let core = Arc::new(Core { options, space, commits, reads, life, room, damage, scrubs, counting, hints, turn });
+        let (counting, acknowledged) = (Mutex::default(), Acknowledged::default());
+        let core = Arc::new(Core {
+            options,
+            space,
+            commits,
+            reads,
+            life,
+            room,
+            damage,
+            scrubs,
+            acknowledged,
+            counting,
+            hints,
+            turn,
+        });
         if core.options.full.is_none() {
             tokio::spawn(look_at_room(Arc::downgrade(&core)));
             tokio::spawn(scrub::scrub(Arc::downgrade(&core)));
+            tokio::spawn(acknowledged::watch(Arc::downgrade(&core)));
         }
         Self { core }
     }

@@ -64,6 +64,12 @@ fn read(key: &DocumentKey, stored: &[u8]) -> Result<(u64, String), RecordError> 
     Ok((version, body.to_owned()))
 }
 
+/// What the script is told to write a document where there is none.
+pub(super) fn put_arguments(document: &Document) -> [Vec<u8>; 4] {
+    let Document { key, version, body } = document;
+    [key.name.clone().into_bytes(), Vec::new(), write(key, *version, body), b"0".to_vec()]
+}
+
 fn about(key: &DocumentKey) -> Vec<u8> {
     [&[key.kind as u8], key.name.as_bytes()].concat()
 }
@@ -94,6 +100,7 @@ impl Core {
             documents.push(self.read_document(DocumentKey { kind, name }, &stored.bytes()?));
         }
         documents.sort_by(|one, other| one.key.cmp(&other.key));
+        self.acknowledged.remember_all(kind, &documents);
         Ok(documents)
     }
 
@@ -111,7 +118,7 @@ impl Core {
         let mut arguments = vec![
             key.name.clone().into_bytes(),
             if expect == 0 { Vec::new() } else { format!("{expect:020}").into_bytes() },
-            body.map_or_else(Vec::new, |body| write(&key, version, &body)),
+            body.as_deref().map_or_else(Vec::new, |body| write(&key, version, body)),
             lines.len().to_string().into_bytes(),
         ];
         for line in &lines {
@@ -121,6 +128,7 @@ impl Core {
         if written.number()? == 0 {
             return Ok(None);
         }
+        self.acknowledged.remember_one(&key, version, body.as_deref());
         // It is written, whatever becomes of the hint.
         if let Ok(seen) = self.version().await {
             self.hints.saw(seen);

@@ -2,6 +2,8 @@
 
 mod backend;
 mod costs;
+mod loss;
+mod memory;
 mod mend;
 mod node;
 mod partitions;
