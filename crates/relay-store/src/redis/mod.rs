@@ -20,6 +20,7 @@ mod due;
 mod event;
 mod events;
 mod glance;
+mod hints;
 mod index;
 mod keys;
 mod lease;
@@ -66,8 +67,8 @@ use relay_core::{
 use tokio::{sync::Mutex, time};
 
 use self::{
-    acknowledged::Acknowledged, commit::Commits, damage::Damage, keys::Space, life::Life, reads::Reads,
-    registry::Hints, room::Room, scrub::Scrubs,
+    acknowledged::Acknowledged, commit::Commits, damage::Damage, hints::Hints, keys::Space, life::Life, reads::Reads,
+    room::Room, scrub::Scrubs,
 };
 pub use self::{
     client::Address,
@@ -109,6 +110,10 @@ pub struct Options {
     pub patience: Duration,
     /// Connections that read.
     pub readers: usize,
+    /// Others tell of changes of the registry; else only looking does.
+    pub hears: bool,
+    /// So often who waits for such a change looks whether there is one.
+    pub look_every: Duration,
     /// So often it is looked at whether indexes hold what they should.
     pub glance_every: Duration,
     /// Where a test lets the process die.
@@ -130,6 +135,8 @@ impl Options {
             replicas_within: Duration::from_secs(1),
             patience: Duration::from_secs(2),
             readers: 2,
+            hears: true,
+            look_every: Duration::from_millis(500),
             glance_every: Duration::from_secs(5),
             edges: Edges::default(),
             full: None,
@@ -192,6 +199,9 @@ impl RedisStore {
             tokio::spawn(look_at_room(Arc::downgrade(&core)));
             tokio::spawn(scrub::scrub(Arc::downgrade(&core)));
             tokio::spawn(acknowledged::watch(Arc::downgrade(&core)));
+        }
+        if core.options.hears {
+            tokio::spawn(hints::listen(Arc::downgrade(&core)));
         }
         Self { core }
     }

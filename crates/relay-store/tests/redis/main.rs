@@ -2,6 +2,7 @@
 
 mod backend;
 mod costs;
+mod hints;
 mod loss;
 mod memory;
 mod mend;
