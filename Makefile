@@ -9,7 +9,7 @@ DOCKER ?= docker
 IMAGE ?= crm-relay:latest
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture fuzz bench bench-verify cost deny audit dist deb deb-drill docker up down check clean
+.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture fuzz bench bench-verify cost redis-memory deny audit dist deb deb-drill docker up down check clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [NAME=value]'
@@ -72,6 +72,9 @@ bench-verify: ## measure one verification of 1 KiB and 1 MiB per provider (PROVI
 
 cost: ## count the store's steps at a million stored events against a thousand (COST_EVENTS=n)
 	COST_EVENTS=$${COST_EVENTS:-1000000} $(CARGO) test --locked --package relay-store --lib no_operation_costs
+
+redis-memory: setup ## let a million events (EVENTS=n) pass through a Redis: it holds what it held before
+	EVENTS=$${EVENTS:-1000000} $(CARGO) test --locked --release --package relay-store --test redis memory::
 
 deny: ## check licences, sources and duplicate crates (needs cargo-deny)
 	$(CARGO) deny --locked check bans licenses sources

@@ -29,7 +29,11 @@ impl Core {
         let mut answers = Vec::with_capacity(batch.len());
         for (append, later) in batch.iter().zip(asked) {
             let reply = later.await.unwrap_or(Err(AppendError::Unavailable));
-            answers.push(reply.and_then(|reply| self.appended(append, reply).map_err(Fault::of_append)));
+            let answer = reply.and_then(|reply| self.appended(append, reply).map_err(Fault::of_append));
+            if answer.as_ref().is_ok_and(Appended::is_stored) {
+                self.acknowledged.remember(self.space.place(append.event.id.partition()), &append.deliveries);
+            }
+            answers.push(answer);
         }
         answers
     }

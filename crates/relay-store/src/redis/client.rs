@@ -5,9 +5,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use futures_util::StreamExt as _;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, Pipeline, RedisResult,
-    Value, aio::MultiplexedConnection,
+    Value,
+    aio::{MultiplexedConnection, PubSubStream},
 };
 use tokio::time::timeout;
 
@@ -116,6 +118,26 @@ impl Link {
         } else {
             Err(Broken(format!("{} answers to {count} commands", values.len())))
         }
+    }
+}
+
+/// A connection that only hears.
+pub(super) struct Ear(PubSubStream);
+
+impl Ear {
+    /// Hears what is said in this channel; `patience` bounds how long it takes to begin.
+    pub(super) async fn open(address: &Address, patience: Duration, channel: &[u8]) -> Result<Self, Broken> {
+        let open = async {
+            let mut heard = Client::open(info(address)?)?.get_async_pubsub().await?;
+            heard.subscribe(channel).await?;
+            Ok(heard.into_on_message())
+        };
+        bounded(patience, open).await.map(Self)
+    }
+
+    /// Completes with the next word, or `false` once there is nothing to hear any more.
+    pub(super) async fn hears(&mut self) -> bool {
+        self.0.next().await.is_some()
     }
 }
 

@@ -84,6 +84,16 @@ impl Space {
         format!("{}version", self.registry).into_bytes()
     }
 
+    /// What the store is.
+    pub(super) fn meta(&self) -> Key {
+        format!("{}meta", self.registry).into_bytes()
+    }
+
+    /// The channel of hints.
+    pub(super) fn hints(&self) -> Key {
+        format!("{}hints", self.registry).into_bytes()
+    }
+
     /// What runs of servers said.
     pub(super) fn runs(&self) -> Key {
         format!("{}runs", self.registry).into_bytes()

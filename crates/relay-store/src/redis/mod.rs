@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** no failure of Redis ends a store. It is away, full, or its answer is unknown; then the same is asked again.
 
+mod acknowledged;
 mod append;
 mod audit;
 mod backlog;
@@ -19,6 +20,7 @@ mod due;
 mod event;
 mod events;
 mod glance;
+mod hints;
 mod index;
 mod keys;
 mod lease;
@@ -64,15 +66,16 @@ use relay_core::{
 };
 use tokio::{sync::Mutex, time};
 
+use self::{
+    acknowledged::Acknowledged, commit::Commits, damage::Damage, hints::Hints, keys::Space, life::Life, reads::Reads,
+    room::Room, scrub::Scrubs,
+};
 pub use self::{
     client::Address,
     life::{Edge, Edges},
     mend::Mended,
     room::FullProbe,
     scrub::Scrubbed,
-};
-use self::{
-    commit::Commits, damage::Damage, keys::Space, life::Life, reads::Reads, registry::Hints, room::Room, scrub::Scrubs,
 };
 use crate::{
     Later,
@@ -107,6 +110,10 @@ pub struct Options {
     pub patience: Duration,
     /// Connections that read.
     pub readers: usize,
+    /// Others tell of changes of the registry; else only looking does.
+    pub hears: bool,
+    /// So often who waits for such a change looks whether there is one.
+    pub look_every: Duration,
     /// So often it is looked at whether indexes hold what they should.
     pub glance_every: Duration,
     /// Where a test lets the process die.
@@ -128,6 +135,8 @@ impl Options {
             replicas_within: Duration::from_secs(1),
             patience: Duration::from_secs(2),
             readers: 2,
+            hears: true,
+            look_every: Duration::from_millis(500),
             glance_every: Duration::from_secs(5),
             edges: Edges::default(),
             full: None,
@@ -151,6 +160,7 @@ struct Core {
     room: Arc<Room>,
     damage: Damage,
     scrubs: Scrubs,
+    acknowledged: Acknowledged,
     /// Whoever counts: of two at a time one is given up.
     counting: Mutex<()>,
     hints: Hints,
@@ -170,11 +180,28 @@ impl RedisStore {
         let commits = Commits::begin(&options, &space, &life, &room);
         let reads = Reads::new(&options, &life);
         let (damage, scrubs, hints, turn) = (Damage::default(), Scrubs::default(), Hints::new(), AtomicUsize::new(0));
-        let counting = Mutex::default();
-        let core = Arc::new(Core { options, space, commits, reads, life, room, damage, scrubs, counting, hints, turn });
+        let (counting, acknowledged) = (Mutex::default(), Acknowledged::default());
+        let core = Arc::new(Core {
+            options,
+            space,
+            commits,
+            reads,
+            life,
+            room,
+            damage,
+            scrubs,
+            acknowledged,
+            counting,
+            hints,
+            turn,
+        });
         if core.options.full.is_none() {
             tokio::spawn(look_at_room(Arc::downgrade(&core)));
             tokio::spawn(scrub::scrub(Arc::downgrade(&core)));
+            tokio::spawn(acknowledged::watch(Arc::downgrade(&core)));
+        }
+        if core.options.hears {
+            tokio::spawn(hints::listen(Arc::downgrade(&core)));
         }
         Self { core }
     }

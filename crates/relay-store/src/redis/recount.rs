@@ -95,7 +95,7 @@ impl Core {
 }
 
 /// What tells this recount from all others, of whatever server.
-fn fresh_run() -> Result<String, Fault> {
+pub(super) fn fresh_run() -> Result<String, Fault> {
     let mut bytes = [0; 8];
     rand::fill(&mut bytes).map_err(|_| Fault::Away)?;
     Ok(format!("{:016x}", u64::from_be_bytes(bytes)))

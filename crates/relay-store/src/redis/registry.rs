@@ -1,9 +1,6 @@
 //! Registry documents, in a slot of their own.
 
-use std::{sync::Arc, time::Duration};
-
 use relay_core::storage::AuditEntry;
-use tokio::{sync::watch, time};
 
 use super::{
     Core, audit,
@@ -23,28 +20,6 @@ use crate::{
 const VERSION: u8 = 1;
 /// Digits of a document's version, in front of it.
 const DIGITS: usize = 20;
-/// How often the registry's version is looked at while somebody waits for a change.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// Hints of changes.
-#[derive(Debug)]
-pub(super) struct Hints(watch::Sender<Option<u64>>);
-
-impl Hints {
-    /// Nothing is known yet.
-    pub(super) fn new() -> Self {
-        Self(watch::Sender::new(None))
-    }
-
-    /// The registry has this version by now.
-    fn saw(&self, version: Option<u64>) {
-        self.0.send_if_modified(|known| {
-            let is_new = *known != version;
-            *known = version;
-            is_new
-        });
-    }
-}
 
 fn write(key: &DocumentKey, version: u64, body: &str) -> Vec<u8> {
     let mut out = format!("{version:020}").into_bytes();
@@ -62,6 +37,12 @@ fn read(key: &DocumentKey, stored: &[u8]) -> Result<(u64, String), RecordError> 
     let version = fields.u64()?;
     let body = std::str::from_utf8(fields.rest()).map_err(|_| RecordError::Field("body"))?;
     Ok((version, body.to_owned()))
+}
+
+/// What the script is told to write a document where there is none.
+pub(super) fn put_arguments(document: &Document) -> [Vec<u8>; 4] {
+    let Document { key, version, body } = document;
+    [key.name.clone().into_bytes(), Vec::new(), write(key, *version, body), b"0".to_vec()]
 }
 
 fn about(key: &DocumentKey) -> Vec<u8> {
@@ -94,6 +75,7 @@ impl Core {
             documents.push(self.read_document(DocumentKey { kind, name }, &stored.bytes()?));
         }
         documents.sort_by(|one, other| one.key.cmp(&other.key));
+        self.acknowledged.remember_all(kind, &documents);
         Ok(documents)
     }
 
@@ -111,7 +93,7 @@ impl Core {
         let mut arguments = vec![
             key.name.clone().into_bytes(),
             if expect == 0 { Vec::new() } else { format!("{expect:020}").into_bytes() },
-            body.map_or_else(Vec::new, |body| write(&key, version, &body)),
+            body.as_deref().map_or_else(Vec::new, |body| write(&key, version, body)),
             lines.len().to_string().into_bytes(),
         ];
         for line in &lines {
@@ -121,10 +103,9 @@ impl Core {
         if written.number()? == 0 {
             return Ok(None);
         }
+        self.acknowledged.remember_one(&key, version, body.as_deref());
         // It is written, whatever becomes of the hint.
-        if let Ok(seen) = self.version().await {
-            self.hints.saw(seen);
-        }
+        self.hint().await;
         Ok(Some(version))
     }
 
@@ -133,26 +114,6 @@ impl Core {
         match self.reads.one(Command::new("GET").arg(self.space.version())).await? {
             Reply::Nil => Ok(Some(0)),
             version => Ok(Some(version.number()?.max(0) as u64)),
-        }
-    }
-
-    /// Completes once the version is another one than was last heard of.
-    pub(super) fn changes(self: &Arc<Self>) -> impl Future<Output = ()> + Send + use<> {
-        let mut hints = self.hints.0.subscribe();
-        let core = Arc::clone(self);
-        async move {
-            loop {
-                match time::timeout(LOOK_EVERY, hints.changed()).await {
-                    Ok(Ok(())) => return,
-                    Ok(Err(_)) => return std::future::pending().await,
-                    // Whatever keeps it from looking: it looks again.
-                    Err(_) => {
-                        if let Ok(version) = core.version().await {
-                            core.hints.saw(version);
-                        }
-                    }
-                }
-            }
         }
     }
 }

@@ -26,6 +26,7 @@ impl Core {
     /// is passed over when it is asked for again.
     pub(super) async fn retire(&self, retire: &Retire) -> Result<Retired, Fault> {
         self.life.check()?;
+        self.acknowledged.forget(&retire.ended);
         let mut retired = Retired { taken: retire.ended.len() as u32, ..Retired::default() };
         for (place, keys) in self.space.partitions().iter().enumerate() {
             let here: Vec<Ended> =

@@ -27,6 +27,7 @@ impl Core {
         if step.adds() && self.room.is_full() {
             return Err(Fault::Full);
         }
+        self.acknowledged.forget(&step.retire);
         let home = self.space.of_job(step.job);
         let key = home.mark(step.job);
         let stored = self.reads.one(Command::new("GET").arg(&key)).await?.maybe_bytes()?;

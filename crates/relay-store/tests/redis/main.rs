@@ -2,6 +2,9 @@
 
 mod backend;
 mod costs;
+mod hints;
+mod loss;
+mod memory;
 mod mend;
 mod node;
 mod partitions;

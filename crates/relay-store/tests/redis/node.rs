@@ -161,6 +161,11 @@ impl Node {
         self.running = None;
     }
 
+    /// What it has on its disk, once it is stopped.
+    pub(crate) fn on_disk(&self) -> PathBuf {
+        self.dir.path().join("appendonlydir")
+    }
+
     /// Kills it and starts it again on the same directory.
     pub(crate) fn restart(&mut self) {
         self.stop();

@@ -1,0 +1,154 @@
+//! What Redis loses of what it confirmed is named.
+
+use std::{fs, path::Path, time::Duration};
+
+use relay_core::{
+    delivery::cancel,
+    id::IdMint,
+    partitions::Partitions,
+    storage::{Ended, Forget, Retire},
+};
+use relay_store::{
+    conformance::{Fixture, at},
+    redis::Options,
+    seam::{AuditFilter, DocumentKey, DocumentKind, Page},
+};
+use tokio::time::{Instant, sleep};
+
+use crate::{backend::Shared, node::Node};
+
+fn fixture(node: &Node) -> Fixture<Shared> {
+    let options = Options { glance_every: Duration::from_millis(5), ..Options::new(node.address()) };
+    Fixture::over(Shared::on(options), IdMint::new(0, 7))
+}
+
+/// The ids in the lines about what was lost.
+async fn named(fixture: &Fixture<Shared>) -> String {
+    let filter = AuditFilter { action: Some("store.lost".into()), ..AuditFilter::default() };
+    let lines = fixture.store().browse_audit(filter, Page { cursor: None, limit: 100 }).await;
+    lines.map(|lines| lines.items.into_iter().map(|line| line.subject + " ").collect()).unwrap_or_default()
+}
+
+async fn until<T>(what: impl AsyncFn() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = what().await {
+            return found;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "it does not come");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The store has looked at this Redis since: it writes down an epoch, or reads it as often as is asked.
+async fn is_known(node: &Node) {
+    let epoch =
+        async || Some(node.ask(&[b"HGET", b"crm-relay:{reg}:meta", b"epoch"])).filter(|epoch| epoch != "$-1\r\n");
+    until(epoch).await;
+    node.ask(&[b"CONFIG", b"RESETSTAT"]);
+    let reads = async || {
+        let stats = node.ask(&[b"INFO", b"commandstats"]);
+        let calls = stats.split_once("cmdstat_hget:calls=")?.1.split(',').next()?.parse::<u32>().ok()?;
+        Some(calls).filter(|calls| *calls > 4)
+    };
+    until(reads).await;
+}
+
+/// It commits again.
+async fn is_back(fixture: &Fixture<Shared>) {
+    until(async || fixture.store().audit(Vec::new()).await.ok()).await;
+}
+
+/// I1, I5, I21: an emptied Redis: what was acknowledged is named and counted, documents are written back, and all goes on.
+#[tokio::test]
+async fn what_a_flush_takes_is_named_and_documents_come_back() {
+    let node = Node::start();
+    let mut fixture = fixture(&node);
+    let key = |name: &str| DocumentKey { kind: DocumentKind::Source, name: name.to_owned() };
+    for (name, writes) in [("in", 3), ("gone", 1)] {
+        for version in 0..writes {
+            let body = Some(format!("{{\"{name}\":{version}}}"));
+            assert_eq!(fixture.store().put_document(key(name), version, body, Vec::new()).await, Ok(Some(version + 1)));
+        }
+    }
+    fixture.store().put_document(key("gone"), 1, None, Vec::new()).await.expect("it is deleted");
+    let mut stored = Vec::new();
+    for seconds in 0..3 {
+        stored.push(fixture.accept("crm", at(seconds)).await);
+    }
+    is_known(&node).await;
+    node.ask(&[b"FLUSHALL"]);
+    let all = until(async || Some(named(&fixture).await).filter(|named| !named.is_empty())).await;
+    for lost in &stored {
+        assert!(all.contains(&lost.id.to_string()), "{lost:?} is not in {all}");
+    }
+    let document = fixture.store().document(key("in")).await.expect("reads").expect("it is back");
+    assert_eq!((document.version, &document.body[..]), (3, "{\"in\":2}"));
+    assert_eq!(fixture.store().document(key("gone")).await, Ok(None));
+    let counters = fixture.counters("crm").await;
+    assert_eq!((counters.created, counters.lost), (3, 3));
+    fixture.accept("crm", at(9)).await;
+    assert_eq!(fixture.lease("crm", at(10)).await.deliveries.len(), 1);
+    fixture.check_sums().await;
+    is_known(&node).await;
+    assert_eq!(named(&fixture).await, all, "once");
+}
+
+/// I1: a Redis that comes back as it was before: what came after that is named, and nothing else.
+#[tokio::test]
+async fn what_a_redis_that_went_back_has_lost_is_named() {
+    let mut node = Node::start();
+    let mut fixture = fixture(&node);
+    let kept = fixture.accept("crm", at(0)).await;
+    is_known(&node).await;
+    node.stop();
+    let copy = tempfile::tempdir().expect("a directory can be made");
+    copy_all(&node.on_disk(), copy.path());
+    node.restart();
+    is_back(&fixture).await;
+    let mut lost = Vec::new();
+    for seconds in 1..4 {
+        lost.push(fixture.accept("crm", at(seconds)).await);
+    }
+    node.stop();
+    fs::remove_dir_all(node.on_disk()).expect("it can be removed");
+    fs::create_dir(node.on_disk()).expect("it can be made");
+    copy_all(copy.path(), &node.on_disk());
+    node.restart();
+    let all = until(async || Some(named(&fixture).await).filter(|named| !named.is_empty())).await;
+    assert!(lost.iter().all(|lost| all.contains(&lost.id.to_string())), "{all}");
+    assert!(!all.contains(&kept.id.to_string()), "{all}");
+    assert_eq!(fixture.counters("crm").await.lost, 3);
+    fixture.check_sums().await;
+}
+
+/// I13: what was retired is not missed.
+#[tokio::test]
+async fn what_was_retired_is_not_missed() {
+    let mut node = Node::start();
+    let mut fixture = fixture(&node);
+    let stored = fixture.accept("crm", at(0)).await;
+    let ended = fixture.apply(cancel(&stored, at(1))).await;
+    let forget = Forget {
+        partitions: Partitions::ALL,
+        keys_until: at(0),
+        unrouted_before: at(0),
+        jobs_before: at(0),
+        audit_before: at(0),
+    };
+    let ended = Ended::of(&ended).into_iter().collect();
+    fixture.store().retire(Retire { ended, more: false, forget }).await.expect("retires");
+    is_known(&node).await;
+    node.restart();
+    is_back(&fixture).await;
+    is_known(&node).await;
+    assert_eq!(named(&fixture).await, "");
+    fixture.check_sums().await;
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    for file in fs::read_dir(from).expect("it is there") {
+        let file = file.expect("it reads");
+        fs::copy(file.path(), to.join(file.file_name())).expect("it can be copied");
+    }
+}
