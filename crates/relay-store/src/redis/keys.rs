@@ -82,6 +82,35 @@ impl Space {
         format!("{}runs", self.registry).into_bytes()
     }
 
+    /// What the store is: its layout, and in how many partitions.
+    pub(super) fn meta(&self) -> Key {
+        format!("{}meta", self.registry).into_bytes()
+    }
+
+    /// Never there: what a user may do is tried on it.
+    pub(super) fn trial(&self) -> Key {
+        format!("{}trial", self.registry).into_bytes()
+    }
+
+    /// The stream of dead letters of the first partition.
+    pub(super) fn dead_letters(&self) -> Key {
+        self.partitions[0].dead_letters.clone().into_bytes()
+    }
+
+    /// Keys that any store has or will have, each with its type.
+    pub(super) fn fixed(&self) -> Vec<(Key, &'static str)> {
+        let mut keys = vec![
+            (self.meta(), "hash"),
+            (self.version(), "string"),
+            (self.runs(), "hash"),
+            (self.registry_audit(), "stream"),
+        ];
+        for of in &self.partitions {
+            keys.extend([(of.counters(), "hash"), (of.leases(), "zset"), (of.lone(), "zset"), (of.audit(), "stream")]);
+        }
+        keys
+    }
+
     /// Lines of the audit log about the registry.
     pub(super) fn registry_audit(&self) -> Key {
         format!("{}audit", self.registry).into_bytes()

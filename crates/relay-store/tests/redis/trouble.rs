@@ -14,7 +14,7 @@ use relay_core::{
 use relay_store::{
     conformance::{Backend as _, Fixture, at},
     redis::Options,
-    seam::{AuditEntry, AuditFilter, DeliveryFilter, DocumentKey, DocumentKind, Page},
+    seam::{AuditEntry, AuditFilter, DeliveryFilter, DocumentKey, DocumentKind, Durability, Page},
 };
 
 use crate::{backend::Shared, node::Node, proxy::Proxy};
@@ -267,7 +267,8 @@ fn replayed(old: &Delivery) -> Delivery {
 async fn what_no_replica_has_is_unknown_however_often_it_is_asked_for() {
     let (primary, replica) = Node::with_replica();
     let patience = Duration::from_secs(20);
-    let options = Options { replicas: 1, replicas_within: patience / 2, patience, ..Options::new(primary.address()) };
+    let durability = Some(Durability::Replicated);
+    let options = Options { durability, replicas_within: patience / 2, patience, ..Options::new(primary.address()) };
     let mut fixture = fixture(options.clone());
     fixture.accept("crm", at(0)).await;
     replica.pause();
