@@ -28,13 +28,17 @@ pub mod principal;
 pub mod registry;
 mod retention;
 pub mod server;
+mod start_error;
 mod state;
 mod supervise;
+mod waiting;
 mod watch;
 
 pub use admin::{code::AdminCode, document as openapi};
 pub use config::Config;
 pub use connect::Attached;
 pub use offline::Offline;
-pub use server::{Joiner, OnStop, Outcome, Outside, Reloader, Server, StartError, run};
+pub use server::{Joiner, OnStop, Outcome, Outside, Reloader, Server, run};
+pub use start_error::StartError;
 pub use supervise::Failure;
+pub use waiting::{Bound, Waiting};
