@@ -29,6 +29,7 @@ mod resign;
 mod retention;
 mod sender;
 mod stop;
+mod store;
 mod target;
 mod torture;
 mod trouble;
