@@ -25,7 +25,7 @@ use crate::{
         style,
     },
     runtime::block_on_beside_writer,
-    server,
+    server::{self, Started},
     signals::{self, Stop},
     telemetry,
 };
@@ -45,7 +45,8 @@ pub(crate) fn run(plan: Plan, mut joined: relay_client::Config, what: Option<Sho
     block_on_beside_writer(async {
         let (stop, _) = signals::attend()?;
         let told = relay_server::Outside { lost_lines: printer.lost(), ..Default::default() };
-        let (server, kept) = server::start_in_project(plan, told).await?;
+        let Some(started) = Box::pin(server::start_in_project(plan, told, &stop)).await? else { return Ok(Exit::Done) };
+        let Started { server, kept, occupied: _occupied } = started;
         let is_quiet = what.is_some();
         let receiver = if joined.destinations.is_empty() { Some(receiver(is_quiet).await?) } else { None };
         joined.destinations.extend(receiver.as_ref().map(to_receiver).transpose()?);

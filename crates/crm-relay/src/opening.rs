@@ -1,16 +1,26 @@
-//! Opens the embedded store of a data directory, and says in words why it could not.
+//! Opens the store: the embedded one of a data directory, or that in a Redis; and says in words why it could not.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
+use relay_core::delivery::State;
 use relay_store::{
     private::Owners,
-    sqlite::{OpenError, Options, SqliteStore},
+    redis::{self, BeginError, RedisStore},
+    seam::Upkeep as _,
+    sqlite::{Occupied, OpenError, Options, SqliteStore},
 };
+use tokio::time::{Instant, sleep};
 
 use crate::{
     credentials,
     exit::{Exit, Failure},
+    place,
 };
+
+/// How long a Redis that is not there is tried at the start.
+pub(crate) const REDIS_WITHIN: Duration = Duration::from_secs(60);
+/// Between two tries.
+const REDIS_EVERY: Duration = Duration::from_millis(500);
 
 /// Opens the embedded store.
 ///
@@ -26,6 +36,88 @@ pub(crate) fn open(options: Options) -> Result<SqliteStore, Failure> {
 /// Somebody writes there, or the store cannot be read.
 pub(crate) fn to_look(data_dir: &Path) -> Result<SqliteStore, OpenError> {
     SqliteStore::look(Options { owners: Owners::UsOrServed, ..Options::new(data_dir) })
+}
+
+/// Keeps a data directory for a server whose store is elsewhere: nobody else is let in until that is dropped.
+///
+/// # Errors
+/// Another server has it; or what lies there waits for its delivery, which nobody would see to.
+pub(crate) async fn beside_redis(data_dir: &Path) -> Result<Occupied, Failure> {
+    if place::holds_store(data_dir) {
+        refuse_open(data_dir).await?;
+    }
+    Occupied::take(data_dir).map_err(|error| failed(&error))
+}
+
+/// Refuses a directory whose store holds open deliveries.
+async fn refuse_open(data_dir: &Path) -> Result<(), Failure> {
+    let store = to_look(data_dir).map_err(|error| failed(&error))?;
+    let stats = store.stats().await.map_err(|error| Failure::new(Exit::StoreFailed, error.to_string()))?;
+    drop(store);
+    // They stand in the order of their numbers, from 1.
+    let open = State::ALL.into_iter().filter(|state| state.is_open()).map(|state| state as usize - 1);
+    let open: u64 = open.map(|at| stats.destinations.iter().map(|stats| stats.states[at]).sum::<u64>()).sum();
+    if open == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::Configuration,
+        format!(
+            "REDIS_URL is set, and the store in {} still holds {open} deliveries that wait, which nobody would deliver. Start once \
+             without REDIS_URL until they are delivered, or choose another directory: --data-dir DIR",
+            data_dir.display()
+        ),
+    ))
+}
+
+/// Waits until a Redis is there and fit for it, at most `within`.
+///
+/// # Errors
+/// In words, with the exit code that says whose turn it is.
+pub(crate) async fn begin(store: &RedisStore, at: &str, within: Duration) -> Result<(), Failure> {
+    let since = Instant::now();
+    let mut is_told = false;
+    loop {
+        let why = match store.begin().await {
+            Ok(()) => return Ok(()),
+            Err(BeginError::Away(why)) => why,
+            Err(error) => return Err(not_begun(&error, at)),
+        };
+        if since.elapsed() >= within {
+            let seconds = within.as_secs();
+            return Err(Failure::unreachable(format!(
+                "the Redis at {at} was not there for {seconds} s: {why}. Look at REDIS_URL, and whether it runs; a port that \
+                 wants TLS needs rediss://"
+            )));
+        }
+        if !is_told {
+            is_told = true;
+            let seconds = within.as_secs();
+            tracing::warn!(event = "redis_waiting", at, why, "Redis is not there; it is tried again for {seconds} s");
+        }
+        sleep(REDIS_EVERY).await;
+    }
+}
+
+/// In words, why a Redis is not used.
+fn not_begun(error: &BeginError, at: &str) -> Failure {
+    match error {
+        BeginError::Newer(_) => Failure::new(Exit::NewerVersion, format!("the Redis at {at}: {error}")),
+        BeginError::Away(why) => Failure::unreachable(format!("the Redis at {at}: {why}")),
+        BeginError::Refused(findings) => {
+            let mut text = format!("the Redis at {at} is not used as it is:");
+            text.extend(findings.iter().map(|finding| format!("\n\n  {}\n      {}", finding.what, finding.mend)));
+            if findings.iter().any(|finding| finding.mend.starts_with("CONFIG SET")) {
+                text.push_str("\n\nGive it these with redis-cli; CONFIG REWRITE keeps them over restarts.");
+            }
+            Failure::new(Exit::Configuration, text)
+        }
+    }
+}
+
+/// A store in a Redis, which is not connected yet.
+pub(crate) fn redis(options: redis::Options) -> RedisStore {
+    RedisStore::open(options)
 }
 
 /// In words, why a store was not opened.

@@ -2,11 +2,11 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use relay_server::{Config, Outside, Reloader, Server, StartError, registry::RegistryError};
+use relay_core::storage::StoreError;
+use relay_server::{Bound, Config, Outside, Reloader, Server, StartError, Waiting, registry::RegistryError};
 use relay_store::{
-    private,
-    seam::Upkeep as _,
-    sqlite::{Options, SqliteStore},
+    Store, private, redis,
+    sqlite::{Occupied, Options},
 };
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     reload::{self, Fixed, Read},
     render::{style, wrap},
     runtime::block_on_beside_writer,
-    signals,
+    signals::{self, Stop},
     systemd::{self, Notifier},
     telemetry,
 };
@@ -44,7 +44,8 @@ pub(crate) fn run(
     block_on_beside_writer(async {
         let (stop, hangups) = signals::attend()?;
         let outside = Outside { stopping: farewell::of_server(), lost_lines: printer.lost(), inherited };
-        let (server, kept) = start(plan, outside).await?;
+        let Some(started) = Box::pin(start(plan, outside, &stop)).await? else { return Ok(Exit::Done) };
+        let Started { server, kept, occupied: _occupied } = started;
         if style::is_terminal() {
             show(&wrap::results(&hints::server(&Facts::of(&server, &kept))));
         }
@@ -78,14 +79,27 @@ async fn take_over(reloader: &Reloader, plan: &Plan) {
     }
 }
 
-/// Opens the store, completes the secrets and starts the server.
+/// A server that has started.
+pub(crate) struct Started {
+    /// The server.
+    pub(crate) server: Server,
+    /// Its secrets.
+    pub(crate) kept: Kept,
+    /// Keeps others out of its data directory, where no store does.
+    pub(crate) occupied: Option<Occupied>,
+}
+
+/// Opens the store, completes the secrets and starts the server. `None`: it was to stop before its store was there.
 ///
 /// # Errors
 /// In words for whoever started it.
-pub(crate) async fn start(plan: Plan, outside: Outside) -> Result<(Server, Kept), Failure> {
+pub(crate) async fn start(plan: Plan, outside: Outside, stop: &Stop) -> Result<Option<Started>, Failure> {
     descriptors::raise_limit();
+    if let Some(options) = plan.redis().cloned() {
+        return start_on_redis(plan, options, outside, stop).await;
+    }
     let store = opening::open(Options { disk_reserve: plan.disk_reserve(), ..Options::new(plan.data_dir()) })?;
-    start_over(plan, store, outside).await
+    start_over(plan, Arc::new(store), None, outside).await.map(Some)
 }
 
 /// The same where somebody tries things out, in a directory of a project: no file for a full disk, and nothing that
@@ -93,8 +107,11 @@ pub(crate) async fn start(plan: Plan, outside: Outside) -> Result<(Server, Kept)
 ///
 /// # Errors
 /// As [`start`].
-pub(crate) async fn start_in_project(plan: Plan, outside: Outside) -> Result<(Server, Kept), Failure> {
+pub(crate) async fn start_in_project(plan: Plan, outside: Outside, stop: &Stop) -> Result<Option<Started>, Failure> {
     descriptors::raise_limit();
+    if let Some(options) = plan.redis().cloned() {
+        return start_on_redis(plan, options, outside, stop).await;
+    }
     let disk_reserve = plan.disk_reserve();
     let store = opening::open(Options { disk_reserve, ballast: false, ..Options::new(plan.data_dir()) })?;
     let ignore = plan.data_dir().join(".gitignore");
@@ -102,11 +119,46 @@ pub(crate) async fn start_in_project(plan: Plan, outside: Outside) -> Result<(Se
         let written = private::replace(&ignore, b"*\n");
         written.map_err(|error| credentials::not_writable(plan.data_dir(), &error))?;
     }
-    start_over(plan, store, outside).await
+    start_over(plan, Arc::new(store), None, outside).await.map(Some)
+}
+
+/// The same on a Redis. It listens before that is there, and says so to who asks.
+async fn start_on_redis(
+    plan: Plan,
+    options: redis::Options,
+    mut outside: Outside,
+    stop: &Stop,
+) -> Result<Option<Started>, Failure> {
+    let occupied = opening::beside_redis(plan.data_dir()).await?;
+    let at = options.address.to_string();
+    let asked = Asked::of(plan.declared(), Some(at.clone()));
+    let waiting = Waiting::begin(plan.declared(), std::mem::take(&mut outside.inherited))
+        .await
+        .map_err(|error| start_failed(error, &asked))?;
+    let store = opening::redis(options);
+    tokio::select! {
+        begun = opening::begin(&store, &at, opening::REDIS_WITHIN) => begun?,
+        () = stop.clone().asked() => return Ok(None),
+    }
+    let beside = Beside { bound: waiting.end().await, occupied, at };
+    start_over(plan, Arc::new(store), Some(beside), outside).await.map(Some)
+}
+
+/// What a server has whose store is in a Redis.
+struct Beside {
+    bound: Bound,
+    occupied: Occupied,
+    /// Where the Redis is.
+    at: String,
 }
 
 /// The store comes first: it takes the lock, so that two starts at once do not both make up secrets.
-async fn start_over(plan: Plan, store: SqliteStore, outside: Outside) -> Result<(Server, Kept), Failure> {
+async fn start_over(
+    plan: Plan,
+    store: Arc<dyn Store>,
+    beside: Option<Beside>,
+    outside: Outside,
+) -> Result<Started, Failure> {
     let data_dir = plan.data_dir().clone();
     let mut kept = credentials::complete(&data_dir, plan.given.clone())?;
     kept.public_url = plan.public_url();
@@ -128,9 +180,13 @@ async fn start_over(plan: Plan, store: SqliteStore, outside: Outside) -> Result<
         }
     }
     let config = plan.complete(kept.credentials.clone());
-    let asked = Asked::of(&config);
-    let server = Server::start(config, Arc::new(store), outside).await.map_err(|error| start_failed(error, &asked))?;
-    Ok((server, kept))
+    let asked = Asked::of(&config, beside.as_ref().map(|beside| beside.at.clone()));
+    let (started, occupied) = match beside {
+        Some(Beside { bound, occupied, .. }) => (Server::start_on(bound, config, store, outside).await, Some(occupied)),
+        None => (Server::start(config, store, outside).await, None),
+    };
+    let server = started.map_err(|error| start_failed(error, &asked))?;
+    Ok(Started { server, kept, occupied })
 }
 
 /// How the end of a server ends the process.
@@ -157,12 +213,14 @@ pub(crate) fn end(outcome: relay_server::Outcome) -> Outcome {
 /// What was to be bound, to say which option chooses another address.
 struct Asked {
     admin: Option<SocketAddr>,
-    data_dir: std::path::PathBuf,
+    /// Where its store is.
+    store: String,
 }
 
 impl Asked {
-    fn of(config: &Config) -> Self {
-        Self { admin: config.admin_listen, data_dir: config.data_dir.clone() }
+    fn of(config: &Config, redis: Option<String>) -> Self {
+        let store = redis.map_or_else(|| config.data_dir.display().to_string(), |at| format!("the Redis at {at}"));
+        Self { admin: config.admin_listen, store }
     }
 }
 
@@ -174,7 +232,9 @@ fn start_failed(error: StartError, asked: &Asked) -> Failure {
         }
         StartError::Write { path, source } => credentials::not_writable(&path, &source),
         StartError::Registry(RegistryError::Store(error)) | StartError::Store(error) => {
-            Failure::new(Exit::StoreFailed, format!("the store in {} failed: {error}", asked.data_dir.display()))
+            let is_away = matches!(error, StoreError::Away | StoreError::Unknown);
+            let exit = if is_away { Exit::Unreachable } else { Exit::StoreFailed };
+            Failure::new(exit, format!("the store in {} failed: {error}", asked.store))
         }
         StartError::Registry(error @ RegistryError::Damaged { .. }) => {
             Failure::new(Exit::StoreFailed, error.to_string())

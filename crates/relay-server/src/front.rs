@@ -160,7 +160,8 @@ impl Front {
     }
 }
 
-fn text(status: StatusCode, body: &'static str) -> Response<Body> {
+/// A short answer for probes.
+pub(crate) fn text(status: StatusCode, body: &'static str) -> Response<Body> {
     let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

@@ -4,7 +4,7 @@ use std::{
     fs,
     future::pending,
     io,
-    net::{self, SocketAddr},
+    net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock, atomic::AtomicU64},
@@ -13,12 +13,10 @@ use std::{
 
 use futures_util::FutureExt as _;
 use relay_core::{
-    fault::{Fault, Retry},
     hub::{Hub, Input, Setup},
     storage::{About, Reading, StoreError, start_at},
     time::Wall,
 };
-use relay_net::tls::IdentityError;
 use relay_store::{
     Store, private,
     seam::{Promises, Stats},
@@ -37,7 +35,7 @@ use crate::{
     certificate::{self, Certificate},
     clock::Clock,
     connect::{Attached, Gate},
-    fetch::{CaFileError, Fetcher, Keyring},
+    fetch::{Fetcher, Keyring},
     front::Front,
     guesses::Guesses,
     health::Health,
@@ -48,8 +46,10 @@ use crate::{
     pulse::Pulse,
     registry::{Registry, RegistryError, secret},
     retention::{self, Keep},
+    start_error::StartError,
     state::{Listening, State},
     supervise::{Failure, Supervisor, TaskKind},
+    waiting::{Bound, Inherited},
     watch,
 };
 
@@ -94,16 +94,6 @@ pub struct Outside {
     pub lost_lines: Arc<AtomicU64>,
     /// Sockets that listen already.
     pub inherited: Inherited,
-}
-
-/// Sockets that listen already, each in the place of one that would be bound: whoever connects while no server runs waits in
-/// their queues.
-#[derive(Debug, Default)]
-pub struct Inherited {
-    /// For senders and clients, instead of [`Config::listen`].
-    pub public: Option<net::TcpListener>,
-    /// For operators, instead of [`Config::admin_listen`].
-    pub admin: Option<net::TcpListener>,
 }
 
 /// Where it listens: for senders and clients, for operators over TCP, for operators on this machine.
@@ -161,61 +151,6 @@ pub enum Outcome {
     TaskFailed(Failure),
 }
 
-/// Why a server could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A listener could not be bound.
-    #[error("cannot listen on {addr}: {source}. {}", bind_advice(.source))]
-    Bind {
-        /// Where.
-        addr: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A file below the data directory could not be written.
-    #[error("cannot write {}: {source}. Give the directory to the user that runs the relay", .path.display())]
-    Write {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The file with further certificate authorities cannot be used.
-    #[error(transparent)]
-    CaFile(#[from] CaFileError),
-    /// What the public listener is to show of itself cannot be shown.
-    #[error(transparent)]
-    Certificate(#[from] IdentityError),
-    /// The registry did not read, or the configuration file declares what cannot be.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// The store did not answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl StartError {
-    /// Who has to change something.
-    pub fn fault(&self) -> Fault {
-        match self {
-            Self::Bind { .. } | Self::Write { .. } | Self::CaFile(_) | Self::Certificate(_) => Fault::Operator,
-            Self::Registry(error) => error.fault(),
-            Self::Store(_) => Fault::Resource,
-        }
-    }
-
-    /// Whether starting again may succeed.
-    pub fn retry(&self) -> Retry {
-        match self {
-            Self::Bind { .. } => Retry::Backoff,
-            Self::Write { .. } | Self::CaFile(_) | Self::Certificate(_) | Self::Store(_) => Retry::Never,
-            Self::Registry(error) => error.retry(),
-        }
-    }
-}
-
 /// Starts a server and runs it until `shutdown` completes or it fails.
 ///
 /// # Errors
@@ -233,18 +168,23 @@ impl Server {
     ///
     /// # Errors
     /// See [`StartError`]; nothing runs then.
-    pub async fn start(config: Config, store: Arc<dyn Store>, outside: Outside) -> Result<Self, StartError> {
+    pub async fn start(config: Config, store: Arc<dyn Store>, mut outside: Outside) -> Result<Self, StartError> {
+        let bound = Bound::to(&config, std::mem::take(&mut outside.inherited)).await?;
+        Self::start_on(bound, config, store, outside).await
+    }
+
+    /// The same where it listens already; see [`Waiting`](crate::Waiting).
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing runs then.
+    pub async fn start_on(
+        bound: Bound,
+        config: Config,
+        store: Arc<dyn Store>,
+        outside: Outside,
+    ) -> Result<Self, StartError> {
         let fetcher = Fetcher::new(config.fetching.clone())?;
-        let shown = config.tls.clone().map(Certificate::open).transpose()?;
-        let public = match outside.inherited.public {
-            Some(listener) => taken(listener)?,
-            None => bind(config.listen).await?,
-        };
-        let admin_listener = match (outside.inherited.admin, config.admin_listen) {
-            (Some(listener), _) => Some(taken(listener)?),
-            (None, Some(addr)) => Some(bind(addr).await?),
-            (None, None) => None,
-        };
+        let Bound { public, admin: admin_listener, shown } = bound;
         let stats = store.stats().await?;
         let shares = store.promises().several_owners;
         let mut machine =
@@ -573,17 +513,6 @@ fn about(config: &Config, public: &SocketAddr) -> About {
     About { version, name, address: public.to_string().into(), config: config.likeness() }.bounded()
 }
 
-async fn bind(addr: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(addr).await.map_err(|source| StartError::Bind { addr: addr.to_string(), source })
-}
-
-/// One that listens already.
-fn taken(listener: net::TcpListener) -> Result<TcpListener, StartError> {
-    let addr = listener.local_addr().map_or_else(|_| "an inherited socket".to_owned(), |addr| addr.to_string());
-    let nonblocking = listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener));
-    nonblocking.map_err(|source| StartError::Bind { addr, source })
-}
-
 fn addr_of(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(|source| StartError::Bind { addr: asked.to_string(), source })
 }
@@ -604,15 +533,6 @@ fn bind_socket(data_dir: &Path) -> Result<UnixListener, StartError> {
     fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).map_err(failed)?;
     fs::rename(&fresh, &path).map_err(failed)?;
     Ok(listener)
-}
-
-fn bind_advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "Another program listens there: stop it, or choose another port",
-        io::ErrorKind::PermissionDenied => "Ports below 1024 need the capability CAP_NET_BIND_SERVICE: choose another",
-        io::ErrorKind::AddrNotAvailable => "This machine has no such address",
-        _ => "Choose another address",
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! The store seam and its backends: `memory` (tests and simulation), `sqlite` (the embedded default), `redis` (several servers on one
-//! Redis; nothing uses it yet).
+//! Redis).
 //!
 //! # What a store promises
 //! *Durable* An `Ok` from any writing operation means that the fact survives every crash of the process and, on

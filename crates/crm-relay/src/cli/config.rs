@@ -157,7 +157,7 @@ impl Which {
             let value = match layers.given(setting.name) {
                 Some(given) => setting.show(&given.text),
                 None if setting.name == "DATA_DIR" => config::data_dir(&layers).display().to_string(),
-                None => setting.default.to_owned(),
+                None => layers.default_of(setting).to_owned(),
             };
             let origin = layers.origin(setting.name);
             items.push(json!({"name": setting.name, "value": value, "from": origin.to_string()}));

@@ -13,7 +13,7 @@ use crate::{
     config::{
         fault::{Faults, Origin},
         layers::Flags,
-        settings::{Kind, Process, REDIS_ONLY, SETTINGS, Setting},
+        settings::{Kind, Process, SETTINGS, Setting},
         target, text_file,
     },
     output::say,
@@ -95,7 +95,7 @@ impl<P: Of> FromArgMatches for SettingFlags<P> {
             let text = values.cloned().collect::<Vec<_>>().join(",");
             let file = text.strip_prefix('@').filter(|_| setting.is_secret());
             files.extend(file.and_then(|path| text_file::path(path).ok()).map(|path| (setting.name, path)));
-            if setting.is_secret() || (setting.name == "RELAY_PROXY" && holds_password(&text)) {
+            if setting.is_secret() || (matches!(setting.kind, Kind::Proxy | Kind::Redis) && holds_password(&text)) {
                 warn_of_bare(&format!("--{}", typed(setting, P::PROCESS)), &text, Some(setting.name));
             }
             let text = if setting.is_secret() {
@@ -123,7 +123,7 @@ pub(crate) fn warn_of_bare(option: &str, value: &str, setting: Option<&str>) {
         return;
     }
     let instead = match (setting, option.split_once(' ')) {
-        (Some("RELAY_PROXY"), _) => "RELAY_PROXY in the environment or in crm-relay.toml".to_owned(),
+        (Some(name @ ("RELAY_PROXY" | "REDIS_URL")), _) => format!("{name} in the environment or in crm-relay.toml"),
         (Some(name), _) => format!("{option} @FILE, or {name} in the environment"),
         (None, Some((flag, name))) => format!("{flag} {name}=@FILE, or {name}=- for standard input"),
         (None, None) => format!("{option} @FILE, or - for standard input"),
@@ -168,8 +168,6 @@ fn flag(setting: &'static Setting, process: Process) -> Arg {
     };
     match (setting.name, process) {
         ("RELAY_URL" | "RELAY_TOKEN", Process::Client) | ("LOCAL_WEBHOOK_URL", _) => arg.visible_alias(setting.flag()),
-        // Taken to say why they are refused.
-        (name, _) if name == "REDIS_URL" || REDIS_ONLY.contains(&name) => arg.hide(true),
         ("DATA_DIR", _) => arg,
         ("CLIENT_LISTEN", Process::Client) => {
             arg.visible_alias("listen").hide_short_help(true).help_heading("Settings")

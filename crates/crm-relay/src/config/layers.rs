@@ -11,7 +11,7 @@ use relay_providers::pasted;
 use super::{
     fault::{Faults, Origin},
     raw,
-    settings::{Kind, Process, REDIS_ONLY, Role, SETTINGS, Setting, Value, find},
+    settings::{Kind, Process, REDIS_DEFAULTS, REDIS_ONLY, Role, SETTINGS, Setting, Value, find},
     text_file,
 };
 
@@ -68,7 +68,7 @@ impl Layers {
             }
         }
         layers.note_foreign(&foreign);
-        layers.check_redis();
+        layers.note_redis();
         layers
     }
 
@@ -78,8 +78,15 @@ impl Layers {
             return Some(given.value.clone());
         }
         let setting = find(name)?;
-        let default = setting.default_in(self.process);
+        let default = self.default_of(setting);
         if default.is_empty() { None } else { setting.kind.read(default).ok() }
+    }
+
+    /// The value of a setting when nothing else is given; empty: none.
+    pub(crate) fn default_of(&self, setting: &Setting) -> &'static str {
+        let of_redis = REDIS_DEFAULTS.iter().find(|(name, _)| *name == setting.name);
+        let of_redis = of_redis.filter(|_| self.given.contains_key("REDIS_URL"));
+        of_redis.map_or_else(|| setting.default_in(self.process), |(_, default)| default)
     }
 
     /// As [`Layers::value`], for text.
@@ -208,21 +215,18 @@ impl Layers {
         }
     }
 
-    /// The Redis store is not in this version; to fall back to another one in silence would lose events.
-    fn check_redis(&mut self) {
-        if !matches!(self.process, Process::Server | Process::Dev) {
-            return;
-        }
-        if self.given.contains_key("REDIS_URL") {
-            self.fault(
-                "REDIS_URL",
-                "this version has no Redis store yet; unset it to keep events in the embedded store under DATA_DIR",
-            );
+    /// What says how a Redis is used, where none is.
+    fn note_redis(&mut self) {
+        if !matches!(self.process, Process::Server | Process::Dev) || self.given.contains_key("REDIS_URL") {
             return;
         }
         let names: Vec<&str> = REDIS_ONLY.iter().copied().filter(|name| self.given.contains_key(name)).collect();
-        if !names.is_empty() {
-            self.notes.push(format!("settings of the Redis store, without effect: {}", names.join(", ")));
+        let is_told = self.faults.0.iter().any(|fault| fault.name.starts_with("REDIS_URL"));
+        if !names.is_empty() && !is_told {
+            self.notes.push(format!(
+                "settings of the Redis store, without effect as REDIS_URL is not set: {}",
+                names.join(", ")
+            ));
         }
     }
 }

@@ -300,6 +300,7 @@ fn good(setting: &Setting) -> String {
         (_, Kind::Port | Kind::Factor) => "80",
         (_, Kind::Listen) => "127.0.0.1:9000",
         (_, Kind::Url | Kind::Proxy) => "http://proxy.local:3128",
+        (_, Kind::Redis) => "redis://redis.local:6379/0",
         (_, Kind::Targets) => "crm=http://crm.local:3000/hook",
         (_, Kind::Origins) => "https://a.example,https://b.example",
         (_, Kind::Hosts) => "a.example,b.example",
@@ -404,6 +405,17 @@ fn refused(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("http://user:p ss@proxy:3128", "%20"),
             ("http://pro xy:3128", "white space"),
             ("-1", "no host"),
+        ],
+        Kind::Redis => &[
+            ("http://redis.local:6379", "want redis://"),
+            ("redis:/redis.local", "two slashes"),
+            ("redis://redis.local:0", "1 to 65535"),
+            ("redis://redis.local:6379/three", "number of a database"),
+            ("redis://${HOST}", "no host"),
+            ("redis://redis local", "no host"),
+            ("redis+sentinel://a,b,c/main", "not spoken yet"),
+            ("redis+cluster://a,b,c", "not spoken yet"),
+            ("unix:///run/redis.sock", "want redis://"),
         ],
         Kind::Targets => &[
             ("htp://crm.local", "http"),
@@ -543,7 +555,7 @@ fn taken(process: Process, setting: &Setting, value: &str) -> Result<Value, Stri
 
 #[test]
 fn every_setting_is_taken_as_it_is_plainly_meant() {
-    for setting in SETTINGS.iter().filter(|setting| setting.name != "REDIS_URL") {
+    for setting in SETTINGS {
         for process in processes(setting) {
             // The lower of two that belong together.
             let good = match setting.name {

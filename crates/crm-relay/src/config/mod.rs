@@ -9,6 +9,8 @@ pub(crate) mod layers;
 pub(crate) mod misspelt;
 pub(crate) mod proxy;
 pub(crate) mod raw;
+mod redis;
+mod redis_url;
 pub(crate) mod secret;
 pub(crate) mod server;
 pub mod settings;

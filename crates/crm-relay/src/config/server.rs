@@ -27,6 +27,7 @@ use relay_server::{
         RouteDefaults, TlsFiles,
     },
 };
+use relay_store::redis::Options;
 
 use super::{
     client::{Fields, listen},
@@ -35,6 +36,7 @@ use super::{
     layers::{Flags, Layers},
     proxy,
     raw::Section,
+    redis,
     secret::Secret,
     settings::{Process, Value, kind_of},
     target,
@@ -48,6 +50,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Plan {
     config: Config,
+    /// The Redis that the store is in; `None`: the embedded store.
+    redis: Option<Options>,
     /// What is worth saying once at start.
     pub(crate) notes: Vec<String>,
     /// Secrets that were given.
@@ -77,6 +81,11 @@ impl Plan {
     /// The data directory.
     pub(crate) fn data_dir(&self) -> &PathBuf {
         &self.config.data_dir
+    }
+
+    /// The Redis that the store is in; `None`: the embedded store.
+    pub(crate) fn redis(&self) -> Option<&Options> {
+        self.redis.as_ref()
     }
 
     /// `DISK_RESERVE`.
@@ -113,6 +122,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     check_ways(&mut layers);
     check_proxies(&mut layers);
     let tls = tls_files(&mut layers);
+    let redis = redis::options(&mut layers);
     if !layers.faults.0.is_empty() {
         return Err(layers.faults);
     }
@@ -131,8 +141,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         allowed_hosts: allowed_hosts(&layers),
         admin_listen: listen(&layers, "ADMIN_LISTEN"),
         admin_hosts: layers.list("ADMIN_HOSTS"),
-        // The embedded store has one owner.
-        server: String::new(),
+        server: redis.as_ref().map_or_else(String::new, |_| server_name(&layers)),
         data_dir: data_dir(&layers),
         public_url: layers.text("PUBLIC_URL").map(|url| public_url(&url)),
         credentials: nothing,
@@ -154,7 +163,21 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         summary_interval: layers.span("HEALTH_CHECK_INTERVAL"),
         fetching: fetching(&layers),
     };
-    Ok(Plan { config, notes: layers.notes, given })
+    Ok(Plan { config, redis, notes: layers.notes, given })
+}
+
+/// What a server is called among those that share its store: the same over restarts, and another one for each data directory of
+/// a machine. The embedded store has one owner, whom nobody has to tell from others.
+fn server_name(layers: &Layers) -> String {
+    layers.text("CONSUMER_NAME").unwrap_or_else(|| {
+        let system = rustix::system::uname();
+        let host = system.nodename().to_string_lossy().into_owned();
+        let dir = data_dir(layers);
+        let dir = std::path::absolute(&dir).unwrap_or(dir);
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, dir.as_os_str().as_encoded_bytes());
+        let digest = digest.as_ref();
+        format!("{host}-{:02x}{:02x}", digest[0], digest[1])
+    })
 }
 
 fn circuit_pause_max(layers: &Layers) -> Duration {

@@ -12,7 +12,7 @@ use relay_core::limits;
 use relay_net::{cidr::Cidr, proxies, tls};
 use relay_providers::pasted;
 
-use super::{fault::Origin, secret, target, text_file};
+use super::{fault::Origin, redis_url, secret, target, text_file};
 use crate::quantity::{self, Bare};
 
 /// One setting. Its flag is `--x-y`, its variable `X_Y`, its key in the file `x_y`.
@@ -81,6 +81,8 @@ pub enum Kind {
     Url,
     /// An http URL, user and password allowed; shown without them.
     Proxy,
+    /// Where a Redis is; user and password allowed; shown without them.
+    Redis,
     /// `[NAME=]URL,...`.
     Targets,
     /// Origins like `https://app.example.com`, with commas between them, or `*`.
@@ -112,6 +114,8 @@ enum Form {
     Url,
     /// Nor are its user and password.
     Proxy,
+    /// The same.
+    Redis,
     /// Several URLs.
     Targets,
     /// Never shown; judged.
@@ -159,6 +163,7 @@ impl Setting {
         match self.kind.form() {
             Form::Secret | Form::Foreign => "redacted".to_owned(),
             Form::Proxy if text.contains('@') => "redacted".to_owned(),
+            Form::Redis => redis_url::shown(text),
             Form::Targets => target::shown_targets(text),
             Form::Url | Form::Proxy => target::without_query(text),
             Form::Plain | Form::Dir | Form::File => text.to_owned(),
@@ -175,7 +180,7 @@ impl Setting {
             Form::Foreign => pasted::trimmed(text).to_owned(),
             Form::Dir => shown(&directory(text)?),
             Form::File => shown(&origin.beside(&text_file::path(text)?)),
-            Form::Plain | Form::Url | Form::Proxy | Form::Targets => plain(self.name, text)?.to_owned(),
+            Form::Plain | Form::Url | Form::Proxy | Form::Redis | Form::Targets => plain(self.name, text)?.to_owned(),
         };
         let value = self.kind.read(&text)?;
         if self.name == "ADMIN_URL" {
@@ -356,7 +361,7 @@ pub const SETTINGS: &[Setting] = &[
         span(Duration::ZERO, TEN_YEARS),
         "3d",
         Role::Server,
-        "How long a repeat of a webhook is recognised by its key.",
+        "How long a repeat of a webhook is recognised by its key (on Redis: 24h).",
     ),
     // What becomes of it.
     setting(
@@ -407,7 +412,7 @@ pub const SETTINGS: &[Setting] = &[
         span(Duration::ZERO, TEN_YEARS),
         "7d",
         Role::Server,
-        "How long delivered and cancelled deliveries are kept; not less than DEDUPE_WINDOW.",
+        "How long delivered and cancelled deliveries are kept; not less than DEDUPE_WINDOW (on Redis: 24h).",
     ),
     setting(
         "RETENTION_DEAD",
@@ -523,17 +528,84 @@ pub const SETTINGS: &[Setting] = &[
     // The Redis store.
     setting(
         "REDIS_URL",
-        Kind::Foreign,
+        Kind::Redis,
         "",
         Role::Server,
-        "Redis store; this version has only the embedded one and refuses it.",
+        "Keeps the store in a Redis and not in DATA_DIR: host:port, redis://user:password@host:port/db, rediss:// for TLS.",
     ),
-    setting("REDIS_PASSWORD", Kind::Foreign, "", Role::Server, "Password of the Redis store."),
-    setting("REDIS_DB", Kind::Count(0, 1_000_000), "0", Role::Server, "Database number of the Redis store."),
-    setting("STREAM_NAME", Kind::Text, "webhook-stream", Role::Server, "Stream of the Redis store."),
-    setting("CONSUMER_GROUP", Kind::Text, "relay-group", Role::Server, "Consumer group of the Redis store."),
-    setting("CONSUMER_NAME", Kind::Text, "", Role::Server, "Prefix of the consumer's name in the Redis store."),
-    setting("DEAD_LETTER_QUEUE", Kind::Text, "webhook-dlq", Role::Server, "Dead-letter stream of the Redis store."),
+    setting("REDIS_PASSWORD", Kind::Foreign, "", Role::Server, "Password of the Redis, if it is not in REDIS_URL."),
+    setting(
+        "REDIS_DB",
+        Kind::Count(0, redis_url::DATABASE_MAX as u64),
+        "0",
+        Role::Server,
+        "Number of the Redis's database, if it is not in REDIS_URL.",
+    ),
+    setting(
+        "REDIS_CA_FILE",
+        Kind::Certificates,
+        "",
+        Role::Server,
+        "PEM file of the authorities that sign the Redis's certificate; else whom the system trusts.",
+    ),
+    setting(
+        "REDIS_DURABILITY",
+        Kind::Word(redis_url::DURABILITIES),
+        "auto",
+        Role::Server,
+        "When a webhook counts as stored: fsync (its disk has it), replicated (replicas have heard of it too),          fsync-replicated (their disks have it too), everysec (for trying out: a loss of power loses a second); auto: replicated          where there are replicas at the start, else fsync.",
+    ),
+    setting(
+        "REDIS_MIN_REPLICAS",
+        Kind::Count(1, 16),
+        "1",
+        Role::Server,
+        "With fewer replicas than this nothing is accepted, where REDIS_DURABILITY waits for replicas.",
+    ),
+    setting("REDIS_POOL_SIZE", Kind::Count(1, 64), "2", Role::Server, "Connections to the Redis for reading."),
+    setting(
+        "REDIS_TIMEOUT",
+        span(Duration::from_millis(100), Duration::from_secs(60)),
+        "2s",
+        Role::Server,
+        "How long the Redis may take to answer; its replicas have half of that.",
+    ),
+    setting(
+        "REDIS_PARTITIONS",
+        Kind::Count(1, 16),
+        "1",
+        Role::Server,
+        "Parts that the store is made in, the same for all servers and for good; 1 is fastest on a single node.",
+    ),
+    setting(
+        "REDIS_ASSUME_DURABLE",
+        Kind::Word(&["off", "on"]),
+        "off",
+        Role::Server,
+        "on: where the Redis does not let its settings be looked at, its provider answers for them.",
+    ),
+    setting("STREAM_NAME", Kind::Text, "webhook-stream", Role::Server, "What all keys in the Redis begin with."),
+    setting(
+        "CONSUMER_GROUP",
+        Kind::Text,
+        "relay-group",
+        Role::Server,
+        "Without effect; kept for existing environments.",
+    ),
+    setting(
+        "CONSUMER_NAME",
+        Kind::Text,
+        "",
+        Role::Server,
+        "Names this server among those on the Redis; else the name of the machine.",
+    ),
+    setting(
+        "DEAD_LETTER_QUEUE",
+        Kind::Text,
+        "webhook-dlq",
+        Role::Server,
+        "Stream in the Redis that dead letters are in too.",
+    ),
 ];
 
 /// The words of `FORWARDED_HEADER`.
@@ -544,15 +616,32 @@ const FORWARDED_HEADERS: [&str; 2] = [proxies::Field::XForwardedFor.as_str(), pr
 pub(crate) const DEV_DEFAULTS: &[(&str, &str)] =
     &[("SERVER_HOST", "127.0.0.1"), ("ADMIN_LISTEN", "127.0.0.1:0"), ("REPORT_ANSWERS", "body")];
 
+/// What is otherwise where the store is in a Redis, whose memory holds all that is kept.
+pub(crate) const REDIS_DEFAULTS: &[(&str, &str)] = &[("DEDUPE_WINDOW", "24h"), ("RETENTION_DELIVERED", "24h")];
+
 /// Settings that have a meaning only together with `REDIS_URL`.
-pub(crate) const REDIS_ONLY: &[&str] =
-    &["REDIS_PASSWORD", "REDIS_DB", "STREAM_NAME", "CONSUMER_GROUP", "CONSUMER_NAME", "DEAD_LETTER_QUEUE"];
+pub(crate) const REDIS_ONLY: &[&str] = &[
+    "REDIS_PASSWORD",
+    "REDIS_DB",
+    "REDIS_CA_FILE",
+    "REDIS_DURABILITY",
+    "REDIS_MIN_REPLICAS",
+    "REDIS_POOL_SIZE",
+    "REDIS_TIMEOUT",
+    "REDIS_PARTITIONS",
+    "REDIS_ASSUME_DURABLE",
+    "STREAM_NAME",
+    "CONSUMER_GROUP",
+    "CONSUMER_NAME",
+    "DEAD_LETTER_QUEUE",
+];
 
 impl Kind {
     const fn form(self) -> Form {
         match self {
             Self::Url => Form::Url,
             Self::Proxy => Form::Proxy,
+            Self::Redis => Form::Redis,
             Self::Targets => Form::Targets,
             Self::Secret => Form::Secret,
             Self::Foreign => Form::Foreign,
@@ -608,6 +697,7 @@ impl Kind {
             Self::Listen => target::listen_address(text).map(|_| Value::Text(text.to_owned())),
             Self::Url => target::base_url(text).map(|_| Value::Text(text.to_owned())),
             Self::Proxy => super::proxy::read(text).map(|_| Value::Text(text.to_owned())),
+            Self::Redis => redis_url::read(text).map(|_| Value::Text(text.to_owned())),
             Self::Origins => origins(text),
             Self::Hosts => hosts(text),
             Self::Networks => networks(text),
@@ -644,7 +734,7 @@ impl Kind {
             Self::Host => "HOST",
             Self::Port => "PORT",
             Self::Listen => "ADDR",
-            Self::Url | Self::Proxy => "URL",
+            Self::Url | Self::Proxy | Self::Redis => "URL",
             Self::Targets => "[NAME=]URL",
             Self::Origins => "ORIGINS",
             Self::Hosts => "HOSTS",

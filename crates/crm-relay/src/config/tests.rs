@@ -49,7 +49,8 @@ fn every_fault_is_reported_all_together() {
         ("LOG_FORMAT", "yaml"),
         ("CORS_ORIGINS", "example.com"),
         ("ADMIN_HOSTS", "https://relay.example.com:8081"),
-        ("REDIS_URL", "redis://:secret@localhost"),
+        ("REDIS_URL", "redis+sentinel://:secret@localhost:0"),
+        ("STREAM_NAME", "hooks:{eu}"),
     ];
     let file = r#"
 max_retrys = 5
@@ -493,4 +494,26 @@ fn the_largest_body_is_one_that_has_room() {
         planned.notes
     );
     assert!(plan(&[]).expect("defaults").notes.iter().all(|note| !note.contains("MAX_BODY_BYTES")));
+}
+
+/// I20, S27: on Redis, whose memory holds it, less is kept unless somebody says otherwise; and no password shows.
+#[test]
+fn a_store_in_redis_keeps_less_and_shows_no_password() {
+    let plan = |environment: &[(&str, &str)]| server::plan(layers(Process::Server, environment, ""));
+    let of_redis = [("REDIS_URL", "redis://u:canary@h/3"), ("REDIS_TIMEOUT", "1s"), ("REDIS_DURABILITY", "replicated")];
+    let found = plan(&of_redis).expect("it is fine");
+    assert_eq!(found.declared().retention_delivered.as_secs(), 86_400);
+    assert_eq!(found.declared().dedupe_window.as_secs(), 86_400);
+    assert!(!found.declared().server.is_empty());
+    let options = found.redis().expect("it is on Redis");
+    assert_eq!((options.login.database, options.login.password.as_deref()), (3, Some("canary")));
+    assert_eq!(options.durability, Some(relay_store::seam::Durability::Replicated));
+    assert!(!format!("{found:?}").contains("canary"));
+    let longer = plan(&[of_redis[0], ("DEDUPE_WINDOW", "3d")]).expect_err("it forgets before that");
+    assert!(longer.to_string().contains("RETENTION_DELIVERED"), "{longer}");
+    let twice = plan(&[of_redis[0], ("REDIS_PASSWORD", "canary2"), ("REDIS_DB", "4")]).expect_err("which of them?");
+    assert!(!twice.to_string().contains("canary") && twice.0.len() == 2, "{twice}");
+    let embedded = plan(&[]).expect("it is fine");
+    assert!(embedded.redis().is_none() && embedded.declared().dedupe_window.as_secs() == 3 * 86_400);
+    assert!(embedded.declared().server.is_empty());
 }

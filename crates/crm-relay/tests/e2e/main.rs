@@ -31,6 +31,7 @@ mod resign;
 mod retention;
 mod sender;
 mod stop;
+mod store;
 mod systemd;
 mod target;
 mod torture;

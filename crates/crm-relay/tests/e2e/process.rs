@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::clock;
+use crate::{clock, store};
 
 /// Secrets of the tests: 16 and more printable ASCII characters, as the settings want them.
 pub(crate) const API_KEY: &str = "crk_0123456789abcdef0123456789abcdef";
@@ -227,6 +227,8 @@ fn launch(wrapper: &[&str], dir: &Path, settings: &[(String, String)], port: u16
         ("ADMIN_TOKEN", ADMIN_TOKEN),
         ("DISK_RESERVE", "1MiB"),
     ];
+    let of_store = store::settings(dir);
+    env.extend(of_store.iter().map(|(name, value)| (*name, value.as_str())));
     for (name, value) in settings {
         env.retain(|(known, _)| *known != name.as_str());
         env.push((name, value));

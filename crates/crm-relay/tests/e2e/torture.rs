@@ -1,6 +1,6 @@
 //! `kill -9` of server and clients under load, again and again: nothing acknowledged is lost.
 //!
-//! `KILLS=n` (by `make torture KILLS=n`) sets the number of rounds; 40 without it.
+//! `KILLS=n` (by `make torture KILLS=n`) sets the number of rounds; without it, 40 on the embedded store.
 
 use std::{
     sync::{
@@ -16,6 +16,7 @@ use crate::{
     history::History,
     process::{Process, Server, client, wait_for},
     sender::{Sender, sha256},
+    store,
     target::{Arrival, Reply, Target},
 };
 
@@ -26,7 +27,7 @@ const CLIENTS: usize = 2;
 /// I1, I2, I3, I5, I6, I9, I19 under F1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_under_kill_9() {
-    let kills: u64 = std::env::var("KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(40);
+    let kills: u64 = std::env::var("KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(store::KILLS);
     let seed: u64 = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(4711);
     println!("torture: {kills} kills, seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);

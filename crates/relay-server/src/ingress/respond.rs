@@ -22,6 +22,9 @@ const EVENT_ID: HeaderName = HeaderName::from_static("relay-event-id");
 /// The server stops: nothing is accepted any more.
 pub(super) const STOPPING: Problem =
     Problem::new(Code::ShuttingDown, "the relay is about to stop; send it again").closing();
+/// The server has just begun.
+pub(super) const NO_STORE: Problem =
+    Problem::new(Code::StoreUnavailable, "the relay's store is not there yet; send it again").closing();
 /// The commit is not certain.
 pub(super) const UNCERTAIN: Problem =
     Problem::new(Code::StoreUnavailable, "it is not certain that the webhook is stored; send it again");

@@ -89,6 +89,11 @@ pub trait Backend: Send + Sync + 'static {
         self.now()
     }
 
+    /// Whether there is a store by now: until then nothing is accepted.
+    fn has_store(&self) -> bool {
+        true
+    }
+
     /// Whether the server stops: nothing is accepted any more.
     fn is_stopping(&self) -> bool;
 

@@ -89,6 +89,9 @@ impl<B: Backend> Door<B> {
         origin: Origin,
         request: Box<Request<Incoming>>,
     ) -> Response<Body> {
+        if !self.backend.has_store() {
+            return self.refuse(None, origin, respond::NO_STORE.into());
+        }
         if let Leads::DotSegments(name) = leads {
             let ends = intake::is_given_up(request.headers(), request.body());
             let source = self.backend.source(name.as_bytes());

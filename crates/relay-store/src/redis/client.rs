@@ -3,31 +3,21 @@
 //! A connection is plain: it never connects anew, and is dropped after any error and after a reply that did not come in
 //! time, so that no later answer is taken for it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{error::Error as _, fmt, time::Duration};
 
 use futures_util::StreamExt as _;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, Pipeline, RedisResult,
-    Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo as _, Pipeline,
+    RedisConnectionInfo, RedisError, RedisResult, TlsCertificates, Value,
     aio::{MultiplexedConnection, PubSubStream},
 };
 use tokio::time::timeout;
 
-use super::reply::Reply;
-
-/// Where a Redis is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// A host and a port.
-    Tcp {
-        /// A name or an address.
-        host: String,
-        /// Its port.
-        port: u16,
-    },
-    /// A socket in the file system.
-    Unix(PathBuf),
-}
+use super::{
+    Options,
+    address::{Address, Login},
+    reply::Reply,
+};
 
 /// One command.
 #[derive(Clone, Debug)]
@@ -74,8 +64,22 @@ impl Sent {
 }
 
 /// Why a connection is of no more use. Whether what was sent is done is not known.
-#[derive(Debug)]
-pub(super) struct Broken(pub(super) String);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// Nobody is there, or it went away, or is silent.
+    Away(String),
+    /// There is a Redis, which refuses this user, password or database.
+    Refused(String),
+    /// What is there does not show the certificate that is wanted, or speaks no TLS.
+    Unproven(String),
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Away(why) | Self::Refused(why) | Self::Unproven(why)) = self;
+        f.write_str(why)
+    }
+}
 
 /// A connection.
 pub(super) struct Link {
@@ -84,10 +88,11 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects; `patience` bounds that, and every answer.
-    pub(super) async fn connect(address: &Address, patience: Duration) -> Result<Self, Broken> {
+    /// Connects; their `patience` bounds that, and every answer.
+    pub(super) async fn connect(options: &Options) -> Result<Self, Broken> {
+        let patience = options.patience;
         let connect = async {
-            let client = Client::open(info(address)?)?;
+            let client = client(&options.address, &options.login)?;
             // By itself the crate gives up after 500 ms: what is slower than that is waited for here.
             let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
             client.get_multiplexed_async_connection_with_config(&config).await
@@ -116,7 +121,7 @@ impl Link {
         if values.len() == count {
             Ok((values.into_iter().map(reply).collect(), Sent(pipeline)))
         } else {
-            Err(Broken(format!("{} answers to {count} commands", values.len())))
+            Err(Broken::Away(format!("{} answers to {count} commands", values.len())))
         }
     }
 }
@@ -125,14 +130,14 @@ impl Link {
 pub(super) struct Ear(PubSubStream);
 
 impl Ear {
-    /// Hears what is said in this channel; `patience` bounds how long it takes to begin.
-    pub(super) async fn open(address: &Address, patience: Duration, channel: &[u8]) -> Result<Self, Broken> {
+    /// Hears what is said in this channel; their `patience` bounds how long it takes to begin.
+    pub(super) async fn open(options: &Options, channel: &[u8]) -> Result<Self, Broken> {
         let open = async {
-            let mut heard = Client::open(info(address)?)?.get_async_pubsub().await?;
+            let mut heard = client(&options.address, &options.login)?.get_async_pubsub().await?;
             heard.subscribe(channel).await?;
             Ok(heard.into_on_message())
         };
-        bounded(patience, open).await.map(Self)
+        bounded(options.patience, open).await.map(Self)
     }
 
     /// Completes with the next word, or `false` once there is nothing to hear any more.
@@ -144,17 +149,61 @@ impl Ear {
 async fn bounded<T>(patience: Duration, asked: impl Future<Output = RedisResult<T>>) -> Result<T, Broken> {
     match timeout(patience, asked).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(Broken(error.to_string())),
-        Err(_) => Err(Broken(format!("no answer within {patience:?}"))),
+        Ok(Err(error)) => Err(broken(&error)),
+        Err(_) => Err(Broken::Away(format!("no answer within {patience:?}"))),
     }
 }
 
-fn info(address: &Address) -> RedisResult<ConnectionInfo> {
-    let address = match address {
-        Address::Tcp { host, port } => ConnectionAddr::Tcp(host.clone(), *port),
-        Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
+fn client(address: &Address, login: &Login) -> RedisResult<Client> {
+    let (tls, to) = match address {
+        Address::Tcp { host, port } => (None, ConnectionAddr::Tcp(host.clone(), *port)),
+        Address::Tls { host, port, authorities } => {
+            let to = ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None };
+            (Some(TlsCertificates { client_tls: None, root_cert: authorities.clone() }), to)
+        }
+        Address::Unix(path) => (None, ConnectionAddr::Unix(path.clone())),
     };
-    address.into_connection_info()
+    let info: ConnectionInfo = to.into_connection_info()?;
+    let mut entering = RedisConnectionInfo::default().set_db(login.database.into());
+    if let Some(user) = &login.user {
+        entering = entering.set_username(user);
+    }
+    if let Some(password) = &login.password {
+        entering = entering.set_password(password);
+    }
+    let info = info.set_redis_settings(entering);
+    match tls {
+        Some(certificates) => Client::build_with_tls(info, certificates),
+        None => Client::open(info),
+    }
+}
+
+/// What an error of the client crate comes to.
+fn broken(error: &RedisError) -> Broken {
+    let mut causes = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        causes.push(error.to_string());
+        cause = error.source();
+    }
+    let text = causes.last().cloned().unwrap_or_else(|| error.to_string());
+    if is_unproven(&text) {
+        return Broken::Unproven(text);
+    }
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => Broken::Refused("it refuses the user or the password".to_owned()),
+        ErrorKind::Server(_) | ErrorKind::Extension => {
+            Broken::Refused(error.detail().map_or_else(|| text.clone(), str::to_owned))
+        }
+        _ => Broken::Away(text),
+    }
+}
+
+/// Whether an error is one of TLS. Its text is rustls's, whose types the client crate does not hand on.
+fn is_unproven(text: &str) -> bool {
+    ["invalid peer certificate", "received corrupt message", "received fatal alert", "peer is incompatible"]
+        .iter()
+        .any(|begin| text.contains(begin))
 }
 
 fn reply(value: Value) -> Reply {

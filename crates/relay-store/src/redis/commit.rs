@@ -7,6 +7,7 @@
 use std::{
     mem::take,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use relay_core::{storage::AppendError, time::Wall};
@@ -15,12 +16,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Options,
     backlog::{Appending, Ask, Backlog, Batch, Urgency},
+    check::{self, Heard},
     client::{Broken, Command, Link, Sent},
     keys::Space,
     life::{Edge, Life},
     reply::{Fault, Reply},
     room::Room,
     scripts::Script,
+    standing::{Demand, Standing},
 };
 
 /// Rows that one call of a script handles.
@@ -39,7 +42,6 @@ enum Work {
 pub(super) struct Commits {
     work: mpsc::UnboundedSender<Work>,
     clock: Clock,
-    trouble: Arc<Mutex<Option<String>>>,
 }
 
 /// What deadlines are compared with.
@@ -61,31 +63,32 @@ impl Clock {
 
 impl Commits {
     /// Begins the loop; it ends with the store.
-    pub(super) fn begin(options: &Options, space: &Arc<Space>, life: &Arc<Life>, room: &Arc<Room>) -> Self {
+    pub(super) fn begin(
+        options: &Options,
+        space: &Arc<Space>,
+        life: &Arc<Life>,
+        room: &Arc<Room>,
+        standing: &Arc<Standing>,
+    ) -> Self {
         let (work, waiting) = mpsc::unbounded_channel();
-        let (clock, trouble) = (Clock::default(), Arc::default());
+        let clock = Clock::default();
         let committer = Committer {
             options: options.clone(),
             space: Arc::clone(space),
             life: Arc::clone(life),
             room: Arc::clone(room),
+            standing: Arc::clone(standing),
             clock: clock.clone(),
-            trouble: Arc::clone(&trouble),
             link: None,
             backlog: Backlog::default(),
         };
         tokio::spawn(committer.run(waiting));
-        Self { work, clock, trouble }
+        Self { work, clock }
     }
 
     /// The clock of deadlines.
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
-    }
-
-    /// Why the last commit did not come about, if it did not.
-    pub(super) fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Commits these as one; a reply for each. They wait for their turn from now on, not from when the answer is asked for.
@@ -144,8 +147,8 @@ struct Committer {
     space: Arc<Space>,
     life: Arc<Life>,
     room: Arc<Room>,
+    standing: Arc<Standing>,
     clock: Clock,
-    trouble: Arc<Mutex<Option<String>>>,
     link: Option<Link>,
     backlog: Backlog,
 }
@@ -198,7 +201,7 @@ impl Committer {
                 return;
             }
             let sent = self.send(&mut parts).await;
-            self.note(sent.as_ref().err());
+            self.standing.came_of(sent.as_ref().err());
             match sent {
                 Ok((replies, sent)) => parts = answer(parts, replies, &sent),
                 Err(fault) => return fail_all(parts, &fault),
@@ -220,18 +223,19 @@ impl Committer {
             Some(link) => link,
             None => self.connect().await?,
         };
+        // What the connection is, may have been found out just now.
+        let demand = self.standing.demand()?;
         let mut commands: Vec<Command> = parts.iter_mut().flat_map(|part| take(&mut part.commands)).collect();
-        let replicas = i64::from(self.options.replicas);
-        if replicas > 0 {
-            let within = self.options.replicas_within.as_millis() as i64;
-            commands.push(Command::new("WAIT").number(replicas).number(within));
-        }
+        let confirming = confirming(demand, self.options.replicas_within);
+        let confirmations = confirming.len();
+        commands.extend(confirming);
         let (mut replies, sent) = link.send_kept(commands).await.map_err(|broken| {
-            tracing::debug!(why = broken.0, "the committing connection to Redis broke");
+            tracing::debug!(why = %broken, "the committing connection to Redis broke");
             Fault::Unknown
         })?;
         self.link = Some(link);
-        if replicas > 0 && replies.pop().map_or(Ok(0), Reply::number).unwrap_or(0) < replicas {
+        let confirmed = replies.split_off(replies.len() - confirmations);
+        if !is_confirmed(demand, confirmed) {
             return Err(Fault::Unknown);
         }
         if self.options.edges.dies_at(Edge::AfterReplies) {
@@ -240,34 +244,29 @@ impl Committer {
         Ok((replies, sent))
     }
 
+    /// A connection to a Redis that keeps what it is given, and knows our scripts.
     async fn connect(&self) -> Result<Link, Fault> {
         let connected = async {
-            let mut link = Link::connect(&self.options.address, self.options.patience).await?;
-            let loaded = link.send(Script::ALL.iter().map(|script| script.load()).collect()).await?;
-            Ok((link, loaded.iter().find_map(Reply::refusal)))
+            let mut link = Link::connect(&self.options).await?;
+            let asked = check::asks().into_iter().chain(Script::ALL.iter().map(|script| script.load())).collect();
+            let mut replies = link.send(asked).await?.into_iter();
+            let heard = replies.next().zip(replies.next()).map(|(info, settings)| Heard::new(info, settings));
+            Ok((link, heard, replies.find_map(|reply| reply.refusal())))
         };
-        match connected.await {
-            Ok((link, None)) => Ok(link),
-            Ok((_, Some(fault))) => Err(fault),
-            Err(Broken(why)) => {
-                tracing::debug!(why, "no connection to Redis for commits");
-                Err(Fault::Away)
-            }
+        let (link, heard, refused) = connected.await.map_err(|broken: Broken| {
+            tracing::debug!(why = %broken, "no connection to Redis for commits");
+            self.standing.unreached(&broken);
+            Fault::Away
+        })?;
+        if let Some(heard) = heard {
+            self.standing.heard(&heard, &self.options);
         }
+        refused.map_or(Ok(link), Err)
     }
 
     fn die(&self, why: &str) -> Fault {
         self.life.fail(why.to_owned());
         Fault::Unavailable
-    }
-
-    fn note(&self, fault: Option<&Fault>) {
-        let why = fault.map(|fault| match fault {
-            Fault::Away => "Redis cannot be reached".to_owned(),
-            Fault::Unknown => "Redis does not answer, or too few replicas confirm".to_owned(),
-            other => format!("{other:?}"),
-        });
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     /// What is sent for a batch; appends of a source in a partition go together.
@@ -287,6 +286,37 @@ impl Committer {
         parts.extend(groups.into_iter().map(|(_, group)| Part::append(&self.space, group)));
         parts
     }
+}
+
+/// What is asked behind a batch: that as many replicas have it.
+fn confirming(demand: Demand, within: Duration) -> Vec<Command> {
+    let Demand { replicas, on_disk } = demand;
+    let (replicas, within) = (i64::from(replicas), within.as_millis() as i64);
+    let mut commands = Vec::new();
+    if replicas > 0 {
+        commands.push(Command::new("WAIT").number(replicas).number(within));
+        // Behind WAIT it costs little: alone it waits for the replicas' next word, a second away.
+        commands.extend(on_disk.then(|| Command::new("WAITAOF").number(1).number(replicas).number(within)));
+    }
+    commands
+}
+
+/// Whether what came back meets it: the commands answer when their time is over, too.
+fn is_confirmed(demand: Demand, confirmed: Vec<Reply>) -> bool {
+    let needed = i64::from(demand.replicas);
+    let counts = |reply: Option<Reply>| match reply {
+        Some(Reply::Many(counts)) => counts.into_iter().map(|count| count.number().unwrap_or(0)).collect(),
+        Some(reply) => vec![reply.number().unwrap_or(0)],
+        None => Vec::new(),
+    };
+    if demand.replicas == 0 {
+        return true;
+    }
+    let mut confirmed = confirmed.into_iter();
+    let has_it = counts(confirmed.next()).first().is_some_and(|count| *count >= needed);
+    let mut on_disk =
+        || matches!(counts(confirmed.next())[..], [primary, replicas] if primary >= 1 && replicas >= needed);
+    has_it && (!demand.on_disk || on_disk())
 }
 
 fn join(groups: &mut Vec<(usize, Vec<Appending>)>, appending: Appending) {

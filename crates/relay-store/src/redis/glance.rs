@@ -37,7 +37,7 @@ impl Core {
         asked.extend(sources.iter().map(|name| entries(keys.source(name))));
         asked.push(Command::new("EXEC"));
         // What is refused among them, a key of another type or a group that is not there, counts for none.
-        let seen = match self.reads.each(asked).await?.pop() {
+        let seen = match self.reads.ask_leniently(asked).await?.pop() {
             Some(Reply::Many(seen)) => seen,
             other => return Err(other.and_then(|reply| reply.refusal()).unwrap_or(Fault::Away)),
         };

@@ -65,7 +65,7 @@ pub(super) async fn listen(core: Weak<Core>) {
 async fn ear(core: &Weak<Core>) -> Option<Result<Ear, String>> {
     let core = core.upgrade()?;
     let (options, channel) = (&core.options, core.space.hints());
-    Some(Ear::open(&options.address, options.patience, &channel).await.map_err(|broken| broken.0))
+    Some(Ear::open(options, &channel).await.map_err(|broken| broken.to_string()))
 }
 
 /// Whether anything was said for a while; nothing: the connection is gone.
@@ -89,7 +89,7 @@ impl Core {
     pub(super) async fn hint(&self) {
         let version = Command::new("GET").arg(self.space.version());
         let tell = Command::new("PUBLISH").arg(self.space.hints()).arg("registry");
-        let Ok(replies) = self.reads.each(vec![version, tell]).await else { return };
+        let Ok(replies) = self.reads.ask_leniently(vec![version, tell]).await else { return };
         let version = replies.into_iter().next().and_then(|reply| reply.number().ok());
         if let Some(version) = version {
             self.hints.saw(Some(version.max(0) as u64));

@@ -84,11 +84,6 @@ impl Space {
         format!("{}version", self.registry).into_bytes()
     }
 
-    /// What the store is.
-    pub(super) fn meta(&self) -> Key {
-        format!("{}meta", self.registry).into_bytes()
-    }
-
     /// The channel of hints.
     pub(super) fn hints(&self) -> Key {
         format!("{}hints", self.registry).into_bytes()
@@ -97,6 +92,35 @@ impl Space {
     /// What runs of servers said.
     pub(super) fn runs(&self) -> Key {
         format!("{}runs", self.registry).into_bytes()
+    }
+
+    /// What the store is: its layout, in how many partitions, and its epoch.
+    pub(super) fn meta(&self) -> Key {
+        format!("{}meta", self.registry).into_bytes()
+    }
+
+    /// Never there: what a user may do is tried on it.
+    pub(super) fn trial(&self) -> Key {
+        format!("{}trial", self.registry).into_bytes()
+    }
+
+    /// The stream of dead letters of the first partition.
+    pub(super) fn dead_letters(&self) -> Key {
+        self.partitions[0].dead_letters.clone().into_bytes()
+    }
+
+    /// Keys that any store has or will have, each with its type.
+    pub(super) fn fixed(&self) -> Vec<(Key, &'static str)> {
+        let mut keys = vec![
+            (self.meta(), "hash"),
+            (self.version(), "string"),
+            (self.runs(), "hash"),
+            (self.registry_audit(), "stream"),
+        ];
+        for of in &self.partitions {
+            keys.extend([(of.counters(), "hash"), (of.leases(), "zset"), (of.lone(), "zset"), (of.audit(), "stream")]);
+        }
+        keys
     }
 
     /// Lines of the audit log about the registry.

@@ -97,13 +97,12 @@ impl Life {
         }
     }
 
-    /// How it is; `trouble` is why it does not commit at the moment.
-    pub(super) fn condition(&self, durability: Durability, trouble: Option<String>) -> Condition {
-        match (&*self.0.borrow(), trouble) {
-            (State::Open, None) => Condition::well(durability),
-            (State::Open, Some(why)) => Condition::broken(durability, why),
-            (State::Closed, _) => Condition::broken(durability, "it is closed"),
-            (State::Failed(why), _) => Condition::broken(durability, why.clone()),
+    /// How it is; `reasons`: why it does not commit at the moment.
+    pub(super) fn condition(&self, durability: Durability, reasons: Vec<String>) -> Condition {
+        match &*self.0.borrow() {
+            State::Open => Condition { commits: reasons.is_empty(), durability, reasons },
+            State::Closed => Condition::broken(durability, "it is closed"),
+            State::Failed(why) => Condition::broken(durability, why.clone()),
         }
     }
 }

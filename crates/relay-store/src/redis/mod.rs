@@ -7,10 +7,13 @@
 //! **Invariant:** no failure of Redis ends a store. It is away, full, or its answer is unknown; then the same is asked again.
 
 mod acknowledged;
+mod address;
 mod append;
 mod audit;
 mod backlog;
+mod begin;
 mod browse;
+mod check;
 mod client;
 mod commit;
 mod counters;
@@ -37,12 +40,14 @@ mod registry;
 mod replay;
 mod reply;
 mod retire;
+mod rights;
 mod room;
 mod row;
 mod rows;
 mod scripts;
 mod scrub;
 mod settle;
+mod standing;
 mod stats;
 mod step;
 mod tags;
@@ -68,10 +73,12 @@ use tokio::{sync::Mutex, time};
 
 use self::{
     acknowledged::Acknowledged, commit::Commits, damage::Damage, hints::Hints, keys::Space, life::Life, reads::Reads,
-    room::Room, scrub::Scrubs,
+    room::Room, scrub::Scrubs, standing::Standing,
 };
 pub use self::{
-    client::Address,
+    address::{Address, Login},
+    begin::BeginError,
+    check::Finding,
     life::{Edge, Edges},
     mend::Mended,
     room::FullProbe,
@@ -86,14 +93,16 @@ use crate::{
     },
 };
 
-/// How often Redis is asked how much memory it uses.
-const ROOM_EVERY: Duration = Duration::from_secs(1);
+/// How often Redis is asked how it is: its memory, its replicas, and whether it keeps what it is given.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Where a store is, and how it is used.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Of the Redis.
     pub address: Address,
+    /// As whom it is used.
+    pub login: Login,
     /// What all its keys begin with.
     pub stream_name: String,
     /// The stream of dead letters, for people's tools.
@@ -102,10 +111,14 @@ pub struct Options {
     pub consumer: String,
     /// In so many parts, 1 to 16; the same for all that use it.
     pub partitions: usize,
-    /// So many replicas confirm a commit.
-    pub replicas: u32,
-    /// They have so long.
+    /// When a commit is answered; `None`: once replicas have it, where there are some at the beginning, else once the disk has.
+    pub durability: Option<Durability>,
+    /// Fewer replicas than this, at least one, are too few, where they are waited for.
+    pub replicas_min: u32,
+    /// They have so long, and their disks as long again.
     pub replicas_within: Duration,
+    /// Its operator answers for what it does not let be looked at.
+    pub assume_durable: bool,
     /// A connection, and an answer, have so long.
     pub patience: Duration,
     /// Connections that read.
@@ -127,11 +140,14 @@ impl Options {
     pub fn new(address: Address) -> Self {
         Self {
             address,
+            login: Login::default(),
             stream_name: "crm-relay".to_owned(),
             dead_letter_queue: "crm-relay-dead".to_owned(),
             consumer: "relay".to_owned(),
             partitions: 1,
-            replicas: 0,
+            durability: Some(Durability::Fsync),
+            replicas_min: 1,
+            assume_durable: false,
             replicas_within: Duration::from_secs(1),
             patience: Duration::from_secs(2),
             readers: 2,
@@ -158,6 +174,7 @@ struct Core {
     reads: Reads,
     life: Arc<Life>,
     room: Arc<Room>,
+    standing: Arc<Standing>,
     damage: Damage,
     scrubs: Scrubs,
     acknowledged: Acknowledged,
@@ -177,8 +194,9 @@ impl RedisStore {
         let space = Space::new(&options.stream_name, &options.dead_letter_queue, options.partitions);
         let (space, life) = (Arc::new(space), Arc::new(Life::begin()));
         let room = Arc::new(Room::new(options.full.clone()));
-        let commits = Commits::begin(&options, &space, &life, &room);
-        let reads = Reads::new(&options, &life);
+        let standing = Arc::new(Standing::default());
+        let commits = Commits::begin(&options, &space, &life, &room, &standing);
+        let reads = Reads::new(&options, &life, &standing);
         let (damage, scrubs, hints, turn) = (Damage::default(), Scrubs::default(), Hints::new(), AtomicUsize::new(0));
         let (counting, acknowledged) = (Mutex::default(), Acknowledged::default());
         let core = Arc::new(Core {
@@ -188,6 +206,7 @@ impl RedisStore {
             reads,
             life,
             room,
+            standing,
             damage,
             scrubs,
             acknowledged,
@@ -196,7 +215,7 @@ impl RedisStore {
             turn,
         });
         if core.options.full.is_none() {
-            tokio::spawn(look_at_room(Arc::downgrade(&core)));
+            tokio::spawn(look(Arc::downgrade(&core)));
             tokio::spawn(scrub::scrub(Arc::downgrade(&core)));
             tokio::spawn(acknowledged::watch(Arc::downgrade(&core)));
         }
@@ -204,6 +223,16 @@ impl RedisStore {
             tokio::spawn(hints::listen(Arc::downgrade(&core)));
         }
         Self { core }
+    }
+
+    /// Connects, looks whether this Redis keeps what it is given, and whether what stands there is such a store; makes one where
+    /// nothing stands. To be asked first of all, and again where it is away.
+    ///
+    /// # Errors
+    /// See [`BeginError`]; nothing that was there is changed.
+    pub fn begin(&self) -> Later<Result<(), BeginError>> {
+        let core = Arc::clone(&self.core);
+        begun(async move { core.begin().await })
     }
 
     /// Compares all rows with the indexes that they should stand in, and puts them there where they are missing.
@@ -231,12 +260,12 @@ impl RedisStore {
     }
 }
 
-/// Looks how much memory Redis uses, as long as there is a store, whatever becomes of one look.
-async fn look_at_room(core: Weak<Core>) {
+/// Looks how Redis is, as long as there is a store, whatever becomes of one look.
+async fn look(core: Weak<Core>) {
     while let Some(core) = core.upgrade() {
-        core.look_at_room().await;
+        core.look().await;
         drop(core);
-        time::sleep(ROOM_EVERY).await;
+        time::sleep(LOOK_EVERY).await;
     }
 }
 
@@ -392,22 +421,25 @@ impl Upkeep for RedisStore {
     }
 
     fn promises(&self) -> Promises {
+        let durability = self.core.standing.durability(&self.core.options);
         Promises {
             backend: "redis",
-            durability: if self.core.options.replicas > 0 {
-                "fsync of the primary, and its replicas, before the answer"
-            } else {
-                "fsync before the answer"
+            durability: match durability {
+                Durability::None | Durability::Everysec => "fsync within a second of the answer",
+                Durability::Fsync => "fsync before the answer",
+                Durability::Replicated => "fsync, and replicas have it, before the answer",
+                Durability::FsyncReplicated => "fsync, also of replicas, before the answer",
             },
             survives_kill: true,
-            survives_power_loss: true,
+            survives_power_loss: durability >= Durability::Fsync,
             several_owners: true,
             partitions: self.core.space.partitions().len() as u16,
         }
     }
 
     fn condition(&self) -> Condition {
-        let mut condition = self.core.life.condition(Durability::Fsync, self.core.commits.trouble());
+        let standing = &self.core.standing;
+        let mut condition = self.core.life.condition(standing.durability(&self.core.options), standing.reasons());
         condition.reasons.extend(self.core.scrubs.late());
         condition
     }

@@ -9,9 +9,10 @@ use tokio::sync::Mutex;
 
 use super::{
     Options,
-    client::{Command, Link},
+    client::{Broken, Command, Link},
     life::Life,
     reply::{Fault, Reply},
+    standing::Standing,
 };
 
 /// Reads, in turn over a few connections; each asks one thing after the other.
@@ -20,18 +21,20 @@ pub(super) struct Reads {
     next: AtomicUsize,
     options: Options,
     life: Arc<Life>,
+    standing: Arc<Standing>,
 }
 
 impl Reads {
     /// None of them is connected yet.
-    pub(super) fn new(options: &Options, life: &Arc<Life>) -> Self {
+    pub(super) fn new(options: &Options, life: &Arc<Life>, standing: &Arc<Standing>) -> Self {
         let links = (0..options.readers.max(1)).map(|_| Mutex::new(None)).collect();
-        Self { links, next: AtomicUsize::new(0), options: options.clone(), life: Arc::clone(life) }
+        let (options, life, standing) = (options.clone(), Arc::clone(life), Arc::clone(standing));
+        Self { links, next: AtomicUsize::new(0), options, life, standing }
     }
 
     /// Asks these at once; one reply for each.
     pub(super) async fn ask(&self, commands: Vec<Command>) -> Result<Vec<Reply>, Fault> {
-        let replies = self.each(commands).await?;
+        let replies = self.ask_leniently(commands).await?;
         let refused = replies.iter().find_map(Reply::refusal);
         refused.map_or(Ok(replies), Err)
     }
@@ -39,7 +42,7 @@ impl Reads {
     /// The same, where one key that somebody spoilt is to keep none of the others from being read: what is of another type than is
     /// asked for reads as nothing. The scrub names it.
     pub(super) async fn readable(&self, commands: Vec<Command>) -> Result<Vec<Reply>, Fault> {
-        let mut replies = self.each(commands).await?;
+        let mut replies = self.ask_leniently(commands).await?;
         for reply in &mut replies {
             match reply.refusal() {
                 None => {}
@@ -50,17 +53,22 @@ impl Reads {
         Ok(replies)
     }
 
-    /// The same, refusals among them.
-    pub(super) async fn each(&self, commands: Vec<Command>) -> Result<Vec<Reply>, Fault> {
+    /// The same; refusals are among the replies.
+    pub(super) async fn ask_leniently(&self, commands: Vec<Command>) -> Result<Vec<Reply>, Fault> {
         self.life.check()?;
         let place = self.next.fetch_add(1, Ordering::Relaxed) % self.links.len();
         let mut link = self.links[place].lock().await;
         // A connection that broke while nobody used it is no reason to answer that the store is away.
         let tries = if link.is_some() { 2 } else { 1 };
-        for _ in 0..tries {
+        for left in (0..tries).rev() {
             match self.ask_once(&mut link, commands.clone()).await {
                 Ok(replies) => return Ok(replies),
-                Err(why) => tracing::debug!(why, "a reading connection to Redis broke"),
+                Err(broken) => {
+                    tracing::debug!(why = %broken, "a reading connection to Redis broke");
+                    if left == 0 {
+                        self.standing.unreached(&broken);
+                    }
+                }
             }
         }
         Err(Fault::Away)
@@ -71,13 +79,13 @@ impl Reads {
         self.ask(vec![command]).await?.pop().ok_or(Fault::Away)
     }
 
-    async fn ask_once(&self, kept: &mut Option<Link>, commands: Vec<Command>) -> Result<Vec<Reply>, String> {
+    async fn ask_once(&self, kept: &mut Option<Link>, commands: Vec<Command>) -> Result<Vec<Reply>, Broken> {
         // Taken out: one that is given up, also by dropping this future, is not used again.
         let mut link = match kept.take() {
             Some(link) => link,
-            None => Link::connect(&self.options.address, self.options.patience).await.map_err(|broken| broken.0)?,
+            None => Link::connect(&self.options).await?,
         };
-        let replies = link.send(commands).await.map_err(|broken| broken.0)?;
+        let replies = link.send(commands).await?;
         *kept = Some(link);
         Ok(replies)
     }

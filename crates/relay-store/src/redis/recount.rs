@@ -28,7 +28,7 @@ impl Core {
             kept.join(kept_here);
             counted.join(counted_here);
         }
-        self.look_at_room().await;
+        self.look().await;
         let waiting = self.first_waiting(&self.counters().await?).await?;
         let (counted, kept) = (self.shown(&counted, &waiting), self.shown(&kept, &waiting));
         Ok(Recount { counted, kept, gaps: Vec::new(), damaged: self.damage.count() })

@@ -50,7 +50,7 @@ impl Fault {
     fn of_refusal(word: &str, text: &str) -> Self {
         match word {
             "READONLY" | "MOVED" | "ASK" | "TRYAGAIN" | "EXECABORT" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN"
-            | "NOREPLICAS" | "MISCONF" | "BUSY" | "NOAUTH" => Self::Away,
+            | "NOREPLICAS" | "MISCONF" | "BUSY" | "NOAUTH" | "NOPERM" | "WRONGPASS" => Self::Away,
             "OOM" => Self::Full,
             "NOSCRIPT" => Self::Unscripted,
             "STRAYED" | "NOGROUP" => Self::Strayed,

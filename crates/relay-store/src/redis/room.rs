@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use super::reply::Reply;
+use super::check::Heard;
 
 /// Of so many hundredths of the bound, what adds to what is stored is refused.
 const FULL_AT: u64 = 80;
@@ -56,17 +56,11 @@ impl Room {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// What `INFO memory` says.
-    pub(super) fn heard(&self, info: Reply) {
-        let Ok(text) = info.bytes() else { return };
-        let text = String::from_utf8_lossy(&text);
-        let field = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or_default()
-        };
-        let used = field("used_memory");
-        let bound = match field("maxmemory") {
-            0 => field("total_system_memory"),
+    /// What Redis says of its memory.
+    pub(super) fn heard(&self, heard: &Heard) {
+        let used = heard.number("used_memory");
+        let bound = match heard.number("maxmemory") {
+            0 => heard.number("total_system_memory"),
             bound => bound,
         };
         self.used.store(used, Ordering::Relaxed);

@@ -4,20 +4,29 @@ use std::collections::BTreeMap;
 
 use relay_core::{name::Name, storage::StoreError};
 
-use super::{Core, client::Command, counters::Counters, due::First};
+use super::{
+    Core,
+    check::{self, Heard},
+    counters::Counters,
+    due::First,
+};
 use crate::seam::{DestinationStats, SourceStats, Stats};
 
 impl Core {
-    /// Asks Redis how much memory it uses. Where it does not answer, what was heard last stands.
-    pub(super) async fn look_at_room(&self) {
-        if let Ok(info) = self.reads.one(Command::new("INFO").arg("memory")).await {
-            self.room.heard(info);
+    /// Asks Redis how it is, and how much memory it uses. Where it does not answer, what was heard last stands.
+    pub(super) async fn look(&self) {
+        let Ok(replies) = self.reads.ask_leniently(check::asks().to_vec()).await else { return };
+        let mut replies = replies.into_iter();
+        if let Some((info, settings)) = replies.next().zip(replies.next()) {
+            let heard = Heard::new(info, settings);
+            self.room.heard(&heard);
+            self.standing.heard(&heard, &self.options);
         }
     }
 
     /// The counters.
     pub(super) async fn stats(&self) -> Result<Stats, StoreError> {
-        self.look_at_room().await;
+        self.look().await;
         let waiting = self.first_waiting(&self.counters().await?).await?;
         Ok(self.shown(&self.counted().await?, &waiting))
     }

@@ -16,19 +16,28 @@ pub struct Condition {
 pub enum Durability {
     /// At once: it is gone with the process.
     None,
+    /// At once, and its disk has it within a second.
+    Everysec,
     /// Once its disk has it.
     Fsync,
+    /// Once its disk has it, and replicas have heard of it.
+    Replicated,
+    /// Once its disk has it, and those of replicas.
+    FsyncReplicated,
 }
 
 impl Durability {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::None, Self::Fsync];
+    /// All of them, the least first.
+    pub const ALL: [Self; 5] = [Self::None, Self::Everysec, Self::Fsync, Self::Replicated, Self::FsyncReplicated];
 
     /// Its word in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::Everysec => "everysec",
             Self::Fsync => "fsync",
+            Self::Replicated => "replicated",
+            Self::FsyncReplicated => "fsync-replicated",
         }
     }
 }

@@ -3,7 +3,7 @@
 /// What a backend guarantees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promises {
-    /// `sqlite` or `memory`.
+    /// `sqlite`, `redis` or `memory`.
     pub backend: &'static str,
     /// When an append counts as durable, in words: "fsync before the answer".
     pub durability: &'static str,

@@ -18,7 +18,7 @@ mod verify;
 mod write;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
@@ -42,7 +42,7 @@ use self::{
     files::{
         damage::Damage,
         ledger::Slot,
-        lock::Writing,
+        lock::{Lock, Writing},
         meta::Meta,
         open::{self, Alone, Clock, StoreDir},
         room::{Room, Seen},
@@ -82,6 +82,7 @@ pub use self::{
 use crate::{
     Later,
     copy::{BackupError, Copying, STALL_MAX},
+    private::Owners,
     seam::{
         Archive, AuditEntry, AuditFilter, Condition, DeliveryFilter, Document, DocumentKey, DocumentKind, Durability,
         EventFilter, EventRow, Gap, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats, Upkeep,
@@ -111,6 +112,23 @@ pub struct SqliteStore {
     writer: Option<JoinHandle<()>>,
     /// What the ledger could not vouch for, where nobody writes it down.
     doubt: Option<Gap>,
+}
+
+/// A data directory that is kept from others by whoever has no store in it. Others are let in again when this is dropped.
+#[derive(Debug)]
+pub struct Occupied {
+    _lock: Lock,
+}
+
+impl Occupied {
+    /// Takes it as a server does; it is made if it does not exist.
+    ///
+    /// # Errors
+    /// Another process has it, or it cannot be used.
+    pub fn take(dir: &Path) -> Result<Self, OpenError> {
+        let (_, lock) = StoreDir::claim(dir, Owners::Us, Writing::Server)?;
+        Ok(Self { _lock: lock })
+    }
 }
 
 impl SqliteStore {

@@ -1,6 +1,7 @@
 //! The store on a real Redis: the conformance suite, and what only that backend has.
 
 mod backend;
+mod begin;
 mod costs;
 mod hints;
 mod loss;

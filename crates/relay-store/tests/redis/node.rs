@@ -87,10 +87,13 @@ impl Node {
         let replica = Self::with(server, vec![("replicaof".into(), format!("127.0.0.1 {port}"))]);
         // Answered once the other has it.
         primary.ask_all(&[&[b"SET", b"follows", b"1"], &[b"WAIT", b"1", b"0"]]);
+        // Not before: without a replica it would not have taken that.
+        primary.ask(&[b"CONFIG", b"SET", b"min-replicas-to-write", b"1"]);
         (primary, replica)
     }
 
-    fn with(server: Server, settings: Vec<(String, String)>) -> Self {
+    /// One that is empty, with these settings beside or in the place of the usual ones.
+    pub(crate) fn with(server: Server, settings: Vec<(String, String)>) -> Self {
         let dir = tempfile::tempdir().expect("a directory can be made");
         let running = Some(Running::start(server, dir.path(), &settings));
         Self { server, dir, settings, running }

@@ -15,7 +15,7 @@ use relay_core::{
 use relay_store::{
     conformance::{Backend as _, Fixture, at},
     redis::Options,
-    seam::{AuditEntry, AuditFilter, DeliveryFilter, DocumentKey, DocumentKind, EventFilter, Page},
+    seam::{AuditEntry, AuditFilter, DeliveryFilter, DocumentKey, DocumentKind, Durability, EventFilter, Page},
 };
 
 use crate::{
@@ -279,7 +279,8 @@ async fn what_no_replica_has_is_unknown_however_often_it_is_asked_for() {
 async fn nothing_is_confirmed_without_a_replica(server: Server) {
     let (primary, replica) = Node::with_replica(server);
     let patience = Duration::from_secs(20);
-    let options = Options { replicas: 1, replicas_within: patience / 2, patience, ..Options::new(primary.address()) };
+    let durability = Some(Durability::Replicated);
+    let options = Options { durability, replicas_within: patience / 2, patience, ..Options::new(primary.address()) };
     let mut fixture = fixture(options.clone());
     fixture.accept("crm", at(0)).await;
     replica.pause();

@@ -324,7 +324,7 @@ fn deadlines_are_compared_with_the_clock_that_made_them() {
 fn a_checkpoint_waits_for_no_reader() {
     let dir = tempfile::tempdir().expect("a directory");
     drop(filled(dir.path()));
-    let (place, _lock) = StoreDir::claim(dir.path(), crate::private::Owners::Us, Writing::Command).expect("is ours");
+    let (place, _lock) = StoreDir::claim(dir.path(), Owners::Us, Writing::Command).expect("is ours");
     let db = place.connect_writer().expect("opens");
     schema::wait_for_nobody(&db).expect("is set");
     let reader = open::connect_reader(dir.path()).expect("opens");

@@ -134,7 +134,7 @@ fn half_a_ledger_is_not_taken_for_a_whole_one() {
 fn a_ledger_from_elsewhere_does_not_vouch() {
     let dir = tempfile::tempdir().expect("a directory");
     wait(filled(dir.path()).close());
-    let (place, lock) = StoreDir::claim(dir.path(), crate::private::Owners::Us, Writing::Command).expect("is ours");
+    let (place, lock) = StoreDir::claim(dir.path(), Owners::Us, Writing::Command).expect("is ours");
     let db = place.connect_writer().expect("opens");
     let meta = Meta::load(&db).expect("reads").expect("is there");
     Meta { commit: meta.commit + 1_001, ..meta }.write(&db).expect("writes");

@@ -1,0 +1,11 @@
+//! Where the servers of these tests have their store: in their data directories.
+
+use std::path::Path;
+
+/// So often the torture kills somebody, unless told otherwise.
+pub(crate) const KILLS: u64 = 40;
+
+/// What a server in `dir` is told of it.
+pub(crate) fn settings(_dir: &Path) -> Vec<(&'static str, String)> {
+    Vec::new()
+}

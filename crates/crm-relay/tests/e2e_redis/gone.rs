@@ -1,0 +1,155 @@
+//! A Redis that is gone, full, or of no more use for a while, under load: senders are told to come again, nothing that was answered
+//! 2xx is lost, and all of it goes on by itself.
+
+use std::time::{Duration, Instant};
+
+use http::Method;
+
+use crate::{
+    process::{Process, Server, client, wait_for},
+    sender::Sender,
+    store::Redis,
+    target::{Reply, Target},
+    torture::Load,
+};
+
+/// A server with a Redis of its own, a client, a target, and a load.
+struct Scene {
+    redis: Redis,
+    server: Server,
+    target: Target,
+    client: Process,
+    load: Load,
+    dir: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let redis = Redis::start(&[]);
+        let target = Target::start(|_| Reply::status(200)).await;
+        let server = Server::start(dir.path(), &[("REDIS_URL", &redis.url())]);
+        let client = client(dir.path(), "client", server.public, &[("default", target.url("/"))], &[]);
+        let load = Load::start(&server.url("/webhook"));
+        let scene = Self { redis, server, target, client, load, dir };
+        scene.flows();
+        scene
+    }
+
+    /// The load flows, to the target.
+    fn flows(&self) {
+        let enough = self.target.count() + 20;
+        wait_for("the load to flow", || (self.target.count() >= enough).then_some(()));
+    }
+
+    /// Until a webhook is answered with this status; gives its code.
+    async fn answered(&self, status: u16) -> String {
+        let (sender, url) = (Sender::new(), self.server.url("/webhook"));
+        let since = Instant::now();
+        loop {
+            if let Some(told) = sender.post(&url, "{}").await
+                && told.status == status
+            {
+                assert!(status != 503 || told.headers.contains_key("retry-after"), "{told:?}");
+                return told.code();
+            }
+            assert!(since.elapsed() < Duration::from_secs(60), "never answered with {status}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn ready(&self, status: u16) {
+        let (sender, url) = (Sender::new(), self.server.url("/readyz"));
+        while sender.send(Method::GET, &url, &[], "").await.unwrap().status != status {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// All that was acknowledged arrives; the server never ended.
+    async fn ends_well(mut self) {
+        let history = self.load.stop().await;
+        assert!(history.acknowledged.len() > 20);
+        wait_for("every acknowledged event to arrive", || {
+            (history.missing(&self.target.delivered()) == 0).then_some(())
+        });
+        wait_for("the queue to empty", || (self.server.queue_depth() == 0).then_some(()));
+        self.server.audit();
+        assert!(self.server.process.is_running() && self.client.is_running(), "{}", self.server.process.log());
+        drop(self.dir);
+    }
+}
+
+/// I1, I2, I16, I24: Redis is killed, and comes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_gone_for_a_while_loses_nothing() {
+    let mut scene = Scene::set().await;
+    let lines = scene.server.process.log().lines().count();
+    scene.redis.node.stop();
+    assert_eq!(scene.answered(503).await, "store_unavailable");
+    scene.ready(503).await;
+    let health: serde_json::Value =
+        serde_json::from_slice(&scene.server.cli(&["health", "--json"]).stdout).unwrap_or_default();
+    // A store that is away tells no counters; who asks hears that.
+    assert_ne!(health["status"], "ok");
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    scene.redis.node.restart();
+    let since = Instant::now();
+    scene.answered(202).await;
+    let taken = since.elapsed();
+    scene.ready(200).await;
+    scene.flows();
+    println!("first 2xx after {taken:?}, first deliveries after {:?}", since.elapsed());
+    let log = scene.server.process.log();
+    let said: Vec<&str> = log.lines().skip(lines).filter(|line| !line.contains("summary")).collect();
+    assert!(said.len() <= 6, "{} lines in six seconds: {said:#?}", said.len());
+    scene.ends_well().await;
+}
+
+/// I2: scripts that are forgotten, again and again, are loaded anew, and nobody notices.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scripts_that_are_forgotten_under_load_cost_nothing() {
+    let scene = Scene::set().await;
+    for _ in 0..5 {
+        scene.redis.node.ask(&[b"SCRIPT", b"FLUSH"]);
+        scene.flows();
+    }
+    let log = scene.server.process.log();
+    assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
+    scene.ends_well().await;
+}
+
+/// I16: at the end of its memory webhooks are refused and deliveries go on; with more memory all goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_without_memory_takes_no_more_and_delivers() {
+    let scene = Scene::set().await;
+    scene.target.answer(|_| Reply::status(503));
+    wait_for("something to wait", || (scene.server.queue_depth() > 20).then_some(()));
+    let memory = scene.redis.node.ask(&[b"INFO", b"memory"]);
+    let used = memory.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap().trim().to_owned();
+    scene.redis.node.ask(&[b"CONFIG", b"SET", b"maxmemory", used.as_bytes()]);
+    assert_eq!(scene.answered(503).await, "store_full");
+    scene.ready(200).await;
+    scene.target.answer(|_| Reply::status(200));
+    wait_for("what waits to be delivered", || (scene.server.queue_depth() == 0).then_some(()));
+    scene.redis.node.ask(&[b"CONFIG", b"SET", b"maxmemory", b"0"]);
+    scene.answered(202).await;
+    scene.flows();
+    scene.ends_well().await;
+}
+
+/// I1, I24: a Redis that somebody sets to lose what it is given gets nothing, with the line that mends it; which does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_set_to_lose_something_gets_nothing() {
+    let scene = Scene::set().await;
+    scene.redis.node.ask(&[b"CONFIG", b"SET", b"appendonly", b"no"]);
+    assert_eq!(scene.answered(503).await, "store_unavailable");
+    scene.ready(503).await;
+    let health: serde_json::Value = serde_json::from_slice(&scene.server.cli(&["health", "--json"]).stdout).unwrap();
+    let reasons = health["reasons"].to_string();
+    assert!(health["store"]["commits"] == false && reasons.contains("CONFIG SET appendonly yes"), "{health:#}");
+    assert!(scene.server.process.log().contains("event=\"redis_not_durable\" mend=\"CONFIG SET appendonly yes\""));
+    scene.redis.node.ask(&[b"CONFIG", b"SET", b"appendonly", b"yes"]);
+    scene.answered(202).await;
+    scene.ready(200).await;
+    scene.ends_well().await;
+}

@@ -1,0 +1,33 @@
+//! End to end, on a Redis: what the embedded store is asked in `tests/e2e`, where it is not about files; and what only that
+//! backend has.
+
+#![expect(clippy::disallowed_methods, reason = "tests wait for processes, and sign as of now")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test panics on what must not be, and prints its figures"
+)]
+#![expect(dead_code, reason = "what both have in common is more than what is used here")]
+
+#[path = "../e2e/clock.rs"]
+mod clock;
+#[path = "../e2e/delivery.rs"]
+mod delivery;
+mod gone;
+#[path = "../e2e/history.rs"]
+mod history;
+mod main_job;
+#[path = "../../../relay-store/tests/redis/node.rs"]
+mod node;
+#[path = "../e2e/predecessor.rs"]
+mod predecessor;
+#[path = "../e2e/process.rs"]
+mod process;
+#[path = "../e2e/sender.rs"]
+mod sender;
+mod store;
+#[path = "../e2e/target.rs"]
+mod target;
+#[path = "../e2e/torture.rs"]
+mod torture;
+mod trouble;

@@ -1,0 +1,47 @@
+//! Where the servers of these tests have their store: in one Redis, each under a name of its own.
+
+use std::{net::TcpListener, path::Path, sync::LazyLock};
+
+use crate::node::{Node, Server};
+
+/// A Redis with a port.
+pub(crate) struct Redis {
+    pub(crate) node: Node,
+    pub(crate) port: u16,
+}
+
+impl Redis {
+    /// One that is empty, with these settings beside the usual ones.
+    pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
+        Self::at(free_port(), settings)
+    }
+
+    /// The same at this port.
+    pub(crate) fn at(port: u16, settings: &[(&str, &str)]) -> Self {
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings = std::iter::once(("port".to_owned(), port.to_string())).chain(settings).collect();
+        Self { node: Node::with(Server::Installed, settings), port }
+    }
+
+    /// Where it is.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+}
+
+/// A port that nobody has; nobody else asks the system for one between here and there, but by chance.
+pub(crate) fn free_port() -> u16 {
+    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    free.expect("there is a free port").port()
+}
+
+/// So often the torture kills somebody, unless told otherwise.
+pub(crate) const KILLS: u64 = 10;
+
+/// What a server in `dir` is told of it; the same over its restarts. What a server held that was killed is leased again once that
+/// is over, since nobody knows that it is gone for good: a short LEASE lets tests go on.
+pub(crate) fn settings(dir: &Path) -> Vec<(&'static str, String)> {
+    static REDIS: LazyLock<Redis> = LazyLock::new(|| Redis::start(&[]));
+    let name = dir.file_name().expect("a directory has a name").to_string_lossy().into_owned();
+    vec![("REDIS_URL", REDIS.url()), ("STREAM_NAME", format!("test{name}")), ("LEASE", "5s".to_owned())]
+}

@@ -1,0 +1,242 @@
+//! Listening before there is a store: the process says that it lives, and takes nothing.
+
+use std::{
+    net::{self, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use relay_core::{
+    hub::{Accepting, Answer},
+    name::Name,
+    time::{Mono, Wall},
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Config,
+    budget::{self, Budget},
+    certificate::{Certificate, Kept},
+    clock::Clock,
+    error::{Code, Problem},
+    front::text,
+    ingress::{self, Address, Backend, Body, Origin, Refusals, Source},
+    start_error::StartError,
+};
+
+/// What a server listens at, bound and not yet served.
+pub struct Bound {
+    pub(crate) public: TcpListener,
+    pub(crate) admin: Option<TcpListener>,
+    /// What the public listener shows of itself.
+    pub(crate) shown: Option<(Certificate, Kept)>,
+}
+
+/// Sockets that listen already, each in the place of one that would be bound: whoever connects while no server runs waits in
+/// their queues.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// For senders and clients, instead of [`Config::listen`].
+    pub public: Option<net::TcpListener>,
+    /// For operators, instead of [`Config::admin_listen`].
+    pub admin: Option<net::TcpListener>,
+}
+
+impl Bound {
+    /// Binds what a server of this configuration listens at, but for what it has inherited.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is bound then.
+    pub async fn to(config: &Config, inherited: Inherited) -> Result<Self, StartError> {
+        let shown = config.tls.clone().map(Certificate::open).transpose()?;
+        let public = match inherited.public {
+            Some(listener) => taken(listener)?,
+            None => bind(config.listen).await?,
+        };
+        let admin = match (inherited.admin, config.admin_listen) {
+            (Some(listener), _) => Some(taken(listener)?),
+            (None, Some(addr)) => Some(bind(addr).await?),
+            (None, None) => None,
+        };
+        Ok(Self { public, admin, shown })
+    }
+}
+
+async fn bind(addr: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(addr).await.map_err(|source| StartError::Bind { addr: addr.to_string(), source })
+}
+
+/// One that listens already.
+fn taken(listener: net::TcpListener) -> Result<TcpListener, StartError> {
+    let addr = listener.local_addr().map_or_else(|_| "an inherited socket".to_owned(), |addr| addr.to_string());
+    let nonblocking = listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener));
+    nonblocking.map_err(|source| StartError::Bind { addr, source })
+}
+
+/// A public listener that waits for its store: `/livez` is 200, all else 503 with `Retry-After`. Dropped, it ends at once.
+pub struct Waiting {
+    bound: Bound,
+    serving: Serving,
+}
+
+/// Ends with whoever has it.
+struct Serving {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Waiting {
+    /// Begins to answer.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn begin(config: &Config, inherited: Inherited) -> Result<Self, StartError> {
+        let mut bound = Bound::to(config, inherited).await?;
+        let failed = |source| StartError::Bind { addr: config.listen.to_string(), source };
+        let public = bound.public.into_std().map_err(failed)?;
+        let twin = public.try_clone().and_then(TcpListener::from_std).map_err(failed)?;
+        bound.public = TcpListener::from_std(public).map_err(failed)?;
+        let budget = Budget::new(budget::intake_bytes(config.inflight_bytes_max));
+        let tls = bound.shown.as_ref().map(|(certificate, _)| certificate.server());
+        let settings = ingress::Settings::new(config, budget, tls);
+        let stop = CancellationToken::new();
+        let nobody = Arc::new(Nobody { clock: Clock::start(Wall::MIN), refusals: Refusals::default() });
+        let task = tokio::spawn(ingress::serve(twin, nobody, settings, stop.clone()));
+        Ok(Self { bound, serving: Serving { stop, task } })
+    }
+
+    /// Ends it with the requests at hand; who comes from now on waits for whoever serves what is bound.
+    pub async fn end(mut self) -> Bound {
+        self.serving.stop.cancel();
+        // However it ended: it has.
+        let _ended = (&mut self.serving.task).await;
+        self.bound
+    }
+}
+
+/// What stands behind the public listener before there is a store.
+struct Nobody {
+    clock: Clock,
+    refusals: Refusals,
+}
+
+impl Backend for Nobody {
+    fn source(&self, _name: &[u8]) -> Option<Arc<Source>> {
+        None
+    }
+
+    async fn accept(&self, _request: Box<Accepting>) -> Answer {
+        Answer::Stopping
+    }
+
+    fn refused(&self, _source: &str, _reason: &'static str) {}
+
+    fn handshake(&self, _source: &str) {}
+
+    fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    fn may_show(&self, _source: &Name, _origin: Origin, _shown: &[&[u8]]) -> Result<(), Duration> {
+        Ok(())
+    }
+
+    fn shown_right(&self, _source: &Name, _origin: Origin, _shown: &[&[u8]]) {}
+
+    async fn shown_wrong(&self, _source: &Name, _origin: Origin, _shown: &[&[u8]]) {}
+
+    async fn key(&self, _source: &Name, _asker: Address, _url: &str) -> Result<Bytes, String> {
+        Err(String::new())
+    }
+
+    async fn renewed_key(&self, _source: &Name, _url: &str, _known: &Bytes) -> Option<Bytes> {
+        None
+    }
+
+    async fn visit(&self, _source: &Name, _asker: Address, _url: &str) -> Result<(), String> {
+        Err(String::new())
+    }
+
+    async fn adopt(&self, _of: &Name, _from: Origin, _parameter: &'static str, _value: String) -> Result<(), String> {
+        Err(String::new())
+    }
+
+    fn now(&self) -> Wall {
+        self.clock.wall()
+    }
+
+    fn mono(&self) -> Mono {
+        self.clock.now().mono
+    }
+
+    fn has_store(&self) -> bool {
+        false
+    }
+
+    fn is_stopping(&self) -> bool {
+        false
+    }
+
+    async fn other(&self, request: Request<Incoming>, _origin: Origin) -> Response<Body> {
+        match request.uri().path() {
+            "/livez" => text(StatusCode::OK, "ok\n"),
+            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            _ => Problem::new(Code::StoreUnavailable, "the relay's store is not there yet").respond(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use relay_store::memory::MemoryStore;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+    };
+
+    use super::*;
+    use crate::{Outside, Server};
+
+    async fn ask(addr: SocketAddr, head: &str) -> String {
+        let mut socket = TcpStream::connect(addr).await.unwrap();
+        let request = format!("{head} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// I24: before there is a store the process lives and is not ready; senders are told to come again, and clients, at the
+    /// address that the server goes on with.
+    #[tokio::test]
+    async fn a_server_without_a_store_lives_and_takes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::sample(dir.path().to_owned());
+        let waiting = Waiting::begin(&config, Inherited::default()).await.unwrap();
+        let addr = waiting.bound.public.local_addr().unwrap();
+        assert!(ask(addr, "GET /livez").await.starts_with("HTTP/1.1 200"));
+        assert!(ask(addr, "GET /readyz").await.starts_with("HTTP/1.1 503"));
+        for head in ["POST /webhook", "POST /webhook/nobody", "GET /connect", "GET /health"] {
+            let answer = ask(addr, head).await.to_ascii_lowercase();
+            let is_told = answer.contains("retry-after:") && answer.contains("store_unavailable");
+            assert!(answer.starts_with("http/1.1 503") && is_told, "{head}: {answer}");
+        }
+        let bound = waiting.end().await;
+        // It waits in the socket's queue.
+        let early = tokio::spawn(async move { ask(addr, "GET /readyz").await });
+        let server = Server::start_on(bound, config, Arc::new(MemoryStore::new()), Outside::default()).await.unwrap();
+        assert_eq!(server.public_addr(), addr);
+        assert!(early.await.unwrap().starts_with("HTTP/1.1 200"));
+        server.run(std::future::ready(())).await;
+    }
+}

@@ -1,0 +1,316 @@
+//! Whether a Redis keeps what it is given: what it says of itself, compared with what was asked of it.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::{Options, client::Command, reply::Reply};
+use crate::seam::Durability;
+
+/// A replica that has said nothing for longer, in seconds, is none: no commit waits for it.
+const LAG_MAX: u64 = 10;
+/// What scripts with flags need; before it replicas could be given half a script.
+const VERSION_MIN: Version = Version(7, 0, 4);
+/// WAITAOF came with it.
+const VERSION_WAITAOF: Version = Version(7, 2, 0);
+/// What `CONFIG GET` is asked for.
+const SETTINGS: [&str; 4] = ["appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy", "min-replicas-to-write"];
+
+/// Something about a Redis for which nothing is given to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What is wrong, in words.
+    pub what: String,
+    /// What mends it: a command for `redis-cli`, a setting of ours, or words.
+    pub mend: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.mend)
+    }
+}
+
+/// A finding.
+pub(super) fn finding(what: impl Into<String>, mend: impl Into<String>) -> Finding {
+    Finding { what: what.into(), mend: mend.into() }
+}
+
+/// What a Redis said of itself.
+pub(super) struct Heard {
+    info: BTreeMap<String, String>,
+    /// `None`: it does not tell this user.
+    settings: Option<BTreeMap<String, String>>,
+}
+
+/// What it comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Checked {
+    /// When a commit is answered.
+    pub(super) durability: Durability,
+    /// So many replicas confirm one.
+    pub(super) replicas: u32,
+    /// It is reading its data, or following another: it takes nothing for now.
+    pub(super) is_loading: bool,
+    /// Why nothing is given to it; empty: it keeps what it is given.
+    pub(super) findings: Vec<Finding>,
+}
+
+/// What it is asked.
+pub(super) fn asks() -> [Command; 2] {
+    [Command::new("INFO"), Command::new("CONFIG").arg("GET").args(SETTINGS)]
+}
+
+impl Heard {
+    /// Its answers to [`asks`].
+    pub(super) fn new(info: Reply, settings: Reply) -> Self {
+        let text = info.bytes().unwrap_or_default();
+        let lines = String::from_utf8_lossy(&text).into_owned();
+        let fields = lines.lines().filter_map(|line| line.trim_end().split_once(':'));
+        let info = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self { info, settings: pairs(settings) }
+    }
+
+    /// What of it is a number; 0 for what it does not say.
+    pub(super) fn number(&self, name: &str) -> u64 {
+        self.text(name).parse().unwrap_or_default()
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.info.get(name).map_or("", String::as_str)
+    }
+
+    fn version(&self) -> Version {
+        let mut parts = self.text("redis_version").split('.').map(|part| part.parse().unwrap_or_default());
+        let mut next = || parts.next().unwrap_or_default();
+        Version(next(), next(), next())
+    }
+
+    /// Replicas that follow, and were heard of lately.
+    fn replicas(&self) -> u32 {
+        let followers = self
+            .info
+            .iter()
+            .filter(|(name, _)| name.strip_prefix("slave").is_some_and(|rest| rest.parse::<u32>().is_ok()));
+        let follows = |said: &str| {
+            let field = |name: &str| said.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+            let lag = field("lag").and_then(|lag| lag.parse::<u64>().ok());
+            field("state") == Some("online") && lag.is_some_and(|lag| lag <= LAG_MAX)
+        };
+        followers.filter(|(_, said)| follows(said)).count() as u32
+    }
+
+    /// What it comes to, for a store with these options. `decided`: how it was used until now, where nobody said how.
+    pub(super) fn check(&self, options: &Options, decided: Option<Durability>) -> Checked {
+        let online = self.replicas();
+        let usual = if online > 0 { Durability::Replicated } else { Durability::Fsync };
+        let durability = options.durability.or(decided).unwrap_or(usual);
+        let is_replicated = durability >= Durability::Replicated;
+        let least = if is_replicated { options.replicas_min.max(1) } else { 0 };
+        let replicas = if is_replicated { online.max(least) } else { 0 };
+        let mut findings = Vec::new();
+        self.check_itself(durability, &mut findings);
+        self.check_settings(options, durability, &mut findings);
+        if online < least {
+            findings.push(finding(
+                format!("{online} of {least} replicas follow it"),
+                "start one, or lower REDIS_MIN_REPLICAS; REDIS_DURABILITY=fsync waits for none",
+            ));
+        }
+        let is_loading = self.number("loading") > 0 || self.number("async_loading") > 0;
+        Checked { durability, replicas, is_loading, findings }
+    }
+
+    fn check_itself(&self, durability: Durability, findings: &mut Vec<Finding>) {
+        let (version, least) = (self.version(), version_min(durability));
+        if version < least {
+            let what = match self.text("redis_version") {
+                "" => "it does not say which version it is, as Redis and Valkey do".to_owned(),
+                version => format!("it is version {version}"),
+            };
+            findings.push(finding(what, format!("want Redis {least} or later, or Valkey")));
+            return;
+        }
+        if self.number("cluster_enabled") > 0 {
+            let mend = "this version uses a single node; a cluster is for a later one";
+            findings.push(finding("it is a node of a cluster", mend));
+        }
+        if self.text("role") != "master" {
+            let primary = format!("REDIS_URL={}:{}", self.text("master_host"), self.text("master_port"));
+            findings.push(finding("it is a replica, which takes no writes; its primary", primary));
+        }
+        if self.number("aof_enabled") == 0 {
+            findings.push(finding("appendonly is no: what it holds is gone with it", "CONFIG SET appendonly yes"));
+        } else if self.text("aof_last_write_status") != "ok" {
+            let mend = "make room on its disk; it goes on by itself";
+            findings.push(finding("its append-only file cannot be written", mend));
+        }
+    }
+
+    fn check_settings(&self, options: &Options, durability: Durability, findings: &mut Vec<Finding>) {
+        let policy = self.text("maxmemory_policy");
+        if !matches!(policy, "" | "noeviction") {
+            let what = format!("maxmemory-policy is {policy}: it throws away what it has no memory for");
+            findings.push(finding(what, "CONFIG SET maxmemory-policy noeviction"));
+        }
+        let Some(settings) = &self.settings else {
+            if !options.assume_durable && self.version() >= version_min(durability) {
+                findings.push(finding(
+                    "CONFIG GET is refused, so appendfsync cannot be looked at",
+                    "give the user +config|get, or set REDIS_ASSUME_DURABLE=on where its provider says that appendfsync is always",
+                ));
+            }
+            return;
+        };
+        let setting = |name: &str| settings.get(name).map_or("", String::as_str);
+        let fsync = setting("appendfsync");
+        let is_enough = fsync == "always" || durability == Durability::Everysec && fsync == "everysec";
+        if !is_enough {
+            let what = format!("appendfsync is {fsync}: what was answered in the last second is lost with its power");
+            let mend = if durability == Durability::Everysec { "everysec" } else { "always" };
+            findings.push(finding(what, format!("CONFIG SET appendfsync {mend}")));
+        }
+        if setting("no-appendfsync-on-rewrite") != "no" {
+            let what = "no-appendfsync-on-rewrite is yes: while it rewrites its file, nothing is synced";
+            findings.push(finding(what, "CONFIG SET no-appendfsync-on-rewrite no"));
+        }
+        let least = setting("min-replicas-to-write").parse::<u32>().unwrap_or_default();
+        if durability >= Durability::Replicated && least == 0 {
+            let what = "min-replicas-to-write is 0: cut off from its replicas it goes on alone";
+            findings.push(finding(what, "CONFIG SET min-replicas-to-write 1"));
+        }
+    }
+}
+
+fn version_min(durability: Durability) -> Version {
+    if durability == Durability::FsyncReplicated { VERSION_WAITAOF } else { VERSION_MIN }
+}
+
+fn pairs(reply: Reply) -> Option<BTreeMap<String, String>> {
+    let texts: Result<Vec<Vec<u8>>, _> = reply.many().ok()?.into_iter().map(Reply::bytes).collect();
+    let texts: Vec<String> = texts.ok()?.into_iter().map(|text| String::from_utf8_lossy(&text).into_owned()).collect();
+    let pairs = texts.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone()));
+    Some(pairs.collect())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Version(u32, u32, u32);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redis::Address;
+
+    const WELL: &str = "redis_version:7.0.15\r\nloading:0\r\naof_enabled:1\r\naof_last_write_status:ok\r\nrole:master\r\n\
+                        maxmemory_policy:noeviction\r\ncluster_enabled:0\r\n";
+    const SET: [(&str, &str); 4] = [
+        ("appendfsync", "always"),
+        ("no-appendfsync-on-rewrite", "no"),
+        ("maxmemory-policy", "noeviction"),
+        ("min-replicas-to-write", "1"),
+    ];
+
+    fn options(durability: Option<Durability>) -> Options {
+        Options { durability, ..Options::new(Address::Tcp { host: "h".into(), port: 1 }) }
+    }
+
+    fn bytes(text: &str) -> Reply {
+        Reply::Bytes(text.as_bytes().to_vec())
+    }
+
+    fn heard(info: &str, set: &[(&str, &str)]) -> Heard {
+        let known = set.iter().chain(SET.iter().filter(|(name, _)| set.iter().all(|(other, _)| other != name)));
+        let settings = known.flat_map(|(name, value)| [bytes(name), bytes(value)]).collect();
+        Heard::new(bytes(info), Reply::Many(settings))
+    }
+
+    fn checked(info: &str, set: &[(&str, &str)], durability: Durability) -> Checked {
+        heard(info, set).check(&options(Some(durability)), None)
+    }
+
+    fn mends(checked: &Checked) -> Vec<&str> {
+        checked.findings.iter().map(|finding| &*finding.mend).collect()
+    }
+
+    /// I1: each setting that would lose what was answered is named with what mends it.
+    #[test]
+    fn each_fault_has_the_line_that_mends_it() {
+        let fsync = Durability::Fsync;
+        assert_eq!(checked(WELL, &[], fsync).findings, []);
+        for (info, set, durability, mend) in [
+            (WELL.replace("enabled:1", "enabled:0"), &[][..], fsync, "CONFIG SET appendonly yes"),
+            (WELL.into(), &[("appendfsync", "everysec")], fsync, "CONFIG SET appendfsync always"),
+            (WELL.into(), &[("appendfsync", "no")], Durability::Everysec, "CONFIG SET appendfsync everysec"),
+            (WELL.into(), &[("no-appendfsync-on-rewrite", "yes")], fsync, "CONFIG SET no-appendfsync-on-rewrite no"),
+            (WELL.replace("noeviction", "allkeys-lru"), &[], fsync, "CONFIG SET maxmemory-policy noeviction"),
+            (WELL.replace("7.0.15", "6.2.14"), &[], fsync, "want Redis 7.0.4 or later, or Valkey"),
+            (WELL.replace("redis_version", "x"), &[], fsync, "want Redis 7.0.4 or later, or Valkey"),
+            (WELL.replace("status:ok", "status:err"), &[], fsync, "make room on its disk; it goes on by itself"),
+            (
+                WELL.replace("role:master", "role:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:6379"),
+                &[],
+                fsync,
+                "REDIS_URL=10.0.0.1:6379",
+            ),
+            (
+                WELL.replace("cluster_enabled:0", "cluster_enabled:1"),
+                &[],
+                fsync,
+                "this version uses a single node; a cluster is for a later one",
+            ),
+        ] {
+            let checked = checked(&info, set, durability);
+            assert_eq!(mends(&checked), [mend], "{info}");
+        }
+        assert_eq!(checked(WELL, &[("appendfsync", "everysec")], Durability::Everysec).findings, []);
+    }
+
+    /// I1: as many replicas confirm as follow, and never fewer than are asked for.
+    #[test]
+    fn replicas_that_follow_are_those_waited_for() {
+        let with = |slaves: &str| format!("{WELL}{slaves}");
+        let one = "slave0:ip=1,port=2,state=online,offset=3,lag=0\r\n";
+        let two = format!("{one}slave1:ip=1,port=2,state=online,offset=3,lag=10\r\n");
+        let late = format!("{one}slave1:ip=1,port=2,state=online,offset=3,lag=11\r\n");
+        let syncing = format!("{one}slave1:ip=1,port=2,state=wait_bgsave,offset=3,lag=0\r\n");
+        for (slaves, replicas) in [(one, 1), (&two, 2), (&late, 1), (&syncing, 1)] {
+            let checked = checked(&with(slaves), &[], Durability::Replicated);
+            assert_eq!((checked.replicas, checked.findings), (replicas, vec![]), "{slaves}");
+        }
+        let alone = checked(WELL, &[], Durability::Replicated);
+        assert_eq!(alone.replicas, 1);
+        assert!(alone.findings[0].what.starts_with("0 of 1 replicas"), "{alone:?}");
+        let goes_on = checked(&with(one), &[("min-replicas-to-write", "0")], Durability::Replicated);
+        assert_eq!(mends(&goes_on), ["CONFIG SET min-replicas-to-write 1"]);
+        let old = checked(&with(one), &[], Durability::FsyncReplicated);
+        assert_eq!(mends(&old), ["want Redis 7.2.0 or later, or Valkey"]);
+    }
+
+    /// Nobody says how: replicas where there are some, and that stays so when they are gone.
+    #[test]
+    fn what_is_usual_is_decided_once() {
+        let one = format!("{WELL}slave0:ip=1,port=2,state=online,offset=3,lag=0\r\n");
+        let durability = |info: &str, decided| heard(info, &[]).check(&options(None), decided).durability;
+        assert_eq!(durability(WELL, None), Durability::Fsync);
+        assert_eq!(durability(&one, None), Durability::Replicated);
+        assert_eq!(durability(WELL, Some(Durability::Replicated)), Durability::Replicated);
+        assert_eq!(durability(&one, Some(Durability::Fsync)), Durability::Fsync);
+    }
+
+    /// Where CONFIG is forbidden, its operator's word counts, and only for what cannot be looked at.
+    #[test]
+    fn what_cannot_be_looked_at_is_refused_or_assumed() {
+        let refused = || Reply::Refused { word: "NOPERM".into(), text: "no".into() };
+        let check = |info: &str, assume_durable| {
+            let options = Options { assume_durable, ..options(Some(Durability::Fsync)) };
+            Heard::new(bytes(info), refused()).check(&options, None).findings
+        };
+        assert!(check(WELL, false)[0].mend.contains("REDIS_ASSUME_DURABLE"));
+        assert_eq!(check(WELL, true), []);
+        assert_eq!(check(&WELL.replace("enabled:1", "enabled:0"), true).len(), 1);
+    }
+}

@@ -1,0 +1,115 @@
+//! What a user of Redis has to be allowed: each command once, in a form that changes nothing.
+
+use super::{Options, client::Command, keys::Space, reply::Reply};
+use crate::seam::Durability;
+
+/// What is asked about a key that is never there. `KEY` is that key, in the registry's slot.
+const ON_A_KEY: &[&str] = &[
+    "append KEY",
+    "del KEY",
+    "exists KEY",
+    "get KEY",
+    "getrange KEY 0 0",
+    "hdel KEY f",
+    "hexists KEY f",
+    "hget KEY f",
+    "hgetall KEY",
+    "hincrby KEY f 0",
+    "hmget KEY f",
+    "hset KEY f 0",
+    "hsetnx KEY f 0",
+    "incr KEY",
+    "lrange KEY 0 0",
+    "mset KEY v",
+    "rename KEY KEY",
+    "rpush KEY v",
+    "set KEY v",
+    "setrange KEY 0 v",
+    "type KEY",
+    "xack KEY g 0-1",
+    "xadd KEY NOMKSTREAM 0-1 f v",
+    "xdel KEY 0-1",
+    "xlen KEY",
+    "xpending KEY g",
+    "xrange KEY - + COUNT 1",
+    "xreadgroup GROUP g c COUNT 1 STREAMS KEY >",
+    "xrevrange KEY + - COUNT 1",
+    "xtrim KEY MINID 0",
+    "zadd KEY XX 0 m",
+    "zcard KEY",
+    "zrange KEY 0 0",
+    "zrangebyscore KEY 0 0",
+    "zrem KEY m",
+    "zscan KEY 0",
+    "zscore KEY m",
+    "xgroup|setid KEY g 0",
+    "xgroup|create KEY g 0",
+    "xinfo|stream KEY",
+    "xinfo|groups KEY",
+    "xadd DEAD NOMKSTREAM 0-1 f v",
+    "unlink KEY",
+];
+
+/// What is asked about no key.
+const OTHERS: &[&str] = &["info", "config|get appendfsync", "time", "scan 0 COUNT 1", "wait 0 1", "evalsha x 0"];
+
+/// What needs no trial: connecting, or the trial itself, has shown it. The last two are for hints of changes.
+const UNTRIED: &[&str] = &["discard", "exec", "multi", "script|load", "select", "publish", "subscribe"];
+
+/// What a user lacks: commands, as an ACL names them, in the order of the table.
+pub(super) struct Trial {
+    names: Vec<&'static str>,
+}
+
+impl Trial {
+    /// Each command in a transaction that is thrown away: what a user may not is refused while it queues up.
+    pub(super) fn begin(space: &Space) -> (Self, Vec<Command>) {
+        let (key, dead, mut names) = (space.trial(), space.dead_letters(), Vec::new());
+        let mut commands = vec![Command::new("MULTI")];
+        for line in ON_A_KEY.iter().chain(OTHERS) {
+            let mut words = line.split(' ');
+            let name = words.next().unwrap_or_default();
+            let mut parts = name.split('|');
+            let command = Command::new(parts.next().unwrap_or_default()).args(parts);
+            let words = words.map(|word| match word {
+                "KEY" => key.clone(),
+                "DEAD" => dead.clone(),
+                word => word.as_bytes().to_vec(),
+            });
+            commands.push(command.args(words));
+            names.push(name);
+        }
+        commands.push(Command::new("DISCARD"));
+        (Self { names }, commands)
+    }
+
+    /// Which of them were refused for want of a right.
+    pub(super) fn lacks(&self, replies: &[Reply]) -> Vec<&'static str> {
+        let is_refused = |reply: &Reply| matches!(reply, Reply::Refused { word, .. } if &**word == "NOPERM");
+        let tried = std::iter::once(&"multi").chain(&self.names);
+        let mut lacks: Vec<_> =
+            replies.iter().zip(tried).filter(|(reply, _)| is_refused(reply)).map(|(_, name)| *name).collect();
+        lacks.dedup();
+        lacks
+    }
+}
+
+/// The line that makes a user who may do what a server does, and nothing else. `PASSWORD` is for its reader to replace.
+pub(super) fn acl_line(options: &Options) -> String {
+    let user = options.login.user.as_deref().unwrap_or("relay");
+    let (name, dead) = (&options.stream_name, &options.dead_letter_queue);
+    let mut commands: Vec<&str> = ON_A_KEY.iter().chain(OTHERS).chain(UNTRIED).map(|line| first(line)).collect();
+    // One that an older Redis does not know is not given.
+    commands.extend((options.durability == Some(Durability::FsyncReplicated)).then_some("waitaof"));
+    commands.sort_unstable();
+    commands.dedup();
+    let commands: Vec<String> = commands.iter().map(|command| format!("+{command}")).collect();
+    format!(
+        "ACL SETUSER {user} on >PASSWORD resetkeys ~{name} ~{name}:* ~{dead}:* resetchannels &{name}:* -@all {}",
+        commands.join(" ")
+    )
+}
+
+fn first(line: &str) -> &str {
+    line.split(' ').next().unwrap_or_default()
+}

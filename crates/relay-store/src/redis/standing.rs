@@ -1,0 +1,124 @@
+//! How a Redis stands at the moment: what a commit needs there, and why nothing is committed.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{
+    Options,
+    check::{Checked, Finding, Heard},
+    client::Broken,
+    reply::Fault,
+};
+use crate::seam::Durability;
+
+/// How it stands, as it was last heard of.
+#[derive(Debug, Default)]
+pub(super) struct Standing(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// `None`: it was never reached.
+    checked: Option<Checked>,
+    /// Why it was not reached when it was last tried.
+    unreached: Option<String>,
+    /// Why the last commit did not come about, if it did not.
+    trouble: Option<String>,
+}
+
+/// What a commit needs before it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Demand {
+    /// So many replicas have it.
+    pub(super) replicas: u32,
+    /// On their disks.
+    pub(super) on_disk: bool,
+}
+
+impl Standing {
+    /// Takes note of what it says of itself; gives what that comes to.
+    pub(super) fn heard(&self, heard: &Heard, options: &Options) -> Checked {
+        let mut seen = self.seen();
+        let before = seen.checked.as_ref();
+        let checked = heard.check(options, before.map(|before| before.durability));
+        // What is wrong from the start is told by whoever begins.
+        if let Some(before) = before {
+            tell(&before.findings, &checked.findings);
+        }
+        seen.checked = Some(checked.clone());
+        seen.unreached = None;
+        checked
+    }
+
+    /// What a commit needs.
+    ///
+    /// # Errors
+    /// Nothing is given to it.
+    pub(super) fn demand(&self) -> Result<Demand, Fault> {
+        match &self.seen().checked {
+            Some(checked) if checked.findings.is_empty() && !checked.is_loading => {
+                let on_disk = checked.durability == Durability::FsyncReplicated;
+                Ok(Demand { replicas: checked.replicas, on_disk })
+            }
+            Some(_) | None => Err(Fault::Away),
+        }
+    }
+
+    /// What came of a commit.
+    pub(super) fn came_of(&self, fault: Option<&Fault>) {
+        let mut seen = self.seen();
+        let Some(fault) = fault else {
+            (seen.trouble, seen.unreached) = (None, None);
+            return;
+        };
+        let what = match fault {
+            // Why it is not even asked is known already.
+            Fault::Away => return,
+            Fault::Unknown => "Redis does not answer, or too few replicas confirm".to_owned(),
+            Fault::Full => "Redis has no memory left".to_owned(),
+            other => format!("{other:?}"),
+        };
+        seen.trouble.get_or_insert(what);
+    }
+
+    /// Why it is not reached.
+    pub(super) fn unreached(&self, broken: &Broken) {
+        self.seen().unreached = Some(format!("Redis cannot be reached: {broken}"));
+    }
+
+    /// When a commit is answered; as it is meant to be, where it was never reached.
+    pub(super) fn durability(&self, options: &Options) -> Durability {
+        let decided = self.seen().checked.as_ref().map(|checked| checked.durability);
+        decided.or(options.durability).unwrap_or(Durability::Fsync)
+    }
+
+    /// Why it commits nothing at the moment; empty: it does.
+    pub(super) fn reasons(&self) -> Vec<String> {
+        let seen = self.seen();
+        let findings: &[Finding] = seen.checked.as_ref().map_or(&[], |checked| &checked.findings);
+        if let Some(why) = &seen.unreached {
+            vec![why.clone()]
+        } else if findings.is_empty() {
+            seen.trouble.iter().cloned().collect()
+        } else {
+            findings.iter().map(ToString::to_string).collect()
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A line for each finding that is new, and one when the last is over.
+fn tell(before: &[Finding], now: &[Finding]) {
+    for finding in now.iter().filter(|finding| !before.contains(finding)) {
+        tracing::error!(
+            event = "redis_not_durable",
+            mend = finding.mend,
+            "Redis gets nothing any more: {}",
+            finding.what
+        );
+    }
+    if now.is_empty() && !before.is_empty() {
+        tracing::info!(event = "redis_durable", "Redis keeps what it is given again");
+    }
+}

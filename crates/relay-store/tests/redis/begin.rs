@@ -1,0 +1,189 @@
+//! The first look at a Redis, and those that follow: what is refused, in which words, and what is done about it.
+
+use std::time::Duration;
+
+use relay_core::{id::IdMint, storage::AppendError};
+use relay_store::{
+    conformance::{Fixture, at},
+    redis::{Address, BeginError, Login, Options, RedisStore},
+    seam::{Durability, Upkeep as _},
+};
+
+use crate::{
+    backend::Shared,
+    node::{Node, Server},
+};
+
+fn fixture(options: Options) -> Fixture<Shared> {
+    Fixture::over(Shared::on(options), IdMint::new(0, 7))
+}
+
+/// What is said of a Redis; empty: it is used.
+async fn said(options: Options) -> String {
+    match RedisStore::open(options).begin().await {
+        Ok(()) => String::new(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn options(node: &Node) -> Options {
+    Options::new(node.address())
+}
+
+/// I1: a Redis that would lose what is acknowledged is not used, each fault with the line that mends it; which then does.
+#[tokio::test]
+async fn a_redis_that_would_lose_something_is_refused_until_it_is_mended() {
+    let node = Node::start();
+    let set = |name: &str, value: &str| node.ask(&[b"CONFIG", b"SET", name.as_bytes(), value.as_bytes()]);
+    assert_eq!(said(options(&node)).await, "");
+    let faults = [
+        ("appendonly", "no", "yes"),
+        ("appendfsync", "everysec", "always"),
+        ("no-appendfsync-on-rewrite", "yes", "no"),
+        ("maxmemory-policy", "allkeys-lru", "noeviction"),
+    ];
+    for (name, bad, _) in faults {
+        set(name, bad);
+    }
+    let told = said(options(&node)).await;
+    for (name, bad, good) in faults {
+        let mend = format!("CONFIG SET {name} {good}");
+        assert!(told.contains(&mend) && told.contains(&format!("{name} is {bad}")), "{mend}: {told}");
+        set(name, good);
+    }
+    assert_eq!(said(options(&node)).await, "");
+    set("appendfsync", "everysec");
+    assert_eq!(said(Options { durability: Some(Durability::Everysec), ..options(&node) }).await, "");
+    set("appendfsync", "always");
+    let alone = said(Options { durability: Some(Durability::Replicated), ..options(&node) }).await;
+    assert!(alone.contains("0 of 1 replicas") && alone.contains("CONFIG SET min-replicas-to-write 1"), "{alone}");
+}
+
+/// I1: what is changed later ends the acknowledging, with the reason, and it goes on once that is mended.
+#[tokio::test]
+async fn a_redis_that_is_changed_later_gets_nothing_until_it_is_mended() {
+    let node = Node::start();
+    let mut fixture = fixture(options(&node));
+    fixture.accept("crm", at(0)).await;
+    node.ask(&[b"CONFIG", b"SET", b"appendfsync", b"everysec"]);
+    while fixture.store().condition().commits {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let condition = fixture.store().condition();
+    assert!(condition.reasons[0].ends_with("CONFIG SET appendfsync always"), "{condition:?}");
+    let event = fixture.event("in", b"{}", at(1));
+    let append = fixture.appending(event, &["crm"]);
+    assert_eq!(fixture.append(append.clone()).await, Err(AppendError::Away));
+    node.ask(&[b"CONFIG", b"SET", b"appendfsync", b"always"]);
+    while !fixture.store().condition().commits {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(fixture.append(append).await.is_ok_and(|appended| appended.is_stored()));
+    fixture.check_sums().await;
+}
+
+/// I1: with replicas in play, what they have is what counts; the store says which durability that is.
+#[tokio::test]
+async fn where_there_are_replicas_they_are_waited_for() {
+    for server in Server::ALL {
+        replicas_are_waited_for(server).await;
+    }
+}
+
+async fn replicas_are_waited_for(server: Server) {
+    let (primary, replica) = Node::with_replica(server);
+    let store = RedisStore::open(Options { durability: None, ..options(&primary) });
+    store.begin().await.expect("it keeps what it is given");
+    assert_eq!(store.condition().durability, Durability::Replicated);
+    assert!(store.promises().durability.contains("replicas"));
+    let told = said(options(&replica)).await;
+    assert!(told.contains("it is a replica") && told.contains("REDIS_URL=127.0.0.1:"), "{told}");
+    let on_disks = Options { durability: Some(Durability::FsyncReplicated), ..options(&primary) };
+    if server == Server::Installed {
+        let told = said(on_disks).await;
+        assert!(told.contains("7.2.0"), "{told}");
+        return;
+    }
+    let mut fixture = fixture(on_disks);
+    fixture.accept("crm", at(0)).await;
+    assert_eq!(fixture.store().condition().durability, Durability::FsyncReplicated);
+}
+
+/// S27: a wrong password is told as that, and not shown; a right one lets in.
+#[tokio::test]
+async fn a_password_that_is_not_it_is_told_and_not_shown() {
+    let node = Node::start();
+    let login = |password: Option<&str>| {
+        let login = Login { password: password.map(str::to_owned), ..Login::default() };
+        Options { login, ..options(&node) }
+    };
+    node.ask(&[b"CONFIG", b"SET", b"requirepass", b"canary"]);
+    assert_eq!(said(login(Some("canary"))).await, "");
+    let none = said(login(None)).await;
+    assert!(none.contains("REDIS_PASSWORD"), "{none}");
+    let wrong = said(login(Some("canary2"))).await;
+    assert!(wrong.contains("refuses the user or the password") && !wrong.contains("canary"), "{wrong}");
+    let other = Login { password: Some("canary".into()), database: 99, ..Login::default() };
+    let other = said(Options { login: other, ..options(&node) }).await;
+    assert!(other.contains("REDIS_DB"), "{other}");
+}
+
+/// The user that the line makes may do all that a store does; each right that is missing is named, with that line.
+#[tokio::test]
+async fn a_user_with_the_rights_of_the_line_does_everything() {
+    let node = Node::start();
+    let login = Login { user: Some("crm".into()), password: Some("canary".into()), database: 0 };
+    let options = Options { login, stream_name: "acl".into(), dead_letter_queue: "acl-dead".into(), ..options(&node) };
+    node.ask(&[b"ACL", b"SETUSER", b"crm", b"on", b">canary", b"~*", b"&*", b"+@all", b"-xreadgroup", b"-hincrby"]);
+    let told = said(options.clone()).await;
+    assert!(told.starts_with("its user may not use hincrby, xreadgroup: ACL SETUSER crm on >PASSWORD"), "{told}");
+    let (_, line) = told.split_once(": ").expect("the line stands behind it");
+    let line = line.replace("PASSWORD", "canary");
+    let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+    node.ask(&[b"ACL", b"DELUSER", b"crm"]);
+    assert!(node.ask(&words).starts_with("+OK"), "{line}");
+    assert_eq!(said(options.clone()).await, "");
+    let mut fixture = fixture(options.clone());
+    let stored = fixture.accept("crm", at(0)).await;
+    assert_eq!(fixture.lease("crm", at(1)).await.deliveries.len(), 1);
+    assert_eq!(fixture.find(stored.id).await.map(|found| found.event), Some(stored.event));
+    fixture.check_sums().await;
+    // And nothing beside that.
+    let other = Options { stream_name: "other".into(), ..options };
+    assert!(said(other).await.contains("or the keys of other:*"));
+}
+
+/// What others have put there is named and left alone.
+#[tokio::test]
+async fn what_is_another_programs_is_left_alone() {
+    let node = Node::start();
+    let named = |name: &str| Options { stream_name: name.into(), ..options(&node) };
+    node.ask(&[b"XADD", b"webhook-stream", b"*", b"payload", b"{}"]);
+    let told = said(named("webhook-stream")).await;
+    assert!(told.contains("webhook-stream there is another program's, with 1 entries"), "{told}");
+    assert_eq!(node.ask(&[b"XLEN", b"webhook-stream"]), ":1\r\n");
+    node.ask(&[b"SET", b"typed:{reg}:meta", b"x"]);
+    let told = said(named("typed")).await;
+    assert!(told.contains("typed:{reg}:meta there is a string and not a hash"), "{told}");
+    assert_eq!(node.ask(&[b"GET", b"typed:{reg}:meta"]), "$1\r\nx\r\n");
+}
+
+/// I23: what a later version has laid out is left as it is; and all servers have the same partitions.
+#[tokio::test]
+async fn a_later_layout_and_other_partitions_are_refused() {
+    let node = Node::start();
+    assert_eq!(said(options(&node)).await, "");
+    let other = said(Options { partitions: 16, ..options(&node) }).await;
+    assert!(other.contains("REDIS_PARTITIONS=1"), "{other}");
+    node.ask(&[b"HSET", b"crm-relay:{reg}:meta", b"layout", b"2"]);
+    let newer = RedisStore::open(options(&node)).begin().await;
+    assert_eq!(newer, Err(BeginError::Newer(2)));
+}
+
+/// A Redis that is not there, or not yet, may be there later.
+#[tokio::test]
+async fn a_redis_that_is_not_there_is_away() {
+    let nobody = Address::Unix("/nonexistent/redis.sock".into());
+    let begun = RedisStore::open(Options::new(nobody)).begin().await;
+    assert!(matches!(begun, Err(BeginError::Away(_))), "{begun:?}");
+}
