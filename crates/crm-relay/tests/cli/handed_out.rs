@@ -173,6 +173,9 @@ fn the_program_runs_in_a_root_that_has_only_the_files_of_the_image() {
     for none in ["bin/sh", "usr", "var"] {
         assert!(!image.join(none).exists(), "{none}");
     }
+    // Nor does one need libraries that names none, as a static one.
+    run("scripts/image-root", &["scripts/image-root", shown(&place.path("static"))]);
+    assert!(place.path("static/data").is_dir() && !place.path("static/lib").exists());
     let inside = |args: &[&str]| {
         let mut command = if geteuid().is_root() {
             let mut command = Command::new("chroot");
