@@ -9,7 +9,7 @@ DOCKER ?= docker
 IMAGE ?= crm-relay:latest
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture fuzz bench bench-verify cost redis-memory deny audit dist deb deb-drill docker up down check clean
+.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture fuzz bench bench-verify cost redis-memory deny audit dist deb deb-drill docker image-drill up down check clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [NAME=value]'
@@ -91,9 +91,12 @@ deb: ## the Debian package, below target/dist (PROGRAM=path takes one that is bu
 deb-drill: deb ## install, start, remove and purge the package in a fresh Debian (as root, minutes; needs debootstrap)
 	@scripts/deb-drill $$(ls -t $${CARGO_TARGET_DIR:-target}/dist/*.deb | head -n 1)
 
-docker: ## build the image: IMAGE=crm-relay:latest, by DOCKER=docker (podman, buildah)
+docker: ## build the image: IMAGE=crm-relay:latest, by DOCKER=docker (podman, buildah), over RUST_IMAGE=name of a mirror
 	$(DOCKER) build --tag '$(IMAGE)' --build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)" \
-	    --build-arg REVISION="$$(git rev-parse HEAD)" .
+	    --build-arg REVISION="$$(git rev-parse HEAD)" $(if $(RUST_IMAGE),--build-arg RUST_IMAGE='$(RUST_IMAGE)') .
+
+image-drill: ## build the image without a container engine, of a PROGRAM that is built, and start it (as root; needs buildah, debootstrap)
+	@scripts/image-drill $(or $(PROGRAM),target/debug/crm-relay)
 
 up: docker ## run server, client and a receiver in containers (compose.yaml); a token is made into .env if there is none
 	@grep -qs '^RELAY_TOKEN=' .env || (umask 077; echo "RELAY_TOKEN=crt_$$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')" >>.env)

@@ -43,6 +43,8 @@ fn the_archive_is_whole_and_says_what_is_in_it() {
     let place = Place::new();
     let out = place.path("dist");
     run("scripts/dist", &[PROGRAM, shown(&out)]);
+    run("scripts/dist", &[PROGRAM, shown(&place.path("again"))]);
+    assert_eq!(place.read("dist/SHA256SUMS"), place.read("again/SHA256SUMS"), "the same program gives the same bytes");
     let digests =
         Command::new("sha256sum").args(["--check", "--strict", "SHA256SUMS"]).current_dir(&out).output().unwrap();
     assert!(digests.status.success(), "{digests:?}");
@@ -109,6 +111,12 @@ fn the_package_has_its_files_in_their_places() {
     let out = place.path("deb");
     run("scripts/deb", &[PROGRAM, shown(&out)]);
     let package = ending(&out, ".deb");
+    let again = place.path("again");
+    run("scripts/deb", &[PROGRAM, shown(&again)]);
+    assert!(
+        fs::read(&package).unwrap() == fs::read(ending(&again, ".deb")).unwrap(),
+        "the same program gives the same bytes"
+    );
     let field = |name: &str| run("dpkg-deb", &["--field", &package, name]).trim().to_owned();
     assert_eq!((field("Package").as_str(), field("Version").as_str()), ("crm-relay", VERSION));
     assert!(field("Depends").contains("ca-certificates") && !field("Depends").contains('@'), "{}", field("Depends"));
@@ -165,6 +173,9 @@ fn the_program_runs_in_a_root_that_has_only_the_files_of_the_image() {
     for none in ["bin/sh", "usr", "var"] {
         assert!(!image.join(none).exists(), "{none}");
     }
+    // Nor does one need libraries that names none, as a static one.
+    run("scripts/image-root", &["scripts/image-root", shown(&place.path("static"))]);
+    assert!(place.path("static/data").is_dir() && !place.path("static/lib").exists());
     let inside = |args: &[&str]| {
         let mut command = if geteuid().is_root() {
             let mut command = Command::new("chroot");
