@@ -365,7 +365,8 @@ impl Part {
         let (mut commands, mut answers) = (Vec::new(), Vec::new());
         for appending in group {
             let (key, value) = appending.event;
-            commands.push(Command::new("SET").arg(key).arg(value));
+            // What an earlier try has set stands: the script may have put its place into it since.
+            commands.push(Command::new("SET").arg(key).arg(value).arg("NX"));
             arguments.extend(appending.arguments);
             answers.push(appending.answer);
         }

@@ -58,7 +58,11 @@ pub(super) fn read_front(value: &Bytes) -> Result<Result<Front, usize>, RecordEr
     let Ok(ids) = fields.take(16 * count) else { return Ok(Err(ids_end + HEAD_GUESS)) };
     let (ids, _) = ids.as_chunks::<16>();
     let deliveries = ids.iter().map(|id| DeliveryId::from_u128(u128::from_be_bytes(*id))).collect();
-    let Ok((source, length)) = source_and_length(&mut fields) else { return Ok(Err(ids_end + HEAD_GUESS)) };
+    let (source, length) = match source_and_length(&mut fields) {
+        Ok(found) => found,
+        Err(RecordError::Short) => return Ok(Err(ids_end + HEAD_GUESS)),
+        Err(error) => return Err(error),
+    };
     let head_at = value.len() - fields.rest().len();
     let Ok(_) = fields.take(length) else { return Ok(Err(head_at + length)) };
     let source: Name = source.parse().map_err(|_| RecordError::Field("a name"))?;

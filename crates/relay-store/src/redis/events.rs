@@ -57,7 +57,7 @@ impl Core {
                 }
                 match self.damage.passed(&ids[at], event::read_front(&value)) {
                     Some(Ok(front)) => fronts[at] = Some(front),
-                    Some(Err(needs)) if value.len() >= length => longer.push((at, needs)),
+                    Some(Err(needs)) if value.len() >= length && needs > length => longer.push((at, needs)),
                     Some(Err(_)) => self.damage.name(&ids[at], &crate::record::RecordError::Short),
                     None => {}
                 }

@@ -308,7 +308,10 @@ impl Queue for RedisStore {
     }
 
     fn find(&self, ids: Vec<DeliveryId>) -> Later<Result<Vec<Option<Delivery>>, StoreError>> {
-        self.perform(|core| async move { core.find(&ids).await })
+        self.perform(|core| async move {
+            core.confirm(ids.iter().map(|id| id.partition())).await?;
+            core.find(&ids).await
+        })
     }
 
     fn due(&self, ask: DueAsk) -> Later<Result<Due, StoreError>> {

@@ -152,7 +152,9 @@ fn header(fields: &mut Fields<'_>) -> Result<Header, RecordError> {
     let body_bytes = u64::from_be_bytes(fields.array()?);
     let tries = decimal(fields)?;
     let event = EventId::from_u128(u128::from_be_bytes(fields.array()?));
-    fields.take(2 * ENTRY)?;
+    for _ in 0..2 {
+        entry(fields)?;
+    }
     let [instance, keeper, since] = checked(fields.array::<36>()?, |bytes| {
         let (instance, rest) = bytes.split_first_chunk::<16>()?;
         let (keeper, since) = rest.split_first_chunk::<8>()?;
@@ -211,6 +213,14 @@ fn name(fields: &mut Fields<'_>) -> Result<Name, RecordError> {
 
 fn moment(fields: &mut Fields<'_>) -> Result<Wall, RecordError> {
     text::read_moment(fields.take(text::MOMENT)?).ok_or(RecordError::Field("a moment"))
+}
+
+/// The name of an entry of a stream, or blanks.
+fn entry(fields: &mut Fields<'_>) -> Result<(), RecordError> {
+    let text = fields.text_of(ENTRY, "an entry")?.trim_end_matches(' ');
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_one = text.split_once('-').is_some_and(|(ms, number)| is_number(ms) && is_number(number));
+    if is_one || text.is_empty() { Ok(()) } else { Err(RecordError::Field("an entry")) }
 }
 
 fn decimal(fields: &mut Fields<'_>) -> Result<u32, RecordError> {

@@ -1,8 +1,10 @@
 //! Settling: changes that the core decided on.
 
+use std::collections::BTreeSet;
+
 use relay_core::{
     delivery::Attempt,
-    id::DeliveryId,
+    id::{DeliveryId, Partition},
     storage::{AuditEntry, Change, Changed},
 };
 
@@ -19,6 +21,21 @@ use super::{
 use crate::record;
 
 impl Core {
+    /// Completes once what stands in these partitions is confirmed: a write whose answer was lost, or that too few replicas had,
+    /// is otherwise seen by who reads before it is kept by all that keep it. A commit behind it is waited for like any other.
+    pub(super) async fn confirm(&self, partitions: impl IntoIterator<Item = Partition>) -> Result<(), Fault> {
+        if !self.standing.waits_for_replicas() {
+            return Ok(());
+        }
+        let places: BTreeSet<usize> = partitions.into_iter().map(|partition| self.space.place(partition)).collect();
+        for place in places {
+            let counters = self.space.partitions()[place].counters();
+            let again = Command::new("HINCRBY").arg(counters).arg("again").number(1);
+            self.commits.one(Urgency::Settle, again).await?;
+        }
+        Ok(())
+    }
+
     /// Applies changes whose record is the one decided on; one answer for each.
     pub(super) async fn settle(&self, batch: Vec<Change>) -> Result<Vec<Changed>, Fault> {
         self.life.check()?;

@@ -62,6 +62,11 @@ impl Standing {
         }
     }
 
+    /// Whether replicas are waited for.
+    pub(super) fn waits_for_replicas(&self) -> bool {
+        self.seen().checked.as_ref().is_some_and(|checked| checked.replicas > 0)
+    }
+
     /// What came of a commit.
     pub(super) fn came_of(&self, fault: Option<&Fault>) {
         let mut seen = self.seen();

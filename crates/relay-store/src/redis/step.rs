@@ -33,6 +33,7 @@ impl Core {
         let stored = self.reads.one(Command::new("GET").arg(&key)).await?.maybe_bytes()?;
         let before = self.damage.told(&step.job, mark::read(step.job, stored.as_deref()))?;
         if before.steps != step.before {
+            self.confirm([step.job.partition()]).await?;
             return Ok(Stepped::Elsewhere(before));
         }
         let here = |event: Partition| self.space.place(event) == self.space.place(step.job.partition());

@@ -29,8 +29,6 @@ fn used(node: &Node) -> f64 {
 async fn what_has_passed_through_leaves_nothing_behind() {
     let events: u64 = std::env::var("EVENTS").map_or(8_192, |text| text.parse().expect("a number of events"));
     let node = Node::start();
-    // Written once for all: what a million writes is not of interest here.
-    node.ask(&[b"CONFIG", b"SET", b"appendfsync", b"no"]);
     let mut fixture = Fixture::over(Shared::at_hand(Options::new(node.address())), IdMint::new(0, 7));
     // Names, groups, scripts and buffers are there from then on.
     let first = (events / BATCH / 16).max(8);
@@ -62,7 +60,8 @@ async fn pass(fixture: &mut Fixture<Shared>, batch: u64) {
         append.dedupe = (number % 2 == 0).then_some(Dedupe { key, until: at(batch + 100) });
         appends.push(append);
     }
-    assert!(fixture.store().append(appends).await.iter().all(Result::is_ok));
+    let answers = fixture.store().append(appends).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     loop {
         let held = fixture.lease("crm", now).await.deliveries;
         if held.is_empty() {

@@ -66,6 +66,26 @@ async fn a_group_that_was_lost_or_moved_is_made_again() {
     assert_eq!(seen.len(), 16);
 }
 
+/// I1: a row that names another's entry waits all the same.
+#[tokio::test]
+async fn what_names_the_entry_of_another_is_leased_all_the_same() {
+    let node = Node::start();
+    let mut fixture = fixture(Options::new(node.address()));
+    let mut all = Vec::new();
+    for second in 0..3 {
+        all.push(fixture.accept("crm", at(second)).await);
+    }
+    let key = [b"crm-relay:{00-23}:d:", &all[1].id.as_u128().to_be_bytes()[..]].concat();
+    node.ask(&[b"SETRANGE", &key, b"110", b"9"]);
+    let mut leased = Vec::new();
+    for second in 10..13 {
+        leased.extend(fixture.lease("crm", at(second)).await.deliveries);
+    }
+    leased.sort_by_key(|held| held.id);
+    assert_eq!(leased.iter().map(|held| held.id).collect::<Vec<_>>(), all.iter().map(|one| one.id).collect::<Vec<_>>());
+    fixture.check_sums().await;
+}
+
 /// I2: a Redis that lost its scripts learns them again, and nothing is done twice.
 #[tokio::test]
 async fn scripts_that_were_flushed_are_loaded_again() {
@@ -305,6 +325,10 @@ async fn nothing_is_confirmed_without_a_replica(server: Server) {
             Delivery { id: fixture.mint.delivery(at(3)).beside(append.event.id), ..append.deliveries[0].clone() };
         let replay = Replay { made: vec![made], decided_on: Some(7) };
         assert_eq!(fresh().replay(replay, Vec::new()).await, Err(StoreError::Unknown), "round {round}");
+        // What may go away again is not told as what is so.
+        let store = fresh();
+        assert_eq!(store.settle(vec![cancel(&append.deliveries[0], at(3))]).await, Err(StoreError::Unknown));
+        assert_eq!(store.find(vec![append.deliveries[0].id]).await, Err(StoreError::Unknown), "round {round}");
     }
     replica.resume();
     let fixture = Fixture::over(Shared::on(options), fixture.mint);
@@ -401,7 +425,7 @@ async fn only_keys_expire_and_the_dead_stand_in_a_stream() {
 #[tokio::test]
 async fn a_spoilt_row_keeps_no_other_waiting() {
     let node = Node::start();
-    for spoil in 0..5 {
+    for spoil in 0..7 {
         node.ask(&[b"FLUSHALL"]);
         let mut fixture = fixture(Options::new(node.address()));
         let mut all = Vec::new();
@@ -415,6 +439,8 @@ async fn a_spoilt_row_keeps_no_other_waiting() {
             1 => node.ask(&[b"SET", &key, b"nonsense"]),
             2 => node.ask(&[b"SETRANGE", &key, b"28", b"no moment here!!"]),
             3 => node.ask(&[b"SETRANGE", &key, b"242", b"\xff"]),
+            4 => node.ask(&[b"SETRANGE", &key, b"110", b"x"]),
+            5 => node.ask(&[b"SETRANGE", &key, b"143", b"\xb1"]),
             _ => node.ask(&[b"SETRANGE", &key, b"300", b"\x00\x00\x00\x00"]),
         };
         let leased = fixture.lease("crm", at(9)).await.deliveries;

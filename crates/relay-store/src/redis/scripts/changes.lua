@@ -53,9 +53,12 @@ local function remove_event(event, source)
         redis.call('XDEL', key('src:', source), listed)
         recount_event(listed, source, -1)
     end
-    redis.call('UNLINK', value, key('r:', event))
-    count_source(source, 'stored', -1)
-    count_source(source, 'retired', 1)
+    -- One that is gone already was counted by whoever found that out.
+    if redis.call('UNLINK', value) == 1 then
+        count_source(source, 'stored', -1)
+        count_source(source, 'retired', 1)
+    end
+    redis.call('UNLINK', key('r:', event))
 end
 
 -- Removes an ended delivery if it is the one decided on: 0, 1, or 2 if its event went along.

@@ -35,11 +35,12 @@ local function comes_first(one, other)
 end
 
 -- Those of a set that may be leased, in its order, one more than are wanted. What does not wait there is taken out later.
-local strays = {}
+local strays, is_cut = {}, false
 local function of_set(command, set, place, from, to)
-    local found, at = {}, 0
+    local found, at, is_over = {}, 0, false
     repeat
         local ids = redis.call(command, set, from, to, 'LIMIT', at, limit + 1)
+        is_over = #ids <= limit
         for _, member in ipairs(ids) do
             local id = string.sub(member, -16)
             local row = row_of(id)
@@ -50,7 +51,8 @@ local function of_set(command, set, place, from, to)
             end
         end
         at = at + #ids
-    until #found > limit or #ids <= limit or at >= look_max
+    until #found > limit or is_over or at >= look_max
+    is_cut = is_cut or (#found <= limit and not is_over)
     return found
 end
 
@@ -214,7 +216,8 @@ if reads > 0 then
             redis.call('XACK', ready, group, entry.entry)
             redis.call('XDEL', ready, entry.entry)
             local row = row_of(entry.id)
-            if stands_at(row, 'r', entry.entry) then
+            -- Also one whose row names another entry: it waits, and nothing else leads to it.
+            if row and place_of(row) == 'r' then
                 redis.call('ZADD', back, due_of(row), entry.id)
                 redis.call('SET', key('d:', entry.id), stands(row, 'b', ''))
             end
@@ -272,7 +275,11 @@ for _, set in ipairs({ back, due }) do
         next_due = due_of(row)
     end
 end
-if more or #strays > 0 then
+-- Where many have expired that nobody has ended yet, what is behind them is looked at soon: what was read of the stream is read.
+if is_cut and (not next_due or tonumber(next_due) > moment + 1000000) then
+    next_due = string.format('%016.0f', moment + 1000000)
+end
+if more or #strays > 0 or (reads > #leased and #behind >= limit + 1 + 64) then
     answers[1] = 2
 elseif kept_back then
     answers[1] = 1

@@ -33,11 +33,17 @@ local function names_of(row)
     return string.sub(row, 244, 243 + length), string.sub(row, 245 + length, 244 + length + source)
 end
 
+local function parts_of(entry)
+    local ms, number = string.match(entry, '^(%d+)-(%d+)$')
+    return tonumber(ms), tonumber(number)
+end
+
 -- A row as it stands there; nothing if that is none.
 local function load(id)
     local row = redis.pcall('GET', key('d:', id))
     return type(row) == 'string' and row or nil
 end
+local function is_blank_or_entry(entry) return entry == '' or parts_of(entry) end
 -- Whether a row can be reckoned with. Whether it is what was written, its reader finds out.
 local function is_whole(row)
     if #row < 246 or cut(row, 0, 1) ~= '1' then
@@ -45,6 +51,7 @@ local function is_whole(row)
     end
     local source_at = 244 + string.byte(row, 243)
     return tonumber(due_of(row)) and tonumber(expiry_of(row)) and tonumber(change_of(row)) and tries_of(row)
+        and is_blank_or_entry(entry_of(row)) and is_blank_or_entry(listed_at(row))
         and source_at < #row and source_at + string.byte(row, source_at) < #row
 end
 
@@ -78,11 +85,6 @@ local function number_of(id)
     local counter = string.byte(id, 7) % 16 * 256 + string.byte(id, 8)
     local high, low = struct.unpack('>I4I4', id, 9)
     return counter * 1099511627776 + high % 1073741824 * 1024 + math.floor(low / 4194304)
-end
-
-local function parts_of(entry)
-    local ms, number = string.match(entry, '^(%d+)-(%d+)$')
-    return tonumber(ms), tonumber(number)
 end
 
 -- Milliseconds of a moment.
