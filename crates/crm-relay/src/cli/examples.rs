@@ -196,7 +196,7 @@ mod tests {
     fn words(line: &str) -> Vec<&str> {
         let line = line.split('#').next().unwrap();
         let line = &line[line.find("crm-relay").unwrap()..];
-        let line = line.split(['>', ')']).next().unwrap();
+        let line = line.split(['>', ')', '|']).next().unwrap();
         line.split_whitespace().collect()
     }
 
