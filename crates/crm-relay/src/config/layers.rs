@@ -11,9 +11,29 @@ use relay_providers::pasted;
 use super::{
     fault::{Faults, Origin},
     raw,
-    settings::{Kind, Process, REDIS_DEFAULTS, REDIS_ONLY, Role, SETTINGS, Setting, Value, find},
+    settings::{Kind, Process, Role, SETTINGS, Setting, Value, find},
     text_file,
 };
+
+/// What is otherwise where the store is in a Redis, whose memory holds all that is kept.
+const REDIS_DEFAULTS: &[(&str, &str)] = &[("DEDUPE_WINDOW", "24h"), ("RETENTION_DELIVERED", "24h")];
+
+/// Settings that have a meaning only together with `REDIS_URL`.
+const REDIS_ONLY: &[&str] = &[
+    "REDIS_PASSWORD",
+    "REDIS_DB",
+    "REDIS_CA_FILE",
+    "REDIS_DURABILITY",
+    "REDIS_MIN_REPLICAS",
+    "REDIS_POOL_SIZE",
+    "REDIS_TIMEOUT",
+    "REDIS_PARTITIONS",
+    "REDIS_ASSUME_DURABLE",
+    "STREAM_NAME",
+    "CONSUMER_GROUP",
+    "CONSUMER_NAME",
+    "DEAD_LETTER_QUEUE",
+];
 
 /// Where the configuration file is looked for when nobody names one.
 pub(crate) const FILE_NAME: &str = "crm-relay.toml";

@@ -6,6 +6,7 @@
 pub(crate) mod client;
 pub(crate) mod fault;
 pub(crate) mod layers;
+mod lists;
 pub(crate) mod misspelt;
 pub(crate) mod proxy;
 pub(crate) mod raw;

@@ -9,10 +9,10 @@ use std::{
 
 use relay_client::ReportAnswers;
 use relay_core::limits;
-use relay_net::{cidr::Cidr, proxies, tls};
+use relay_net::{proxies, tls};
 use relay_providers::pasted;
 
-use super::{fault::Origin, redis_url, secret, target, text_file};
+use super::{fault::Origin, lists, redis_url, secret, target, text_file};
 use crate::quantity::{self, Bare};
 
 /// One setting. Its flag is `--x-y`, its variable `X_Y`, its key in the file `x_y`.
@@ -616,26 +616,6 @@ const FORWARDED_HEADERS: [&str; 2] = [proxies::Field::XForwardedFor.as_str(), pr
 pub(crate) const DEV_DEFAULTS: &[(&str, &str)] =
     &[("SERVER_HOST", "127.0.0.1"), ("ADMIN_LISTEN", "127.0.0.1:0"), ("REPORT_ANSWERS", "body")];
 
-/// What is otherwise where the store is in a Redis, whose memory holds all that is kept.
-pub(crate) const REDIS_DEFAULTS: &[(&str, &str)] = &[("DEDUPE_WINDOW", "24h"), ("RETENTION_DELIVERED", "24h")];
-
-/// Settings that have a meaning only together with `REDIS_URL`.
-pub(crate) const REDIS_ONLY: &[&str] = &[
-    "REDIS_PASSWORD",
-    "REDIS_DB",
-    "REDIS_CA_FILE",
-    "REDIS_DURABILITY",
-    "REDIS_MIN_REPLICAS",
-    "REDIS_POOL_SIZE",
-    "REDIS_TIMEOUT",
-    "REDIS_PARTITIONS",
-    "REDIS_ASSUME_DURABLE",
-    "STREAM_NAME",
-    "CONSUMER_GROUP",
-    "CONSUMER_NAME",
-    "DEAD_LETTER_QUEUE",
-];
-
 impl Kind {
     const fn form(self) -> Form {
         match self {
@@ -698,10 +678,10 @@ impl Kind {
             Self::Url => target::base_url(text).map(|_| Value::Text(text.to_owned())),
             Self::Proxy => super::proxy::read(text).map(|_| Value::Text(text.to_owned())),
             Self::Redis => redis_url::read(text).map(|_| Value::Text(text.to_owned())),
-            Self::Origins => origins(text),
-            Self::Hosts => hosts(text),
-            Self::Networks => networks(text),
-            Self::Pins => pins(text),
+            Self::Origins => lists::origins(text).map(Value::Text),
+            Self::Hosts => lists::hosts(text).map(Value::Text),
+            Self::Networks => lists::networks(text).map(Value::Text),
+            Self::Pins => lists::pins(text).map(Value::Text),
             Self::Count(min, max) => number(text, min, max).map(Value::Number),
             Self::Factor => factor(text),
             Self::Span(bare, min, max) => {
@@ -774,35 +754,6 @@ fn port(text: &str) -> Result<u64, String> {
 /// Other words for the same.
 fn synonym(word: &str) -> &str {
     if word.eq_ignore_ascii_case("warning") { "warn" } else { word }
-}
-
-fn origins(text: &str) -> Result<Value, String> {
-    let origins: Result<Vec<String>, String> = parts(text)?.map(target::origin).collect();
-    Ok(Value::Text(origins?.join(",")))
-}
-
-fn hosts(text: &str) -> Result<Value, String> {
-    let hosts: Result<Vec<String>, String> = parts(text)?.map(target::host_name).collect();
-    Ok(Value::Text(hosts?.join(",")))
-}
-
-fn networks(text: &str) -> Result<Value, String> {
-    let networks: Result<Vec<String>, String> =
-        parts(text)?.map(|part| part.parse::<Cidr>().map(|network| network.to_string())).collect();
-    Ok(Value::Text(networks?.join(",")))
-}
-
-fn pins(text: &str) -> Result<Value, String> {
-    let pins: Result<Vec<String>, String> =
-        parts(text)?.map(|part| part.parse::<tls::Pin>().map(|pin| pin.to_string())).collect();
-    Ok(Value::Text(pins?.join(",")))
-}
-
-/// What stands between commas, of which one at the end is no fault; that there is nothing else is one.
-fn parts(text: &str) -> Result<impl Iterator<Item = &str>, String> {
-    let mut parts = text.split(',').map(str::trim).filter(|part| !part.is_empty()).peekable();
-    let none = || "has nothing but commas; leave it empty, or name something".to_owned();
-    if parts.peek().is_some() { Ok(parts) } else { Err(none()) }
 }
 
 /// A value of one line, without quotes and a `NAME=` around it.

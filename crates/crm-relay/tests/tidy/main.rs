@@ -95,10 +95,12 @@ fn the_core_is_free_of_io_clocks_and_chance() {
     ];
     // A table that nobody can go through shows no order.
     const HASHES: (&str, &str) = ("crates/relay-core/src/by_id.rs", "HashMap");
+    // Which bug a test plants is said from outside; no product is built with that.
+    const CANARY: (&str, &str) = ("crates/relay-core/src/canary.rs", "std::env");
     let mut wrong = Vec::new();
     for file in files("crates/relay-core/src", "rs") {
         for (number, line) in code_lines(&file) {
-            let is_meant = |banned: &str| HASHES == (file.shown().as_str(), banned);
+            let is_meant = |banned: &str| [HASHES, CANARY].contains(&(file.shown().as_str(), banned));
             for banned in BANNED.iter().filter(|banned| has_word(line, banned) && !is_meant(banned)) {
                 wrong.push(format!("{}:{number}: {banned}", file.shown()));
             }
