@@ -443,7 +443,15 @@ impl Server {
         if let Some(addr) = &admin {
             tracing::info!(event = "listening", name = "admin", addr);
         }
-        let run = serde_json::json!({ "pid": std::process::id(), "public": public, "tls": tls, "admin": admin });
+        let (host, proxy_protocol) = (self.config.allowed_hosts.first().cloned(), self.config.proxy_protocol);
+        let run = serde_json::json!({
+            "pid": std::process::id(),
+            "public": public,
+            "tls": tls,
+            "host": host,
+            "proxy_protocol": proxy_protocol,
+            "admin": admin,
+        });
         let path = self.config.data_dir.join("run.json");
         match private::replace(&path, run.to_string().as_bytes()) {
             Ok(()) => {}
@@ -452,7 +460,7 @@ impl Server {
             Err(source) => return Err(StartError::Write { path, source }),
         }
         // Set once: a server starts once.
-        let _ = self.admin.listening.set(Listening { public, tls, admin });
+        let _ = self.admin.listening.set(Listening { public, tls, host, proxy_protocol, admin });
         Ok(())
     }
 

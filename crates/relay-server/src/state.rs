@@ -54,6 +54,10 @@ pub(crate) struct Listening {
     pub(crate) admin: Option<String>,
 }
 
+    /// A name under which that is asked, where it is under these alone.
+    pub(crate) host: Option<String>,
+    /// It hears nobody whom no proxy brings by the PROXY protocol.
+    pub(crate) proxy_protocol: bool,
 /// What a request shows of the admin token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Known {

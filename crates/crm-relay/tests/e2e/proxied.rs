@@ -86,6 +86,29 @@ async fn a_listener_that_asks_for_the_proxy_protocol_hears_nothing_else() {
     wait_for("a client to be closed", || lost.log().contains(r#"event="disconnected""#).then_some(()));
 }
 
+/// S7, S15: a sample of this machine is heard where the server is asked under names alone, and where it hears proxies alone; and where
+/// it does not hear this machine, the command says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn samples_are_heard_by_a_server_behind_a_proxy() {
+    let key = format!("key={API_KEY}");
+    for (trusted, named, heard) in [
+        ("127.0.0.0/8", ("ALLOWED_HOSTS", "hooks.test"), true),
+        ("127.0.0.0/8", ("PROXY_PROTOCOL", "public"), true),
+        ("192.0.2.1", ("PROXY_PROTOCOL", "public"), false),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::start(dir.path(), &[("TRUSTED_PROXIES", trusted), named]);
+        for source in [&[][..], &["--source", "default"]] {
+            let sent = server.cli(&[&["send", "--set", &key], source].concat());
+            let said = format!("{}{}", String::from_utf8_lossy(&sent.stdout), String::from_utf8_lossy(&sent.stderr));
+            assert_eq!(sent.status.success(), heard, "{named:?} {source:?}: {said}");
+            assert!(heard || said.contains("TRUSTED_PROXIES"), "{said}");
+        }
+        let stored = server.json(&["event", "list"])["items"].as_array().unwrap().len();
+        assert_eq!(stored, if heard { 2 } else { 0 });
+    }
+}
+
 /// S35, S36: a source is closed and bounded by commands, at once, and shows it; so do the metrics.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_says_who_may_come_and_shows_who_came_all_the_same() {

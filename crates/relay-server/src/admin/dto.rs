@@ -407,6 +407,8 @@ impl StatusDto {
 impl ServerDto {
     fn new(server: &ServerView) -> Self {
         Self {
+            host: None,
+            proxy_protocol: false,
             run: format!("{:016x}", server.run),
             name: server.about.name.to_string(),
             address: server.about.address.to_string(),

@@ -30,6 +30,8 @@ pub(super) async fn status(Of(state): Of) -> Result<Json<StatusDto>, AdminError>
     }
     Ok(Json(status))
 }
+        status.host.clone_from(&listening.host);
+        status.proxy_protocol = listening.proxy_protocol;
 
 /// When the newest event that is kept was received, of a source or of all.
 pub(super) async fn last_received(state: &State, source: Option<&Name>) -> Result<Option<String>, AdminError> {
