@@ -27,6 +27,7 @@ mod outbox;
 mod parameters;
 pub mod principal;
 mod pulse;
+mod quotas;
 pub mod registry;
 mod retention;
 pub mod server;

@@ -44,6 +44,7 @@ use crate::{
     metrics::Metrics,
     principal::Entrance,
     pulse::Pulse,
+    quotas::Quotas,
     registry::{Registry, RegistryError, secret},
     retention::{self, Keep},
     start_error::StartError,
@@ -216,6 +217,7 @@ impl Server {
             health: Arc::new(health),
             metrics,
             refusals,
+            quotas: Arc::new(Quotas::open(&config.data_dir)),
             guesses: Arc::clone(&guesses),
             clock,
             supervisor: supervisor.clone(),
@@ -339,6 +341,9 @@ impl Server {
         let _stuck = timeout(CLOSE_TIMEOUT, self.supervisor.finished()).await;
         let left = if graceful { deadline.saturating_duration_since(Instant::now()) } else { CLOSE_TIMEOUT };
         // Before the store lets go of the directory: the next server may begin the moment it does.
+        if let Err(error) = self.admin.quotas.write(&self.config.data_dir, self.admin.clock.wall()) {
+            tracing::warn!(event = "quotas_unwritten", %error, "what came in the last seconds is not counted among what the sources took today");
+        }
         self.withdraw();
         let closed = timeout(left, self.store.close()).await.is_ok();
         let outcome = if in_time && closed { Outcome::Stopped } else { Outcome::GraceExceeded };
@@ -401,6 +406,11 @@ impl Server {
         let keep = Keep { delivered: self.config.retention_delivered, dead: self.config.retention_dead };
         self.supervisor.spawn(TaskKind::Retention, "retention", async move {
             retention::run(upkeep, hub, clock, keep, stored_until).await;
+            Ok(())
+        });
+        let keep = Arc::clone(&self.admin.quotas).keep(self.config.data_dir.clone(), clock);
+        self.supervisor.spawn(TaskKind::Watch, "quotas", async move {
+            keep.await;
             Ok(())
         });
         let registry = Arc::clone(&self.admin.registry);

@@ -25,6 +25,7 @@ use crate::{
     error::{Code, Problem},
     front::text,
     ingress::{self, Address, Backend, Body, Origin, Refusals, Source},
+    quotas::Quotas,
     start_error::StartError,
 };
 
@@ -110,7 +111,11 @@ impl Waiting {
         let tls = bound.shown.as_ref().map(|(certificate, _)| certificate.server());
         let settings = ingress::Settings::new(config, budget, tls);
         let stop = CancellationToken::new();
-        let nobody = Arc::new(Nobody { clock: Clock::start(Wall::MIN), refusals: Refusals::default() });
+        let nobody = Arc::new(Nobody {
+            clock: Clock::start(Wall::MIN),
+            refusals: Refusals::default(),
+            quotas: Quotas::default(),
+        });
         let task = tokio::spawn(ingress::serve(twin, nobody, settings, stop.clone()));
         Ok(Self { bound, serving: Serving { stop, task } })
     }
@@ -128,6 +133,7 @@ impl Waiting {
 struct Nobody {
     clock: Clock,
     refusals: Refusals,
+    quotas: Quotas,
 }
 
 impl Backend for Nobody {
@@ -145,6 +151,10 @@ impl Backend for Nobody {
 
     fn refusals(&self) -> &Refusals {
         &self.refusals
+    }
+
+    fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     fn may_show(&self, _source: &Name, _origin: Origin, _shown: &[&[u8]]) -> Result<(), Duration> {

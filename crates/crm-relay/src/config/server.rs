@@ -552,9 +552,15 @@ fn network_policy(section: &Section, faults: &mut Faults) -> NetworkPolicy {
     let values = |key: &str| section.entry(key).filter(|entry| !entry.is_broken).map(|entry| entry.values.clone());
     // Two rates are none.
     let one = |key: &str| values(key).map(|values| values.join(","));
-    let [rate, address_rate, allow, deny] = NetworkPolicy::KEYS;
-    let policy =
-        NetworkPolicy { rate: one(rate), address_rate: one(address_rate), allow: values(allow), deny: values(deny) };
+    let [rate, address_rate, allow, deny, daily_events, daily_bytes] = NetworkPolicy::KEYS;
+    let policy = NetworkPolicy {
+        rate: one(rate),
+        address_rate: one(address_rate),
+        allow: values(allow),
+        deny: values(deny),
+        daily_events: one(daily_events),
+        daily_bytes: one(daily_bytes),
+    };
     policy.checked().unwrap_or_else(|found| {
         for (key, want) in found {
             if let Some(entry) = section.entry(key) {
