@@ -28,6 +28,7 @@ mod parameters;
 pub mod principal;
 mod pulse;
 mod quotas;
+mod redirect;
 pub mod registry;
 mod retention;
 pub mod server;

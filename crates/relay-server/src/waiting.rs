@@ -33,6 +33,8 @@ use crate::{
 pub struct Bound {
     pub(crate) public: TcpListener,
     pub(crate) admin: Option<TcpListener>,
+    /// Where everybody is sent elsewhere.
+    pub(crate) redirect: Option<TcpListener>,
     /// What the public listener shows of itself.
     pub(crate) shown: Option<(Certificate, Kept)>,
 }
@@ -53,7 +55,7 @@ impl Bound {
     /// # Errors
     /// See [`StartError`]; nothing is bound then.
     pub async fn to(config: &Config, inherited: Inherited) -> Result<Self, StartError> {
-        let shown = config.tls.clone().map(Certificate::open).transpose()?;
+        let shown = if config.tls.is_empty() { None } else { Some(Certificate::open(config.tls.clone())?) };
         let public = match inherited.public {
             Some(listener) => taken(listener)?,
             None => bind(config.listen).await?,
@@ -63,7 +65,11 @@ impl Bound {
             (None, Some(addr)) => Some(bind(addr).await?),
             (None, None) => None,
         };
-        Ok(Self { public, admin, shown })
+        let redirect = match config.redirect_listen {
+            Some(addr) => Some(bind(addr).await?),
+            None => None,
+        };
+        Ok(Self { public, admin, redirect, shown })
     }
 }
 

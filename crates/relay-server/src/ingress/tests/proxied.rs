@@ -234,7 +234,7 @@ async fn the_proxy_speaks_before_tls() {
     let identity = Identity::of((pem.as_bytes(), Path::new("a")), (key.as_bytes(), Path::new("b"))).unwrap();
     let relay = behind_proxies(|settings| {
         settings.proxy_protocol = true;
-        settings.tls = Some(tls::Server::new(&identity).unwrap());
+        settings.tls = Some(tls::Server::new(&identity, &[]).unwrap());
     })
     .await;
     let connector = TlsConnector::from(tls::trusting(&[certificate.der().clone()]).unwrap());
