@@ -86,11 +86,10 @@ fn of_section(
             find(setting)
                 .map_or(Ok(Value::Text(text.to_owned())), |found| found.read(text, origin).map(|(_, value)| value))
         };
-        let found = fields.required(key, |text| match read(text)? {
+        fields.required(key, |text| match read(text)? {
             Value::Text(path) => Ok(PathBuf::from(path)),
             Value::Number(_) | Value::Factor(_) | Value::Span(_) => Err("want a path".to_owned()),
-        });
-        found
+        })
     };
     let (certificate, key) = (path("cert_file", "TLS_CERT_FILE"), path("key_file", "TLS_KEY_FILE"));
     let files = TlsFiles { certificate: certificate?, key: key? };
