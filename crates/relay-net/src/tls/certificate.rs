@@ -16,7 +16,7 @@ use x509_parser::{
 /// A certificate, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Certificate {
-    not_before: i64,
+    pub(super) not_before: i64,
     /// In seconds since the epoch.
     pub(super) not_after: i64,
     common_name: Option<String>,

@@ -18,6 +18,8 @@ use super::{
 pub struct Identity {
     key: Arc<CertifiedKey>,
     /// In seconds since the epoch.
+    not_before: i64,
+    /// The same.
     not_after: i64,
     hosts: Vec<String>,
 }
@@ -101,7 +103,18 @@ impl Identity {
         }
         let first = certified.cert.first().and_then(|der| Certificate::read(der));
         let not_after = first.as_ref().map_or(i64::MAX, |first| first.not_after);
-        Ok(Self { not_after, hosts: first.map(Certificate::hosts).unwrap_or_default(), key: Arc::new(certified) })
+        let not_before = first.as_ref().map_or(i64::MIN, |first| first.not_before);
+        Ok(Self {
+            not_before,
+            not_after,
+            hosts: first.map(Certificate::hosts).unwrap_or_default(),
+            key: Arc::new(certified),
+        })
+    }
+
+    /// When its certificate begins, in seconds since the epoch.
+    pub const fn not_before(&self) -> i64 {
+        self.not_before
     }
 
     /// When its certificate ends, in seconds since the epoch.

@@ -3,23 +3,29 @@
 use std::{
     collections::BTreeMap,
     fmt, io,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use rustls::{
     ServerConfig,
-    crypto::aws_lc_rs::{self, Ticketer},
-    server::{ClientHello, ResolvesServerCert},
+    crypto::aws_lc_rs::{self, Ticketer, sign::any_supported_type},
+    pki_types::{CertificateDer, PrivateKeyDer},
+    server::{Acceptor, ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, server::TlsStream};
 
 use super::Identity;
 
 /// The only protocol that is offered: HTTP/2 is not spoken (RFC 7301).
 const ALPN: &[u8] = b"http/1.1";
+/// What an authority offers alone that checks whose a name is (RFC 8737).
+const PROVING_ALPN: &[u8] = b"acme-tls/1";
 /// What the first byte of a TLS connection is: a record of a handshake (RFC 8446, section 5.1).
 const HANDSHAKE: u8 = 22;
 
@@ -28,8 +34,11 @@ pub type Stream = TlsStream<TcpStream>;
 
 /// Speaks TLS 1.2 or 1.3 as a server, with the certificate that was shown last.
 pub struct Server {
-    acceptor: TlsAcceptor,
+    config: Arc<ServerConfig>,
     shown: Arc<Shown>,
+    /// For authorities that check whose a name is.
+    proving: Arc<ServerConfig>,
+    proofs: Arc<Proofs>,
 }
 
 /// Why a connection has come to no TLS.
@@ -37,6 +46,8 @@ pub struct Server {
 pub enum Unshaken {
     /// Its peer speaks no TLS, but something else: what it says is still to be read.
     Plain(TcpStream),
+    /// Its peer was an authority, and has what it looked for.
+    Proven,
     /// The handshake failed, took too long, or its peer has gone.
     Failed(io::Error),
 }
@@ -48,14 +59,36 @@ impl Server {
     /// The TLS library takes none of its own defaults.
     pub fn new(first: &Identity, others: &[Identity]) -> Result<Arc<Self>, rustls::Error> {
         let shown = Arc::new(Shown(RwLock::new(Hosts::of(first, others))));
-        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        let mut config = configured(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>, ALPN)?;
         // What a peer needs to come back sooner is kept by him: nothing of it grows here.
         config.ticketer = Ticketer::new()?;
-        Ok(Arc::new(Self { acceptor: TlsAcceptor::from(Arc::new(config)), shown }))
+        let proofs = Arc::new(Proofs::default());
+        let proving = configured(Arc::clone(&proofs) as Arc<dyn ResolvesServerCert>, PROVING_ALPN)?;
+        Ok(Arc::new(Self { config: Arc::new(config), shown, proving: Arc::new(proving), proofs }))
+    }
+
+    /// Shows this certificate to an authority that checks whose this host is, until [`Self::forget_challenges`].
+    ///
+    /// It is no [`Identity`]: what it says to the authority is an extension that nobody else may pass over (RFC 8737, section 3).
+    ///
+    /// # Errors
+    /// The key is of a kind that TLS has no use for.
+    pub fn challenge(
+        &self,
+        host: &str,
+        certificate: CertificateDer<'static>,
+        key: &PrivateKeyDer<'static>,
+    ) -> Result<(), rustls::Error> {
+        let proof = CertifiedKey::new(vec![certificate], any_supported_type(key)?);
+        self.proofs.lock().insert(host.to_ascii_lowercase(), Arc::new(proof));
+        self.proofs.are_any.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// There is nothing to be shown to authorities any more.
+    pub fn forget_challenges(&self) {
+        self.proofs.are_any.store(false, Ordering::Release);
+        self.proofs.lock().clear();
     }
 
     /// Shows others in every handshake from now on; connections that are open stay.
@@ -74,17 +107,62 @@ impl Server {
             match socket.peek(&mut first).await {
                 Ok(0) => Err(Unshaken::Failed(io::ErrorKind::UnexpectedEof.into())),
                 Ok(_) if first[0] != HANDSHAKE => Err(Unshaken::Plain(socket)),
-                Ok(_) => self.acceptor.accept(socket).await.map_err(Unshaken::Failed),
+                Ok(_) if self.proofs.are_any.load(Ordering::Acquire) => Box::pin(self.accept_or_prove(socket)).await,
+                Ok(_) => TlsAcceptor::from(Arc::clone(&self.config)).accept(socket).await.map_err(Unshaken::Failed),
                 Err(error) => Err(Unshaken::Failed(error)),
             }
         };
         timeout(within, shaken).await.unwrap_or_else(|_| Err(too_slow()))
+    }
+
+    /// The same while an authority is expected, which says by what it offers that it is one.
+    async fn accept_or_prove(&self, socket: TcpStream) -> Result<Stream, Unshaken> {
+        let begun = LazyConfigAcceptor::new(Acceptor::default(), socket).await.map_err(Unshaken::Failed)?;
+        let proves = begun.client_hello().alpn().is_some_and(|mut offered| offered.any(|word| word == PROVING_ALPN));
+        let config = if proves { &self.proving } else { &self.config };
+        let mut stream = begun.into_stream(Arc::clone(config)).await.map_err(Unshaken::Failed)?;
+        if proves {
+            // It has seen all that it came for; whether it hears the goodbye is its affair.
+            let _ = stream.shutdown().await;
+            return Err(Unshaken::Proven);
+        }
+        Ok(stream)
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").finish_non_exhaustive()
+    }
+}
+
+/// TLS 1.2 or 1.3, which offers this protocol alone.
+fn configured(resolver: Arc<dyn ResolvesServerCert>, alpn: &[u8]) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    config.alpn_protocols = vec![alpn.to_vec()];
+    Ok(config)
+}
+
+/// What is shown to authorities, by host.
+#[derive(Debug, Default)]
+struct Proofs {
+    shown: Mutex<BTreeMap<String, Arc<CertifiedKey>>>,
+    /// There are some.
+    are_any: AtomicBool,
+}
+
+impl Proofs {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<CertifiedKey>>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ResolvesServerCert for Proofs {
+    fn resolve(&self, asked: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.lock().get(&asked.server_name()?.to_ascii_lowercase()).cloned()
     }
 }
 
@@ -138,7 +216,7 @@ mod tests {
     use rustls::{
         DigitallySignedStruct, SignatureScheme,
         client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        pki_types::{CertificateDer, ServerName, UnixTime},
+        pki_types::{ServerName, UnixTime},
     };
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -162,6 +240,14 @@ mod tests {
         let (pem, key) = (certificate.pem(), key.serialize_pem());
         let identity = Identity::of((pem.as_bytes(), Path::new("a")), (key.as_bytes(), Path::new("b"))).unwrap();
         (identity, certificate.der().clone())
+    }
+
+    /// What an authority looks for, with the extension that only it takes.
+    fn proof_for(host: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        params.custom_extensions = vec![rcgen::CustomExtension::new_acme_identifier(&[7; 32])];
+        (params.self_signed(&key).unwrap().der().clone(), key.into())
     }
 
     /// The two ends of one connection.
@@ -260,6 +346,37 @@ mod tests {
         fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
             aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
         }
+    }
+
+    /// RFC 8737: while an authority is expected it is shown its own certificate and nothing is spoken with it; others are served
+    /// meanwhile, and afterwards it is nobody.
+    #[tokio::test]
+    async fn an_authority_is_shown_what_it_looks_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ((shown, der), (proof, key)) = (made(), proof_for("relay.test"));
+        let server = Server::new(&shown, &[]).unwrap();
+        let come = async |alpn: &[u8], host: &'static str| {
+            let mut config = (*trusting(std::slice::from_ref(&der)).unwrap()).clone();
+            config.dangerous().set_certificate_verifier(Arc::new(Whatever));
+            config.alpn_protocols = vec![alpn.to_vec()];
+            let (here, there) = pair(&listener).await;
+            let connector = TlsConnector::from(Arc::new(config));
+            let name = ServerName::try_from(host).unwrap();
+            let (peer, shaken) = tokio::join!(connector.connect(name, here), server.accept(there, WITHIN));
+            let shown = peer.ok().map(|peer| peer.get_ref().1.peer_certificates().unwrap()[0].clone());
+            (shown, shaken)
+        };
+        assert!(matches!(come(PROVING_ALPN, "relay.test").await, (None, Err(Unshaken::Failed(_)))));
+        server.challenge("Relay.test", proof.clone(), &key).unwrap();
+        let (found, shaken) = come(PROVING_ALPN, "relay.test").await;
+        assert!(matches!(shaken, Err(Unshaken::Proven)), "nothing is spoken");
+        assert_eq!(found, Some(proof));
+        assert!(matches!(come(PROVING_ALPN, "other.test").await, (None, Err(Unshaken::Failed(_)))));
+        let (found, shaken) = come(ALPN, "relay.test").await;
+        assert!(shaken.is_ok());
+        assert_eq!(found.as_ref(), Some(&der));
+        server.forget_challenges();
+        assert!(matches!(come(PROVING_ALPN, "relay.test").await, (None, Err(Unshaken::Failed(_)))));
     }
 
     #[tokio::test]

@@ -246,6 +246,7 @@ impl<B: Backend> Public<B> {
                 self.door.backend.refused(UNKNOWN, "no_tls");
                 let _ = timeout(self.door.settings.patience.handshake, say(socket, &SPEAKS_TLS)).await;
             }
+            Unshaken::Proven => {}
             // Whoever looks whether the port is open, or has gone.
             Unshaken::Failed(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
             Unshaken::Failed(error) => {
