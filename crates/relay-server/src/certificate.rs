@@ -34,6 +34,8 @@ pub(crate) struct Certificate {
     pairs: Arc<[TlsFiles]>,
     server: Arc<tls::Server>,
     ends: Arc<Mutex<Ends>>,
+    /// Why none was obtained lately.
+    trouble: Trouble,
     look: Arc<Notify>,
 }
 
@@ -43,6 +45,8 @@ pub(crate) struct Ends {
     pub(crate) at: Wall,
     /// Which file it stands in.
     pub(crate) file: PathBuf,
+    /// Why it was not renewed lately.
+    pub(crate) trouble: Option<String>,
 }
 
 impl Certificate {
@@ -60,7 +64,7 @@ impl Certificate {
         let (first, others) = kept.identities().ok_or_else(nothing)?;
         let server = tls::Server::new(&first, &others)?;
         let ends = Arc::new(Mutex::new(kept.ends(&pairs)));
-        Ok((Self { pairs: pairs.into(), server, ends, look: Arc::default() }, kept))
+        Ok((Self { pairs: pairs.into(), server, ends, trouble: Trouble::default(), look: Arc::default() }, kept))
     }
 
     /// Who shows them.
@@ -70,7 +74,15 @@ impl Certificate {
 
     /// When the first of those that are shown ends.
     pub(crate) fn ends(&self) -> Ends {
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Only the first pair is one that is obtained.
+        let is_obtained = self.pairs.first().is_some_and(|first| first.certificate == ends.file);
+        Ends { trouble: self.trouble.said().filter(|_| is_obtained), ..ends }
+    }
+
+    /// Where it is said why none was obtained.
+    pub(crate) fn trouble(&self) -> Trouble {
+        self.trouble.clone()
     }
 
     /// Their files are looked at now.
@@ -108,6 +120,21 @@ impl Certificate {
     }
 }
 
+/// Why no certificate was obtained lately, if none was.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trouble(Arc<Mutex<Option<String>>>);
+
+impl Trouble {
+    /// It is so, or over.
+    pub(crate) fn is(&self, why: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    fn said(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// What is known of the files.
 #[derive(Debug)]
 pub(crate) struct Kept(Vec<Pair>);
@@ -130,7 +157,7 @@ impl Kept {
     fn ends(&self, pairs: &[TlsFiles]) -> Ends {
         let ends = self.0.iter().zip(pairs).map(|(pair, files)| (pair.identity.not_after(), &files.certificate));
         let (at, file) = ends.min().map_or((i64::MAX, PathBuf::new()), |(at, file)| (at, file.clone()));
-        Ends { at: Wall::from_micros(at.saturating_mul(1_000_000)), file }
+        Ends { at: Wall::from_micros(at.saturating_mul(1_000_000)), file, trouble: None }
     }
 }
 

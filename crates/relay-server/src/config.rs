@@ -8,6 +8,7 @@ use relay_core::{delivery::retry::RetryPolicy, name::Name};
 use relay_net::proxies::Proxies;
 
 pub use crate::{
+    acme::AcmeConfig,
     certificate::TlsFiles,
     fetch::{Fetching, ProxyChoice},
     network_policy::NetworkPolicy,
@@ -22,6 +23,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What it shows of itself: the first to whoever asks for no host that another is for; none: it speaks plain HTTP.
     pub tls: Vec<TlsFiles>,
+    /// From whom a certificate is obtained that is shown before these.
+    pub acme: Option<AcmeConfig>,
     /// Where everybody is sent to `public_url` who asks without TLS.
     pub redirect_listen: Option<SocketAddr>,
     /// Proxies that are believed whom they bring, to any listener.
@@ -145,6 +148,7 @@ impl Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls: Vec::new(),
+            acme: None,
             redirect_listen: None,
             proxies: Arc::default(),
             proxy_protocol: false,

@@ -80,7 +80,7 @@ pub(crate) enum Reason {
     /// Servers on the store are configured otherwise than this one.
     OtherConfiguration { servers: Vec<String> },
     /// A certificate of the public listener ends soon, or has ended: `None`.
-    CertificateEnds { left: Option<Duration>, file: String },
+    CertificateEnds { left: Option<Duration>, file: String, trouble: Option<String> },
 }
 
 /// The state of the whole server, for `/health` and `crm-relay status`.
@@ -237,7 +237,10 @@ impl Report {
 fn certificate_ends(ends: &Ends, present: Wall) -> Option<Reason> {
     let left = (present < ends.at).then(|| ends.at.since(present));
     let file = ends.file.display().to_string();
-    left.is_none_or(|left| left < limits::CERTIFICATE_ENDS_WARN).then_some(Reason::CertificateEnds { left, file })
+    left.is_none_or(|left| left < limits::CERTIFICATE_ENDS_WARN).then(|| {
+        let trouble = ends.trouble.clone();
+        Reason::CertificateEnds { left, file, trouble }
+    })
 }
 
 /// Servers whose configuration is to be this one's, and is not.
@@ -423,15 +426,18 @@ impl fmt::Display for Reason {
                 }
                 f.write_str("; give all servers on the store the same settings, file and secrets")
             }
-            Self::CertificateEnds { left: Some(left), file } => write!(
-                f,
-                "the certificate of the public listener ends in {}: renew it in {file}, and its key",
-                rough(*left)
-            ),
-            Self::CertificateEnds { left: None, file } => write!(
-                f,
-                "the certificate of the public listener has ended, and senders and clients refuse it: renew it in {file}, and its key"
-            ),
+            Self::CertificateEnds { left, file, trouble } => {
+                match left {
+                    Some(left) => write!(f, "the certificate of the public listener ends in {}", rough(*left))?,
+                    None => f.write_str(
+                        "the certificate of the public listener has ended, and senders and clients refuse it",
+                    )?,
+                }
+                match trouble {
+                    Some(why) => write!(f, ": no other was obtained for ACME_DOMAIN: {why}"),
+                    None => write!(f, ": renew it in {file}, and its key"),
+                }
+            }
         }
     }
 }
@@ -543,13 +549,18 @@ mod tests {
     #[test]
     fn a_certificate_that_ends_soon_degrades() {
         let day = |day: i64| Wall::from_micros(day * 86_400_000_000);
-        let ends = |at| Ends { at, file: "tls.pem".into() };
+        let ends = |at| Ends { at, file: "tls.pem".into(), trouble: None };
         assert_eq!(certificate_ends(&ends(day(90)), day(70)), None);
         let said =
             |present| certificate_ends(&ends(day(90)), present).map(|reason| reason.to_string()).unwrap_or_default();
         assert!(said(day(71)).contains("ends in 19 d"), "{}", said(day(71)));
         assert!(said(day(90)).contains("has ended") && said(day(100)).contains("has ended"));
         assert_eq!(certificate_ends(&ends(Wall::from_micros(i64::MAX)), day(90)), None, "one without an end");
+        assert!(said(day(71)).ends_with("renew it in tls.pem, and its key"));
+        let failing = Ends { trouble: Some("no answer".into()), ..ends(day(90)) };
+        assert_eq!(certificate_ends(&failing, day(69)), None);
+        let told = certificate_ends(&failing, day(71)).unwrap().to_string();
+        assert!(told.ends_with("ends in 19 d: no other was obtained for ACME_DOMAIN: no answer"), "{told}");
     }
 
     /// I13, I24: half the TTL.

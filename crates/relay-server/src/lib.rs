@@ -1,5 +1,6 @@
 //! The public relay server: ingress, hub, client endpoint, admin API.
 
+mod acme;
 mod admin;
 mod again;
 pub mod api;

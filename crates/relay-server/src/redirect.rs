@@ -16,28 +16,36 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    acme::Challenges,
     error::{Code, Problem},
     ingress::{Answers, Body, Connection, Flaw, Patience, SentQuery},
     metrics::Metrics,
 };
 
 /// Where everybody is sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Redirect {
     /// Scheme, host and port, without a path: `https://relay.example.com`.
     site: String,
+    /// What an authority finds here.
+    challenges: Arc<Challenges>,
 }
 
 impl Redirect {
-    /// To the site of this URL.
-    pub(crate) fn to(public_url: &str) -> Self {
+    /// To the site of this URL, but for what an authority looks for.
+    pub(crate) fn to(public_url: &str, challenges: Arc<Challenges>) -> Self {
         let (scheme, rest) = public_url.split_once("://").unwrap_or(("https", public_url));
         let host = rest.split('/').next().unwrap_or_default();
-        Self { site: format!("{scheme}://{host}") }
+        Self { site: format!("{scheme}://{host}"), challenges }
     }
 
     /// The same target there, byte for byte; the method and the body go along (RFC 9110, section 15.4.9).
     fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+        if let Some(answer) = self.challenges.answer(request.uri().path()) {
+            let mut response = Response::new(Full::new(Bytes::from(answer)));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+            return response;
+        }
         let mut target = format!("{}{}", self.site, request.uri().path()).into_bytes();
         let sent = request.extensions().get::<SentQuery>().map(|sent| sent.0.clone());
         let query = sent.or_else(|| request.uri().query().map(|query| Bytes::copy_from_slice(query.as_bytes())));
@@ -111,7 +119,7 @@ mod tests {
     async fn everybody_is_sent_to_the_same_place_over_tls() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let redirect = Redirect::to("https://relay.test:8443/hooks");
+        let redirect = Redirect::to("https://relay.test:8443/hooks", Arc::default());
         let served = tokio::spawn(serve(listener, redirect, Arc::default(), stop.clone()));
         for (target, wanted) in [
             (&b"/"[..], &b"https://relay.test:8443/"[..]),
@@ -136,6 +144,31 @@ mod tests {
             let said = String::from_utf8(say(address, head).await).unwrap();
             assert_eq!(&said[9..12], status, "{said}");
         }
+        stop.cancel();
+        served.await.unwrap();
+    }
+
+    /// RFC 8555, section 8.3: an authority finds what it looks for while it is to be found, and nothing beside it.
+    #[tokio::test]
+    async fn an_authority_finds_what_it_looks_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let challenges = Arc::<Challenges>::default();
+        challenges.put("token".to_owned(), "token.thumbprint".to_owned());
+        let redirect = Redirect::to("https://relay.test", Arc::clone(&challenges));
+        let served = tokio::spawn(serve(listener, redirect, Arc::default(), stop.clone()));
+        let found = async |path: &str| {
+            let head = format!("GET {path} HTTP/1.1\r\nHost: relay.test\r\nConnection: close\r\n\r\n");
+            String::from_utf8(say(address, head.as_bytes()).await).unwrap()
+        };
+        let path = "/.well-known/acme-challenge/token";
+        let said = found(path).await;
+        assert!(said.starts_with("HTTP/1.1 200 ") && said.ends_with("\r\n\r\ntoken.thumbprint"), "{said}");
+        for other in ["/.well-known/acme-challenge/", "/.well-known/acme-challenge/tokens", "/token"] {
+            assert!(found(other).await.starts_with("HTTP/1.1 308 "), "{other}");
+        }
+        challenges.clear();
+        assert!(found(path).await.starts_with("HTTP/1.1 308 "));
         stop.cancel();
         served.await.unwrap();
     }

@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config,
+    acme::{Acme, AcmeConfig, Challenges},
     admin::{self, Served, Sites},
     budget::{self, Budget},
     certificate::{self, Certificate},
@@ -392,6 +393,10 @@ impl Server {
                 Ok(())
             });
         }
+        let challenges = Arc::<Challenges>::default();
+        if let (Some(acme), Some(certificate)) = (self.config.acme.clone(), self.certificate.clone()) {
+            self.spawn_acme(acme, &certificate, redirect.is_some().then(|| Arc::clone(&challenges)));
+        }
         let keyring = Keyring::new(fetcher, self.admin.clock, self.store.clone());
         let front = Arc::new(Front { admin: Arc::clone(&self.admin), gate: self.gate.clone(), keyring });
         let stop = self.accepting.clone();
@@ -400,7 +405,7 @@ impl Server {
             Ok(())
         });
         if let Some(listener) = redirect {
-            let to = Redirect::to(self.config.public_url.as_deref().unwrap_or_default());
+            let to = Redirect::to(self.config.public_url.as_deref().unwrap_or_default(), Arc::clone(&challenges));
             let (metrics, stop) = (Arc::clone(&self.admin.metrics), self.accepting.clone());
             supervisor.spawn(TaskKind::Public, "redirect", async move {
                 redirect::serve(listener, to, metrics, stop).await;
@@ -427,6 +432,23 @@ impl Server {
             Ok(())
         });
         self.spawn_watchers();
+    }
+
+    /// Obtains certificates, and has them be shown.
+    fn spawn_acme(&self, config: AcmeConfig, certificate: &Certificate, over_http: Option<Arc<Challenges>>) {
+        let (data_dir, clock, certificate) = (self.config.data_dir.clone(), self.admin.clock, certificate.clone());
+        let (server, trouble) = (certificate.server(), certificate.trouble());
+        let acme = match Acme::new(config, data_dir, &self.config.fetching, server, over_http, trouble) {
+            Ok(acme) => acme,
+            Err(error) => {
+                tracing::error!(event = "acme_failed", %error, "no certificate is obtained: this machine trusts no authority");
+                return;
+            }
+        };
+        self.supervisor.spawn(TaskKind::Watch, "acme", async move {
+            acme.keep(clock, || certificate.look()).await;
+            Ok(())
+        });
     }
 
     fn spawn_watchers(&self) {

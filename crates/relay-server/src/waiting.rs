@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config,
+    Config, acme,
     budget::{self, Budget},
     certificate::{Certificate, Kept},
     clock::Clock,
@@ -55,7 +55,12 @@ impl Bound {
     /// # Errors
     /// See [`StartError`]; nothing is bound then.
     pub async fn to(config: &Config, inherited: Inherited) -> Result<Self, StartError> {
-        let shown = if config.tls.is_empty() { None } else { Some(Certificate::open(config.tls.clone())?) };
+        let mut pairs = config.tls.clone();
+        if let Some(acme) = &config.acme {
+            let prepared = acme::prepare(&config.data_dir, &acme.domains);
+            pairs.insert(0, prepared.map_err(|source| StartError::Write { path: config.data_dir.clone(), source })?);
+        }
+        let shown = if pairs.is_empty() { None } else { Some(Certificate::open(pairs)?) };
         let public = match inherited.public {
             Some(listener) => taken(listener)?,
             None => bind(config.listen).await?,

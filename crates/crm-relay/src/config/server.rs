@@ -117,8 +117,9 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     check_places(&mut layers);
     check_ways(&mut layers);
     check_proxies(&mut layers);
-    let tls = tls::pairs(&mut layers);
-    let redirect_listen = tls::redirect(&mut layers, !tls.is_empty());
+    let acme = tls::acme(&mut layers);
+    let tls = tls::pairs(&mut layers, acme.as_ref());
+    let redirect_listen = tls::redirect(&mut layers, acme.is_some() || !tls.is_empty());
     let redis = redis::options(&mut layers);
     if !layers.faults.0.is_empty() {
         return Err(layers.faults);
@@ -133,6 +134,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     let config = Config {
         listen: public_listen(&layers),
         tls,
+        acme,
         redirect_listen,
         proxies: Arc::new(proxies(&layers)),
         proxy_protocol: layers.text("PROXY_PROTOCOL").as_deref() == Some("public"),

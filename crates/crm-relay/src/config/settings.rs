@@ -264,6 +264,15 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("TLS_KEY_FILE", Kind::PrivateKey, "", Role::Server, "PEM file with the key to it, without a passphrase."),
     setting(
+        "ACME_DOMAIN",
+        Kind::Hosts,
+        "",
+        Role::Server,
+        "Names for which a certificate is obtained by ACME, with commas between them; setting it agrees to the authority's terms.",
+    ),
+    setting("ACME_EMAIL", Kind::Text, "", Role::Server, "Whom the authority may write to about it."),
+    setting("ACME_DIRECTORY", Kind::Url, target::LETS_ENCRYPT, Role::Server, "URL of the authority's directory."),
+    setting(
         "REDIRECT_LISTEN",
         Kind::Listen,
         "off",

@@ -8,6 +8,9 @@ use relay_core::name::Name;
 
 use super::fault::without_logins;
 
+/// The directory of the authority that certificates are obtained from unless told otherwise.
+pub(super) const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
 /// A destination and the URL it leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {

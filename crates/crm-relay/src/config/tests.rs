@@ -441,6 +441,23 @@ fn what_no_server_and_no_session_takes_is_a_fault() {
             &pair("rsa.crt", "rsa.key"),
             "the port of another listener",
         ),
+        server_beyond(&[("ACME_DOMAIN", "relay.test,192.0.2.7")], "", "could check \"192.0.2.7\""),
+        server_beyond(&[("ACME_DOMAIN", "localhost")], "", "could check \"localhost\""),
+        server_beyond(&[("ACME_DOMAIN", "relay.test"), ("ACME_EMAIL", "Jo <jo@relay.test>")], "", "want one address"),
+        server_beyond(
+            &[("ACME_DOMAIN", "relay.test"), ("ACME_DIRECTORY", "http://ca.test/dir")],
+            "",
+            "begins with https://",
+        ),
+        server_beyond(&[("ACME_DOMAIN", "relay.test"), ("REDIS_URL", "redis://redis.test")], "", "several servers"),
+        server_beyond(
+            &[("ACME_DOMAIN", "relay.test")],
+            &pair("rsa.crt", "rsa.key")
+                .replace("[[tls]]", "")
+                .replace("cert_file", "tls_cert_file")
+                .replace("key_file", "tls_key_file"),
+            "ACME_DOMAIN is set too: want one of them",
+        ),
         server_beyond(&[], &pair("rsa.crt", "rsa.crt"), "no private key"),
         server_beyond(&[], &pair("rsa.crt", "rsa.key").repeat(2), "it is never shown"),
         server_beyond(&[], "[[tls]]\ncert_fil = \"a.pem\"", "did you mean cert_file?"),

@@ -1,9 +1,13 @@
 //! What the public listener shows of itself, and where it sends those who come without TLS.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use relay_net::tls::Identity;
-use relay_server::config::TlsFiles;
+use relay_server::config::{AcmeConfig, TlsFiles};
 
 use super::{
     client::{Fields, listen},
@@ -14,23 +18,65 @@ use super::{
     target::public_url,
 };
 
-/// The pairs of certificate and key: that of `TLS_CERT_FILE` and `TLS_KEY_FILE` first, then those of the file.
-pub(super) fn pairs(layers: &mut Layers) -> Vec<TlsFiles> {
+/// The pairs of certificate and key: that of `TLS_CERT_FILE` and `TLS_KEY_FILE` first, then those of the file; before them all stands
+/// what is `obtained`.
+pub(super) fn pairs(layers: &mut Layers, obtained: Option<&AcmeConfig>) -> Vec<TlsFiles> {
     let mut pairs: Vec<TlsFiles> = of_settings(layers).into_iter().collect();
     // What is wrong with a pair is told beside what is wrong with the others.
     let mut hosts: BTreeSet<String> =
         pairs.iter().filter_map(identity).flat_map(|found| found.hosts().to_vec()).collect();
+    hosts.extend(obtained.iter().flat_map(|acme| acme.domains.iter().cloned()));
     let file = std::mem::take(&mut layers.file);
     for section in &file.tls {
-        pairs.extend(of_section(section, pairs.is_empty(), &mut hosts, &mut layers.faults));
+        pairs.extend(of_section(section, pairs.is_empty() && obtained.is_none(), &mut hosts, &mut layers.faults));
     }
     layers.file = file;
     let is_plain = |url: &String| url.starts_with("http://");
-    if !pairs.is_empty() && layers.text("PUBLIC_URL").is_some_and(|url| is_plain(&public_url(&url))) {
+    let speaks_tls = !pairs.is_empty() || obtained.is_some();
+    if speaks_tls && layers.text("PUBLIC_URL").is_some_and(|url| is_plain(&public_url(&url))) {
         let note = "PUBLIC_URL begins with http:// and the public listener speaks TLS: senders want https://";
         layers.notes.push(note.into());
     }
     pairs
+}
+
+/// From whom a certificate is obtained.
+pub(super) fn acme(layers: &mut Layers) -> Option<AcmeConfig> {
+    let domains = layers.list("ACME_DOMAIN");
+    if domains.is_empty() {
+        for name in ["ACME_EMAIL", "ACME_DIRECTORY"] {
+            if layers.given(name).is_some() {
+                let nothing = format!("{name} changes nothing: ACME_DOMAIN names nothing to obtain a certificate for");
+                layers.notes.push(nothing);
+            }
+        }
+        return None;
+    }
+    if let Some(name) = ["TLS_CERT_FILE", "TLS_KEY_FILE"].into_iter().find(|name| layers.given(name).is_some()) {
+        layers.fault(name, "ACME_DOMAIN is set too: want one of them; further pairs stand in [[tls]]");
+    }
+    if layers.given("REDIS_URL").is_some() {
+        let want = "several servers on one Redis would each ask for a certificate, and be asked by the authority for another's: \
+                    want one in files (TLS_CERT_FILE), or TLS ended at a proxy";
+        layers.fault("ACME_DOMAIN", want);
+    }
+    if let Some(wrong) =
+        domains.iter().find(|name| name.contains('*') || !name.contains('.') || name.parse::<IpAddr>().is_ok())
+    {
+        layers.fault(
+            "ACME_DOMAIN",
+            format!("no authority could check {wrong:?}: want names of DNS like relay.example.com"),
+        );
+    }
+    let email = layers.text("ACME_EMAIL");
+    if email.as_ref().is_some_and(|email| !email.contains('@') || email.contains([' ', ',', ':'])) {
+        layers.fault("ACME_EMAIL", "want one address like hostmaster@example.com");
+    }
+    let directory = layers.text("ACME_DIRECTORY").unwrap_or_default();
+    if !directory.starts_with("https://") {
+        layers.fault("ACME_DIRECTORY", "want a URL that begins with https://");
+    }
+    Some(AcmeConfig { domains, email, directory })
 }
 
 /// Where everybody is sent to `PUBLIC_URL`.
@@ -38,7 +84,7 @@ pub(super) fn redirect(layers: &mut Layers, speaks_tls: bool) -> Option<SocketAd
     let address = listen(layers, "REDIRECT_LISTEN")?;
     let leads = layers.text("PUBLIC_URL").is_some_and(|url| public_url(&url).starts_with("https://"));
     if !speaks_tls {
-        let want = "the public listener speaks no TLS, so there is nothing to send anybody to: want TLS_CERT_FILE and TLS_KEY_FILE";
+        let want = "the public listener speaks no TLS, so there is nothing to send anybody to: want ACME_DOMAIN, or TLS_CERT_FILE and TLS_KEY_FILE";
         layers.fault("REDIRECT_LISTEN", want);
     } else if !leads {
         layers.fault("REDIRECT_LISTEN", "where to, is not known: want PUBLIC_URL with https://");

@@ -7,6 +7,7 @@
     reason = "a test panics on what must not be, and prints its figures"
 )]
 
+mod acme;
 mod admin_api;
 mod backup;
 mod clock;

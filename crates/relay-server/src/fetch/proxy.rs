@@ -22,9 +22,13 @@ impl ProxyChoice {
     }
 
     pub(super) fn of(&self, host: &str) -> Option<Uri> {
-        let choose = self.0.as_deref()?;
         let url = Uri::builder().scheme("https").authority(&*authority(host)).path_and_query("/").build().ok()?;
-        choose(&url)
+        self.of_url(&url)
+    }
+
+    /// The one that leads to a URL.
+    pub(crate) fn of_url(&self, url: &Uri) -> Option<Uri> {
+        self.0.as_deref()?(url)
     }
 }
 

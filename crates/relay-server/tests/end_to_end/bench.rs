@@ -140,6 +140,7 @@ fn config(data_dir: PathBuf) -> Config {
     Config {
         listen: any,
         tls: Vec::new(),
+        acme: None,
         redirect_listen: None,
         admin_listen: Some(any),
         proxies: Arc::default(),
