@@ -2,6 +2,7 @@
 
 mod admin;
 mod again;
+mod apart;
 pub mod api;
 pub mod budget;
 mod certificate;

@@ -32,6 +32,7 @@ use super::{
     webhook::{Door, UNKNOWN},
 };
 use crate::{
+    apart::apart,
     error::{Code, Problem},
     outbox,
 };
@@ -354,12 +355,11 @@ fn turn_away<B: Backend>(door: &Door<B>, problem: &Problem) -> Response<Body> {
 }
 
 async fn route<B: Backend>(door: &Door<B>, origin: Origin, request: Box<Request<Incoming>>) -> Response<Body> {
-    let uri = request.uri().clone();
-    match path::leads(uri.path()) {
+    match path::leads(request.uri().path()) {
         Leads::Elsewhere => {
             let ends = intake::is_given_up(request.headers(), request.body());
-            let method = request.method().clone();
-            let mut response = door.backend.other(*request, origin).await;
+            let (method, uri) = (request.method().clone(), request.uri().clone());
+            let mut response = apart(|| door.backend.other(*request, origin)).await;
             if response.status() == StatusCode::NOT_FOUND {
                 door.backend.refused(UNKNOWN, Code::NotFound.as_str());
                 door.miss(&method, &uri, origin, response.status());
@@ -369,6 +369,6 @@ async fn route<B: Backend>(door: &Door<B>, origin: Origin, request: Box<Request<
             }
             response
         }
-        leads @ (Leads::Source(_) | Leads::DotSegments(_)) => door.answer(leads, origin, request).await,
+        Leads::Source(_) | Leads::DotSegments(_) => door.answer(origin, request).await,
     }
 }
