@@ -77,6 +77,12 @@ pub(crate) struct RunFile {
     /// It speaks TLS.
     #[serde(default)]
     pub(crate) tls: bool,
+    /// A name under which it is asked, where it is under some alone.
+    #[serde(default)]
+    pub(crate) host: Option<String>,
+    /// It hears nobody whom no proxy brings by the PROXY protocol.
+    #[serde(default)]
+    pub(crate) proxy_protocol: bool,
     /// Its admin listener, if it has one.
     #[serde(default)]
     pub(crate) admin: Option<String>,

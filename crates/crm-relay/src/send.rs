@@ -2,21 +2,24 @@
 
 use std::{
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
-use http::{HeaderName, HeaderValue, Request, StatusCode, Uri};
+use futures_util::{StreamExt as _, future::BoxFuture, stream};
+use http::{HeaderName, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
+    rt::{TokioExecutor, TokioIo},
 };
 use relay_core::time::Wall;
 use relay_providers::Draft;
 use rustls::ClientConfig;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tower::Service;
 
 use crate::{exit::Failure, render::time, sample::Sampler, tls};
 
@@ -26,6 +29,9 @@ const CONCURRENCY: usize = 16;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The field in which a relay server's answer names the event.
 const EVENT_ID: &str = "relay-event-id";
+/// What may be so where a server that wants a word of a proxy says nothing.
+const NOT_HEARD: &str = "; with PROXY_PROTOCOL the server hears addresses of its TRUSTED_PROXIES alone: is this machine's among them? \
+                         Or go by the proxy: --to URL";
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
@@ -41,6 +47,17 @@ pub(crate) struct Batch {
     pub(crate) rate: Option<f64>,
     /// For https.
     pub(crate) tls: Option<Arc<ClientConfig>>,
+    /// How the server of this machine wants to be asked.
+    pub(crate) manners: Manners,
+}
+
+/// How a server that a proxy stands before is asked without it, by a program of its machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Manners {
+    /// Under this name; `None`: under that of the URL.
+    pub(crate) host: Option<String>,
+    /// It is told first, by the PROXY protocol, that nobody is brought.
+    pub(crate) introduces: bool,
 }
 
 /// What was answered to one webhook.
@@ -68,7 +85,7 @@ impl Sent {
 /// # Errors
 /// No TLS, or what `report` failed with.
 pub(crate) async fn send(batch: Batch, mut report: impl FnMut(&Sent) -> Result<bool, Failure>) -> Result<(), Failure> {
-    let client = client(batch.tls.as_deref())?;
+    let client = client(batch.tls.as_deref(), batch.manners.introduces)?;
     let (batch, client) = (&batch, &client);
     let start = tokio::time::Instant::now();
     let sends = stream::iter(0..batch.count).map(|index| async move {
@@ -88,16 +105,49 @@ pub(crate) async fn send(batch: Batch, mut report: impl FnMut(&Sent) -> Result<b
     Ok(())
 }
 
-type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+/// What a proxy says that speaks for itself (PROXY protocol, version 1).
+const NOBODY: &[u8] = b"PROXY UNKNOWN\r\n";
 
-fn client(tls: Option<&ClientConfig>) -> Result<HttpClient, Failure> {
+type HttpClient = Client<HttpsConnector<Dialled>, Full<Bytes>>;
+
+/// Connects, and introduces itself where that is wanted.
+#[derive(Clone)]
+struct Dialled {
+    http: HttpConnector,
+    introduces: bool,
+}
+
+impl Service<Uri> for Dialled {
+    type Response = TokioIo<TcpStream>;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.http.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, url: Uri) -> Self::Future {
+        let (connecting, introduces) = (self.http.call(url), self.introduces);
+        Box::pin(async move {
+            let mut socket = connecting.await?;
+            if introduces {
+                socket.inner_mut().write_all(NOBODY).await?;
+            }
+            Ok(socket)
+        })
+    }
+}
+
+fn client(tls: Option<&ClientConfig>, introduces: bool) -> Result<HttpClient, Failure> {
     let config = match tls {
         Some(config) => config.clone(),
         // Plain http must work also where no roots are installed.
         None => trusting_nobody().map_err(|error| Failure::unreachable(format!("cannot use TLS: {error}")))?,
     };
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
     let connector = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1();
-    Ok(Client::builder(TokioExecutor::new()).build(connector.build()))
+    Ok(Client::builder(TokioExecutor::new()).build(connector.wrap_connector(Dialled { http, introduces })))
 }
 
 fn trusting_nobody() -> Result<ClientConfig, rustls::Error> {
@@ -128,7 +178,10 @@ async fn one(client: &HttpClient, batch: &Batch, index: u64) -> Result<Sent, Fai
         Ok((status, named, body)) => {
             Sent { answer: Ok(status), event_id: named, text: String::from_utf8_lossy(&body).into_owned(), took }
         }
-        Err(error) => Sent { answer: Err(error), event_id: None, text: String::new(), took },
+        Err(error) => {
+            let why = if batch.manners.introduces { format!("{error}{NOT_HEARD}") } else { error };
+            Sent { answer: Err(why), event_id: None, text: String::new(), took }
+        }
     })
 }
 
@@ -142,6 +195,10 @@ fn request(batch: &Batch, sample: Draft) -> Result<Request<Full<Bytes>>, String>
     let mut request = Request::new(Full::new(sample.body));
     *request.method_mut() = sample.method.parse().map_err(|_| "its method is none".to_owned())?;
     *request.uri_mut() = url.parse().map_err(|_| "its URL is none".to_owned())?;
+    if let Some(host) = &batch.manners.host {
+        let host = HeaderValue::from_str(host).map_err(|error| error.to_string())?;
+        request.headers_mut().insert(header::HOST, host);
+    }
     for (name, value) in &sample.headers {
         let name = HeaderName::from_bytes(name).map_err(|error| error.to_string())?;
         let value = HeaderValue::from_bytes(value).map_err(|error| error.to_string())?;

@@ -28,6 +28,7 @@ pub mod lines;
 pub mod name;
 mod outbox;
 pub mod partitions;
+pub mod quota;
 pub mod routing;
 pub mod storage;
 pub mod target;

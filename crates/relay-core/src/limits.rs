@@ -512,8 +512,8 @@ pub const LOG_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const LAST_WORDS_WAIT: Duration = Duration::from_millis(500);
 /// Requests in a unit of time that a rate of a source may be: above that its steps are finer than the clock's.
 pub const REQUEST_RATE_MAX: u32 = 100_000;
-/// Addresses at sources of which it is known how often they asked lately, where that is bounded; of more, the ones are forgotten
-/// that have asked least (security: strangers choose their addresses of IPv6).
+/// Addresses at all sources of which it is known how often they asked lately, where that is bounded; of more, the ones are forgotten
+/// that have asked least at the source with the most (security: strangers choose their addresses of IPv6).
 pub const RATE_ADDRESSES_MAX: usize = 65_536;
 /// Networks in a list of those that may come to a source, or may not: each request is compared with all of them.
 pub const POLICY_NETWORKS_MAX: usize = 1_000;

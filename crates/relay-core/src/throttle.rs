@@ -106,6 +106,34 @@ impl<K: Ord + Clone> Throttle<K> {
         self.next.insert((full_at, key.clone()));
     }
 
+    /// Of how many keys it is known that their buckets are not full.
+    pub fn len(&self) -> usize {
+        self.full_at.len()
+    }
+
+    /// Whether everybody has a full bucket, as far as is known.
+    pub fn is_empty(&self) -> bool {
+        self.full_at.is_empty()
+    }
+
+    /// Forgets whoever has a full bucket again.
+    pub fn settle(&mut self, now: Mono) {
+        while self.next.first().is_some_and(|(full_at, _)| *full_at <= now) {
+            self.forget_next();
+        }
+    }
+
+    /// Forgets so many of those who are next to have a full one.
+    pub fn forget(&mut self, keys: usize) {
+        (0..keys).for_each(|_| self.forget_next());
+    }
+
+    fn forget_next(&mut self) {
+        if let Some((_, key)) = self.next.pop_first() {
+            self.full_at.remove(&key);
+        }
+    }
+
     /// How long it takes until the key's bucket is full.
     fn missing(&self, key: &K, rate: Rate, now: Mono) -> Duration {
         let kept = self.full_at.get(key).filter(|(_, at)| *at == rate);
@@ -115,12 +143,8 @@ impl<K: Ord + Clone> Throttle<K> {
     /// Forgets who is as good as unknown; if that is nobody, whoever would be next. What is forgotten was put there once, so
     /// that it costs no more than that, however many keys there are.
     fn make_room(&mut self, now: Mono) {
-        while let Some((full_at, _)) = self.next.first()
-            && (*full_at <= now || self.full_at.len() >= self.keys_max)
-            && let Some((_, key)) = self.next.pop_first()
-        {
-            self.full_at.remove(&key);
-        }
+        self.settle(now);
+        self.forget((self.len() + 1).saturating_sub(self.keys_max));
     }
 }
 

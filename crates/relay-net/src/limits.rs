@@ -38,7 +38,8 @@ pub const WAITING_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// read in small pieces.
 pub const READING_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Connections that wait at a time until there is a place for them in the share of their address, or are told that there is
-/// none: what comes beyond is reset, since each takes a descriptor that no bound of connections knows of.
+/// none: what comes beyond is reset, since each takes a descriptor that no bound of connections knows of. As many at a time wait for
+/// a share of whom their proxies bring; what comes beyond is refused at once.
 pub const TURNED_AWAY_MAX: usize = 64;
 /// How long such a connection has to hear that.
 pub const TURNED_AWAY_WITHIN: Duration = Duration::from_millis(250);

@@ -255,7 +255,117 @@ mod tests {
         drop(here);
     }
 
+    /// What a header says, read in another way than by the code above: all of it at once, with the bytes behind it; none if that is no
+    /// header, or not the whole of one.
+    fn said_by(bytes: &[u8]) -> Option<(Said, usize)> {
+        if let Some(rest) = bytes.strip_prefix(&SIGNATURE) {
+            let length = usize::from(rest.get(2).copied()?) << 8 | usize::from(rest.get(3).copied()?);
+            let body = rest.get(4..4 + length).filter(|_| length <= limits::PROXY_HEADER_BYTES_MAX)?;
+            let port = |at: usize| Some(u16::from(*body.get(at)?) << 8 | u16::from(*body.get(at + 1)?));
+            let said = match (rest[0], rest[1]) {
+                (0x20, _) | (0x21, 0x00 | 0x31) => Said::Nobody,
+                (0x21, 0x11) => {
+                    body.get(11)?;
+                    Said::From(([body[0], body[1], body[2], body[3]], port(8)?).into())
+                }
+                (0x21, 0x21) => {
+                    body.get(35)?;
+                    Said::From((<[u8; 16]>::try_from(&body[..16]).ok()?, port(32)?).into())
+                }
+                _ => return None,
+            };
+            return Some((said, 16 + length));
+        }
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let line = str::from_utf8(&bytes[..=end]).ok().filter(|line| line.len() <= LINE_BYTES_MAX)?;
+        let line = line.strip_suffix("\r\n")?.strip_prefix("PROXY ")?;
+        if line == "UNKNOWN" || line.starts_with("UNKNOWN ") {
+            return Some((Said::Nobody, end + 1));
+        }
+        let mut words = line.split(' ');
+        let family = words.next()?;
+        let mut ip = || match family {
+            "TCP4" => words.next()?.parse::<Ipv4Addr>().ok().map(IpAddr::from),
+            "TCP6" => words.next()?.parse::<Ipv6Addr>().ok().map(IpAddr::from),
+            _ => None,
+        };
+        let (from, _to) = (ip()?, ip()?);
+        let mut port = || words.next().filter(|word| !word.contains('+'))?.parse::<u16>().ok();
+        let (port, _) = (port()?, port()?);
+        words.next().is_none().then_some((Said::From((from, port).into()), end + 1))
+    }
+
+    /// A header of either version, as a balancer writes it, and what it says.
+    fn header() -> impl Strategy<Value = (Vec<u8>, Said)> {
+        let more = || proptest::collection::vec(any::<u8>(), 0..40);
+        let ports = || (any::<u16>(), any::<u16>());
+        let v4 = |from, port| Said::From(SocketAddr::new(IpAddr::V4(from), port));
+        let v6 = |from, port| Said::From(SocketAddr::new(IpAddr::V6(from), port));
+        prop_oneof![
+            (any::<Ipv4Addr>(), any::<Ipv4Addr>(), ports()).prop_map(move |(from, to, (port, other))| {
+                (format!("PROXY TCP4 {from} {to} {port} {other}\r\n").into_bytes(), v4(from, port))
+            }),
+            (any::<Ipv6Addr>(), any::<Ipv6Addr>(), ports()).prop_map(move |(from, to, (port, other))| {
+                (format!("PROXY TCP6 {from} {to} {port} {other}\r\n").into_bytes(), v6(from, port))
+            }),
+            "( [ -~]{0,60})?".prop_map(|rest| (format!("PROXY UNKNOWN{rest}\r\n").into_bytes(), Said::Nobody)),
+            (any::<Ipv4Addr>(), any::<Ipv4Addr>(), ports(), more()).prop_map(move |(from, to, (port, other), more)| {
+                let rest =
+                    [&from.octets()[..], &to.octets(), &port.to_be_bytes(), &other.to_be_bytes(), &more].concat();
+                (binary_header(0x21, 0x11, &rest), v4(from, port))
+            }),
+            (any::<Ipv6Addr>(), any::<Ipv6Addr>(), ports(), more()).prop_map(move |(from, to, (port, other), more)| {
+                let rest =
+                    [&from.octets()[..], &to.octets(), &port.to_be_bytes(), &other.to_be_bytes(), &more].concat();
+                (binary_header(0x21, 0x21, &rest), v6(from, port))
+            }),
+            (any::<u8>(), more()).prop_map(|(family, more)| (binary_header(0x20, family, &more), Said::Nobody)),
+            (prop_oneof![Just(0x00), Just(0x31)], more())
+                .prop_map(|(family, more)| (binary_header(0x21, family, &more), Said::Nobody)),
+        ]
+    }
+
+    fn in_runtime<T>(test: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// S15: a header says what it says, however its bytes come, and nothing behind it is taken; cut at any byte it is none, and with
+        /// any byte of it changed it is what another reader takes it for, or none.
+        #[test]
+        fn headers_are_read_whole_or_not_at_all(
+            (header, said) in header(),
+            behind in proptest::collection::vec(any::<u8>(), 0..30),
+            flips in proptest::collection::vec(1_u8.., 600),
+        ) {
+            prop_assert_eq!(said_by(&header), Some((said, header.len())), "the other reader");
+            in_runtime(async {
+                let whole = [&header[..], &behind].concat();
+                for one_by_one in [false, true] {
+                    let (taken, rest) = read(&whole, one_by_one, LONG).await;
+                    prop_assert_eq!((taken.ok(), &rest), (Some(said), &behind));
+                }
+                for end in 0..header.len() {
+                    let (taken, _) = read(&header[..end], false, LONG).await;
+                    let is_cut = matches!(&taken, Err(Missing::Failed(error)) if error.kind() == io::ErrorKind::UnexpectedEof);
+                    prop_assert!(is_cut, "cut at {}: {:?}", end, taken);
+                }
+                for (at, flip) in (0..header.len()).zip(flips) {
+                    let mut garbled = whole.clone();
+                    garbled[at] ^= flip;
+                    let wanted = said_by(&garbled);
+                    let (taken, rest) = read(&garbled, false, LONG).await;
+                    prop_assert_eq!(taken.ok(), wanted.map(|(said, _)| said), "byte {} is {:#x}", at, garbled[at]);
+                    if let Some((_, end)) = wanted {
+                        prop_assert_eq!(&rest, &garbled[end..], "byte {} is {:#x}", at, garbled[at]);
+                    }
+                }
+                Ok(())
+            })?;
+        }
+
         /// Hostile bytes are read or refused, and nothing else.
         #[test]
         fn any_bytes_are_read_or_refused(command: u8, family: u8, rest in proptest::collection::vec(any::<u8>(), 0..64)) {

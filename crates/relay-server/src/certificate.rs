@@ -1,16 +1,13 @@
-//! The public listener's certificate: read at the start, and again whenever its files are other ones.
+//! The public listener's certificates: read at the start, and again whenever their files are other ones.
 //!
 //! Whoever renews certificates writes two files, one after the other, and tells nobody. So they are looked at every few seconds, and
 //! a pair that does not belong together yet is read again at the next look. What is wrong with them is said once, and the certificate
 //! of before goes on being shown.
 
 use std::{
-    fs,
+    fs, io,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -30,90 +27,140 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// A certificate that is kept in step with its files.
+/// The certificates of a listener, kept in step with their files.
 #[derive(Clone, Debug)]
 pub(crate) struct Certificate {
-    files: TlsFiles,
+    /// The first is shown to who asks for a host that none is for.
+    pairs: Arc<[TlsFiles]>,
     server: Arc<tls::Server>,
-    /// When the one that is shown ends, in seconds since the epoch.
-    ends: Arc<AtomicI64>,
+    ends: Arc<Mutex<Ends>>,
     look: Arc<Notify>,
 }
 
+/// When the first of those that are shown ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ends {
+    pub(crate) at: Wall,
+    /// Which file it stands in.
+    pub(crate) file: PathBuf,
+}
+
 impl Certificate {
-    /// Reads it.
+    /// Reads them.
     ///
     /// # Errors
-    /// What is wrong with the files.
-    pub(crate) fn open(files: TlsFiles) -> Result<(Self, Kept), IdentityError> {
-        let bytes = read(&files)?;
-        let identity = identity(&files, &bytes)?;
-        let server = tls::Server::new(&identity)?;
-        let ends = Arc::new(AtomicI64::new(identity.not_after()));
-        let certificate = Self { files, server, ends, look: Arc::default() };
-        Ok((certificate, Kept { in_use: bytes, refused: None }))
+    /// What is wrong with the files, or that there are none.
+    pub(crate) fn open(pairs: Vec<TlsFiles>) -> Result<(Self, Kept), IdentityError> {
+        let opened = |files: &TlsFiles| {
+            let in_use = read(files)?;
+            Ok(Pair { identity: identity(files, &in_use)?, in_use, refused: None })
+        };
+        let kept = Kept(pairs.iter().map(opened).collect::<Result<_, IdentityError>>()?);
+        let nothing = || IdentityError::File { file: String::new(), source: io::ErrorKind::NotFound.into() };
+        let (first, others) = kept.identities().ok_or_else(nothing)?;
+        let server = tls::Server::new(&first, &others)?;
+        let ends = Arc::new(Mutex::new(kept.ends(&pairs)));
+        Ok((Self { pairs: pairs.into(), server, ends, look: Arc::default() }, kept))
     }
 
-    /// Who shows it.
+    /// Who shows them.
     pub(crate) fn server(&self) -> Arc<tls::Server> {
         Arc::clone(&self.server)
     }
 
-    /// When the one that is shown ends.
-    pub(crate) fn ends(&self) -> Wall {
-        Wall::from_micros(self.ends.load(Ordering::Relaxed).saturating_mul(1_000_000))
+    /// When the first of those that are shown ends.
+    pub(crate) fn ends(&self) -> Ends {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Its files are looked at now.
+    /// Their files are looked at now.
     pub(crate) fn look(&self) {
         self.look.notify_one();
     }
 
-    /// Keeps it in step with its files for as long as it is polled.
+    /// Keeps them in step with their files for as long as it is polled.
     pub(crate) async fn keep(&self, mut kept: Kept) {
         loop {
             // Nobody tells: look again all the same.
             let _ = timeout(LOOK_EVERY, self.look.notified()).await;
-            let files = self.files.clone();
+            let pairs = Arc::clone(&self.pairs);
             // A file system that is away holds up this task alone.
-            let Ok(bytes) = tokio::task::spawn_blocking(move || read(&files)).await else { continue };
-            self.take(&mut kept, bytes);
+            let reading = tokio::task::spawn_blocking(move || pairs.iter().map(read).collect::<Vec<_>>());
+            let Ok(found) = reading.await else { continue };
+            self.take(&mut kept, found);
         }
     }
 
-    fn take(&self, kept: &mut Kept, bytes: Result<Files, IdentityError>) {
-        if bytes.as_ref().is_ok_and(|bytes| *bytes == kept.in_use) {
-            kept.refused = None;
-            return;
+    /// Each pair by itself: what is wrong with one keeps no other back.
+    fn take(&self, kept: &mut Kept, found: Vec<Result<Files, IdentityError>>) {
+        let each = self.pairs.iter().zip(&mut kept.0).zip(found);
+        let taken = each.filter_map(|((files, pair), found)| pair.take(files, found).then_some(&files.certificate));
+        let replaced: Vec<&PathBuf> = taken.collect();
+        if !replaced.is_empty()
+            && let Some((first, others)) = kept.identities()
+        {
+            self.server.show(&first, &others);
+            *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = kept.ends(&self.pairs);
         }
-        match bytes.and_then(|bytes| Ok((identity(&self.files, &bytes)?, bytes))) {
-            Ok((identity, bytes)) => {
-                self.server.show(&identity);
-                self.ends.store(identity.not_after(), Ordering::Relaxed);
-                *kept = Kept { in_use: bytes, refused: None };
-                tracing::info!(event = "certificate_replaced", file = %self.files.certificate.display());
-            }
-            Err(error) => {
-                let error = error.to_string();
-                if kept.refused.as_ref() != Some(&error) {
-                    tracing::warn!(
-                        event = "certificate_refused",
-                        error,
-                        "the certificate of before goes on being shown"
-                    );
-                    kept.refused = Some(error);
-                }
-            }
+        for file in replaced {
+            tracing::info!(event = "certificate_replaced", file = %file.display());
         }
     }
 }
 
 /// What is known of the files.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct Kept(Vec<Pair>);
+
+/// A certificate and its key, as they are shown.
+#[derive(Debug)]
+struct Pair {
+    identity: Identity,
     in_use: Files,
     /// What was said of those that are there.
     refused: Option<String>,
+}
+
+impl Kept {
+    fn identities(&self) -> Option<(Identity, Vec<Identity>)> {
+        let (first, others) = self.0.split_first()?;
+        Some((first.identity.clone(), others.iter().map(|pair| pair.identity.clone()).collect()))
+    }
+
+    fn ends(&self, pairs: &[TlsFiles]) -> Ends {
+        let ends = self.0.iter().zip(pairs).map(|(pair, files)| (pair.identity.not_after(), &files.certificate));
+        let (at, file) = ends.min().map_or((i64::MAX, PathBuf::new()), |(at, file)| (at, file.clone()));
+        Ends { at: Wall::from_micros(at.saturating_mul(1_000_000)), file }
+    }
+}
+
+impl Pair {
+    /// Takes over what stands in its files; whether that is something else than before.
+    fn take(&mut self, files: &TlsFiles, found: Result<Files, IdentityError>) -> bool {
+        if found.as_ref().is_ok_and(|found| *found == self.in_use) {
+            self.refused = None;
+            return false;
+        }
+        match found.and_then(|found| Ok((identity(files, &found)?, found))) {
+            Ok((identity, in_use)) => {
+                *self = Self { identity, in_use, refused: None };
+                true
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if self.refused.as_ref() != Some(&error) {
+                    tracing::warn!(
+                        event = "certificate_refused",
+                        file = %files.certificate.display(),
+                        error,
+                        "the certificate of before goes on being shown"
+                    );
+                    self.refused = Some(error);
+                }
+                false
+            }
+        }
+    }
 }
 
 /// What stands in the two files.

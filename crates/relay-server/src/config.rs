@@ -20,8 +20,10 @@ pub use crate::{
 pub struct Config {
     /// Public listener; port 0 takes any.
     pub listen: SocketAddr,
-    /// What it shows of itself; `None`: it speaks plain HTTP.
-    pub tls: Option<TlsFiles>,
+    /// What it shows of itself: the first to whoever asks for no host that another is for; none: it speaks plain HTTP.
+    pub tls: Vec<TlsFiles>,
+    /// Where everybody is sent to `public_url` who asks without TLS.
+    pub redirect_listen: Option<SocketAddr>,
     /// Proxies that are believed whom they bring, to any listener.
     pub proxies: Arc<Proxies>,
     /// They say so on the public listener by the PROXY protocol, and whoever comes without it is not heard.
@@ -142,7 +144,8 @@ impl Config {
         use relay_core::limits;
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            tls: None,
+            tls: Vec::new(),
+            redirect_listen: None,
             proxies: Arc::default(),
             proxy_protocol: false,
             allowed_hosts: Vec::new(),

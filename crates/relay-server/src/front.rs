@@ -23,6 +23,7 @@ use crate::{
     guesses::Entrance,
     ingress::{Backend, Body, Origin, Refusals, Source},
     principal::Principal,
+    quotas::Quotas,
     registry::{RegistryError, uses::Proof},
     state::{Known, State},
     supervise::TaskKind,
@@ -59,6 +60,10 @@ impl Backend for Front {
 
     fn refusals(&self) -> &Refusals {
         &self.admin.refusals
+    }
+
+    fn quotas(&self) -> &Quotas {
+        &self.admin.quotas
     }
 
     fn may_show(&self, source: &Name, origin: Origin, shown: &[&[u8]]) -> Result<(), Duration> {

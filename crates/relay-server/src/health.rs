@@ -21,7 +21,7 @@ use relay_core::{
 use relay_store::seam::{Condition, DestinationStats, Stats, Upkeep};
 
 use crate::{
-    certificate::Certificate,
+    certificate::{Certificate, Ends},
     clock::{Clock, Drift, rough},
     depth::{count, open, waiting},
     directory::Directory,
@@ -79,8 +79,8 @@ pub(crate) enum Reason {
     ClockApart(Apart),
     /// Servers on the store are configured otherwise than this one.
     OtherConfiguration { servers: Vec<String> },
-    /// The certificate of the public listener ends soon, or has ended: `None`.
-    CertificateEnds { left: Option<Duration> },
+    /// A certificate of the public listener ends soon, or has ended: `None`.
+    CertificateEnds { left: Option<Duration>, file: String },
 }
 
 /// The state of the whole server, for `/health` and `crm-relay status`.
@@ -214,7 +214,7 @@ impl Health {
         reasons.extend(hub.clock_apart.map(Reason::ClockApart));
         reasons.extend(other_configuration(&hub.servers));
         let ends = self.certificate.as_ref().map(Certificate::ends);
-        reasons.extend(ends.and_then(|ends| certificate_ends(ends, self.clock.present())));
+        reasons.extend(ends.and_then(|ends| certificate_ends(&ends, self.clock.present())));
         Ok(Report { stats, condition, hub, reasons })
     }
 }
@@ -234,9 +234,10 @@ impl Report {
 }
 
 /// Whether a certificate ends so soon that whoever renews it should have done so: by the system's clock, as peers do.
-fn certificate_ends(ends: Wall, present: Wall) -> Option<Reason> {
-    let left = (present < ends).then(|| ends.since(present));
-    left.is_none_or(|left| left < limits::CERTIFICATE_ENDS_WARN).then_some(Reason::CertificateEnds { left })
+fn certificate_ends(ends: &Ends, present: Wall) -> Option<Reason> {
+    let left = (present < ends.at).then(|| ends.at.since(present));
+    let file = ends.file.display().to_string();
+    left.is_none_or(|left| left < limits::CERTIFICATE_ENDS_WARN).then_some(Reason::CertificateEnds { left, file })
 }
 
 /// Servers whose configuration is to be this one's, and is not.
@@ -422,14 +423,14 @@ impl fmt::Display for Reason {
                 }
                 f.write_str("; give all servers on the store the same settings, file and secrets")
             }
-            Self::CertificateEnds { left: Some(left) } => write!(
+            Self::CertificateEnds { left: Some(left), file } => write!(
                 f,
-                "the certificate of the public listener ends in {}: renew it in the files of TLS_CERT_FILE and TLS_KEY_FILE",
+                "the certificate of the public listener ends in {}: renew it in {file}, and its key",
                 rough(*left)
             ),
-            Self::CertificateEnds { left: None } => f.write_str(
-                "the certificate of the public listener has ended, and senders and clients refuse it: renew it in the files \
-                 of TLS_CERT_FILE and TLS_KEY_FILE",
+            Self::CertificateEnds { left: None, file } => write!(
+                f,
+                "the certificate of the public listener has ended, and senders and clients refuse it: renew it in {file}, and its key"
             ),
         }
     }
@@ -542,11 +543,13 @@ mod tests {
     #[test]
     fn a_certificate_that_ends_soon_degrades() {
         let day = |day: i64| Wall::from_micros(day * 86_400_000_000);
-        assert_eq!(certificate_ends(day(90), day(70)), None);
-        let said = |present| certificate_ends(day(90), present).map(|reason| reason.to_string()).unwrap_or_default();
+        let ends = |at| Ends { at, file: "tls.pem".into() };
+        assert_eq!(certificate_ends(&ends(day(90)), day(70)), None);
+        let said =
+            |present| certificate_ends(&ends(day(90)), present).map(|reason| reason.to_string()).unwrap_or_default();
         assert!(said(day(71)).contains("ends in 19 d"), "{}", said(day(71)));
         assert!(said(day(90)).contains("has ended") && said(day(100)).contains("has ended"));
-        assert_eq!(certificate_ends(Wall::from_micros(i64::MAX), day(90)), None, "one without an end");
+        assert_eq!(certificate_ends(&ends(Wall::from_micros(i64::MAX)), day(90)), None, "one without an end");
     }
 
     /// I13, I24: half the TTL.

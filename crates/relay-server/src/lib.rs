@@ -28,6 +28,8 @@ mod outbox;
 mod parameters;
 pub mod principal;
 mod pulse;
+mod quotas;
+mod redirect;
 pub mod registry;
 mod retention;
 pub mod server;

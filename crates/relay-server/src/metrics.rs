@@ -17,12 +17,22 @@ use relay_core::{
     delivery::{State, outcome::Class},
     hub::DestinationView,
     name::Name,
+    quota::Measure,
     time::Wall,
 };
 use relay_store::seam::Stats;
 
 /// Upper bounds of the commit histogram, in seconds: an fsync takes 0.1 ms on good disks and seconds on bad ones.
 const COMMIT_BUCKETS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+
+/// What a source takes in a day, and took today at this server.
+#[derive(Clone, Debug)]
+pub(crate) struct Daily {
+    pub(crate) source: Name,
+    pub(crate) measure: Measure,
+    pub(crate) quota: u64,
+    pub(crate) used: u64,
+}
 
 /// What this process counts itself. Everything durable is counted by the store.
 #[derive(Debug, Default)]
@@ -90,9 +100,17 @@ impl Metrics {
     }
 
     /// The whole exposition.
-    pub(crate) fn render(&self, stats: &Stats, view: &[DestinationView], paused: &BTreeSet<Name>, now: Wall) -> String {
+    pub(crate) fn render(
+        &self,
+        stats: &Stats,
+        view: &[DestinationView],
+        paused: &BTreeSet<Name>,
+        daily: &[Daily],
+        now: Wall,
+    ) -> String {
         let mut page = Page(String::with_capacity(4096));
         self.render_ingress(&mut page, stats);
+        render_quotas(&mut page, daily);
         render_deliveries(&mut page, stats, now);
         render_clients(&mut page, stats, view);
         render_pauses(&mut page, stats, paused);
@@ -156,6 +174,17 @@ impl Metrics {
         page.head("store_bytes", "gauge", "Bytes that the store's files take.");
         page.sample("store_bytes", &[], stats.store_bytes);
     }
+}
+
+fn render_quotas(page: &mut Page, daily: &[Daily]) {
+    let mut each = |name: &str, help: &str, value: fn(&Daily) -> u64| {
+        page.head(name, "gauge", help);
+        for one in daily {
+            page.sample(name, &[("source", one.source.as_str()), ("measure", one.measure.as_str())], value(one));
+        }
+    };
+    each("source_quota", "What a source takes in a day (UTC).", |one| one.quota);
+    each("source_quota_used", "What a source took today at this server, of those that bound it.", |one| one.used);
 }
 
 fn render_deliveries(page: &mut Page, stats: &Stats, now: Wall) {
@@ -255,6 +284,7 @@ mod tests {
             &stats(),
             &view(),
             &std::iter::once("crm".parse().unwrap()).collect(),
+            &[Daily { source: "stripe".parse().unwrap(), measure: Measure::Bytes, quota: 100, used: 81 }],
             Wall::from_micros(9_000_000),
         );
         for line in [
@@ -275,6 +305,8 @@ mod tests {
             "crm_relay_commit_seconds_bucket{le=\"0.005\"} 1",
             "crm_relay_commit_seconds_bucket{le=\"+Inf\"} 1",
             "crm_relay_disk_free_bytes 77",
+            "crm_relay_source_quota{source=\"stripe\",measure=\"bytes\"} 100",
+            "crm_relay_source_quota_used{source=\"stripe\",measure=\"bytes\"} 81",
         ] {
             assert!(page.lines().any(|have| have == line), "{line} is missing in\n{page}");
         }
@@ -283,7 +315,7 @@ mod tests {
     /// An alert on `crm_relay_clients == 0` fires only if there is a sample.
     #[test]
     fn a_destination_that_nobody_ever_served_has_no_clients() {
-        let page = Metrics::default().render(&stats(), &[], &BTreeSet::new(), Wall::MIN);
+        let page = Metrics::default().render(&stats(), &[], &BTreeSet::new(), &[], Wall::MIN);
         assert!(page.contains("crm_relay_clients{destination=\"crm\"} 0\n"), "{page}");
         assert!(page.contains("crm_relay_circuit_open{destination=\"crm\"} 0\n"), "{page}");
     }
@@ -293,15 +325,20 @@ mod tests {
     fn clients_of_other_servers_are_among_the_clients() {
         let mut view = view();
         (view[0].elsewhere, view[0].elsewhere_down) = (2, 1);
-        let page = Metrics::default().render(&stats(), &view, &BTreeSet::new(), Wall::MIN);
+        let page = Metrics::default().render(&stats(), &view, &BTreeSet::new(), &[], Wall::MIN);
         assert!(page.contains("crm_relay_clients{destination=\"crm\"} 2\n"), "{page}");
         assert!(page.contains("crm_relay_circuit_open{destination=\"crm\"} 1\n"), "{page}");
     }
 
     #[test]
     fn each_name_is_declared_once() {
-        let page =
-            Metrics::default().render(&stats(), &view(), &std::iter::once("crm".parse().unwrap()).collect(), Wall::MIN);
+        let page = Metrics::default().render(
+            &stats(),
+            &view(),
+            &std::iter::once("crm".parse().unwrap()).collect(),
+            &[],
+            Wall::MIN,
+        );
         let mut names: Vec<&str> = page.lines().filter(|line| line.starts_with("# TYPE")).collect();
         let count = names.len();
         names.sort_unstable();

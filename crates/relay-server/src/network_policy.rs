@@ -1,16 +1,23 @@
-//! Who may come to a source, and how often: as operators write it, and as it is kept to.
+//! Who may come to a source, how often, and how much in a day: as operators write it, and as it is kept to.
 
 use std::net::IpAddr;
 
-use relay_core::{limits, throttle::Rate};
+use relay_core::{
+    limits,
+    quota::{self, Quota},
+    throttle::Rate,
+};
 use relay_net::cidr::{Cidr, Cidrs};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// How an amount is read.
+type Read = fn(&str) -> Result<u64, String>;
+
 /// What an operator writes to have none of something that there was.
 const NONE: &str = "none";
 
-/// Who may come to a source, and how often, in an operator's words.
+/// Who may come to a source, how often, and how much in a day, in an operator's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkPolicy {
@@ -26,6 +33,12 @@ pub struct NetworkPolicy {
     /// Not from these networks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deny: Option<Vec<String>>,
+    /// So many events in a day of UTC, like `100000`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daily_events: Option<String>,
+    /// So many bytes of their bodies, like `5GiB`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daily_bytes: Option<String>,
 }
 
 /// The same, read.
@@ -39,11 +52,13 @@ pub struct Terms {
     pub allow: Option<Cidrs>,
     /// Not from there.
     pub deny: Cidrs,
+    /// In a day.
+    pub quota: Quota,
 }
 
 impl NetworkPolicy {
     /// The keys of a source in the configuration file that are of it, not of its provider.
-    pub const KEYS: [&str; 4] = ["rate", "address_rate", "allow", "deny"];
+    pub const KEYS: [&str; 6] = ["rate", "address_rate", "allow", "deny", "daily_events", "daily_bytes"];
 
     /// Whether anybody may come as often as he likes.
     pub fn is_open(&self) -> bool {
@@ -67,14 +82,26 @@ impl NetworkPolicy {
             read.map(|read| read.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
         let (allow, deny) = (list(keys[2], &self.allow), list(keys[3], &self.deny));
-        if faults.is_empty() { Ok(Self { rate: all, address_rate: address, allow, deny }) } else { Err(faults) }
+        let mut amount = |key, text: &Option<String>, read: Read, show: fn(u64) -> String| {
+            let read = text.as_deref().map(read).transpose();
+            read.map_err(|want| faults.push((key, want))).ok().flatten().map(show)
+        };
+        let daily_events = amount(keys[4], &self.daily_events, quota::events, |events| events.to_string());
+        let daily_bytes = amount(keys[5], &self.daily_bytes, quota::bytes, quota::show_bytes);
+        let checked = Self { rate: all, address_rate: address, allow, deny, daily_events, daily_bytes };
+        if faults.is_empty() { Ok(checked) } else { Err(faults) }
     }
 
     /// The same with what `changes` says of it; `none` takes away what there was.
     #[must_use]
     pub fn changed(mut self, changes: Self) -> Self {
         let is_none = |text: &String| text.trim() == NONE;
-        for (present, change) in [(&mut self.rate, changes.rate), (&mut self.address_rate, changes.address_rate)] {
+        for (present, change) in [
+            (&mut self.rate, changes.rate),
+            (&mut self.address_rate, changes.address_rate),
+            (&mut self.daily_events, changes.daily_events),
+            (&mut self.daily_bytes, changes.daily_bytes),
+        ] {
             if change.is_some() {
                 *present = change.filter(|text| !is_none(text));
             }
@@ -94,11 +121,16 @@ impl NetworkPolicy {
     pub fn terms(&self) -> Result<Terms, String> {
         let rate = |text: &Option<String>| text.as_deref().map(str::parse::<Rate>).transpose();
         let list = |texts: &Option<Vec<String>>| texts.as_deref().map(networks).transpose();
+        let amount = |text: &Option<String>, read: Read| text.as_deref().map(read).transpose();
         Ok(Terms {
             rate: rate(&self.rate)?,
             address_rate: rate(&self.address_rate)?,
             allow: list(&self.allow)?,
             deny: list(&self.deny)?.unwrap_or_default(),
+            quota: Quota {
+                events: amount(&self.daily_events, quota::events)?,
+                bytes: amount(&self.daily_bytes, quota::bytes)?,
+            },
         })
     }
 }
@@ -180,6 +212,8 @@ mod tests {
             address_rate: Some("0/s".into()),
             allow: Some(list(&["10.1.2.3/8"])),
             deny: Some(list(&vec!["192.0.2.7"; limits::POLICY_NETWORKS_MAX + 1])),
+            daily_events: Some("many".into()),
+            daily_bytes: Some("0".into()),
         };
         let keys: Vec<_> = wrong.checked().unwrap_err().into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, NetworkPolicy::KEYS);
@@ -192,14 +226,19 @@ mod tests {
             address_rate: Some("10 / s".into()),
             allow: Some(list(&["::ffff:10.0.0.0/104", "192.0.2.7/32"])),
             deny: Some(list(&["10.9.0.0/16"])),
+            daily_events: Some(" 1000".into()),
+            daily_bytes: Some("2048 mb".into()),
         };
         let whole = whole.checked().unwrap();
+        assert_eq!((whole.daily_events.as_deref(), whole.daily_bytes.as_deref()), (Some("1000"), Some("2GiB")));
+        assert_eq!(whole.terms().unwrap().quota, Quota { events: Some(1_000), bytes: Some(2 << 30) });
         assert_eq!(
             (whole.address_rate.as_deref(), &whole.allow),
             (Some("10/s"), &Some(list(&["10.0.0.0/8", "192.0.2.7"])))
         );
-        let change = NetworkPolicy { rate: Some(NONE.into()), deny: Some(list(&[NONE])), ..NetworkPolicy::default() };
-        let left = NetworkPolicy { rate: None, deny: None, ..whole.clone() };
+        let (rate, daily_bytes) = (Some(NONE.into()), Some(NONE.into()));
+        let change = NetworkPolicy { rate, daily_bytes, deny: Some(list(&[NONE])), ..NetworkPolicy::default() };
+        let left = NetworkPolicy { rate: None, deny: None, daily_bytes: None, ..whole.clone() };
         assert_eq!(whole.clone().changed(change), left);
         assert_eq!(whole.clone().changed(NetworkPolicy::default()), whole);
     }

@@ -80,6 +80,7 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
         health: Arc::new(health),
         metrics,
         refusals,
+        quotas: Arc::default(),
         guesses,
         clock,
         supervisor: Supervisor::new(Arc::default()).0,

@@ -44,6 +44,8 @@ use crate::{
     metrics::Metrics,
     principal::Entrance,
     pulse::Pulse,
+    quotas::Quotas,
+    redirect::{self, Redirect},
     registry::{Registry, RegistryError, secret},
     retention::{self, Keep},
     start_error::StartError,
@@ -75,6 +77,8 @@ pub struct Server {
     stopping: Option<OnStop>,
     /// The latest moment that any run before it stored.
     stored_until: Wall,
+    /// Where everybody is sent elsewhere.
+    redirect_addr: Option<SocketAddr>,
     /// What the public listener shows of itself.
     certificate: Option<Certificate>,
 }
@@ -96,8 +100,17 @@ pub struct Outside {
     pub inherited: Inherited,
 }
 
-/// Where it listens: for senders and clients, for operators over TCP, for operators on this machine.
-type Listeners = (TcpListener, Option<TcpListener>, UnixListener);
+/// Where it listens.
+struct Listeners {
+    /// For senders and clients.
+    public: TcpListener,
+    /// For who asks them without TLS.
+    redirect: Option<TcpListener>,
+    /// For operators, over TCP.
+    admin: Option<TcpListener>,
+    /// For operators on this machine.
+    socket: UnixListener,
+}
 
 /// Lets a client of the same process in; see [`Server::joiner`].
 #[derive(Clone)]
@@ -129,6 +142,10 @@ impl Reloader {
     pub async fn reload(&self, config: &Config) -> Result<(), RegistryError> {
         if let Some(certificate) = &self.certificate {
             certificate.look();
+        }
+        if config.tls != self.started.tls {
+            let settings = "tls";
+            tracing::warn!(event = "reload_incomplete", settings, "changed, and in effect from the next start on");
         }
         self.registry.declare_anew(config).await?;
         // The other servers compare it with theirs. A hub that has ended has nobody to tell.
@@ -184,7 +201,7 @@ impl Server {
         outside: Outside,
     ) -> Result<Self, StartError> {
         let fetcher = Fetcher::new(config.fetching.clone())?;
-        let Bound { public, admin: admin_listener, shown } = bound;
+        let Bound { public, admin: admin_listener, redirect, shown } = bound;
         let stats = store.stats().await?;
         let shares = store.promises().several_owners;
         let mut machine =
@@ -216,6 +233,7 @@ impl Server {
             health: Arc::new(health),
             metrics,
             refusals,
+            quotas: Arc::new(Quotas::open(&config.data_dir)),
             guesses: Arc::clone(&guesses),
             clock,
             supervisor: supervisor.clone(),
@@ -230,6 +248,10 @@ impl Server {
             public: addr_of(&public, config.listen)?,
             admin_addr: match &admin_listener {
                 Some(listener) => Some(addr_of(listener, config.admin_listen.unwrap_or(config.listen))?),
+                None => None,
+            },
+            redirect_addr: match &redirect {
+                Some(listener) => Some(addr_of(listener, config.redirect_listen.unwrap_or(config.listen))?),
                 None => None,
             },
             config,
@@ -249,7 +271,8 @@ impl Server {
             server.withdraw();
             return Err(error);
         }
-        server.spawn(driver, fetcher, shown.map(|(_, kept)| kept), (public, admin_listener, socket));
+        let listeners = Listeners { public, redirect, admin: admin_listener, socket };
+        server.spawn(driver, fetcher, shown.map(|(_, kept)| kept), listeners);
         Ok(server)
     }
 
@@ -339,6 +362,9 @@ impl Server {
         let _stuck = timeout(CLOSE_TIMEOUT, self.supervisor.finished()).await;
         let left = if graceful { deadline.saturating_duration_since(Instant::now()) } else { CLOSE_TIMEOUT };
         // Before the store lets go of the directory: the next server may begin the moment it does.
+        if let Err(error) = self.admin.quotas.write(&self.config.data_dir, self.admin.clock.wall()) {
+            tracing::warn!(event = "quotas_unwritten", %error, "what came in the last seconds is not counted among what the sources took today");
+        }
         self.withdraw();
         let closed = timeout(left, self.store.close()).await.is_ok();
         let outcome = if in_time && closed { Outcome::Stopped } else { Outcome::GraceExceeded };
@@ -351,7 +377,7 @@ impl Server {
         driver: Driver,
         fetcher: Fetcher,
         shown: Option<certificate::Kept>,
-        (public, admin, socket): Listeners,
+        Listeners { public, redirect, admin, socket }: Listeners,
     ) {
         let supervisor = &self.supervisor;
         supervisor.spawn(TaskKind::Hub, "hub", async move {
@@ -373,6 +399,14 @@ impl Server {
             ingress::serve(public, front, settings, stop).await;
             Ok(())
         });
+        if let Some(listener) = redirect {
+            let to = Redirect::to(self.config.public_url.as_deref().unwrap_or_default());
+            let (metrics, stop) = (Arc::clone(&self.admin.metrics), self.accepting.clone());
+            supervisor.spawn(TaskKind::Public, "redirect", async move {
+                redirect::serve(listener, to, metrics, stop).await;
+                Ok(())
+            });
+        }
         if let Some(listener) = admin {
             let served = Served {
                 router: admin::guarded(Arc::clone(&self.admin)),
@@ -401,6 +435,11 @@ impl Server {
         let keep = Keep { delivered: self.config.retention_delivered, dead: self.config.retention_dead };
         self.supervisor.spawn(TaskKind::Retention, "retention", async move {
             retention::run(upkeep, hub, clock, keep, stored_until).await;
+            Ok(())
+        });
+        let keep = Arc::clone(&self.admin.quotas).keep(self.config.data_dir.clone(), clock);
+        self.supervisor.spawn(TaskKind::Watch, "quotas", async move {
+            keep.await;
             Ok(())
         });
         let registry = Arc::clone(&self.admin.registry);
@@ -443,7 +482,20 @@ impl Server {
         if let Some(addr) = &admin {
             tracing::info!(event = "listening", name = "admin", addr);
         }
-        let run = serde_json::json!({ "pid": std::process::id(), "public": public, "tls": tls, "admin": admin });
+        let redirect = self.redirect_addr.map(|addr| addr.to_string());
+        if let Some(addr) = &redirect {
+            tracing::info!(event = "listening", name = "redirect", addr);
+        }
+        let (host, proxy_protocol) = (self.config.allowed_hosts.first().cloned(), self.config.proxy_protocol);
+        let run = serde_json::json!({
+            "pid": std::process::id(),
+            "public": public,
+            "tls": tls,
+            "host": host,
+            "proxy_protocol": proxy_protocol,
+            "redirect": redirect,
+            "admin": admin,
+        });
         let path = self.config.data_dir.join("run.json");
         match private::replace(&path, run.to_string().as_bytes()) {
             Ok(()) => {}
@@ -452,7 +504,7 @@ impl Server {
             Err(source) => return Err(StartError::Write { path, source }),
         }
         // Set once: a server starts once.
-        let _ = self.admin.listening.set(Listening { public, tls, admin });
+        let _ = self.admin.listening.set(Listening { public, tls, host, proxy_protocol, admin });
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use crate::{
     ingress::Refusals,
     metrics::Metrics,
     principal::Principal,
+    quotas::Quotas,
     registry::{Registry, secret},
     supervise::Supervisor,
 };
@@ -33,6 +34,8 @@ pub(crate) struct State {
     pub(crate) metrics: Arc<Metrics>,
     /// What sources refused lately.
     pub(crate) refusals: Arc<Refusals>,
+    /// What sources took today, of those that bound it.
+    pub(crate) quotas: Arc<Quotas>,
     /// Who shows wrong tokens.
     pub(crate) guesses: Arc<Guesses>,
     pub(crate) clock: Clock,
@@ -51,6 +54,10 @@ pub(crate) struct Listening {
     pub(crate) public: String,
     /// Its public listener speaks TLS.
     pub(crate) tls: bool,
+    /// A name under which that is asked, where it is under these alone.
+    pub(crate) host: Option<String>,
+    /// It hears nobody whom no proxy brings by the PROXY protocol.
+    pub(crate) proxy_protocol: bool,
     pub(crate) admin: Option<String>,
 }
 

@@ -25,6 +25,7 @@ use crate::{
     error::{Code, Problem},
     front::text,
     ingress::{self, Address, Backend, Body, Origin, Refusals, Source},
+    quotas::Quotas,
     start_error::StartError,
 };
 
@@ -32,6 +33,8 @@ use crate::{
 pub struct Bound {
     pub(crate) public: TcpListener,
     pub(crate) admin: Option<TcpListener>,
+    /// Where everybody is sent elsewhere.
+    pub(crate) redirect: Option<TcpListener>,
     /// What the public listener shows of itself.
     pub(crate) shown: Option<(Certificate, Kept)>,
 }
@@ -52,7 +55,7 @@ impl Bound {
     /// # Errors
     /// See [`StartError`]; nothing is bound then.
     pub async fn to(config: &Config, inherited: Inherited) -> Result<Self, StartError> {
-        let shown = config.tls.clone().map(Certificate::open).transpose()?;
+        let shown = if config.tls.is_empty() { None } else { Some(Certificate::open(config.tls.clone())?) };
         let public = match inherited.public {
             Some(listener) => taken(listener)?,
             None => bind(config.listen).await?,
@@ -62,7 +65,11 @@ impl Bound {
             (None, Some(addr)) => Some(bind(addr).await?),
             (None, None) => None,
         };
-        Ok(Self { public, admin, shown })
+        let redirect = match config.redirect_listen {
+            Some(addr) => Some(bind(addr).await?),
+            None => None,
+        };
+        Ok(Self { public, admin, redirect, shown })
     }
 }
 
@@ -110,7 +117,11 @@ impl Waiting {
         let tls = bound.shown.as_ref().map(|(certificate, _)| certificate.server());
         let settings = ingress::Settings::new(config, budget, tls);
         let stop = CancellationToken::new();
-        let nobody = Arc::new(Nobody { clock: Clock::start(Wall::MIN), refusals: Refusals::default() });
+        let nobody = Arc::new(Nobody {
+            clock: Clock::start(Wall::MIN),
+            refusals: Refusals::default(),
+            quotas: Quotas::default(),
+        });
         let task = tokio::spawn(ingress::serve(twin, nobody, settings, stop.clone()));
         Ok(Self { bound, serving: Serving { stop, task } })
     }
@@ -128,6 +139,7 @@ impl Waiting {
 struct Nobody {
     clock: Clock,
     refusals: Refusals,
+    quotas: Quotas,
 }
 
 impl Backend for Nobody {
@@ -145,6 +157,10 @@ impl Backend for Nobody {
 
     fn refusals(&self) -> &Refusals {
         &self.refusals
+    }
+
+    fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     fn may_show(&self, _source: &Name, _origin: Origin, _shown: &[&[u8]]) -> Result<(), Duration> {

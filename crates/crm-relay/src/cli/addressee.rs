@@ -17,6 +17,7 @@ use crate::{
     exit::Failure,
     place::{self, DEV_DATA_DIR, RunFile, url_on_this_machine},
     sample::Hand,
+    send::Manners,
 };
 
 /// The provider of the source that is there out of the box.
@@ -40,6 +41,22 @@ pub(super) struct Aim {
     pub(super) url: Uri,
     /// The same as the receiver knows it.
     pub(super) known_as: String,
+    /// How it wants to be asked.
+    pub(super) manners: Manners,
+}
+
+/// Where a sample is sent.
+struct Way {
+    url: Uri,
+    known_as: String,
+    manners: Manners,
+}
+
+impl Way {
+    /// To a URL as it stands, under its name.
+    fn straight(url: Uri, known_as: String) -> Self {
+        Self { url, known_as, manners: Manners::default() }
+    }
 }
 
 impl Addressee<'_> {
@@ -68,12 +85,12 @@ impl Addressee<'_> {
         };
         let provider = self.provider_of(source.as_ref())?;
         let name = source.as_ref().map(|source| source.name.clone());
-        let (url, known_as) = self.urls(layers, api.as_ref(), name.as_deref()).await?;
+        let Way { url, known_as, manners } = self.way(layers, api.as_ref(), name.as_deref()).await?;
         let hand = match (api, name.clone()) {
             (Some(api), Some(source)) if self.parameters.is_empty() => Hand::Server { api, source },
             _ => Hand::Here(Box::new(self.signer(provider)?)),
         };
-        Ok(Aim { provider, hand, source: name, url, known_as })
+        Ok(Aim { provider, hand, source: name, url, known_as, manners })
     }
 
     /// The one source of the provider.
@@ -109,31 +126,36 @@ impl Addressee<'_> {
     }
 
     /// Where it is sent, and under which URL the receiver knows that.
-    async fn urls(&self, layers: &Layers, api: Option<&Api>, source: Option<&str>) -> Result<(Uri, String), Failure> {
+    async fn way(&self, layers: &Layers, api: Option<&Api>, source: Option<&str>) -> Result<Way, Failure> {
         let path = source.map_or_else(|| "/webhook".to_owned(), |name| format!("/webhook/{name}"));
         if let Some(to) = self.to {
             let url = target::endpoint(to).map_err(|want| Failure::option("--to", to, want))?;
             if url.path() != "/" || url.query().is_some() {
-                return Ok((url.clone(), url.to_string()));
+                return Ok(Way::straight(url.clone(), url.to_string()));
             }
             // The server's own address means its intake.
             let full = format!("{}{path}", url.to_string().trim_end_matches('/'));
-            return Ok((read(&full)?, full));
+            return Ok(Way::straight(read(&full)?, full));
         }
         let Some(api) = api else {
-            let full = format!("{}{path}", local_server(layers)?);
-            return Ok((read(&full)?, full));
+            let run = local_server(layers)?;
+            let full = format!("{}{path}", run.public_url());
+            let manners = Manners { host: run.host, introduces: run.proxy_protocol };
+            return Ok(Way { url: read(&full)?, known_as: full, manners });
         };
         let status: StatusDto = api.get("/api/v1/status").await?;
         let (public, listens, tls) = (status.public_url.as_deref(), status.public, status.tls);
-        let base = match (api.is_here(), public, api.elsewhere()) {
-            (false, Some(public), _) => public.to_owned(),
+        let beside_proxy = Manners { host: status.host, introduces: status.proxy_protocol };
+        let (base, manners) = match (api.is_here(), public, api.elsewhere()) {
+            (false, Some(public), _) => (public.to_owned(), Manners::default()),
             // Its certificate has that name, and not the one of this machine.
-            (true, Some(public), _) if tls => public.to_owned(),
-            (true, ..) | (false, None, None) => url_on_this_machine(&listens, tls),
+            (true, Some(public), _) if tls => (public.to_owned(), Manners::default()),
+            (true, ..) => (url_on_this_machine(&listens, tls), beside_proxy),
+            (false, None, None) => (url_on_this_machine(&listens, tls), Manners::default()),
             (false, None, Some(host)) => return Err(unknown_intake(host, &listens)),
         };
-        Ok((read(&format!("{base}{path}"))?, format!("{}{path}", public.unwrap_or(&base))))
+        let known_as = format!("{}{path}", public.unwrap_or(&base));
+        Ok(Way { url: read(&format!("{base}{path}"))?, known_as, manners })
     }
 
     fn signer(&self, provider: &Provider) -> Result<Signer, Failure> {
@@ -181,10 +203,9 @@ fn api_key(layers: &Layers, is_elsewhere: bool) -> Result<String, Failure> {
     })
 }
 
-/// The URL of the server that serves on this machine.
-fn local_server(layers: &Layers) -> Result<String, Failure> {
-    let found = data_dirs(layers).into_iter().find_map(|dir| RunFile::read(&dir));
-    found.map(|run| run.public_url()).ok_or_else(|| no_server(layers))
+/// The server that serves on this machine.
+fn local_server(layers: &Layers) -> Result<RunFile, Failure> {
+    data_dirs(layers).into_iter().find_map(|dir| RunFile::read(&dir)).ok_or_else(|| no_server(layers))
 }
 
 fn no_server(layers: &Layers) -> Failure {

@@ -107,6 +107,7 @@ impl SendArgs {
             let batch = Batch {
                 tls: (aim.url.scheme_str() == Some("https")).then(|| tls::config(&layers)).transpose()?,
                 url: aim.url.clone(),
+                manners: aim.manners,
                 sampler: Sampler {
                     provider: aim.provider,
                     hand: aim.hand,

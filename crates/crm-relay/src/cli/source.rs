@@ -1,11 +1,14 @@
 //! `crm-relay source`.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use http::Method;
+use relay_core::quota;
 use relay_providers::Given;
 use relay_server::{
     api::{
-        EventNameDto, List, ParameterDto, RefusalDto, SecretDto, SourceAsk, SourceCountersDto, SourceDto,
+        EventNameDto, List, ParameterDto, QuotaDto, RefusalDto, SecretDto, SourceAsk, SourceCountersDto, SourceDto,
         SourceRotateAsk, SourceUpdateAsk,
     },
     config::{Dedupe, NetworkPolicy},
@@ -23,7 +26,8 @@ use super::{
 use crate::{
     exit::{Exit, Failure, Outcome},
     output::say,
-    render::{style, table},
+    quantity,
+    render::{human_duration, style, table},
 };
 
 /// Names of events that are shown of a source; JSON has all.
@@ -127,7 +131,7 @@ pub(crate) struct NewSource {
     network: NetworkFlags,
 }
 
-/// Who may come, and how often.
+/// Who may come, how often, and how much in a day.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct NetworkFlags {
     /// Requests in all that the source takes: 100/s, 600/min, 5000/h; more are answered 429 (update: none takes it away)
@@ -142,6 +146,19 @@ pub(crate) struct NetworkFlags {
     /// Take none from these networks
     #[arg(long, value_name = "NETWORKS")]
     deny: Vec<String>,
+    /// Events that it takes in a day (UTC); then 429 until the next (update: none takes it away)
+    #[arg(long, value_name = "N", value_parser = amount_or_none(quota::events))]
+    daily_events: Option<String>,
+    /// Bytes of their bodies, like 5GiB
+    #[arg(long, value_name = "SIZE", value_parser = amount_or_none(quota::bytes))]
+    daily_bytes: Option<String>,
+}
+
+/// An amount as it was written, or the word that takes one away.
+fn amount_or_none(
+    read: fn(&str) -> Result<u64, String>,
+) -> impl Fn(&str) -> Result<String, String> + Clone + Send + Sync + 'static {
+    move |text: &str| if text.trim() == "none" { Ok(text.to_owned()) } else { read(text).map(|_| text.to_owned()) }
 }
 
 const COLUMNS: &[Column<SourceDto>] = &[
@@ -188,7 +205,7 @@ impl noun::Verb for Verb {
                 if is_empty && allow_empty.is_none() && dedupe.is_none() {
                     return Err(nothing_to_change(
                         "--set NAME=@FILE, --unset NAME, --provider NAME, --allow-empty, --dedupe, --rate, --address-rate, --allow, \
-                         --deny",
+                         --deny, --daily-events, --daily-bytes",
                     ));
                 }
                 let set = parameters(&set)?.into();
@@ -221,8 +238,8 @@ impl NetworkFlags {
     /// As the admin API takes it; whether it can be is the server's to say.
     fn policy(&self) -> NetworkPolicy {
         let list = |texts: &[String]| (!texts.is_empty()).then(|| texts.to_vec());
-        let Self { rate, address_rate, allow, deny } = self;
-        NetworkPolicy { rate: rate.clone(), address_rate: address_rate.clone(), allow: list(allow), deny: list(deny) }
+        let Self { rate, address_rate, allow, deny, daily_events, daily_bytes } = self.clone();
+        NetworkPolicy { rate, address_rate, allow: list(&allow), deny: list(&deny), daily_events, daily_bytes }
     }
 }
 
@@ -289,6 +306,20 @@ async fn rotate(asked: &Asked, name: &str, set: &[String], rotation: &Rotation) 
     }
 }
 
+/// A quota, with what is used of it where that is known.
+fn amount(source: &SourceDto, measure: &str, quota: Option<&str>) -> String {
+    let quotas = source.activity.iter().flat_map(|activity| &activity.quotas);
+    let Some(quota_of) = quotas.into_iter().find(|quota| quota.measure == measure) else {
+        return text(quota.unwrap_or_default());
+    };
+    let QuotaDto { used, quota: all, resets_in_ms, .. } = quota_of;
+    let (all_text, percent) = (text(quota.unwrap_or_default()), u128::from(*used) * 100 / u128::from((*all).max(1)));
+    let used = if measure == "bytes" { quantity::show_size(*used) } else { used.to_string() };
+    let rest = human_duration(Duration::from_millis(*resets_in_ms));
+    let words = format!("{used} of {all_text} today ({percent} %), {rest} left of the day (UTC)");
+    if quota_of.near { style::warn(words) } else { words }
+}
+
 fn in_words(source: &SourceDto) -> String {
     let mut fields = vec![
         ("source", style::bold(text(&source.name))),
@@ -302,14 +333,23 @@ fn in_words(source: &SourceDto) -> String {
         ("declared", text(&source.declared)),
         ("created", text(&source.created_at)),
     ];
-    let NetworkPolicy { rate, address_rate, allow, deny } = &source.network;
+    let NetworkPolicy { rate, address_rate, allow, deny, daily_events, daily_bytes } = &source.network;
     let bounds = [
         ("rate", text(rate)),
         ("rate of one address", text(address_rate)),
         ("allow", text(allow)),
         ("deny", text(deny)),
+        ("events a day", amount(source, "events", daily_events.as_deref())),
+        ("bytes a day", amount(source, "bytes", daily_bytes.as_deref())),
     ];
-    let given = [rate.is_some(), address_rate.is_some(), allow.is_some(), deny.is_some()];
+    let given = [
+        rate.is_some(),
+        address_rate.is_some(),
+        allow.is_some(),
+        deny.is_some(),
+        daily_events.is_some(),
+        daily_bytes.is_some(),
+    ];
     fields.extend(bounds.into_iter().zip(given).filter_map(|(field, given)| given.then_some(field)));
     if let Some(rotation) = &source.rotation {
         fields.insert(3, ("rotation", style::warn(under_way(rotation))));

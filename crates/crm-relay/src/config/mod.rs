@@ -18,6 +18,7 @@ pub mod settings;
 pub(crate) mod target;
 pub(crate) mod template;
 pub(crate) mod text_file;
+mod tls;
 
 use std::path::PathBuf;
 

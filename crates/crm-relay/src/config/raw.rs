@@ -30,11 +30,13 @@ pub(crate) struct File {
     pub(crate) routes: Vec<Section>,
     /// `[destination.NAME]`.
     pub(crate) destinations: Vec<Section>,
+    /// `[[tls]]`.
+    pub(crate) tls: Vec<Section>,
 }
 
 /// A table of the file.
 pub(crate) struct Section {
-    /// Its name; empty for a `[[route]]`.
+    /// Its name; empty for a `[[route]]` and a `[[tls]]`.
     pub(crate) name: String,
     /// Where it begins.
     pub(crate) origin: Origin,
@@ -163,7 +165,8 @@ impl Walk<'_> {
             match name {
                 "source" => file.sources = self.named(name, &origin, value),
                 "destination" => file.destinations = self.named(name, &origin, value),
-                "route" => file.routes = self.listed(&origin, value),
+                "route" => file.routes = self.listed(name, "source and destination", &origin, value),
+                "tls" => file.tls = self.listed(name, "cert_file and key_file", &origin, value),
                 _ => match SETTINGS.iter().find(|setting| setting.key() == name) {
                     Some(setting) => file.settings.extend(self.entry(name, &origin, value).map(|e| (setting, e))),
                     None => self.unknown_setting(name, &origin),
@@ -179,7 +182,7 @@ impl Walk<'_> {
 
     fn unknown_setting(&mut self, name: &str, origin: &Origin) {
         let keys: Vec<String> = SETTINGS.iter().map(Setting::key).collect();
-        let known = keys.iter().map(String::as_str).chain(["source", "route", "destination"]);
+        let known = keys.iter().map(String::as_str).chain(["source", "route", "destination", "tls"]);
         let text = match nearest(name, known) {
             Some(near) => format!("no such setting; did you mean {near}?"),
             None => "no such setting; they are listed by: crm-relay config print".to_owned(),
@@ -208,8 +211,8 @@ impl Walk<'_> {
         sections
     }
 
-    /// `[[route]]` tables.
-    fn listed(&mut self, origin: &Origin, value: &Spanned<DeValue<'_>>) -> Vec<Section> {
+    /// `[[kind]]` tables, each with these keys.
+    fn listed(&mut self, kind: &str, keys: &str, origin: &Origin, value: &Spanned<DeValue<'_>>) -> Vec<Section> {
         let tables = match value.get_ref() {
             DeValue::Array(items) => items.iter().collect(),
             _ => Vec::new(),
@@ -223,7 +226,7 @@ impl Walk<'_> {
             }
         }
         if sections.is_empty() || sections.len() < tables.len() {
-            self.faults.add("route", None, origin, "want tables: [[route]] with source and destination");
+            self.faults.add(kind, None, origin, format!("want tables: [[{kind}]] with {keys}"));
         }
         sections
     }

@@ -14,17 +14,13 @@ use relay_core::{
     limits,
     name::Name,
 };
-use relay_net::{
-    proxies::{Field, Proxies},
-    tls::Identity,
-};
+use relay_net::proxies::{Field, Proxies};
 use relay_providers::Given;
 use relay_server::directory::wrong_with;
 use relay_server::{
     budget,
     config::{
-        Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, NetworkPolicy, ProxyChoice,
-        RouteDefaults, TlsFiles,
+        Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, NetworkPolicy, ProxyChoice, RouteDefaults,
     },
 };
 use relay_store::redis::Options;
@@ -39,7 +35,7 @@ use super::{
     redis,
     secret::Secret,
     settings::{Process, Value, kind_of},
-    target,
+    target, tls,
 };
 use crate::{
     place,
@@ -121,7 +117,8 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     check_places(&mut layers);
     check_ways(&mut layers);
     check_proxies(&mut layers);
-    let tls = tls_files(&mut layers);
+    let tls = tls::pairs(&mut layers);
+    let redirect_listen = tls::redirect(&mut layers, !tls.is_empty());
     let redis = redis::options(&mut layers);
     if !layers.faults.0.is_empty() {
         return Err(layers.faults);
@@ -136,6 +133,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     let config = Config {
         listen: public_listen(&layers),
         tls,
+        redirect_listen,
         proxies: Arc::new(proxies(&layers)),
         proxy_protocol: layers.text("PROXY_PROTOCOL").as_deref() == Some("public"),
         allowed_hosts: allowed_hosts(&layers),
@@ -143,7 +141,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         admin_hosts: layers.list("ADMIN_HOSTS"),
         server: redis.as_ref().map_or_else(String::new, |_| server_name(&layers)),
         data_dir: data_dir(&layers),
-        public_url: layers.text("PUBLIC_URL").map(|url| public_url(&url)),
+        public_url: layers.text("PUBLIC_URL").map(|url| target::public_url(&url)),
         credentials: nothing,
         route_defaults,
         sources,
@@ -267,12 +265,6 @@ fn allowed_hosts(layers: &Layers) -> Vec<String> {
     hosts
 }
 
-/// With a scheme, without a trailing `/`.
-fn public_url(text: &str) -> String {
-    let url = target::base_url(text).map_or_else(|_| text.to_owned(), |url| url.to_string());
-    url.trim_end_matches('/').to_owned()
-}
-
 /// The largest body that `MAX_INFLIGHT_BYTES` leaves room for, in whole KiB.
 fn body_bytes_fit(layers: &Layers) -> u64 {
     budget::body_bytes_max(layers.number("MAX_INFLIGHT_BYTES")) >> 10 << 10
@@ -324,45 +316,24 @@ fn check_places(layers: &mut Layers) {
         layers.fault("DATA_DIR", want);
     }
     let (public, admin) = (public_listen(layers), listen(layers, "ADMIN_LISTEN"));
-    let is_same = |admin: &SocketAddr| {
-        let (one, other) = (public.ip(), admin.ip());
-        one == other || (one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified()))
-    };
-    if public.port() != 0
-        && let Some(admin) = admin.filter(|admin| admin.port() == public.port()).filter(is_same)
-    {
+    if let Some(admin) = admin.filter(|admin| is_same_port(public, *admin)) {
         let name = if layers.given("ADMIN_LISTEN").is_some() { "ADMIN_LISTEN" } else { "SERVER_PORT" };
         let text = format!("{public} and ADMIN_LISTEN {admin} are the same port; want two");
         layers.fault(name, text);
     }
+    let redirect = listen(layers, "REDIRECT_LISTEN");
+    let taken = redirect
+        .filter(|redirect| [Some(public), admin].into_iter().flatten().any(|other| is_same_port(other, *redirect)));
+    if let Some(redirect) = taken {
+        layers.fault("REDIRECT_LISTEN", format!("{redirect} is the port of another listener; want one of its own"));
+    }
 }
 
-/// What the public listener shows of itself.
-fn tls_files(layers: &mut Layers) -> Option<TlsFiles> {
-    let path = |name: &str| layers.text(name).map(PathBuf::from);
-    match (path("TLS_CERT_FILE"), path("TLS_KEY_FILE")) {
-        (None, None) => None,
-        (Some(_), None) => {
-            layers.fault("TLS_CERT_FILE", "its key is missing: want TLS_KEY_FILE too");
-            None
-        }
-        (None, Some(_)) => {
-            layers.fault("TLS_KEY_FILE", "its certificate is missing: want TLS_CERT_FILE too");
-            None
-        }
-        (Some(certificate), Some(key)) => {
-            let is_plain = |url: &String| url.starts_with("http://");
-            if layers.text("PUBLIC_URL").is_some_and(|url| is_plain(&public_url(&url))) {
-                layers.notes.push(
-                    "PUBLIC_URL begins with http:// and the public listener speaks TLS: senders want https://".into(),
-                );
-            }
-            if let Err(error) = Identity::in_files(&certificate, &key) {
-                layers.fault("TLS_CERT_FILE", error.to_string());
-            }
-            Some(TlsFiles { certificate, key })
-        }
-    }
+/// Whether one of two addresses could not be listened at beside the other.
+fn is_same_port(one: SocketAddr, other: SocketAddr) -> bool {
+    let (first, second) = (one.ip(), other.ip());
+    let is_any = first.is_unspecified() || second.is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (first == second || first.is_ipv4() == second.is_ipv4() && is_any)
 }
 
 /// What works and is hardly meant.
@@ -552,9 +523,15 @@ fn network_policy(section: &Section, faults: &mut Faults) -> NetworkPolicy {
     let values = |key: &str| section.entry(key).filter(|entry| !entry.is_broken).map(|entry| entry.values.clone());
     // Two rates are none.
     let one = |key: &str| values(key).map(|values| values.join(","));
-    let [rate, address_rate, allow, deny] = NetworkPolicy::KEYS;
-    let policy =
-        NetworkPolicy { rate: one(rate), address_rate: one(address_rate), allow: values(allow), deny: values(deny) };
+    let [rate, address_rate, allow, deny, daily_events, daily_bytes] = NetworkPolicy::KEYS;
+    let policy = NetworkPolicy {
+        rate: one(rate),
+        address_rate: one(address_rate),
+        allow: values(allow),
+        deny: values(deny),
+        daily_events: one(daily_events),
+        daily_bytes: one(daily_bytes),
+    };
     policy.checked().unwrap_or_else(|found| {
         for (key, want) in found {
             if let Some(entry) = section.entry(key) {

@@ -263,6 +263,13 @@ pub const SETTINGS: &[Setting] = &[
         "PEM file with the certificate of the public listener, the server's own first. With it that listener speaks TLS alone. Read again when it changes.",
     ),
     setting("TLS_KEY_FILE", Kind::PrivateKey, "", Role::Server, "PEM file with the key to it, without a passphrase."),
+    setting(
+        "REDIRECT_LISTEN",
+        Kind::Listen,
+        "off",
+        Role::Server,
+        "Address where whoever asks without TLS is sent to PUBLIC_URL (308); nothing is taken in there. off: nobody listens.",
+    ),
     // Behind a proxy.
     setting(
         "TRUSTED_PROXIES",

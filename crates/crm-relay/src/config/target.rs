@@ -83,6 +83,12 @@ fn read(text: &str, place: &str) -> Result<Uri, String> {
     if uri.host().is_none_or(str::is_empty) { Err(WANT.to_owned()) } else { Ok(uri) }
 }
 
+/// A URL with a scheme, without a trailing `/`.
+pub(super) fn public_url(text: &str) -> String {
+    let url = base_url(text).map_or_else(|_| text.to_owned(), |url| url.to_string());
+    url.trim_end_matches('/').to_owned()
+}
+
 /// Reads the base URL of a server; no scheme means https, and on this machine http.
 ///
 /// # Errors

@@ -403,6 +403,10 @@ fn what_no_server_and_no_session_takes_is_a_fault() {
     let path = format!("relay_url = \"https://r.example/{}\"\n{}", "x".repeat(8_200), destination(""));
     let data_dir = format!("data_dir = \"/{}\"", "x".repeat(93));
     let paypal = "[source.pay]\nprovider = \"paypal\"\nwebhook_id = \"1JE4291016473214C\"\ntolerance = \"1h\"";
+    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/providers/keys").display().to_string();
+    let pair = |certificate: &str, key: &str| {
+        format!("[[tls]]\ncert_file = \"{keys}/{certificate}.pem\"\nkey_file = \"{keys}/{key}.pem\"\n")
+    };
     let cases = [
         client_beyond(&[], &destinations(1_025), "1025 destinations; one client serves 1024 at most"),
         client_beyond(&[], &format!("[destination.{long}]\nurl = \"3000\""), "63"),
@@ -426,6 +430,21 @@ fn what_no_server_and_no_session_takes_is_a_fault() {
         server_beyond(&[("SERVER_PORT", "8081"), ("SERVER_HOST", "0.0.0.0")], "", "are the same port"),
         server_beyond(&[("ADMIN_LISTEN", "0.0.0.0:8080"), ("SERVER_HOST", "127.0.0.1")], "", "are the same port"),
         server_beyond(&[("DEDUPE_WINDOW", "10m")], paypal, "raise DEDUPE_WINDOW"),
+        server_beyond(&[("REDIRECT_LISTEN", "127.0.0.1:9000")], "", "the public listener speaks no TLS"),
+        server_beyond(
+            &[("REDIRECT_LISTEN", "127.0.0.1:9000")],
+            &pair("rsa.crt", "rsa.key"),
+            "want PUBLIC_URL with https://",
+        ),
+        server_beyond(
+            &[("REDIRECT_LISTEN", "0.0.0.0:8081")],
+            &pair("rsa.crt", "rsa.key"),
+            "the port of another listener",
+        ),
+        server_beyond(&[], &pair("rsa.crt", "rsa.crt"), "no private key"),
+        server_beyond(&[], &pair("rsa.crt", "rsa.key").repeat(2), "it is never shown"),
+        server_beyond(&[], "[[tls]]\ncert_fil = \"a.pem\"", "did you mean cert_file?"),
+        server_beyond(&[], "[tls]\ncert_file = \"a.pem\"", "want tables: [[tls]] with cert_file and key_file"),
     ];
     for Beyond { process, environment, file, says } in cases {
         let mut environment = environment.to_vec();

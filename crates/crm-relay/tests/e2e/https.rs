@@ -1,12 +1,15 @@
 //! The public listener over TLS: webhooks, sessions, and a certificate that is renewed.
 
-use std::{fs, path::Path};
+use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use relay_net::{dial::encrypt, tls::trusting};
+use rustls::{ClientConfig, pki_types::CertificateDer};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     process::{API_KEY, Process, RELAY_TOKEN, Server, run, wait_for},
@@ -83,6 +86,153 @@ async fn webhooks_and_sessions_come_over_tls() {
     assert_eq!(first.log().matches("event=\"connected\"").count(), 1, "its session is the one that it began with");
     let second = client(dir.path(), "second.log", &server, "new.pem", &target);
     joins(&second);
+}
+
+/// An authority of the test's own.
+struct Authority(Issuer<'static, KeyPair>, CertificateDer<'static>);
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let der = params.self_signed(&key).unwrap().der().clone();
+        Self(Issuer::new(params, key), der)
+    }
+
+    /// A certificate for this machine, and its key, in PEM.
+    fn issue(&self, host: &str) -> (String, String, CertificateDer<'static>) {
+        let key = KeyPair::generate().unwrap();
+        let issued = CertificateParams::new(vec![host.to_owned()]).unwrap().signed_by(&key, &self.0).unwrap();
+        (issued.pem(), key.serialize_pem(), issued.der().clone())
+    }
+}
+
+/// Asks whether the server lives, over TLS for this host; the connection, if it is to stay.
+async fn ask(
+    server: SocketAddr,
+    host: &str,
+    trusted: &Arc<ClientConfig>,
+    stays: bool,
+) -> std::io::Result<Option<impl AsyncRead + AsyncWrite + Unpin + use<>>> {
+    let tcp = TcpStream::connect(server).await?;
+    let mut socket = encrypt(tcp, host, Arc::clone(trusted)).await?;
+    let connection = if stays { "keep-alive" } else { "close" };
+    let head = format!("GET /livez HTTP/1.1\r\nHost: a\r\nConnection: {connection}\r\n\r\n");
+    socket.write_all(head.as_bytes()).await?;
+    lives(&mut socket).await?;
+    Ok(stays.then_some(socket))
+}
+
+/// Whether the answer that comes says that the server lives.
+async fn lives(socket: &mut (impl AsyncRead + Unpin)) -> std::io::Result<()> {
+    let mut said = Vec::new();
+    while !said.ends_with(b"ok\n") {
+        let mut piece = [0; 512];
+        match socket.read(&mut piece).await? {
+            0 => return Err(std::io::Error::other(format!("{:?}", String::from_utf8_lossy(&said)))),
+            read => said.extend_from_slice(&piece[..read]),
+        }
+    }
+    if said.starts_with(b"HTTP/1.1 200 ") { Ok(()) } else { Err(std::io::Error::other("it does not live")) }
+}
+
+/// S31: certificates are renewed twenty times while fifty connections a second shake hands: none fails, and what is open stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn renewals_under_load_fail_no_handshake() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let (cert_file, key_file) = (dir.path().join("tls.pem"), dir.path().join("tls.key"));
+    let renew = || {
+        let (certificate, key, der) = authority.issue("relay.test");
+        fs::write(&cert_file, certificate).unwrap();
+        fs::write(&key_file, key).unwrap();
+        der
+    };
+    let mut newest = renew();
+    let files = [("TLS_CERT_FILE", cert_file.to_str().unwrap()), ("TLS_KEY_FILE", key_file.to_str().unwrap())];
+    let server = Server::start(dir.path(), &files);
+    let trusted = trusting(std::slice::from_ref(&authority.1)).unwrap();
+    let mut open = ask(server.public, "relay.test", &trusted, true).await.unwrap().unwrap();
+    let stop = CancellationToken::new();
+    let load = {
+        let (stop, trusted, public) = (stop.clone(), Arc::clone(&trusted), server.public);
+        tokio::spawn(async move {
+            let mut all = tokio::task::JoinSet::new();
+            let mut clock = tokio::time::interval(Duration::from_millis(20));
+            while !stop.is_cancelled() {
+                clock.tick().await;
+                let trusted = Arc::clone(&trusted);
+                all.spawn(async move { ask(public, "relay.test", &trusted, false).await.map(drop) });
+            }
+            all.join_all().await
+        })
+    };
+    for renewal in 1..=20 {
+        newest = renew();
+        server.process.signal("HUP");
+        wait_for("it to be shown", || {
+            (server.process.log().matches(r#"event="certificate_replaced""#).count() >= renewal).then_some(())
+        });
+    }
+    stop.cancel();
+    let asked = load.await.unwrap();
+    let failed: Vec<_> = asked.iter().filter_map(|asked| asked.as_ref().err()).collect();
+    assert!(failed.is_empty(), "{} of {}: {failed:?}", failed.len(), asked.len());
+    assert!(asked.len() >= 20, "{}", asked.len());
+    open.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    lives(&mut open).await.expect("what is open stays");
+    let only_newest = trusting(&[newest]).unwrap();
+    ask(server.public, "relay.test", &only_newest, false).await.expect("the last one is shown");
+}
+
+/// S30, S7: each name has its certificate, renewed by itself; who comes without TLS is sent to where it is spoken; and pairs that are
+/// wrong are told all together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_name_has_its_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, host: &str| {
+        let key = KeyPair::generate().unwrap();
+        let made = CertificateParams::new(vec![host.to_owned()]).unwrap().self_signed(&key).unwrap();
+        fs::write(dir.path().join(format!("{name}.pem")), made.pem()).unwrap();
+        fs::write(dir.path().join(format!("{name}.key")), key.serialize_pem()).unwrap();
+        trusting(&[made.der().clone()]).unwrap()
+    };
+    let (first, second) = (write("first", "relay.test"), write("second", "hooks.test"));
+    let config = dir.path().join("crm-relay.toml");
+    let pair = |name: &str| format!("[[tls]]\ncert_file = \"{name}.pem\"\nkey_file = \"{name}.key\"\n");
+    fs::write(&config, format!("public_url = \"https://relay.test/in\"\n{}{}", pair("first"), pair("second"))).unwrap();
+    let settings = [("CRM_RELAY_CONFIG", config.to_str().unwrap()), ("REDIRECT_LISTEN", "127.0.0.1:0")];
+    let server = Server::start(dir.path(), &settings);
+    for (host, shown) in [("relay.test", &first), ("hooks.test", &second)] {
+        ask(server.public, host, shown, false).await.expect(host);
+    }
+    assert!(ask(server.public, "hooks.test", &first, false).await.is_err(), "it is shown another");
+    let renewed = write("second", "hooks.test");
+    server.process.signal("HUP");
+    wait_for("it to be shown", || server.process.log().contains(r#"event="certificate_replaced""#).then_some(()));
+    for (host, shown) in [("relay.test", &first), ("hooks.test", &renewed)] {
+        ask(server.public, host, shown, false).await.expect(host);
+    }
+
+    let announced: serde_json::Value =
+        serde_json::from_slice(&fs::read(server.data_dir().join("run.json")).unwrap()).unwrap();
+    let mut plain = TcpStream::connect(announced["redirect"].as_str().unwrap()).await.unwrap();
+    plain.write_all(b"POST /in/webhook/a?b HTTP/1.1\r\nHost: evil.test\r\nContent-Length: 9\r\n\r\n").await.unwrap();
+    let mut said = String::new();
+    plain.read_to_string(&mut said).await.unwrap();
+    assert!(said.starts_with("HTTP/1.1 308 ") && said.contains("https://relay.test/in/webhook/a?b\r\n"), "{said}");
+
+    fs::write(dir.path().join("second.key"), made().1).unwrap();
+    fs::remove_file(dir.path().join("first.key")).unwrap();
+    let refused = run_with(dir.path(), &config);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(78), "{told}");
+    assert!(told.contains("first.key") && told.contains("second.key"), "{told}");
+}
+
+fn run_with(dir: &Path, config: &Path) -> std::process::Output {
+    run(dir, &["server", "--config", config.to_str().unwrap(), "--data-dir", "other"], &[])
 }
 
 /// I24: a certificate that has ended is a reason, told once, until another is shown.

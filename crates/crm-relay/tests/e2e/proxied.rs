@@ -86,6 +86,70 @@ async fn a_listener_that_asks_for_the_proxy_protocol_hears_nothing_else() {
     wait_for("a client to be closed", || lost.log().contains(r#"event="disconnected""#).then_some(()));
 }
 
+/// S36: what a source took today is known after a stop and after a kill, and shown as it goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_days_quota_survives_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(dir.path(), &[]);
+    let cli = |server: &Server, args: &[&str]| {
+        let output = server.cli(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    cli(&server, &["source", "update", "default", "--daily-events", "5", "--daily-bytes", "1 GiB"]);
+    let post = async |server: &Server| say(server.public, &post("/webhook", API_KEY, "")).await[9..12].to_owned();
+    for _ in 0..4 {
+        assert_eq!(post(&server).await, "202");
+    }
+    wait_for("the log to warn", || server.process.log().contains(r#"event="quota_near""#).then_some(()));
+    let shown = cli(&server, &["source", "show", "default"]);
+    assert!(shown.contains("4 of 5 today (80 %)") && shown.contains("1GiB"), "{shown}");
+    server.process.signal("TERM");
+    server.process.wait();
+    server.restart();
+    assert_eq!(post(&server).await, "202");
+    let file = server.data_dir().join("quotas.json");
+    wait_for("it to be written", || std::fs::read_to_string(&file).unwrap().contains("[5,10]").then_some(()));
+    server.process.kill();
+    server.restart();
+    assert_eq!(post(&server).await, "429");
+    let metrics = say(server.admin, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+    for line in [
+        r#"crm_relay_source_quota{source="default",measure="events"} 5"#,
+        r#"crm_relay_source_quota_used{source="default",measure="events"} 5"#,
+        r#"crm_relay_source_quota_used{source="default",measure="bytes"} 10"#,
+        r#"crm_relay_requests_refused_total{source="default",reason="quota_reached"} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    wait_for("the log to say so", || server.process.log().contains(r#"event="quota_reached""#).then_some(()));
+    cli(&server, &["source", "update", "default", "--daily-events", "none"]);
+    assert_eq!(post(&server).await, "202");
+}
+
+/// S7, S15: a sample of this machine is heard where the server is asked under names alone, and where it hears proxies alone; and where
+/// it does not hear this machine, the command says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn samples_are_heard_by_a_server_behind_a_proxy() {
+    let key = format!("key={API_KEY}");
+    for (trusted, named, heard) in [
+        ("127.0.0.0/8", ("ALLOWED_HOSTS", "hooks.test"), true),
+        ("127.0.0.0/8", ("PROXY_PROTOCOL", "public"), true),
+        ("192.0.2.1", ("PROXY_PROTOCOL", "public"), false),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::start(dir.path(), &[("TRUSTED_PROXIES", trusted), named]);
+        for source in [&[][..], &["--source", "default"]] {
+            let sent = server.cli(&[&["send", "--set", &key], source].concat());
+            let said = format!("{}{}", String::from_utf8_lossy(&sent.stdout), String::from_utf8_lossy(&sent.stderr));
+            assert_eq!(sent.status.success(), heard, "{named:?} {source:?}: {said}");
+            assert!(heard || said.contains("TRUSTED_PROXIES"), "{said}");
+        }
+        let stored = server.json(&["event", "list"])["items"].as_array().unwrap().len();
+        assert_eq!(stored, if heard { 2 } else { 0 });
+    }
+}
+
 /// S35, S36: a source is closed and bounded by commands, at once, and shows it; so do the metrics.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_says_who_may_come_and_shows_who_came_all_the_same() {

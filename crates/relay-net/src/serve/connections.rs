@@ -132,6 +132,8 @@ struct Table {
     reserved: usize,
     /// Of these, requests that wait for another place.
     moving: usize,
+    /// Connections that wait for a place in the share of whom their proxies brought.
+    brought: usize,
 }
 
 /// That connections at work give way, where nothing waits that could end.
@@ -246,13 +248,29 @@ impl Connections {
     /// The same for one whose address has its share, as soon as something of that gives way. Cancel-safe.
     pub(super) async fn seat_in_share(self: &Arc<Self>, origin: Origin, full: impl Fn(Wanted) -> usize) -> Seated {
         loop {
-            // Before the look at the table: whatever is freed from now on is heard of.
-            let freed = self.freed.notified();
             if let Some(seated) = self.seat(origin, &full).await {
                 return seated;
             }
-            let _ = timeout(LOOK_AGAIN, freed).await;
+            self.room_in_share(origin.address, Instant::now() + LOOK_AGAIN).await;
         }
+    }
+
+    /// Until there is room in the shares of an address, or it is time to look at who waits there once more: that costs as much as
+    /// there are connections, and what ends elsewhere changes nothing of it. Cancel-safe.
+    async fn room_in_share(&self, address: Address, until: Instant) {
+        loop {
+            // Before the look at the table: whatever is freed from now on is heard of.
+            let freed = self.freed.notified();
+            if self.has_room_in_share(address) || timeout_at(until, freed).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn has_room_in_share(&self, address: Address) -> bool {
+        let table = self.lock();
+        let open = |network| table.networks.get(&network).copied().unwrap_or_default();
+        address.networks().all(|network| open(network) < self.bounds.share(network))
     }
 
     fn try_seat(self: &Arc<Self>, address: Address, granted: &[Network]) -> Tried {
@@ -633,25 +651,26 @@ impl Seated {
         Left::Full(table.moving.max(1))
     }
 
-    /// Has it charged to whom its proxy brought on it, as it were if he had come by himself: waiting a moment where he has his share.
-    /// Whether it has a place there. `full` is called as for [`Serve::full`](super::Serve::full). Once; cancel-safe.
+    /// Has it charged to whom its proxy brought on it, as it were if he had come by himself: waiting a moment where he has his share,
+    /// if there are few that do. Whether it has a place there. `full` is called as for [`Serve::full`](super::Serve::full). Once;
+    /// cancel-safe.
     pub async fn brings(&self, address: Address, full: impl Fn(Wanted) -> usize) -> bool {
         let until = Instant::now() + limits::PLACE_WAIT;
-        let mut granted = Vec::new();
+        let (mut granted, mut waits) = (Vec::new(), None);
         loop {
-            // Before the look at the table: whatever is freed from now on is heard of.
-            let freed = self.connections.freed.notified();
             let Some(wanted) = self.try_bring(address, &granted) else { return true };
             if self.connections.gives_way(wanted, full(wanted)) {
                 granted.extend(wanted.network);
                 continue;
             }
+            if waits.is_none() {
+                waits = Brought::begin(self);
+            }
             let now = Instant::now();
-            if now >= until {
+            if waits.is_none() || now >= until {
                 return false;
             }
-            // Nothing was freed in time: look again all the same.
-            let _ = timeout_at(until.min(now + LOOK_AGAIN), freed).await;
+            self.connections.room_in_share(address, until.min(now + LOOK_AGAIN)).await;
         }
     }
 
@@ -705,6 +724,25 @@ impl<'a> Moving<'a> {
 impl Drop for Moving<'_> {
     fn drop(&mut self) {
         self.0.connections.lock().moving -= 1;
+    }
+}
+
+/// A connection that waits for a place in the share of whom its proxy brought.
+struct Brought<'a>(&'a Seated);
+
+impl<'a> Brought<'a> {
+    /// If there may be one more: each looks at all connections again and again.
+    fn begin(seated: &'a Seated) -> Option<Self> {
+        let mut table = seated.connections.lock();
+        let may = table.brought < limits::TURNED_AWAY_MAX;
+        table.brought += usize::from(may);
+        may.then(|| Self(seated))
+    }
+}
+
+impl Drop for Brought<'_> {
+    fn drop(&mut self) {
+        self.0.connections.lock().brought -= 1;
     }
 }
 

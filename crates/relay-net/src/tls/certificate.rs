@@ -5,7 +5,11 @@
 
 use rustls::pki_types::{ServerName, UnixTime};
 use x509_parser::{
-    certificate::X509CertificateParser, nom::Parser as _, oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME,
+    certificate::X509CertificateParser,
+    extensions::{GeneralName, SubjectAlternativeName},
+    nom::Parser as _,
+    oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME,
+    prelude::FromDer as _,
     x509::X509Version,
 };
 
@@ -18,6 +22,8 @@ pub(super) struct Certificate {
     common_name: Option<String>,
     /// It has names of its own kind, beside which the common one means nothing (RFC 6125, section 6.4.4).
     pub(super) has_alt_names: bool,
+    /// Those of them that are of hosts, in lower case.
+    alt_names: Vec<String>,
     /// It is of the first version, which has no extensions, and which the TLS library does not read.
     pub(super) is_first_version: bool,
     /// Its `SubjectPublicKeyInfo`.
@@ -27,22 +33,28 @@ pub(super) struct Certificate {
 impl Certificate {
     /// Nothing if it is none.
     pub(super) fn read(der: &[u8]) -> Option<Self> {
-        // Extensions are not taken apart: whether there are names is all that is asked, and the TLS library reads them.
+        // Extensions are not taken apart, but for one: the TLS library reads them.
         let (_, certificate) = X509CertificateParser::new().with_deep_parse_extensions(false).parse(der).ok()?;
         let validity = certificate.validity();
         // Whatever kind of text it calls itself.
         let common_name = certificate.subject().iter_common_name().last();
         let common_name = common_name.and_then(|name| String::from_utf8(name.attr_value().data.to_vec()).ok());
+        let alt_names = certificate.iter_extensions().find(|extension| extension.oid == OID_X509_EXT_SUBJECT_ALT_NAME);
         Some(Self {
             not_before: validity.not_before.timestamp(),
             not_after: validity.not_after.timestamp(),
             common_name,
-            has_alt_names: certificate
-                .iter_extensions()
-                .any(|extension| extension.oid == OID_X509_EXT_SUBJECT_ALT_NAME),
+            has_alt_names: alt_names.is_some(),
+            alt_names: alt_names.map(|extension| hosts(extension.value)).unwrap_or_default(),
             is_first_version: certificate.version() == X509Version::V1,
             key: certificate.public_key().raw.to_vec(),
         })
+    }
+
+    /// The hosts that it is for, in lower case; `*.` stands for one label.
+    pub(super) fn hosts(self) -> Vec<String> {
+        let common = self.common_name.map(|name| name.to_ascii_lowercase());
+        if self.has_alt_names { self.alt_names } else { common.into_iter().collect() }
     }
 
     /// Whether it is too early for it (`Less`), too late (`Greater`), or neither.
@@ -64,6 +76,16 @@ impl Certificate {
         matches(name.trim_end_matches('.'))
             || name.split_once('.').is_some_and(|(_, parent)| matches(&format!("*.{}", parent.trim_end_matches('.'))))
     }
+}
+
+/// The names of hosts in that extension.
+fn hosts(extension: &[u8]) -> Vec<String> {
+    let Ok((_, names)) = SubjectAlternativeName::from_der(extension) else { return Vec::new() };
+    let host = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        _ => None,
+    };
+    names.general_names.iter().filter_map(host).collect()
 }
 
 #[cfg(test)]
@@ -108,6 +130,10 @@ mod tests {
         let certificate = Certificate::read(&made(&["a.local"], "*.local")).unwrap();
         assert!(certificate.has_alt_names);
         assert!(certificate.is_common_name(&name("a.local")) && !certificate.is_common_name(&name("a.b.local")));
+        assert_eq!(certificate.hosts(), ["a.local"]);
+        let several = Certificate::read(&made(&["A.local", "*.b.local", "192.0.2.7"], "c.local")).unwrap();
+        assert_eq!(several.hosts(), ["a.local", "*.b.local"]);
+        assert_eq!(Certificate::read(&made(&[], "C.local")).unwrap().hosts(), ["c.local"]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub struct Identity {
     key: Arc<CertifiedKey>,
     /// In seconds since the epoch.
     not_after: i64,
+    hosts: Vec<String>,
 }
 
 /// Why two files are no identity, with the way out. No text of it holds anything of a key.
@@ -99,12 +100,18 @@ impl Identity {
             return Err(IdentityError::Strangers { certificates: name(certificates.1), key: name(key.1), hint });
         }
         let first = certified.cert.first().and_then(|der| Certificate::read(der));
-        Ok(Self { not_after: first.map_or(i64::MAX, |first| first.not_after), key: Arc::new(certified) })
+        let not_after = first.as_ref().map_or(i64::MAX, |first| first.not_after);
+        Ok(Self { not_after, hosts: first.map(Certificate::hosts).unwrap_or_default(), key: Arc::new(certified) })
     }
 
     /// When its certificate ends, in seconds since the epoch.
     pub const fn not_after(&self) -> i64 {
         self.not_after
+    }
+
+    /// The hosts that its certificate is for, in lower case; `*.` stands for one label.
+    pub fn hosts(&self) -> &[String] {
+        &self.hosts
     }
 
     pub(super) fn key(&self) -> &Arc<CertifiedKey> {

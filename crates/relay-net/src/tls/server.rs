@@ -1,6 +1,7 @@
 //! A listener's side of TLS: the handshake, and the certificate that is shown in it, which may be another by the next one.
 
 use std::{
+    collections::BTreeMap,
     fmt, io,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -41,12 +42,12 @@ pub enum Unshaken {
 }
 
 impl Server {
-    /// Shows this identity from now on.
+    /// Shows the first of these identities from now on, and each of the others to who asks for a host of it.
     ///
     /// # Errors
     /// The TLS library takes none of its own defaults.
-    pub fn new(identity: &Identity) -> Result<Arc<Self>, rustls::Error> {
-        let shown = Arc::new(Shown(RwLock::new(Arc::clone(identity.key()))));
+    pub fn new(first: &Identity, others: &[Identity]) -> Result<Arc<Self>, rustls::Error> {
+        let shown = Arc::new(Shown(RwLock::new(Hosts::of(first, others))));
         let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
@@ -57,9 +58,9 @@ impl Server {
         Ok(Arc::new(Self { acceptor: TlsAcceptor::from(Arc::new(config)), shown }))
     }
 
-    /// Shows another one in every handshake from now on; connections that are open stay.
-    pub fn show(&self, identity: &Identity) {
-        *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(identity.key());
+    /// Shows others in every handshake from now on; connections that are open stay.
+    pub fn show(&self, first: &Identity, others: &[Identity]) {
+        *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = Hosts::of(first, others);
     }
 
     /// The handshake, within this time from the first byte awaited. Dropped, the connection is closed.
@@ -87,13 +88,45 @@ impl fmt::Debug for Server {
     }
 }
 
-/// The certificate of the next handshake, whatever name is asked for: whoever comes by another finds out.
+/// The certificates of the next handshake.
 #[derive(Debug)]
-struct Shown(RwLock<Arc<CertifiedKey>>);
+struct Shown(RwLock<Hosts>);
 
 impl ResolvesServerCert for Shown {
-    fn resolve(&self, _asked: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    fn resolve(&self, asked: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let hosts = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(hosts.find(asked.server_name())))
+    }
+}
+
+/// Which certificate is shown to whom.
+#[derive(Debug)]
+struct Hosts {
+    /// To who names no host, or one that no certificate is for: he finds out.
+    fallback: Arc<CertifiedKey>,
+    /// By host, in lower case; empty where there is but one certificate.
+    named: BTreeMap<String, Arc<CertifiedKey>>,
+}
+
+impl Hosts {
+    /// Of two for a host, the one that stands before.
+    fn of(first: &Identity, others: &[Identity]) -> Self {
+        let mut named = BTreeMap::new();
+        for identity in std::iter::once(first).chain(others).filter(|_| !others.is_empty()) {
+            for host in identity.hosts() {
+                named.entry(host.clone()).or_insert_with(|| Arc::clone(identity.key()));
+            }
+        }
+        Self { fallback: Arc::clone(first.key()), named }
+    }
+
+    fn find(&self, asked: Option<&str>) -> &Arc<CertifiedKey> {
+        let named = |asked: &str| {
+            let host = asked.to_ascii_lowercase();
+            let wild = || self.named.get(&format!("*.{}", host.split_once('.')?.1));
+            self.named.get(&host).or_else(wild)
+        };
+        asked.filter(|_| !self.named.is_empty()).and_then(named).unwrap_or(&self.fallback)
     }
 }
 
@@ -102,7 +135,11 @@ mod tests {
     use std::path::Path;
 
     use rcgen::{CertificateParams, KeyPair};
-    use rustls::pki_types::{CertificateDer, ServerName};
+    use rustls::{
+        DigitallySignedStruct, SignatureScheme,
+        client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        pki_types::{CertificateDer, ServerName, UnixTime},
+    };
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,
@@ -115,8 +152,13 @@ mod tests {
     const WITHIN: Duration = Duration::from_secs(5);
 
     fn made() -> (Identity, CertificateDer<'static>) {
+        made_for(&["relay.test"])
+    }
+
+    fn made_for(hosts: &[&str]) -> (Identity, CertificateDer<'static>) {
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec!["relay.test".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let certificate = CertificateParams::new(hosts).unwrap().self_signed(&key).unwrap();
         let (pem, key) = (certificate.pem(), key.serialize_pem());
         let identity = Identity::of((pem.as_bytes(), Path::new("a")), (key.as_bytes(), Path::new("b"))).unwrap();
         (identity, certificate.der().clone())
@@ -132,10 +174,10 @@ mod tests {
     async fn the_next_handshake_shows_the_certificate_of_the_day() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ((first, first_der), (second, second_der)) = (made(), made());
-        let server = Server::new(&first).unwrap();
+        let server = Server::new(&first, &[]).unwrap();
         let mut open = Vec::new();
         for (identity, der) in [(&first, first_der), (&second, second_der)] {
-            server.show(identity);
+            server.show(identity, &[]);
             let connector = TlsConnector::from(trusting(std::slice::from_ref(&der)).unwrap());
             let (here, there) = pair(&listener).await;
             let name = ServerName::try_from("relay.test").unwrap();
@@ -151,10 +193,79 @@ mod tests {
         }
     }
 
+    /// Each host has its certificate; who asks for none that there is gets the first.
+    #[tokio::test]
+    async fn each_host_is_shown_its_certificate() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let first = made_for(&["relay.test"]);
+        let others = [made_for(&["hooks.test", "*.hooks.test"]), made_for(&["a.hooks.test", "relay.test"])];
+        let server = Server::new(&first.0, &others.each_ref().map(|(identity, _)| identity.clone())).unwrap();
+        for (asked, wanted) in [
+            ("relay.test", &first.1),
+            ("hooks.test", &others[0].1),
+            ("HOOKS.test", &others[0].1),
+            ("b.hooks.test", &others[0].1),
+            ("a.hooks.test", &others[1].1),
+            ("b.a.hooks.test", &first.1),
+            ("other.test", &first.1),
+            ("192.0.2.7", &first.1),
+        ] {
+            let trusted = [first.1.clone(), others[0].1.clone(), others[1].1.clone()];
+            let mut config = (*trusting(&trusted).unwrap()).clone();
+            config.dangerous().set_certificate_verifier(Arc::new(Whatever));
+            let (here, there) = pair(&listener).await;
+            let connector = TlsConnector::from(Arc::new(config));
+            let name = ServerName::try_from(asked).unwrap();
+            let (peer, shaken) = tokio::join!(connector.connect(name, here), server.accept(there, WITHIN));
+            let (peer, _shaken) = (peer.unwrap(), shaken.unwrap());
+            let shown = peer.get_ref().1.peer_certificates().unwrap();
+            assert_eq!(&shown[0], wanted, "{asked}");
+        }
+    }
+
+    /// Takes any certificate: what is shown is looked at afterwards.
+    #[derive(Debug)]
+    struct Whatever;
+
+    impl ServerCertVerifier for Whatever {
+        fn verify_server_cert(
+            &self,
+            _shown: &CertificateDer<'_>,
+            _others: &[CertificateDer<'_>],
+            _name: &ServerName<'_>,
+            _ocsp: &[u8],
+            _now: UnixTime,
+        ) -> Result<ServerCertVerified, rustls::Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _message: &[u8],
+            _certificate: &CertificateDer<'_>,
+            _signed: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _message: &[u8],
+            _certificate: &CertificateDer<'_>,
+            _signed: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+        }
+    }
+
     #[tokio::test]
     async fn whoever_speaks_no_tls_is_told_from_who_says_nothing() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Server::new(&made().0).unwrap();
+        let server = Server::new(&made().0, &[]).unwrap();
         let (mut here, there) = pair(&listener).await;
         here.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         let Err(Unshaken::Plain(mut there)) = server.accept(there, WITHIN).await else { panic!("it is plain") };

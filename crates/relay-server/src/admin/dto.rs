@@ -4,6 +4,7 @@ use relay_core::{
     delivery::{Attempt, Delivery, State},
     event::Event,
     hub::{ClientView, DestinationView, ServerView},
+    quota::{self, Day},
     time::{Now, Wall},
 };
 use relay_providers::provider;
@@ -12,8 +13,8 @@ use relay_store::seam::{EventRow, NameCount, NameCounts, Promises, SourceStats};
 use crate::{
     api::{
         ActivityDto, AnswerDto, AttemptDto, ClientDto, DeliveryDto, DestinationDto, DraftDto, EventDto, EventNameDto,
-        HeaderDto, HealthDto, KeyDto, LeaseDto, MissedDto, ParameterDto, RefusalDto, RotationDto, RouteDto, ServerDto,
-        Shown, SourceCountersDto, SourceCountsDto, SourceDto, StatusDto, StoreDto, TokenDto, TotalsDto,
+        HeaderDto, HealthDto, KeyDto, LeaseDto, MissedDto, ParameterDto, QuotaDto, RefusalDto, RotationDto, RouteDto,
+        ServerDto, Shown, SourceCountersDto, SourceCountsDto, SourceDto, StatusDto, StoreDto, TokenDto, TotalsDto,
     },
     clock::rfc3339,
     depth,
@@ -21,6 +22,7 @@ use crate::{
     health::{self, Report, Totals},
     ingress::{KeptRefusal, Refusals},
     metrics::Metrics,
+    quotas::Quotas,
     registry::{
         Registry,
         document::{self, Retry},
@@ -97,7 +99,24 @@ impl ActivityDto {
         };
         let refusals = refusals.of(name).into_iter().filter(|refused| refused.at >= source.created_at);
         let refusals = refusals.map(RefusalDto::new).collect();
-        Self { counters, last_received_at: None, names: Vec::new(), names_since: None, refusals }
+        let quotas = Vec::new();
+        Self { counters, quotas, last_received_at: None, names: Vec::new(), names_since: None, refusals }
+    }
+
+    /// The same with what it took today of what it takes in a day.
+    pub(crate) fn with_quotas(self, source: &document::Source, quotas: &Quotas, now: Wall) -> Self {
+        let bounds = source.network.terms().unwrap_or_default().quota;
+        let quotas = bounds.bounds().map(|(measure, quota)| {
+            let used = quotas.used(&source.name, measure, now);
+            QuotaDto {
+                measure: measure.as_str().to_owned(),
+                used,
+                quota,
+                near: quota::is_near(used, quota),
+                resets_in_ms: Day::left(now).as_millis() as u64,
+            }
+        });
+        Self { quotas: quotas.collect(), ..self }
     }
 
     /// The same with the names of its events.
@@ -388,6 +407,8 @@ impl StatusDto {
             pid: std::process::id(),
             public: String::new(),
             tls: false,
+            host: None,
+            proxy_protocol: false,
             admin: None,
             public_url: None,
             uptime_ms: 0,

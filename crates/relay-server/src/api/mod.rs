@@ -27,7 +27,7 @@ pub use self::{
     problem::ProblemDto,
     route::{ClientDto, DestinationDto, PolicyAsk, RouteAsk, RouteDto},
     source::{
-        ActivityDto, DraftDto, EventNameDto, InviteDto, ParameterDto, RefusalDto, SecretDto, SourceAsk,
+        ActivityDto, DraftDto, EventNameDto, InviteDto, ParameterDto, QuotaDto, RefusalDto, SecretDto, SourceAsk,
         SourceCountersDto, SourceDto, SourceRotateAsk, SourceUpdateAsk, UnsignedAsk,
     },
     status::{HealthDto, MissedDto, ServerDto, SourceCountsDto, StatusDto, StoreDto, TotalsDto},

@@ -70,6 +70,9 @@ pub struct ParameterDto {
 pub struct ActivityDto {
     /// How often.
     pub counters: SourceCountersDto,
+    /// What it bounds in a day.
+    #[serde(default)]
+    pub quotas: Vec<QuotaDto>,
     /// Of the newest event that is kept.
     pub last_received_at: Option<String>,
     /// The names of the events that are kept, those with the most events first. Those without a name are not among them.
@@ -78,6 +81,21 @@ pub struct ActivityDto {
     pub names_since: Option<String>,
     /// The last ones, the newest first.
     pub refusals: Vec<RefusalDto>,
+}
+
+/// How much a source takes in a day (UTC), at the server that was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QuotaDto {
+    /// `events` or `bytes`.
+    pub measure: String,
+    /// How much it took today.
+    pub used: u64,
+    /// How much it takes.
+    pub quota: u64,
+    /// Four fifths of that, or more, are used.
+    pub near: bool,
+    /// How long until the next day.
+    pub resets_in_ms: u64,
 }
 
 /// How many events of a name are kept.

@@ -68,6 +68,12 @@ pub struct StatusDto {
     pub public: String,
     /// It speaks TLS.
     pub tls: bool,
+    /// A name under which it is asked, where it is under some alone.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// It hears nobody whom no proxy brings by the PROXY protocol.
+    #[serde(default)]
+    pub proxy_protocol: bool,
     /// Its admin listener.
     pub admin: Option<String>,
     /// Under which URL senders reach it.

@@ -90,11 +90,11 @@ impl Fields {
     }
 
     fn network(&mut self, network: &NetworkPolicy) {
-        let NetworkPolicy { rate, address_rate, allow, deny } = network;
+        let NetworkPolicy { rate, address_rate, allow, deny, daily_events, daily_bytes } = network;
         let one = |text: &Option<String>| text.iter().cloned().collect::<Vec<_>>();
         let list = |texts: &Option<Vec<String>>| texts.clone().unwrap_or_default();
         // A list that is there is not empty.
-        for texts in [one(rate), one(address_rate), list(allow), list(deny)] {
+        for texts in [one(rate), one(address_rate), list(allow), list(deny), one(daily_events), one(daily_bytes)] {
             self.number(texts.len() as u64);
             for text in &texts {
                 self.field(text.as_bytes());
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn whatever_all_servers_are_to_have_counts() {
         let one = sample().likeness();
-        let changes: [fn(&mut Config); 14] = [
+        let changes: [fn(&mut Config); 15] = [
             |config| config.lease *= 2,
             |config| config.retention_dead *= 2,
             |config| config.route_defaults.ttl *= 2,
@@ -197,6 +197,7 @@ mod tests {
             |config| config.sources[0].provider = "stripe".into(),
             |config| config.sources[0].network.rate = Some("1/s".into()),
             |config| config.sources[0].network.deny = Some(vec!["192.0.2.7".into()]),
+            |config| config.sources[0].network.daily_bytes = Some("1GiB".into()),
             |config| config.sources.truncate(1),
             |config| config.routes[0].ttl = Some(Duration::from_mins(1)),
             |config| config.routes[0].retry = Some(RetryPolicy::default()),

@@ -1,11 +1,17 @@
 //! How often requests come to the sources that bound it: in all, and of each address.
 
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use relay_core::{limits, name::Name, throttle::Throttle, time::Mono};
+use relay_core::{
+    limits,
+    name::Name,
+    throttle::{Rate, Throttle},
+    time::Mono,
+};
 use relay_net::origin::{Address, Network};
 
 use crate::network_policy::Terms;
@@ -19,20 +25,69 @@ pub(super) enum Over {
     All(Duration),
 }
 
-/// The buckets of all sources. What is kept of addresses is bounded: of those beyond, the ones are forgotten that have asked
-/// least.
+/// Where there is no room for one more, one in this many of the addresses is forgotten at a time.
+const FORGOTTEN_SHARE: usize = 16;
+
+/// The buckets of all sources.
 #[derive(Debug)]
 pub(super) struct Buckets(Mutex<Kept>);
 
 #[derive(Debug)]
 struct Kept {
     sources: Throttle<Name>,
-    addresses: Throttle<(Name, Network)>,
+    addresses: Addresses,
+}
+
+/// The buckets of addresses, by source. What is kept of all of them is bounded: of what is beyond, those are forgotten that have
+/// asked least at the source with the most, so that whoever comes to one source from many addresses competes with himself.
+#[derive(Debug)]
+struct Addresses {
+    tables: BTreeMap<Name, Throttle<Network>>,
+    /// How many there are in all tables.
+    kept: usize,
+    max: usize,
+}
+
+impl Addresses {
+    const fn new(max: usize) -> Self {
+        Self { tables: BTreeMap::new(), kept: 0, max }
+    }
+
+    fn wait(&self, source: &Name, network: &Network, rate: Rate, now: Mono) -> Option<Duration> {
+        self.tables.get(source)?.wait(network, rate, now)
+    }
+
+    fn charge(&mut self, source: &Name, network: &Network, rate: Rate, now: Mono) {
+        if self.kept >= self.max {
+            self.make_room(now);
+        }
+        if !self.tables.contains_key(source) {
+            self.tables.insert(source.clone(), Throttle::new(usize::MAX));
+        }
+        let Some(table) = self.tables.get_mut(source) else { return };
+        let before = table.len();
+        table.charge(network, rate, now);
+        self.kept = self.kept + table.len() - before;
+    }
+
+    /// Looks at each source once, and then not again until as many new addresses have come as it forgets.
+    fn make_room(&mut self, now: Mono) {
+        self.tables.values_mut().for_each(|table| table.settle(now));
+        self.tables.retain(|_, table| !table.is_empty());
+        let count = |tables: &BTreeMap<Name, Throttle<Network>>| tables.values().map(Throttle::len).sum::<usize>();
+        // Of several with as many, each once at most: a source has more than its part as long as there is no room.
+        while count(&self.tables) >= self.max
+            && let Some(largest) = self.tables.values_mut().max_by_key(|table| table.len())
+        {
+            largest.forget(self.max.div_ceil(FORGOTTEN_SHARE).min(largest.len().div_ceil(2)));
+        }
+        self.kept = count(&self.tables);
+    }
 }
 
 impl Buckets {
     pub(super) fn new() -> Self {
-        let (sources, addresses) = (Throttle::new(usize::MAX), Throttle::new(limits::RATE_ADDRESSES_MAX));
+        let (sources, addresses) = (Throttle::new(usize::MAX), Addresses::new(limits::RATE_ADDRESSES_MAX));
         Self(Mutex::new(Kept { sources, addresses }))
     }
 
@@ -54,10 +109,9 @@ impl Buckets {
         let now = now();
         let mut kept = self.lock();
         // Its own network alone: how many of the wider ones are one owner's is not known.
-        let of_address =
-            terms.address_rate.zip(address.networks().next()).map(|(rate, network)| (rate, (source.clone(), network)));
-        if let Some((rate, key)) = &of_address
-            && let Some(wait) = kept.addresses.wait(key, *rate, now)
+        let of_address = terms.address_rate.zip(address.networks().next());
+        if let Some((rate, network)) = &of_address
+            && let Some(wait) = kept.addresses.wait(source, network, *rate, now)
         {
             return Err(Over::Address(wait));
         }
@@ -66,8 +120,8 @@ impl Buckets {
         {
             return Err(Over::All(wait));
         }
-        if let Some((rate, key)) = &of_address {
-            kept.addresses.charge(key, *rate, now);
+        if let Some((rate, network)) = &of_address {
+            kept.addresses.charge(source, network, *rate, now);
         }
         Ok(())
     }
@@ -119,6 +173,39 @@ mod tests {
         assert_eq!(take("192.0.2.8", now + Duration::from_secs(12)), Ok(()));
         let other = "crm".parse().unwrap();
         assert_eq!(buckets.take(&other, &terms, || now), Ok(()), "another source");
+    }
+
+    /// S36: whoever comes to one source from addresses without number has those forgotten that come to it, and no other source's.
+    #[test]
+    fn a_flood_at_one_source_frees_nobody_at_another() {
+        let now = Mono::default();
+        let (busy, quiet): (Name, Name) = ("busy".parse().unwrap(), "quiet".parse().unwrap());
+        let rate = "1/h".parse().unwrap();
+        let terms = Terms { address_rate: Some(rate), ..Terms::default() };
+        let mut buckets = Buckets::new();
+        buckets.0.get_mut().unwrap().addresses.max = 1_000;
+        let ask = |source: &Name, number: u32| {
+            buckets.ask(source, &terms, Address::of(std::net::Ipv4Addr::from_bits(number).into()), || now)
+        };
+        for number in 0..200 {
+            assert_eq!(ask(&quiet, (10 << 24) + number), Ok(()));
+        }
+        for number in 0..20_000 {
+            assert_eq!(ask(&busy, (11 << 24) + number), Ok(()));
+        }
+        for number in 0..200 {
+            assert!(ask(&quiet, (10 << 24) + number).is_err(), "{number}");
+        }
+        assert!(ask(&busy, (11 << 24) + 19_999).is_err(), "nor are all of its own forgotten");
+        let kept = buckets.lock();
+        let all: usize = kept.addresses.tables.values().map(Throttle::len).sum();
+        assert_eq!(kept.addresses.kept, all);
+        assert!((500..=1_000).contains(&all), "{all}");
+        drop(kept);
+        // Once all of them are full again, their tables go with the next that finds no room.
+        let later = now + Duration::from_hours(2);
+        buckets.lock().addresses.make_room(later);
+        assert!(buckets.lock().addresses.tables.is_empty());
     }
 
     /// S36: whoever shows no proof uses up nothing of what the genuine have.

@@ -310,7 +310,9 @@ async fn ask<B: Backend>(
         *request.uri_mut() = target;
     }
     let joins = request.headers().contains_key(header::UPGRADE) && request.uri().path() == CONNECT;
-    if !joins && !may_ask(door, seat).await {
+    // A program of this machine that asks for itself is one that the reserve is kept for, though its connection came as a
+    // trusted proxy's.
+    if !joins && !origin.address.is_local() && !may_ask(door, seat).await {
         return turn_away(door, &NO_CONNECTIONS);
     }
     if !is_asked_for(&door.settings, &request) {

@@ -42,6 +42,7 @@ pub use path::Prefix;
 pub use patience::Patience;
 pub use refusals::{KeptRefusal, Missed, Refusals, Tally};
 pub use relay_net::origin::{Address, Origin};
+pub(crate) use rules::SentQuery;
 pub use seam::{Backend, Body, Old, Source};
 
 /// What an operator decides about the public listener.

@@ -31,7 +31,7 @@ const HOP_BY_HOP: [&str; 10] = [
 
 /// The query of a request as its sender wrote it, where a `Uri` holds no such bytes: stands among the extensions of its head.
 #[derive(Clone, Debug)]
-pub(super) struct SentQuery(pub(super) Bytes);
+pub(crate) struct SentQuery(pub(crate) Bytes);
 
 /// Whether a byte may stand in a method, or in the name of a field.
 pub(super) const fn is_token(byte: u8) -> bool {

@@ -14,7 +14,7 @@ use relay_net::origin::{Address, Origin};
 use relay_providers::Verifier;
 
 use super::refusals::Refusals;
-use crate::{network_policy::Terms, registry::uses::Proof};
+use crate::{network_policy::Terms, quotas::Quotas, registry::uses::Proof};
 
 /// The body of every answer on the public listener: whole, and in memory.
 pub type Body = Full<Bytes>;
@@ -44,6 +44,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What sources refused lately.
     fn refusals(&self) -> &Refusals;
+
+    /// What sources took today, of those that bound it.
+    fn quotas(&self) -> &Quotas;
 
     /// Whether a request to a source is looked at that shows these secrets, after all that came from there.
     ///
@@ -131,7 +134,7 @@ pub struct Source {
     pub old: Option<Old>,
     /// Its provider's name.
     pub provider: String,
-    /// Who may come, and how often.
+    /// Who may come, how often, and how much in a day.
     pub terms: Terms,
     /// Key sources: an empty body is taken with POST, PUT and PATCH.
     pub allow_empty: bool,

@@ -10,6 +10,7 @@ use relay_core::{
     hub::{Accepting, Answer},
     id::EventId,
     name::Name,
+    quota::{self, Measure},
 };
 use relay_net::origin::Origin;
 use relay_providers::{Acknowledgement, Fetched, Genuine, HANDSHAKE_BODY_BYTES_MAX, SignedOver};
@@ -201,6 +202,8 @@ impl<B: Backend> Door<B> {
             return Err(Problem::new(Code::Malformed, hint).into());
         }
         self.buckets.take(&source.name, &source.terms, || self.backend.mono()).map_err(too_often)?;
+        let (quotas, quota) = (self.backend.quotas(), &source.terms.quota);
+        quotas.take(&source.name, quota, body.len(), || self.backend.now()).map_err(too_much)?;
         raw.clean(&connection, &genuine.strip);
         let accepting = Box::new(self.accepting(&source, raw, (body, signed), &genuine));
         Ok(Ready::Genuine(source, accepting, genuine.acknowledgement))
@@ -212,7 +215,8 @@ impl<B: Backend> Door<B> {
         if !terms.admit(origin.ip()) {
             return Err(OTHER_ADDRESS.into());
         }
-        self.buckets.ask(&source.name, terms, origin.address, || self.backend.mono()).map_err(too_often)
+        self.buckets.ask(&source.name, terms, origin.address, || self.backend.mono()).map_err(too_often)?;
+        self.backend.quotas().check(&source.name, &terms.quota, || self.backend.now()).map_err(too_much)
     }
 
     /// The body: as large as it may be, and for as long as it may take.
@@ -448,9 +452,13 @@ impl<B: Backend> Door<B> {
         accepting: Box<Accepting>,
         wanted: Acknowledgement,
     ) -> Result<Response<Body>, Denial> {
+        let bytes = accepting.body.len();
         let Ok(answer) = timeout(self.settings.patience.commit, self.backend.accept(accepting)).await else {
             return Err(respond::UNCERTAIN.into());
         };
+        if !may_be_new(&answer) {
+            self.backend.quotas().give_back(&source.name, &source.terms.quota, bytes, || self.backend.now());
+        }
         if let Answer::Accepted { event, differs: true, .. } = answer {
             self.note_difference(source, origin, event);
         }
@@ -518,6 +526,24 @@ impl<B: Backend> Door<B> {
         }
         problem.respond()
     }
+}
+
+/// Whether an event may have been stored that was not there before.
+const fn may_be_new(answer: &Answer) -> bool {
+    match answer {
+        Answer::Accepted { repeat, .. } => !*repeat,
+        // Nobody knows.
+        Answer::Unavailable => true,
+        Answer::NotStored(_) | Answer::Busy | Answer::Full | Answer::Stopping => false,
+    }
+}
+
+fn too_much(over: quota::Over) -> Denial {
+    let detail = match over.measure {
+        Measure::Events => "the source has taken as many webhooks as it takes in a day (UTC); see Retry-After",
+        Measure::Bytes => "the source has taken as many bytes as it takes in a day (UTC); see Retry-After",
+    };
+    Denial { reason: "quota_reached", ..Problem::too_often(detail, over.wait).into() }
 }
 
 fn too_often(over: Over) -> Denial {

@@ -452,7 +452,14 @@ async fn who_may_come_to_a_source_is_changed_piece_by_piece() {
         assert!(matches!(&refused, RegistryError::Invalid(text) if text.starts_with("allow: ")), "{refused}");
     }
     let none = || Some("none".to_owned());
-    let open = NetworkPolicy { rate: none(), address_rate: none(), allow: list(&["none"]), deny: list(&["none"]) };
+    let open = NetworkPolicy {
+        rate: none(),
+        address_rate: none(),
+        allow: list(&["none"]),
+        deny: list(&["none"]),
+        daily_events: none(),
+        daily_bytes: none(),
+    };
     assert!(change(open).await.unwrap().network.is_open());
     let intakes = &registry.directory().intakes;
     assert_eq!(intakes[&made.name].terms, Terms::default());

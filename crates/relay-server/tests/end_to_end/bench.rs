@@ -139,7 +139,8 @@ fn config(data_dir: PathBuf) -> Config {
     let day = Duration::from_hours(24);
     Config {
         listen: any,
-        tls: None,
+        tls: Vec::new(),
+        redirect_listen: None,
         admin_listen: Some(any),
         proxies: Arc::default(),
         proxy_protocol: false,

@@ -178,6 +178,44 @@ async fn what_a_proxy_brings_has_the_share_of_whom_it_brings() {
     assert!(connections.lock().networks.is_empty());
 }
 
+/// S36, S9: few wait at a time for a share of whom a proxy brings, and those look at it again by the clock, not whenever anybody's
+/// connection ends.
+#[tokio::test(start_paused = true)]
+async fn to_wait_for_a_share_costs_little_however_many_do() {
+    let connections = Connections::new(Bounds { address: 1, reserve: 0, ..Bounds::of(400) });
+    let holder = taken(&connections, Address::Proxy);
+    assert!(holder.brings(address(7), |_| 0).await);
+    holder.works();
+    let looked = AtomicUsize::new(0);
+    let seats: Vec<_> = (0..limits::TURNED_AWAY_MAX + 10).map(|_| taken(&connections, Address::Proxy)).collect();
+    let nothing_gives_way = |_| {
+        looked.fetch_add(1, Ordering::Relaxed);
+        0
+    };
+    let brings = |seat| Box::pin(Seated::brings(seat, address(7), nothing_gives_way));
+    let mut waiting: Vec<_> = seats.iter().map(brings).collect();
+    let answered = waiting.iter_mut().filter_map(|waiting| futures_util::FutureExt::now_or_never(waiting.as_mut()));
+    assert_eq!(answered.collect::<Vec<_>>(), [false; 10]);
+    waiting.truncate(limits::TURNED_AWAY_MAX);
+    let (elsewhere, before) =
+        (|| drop(taken(&connections, Address::V4([198, 51, 100, 1].into()))), looked.load(Ordering::Relaxed));
+    for _ in 0..100 {
+        elsewhere();
+        for waiting in &mut waiting {
+            assert!(futures_util::FutureExt::now_or_never(waiting.as_mut()).is_none());
+        }
+    }
+    assert_eq!(looked.load(Ordering::Relaxed), before, "nothing of that share has ended");
+    drop(holder);
+    let told = futures_util::future::join_all(waiting).await;
+    // Whoever has come a moment ago and said nothing gives way to the next.
+    assert!(told.contains(&true));
+    drop(seats);
+    let table = connections.lock();
+    assert!(table.brought == 0 && table.networks.is_empty());
+    drop(table);
+}
+
 /// S9: some places are kept for clients and for this machine while strangers are at work on all others.
 #[test]
 fn the_reserve_is_for_clients_and_for_this_machine() {

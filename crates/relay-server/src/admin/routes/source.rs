@@ -34,6 +34,7 @@ pub(super) async fn show(Of(state): Of, At(source): At<String>) -> Result<Json<S
     let stats = stats.sources.iter().find(|stats| stats.source == entry.document.name);
     let mut activity = ActivityDto::new(&entry.document, stats, &state.metrics, &state.refusals);
     activity.last_received_at = super::status::last_received(&state, Some(&source)).await?;
+    let activity = activity.with_quotas(&entry.document, &state.quotas, state.clock.wall());
     let activity = activity.with_names(state.archive.event_names(source).await?);
     Ok(Json(SourceDto::new(&entry.document, &state.registry).with(activity)))
 }

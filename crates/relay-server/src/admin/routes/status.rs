@@ -1,5 +1,7 @@
 //! How the server is: status, health, probes, metrics.
 
+use std::sync::Arc;
+
 use axum::{Json, response::IntoResponse};
 use http::{StatusCode, header};
 use relay_core::{name::Name, time::Mono};
@@ -10,6 +12,8 @@ use crate::{
     api::{HealthDto, MissedDto, StatusDto},
     clock::rfc3339,
     hints::hints,
+    ingress::Source,
+    metrics::Daily,
     state::State,
 };
 
@@ -26,6 +30,8 @@ pub(super) async fn status(Of(state): Of) -> Result<Json<StatusDto>, AdminError>
     if let Some(listening) = state.listening.get() {
         status.public.clone_from(&listening.public);
         status.tls = listening.tls;
+        status.host.clone_from(&listening.host);
+        status.proxy_protocol = listening.proxy_protocol;
         status.admin.clone_from(&listening.admin);
     }
     Ok(Json(status))
@@ -49,9 +55,24 @@ pub(crate) async fn metrics(Of(state): Of) -> Result<impl IntoResponse, AdminErr
         &report.stats,
         &report.hub.destinations,
         &state.registry.directory().routing.paused,
+        &daily(&state),
         state.clock.wall(),
     );
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page))
+}
+
+/// What the sources took today, of those that bound it.
+fn daily(state: &State) -> Vec<Daily> {
+    let (directory, now) = (state.registry.directory(), state.clock.wall());
+    let of = |source: &Arc<Source>| {
+        let (name, quota) = (source.name.clone(), source.terms.quota);
+        let used = |measure| state.quotas.used(&name, measure, now);
+        quota
+            .bounds()
+            .map(|(measure, quota)| Daily { source: name.clone(), measure, quota, used: used(measure) })
+            .collect()
+    };
+    directory.intakes.values().map(of).collect::<Vec<Vec<Daily>>>().concat()
 }
 
 pub(crate) async fn live() -> &'static str {

@@ -197,6 +197,34 @@ async fn whom_a_proxy_brings_has_a_share() {
     assert_eq!(first.reply().await.status, 202);
 }
 
+/// S9: what a trusted proxy on this machine asks for itself, as for its health checks, has the places that are kept for this machine;
+/// whom it brings has not.
+#[tokio::test]
+async fn a_probe_of_this_machine_has_the_reserve_beside_trusted_proxies() {
+    for protocol in [false, true] {
+        let bounds = Bounds { reserve: 2, address: 8, ..Bounds::of(3) };
+        let relay = behind_proxies(|settings| {
+            settings.connections = bounds;
+            settings.proxy_protocol = protocol;
+        })
+        .await;
+        let (brought, itself) =
+            if protocol { ("PROXY TCP4 203.0.113.9 127.0.0.1 1 2\r\n", "PROXY UNKNOWN\r\n") } else { ("", "") };
+        let named = if protocol { "" } else { "X-Forwarded-For: 203.0.113.9\r\n" };
+        let whole = request("POST /webhook", &format!("{named}Expect: 100-continue\r\n"), "1");
+        let (head, body) = whole.split_at(whole.len() - 1);
+        let mut first = relay.connect().await;
+        first.send(format!("{brought}{head}")).await;
+        assert!(first.head().await.starts_with("HTTP/1.1 100 "));
+        let refused = relay.ask(format!("{brought}{}", request("POST /webhook", named, "2"))).await;
+        assert_eq!(refused.status, 503, "every place but the reserve is at work");
+        let probe = format!("{itself}GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        assert_eq!(relay.ask(probe).await.status, 200);
+        first.send(body).await;
+        assert_eq!(first.reply().await.status, 202);
+    }
+}
+
 /// S30: the word of the proxy comes before TLS.
 #[tokio::test]
 async fn the_proxy_speaks_before_tls() {
@@ -206,7 +234,7 @@ async fn the_proxy_speaks_before_tls() {
     let identity = Identity::of((pem.as_bytes(), Path::new("a")), (key.as_bytes(), Path::new("b"))).unwrap();
     let relay = behind_proxies(|settings| {
         settings.proxy_protocol = true;
-        settings.tls = Some(tls::Server::new(&identity).unwrap());
+        settings.tls = Some(tls::Server::new(&identity, &[]).unwrap());
     })
     .await;
     let connector = TlsConnector::from(tls::trusting(&[certificate.der().clone()]).unwrap());

@@ -31,7 +31,7 @@ use super::{
     },
     KEY,
 };
-use crate::{clock::Clock, error::Problem, guesses::Guesses, network_policy::Terms};
+use crate::{clock::Clock, error::Problem, guesses::Guesses, network_policy::Terms, quotas::Quotas};
 
 /// Bytes of the answer at `/large`: more than socket buffers take.
 pub(super) const LARGE_BYTES: usize = 32 * 1024 * 1024;
@@ -46,6 +46,7 @@ pub(super) struct Recorder {
     accepted: Mutex<Accepted>,
     refused: Mutex<Vec<(String, &'static str)>>,
     pub(super) seen: Refusals,
+    quotas: Quotas,
     guesses: Guesses,
 }
 
@@ -78,6 +79,7 @@ impl Recorder {
                 verifier,
                 terms: match name {
                     "bounded" => super::webhooks::bounded(),
+                    "daily" => super::webhooks::daily(),
                     _ => Terms::default(),
                 },
                 provider: provider.to_owned(),
@@ -100,6 +102,7 @@ impl Recorder {
                 source("default", "api-key", &key, false, false),
                 source("empty", "api-key", &key, true, false),
                 source("bounded", "api-key", &key, false, false),
+                source("daily", "api-key", &key, false, false),
                 source("paused", "api-key", &key, false, true),
                 source("broken", "api-key", &[], false, false),
                 source("signed", "standard-webhooks", &[("secret", super::webhooks::SECRET)], false, false),
@@ -119,6 +122,7 @@ impl Recorder {
             accepted: Mutex::new(Accepted { mint: IdMint::new(0, 1), events: Vec::new(), first: BTreeMap::new() }),
             refused: Mutex::new(Vec::new()),
             seen: Refusals::default(),
+            quotas: Quotas::default(),
         }
     }
 
@@ -185,6 +189,10 @@ impl Backend for Recorder {
 
     fn refusals(&self) -> &Refusals {
         &self.seen
+    }
+
+    fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     fn may_show(&self, source: &Name, origin: Origin, shown: &[&[u8]]) -> Result<(), Duration> {

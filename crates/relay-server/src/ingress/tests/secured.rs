@@ -26,7 +26,7 @@ async fn secured(change: impl FnOnce(&mut Settings)) -> (Relay, CertificateDer<'
     let certificate = CertificateParams::new(vec!["relay.test".to_owned()]).unwrap().self_signed(&key).unwrap();
     let (pem, key) = (certificate.pem(), key.serialize_pem());
     let identity = Identity::of((pem.as_bytes(), Path::new("a")), (key.as_bytes(), Path::new("b"))).unwrap();
-    let server = tls::Server::new(&identity).unwrap();
+    let server = tls::Server::new(&identity, &[]).unwrap();
     let relay = Relay::with(|settings| {
         settings.tls = Some(server);
         change(settings);

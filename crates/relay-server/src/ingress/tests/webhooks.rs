@@ -6,11 +6,16 @@ use bytes::Bytes;
 use relay_core::{
     hub::{Accepting, NotStored},
     id::EventId,
+    quota::{Day, Quota},
     time::Wall,
 };
 
 use super::{KEY, Relay, recorder::Mode, request};
-use crate::{budget::Budget, ingress::verify::sha256, network_policy::Terms};
+use crate::{
+    budget::Budget,
+    ingress::{Backend as _, verify::sha256},
+    network_policy::Terms,
+};
 
 /// The secret of the source `signed`.
 pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -23,6 +28,51 @@ pub(super) fn bounded() -> Terms {
         address_rate: Some("2/h".parse().unwrap()),
         allow: Some(networks("192.0.2.0/24")),
         deny: networks("192.0.2.66"),
+        ..Terms::default()
+    }
+}
+
+/// What the source `daily` takes.
+pub(super) fn daily() -> Terms {
+    Terms { quota: Quota { events: Some(4), bytes: Some(100) }, ..Terms::default() }
+}
+
+/// S36: a source takes so much in a day; repeats, what is not stored and what is not genuine take nothing of that, and beyond it nobody's
+/// body is waited for.
+#[tokio::test]
+async fn a_source_takes_so_much_in_a_day() {
+    let relay = Relay::start().await;
+    let told = async |fields: &str, body: &str| relay.ask(request("POST /webhook/daily", fields, body)).await;
+    let first = "Idempotency-Key: a\r\n";
+    assert_eq!(told(first, "1").await.status, 202);
+    for _ in 0..5 {
+        assert_eq!(told(first, "1").await.status, 202, "a repeat");
+        let stranger = "POST /webhook/daily HTTP/1.1\r\nHost: a\r\nX-API-Key: wrong\r\nContent-Length: 1\r\n\r\n1";
+        assert_eq!(relay.ask(stranger).await.status, 401);
+    }
+    relay.backend.answer_with(Mode::Full);
+    for _ in 0..5 {
+        assert_eq!(told("", "1").await.status, 503);
+    }
+    relay.backend.answer_with(Mode::Store);
+    for _ in 0..3 {
+        assert_eq!(told("", "1").await.status, 202);
+    }
+    relay.backend.refusals();
+    let over =
+        relay.ask("POST /webhook/daily HTTP/1.1\r\nHost: a\r\nX-API-Key: any\r\nContent-Length: 90000\r\n\r\n").await;
+    assert_eq!((over.status, over.code().as_deref()), (429, Some("rate_limited")));
+    let wait: u64 = over.field("retry-after").unwrap().parse().unwrap();
+    let left = Day::left(relay.backend.now()).as_secs();
+    assert!((left..=left + 2).contains(&wait), "{wait} of {left}");
+    assert_eq!(relay.backend.refusals(), [("daily".to_owned(), "quota_reached")]);
+    assert_eq!(relay.backend.events().len(), 4);
+    assert_eq!(relay.ask(request("POST /webhook", "", "1")).await.status, 202, "another source");
+
+    let relay = Relay::start().await;
+    let large = "x".repeat(99);
+    for (body, status) in [(large.as_str(), 202), (large.as_str(), 202), ("x", 429)] {
+        assert_eq!(relay.ask(request("POST /webhook/daily", "", body)).await.status, status);
     }
 }
 
