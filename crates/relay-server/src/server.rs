@@ -490,8 +490,8 @@ fn machine(config: &Config, server: About, stats: &Stats, promises: &Promises) -
 /// Its first inputs: what the store knows, then the routes.
 fn begin(hub: &mut Hub, registry: &Registry, stats: &Stats, clock: Clock) {
     let delivered = stats.destinations.iter().map(|stats| (stats.destination.clone(), stats.outcomes[0])).collect();
-    hub.handle(Input::DeliveredSoFar(delivered), clock.now());
-    hub.handle(Input::Routing(Arc::clone(&registry.directory().routing)), clock.now());
+    hub.handle(Input::DeliveredSoFar(delivered), clock.own());
+    hub.handle(Input::Routing(Arc::clone(&registry.directory().routing)), clock.own());
 }
 
 /// The clock of this run: the system's, or where servers share the store and that has a clock, the one that they keep.

@@ -115,7 +115,7 @@ impl Driver {
     ) -> Self {
         Self {
             hub,
-            now: clock.now(),
+            now: clock.own(),
             clock,
             queue,
             upkeep,
@@ -148,16 +148,16 @@ impl Driver {
                         break;
                     }
                     self.gather(&mut requests).await;
-                    self.now = self.clock.now();
+                    self.now = self.clock.own();
                     requests.drain(..).for_each(|request| self.on_request(request));
                 }
                 event = self.inlet.events.recv() => {
                     let Some(event) = event else { break };
-                    self.now = self.clock.now();
+                    self.now = self.clock.own();
                     self.on_events(event);
                 }
                 Some(done) = self.pending.next(), if !self.pending.is_empty() => {
-                    self.now = self.clock.now();
+                    self.now = self.clock.own();
                     self.on_done(done);
                     for _ in 1..TURN {
                         let Some(Some(done)) = self.pending.next().now_or_never() else { break };
@@ -165,12 +165,13 @@ impl Driver {
                     }
                 }
                 () = timer.as_mut() => {
-                    self.now = self.clock.now();
+                    self.now = self.clock.own();
                     self.hub.handle_timeout(self.now);
                 }
             }
             self.perform();
             self.flush();
+            self.clock.put_right(self.hub.clock_apart());
         }
         self.inlet.turn_away_requests().await;
         if self.stopped {
