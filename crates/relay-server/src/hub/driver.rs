@@ -137,11 +137,13 @@ impl Driver {
     pub(crate) async fn run(mut self) {
         let mut requests = Vec::with_capacity(TURN);
         let mut timer = std::pin::pin!(sleep_until(Instant::now()));
+        let mut arrivals = self.queue.arrivals();
         self.perform();
         self.flush();
         while !self.stopped {
             self.arm(timer.as_mut());
-            // Cancel safety: `recv`, `recv_many` and `next` take nothing unless they complete; the timer is re-armed each turn.
+            // Cancel safety: `recv`, `recv_many` and `next` take nothing unless they complete; the timer is re-armed each turn, and
+            // what others tell is waited for on.
             tokio::select! {
                 count = self.inlet.requests.recv_many(&mut requests, TURN) => {
                     if count == 0 {
@@ -163,6 +165,11 @@ impl Driver {
                         let Some(Some(done)) = self.pending.next().now_or_never() else { break };
                         self.on_done(done);
                     }
+                }
+                names = &mut arrivals => {
+                    self.now = self.clock.own();
+                    names.into_iter().for_each(|name| self.feed(Input::Woken(name)));
+                    arrivals = self.queue.arrivals();
                 }
                 () = timer.as_mut() => {
                     self.now = self.clock.own();
