@@ -154,11 +154,6 @@ impl Gate {
         Attached { to_server, from_server }
     }
 
-    /// Whether the server stops.
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.supervisor.is_stopping()
-    }
-
     async fn admit(&self, method: &Method, headers: &HeaderMap, origin: Origin) -> Result<Admitted, Problem> {
         if method != Method::GET {
             let problem = Problem::new(Code::MethodNotAllowed, "clients connect with GET and an upgrade to websocket");

@@ -57,6 +57,8 @@ use crate::{
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the hub may take to say what a stop waits for.
 const VIEW_TIMEOUT: Duration = Duration::from_millis(200);
+/// How much longer than they may those take that had begun when the server was to stop, before the hub refuses them.
+const INTAKE_LATE: Duration = Duration::from_millis(250);
 /// Kept of the grace for closing the store and ending sessions.
 const CLOSE_SHARE: u32 = 10;
 
@@ -70,6 +72,10 @@ pub struct Server {
     failures: mpsc::Receiver<Failure>,
     /// Stops the public listener.
     accepting: CancellationToken,
+    /// It has ended, and all its connections.
+    accepted: CancellationToken,
+    /// No webhook is taken any more.
+    refusing: CancellationToken,
     public: SocketAddr,
     admin_addr: Option<SocketAddr>,
     stopping: Option<OnStop>,
@@ -239,6 +245,8 @@ impl Server {
             supervisor,
             failures,
             accepting,
+            accepted: CancellationToken::new(),
+            refusing: CancellationToken::new(),
             stopping: outside.stopping,
             stored_until: stats.latest,
             certificate: shown.as_ref().map(|(certificate, _)| certificate.clone()),
@@ -330,6 +338,9 @@ impl Server {
         let grace = if graceful { self.config.shutdown_grace } else { Duration::ZERO };
         let deadline = Instant::now() + grace;
         let in_time = timeout(grace.saturating_sub(grace / CLOSE_SHARE), async {
+            // What has come by now is stored, if it is whole soon; who comes later finds nobody, and goes to another server.
+            let _late = timeout(ingress::INTAKE_WITHIN + INTAKE_LATE, self.accepted.cancelled()).await;
+            self.refusing.cancel();
             self.admin.hub.stop().await;
             self.supervisor.finished().await;
         });
@@ -367,10 +378,12 @@ impl Server {
             });
         }
         let keyring = Keyring::new(fetcher, self.admin.clock, self.store.clone());
-        let front = Arc::new(Front { admin: Arc::clone(&self.admin), gate: self.gate.clone(), keyring });
-        let stop = self.accepting.clone();
+        let (gate, refusing) = (self.gate.clone(), self.refusing.clone());
+        let front = Arc::new(Front { admin: Arc::clone(&self.admin), gate, keyring, refusing });
+        let (stop, accepted) = (self.accepting.clone(), self.accepted.clone());
         supervisor.spawn(TaskKind::Public, "public", async move {
             ingress::serve(public, front, settings, stop).await;
+            accepted.cancel();
             Ok(())
         });
         if let Some(listener) = admin {
