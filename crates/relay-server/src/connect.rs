@@ -79,12 +79,12 @@ impl Gate {
     pub(crate) fn new(
         hub: Handle,
         registry: Arc<Registry>,
-        relay_token: &str,
+        static_token: [u8; 32],
         supervisor: Supervisor,
         guesses: Arc<Guesses>,
     ) -> Self {
         let account = Account::new(limits::SESSIONS_BYTES_MAX);
-        Self { hub, registry, static_token: secret::sha256(relay_token.as_bytes()), supervisor, guesses, account }
+        Self { hub, registry, static_token, supervisor, guesses, account }
     }
 
     /// Answers `GET /connect`: with an upgrade, or with the reason why not.
