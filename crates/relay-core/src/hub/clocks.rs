@@ -53,10 +53,14 @@ impl Clocks {
         self.apart.map_or(at, |apart| apart.put_right(at))
     }
 
-    /// What the store's clock says when it is `at` here, as far as is known; where it has none, the moment that the servers have.
+    /// What the store's clock says when it is `at` here; where it has none, the moment that the servers have. As long as nobody knows, a
+    /// moment at which nobody is gone yet.
     pub(super) fn of_store(&self, at: Wall) -> Wall {
-        self.reading
-            .map_or_else(|| self.shared(at), |reading| Wall::from_micros(at.as_micros().saturating_sub(reading.ahead)))
+        match self.reading {
+            Some(reading) => Wall::from_micros(at.as_micros().saturating_sub(reading.ahead)),
+            None if self.known => self.shared(at),
+            None => Wall::MIN + limits::PRESENCE_GONE,
+        }
     }
 
     /// What it is here at a moment that the servers have.

@@ -159,6 +159,22 @@ fn nobody_leases_or_stores_before_clocks_are_compared() {
     assert_eq!(rig.only().state, State::Leased);
 }
 
+/// I10: a server that is off and cannot ask for the store's clock at first takes nobody for gone by its own, and is not alone then.
+#[test]
+fn a_server_that_does_not_know_the_time_takes_nobody_for_gone() {
+    let mut rigs = Rig::apart([0, 0]);
+    pass(&mut rigs, limits::PRESENCE_EVERY * 2);
+    rigs[1].now.wall = rigs[1].now.wall + Duration::from_hours(1);
+    rigs[1].trouble(Trouble::Clock, StoreError::Away);
+    rigs[1].crash();
+    rigs[1].pass(STEP);
+    rigs[1].no_trouble();
+    rigs[1].pass(limits::STORE_RETRY * 2);
+    let ticket = rigs[1].send();
+    assert!(matches!(rigs[1].answers[&ticket], Answer::Accepted { .. }));
+    assert!(rigs[1].only().ready_at.since(rigs[0].now.wall) < Duration::from_mins(1), "{:?}", rigs[1].only());
+}
+
 /// One owner asks for no clock.
 #[test]
 fn one_owner_reads_no_clock() {
