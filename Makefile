@@ -9,7 +9,7 @@ DOCKER ?= docker
 IMAGE ?= crm-relay:latest
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture fuzz bench bench-verify cost redis-memory deny audit dist deb deb-drill docker image-drill up down check clean
+.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture torture-redis fuzz bench bench-verify cost redis-memory deny audit dist deb deb-drill docker image-drill up down check clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [NAME=value]'
@@ -59,6 +59,9 @@ canaries: ## plant each known bug in turn; fails unless the simulation (SEEDS=n)
 
 torture: setup ## kill -9 server and clients under load, KILLS=n times
 	KILLS='$(KILLS)' $(CARGO) test --locked --package crm-relay --test e2e torture:: -- --nocapture
+
+torture-redis: setup ## three servers on one Redis, killed, stopped and cut off under load, ROUNDS=n times (SEED=n: in another order)
+	ROUNDS='$(ROUNDS)' SEED='$(SEED)' $(CARGO) test --locked --package crm-relay --test e2e_redis several_torture:: -- --nocapture --test-threads=1
 
 fuzz: ## fuzz TARGET=verify (ingress, signed, keys, parameters, wire, record) for SECONDS=60; `make test` replays the corpus
 	@TARGET='$(TARGET)' FUZZ_SECONDS='$(SECONDS)' scripts/fuzz

@@ -1,6 +1,6 @@
 //! The public listener's connections: what is asked on them, and which part of the server answers.
 
-use std::{future::poll_fn, io, sync::Arc, task::Poll};
+use std::{convert::Infallible, future::poll_fn, io, sync::Arc, task::Poll, time::Duration};
 
 use http::{HeaderValue, StatusCode, header};
 use hyper::{Request, Response, body::Incoming};
@@ -15,7 +15,7 @@ use relay_net::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +39,8 @@ use crate::{
 
 /// Where clients dial in.
 const CONNECT: &str = "/connect";
+/// What has begun to come when the listener is to stop may go on for so long; then it is refused.
+pub(crate) const INTAKE_WITHIN: Duration = Duration::from_millis(500);
 /// What load balancers and monitors ask.
 const PROBES: [&str; 3] = ["/livez", "/readyz", "/health"];
 const NO_CONNECTIONS: Problem =
@@ -72,15 +74,27 @@ pub(super) async fn serve_on<B: Backend>(
     let connections = Connections::new(settings.connections);
     let listener = Behind::new(listener, Arc::clone(&settings.proxies));
     let cors = Cors::new(&settings.cors_origins);
+    let refusing = CancellationToken::new();
     let door = Arc::new(Door {
         backend,
         buckets: Buckets::new(),
         uploads: Uploads::new(Arc::clone(&settings.budget)),
         settings,
         cors,
-        stop: stop.clone(),
+        stop: refusing.clone(),
     });
-    serve::serve(listener, "public", connections, Arc::new(Public { door }), stop).await;
+    let stopped = stop.clone();
+    let refuses = async {
+        stopped.cancelled().await;
+        sleep(INTAKE_WITHIN).await;
+        refusing.cancel();
+        std::future::pending::<Infallible>().await
+    };
+    // Cancel safety: whichever ends first, nothing is taken any more.
+    tokio::select! {
+        () = serve::serve(listener, "public", connections, Arc::new(Public { door }), stop) => {}
+        never = refuses => match never {},
+    }
 }
 
 /// The public listener's connections.

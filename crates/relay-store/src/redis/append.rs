@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use relay_core::storage::{Append, AppendError, Appended};
+use relay_core::{
+    delivery::State,
+    storage::{Append, AppendError, Appended},
+};
 use tokio::sync::oneshot;
 
 use super::{
@@ -31,6 +34,8 @@ impl Core {
             let reply = later.await.unwrap_or(Err(AppendError::Unavailable));
             let answer = reply.and_then(|reply| self.appended(append, reply).map_err(Fault::of_append));
             if answer.as_ref().is_ok_and(Appended::is_stored) {
+                let waits = append.deliveries.iter().filter(|made| made.state == State::Ready);
+                self.hints.made_due(&mut waits.map(|made| &made.destination));
                 self.acknowledged.remember(self.space.place(append.event.id.partition()), &append.deliveries);
             }
             answers.push(answer);

@@ -140,9 +140,9 @@ impl Ear {
         bounded(options.patience, open).await.map(Self)
     }
 
-    /// Completes with the next word, or `false` once there is nothing to hear any more.
-    pub(super) async fn hears(&mut self) -> bool {
-        self.0.next().await.is_some()
+    /// Completes with the next word, or with none once there is nothing to hear any more. What is no text says nothing.
+    pub(super) async fn hears(&mut self) -> Option<String> {
+        self.0.next().await.map(|word| word.get_payload().unwrap_or_default())
     }
 }
 

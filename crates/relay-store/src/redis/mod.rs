@@ -221,6 +221,7 @@ impl RedisStore {
         }
         if core.options.hears {
             tokio::spawn(hints::listen(Arc::downgrade(&core)));
+            tokio::spawn(hints::tell(Arc::downgrade(&core)));
         }
         Self { core }
     }
@@ -328,6 +329,10 @@ impl Queue for RedisStore {
 
     fn clock(&self) -> Later<Result<Option<Wall>, StoreError>> {
         self.perform(|core| async move { core.clock().await.map(Some) })
+    }
+
+    fn arrivals(&self) -> Later<Vec<Name>> {
+        Box::pin(self.core.arrivals())
     }
 
     fn keep_time(&self, clock: Arc<dyn Fn() -> Wall + Send + Sync>) {

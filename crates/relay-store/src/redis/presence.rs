@@ -160,6 +160,7 @@ impl Core {
             others.extend(self.damage.passed(&format_args!("words of run {run:x}"), read(run, &said.bytes()?)));
         }
         others.sort_by_key(|said| said.run);
+        self.hints.know(mine.run, !others.is_empty());
         Ok(others)
     }
 }

@@ -44,6 +44,7 @@ impl Core {
                 answers[at] = replies.next()?.number()? != 0;
             }
         }
+        self.hints.made_due(&mut replay.made.iter().map(|made| &made.destination));
         Ok(Replayed::Stored(answers))
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use relay_core::{
     delivery::Attempt,
     id::{DeliveryId, Partition},
+    name::Name,
     storage::{AuditEntry, Change, Changed},
 };
 
@@ -19,6 +20,11 @@ use super::{
     scripts::Script,
 };
 use crate::record;
+
+/// Where changes make something due that had ended.
+pub(super) fn redriven(changes: &[Change]) -> impl Iterator<Item = &Name> {
+    changes.iter().filter(|change| AuditEntry::of_redrive(change).is_some()).map(|change| &change.next.destination)
+}
 
 impl Core {
     /// Completes once what stands in these partitions is confirmed: a write whose answer was lost, or that too few replicas had,
@@ -71,6 +77,7 @@ impl Core {
                 }
             }
         }
+        self.hints.made_due(&mut redriven(batch));
         answers.into_iter().map(|answer| answer.ok_or(Fault::Unknown)).collect()
     }
 

@@ -17,7 +17,7 @@ use super::{
     reply::{Fault, Replies, Reply},
     retire::{ended_arguments, retire_call},
     scripts::Script,
-    settle::change_arguments,
+    settle::{change_arguments, redriven},
 };
 
 impl Core {
@@ -42,7 +42,9 @@ impl Core {
             && step.make.iter().all(|made| here(made.event.partition()))
         {
             let call = step_call(home, &key, &step, &before, 0);
-            return self.stepped(&step, &before, self.commits.one(Urgency::Upkeep, call).await?);
+            let reply = self.commits.one(Urgency::Upkeep, call).await?;
+            self.hints.made_due(&mut redriven(&step.settle).chain(step.make.iter().map(|made| &made.destination)));
+            return self.stepped(&step, &before, reply);
         }
         self.step_apart(step, &before).await
     }

@@ -10,7 +10,10 @@ use relay_core::{
     limits,
     partitions::Partitions,
     storage::{Appended, StoreError, StoreOp, Stored},
-    wire::{codec::LeaseKey, message::Message},
+    wire::{
+        codec::LeaseKey,
+        message::{GoAway, Message},
+    },
 };
 use relay_store::{memory::Trouble, seam::Queue as _};
 
@@ -470,7 +473,10 @@ fn a_server_that_stops_leaves_its_partitions_to_others() {
     }
     left.pass(limits::PRESENCE_EVERY);
     assert!(!stopping.hub.partitions().is_empty());
+    let client = stopping.join(1, 7, 4);
     stopping.input(Input::Stop);
+    let leaves = |message: &Message| matches!(message, Message::GoAway(GoAway { elsewhere: true, .. }));
+    assert!(stopping.received(client).iter().any(leaves), "its clients need not wait for it");
     assert!(stopping.hub.partitions().is_empty());
     assert!(stopping.stopped);
     left.pass(limits::PRESENCE_EVERY);
