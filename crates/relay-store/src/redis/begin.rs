@@ -6,6 +6,7 @@ use super::{
     backlog::Urgency,
     check::{self, Finding, Heard, finding},
     client::{Broken, Command, Link},
+    keys::Space,
     reply::{Fault, Reply, number},
     rights::{self, Trial},
 };
@@ -147,13 +148,9 @@ impl Core {
             _ => Ok(()),
         };
         known(told)?;
-        let put = |field: &str, value: i64| Command::new("HSETNX").arg(&meta).arg(field).number(value);
-        let written = vec![
-            put("layout", LAYOUT),
-            put("partitions", partitions as i64),
-            // So that it is a write also where all of it is there.
-            Command::new("HINCRBY").arg(&meta).arg("starts").number(1),
-        ];
+        let mut written = layout(&self.space);
+        // So that it is a write also where all of it is there.
+        written.push(Command::new("HINCRBY").arg(&meta).arg("starts").number(1));
         self.commits.all(Urgency::Other, written).await.map_err(|fault| self.not_committed(fault))?;
         known(meta_of(asked(link, vec![ask()]).await?)?)
     }
@@ -164,13 +161,19 @@ impl Core {
                 "a first commit was not confirmed by its replicas in time",
                 "see that they follow it (INFO replication), or set REDIS_DURABILITY=fsync",
             )]),
-            Fault::Damaged(what) => BeginError::Refused(vec![finding(
+            Fault::Damaged(what) | Fault::Unexpected(what) => BeginError::Refused(vec![finding(
                 format!("it does not do what Redis does: {what}"),
                 "want Redis 7.0.4 or later, or Valkey",
             )]),
             _ => BeginError::Away(self.standing.reasons().pop().unwrap_or_else(|| "it takes nothing".to_owned())),
         }
     }
+}
+
+/// Writes down what the store is, where that does not stand there yet.
+pub(super) fn layout(space: &Space) -> Vec<Command> {
+    let put = |field: &str, value: i64| Command::new("HSETNX").arg(space.meta()).arg(field).number(value);
+    vec![put("layout", LAYOUT), put("partitions", space.partitions().len() as i64)]
 }
 
 fn not_connected(broken: Broken) -> BeginError {

@@ -1,5 +1,6 @@
 //! Registry documents, in a slot of their own.
 
+use aws_lc_rs::rand;
 use relay_core::storage::AuditEntry;
 
 use super::{
@@ -32,17 +33,31 @@ fn write(key: &DocumentKey, version: u64, body: &str) -> Vec<u8> {
 }
 
 fn read(key: &DocumentKey, stored: &[u8]) -> Result<(u64, String), RecordError> {
-    let (_, sealed) = stored.split_at_checked(DIGITS).ok_or(RecordError::Short)?;
+    let (digits, sealed) = stored.split_at_checked(DIGITS).ok_or(RecordError::Short)?;
     let mut fields = Fields::open(VERSION, &[&about(key)], sealed)?;
     let version = fields.u64()?;
+    // What the script compares.
+    if digits != format!("{version:020}").as_bytes() {
+        return Err(RecordError::Field("its version"));
+    }
     let body = std::str::from_utf8(fields.rest()).map_err(|_| RecordError::Field("body"))?;
     Ok((version, body.to_owned()))
 }
 
 /// What the script is told to write a document where there is none.
-pub(super) fn put_arguments(document: &Document) -> [Vec<u8>; 4] {
+pub(super) fn put_arguments(document: &Document) -> Result<[Vec<u8>; 5], Fault> {
     let Document { key, version, body } = document;
-    [key.name.clone().into_bytes(), Vec::new(), write(key, *version, body), b"0".to_vec()]
+    let body = write(key, *version, body);
+    Ok([key.name.clone().into_bytes(), Vec::new(), body, fresh_version()?.into_bytes(), b"0".to_vec()])
+}
+
+/// A version that the registry never had. One that rose by one would come again where Redis goes back to what it was: another change
+/// would have the number of the one that was lost, and who saw that would miss it (I21).
+fn fresh_version() -> Result<String, Fault> {
+    let mut bytes = [0; 8];
+    rand::fill(&mut bytes).map_err(|_| Fault::Away)?;
+    // Positive, as numbers are read.
+    Ok((u64::from_be_bytes(bytes) >> 1).to_string())
 }
 
 fn about(key: &DocumentKey) -> Vec<u8> {
@@ -94,6 +109,7 @@ impl Core {
             key.name.clone().into_bytes(),
             if expect == 0 { Vec::new() } else { format!("{expect:020}").into_bytes() },
             body.as_deref().map_or_else(Vec::new, |body| write(&key, version, body)),
+            fresh_version()?.into_bytes(),
             lines.len().to_string().into_bytes(),
         ];
         for line in &lines {
@@ -109,7 +125,7 @@ impl Core {
         Ok(Some(version))
     }
 
-    /// How often a document was written.
+    /// The registry's version; 0: no document was ever written.
     pub(super) async fn version(&self) -> Result<Option<u64>, Fault> {
         match self.reads.one(Command::new("GET").arg(self.space.version())).await? {
             Reply::Nil => Ok(Some(0)),
