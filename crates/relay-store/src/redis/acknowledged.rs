@@ -36,7 +36,6 @@ use super::{
     counters::Counters,
     keys::Keys,
     notebook::{Known, Note, Notebook},
-    recount,
     reply::{Fault, Replies},
     rows,
     scripts::Script,
@@ -65,6 +64,8 @@ struct Remembered {
     /// By partition and id, which rise in time. When: of this run; nothing of one before it.
     deliveries: BTreeMap<usize, BTreeMap<DeliveryId, (Name, Option<Instant>)>>,
     documents: BTreeMap<DocumentKey, Document>,
+    /// The Redis that was there last, with an epoch: where that is gone, so is all else.
+    known: Option<Known>,
     /// Not written down yet; nothing: nobody writes down anything.
     unwritten: Option<Vec<Note>>,
 }
@@ -136,6 +137,11 @@ impl Acknowledged {
     /// These are about to be removed.
     pub(super) fn forget(&self, ended: &[Ended]) {
         self.with(|remembered| ended.iter().for_each(|ended| remembered.forget(ended.id)));
+    }
+
+    /// Whether this Redis had an epoch, which goes with everything else.
+    pub(super) fn has_seen_epoch(&self) -> bool {
+        self.with(|remembered| remembered.known.is_some())
     }
 
     /// All documents of a kind, as they are now.
@@ -282,8 +288,18 @@ impl Core {
         }
     }
 
+    /// This is the Redis that it begins with, which has an epoch by now.
+    pub(super) async fn begin_watch(&self) -> Result<(), Fault> {
+        let now = self.which_redis().await?;
+        self.acknowledged.with(|remembered| remembered.known = Some(now).filter(|now| now.epoch.is_some()));
+        Ok(())
+    }
+
     /// One look. What is missing once may only not have been written yet.
     async fn watch_once(&self, known: &mut Option<Known>, was_missing: &mut bool) -> Result<(), Fault> {
+        if known.is_none() {
+            *known = self.acknowledged.with(|remembered| remembered.known.clone());
+        }
         let now = self.which_redis().await?;
         if now.epoch.is_none() {
             if !take(was_missing) {
@@ -294,16 +310,15 @@ impl Core {
             if is_emptied {
                 self.write_back().await?;
             }
-            let mut put = begin::layout(&self.space);
-            put.push(Command::new("HSETNX").arg(self.space.meta()).arg("epoch").arg(recount::fresh_run()?));
-            self.commits.all(Urgency::Other, put).await?;
+            self.commits.all(Urgency::Other, begin::layout(&self.space)?).await?;
             return if is_emptied { self.look_for_all().await } else { Ok(()) };
         }
         *was_missing = false;
         if known.as_ref().is_some_and(|known| *known != now) {
             self.look_for_all().await?;
         }
-        *known = Some(now);
+        *known = Some(now.clone());
+        self.acknowledged.with(|remembered| remembered.known = Some(now));
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use super::{
     check::{self, Finding, Heard, finding},
     client::{Broken, Command, Link},
     keys::Space,
+    recount,
     reply::{Fault, Reply, number},
     rights::{self, Trial},
 };
@@ -148,11 +149,12 @@ impl Core {
             _ => Ok(()),
         };
         known(told)?;
-        let mut written = layout(&self.space);
+        let mut written = layout(&self.space).map_err(|fault| self.not_committed(fault))?;
         // So that it is a write also where all of it is there.
         written.push(Command::new("HINCRBY").arg(&meta).arg("starts").number(1));
         self.commits.all(Urgency::Other, written).await.map_err(|fault| self.not_committed(fault))?;
-        known(meta_of(asked(link, vec![ask()]).await?)?)
+        known(meta_of(asked(link, vec![ask()]).await?)?)?;
+        self.begin_watch().await.map_err(|fault| self.not_committed(fault))
     }
 
     fn not_committed(&self, fault: Fault) -> BeginError {
@@ -170,10 +172,15 @@ impl Core {
     }
 }
 
-/// Writes down what the store is, where that does not stand there yet.
-pub(super) fn layout(space: &Space) -> Vec<Command> {
-    let put = |field: &str, value: i64| Command::new("HSETNX").arg(space.meta()).arg(field).number(value);
-    vec![put("layout", LAYOUT), put("partitions", space.partitions().len() as i64)]
+/// Writes down what the store is, where that does not stand there yet, and an epoch, which goes with everything else where somebody empties
+/// it.
+pub(super) fn layout(space: &Space) -> Result<Vec<Command>, Fault> {
+    let put = |field: &str, value: String| Command::new("HSETNX").arg(space.meta()).arg(field).arg(value);
+    Ok(vec![
+        put("layout", LAYOUT.to_string()),
+        put("partitions", space.partitions().len().to_string()),
+        put("epoch", recount::fresh_run()?),
+    ])
 }
 
 fn not_connected(broken: Broken) -> BeginError {

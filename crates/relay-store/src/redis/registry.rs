@@ -7,7 +7,7 @@ use super::{
     Core, audit,
     backlog::Urgency,
     client::Command,
-    reply::{Fault, Reply},
+    reply::{Fault, Replies, Reply},
     scripts::Script,
 };
 use crate::{
@@ -73,16 +73,25 @@ impl Core {
         Document { key, version, body }
     }
 
+    /// Reads something of the registry. Of a Redis that somebody has emptied nothing is believed until it has its documents back, or
+    /// they would be forgotten here as well.
+    async fn read_registry(&self, command: Command) -> Result<Reply, Fault> {
+        let epoch = Command::new("HGET").arg(self.space.meta()).arg("epoch");
+        let mut replies = Replies::new(self.reads.ask(vec![command, epoch]).await?);
+        let (found, epoch) = (replies.next()?, replies.next()?);
+        if epoch == Reply::Nil && self.acknowledged.has_seen_epoch() { Err(Fault::Away) } else { Ok(found) }
+    }
+
     /// One document.
     pub(super) async fn document(&self, key: DocumentKey) -> Result<Option<Document>, Fault> {
         let get = Command::new("HGET").arg(self.space.documents(key.kind)).arg(&key.name);
-        let stored = self.reads.one(get).await?.maybe_bytes()?;
+        let stored = self.read_registry(get).await?.maybe_bytes()?;
         Ok(stored.map(|stored| self.read_document(key, &stored)))
     }
 
     /// All of a kind, by name.
     pub(super) async fn documents(&self, kind: DocumentKind) -> Result<Vec<Document>, Fault> {
-        let all = self.reads.one(Command::new("HGETALL").arg(self.space.documents(kind))).await?;
+        let all = self.read_registry(Command::new("HGETALL").arg(self.space.documents(kind))).await?;
         let mut fields = all.many()?.into_iter();
         let mut documents = Vec::new();
         while let (Some(name), Some(stored)) = (fields.next(), fields.next()) {

@@ -10,8 +10,8 @@ use relay_core::{
 };
 use relay_store::{
     conformance::{Fixture, at},
-    redis::Options,
-    seam::{AuditFilter, DocumentKey, DocumentKind, Page},
+    redis::{Options, RedisStore},
+    seam::{AuditFilter, DocumentKey, DocumentKind, Page, Registry as _},
 };
 use tokio::time::{Instant, sleep};
 
@@ -78,6 +78,9 @@ async fn what_a_flush_takes_is_named_and_documents_come_back() {
     }
     is_known(&node).await;
     node.ask(&[b"FLUSHALL"]);
+    // Whoever follows the registry does not hear that there is nothing, which would be forgotten here as well.
+    let documents = until(async || fixture.store().documents(DocumentKind::Source).await.ok()).await;
+    assert_eq!(documents.len(), 1);
     let all = until(async || Some(named(&fixture).await).filter(|named| !named.is_empty())).await;
     for lost in &stored {
         assert!(all.contains(&lost.id.to_string()), "{lost:?} is not in {all}");
@@ -94,6 +97,20 @@ async fn what_a_flush_takes_is_named_and_documents_come_back() {
     fixture.check_sums().await;
     is_known(&node).await;
     assert_eq!(named(&fixture).await, all, "once");
+}
+
+/// I21: emptied as soon as a server has begun there: what that has declared is written back.
+#[tokio::test]
+async fn a_flush_right_behind_the_start_is_noticed() {
+    let node = Node::start();
+    let options = Options { glance_every: Duration::from_millis(5), ..Options::new(node.address()) };
+    let store = RedisStore::open(options);
+    store.begin().await.expect("it keeps what it is given");
+    let key = DocumentKey { kind: DocumentKind::Source, name: "in".to_owned() };
+    assert_eq!(store.put_document(key.clone(), 0, Some("{}".into()), Vec::new()).await, Ok(Some(1)));
+    node.ask(&[b"FLUSHALL"]);
+    let found = until(async || store.document(key.clone()).await.ok()).await;
+    assert_eq!(found.map(|found| found.version), Some(1));
 }
 
 /// I1: a Redis that comes back as it was before: what came after that is named, and nothing else.
