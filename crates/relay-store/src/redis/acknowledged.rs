@@ -1,9 +1,9 @@
 //! What this run acknowledged last, and whether Redis still has it.
 //!
 //! A Redis can go back to what it was: an old primary returns, a copy is loaded, somebody empties it. Whenever it is another process
-//! than before, or its epoch is another or gone, the latest deliveries that this run acknowledged are looked for, the newest first, until
-//! one is there. Those before it are lost: named, counted, and written into the audit log; acknowledging goes on. An empty Redis also
-//! gets its documents back, as this run last read or wrote them.
+//! than before, or its epoch is another or gone, the latest deliveries that this run acknowledged are looked for, all of them: those that
+//! came since are there, whatever became of the others. What is missing and was not removed is lost: named, counted, and written into the
+//! audit log; acknowledging goes on. An empty Redis also gets its documents back, as this run last read or wrote them.
 //!
 //! What is remembered is written down as well (`notebook`), beside the answers, so that a restart of server and Redis together is no
 //! way out of it.
@@ -351,18 +351,15 @@ impl Core {
         let floor = Command::new("HGET").arg(keys.counters()).arg("floor");
         let floor = self.reads.one(floor).await?.maybe_bytes()?;
         let floor = floor.and_then(|floor| text::read_sequence(&floor)).unwrap_or_default();
-        let (mut missing, mut is_found) = (Vec::new(), false);
+        // What was acknowledged since it is another is there, and says nothing of what was before.
+        let mut missing = Vec::new();
         for chunk in newest.chunks(CHUNK) {
             let ask = chunk.iter().map(|(id, _)| Command::new("EXISTS").arg(keys.delivery(*id)));
             let there = self.reads.ask(ask.collect()).await?;
             for ((id, (destination, at)), there) in chunk.iter().zip(there) {
-                is_found |= there.number()? > 0;
-                if !is_found {
+                if there.number()? == 0 {
                     missing.push((*id, destination.clone(), *at));
                 }
-            }
-            if is_found {
-                break;
             }
         }
         if missing.is_empty() {
