@@ -9,7 +9,7 @@ DOCKER ?= docker
 IMAGE ?= crm-relay:latest
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture torture-redis fuzz bench bench-verify cost redis-memory deny audit dist deb deb-drill docker image-drill up down check clean
+.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture torture-redis fuzz bench bench-verify cost redis-memory bench-redis deny audit dist deb deb-drill docker image-drill up down check clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [NAME=value]'
@@ -78,6 +78,9 @@ cost: ## count the store's steps at a million stored events against a thousand (
 
 redis-memory: setup ## let a million events (EVENTS=n) pass through a Redis: it holds what it held before
 	EVENTS=$${EVENTS:-1000000} $(CARGO) test --locked --release --package relay-store --test redis memory::
+
+bench-redis: setup ## measure the store on a Redis beside `redis-benchmark -c 64 XADD` on the same: ROUNDS pairs of EVENTS
+	$(CARGO) bench --locked --package relay-store --bench redis
 
 deny: ## check licences, sources and duplicate crates (needs cargo-deny)
 	$(CARGO) deny --locked check bans licenses sources

@@ -138,7 +138,8 @@ async fn start_on_redis(
     let waiting = Waiting::begin(plan.declared(), std::mem::take(&mut outside.inherited))
         .await
         .map_err(|error| start_failed(error, &asked))?;
-    let store = opening::redis(options);
+    let remembers_in = Some(plan.data_dir().join("redis-acknowledged"));
+    let store = opening::redis(redis::Options { remembers_in, ..options });
     tokio::select! {
         begun = opening::begin(&store, &at, opening::REDIS_WITHIN) => begun?,
         () = stop.clone().asked() => return Ok(None),

@@ -29,6 +29,11 @@ impl Command {
         Self(redis::cmd(name))
     }
 
+    /// Whether it runs a script.
+    pub(super) fn is_script(&self) -> bool {
+        self.0.args_iter().next() == Some(redis::Arg::Simple(b"EVALSHA"))
+    }
+
     /// With this behind it.
     #[must_use]
     pub(super) fn arg(mut self, bytes: impl AsRef<[u8]>) -> Self {

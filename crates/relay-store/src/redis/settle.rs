@@ -68,9 +68,9 @@ impl Core {
                 asked.push((here, self.commits.all(urgency, calls)));
             }
         }
-        for (part, (here, replies)) in asked.into_iter().enumerate() {
+        for (here, replies) in all_done(asked).await? {
             let mut places = here.into_iter();
-            for reply in replies.await.map_err(|fault| fault.behind(part > 0))? {
+            for reply in replies {
                 for answer in reply.many()? {
                     let at = places.next().ok_or(Fault::Unknown)?;
                     answers[at] = Some(self.changed(batch[at].next.id, answer)?);
@@ -88,6 +88,26 @@ impl Core {
             stored => Changed::Conflict(self.row(id, &stored.bytes()?).map(Box::new)),
         })
     }
+}
+
+/// What came of the parts of an operation, which are under way. Where one of them is not done, and another is or may be, it is unknown.
+pub(super) async fn all_done<T, A>(asked: Vec<(T, A)>) -> Result<Vec<(T, Vec<Reply>)>, Fault>
+where
+    A: Future<Output = Result<Vec<Reply>, Fault>>,
+{
+    let (mut done, mut failed) = (Vec::with_capacity(asked.len()), None);
+    let mut is_begun = false;
+    for (what, answer) in asked {
+        match answer.await {
+            Ok(replies) => done.push((what, replies)),
+            Err(fault) => {
+                is_begun |= fault == Fault::Unknown;
+                failed.get_or_insert(fault);
+            }
+        }
+    }
+    failed.map_or(Ok(()), |fault| Err(fault.behind(is_begun || !done.is_empty())))?;
+    Ok(done)
 }
 
 /// What scripts are told of a change.
