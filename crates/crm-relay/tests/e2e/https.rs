@@ -1,6 +1,15 @@
 //! The public listener over TLS: webhooks, sessions, and a certificate that is renewed.
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use relay_net::{dial::encrypt, tls::trusting};
@@ -154,16 +163,20 @@ async fn renewals_under_load_fail_no_handshake() {
     let server = Server::start(dir.path(), &files);
     let trusted = trusting(std::slice::from_ref(&authority.1)).unwrap();
     let mut open = ask(server.public, "relay.test", &trusted, true).await.unwrap().unwrap();
-    let stop = CancellationToken::new();
+    let (stop, ended) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
     let load = {
-        let (stop, trusted, public) = (stop.clone(), Arc::clone(&trusted), server.public);
+        let (stop, ended, trusted, public) = (stop.clone(), Arc::clone(&ended), Arc::clone(&trusted), server.public);
         tokio::spawn(async move {
             let mut all = tokio::task::JoinSet::new();
             let mut clock = tokio::time::interval(Duration::from_millis(20));
             while !stop.is_cancelled() {
                 clock.tick().await;
-                let trusted = Arc::clone(&trusted);
-                all.spawn(async move { ask(public, "relay.test", &trusted, false).await.map(drop) });
+                let (trusted, ended) = (Arc::clone(&trusted), Arc::clone(&ended));
+                all.spawn(async move {
+                    let asked = ask(public, "relay.test", &trusted, false).await.map(drop);
+                    ended.fetch_add(1, Ordering::Relaxed);
+                    asked
+                });
             }
             all.join_all().await
         })
@@ -174,12 +187,14 @@ async fn renewals_under_load_fail_no_handshake() {
         wait_for("it to be shown", || {
             (server.process.log().matches(r#"event="certificate_replaced""#).count() >= renewal).then_some(())
         });
+        let before = ended.load(Ordering::Relaxed);
+        wait_for("connections to come and go", || (ended.load(Ordering::Relaxed) >= before + 5).then_some(()));
     }
     stop.cancel();
     let asked = load.await.unwrap();
     let failed: Vec<_> = asked.iter().filter_map(|asked| asked.as_ref().err()).collect();
     assert!(failed.is_empty(), "{} of {}: {failed:?}", failed.len(), asked.len());
-    assert!(asked.len() >= 20, "{}", asked.len());
+    assert!(asked.len() >= 100, "{}", asked.len());
     open.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     lives(&mut open).await.expect("what is open stays");
     let only_newest = trusting(&[newest]).unwrap();
