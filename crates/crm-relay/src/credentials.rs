@@ -63,19 +63,19 @@ pub(crate) fn complete(data_dir: &Path, given: GivenSecrets, shared: &[SharedSec
     let mut digests = [[0; 32]; NAMES.len()];
     let given = [given.api_key, given.relay_token, given.admin_token];
     for (((name, prefix), given), digest) in NAMES.into_iter().zip(given).zip(&mut digests) {
-        let secret = match given.or_else(|| value(&lines, name)) {
-            Some(secret) => secret,
-            None => {
-                if let Some(shared) = shared.iter().find(|shared| shared.name == name) {
-                    *digest = shared.sha256;
-                    elsewhere.push(shared.clone());
-                    continue;
-                }
-                let secret = generate(prefix)?;
-                lines.push((name.to_owned(), secret.clone()));
-                generated.push(name);
-                secret
-            }
+        let found = given.or_else(|| value(&lines, name));
+        if let Some(shared) = shared.iter().find(|shared| shared.name == name && found.is_none()) {
+            *digest = shared.sha256;
+            elsewhere.push(shared.clone());
+            continue;
+        }
+        let secret = if let Some(secret) = found {
+            secret
+        } else {
+            let secret = generate(prefix)?;
+            lines.push((name.to_owned(), secret.clone()));
+            generated.push(name);
+            secret
         };
         *digest = sha256(secret.expose().as_bytes());
         secrets.push((name, secret));

@@ -226,3 +226,89 @@ fn differences(config: &Config, shared: &Shared) -> Vec<Difference> {
     all.extend(theirs.iter().flat_map(|theirs| config.likeness().differences(&theirs.likeness)));
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use relay_core::storage::About;
+    use relay_store::memory::MemoryStore;
+
+    use super::*;
+
+    fn config(server: &str, ttl: Duration) -> Config {
+        let mut config = Config { server: server.into(), ..Config::sample("/nonexistent".into()) };
+        config.route_defaults.ttl = ttl;
+        config
+    }
+
+    /// Another server, as it is heard of.
+    fn heard(run: u64, server: &str, stopping: bool) -> Presence {
+        let server = About { name: server.into(), address: "192.0.2.1:80".into(), ..About::default() };
+        let (clock, clients, circuits) = (None, Vec::new(), Vec::new());
+        Presence { run, at: Wall::MIN, server, stopping, clock, clients, circuits }
+    }
+
+    async fn reach(store: &MemoryStore, config: &Config, others: &[Presence]) -> Result<Agreement, StartError> {
+        let clock = Clock::start(Wall::MIN);
+        Agreement::reach(Arc::new(store.second_owner()), clock, config, async |_| Ok(others.to_vec())).await
+    }
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    /// Who is alone has what he has; beside others it is to be the same, unless his is to be shared from now on.
+    #[tokio::test]
+    async fn a_server_comes_to_one_with_those_that_are_there() {
+        let store = MemoryStore::new();
+        let others = [heard(1, "a", false)];
+        reach(&store, &config("a", HOUR), &[]).await.unwrap();
+        reach(&store, &config("b", HOUR), &others).await.unwrap();
+        let differs = reach(&store, &config("b", HOUR * 2), &others).await.err();
+        let Some(StartError::Differs(found)) = differs else { panic!("{differs:?}") };
+        assert_eq!(found.to_string(), "MESSAGE_TTL is 2h here and 1h there (theirs: a at 192.0.2.1:80)");
+        // Its own earlier run is over, and so is one that says so.
+        for over in [heard(1, "b", false), heard(1, "a", true)] {
+            reach(&store, &config("b", HOUR * 2), &[over]).await.unwrap();
+            reach(&store, &config("b", HOUR), &[]).await.unwrap();
+        }
+        let accepts = Config { accepts: true, ..config("b", HOUR * 2) };
+        reach(&store, &accepts, &others).await.unwrap();
+        assert!(reach(&store, &config("a", HOUR), &others[..0]).await.is_ok(), "alone again");
+    }
+
+    /// Of whom nothing new is heard is not there.
+    #[tokio::test]
+    async fn a_server_that_was_killed_keeps_nobody_from_starting() {
+        let store = MemoryStore::new();
+        reach(&store, &config("a", HOUR), &[]).await.unwrap();
+        let known = async |surely| Ok(if surely { Vec::new() } else { vec![heard(1, "a", false)] });
+        let (clock, anew) = (Clock::start(Wall::MIN), config("b", HOUR * 2));
+        assert!(Agreement::reach(Arc::new(store.second_owner()), clock, &anew, known).await.is_ok());
+    }
+
+    /// Who had what is shared changes it for all; who had something else may only come to it.
+    #[tokio::test]
+    async fn a_file_that_is_read_anew_changes_what_is_shared_by_those_who_share_it() {
+        let store = MemoryStore::new();
+        let one = reach(&store, &config("a", HOUR), &[]).await.unwrap();
+        let other = reach(&store, &config("b", HOUR), &[]).await.unwrap();
+        one.renew(config("a", HOUR * 2).likeness()).await.unwrap();
+        let refused = other.renew(config("b", HOUR * 3).likeness()).await.unwrap_err().to_string();
+        assert!(refused.contains("MESSAGE_TTL is 3h here and 2h there"), "{refused}");
+        other.renew(config("b", HOUR * 2).likeness()).await.unwrap();
+        other.renew(config("b", HOUR * 3).likeness()).await.unwrap();
+    }
+
+    /// Of a secret that several make at once one counts.
+    #[tokio::test]
+    async fn a_secret_is_claimed_once() {
+        let store = MemoryStore::new();
+        let made = |server: &str, digit| {
+            let (name, kept) = ("API_KEY".to_owned(), Some("/a/file".to_owned()));
+            SharedSecret { name, sha256: [digit; 32], server: server.to_owned(), kept }
+        };
+        let (one, other) = (made("a", 1), made("b", 2));
+        assert_eq!(claim(&store, &one, Wall::MIN).await, Ok(None));
+        assert_eq!(claim(&store, &other, Wall::MIN).await, Ok(Some(one.clone())));
+        assert_eq!(claim(&store, &one, Wall::MIN).await, Ok(None), "again");
+        assert_eq!(shared_secrets(&store).await, Ok(vec![one]));
+    }
+}

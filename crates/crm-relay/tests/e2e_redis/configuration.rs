@@ -52,7 +52,9 @@ async fn servers_on_one_store_are_configured_alike() {
     let anew = [("MESSAGE_TTL", "2h"), ("LEASE", "30s")];
     let (code, said) = ends(dir.path(), "b", &url, &[&SECRETS[..], &anew].concat());
     assert_eq!(code, Some(78), "{said}");
-    anew.iter().for_each(|(name, value)| b.set(name, value));
+    for (name, value) in anew {
+        b.set(name, value);
+    }
     for want in [
         "MESSAGE_TTL is 2h here and 1h there",
         "LEASE is 30s here and 1m there",
@@ -83,7 +85,9 @@ async fn servers_on_one_store_are_configured_alike() {
     assert!(a.process.wait().success());
     assert_eq!(ends(dir.path(), "a", &url, &[&SECRETS[..], &was].concat()).0, Some(78));
     fs::remove_file(&file).unwrap();
-    anew.iter().for_each(|(name, value)| a.set(name, value));
+    for (name, value) in anew {
+        a.set(name, value);
+    }
     a.restart();
 
     // Who shared what all had changes it for all when he reads his file anew.

@@ -103,7 +103,7 @@ async fn pass(
     let (addr, began) = (server.peer_addr()?, Instant::now());
     let passed = copy_bidirectional(&mut peer, &mut server).await;
     if !passed.as_ref().is_ok_and(|(_, answered)| *answered > 0) {
-        println!("{addr} ended a connection without a word after {:?}: {passed:?}", began.elapsed());
+        eprintln!("{addr} ended a connection without a word after {:?}: {passed:?}", began.elapsed());
     }
     passed.map(drop)
 }

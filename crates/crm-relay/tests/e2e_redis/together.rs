@@ -20,6 +20,7 @@ use crate::{
     sender::{Sender, Told},
     several::Several,
     target::{Arrival, Reply, Target},
+    way::Way,
 };
 
 /// How soon a change at one server holds at the others (I21).
@@ -83,7 +84,7 @@ async fn resends_are_counted_over_all_servers() {
         wait_for("all servers to know the source", || knows().then_some(()));
     }
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), b"{\"zen\":1}");
-    let signature = format!("sha256={}", tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    let signature = tag.as_ref().iter().fold("sha256=".to_owned(), |text, byte| format!("{text}{byte:02x}"));
     let sender = Sender::new();
     let press = async |server: &Server, id: &str| -> Told {
         let headers = [
@@ -128,7 +129,7 @@ async fn what_is_said_at_one_server_holds_at_all() {
     let target = Target::start(|_| Reply::status(200)).await;
     for hears in [true, false] {
         if !hears {
-            several.ways.iter().for_each(|way| way.deafen());
+            several.ways.iter().for_each(Way::deafen);
             several.redis.node.ask(&[b"CLIENT", b"KILL", b"TYPE", b"pubsub"]);
         }
         let name = format!("laptop-{hears}");
@@ -194,7 +195,7 @@ async fn an_outage_seen_by_two_servers_charges_nothing() {
     println!("{} tries of {} deliveries in {LASTS:?}, {} charged", sum("tries"), open.len(), sum("attempts"));
     assert!(open.len() == 40 && sum("tries") > 40, "{open:#?}");
     assert_eq!(sum("attempts"), 0, "I10: an outage is charged");
-    let through: BTreeSet<String> = target.arrivals().iter().map(|arrival| path_of(arrival)).collect();
+    let through: BTreeSet<String> = target.arrivals().iter().map(path_of).collect();
     assert_eq!(through.len(), 2, "both servers see it: {through:?}");
     target.answer(|_| Reply::status(200));
     several.settle();

@@ -25,6 +25,8 @@ pub(super) struct Looking {
     pub(super) ending: BTreeSet<DeliveryId>,
     /// There are more behind them.
     more: bool,
+    /// The next look is at what the others look after, too.
+    farther: bool,
 }
 
 impl Hub {
@@ -46,8 +48,17 @@ impl Hub {
         self.looking.next = None;
         if !self.failed && !self.stopping && self.clocks.are_compared() {
             let now = self.shared_now();
-            let lapsed_by = self.setup.shares.then(|| delivery::lapsed_by(now));
-            let partitions = self.partitions();
+            let (mut partitions, mut lapsed_by) = (self.partitions(), None);
+            if self.setup.shares {
+                // Every second look is farther: a server that has died is known for a while, and what has lapsed there waits for nobody.
+                let farther = self.looking.farther;
+                self.looking.farther = !farther;
+                let late = if farther { limits::LAPSE_SEEN_BY_OTHERS } else { std::time::Duration::ZERO };
+                lapsed_by = Some(delivery::lapsed_by(now) - late);
+                if farther && !partitions.is_empty() {
+                    partitions = Partitions::all(self.setup.partitions);
+                }
+            }
             let op = self.ops.due(DueAsk { lapsed_by, partitions, ..DueAsk::at(now, limits::PAGE_MAX) });
             self.ask_store(op);
         }
@@ -68,7 +79,8 @@ impl Hub {
         if self.stopping {
             return;
         }
-        for record in due.expired {
+        let mine = self.partitions();
+        for record in due.expired.into_iter().filter(|record| mine.hold(record.id.partition())) {
             // One that the store is about to end, or has no room to, is not ended once more.
             let new = self.looking.ending.insert(record.id);
             if new || crate::canary::is("expired_again") {

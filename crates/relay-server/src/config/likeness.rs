@@ -42,8 +42,8 @@ impl Config {
     /// listens, what it is called, and what its machine has room for is its own.
     pub(crate) fn likeness(&self) -> Likeness {
         let key = key(&self.credentials);
-        let mut lines = Lines { key: hmac::Key::new(hmac::HMAC_SHA256, &key), likeness: Likeness::default() };
-        lines.likeness.key = hex(&sha256(&key))[..DIGITS].to_owned();
+        let likeness = Likeness { key: hex(&sha256(&key))[..DIGITS].to_owned(), ..Likeness::default() };
+        let mut lines = Lines { key: hmac::Key::new(hmac::HMAC_SHA256, &key), likeness };
         lines.put("PUBLIC_URL", self.public_url.as_deref().unwrap_or_default().trim_end_matches('/'));
         lines.put("MESSAGE_TTL", &span(self.route_defaults.ttl));
         lines.put("MAX_RETRIES, RETRY_DELAY, RETRY_MULTIPLIER", &retry(&self.route_defaults.retry));
@@ -174,7 +174,7 @@ fn retry(policy: &RetryPolicy) -> String {
 fn span(span: Duration) -> String {
     let micros = span.as_micros();
     let units = [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1_000, "ms")];
-    let whole = units.into_iter().find(|(unit, _)| micros % unit == 0 && (micros > 0 || *unit == 1_000_000));
+    let whole = units.into_iter().find(|(unit, _)| micros.is_multiple_of(*unit) && (micros > 0 || *unit == 1_000_000));
     whole.map_or_else(|| format!("{micros}us"), |(unit, name)| format!("{}{name}", micros / unit))
 }
 

@@ -168,7 +168,9 @@ impl Driver {
                 }
                 names = &mut arrivals => {
                     self.now = self.clock.own();
-                    names.into_iter().for_each(|name| self.feed(Input::Woken(name)));
+                    for name in names {
+                        self.feed(Input::Woken(name));
+                    }
                     arrivals = self.queue.arrivals();
                 }
                 () = timer.as_mut() => {

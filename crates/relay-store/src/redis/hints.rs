@@ -39,7 +39,7 @@ pub(super) struct Hints {
     version: watch::Sender<Option<u64>>,
     /// The number of this run; 0: nobody else is known, who could hear anything.
     run: AtomicU64,
-    said: Names,
+    said: Arc<Names>,
     heard: Names,
 }
 
@@ -71,7 +71,7 @@ impl Hints {
     /// Nothing is known yet.
     pub(super) fn new() -> Self {
         let version = watch::Sender::new(None);
-        Self { version, run: AtomicU64::new(0), said: Names::default(), heard: Names::default() }
+        Self { version, run: AtomicU64::new(0), said: Arc::default(), heard: Names::default() }
     }
 
     /// The registry has this version by now.
@@ -108,17 +108,15 @@ impl Hints {
 
 /// Tells what became due here, as long as there is a store.
 pub(super) async fn tell(core: Weak<Core>) {
-    loop {
-        let Some(hints) = core.upgrade() else { return };
+    let Some(said) = core.upgrade().map(|core| Arc::clone(&core.hints.said)) else { return };
+    while core.strong_count() > 0 {
         // Cancel safety: a notice that is not waited for stays.
-        let told = time::timeout(AGAIN_AFTER.1, hints.hints.said.some.notified()).await;
-        drop(hints);
-        if told.is_err() {
+        if time::timeout(AGAIN_AFTER.1, said.some.notified()).await.is_err() {
             continue;
         }
         time::sleep(JOINED_OVER).await;
         let Some(core) = core.upgrade() else { return };
-        let names = core.hints.said.take();
+        let names = said.take();
         let run = core.hints.run.load(Ordering::Relaxed);
         let word = names.iter().fold(format!("{DUE} {run:x}"), |word, name| format!("{word} {name}"));
         let tell = Command::new("PUBLISH").arg(core.space.hints()).arg(word);
