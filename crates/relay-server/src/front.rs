@@ -116,8 +116,11 @@ impl Backend for Front {
         self.admin.metrics.panicked();
     }
 
-    /// As the hub has it, who puts it right.
     fn now(&self) -> Wall {
+        self.admin.clock.wall()
+    }
+
+    fn hub_time(&self) -> Wall {
         self.admin.clock.own().wall
     }
 

@@ -613,9 +613,18 @@ async fn agreed(
     let agreement = Agreement::reach(store.clone(), clock, config, live).await;
     if agreement.is_err() {
         // Where it cannot be said, it is not heard of any more soon.
-        let _ = store.presence(Presence { stopping: true, ..hub.first_presence(clock.wall()) }).await;
+        let at = time_of(&**store, clock).await;
+        let _ = store.presence(Presence { stopping: true, ..hub.first_presence(at) }).await;
     }
     agreement.map(Arc::new)
+}
+
+/// The time of the store, by which presence is kept: a word dated otherwise may be taken for old, or make all others old.
+async fn time_of(store: &dyn Store, clock: Clock) -> Wall {
+    match store.clock().await {
+        Ok(Some(now)) => now,
+        Ok(None) | Err(_) => clock.wall(),
+    }
 }
 
 /// Those of them of which something new is heard: a server that was killed is still known for a while.
@@ -627,7 +636,7 @@ async fn still_there(
 ) -> Result<Vec<Presence>, StoreError> {
     let until = Instant::now() + limits::PRESENCE_EVERY * 2 + PRESENCE_LATE;
     loop {
-        let mut others = store.presence(hub.first_presence(clock.wall())).await?;
+        let mut others = store.presence(hub.first_presence(time_of(store, clock).await)).await?;
         others.retain(|other| !known.iter().any(|before| before.run == other.run && before.at >= other.at));
         if !others.is_empty() || Instant::now() >= until {
             return Ok(others);

@@ -48,7 +48,8 @@ impl Hub {
         self.looking.next = None;
         if !self.failed && !self.stopping && self.clocks.are_compared() {
             let now = self.shared_now();
-            let (mut partitions, mut lapsed_by) = (self.partitions(), None);
+            let (partitions, mut lapsed_by) = (self.partitions(), None);
+            let mut lapsed_in = partitions;
             if self.setup.shares {
                 // Every second look is farther: a server that has died is known for a while, and what has lapsed there waits for nobody.
                 let farther = self.looking.farther;
@@ -56,10 +57,10 @@ impl Hub {
                 let late = if farther { limits::LAPSE_SEEN_BY_OTHERS } else { std::time::Duration::ZERO };
                 lapsed_by = Some(delivery::lapsed_by(now) - late);
                 if farther && !partitions.is_empty() {
-                    partitions = Partitions::all(self.setup.partitions);
+                    lapsed_in = Partitions::all(self.setup.partitions);
                 }
             }
-            let op = self.ops.due(DueAsk { lapsed_by, partitions, ..DueAsk::at(now, limits::PAGE_MAX) });
+            let op = self.ops.due(DueAsk { partitions, lapsed_by, lapsed_in, ..DueAsk::at(now, limits::PAGE_MAX) });
             self.ask_store(op);
         }
     }
@@ -79,8 +80,7 @@ impl Hub {
         if self.stopping {
             return;
         }
-        let mine = self.partitions();
-        for record in due.expired.into_iter().filter(|record| mine.hold(record.id.partition())) {
+        for record in due.expired {
             // One that the store is about to end, or has no room to, is not ended once more.
             let new = self.looking.ending.insert(record.id);
             if new || crate::canary::is("expired_again") {

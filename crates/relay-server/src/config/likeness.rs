@@ -1,7 +1,8 @@
 //! What the configurations of servers that share a store are compared by: readable, a line for each setting.
 //!
-//! It goes to the store and to the other servers, so no secret is in it, nor anything that one could be tried against: secrets
-//! stand there by keyed digests, whose key are the server's own credentials.
+//! It goes to the store and to the other servers, so no secret is in it: secrets stand there by keyed digests. Their key is made
+//! of the digests of the server's own credentials, which the store holds too: they keep a secret from whoever reads a log, and
+//! not from whoever reads the store, which holds the sources' secrets anyway.
 
 use std::{collections::BTreeMap, time::Duration};
 

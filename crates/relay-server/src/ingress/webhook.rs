@@ -422,7 +422,7 @@ impl<B: Backend> Door<B> {
 
     /// What the hub is given.
     fn accepting(&self, source: &Source, raw: Raw, (body, signed): (Bytes, Bytes), genuine: &Genuine) -> Accepting {
-        let now = self.backend.now();
+        let now = self.backend.hub_time();
         let body_sha256 = verify::sha256(&body);
         // A retry may be compressed anew, into other bytes.
         let is_decoded = !std::ptr::eq(&raw const body[..], &raw const signed[..]);

@@ -139,9 +139,9 @@ impl Acknowledged {
         self.with(|remembered| ended.iter().for_each(|ended| remembered.forget(ended.id)));
     }
 
-    /// Whether this Redis had an epoch, which goes with everything else.
-    pub(super) fn has_seen_epoch(&self) -> bool {
-        self.with(|remembered| remembered.known.is_some())
+    /// Whether that is not the epoch of the Redis that was there last: it goes with everything else.
+    pub(super) fn is_of_another(&self, epoch: Option<&[u8]>) -> bool {
+        self.with(|remembered| remembered.known.as_ref().is_some_and(|known| known.epoch.as_deref() != epoch))
     }
 
     /// All documents of a kind, as they are now.
@@ -314,6 +314,10 @@ impl Core {
             return if is_emptied { self.look_for_all().await } else { Ok(()) };
         }
         *was_missing = false;
+        if known.as_ref().is_some_and(|known| known.epoch != now.epoch) {
+            // Emptied, and begun anew by another server, which may know no documents.
+            self.write_back().await?;
+        }
         if known.as_ref().is_some_and(|known| *known != now) {
             self.look_for_all().await?;
         }

@@ -106,7 +106,7 @@ impl Core {
         }
         due.expired = self.earliest(&asked, ask.now, limit).await?;
         if let Some(by) = ask.lapsed_by {
-            let leases: Vec<Key> = self.space.some(ask.partitions).map(|(_, keys)| keys.leases()).collect();
+            let leases: Vec<Key> = self.space.some(ask.lapsed_in).map(|(_, keys)| keys.leases()).collect();
             due.lapsed = self.earliest(&leases, by, limit).await?;
         }
         Ok(due)

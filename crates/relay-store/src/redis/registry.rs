@@ -79,7 +79,9 @@ impl Core {
         let epoch = Command::new("HGET").arg(self.space.meta()).arg("epoch");
         let mut replies = Replies::new(self.reads.ask(vec![command, epoch]).await?);
         let (found, epoch) = (replies.next()?, replies.next()?);
-        if epoch == Reply::Nil && self.acknowledged.has_seen_epoch() { Err(Fault::Away) } else { Ok(found) }
+        // Another server may have given it a new one, and no documents.
+        let is_another = self.acknowledged.is_of_another(epoch.maybe_bytes()?.as_deref());
+        if is_another { Err(Fault::Away) } else { Ok(found) }
     }
 
     /// One document.

@@ -200,7 +200,7 @@ local function tell()
     end
     local kept = redis.call('HMGET', counters, 'latest', 'floor')
     local set = {}
-    if latest and (not kept[1] or tonumber(kept[1]) < tonumber(latest)) then
+    if latest and (tonumber(kept[1] or 0) or 0) < tonumber(latest) then
         set[1], set[2] = 'latest', latest
     end
     if floor and (not kept[2] or is_above(floor, kept[2])) then
@@ -267,6 +267,13 @@ local function check_place(place, destination)
     are_right[of] = true
 end
 
+-- An entry of a stream. A row whose place somebody spoilt names none, and XDEL refuses that, behind what is written by then.
+local function take_entry(stream, entry)
+    if entry ~= '' then
+        redis.call('XDEL', stream, entry)
+    end
+end
+
 -- Takes a row out of the indexes of the place it stands in.
 local function leave(id, row, destination)
     local place, entry = place_of(row), entry_of(row)
@@ -279,13 +286,13 @@ local function leave(id, row, destination)
         end
     elseif place == 'e' then
         redis.call('ZREM', key('ended:', destination), id)
-        redis.call('XDEL', dead_letters, entry)
+        take_entry(dead_letters, entry)
     elseif place == 'o' then
-        redis.call('XDEL', key('done:', destination), entry)
+        take_entry(key('done:', destination), entry)
     else
         redis.call('ZREM', key('exp:', destination), id)
         if place == 'r' then
-            redis.call('XDEL', key('ready:', destination, track .. generation), entry)
+            take_entry(key('ready:', destination, track .. generation), entry)
         elseif place == 'd' then
             redis.call('ZREM', key('due:', destination, track), id)
             redis.call('ZREM', key('tries:', destination, track), due_of(row) .. id)
@@ -347,7 +354,7 @@ local function is_in_turn(row, destination)
         return false
     end
     local last = lasts[destination] or redis.call('HGET', counters, 'last:' .. destination)
-    return not last or tonumber(due_of(row)) >= tonumber(last) - 1000000
+    return not last or tonumber(due_of(row)) >= (tonumber(last) or 0) - 1000000
 end
 
 -- Looks whether a row can be stored.
