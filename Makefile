@@ -9,7 +9,7 @@ DOCKER ?= docker
 IMAGE ?= crm-relay:latest
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture fuzz bench bench-verify cost redis-memory deny audit dist deb deb-drill docker image-drill up down check clean
+.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture torture-redis fuzz bench bench-verify cost redis-memory bench-redis deny audit dist deb deb-drill docker image-drill up down check clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [NAME=value]'
@@ -60,6 +60,9 @@ canaries: ## plant each known bug in turn; fails unless the simulation (SEEDS=n)
 torture: setup ## kill -9 server and clients under load, KILLS=n times
 	KILLS='$(KILLS)' $(CARGO) test --locked --package crm-relay --test e2e torture:: -- --nocapture
 
+torture-redis: setup ## three servers on one Redis, killed, stopped and cut off under load, ROUNDS=n times (SEED=n: in another order)
+	ROUNDS='$(ROUNDS)' SEED='$(SEED)' $(CARGO) test --locked --package crm-relay --test e2e_redis several_torture:: -- --nocapture --test-threads=1
+
 fuzz: ## fuzz TARGET=verify (ingress, signed, keys, parameters, wire, record) for SECONDS=60; `make test` replays the corpus
 	@TARGET='$(TARGET)' FUZZ_SECONDS='$(SECONDS)' scripts/fuzz
 
@@ -75,6 +78,9 @@ cost: ## count the store's steps at a million stored events against a thousand (
 
 redis-memory: setup ## let a million events (EVENTS=n) pass through a Redis: it holds what it held before
 	EVENTS=$${EVENTS:-1000000} $(CARGO) test --locked --release --package relay-store --test redis memory::
+
+bench-redis: setup ## measure the store on a Redis beside `redis-benchmark -c 64 XADD` on the same: ROUNDS pairs of EVENTS
+	$(CARGO) bench --locked --package relay-store --bench redis
 
 deny: ## check licences, sources and duplicate crates (needs cargo-deny)
 	$(CARGO) deny --locked check bans licenses sources

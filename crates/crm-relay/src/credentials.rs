@@ -10,7 +10,10 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use relay_providers::pasted;
 use relay_server::{
     config::Credentials,
-    registry::secret::{ADMIN_PREFIX, KEY_PREFIX, TOKEN_PREFIX},
+    registry::{
+        document::SharedSecret,
+        secret::{ADMIN_PREFIX, KEY_PREFIX, TOKEN_PREFIX, sha256},
+    },
 };
 use relay_store::private;
 
@@ -30,10 +33,14 @@ const NAMES: [(&str, &str); 3] =
 
 /// All secrets of a server, and how they came about.
 pub(crate) struct Kept {
-    /// The secrets.
+    /// What it knows them by.
     pub(crate) credentials: Credentials,
+    /// Those that it has itself, by their names.
+    secrets: Vec<(&'static str, Secret)>,
     /// Names of those generated just now, to be shown once.
     pub(crate) generated: Vec<&'static str>,
+    /// Those that another server on the store has, and this one knows by their digests.
+    pub(crate) elsewhere: Vec<SharedSecret>,
     /// Whether the file held others: it was changed, or one that was given is not given any more.
     pub(crate) had_others: bool,
     /// The file.
@@ -42,19 +49,27 @@ pub(crate) struct Kept {
     pub(crate) public_url: Option<String>,
 }
 
-/// Completes the given secrets from the credentials file, which gets what it lacks. Makes the data directory.
+/// Completes the given secrets from the credentials file, which gets what it lacks. Makes the data directory. `shared`: those that
+/// servers on the same store have, of which none is made anew.
 ///
 /// # Errors
 /// The directory or the file cannot be read or written.
-pub(crate) fn complete(data_dir: &Path, given: GivenSecrets) -> Result<Kept, Failure> {
+pub(crate) fn complete(data_dir: &Path, given: GivenSecrets, shared: &[SharedSecret]) -> Result<Kept, Failure> {
     make_dir(data_dir)?;
     let path = place::credentials(data_dir);
     let mut lines = read_lines(&path)?;
     let had_others = !lines.is_empty();
-    let mut generated = Vec::new();
-    let mut complete = Vec::new();
-    for ((name, prefix), given) in NAMES.into_iter().zip([given.api_key, given.relay_token, given.admin_token]) {
-        let secret = if let Some(secret) = given.or_else(|| value(&lines, name)) {
+    let (mut secrets, mut generated, mut elsewhere) = (Vec::new(), Vec::new(), Vec::new());
+    let mut digests = [[0; 32]; NAMES.len()];
+    let given = [given.api_key, given.relay_token, given.admin_token];
+    for (((name, prefix), given), digest) in NAMES.into_iter().zip(given).zip(&mut digests) {
+        let found = given.or_else(|| value(&lines, name));
+        if let Some(shared) = shared.iter().find(|shared| shared.name == name && found.is_none()) {
+            *digest = shared.sha256;
+            elsewhere.push(shared.clone());
+            continue;
+        }
+        let secret = if let Some(secret) = found {
             secret
         } else {
             let secret = generate(prefix)?;
@@ -62,15 +77,46 @@ pub(crate) fn complete(data_dir: &Path, given: GivenSecrets) -> Result<Kept, Fai
             generated.push(name);
             secret
         };
-        complete.push(secret.expose().to_owned());
+        *digest = sha256(secret.expose().as_bytes());
+        secrets.push((name, secret));
     }
     if !generated.is_empty() {
         write(&path, &lines).map_err(|error| not_writable(data_dir, &error))?;
     }
-    let mut next = complete.into_iter();
-    let mut take = || next.next().unwrap_or_default();
-    let credentials = Credentials { api_key: take(), relay_token: take(), admin_token: take() };
-    Ok(Kept { credentials, generated, had_others, path, public_url: None })
+    let credentials = Credentials::from_digests(digests);
+    Ok(Kept { credentials, secrets, generated, elsewhere, had_others, path, public_url: None })
+}
+
+impl Kept {
+    /// One secret; nothing: another server has it.
+    pub(crate) fn secret(&self, name: &str) -> Option<&Secret> {
+        self.secrets.iter().find(|(known, _)| *known == name).map(|(_, secret)| secret)
+    }
+
+    /// What the other servers on the store are to know of those that were generated just now.
+    pub(crate) fn to_share(&self, server: &str) -> Vec<SharedSecret> {
+        let kept = Some(self.path.display().to_string());
+        let generated = self.secrets.iter().filter(|(name, _)| self.generated.contains(name));
+        let shared = generated.map(|(name, secret)| SharedSecret {
+            name: (*name).to_owned(),
+            sha256: sha256(secret.expose().as_bytes()),
+            server: server.to_owned(),
+            kept: kept.clone(),
+        });
+        shared.collect()
+    }
+}
+
+/// Takes secrets out of the credentials file again that were generated just now: another server was faster, and nobody has seen
+/// them.
+///
+/// # Errors
+/// The file cannot be read or written.
+pub(crate) fn take_back(data_dir: &Path, names: &[String]) -> Result<(), Failure> {
+    let path = place::credentials(data_dir);
+    let mut lines = read_lines(&path)?;
+    lines.retain(|(name, _)| !names.contains(name));
+    write(&path, &lines).map_err(|error| not_writable(data_dir, &error))
 }
 
 /// One secret out of the credentials file of a server; none of another user's, which cannot be opened.
@@ -248,25 +294,49 @@ mod tests {
     fn secrets_are_generated_once_and_kept_for_the_owner_alone() {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
-        let first = complete(&data, GivenSecrets::default()).unwrap();
+        let first = complete(&data, GivenSecrets::default(), &[]).unwrap();
         assert_eq!(first.generated, ["API_KEY", "RELAY_TOKEN", "ADMIN_TOKEN"]);
-        assert!(first.credentials.api_key.starts_with("crk_") && first.credentials.api_key.len() == 4 + 43);
+        let key = first.secret("API_KEY").unwrap().expose();
+        assert!(key.starts_with("crk_") && key.len() == 4 + 43);
+        assert_eq!(first.credentials.api_key, sha256(key.as_bytes()));
         assert_eq!(fs::metadata(&first.path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
 
-        let second = complete(&data, GivenSecrets::default()).unwrap();
+        let second = complete(&data, GivenSecrets::default(), &[]).unwrap();
         assert!(second.generated.is_empty());
         assert_eq!(second.credentials.relay_token, first.credentials.relay_token);
-        assert_eq!(find(&data, "API_KEY").unwrap().unwrap().expose(), first.credentials.api_key);
+        assert_eq!(find(&data, "API_KEY").unwrap().unwrap().expose(), key);
     }
 
     #[test]
     fn a_given_secret_is_used_and_not_written_down() {
         let dir = tempfile::tempdir().unwrap();
         let given = GivenSecrets { api_key: Some(Secret::new("given-by-somebody")), ..GivenSecrets::default() };
-        let kept = complete(dir.path(), given).unwrap();
-        assert_eq!(kept.credentials.api_key, "given-by-somebody");
+        let kept = complete(dir.path(), given, &[]).unwrap();
+        assert_eq!(kept.secret("API_KEY").unwrap().expose(), "given-by-somebody");
         assert!(!fs::read_to_string(&kept.path).unwrap().contains("API_KEY="));
+    }
+
+    /// Of what another server has this one knows the digest, and makes none; its own it shares, and takes back if it was late.
+    #[test]
+    fn what_another_server_has_is_not_made_anew() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let first = complete(dir.path(), GivenSecrets::default(), &[]).unwrap();
+        let shared = first.to_share("a");
+        assert_eq!(shared.len(), 3);
+        let second = complete(other.path(), GivenSecrets::default(), &shared[..2]).unwrap();
+        assert_eq!((second.generated.as_slice(), second.elsewhere.len()), (&["ADMIN_TOKEN"][..], 2));
+        assert_eq!(second.credentials.digests()[..2], first.credentials.digests()[..2]);
+        assert!(second.secret("API_KEY").is_none() && find(other.path(), "API_KEY").unwrap().is_none());
+        assert!(
+            second.elsewhere[0].whereabouts().contains("server a, in its /"),
+            "{}",
+            second.elsewhere[0].whereabouts()
+        );
+        take_back(other.path(), &["ADMIN_TOKEN".to_owned()]).unwrap();
+        let third = complete(other.path(), GivenSecrets::default(), &shared).unwrap();
+        assert_eq!((third.generated.len(), third.elsewhere.len()), (0, 3));
+        assert_eq!(third.credentials.digests(), first.credentials.digests());
     }
 
     /// S27: what editors and shells add is not taken for a part of a secret; what is not understood is refused by its line,
@@ -278,7 +348,7 @@ mod tests {
         let key = "crk_0123456789abcdef0123456789abcdef";
         let read = |bytes: &[u8]| {
             private::replace(&path, bytes).unwrap();
-            complete(dir.path(), GivenSecrets::default())
+            complete(dir.path(), GivenSecrets::default(), &[])
         };
         for form in [
             "\u{feff}API_KEY=VALUE\n",
@@ -291,13 +361,13 @@ mod tests {
             "API_KEY=Bearer VALUE",
         ] {
             let kept = read(form.replace("VALUE", key).as_bytes()).unwrap();
-            assert_eq!(kept.credentials.api_key, key, "{form:?}");
+            assert_eq!(kept.secret("API_KEY").unwrap().expose(), key, "{form:?}");
             assert!(kept.had_others && kept.generated == ["RELAY_TOKEN", "ADMIN_TOKEN"], "{form:?}");
         }
         let wide =
             |text: &str| [0xff, 0xfe].into_iter().chain(text.bytes().flat_map(|byte| [byte, 0])).collect::<Vec<u8>>();
         let kept = read(&wide(&format!("API_KEY={key}\r\n"))).unwrap();
-        assert_eq!(kept.credentials.api_key, key, "as Notepad and PowerShell write it");
+        assert_eq!(kept.secret("API_KEY").unwrap().expose(), key, "as Notepad and PowerShell write it");
         let cut = &wide("API_KEY=x")[..9];
         for (bytes, said) in [
             (b"API_KEY=crk_0123\n".as_slice(), "line 1: API_KEY: must be"),
@@ -321,14 +391,14 @@ mod tests {
     #[test]
     fn credentials_that_others_may_read_are_closed() {
         let dir = tempfile::tempdir().unwrap();
-        let first = complete(dir.path(), GivenSecrets::default()).unwrap();
+        let first = complete(dir.path(), GivenSecrets::default(), &[]).unwrap();
         fs::set_permissions(&first.path, fs::Permissions::from_mode(0o644)).unwrap();
-        let second = complete(dir.path(), GivenSecrets::default()).unwrap();
+        let second = complete(dir.path(), GivenSecrets::default(), &[]).unwrap();
         assert_eq!(second.credentials.api_key, first.credentials.api_key);
         assert_eq!(fs::metadata(&first.path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::rename(&first.path, dir.path().join("elsewhere")).unwrap();
         std::os::unix::fs::symlink(dir.path().join("elsewhere"), &first.path).unwrap();
-        let refused = complete(dir.path(), GivenSecrets::default()).map(|_| ()).unwrap_err();
+        let refused = complete(dir.path(), GivenSecrets::default(), &[]).map(|_| ()).unwrap_err();
         assert_eq!(refused.exit, Exit::Configuration);
         assert!(refused.text.contains("symbolic link"), "{}", refused.text);
     }

@@ -65,28 +65,20 @@ pub(crate) fn dev(facts: &Facts<'_>, destinations: &[Destination], has_receiver:
 /// The first words of `server`.
 pub(crate) fn server(facts: &Facts<'_>) -> String {
     let intake = format!("{}/webhook", facts.url);
-    let (credentials, path) = (&facts.kept.credentials, facts.kept.path.display());
+    let path = facts.kept.path.display();
     let head = format!("{}\n\n  senders post to   {}\n", bold("crm-relay server"), copy(&intake));
     if facts.kept.generated.is_empty() {
         return format!("{head}  secrets           {path}\n");
     }
-    let secrets = [
-        ("API_KEY", &credentials.api_key),
-        ("RELAY_TOKEN", &credentials.relay_token),
-        ("ADMIN_TOKEN", &credentials.admin_token),
-    ];
-    let shown: Vec<String> = secrets
-        .into_iter()
-        .filter(|(name, _)| facts.kept.generated.contains(name))
-        .map(|(name, value)| format!("{}\n", below(name, value)))
-        .collect();
+    let generated = facts.kept.generated.iter().filter_map(|name| Some((name, facts.kept.secret(name)?)));
+    let shown: Vec<String> = generated.map(|(name, value)| format!("{}\n", below(name, value.expose()))).collect();
     format!(
         "{head}{}{}\n{}\n\n{}\n\nPost a webhook:\n\n  {}\n",
         shown.concat(),
         dim(format!("  These are shown this once; they are kept in {path}")),
         token_into_a_file("RELAY_TOKEN"),
         wrap::offered("  ", &format!("crm-relay client --url {} --token @token --to localhost:3000", facts.url)),
-        copy(curl(&intake, &credentials.api_key)),
+        copy(curl(&intake, &shown_key(facts))),
     )
 }
 
@@ -107,8 +99,10 @@ pub(crate) fn token_into_a_file(what: &str) -> String {
 
 /// The key itself on a terminal; elsewhere, as in a log, only where it stands.
 fn shown_key(facts: &Facts<'_>) -> String {
-    if style::is_terminal() {
-        return facts.kept.credentials.api_key.clone();
+    if style::is_terminal()
+        && let Some(key) = facts.kept.secret("API_KEY")
+    {
+        return key.expose().to_owned();
     }
     format!("$(sed -n s/^API_KEY=//p {})", facts.kept.path.display())
 }

@@ -2,8 +2,11 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use relay_core::storage::StoreError;
-use relay_server::{Bound, Config, Outside, Reloader, Server, StartError, Waiting, registry::RegistryError};
+use relay_core::{storage::StoreError, time::Wall};
+use relay_server::{
+    Bound, Config, Outside, Reloader, Server, StartError, Waiting, claim, clock::Clock, registry::RegistryError,
+    shared_secrets,
+};
 use relay_store::{
     Store, private, redis,
     sqlite::{Occupied, Options},
@@ -135,7 +138,8 @@ async fn start_on_redis(
     let waiting = Waiting::begin(plan.declared(), std::mem::take(&mut outside.inherited))
         .await
         .map_err(|error| start_failed(error, &asked))?;
-    let store = opening::redis(options);
+    let remembers_in = Some(plan.data_dir().join("redis-acknowledged"));
+    let store = opening::redis(redis::Options { remembers_in, ..options });
     tokio::select! {
         begun = opening::begin(&store, &at, opening::REDIS_WITHIN) => begun?,
         () = stop.clone().asked() => return Ok(None),
@@ -159,9 +163,12 @@ async fn start_over(
     beside: Option<Beside>,
     outside: Outside,
 ) -> Result<Started, Failure> {
-    let data_dir = plan.data_dir().clone();
-    let mut kept = credentials::complete(&data_dir, plan.given.clone())?;
+    let mut kept = secrets(&plan, &*store).await?;
     kept.public_url = plan.public_url();
+    for secret in &kept.elsewhere {
+        let (name, at) = (&secret.name, secret.whereabouts());
+        tracing::info!(event = "credentials_elsewhere", name, "it is {at}; this one knows it by its digest");
+    }
     if !kept.generated.is_empty() {
         let path = kept.path.display().to_string();
         let generated = kept.generated.join(",");
@@ -187,6 +194,29 @@ async fn start_over(
     };
     let server = started.map_err(|error| start_failed(error, &asked))?;
     Ok(Started { server, kept, occupied })
+}
+
+/// All secrets of a server. Where others share its store those that were made first are everybody's.
+async fn secrets(plan: &Plan, store: &dyn Store) -> Result<Kept, Failure> {
+    let (data_dir, given) = (plan.data_dir(), || plan.given.clone());
+    if !store.promises().several_owners {
+        return credentials::complete(data_dir, given(), &[]);
+    }
+    let failed = |error: StoreError| {
+        Failure::new(Exit::Unreachable, format!("what the servers on this store share could not be read: {error}"))
+    };
+    let shared = shared_secrets(store).await.map_err(failed)?;
+    let kept = credentials::complete(data_dir, given(), &shared)?;
+    let (mut late, now) = (Vec::new(), Clock::start(Wall::MIN).wall());
+    for secret in kept.to_share(&plan.declared().server) {
+        late.extend(claim(store, &secret, now).await.map_err(failed)?.map(|theirs| theirs.name));
+    }
+    if late.is_empty() {
+        return Ok(kept);
+    }
+    credentials::take_back(data_dir, &late)?;
+    let shared = shared_secrets(store).await.map_err(failed)?;
+    credentials::complete(data_dir, given(), &shared)
 }
 
 /// How the end of a server ends the process.
@@ -239,6 +269,13 @@ fn start_failed(error: StartError, asked: &Asked) -> Failure {
         StartError::Registry(error @ RegistryError::Damaged { .. }) => {
             Failure::new(Exit::StoreFailed, error.to_string())
         }
+        error @ StartError::Differs(_) => Failure::new(
+            Exit::Configuration,
+            format!(
+                "{error}. Give all servers the same settings, file and secrets; or start this one once with --accept-config: what it has \
+                 is shared then, and the others say so until they have it too"
+            ),
+        ),
         StartError::CaFile(error) => Failure::new(Exit::Configuration, error.to_string()),
         StartError::Certificate(error) => Failure::new(Exit::Configuration, error.to_string()),
         StartError::Registry(error) => Failure::new(Exit::Configuration, error.to_string()),

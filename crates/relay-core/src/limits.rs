@@ -53,6 +53,9 @@ pub const LOSSES_MAX: u32 = 12;
 /// So long behind its end a lease lapses that whoever keeps it says nothing of: longer than the clocks of servers that share a
 /// store are apart, and than an extension on its way.
 pub const LAPSE_AFTER: Duration = Duration::from_secs(2);
+/// So much later it is handed back by any other server, if the one that looks after its partition has not: that one may have died, and
+/// is still heard of for [`PRESENCE_GONE`].
+pub const LAPSE_SEEN_BY_OTHERS: Duration = Duration::from_secs(1);
 /// How long a client waits at most until a server has read in the store what others keep for it: no longer than it does, for then
 /// it may be at another.
 pub const CLAIM_WITHIN: Duration = WELCOME_WAIT;

@@ -19,6 +19,11 @@ impl Name {
         Self(Arc::from("default"))
     }
 
+    /// The name that a text is, if it is one. Nothing is copied.
+    pub fn of(text: Arc<str>) -> Option<Self> {
+        is_name(&text).then_some(Self(text))
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -29,15 +34,15 @@ impl FromStr for Name {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let bytes = text.as_bytes();
-        let first = bytes.first().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        let rest = bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'));
-        if first && rest && bytes.len() <= limits::NAME_BYTES_MAX {
-            Ok(Self(Arc::from(text)))
-        } else {
-            Err(NameError(text.chars().take(80).collect()))
-        }
+        if is_name(text) { Ok(Self(Arc::from(text))) } else { Err(NameError(text.chars().take(80).collect())) }
     }
+}
+
+fn is_name(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let first = bytes.first().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let rest = bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'));
+    first && rest && bytes.len() <= limits::NAME_BYTES_MAX
 }
 
 impl fmt::Display for Name {

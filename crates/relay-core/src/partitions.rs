@@ -27,6 +27,12 @@ impl Partitions {
         Self { count: count.clamp(1, limits::PARTITIONS_MAX), some: 0 }
     }
 
+    /// All of so many.
+    pub fn all(count: u16) -> Self {
+        let none = Self::none(count);
+        Self { some: u128::MAX >> (u128::BITS - u32::from(none.count)), ..none }
+    }
+
     /// One of so many.
     pub fn only(place: u16, count: u16) -> Self {
         let none = Self::none(count);

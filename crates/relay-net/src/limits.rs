@@ -20,6 +20,11 @@ pub const WIDER_NETWORK_SHARES: usize = 2;
 pub const CONNECTIONS_RESERVE_SHARE: usize = 16;
 /// See [`CONNECTIONS_RESERVE_SHARE`]; more than these are not kept.
 pub const CONNECTIONS_RESERVE_MAX: usize = 256;
+/// Connections that a listener which closes takes of those that the system has for it: as many as that keeps, where nobody told it
+/// otherwise.
+pub const BACKLOG_MAX: usize = 4_096;
+/// So long whoever connected before a listener closed may be silent: its request is on its way, and would be lost.
+pub const FIRST_WORD_WITHIN: Duration = Duration::from_millis(200);
 /// How long a request waits for a place where every connection is at work (I16: the answer comes within a second).
 pub const PLACE_WAIT: Duration = Duration::from_millis(500);
 /// As long as the reserve has room, a connection that waits for its peer keeps its place for this long: whoever has just come

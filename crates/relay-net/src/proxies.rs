@@ -60,6 +60,11 @@ impl<L: Listening + Sync> Listening for Behind<L> {
     async fn accept(&self) -> io::Result<(L::Socket, Origin)> {
         self.listener.accept().await.map(|(socket, origin)| (socket, self.proxies.connected(origin)))
     }
+
+    fn close(self) -> Vec<(L::Socket, Origin)> {
+        let Self { listener, proxies } = self;
+        listener.close().into_iter().map(|(socket, origin)| (socket, proxies.connected(origin))).collect()
+    }
 }
 
 impl Field {

@@ -61,8 +61,9 @@ pub trait Serve<S>: Send + Sync + 'static {
     }
 }
 
-/// Serves until `stop`; then accepts no more, has connections finish what is at hand, and returns when the last one has
-/// ended. Whoever called bounds that wait by dropping the future.
+/// Serves until `stop`; then accepts no more, but for those that are connected by then and in whom a request may be on its way; has
+/// connections finish what is at hand, and returns when the last one has ended. Whoever called bounds that wait by dropping the
+/// future.
 pub async fn serve<L: Listening>(
     listener: L,
     name: &'static str,
@@ -70,32 +71,59 @@ pub async fn serve<L: Listening>(
     serving: Arc<impl Serve<L::Socket>>,
     stop: CancellationToken,
 ) {
-    let closing = Arc::new(Closing::default());
-    // Dropped with this future, and then it ends the connections that are left.
-    let mut tasks = JoinSet::new();
     let mut acceptor = Acceptor::new(listener, name);
-    // Those whose address has its share: what is at work there may give way in a moment.
-    let antechamber = Arc::new(Semaphore::new(limits::TURNED_AWAY_MAX));
+    let mut hall = Hall::new(name, connections, serving);
     loop {
         // Cancel safety: see `Acceptor::accept`.
         let (socket, origin) = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            Some(_) = tasks.join_next() => continue,
+            Some(_) = hall.tasks.join_next() => continue,
             accepted = acceptor.accept() => accepted,
         };
-        // Cancel safety: at a stop the socket is closed unserved, as those are that wait in the system's queue.
+        hall.admit(socket, origin, stop.cancelled()).await;
+    }
+    for (socket, origin) in acceptor.close() {
+        hall.admit(socket, origin, std::future::ready(())).await;
+    }
+    hall.close().await;
+}
+
+/// The connections of a listener.
+struct Hall<T> {
+    name: &'static str,
+    connections: Arc<Connections>,
+    serving: Arc<T>,
+    closing: Arc<Closing>,
+    /// Dropped with this, and then it ends the connections that are left.
+    tasks: JoinSet<()>,
+    /// Those whose address has its share: what is at work there may give way in a moment.
+    antechamber: Arc<Semaphore>,
+}
+
+impl<T> Hall<T> {
+    fn new(name: &'static str, connections: Arc<Connections>, serving: Arc<T>) -> Self {
+        let antechamber = Arc::new(Semaphore::new(limits::TURNED_AWAY_MAX));
+        Self { name, connections, serving, closing: Arc::default(), tasks: JoinSet::new(), antechamber }
+    }
+
+    /// Serves a connection, once there is a place for it, unless `given_up` comes before.
+    async fn admit<S: Send + 'static>(&mut self, socket: S, origin: Origin, given_up: impl Future<Output = ()>)
+    where
+        T: Serve<S>,
+    {
+        let (name, serving, closing) = (self.name, Arc::clone(&self.serving), Arc::clone(&self.closing));
+        // Cancel safety: at a stop the socket is closed unserved if it has to wait.
         let seat = tokio::select! {
             biased;
-            () = stop.cancelled() => break,
-            seat = connections.seat(origin, |wanted| serving.full(wanted)) => seat,
+            seat = self.connections.seat(origin, |wanted| serving.full(wanted)) => seat,
+            () = given_up => return,
         };
-        let (serving, closing) = (Arc::clone(&serving), Arc::clone(&closing));
         if let Some(seat) = seat {
-            tasks.spawn(async move { contained(&*serving, name, socket, origin, seat, &closing).await });
-        } else if let Ok(place) = Arc::clone(&antechamber).try_acquire_owned() {
-            let connections = Arc::clone(&connections);
-            tasks.spawn(async move {
+            self.tasks.spawn(async move { contained(&*serving, name, socket, origin, seat, &closing).await });
+        } else if let Ok(place) = Arc::clone(&self.antechamber).try_acquire_owned() {
+            let connections = Arc::clone(&self.connections);
+            self.tasks.spawn(async move {
                 // Cancel safety: who waits has taken nothing. At a stop his socket is closed unserved.
                 let seat = tokio::select! {
                     biased;
@@ -114,9 +142,16 @@ pub async fn serve<L: Listening>(
             serving.refused(origin);
         }
     }
-    drop(acceptor);
-    closing.begin();
-    while tasks.join_next().await.is_some() {}
+
+    /// Has all of them finish what is at hand, or on its way to them, and completes when the last one has ended.
+    async fn close(mut self) {
+        let all_over = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(limits::FIRST_WORD_WITHIN, all_over).await.is_ok() {
+            return;
+        }
+        self.closing.begin();
+        while self.tasks.join_next().await.is_some() {}
+    }
 }
 
 /// One connection, come what may.

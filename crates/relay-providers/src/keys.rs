@@ -1,6 +1,6 @@
 //! Keys that open a source: `X-API-Key` or `Authorization: Bearer`, several valid at once.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use relay_core::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 
@@ -15,7 +15,7 @@ const CANDIDATES_MAX: usize = 8;
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredKey {
     /// Its name, for logs and audit.
-    pub name: String,
+    pub name: Arc<str>,
     /// [`crate::secret_digest`] of the key.
     pub digest: [u8; 32],
 }
@@ -28,13 +28,14 @@ impl Keys {
     /// Reads the parameter `name` and its `_sha256` form, and adds the keys that a store holds.
     pub(crate) fn read(name: &str, parameters: &mut Parameters<'_>, stored: Vec<StoredKey>) -> Self {
         let mut keys = Vec::new();
+        let named: Arc<str> = name.into();
         for value in parameters.own_secrets(name) {
-            keys.push(StoredKey { name: name.to_owned(), digest: secret::secret_digest(value.as_bytes()) });
+            keys.push(StoredKey { name: Arc::clone(&named), digest: secret::secret_digest(value.as_bytes()) });
         }
         let digest_name = format!("{name}_sha256");
         for value in parameters.all(&digest_name) {
             match secret::from_hex(value).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
-                Some(digest) => keys.push(StoredKey { name: name.to_owned(), digest }),
+                Some(digest) => keys.push(StoredKey { name: Arc::clone(&named), digest }),
                 None => {
                     parameters.fault(&digest_name, "must be 64 hex digits; make it with: printf %s KEY | sha256sum");
                 }
@@ -71,7 +72,7 @@ impl Keys {
         match idempotency_key(request, key) {
             Ok(dedupe) => {
                 let dedupe = dedupe.map(DedupeKey::documented);
-                Verdict::Genuine(Genuine { dedupe, strip, key: Some(key.name.clone()), ..Genuine::default() })
+                Verdict::Genuine(Genuine { dedupe, strip, key: Some(Arc::clone(&key.name)), ..Genuine::default() })
             }
             Err(malformed) => Verdict::Malformed(malformed),
         }

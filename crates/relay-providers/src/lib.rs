@@ -60,7 +60,7 @@ mod verifier;
 mod walk;
 mod words;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use relay_core::time::Wall;
@@ -156,7 +156,7 @@ pub struct Genuine {
     /// Indexes of the header fields that proved a key and must neither be stored nor forwarded.
     pub strip: Vec<usize>,
     /// Name of the key that matched, for sources with several.
-    pub key: Option<String>,
+    pub key: Option<Arc<str>>,
     /// The name of the event: what happened, in the platform's words, like `invoice.paid`. It is 1 to 255 bytes of text without
     /// control characters; of a batch it is that of the first item. For people, filters and indexes; it proves nothing. See
     /// [`Name`] for where it stands; none: the platform has no names, or this request says none.

@@ -1,9 +1,13 @@
 //! The server's clocks: one for schedules, which never jumps while the process runs, and one for what others signed.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use relay_core::{
     limits,
+    storage::Apart,
     time::{Mono, Now, Wall},
 };
 
@@ -14,13 +18,17 @@ const WORTH_A_WORD: Duration = Duration::from_secs(1);
 ///
 /// - **Schedules** ([`Self::now`], [`Self::wall`]): the wall clock at the start + monotonic time passed. Setting the system's
 ///   clock neither stalls nor bursts anything. It starts at the latest moment stored if the system's clock stands before
-///   that, for what is stored is due by the clock of an earlier run.
+///   that, for what is stored is due by the clock of an earlier run. Where servers share a store and this one is found to be off,
+///   it is put right by so much ([`Self::put_right`]): what is stored, removed or due is so by the time that all have. The hub,
+///   which finds that, goes by it as it was ([`Self::own`]).
 /// - **The present** ([`Self::present`]): what the system's clock says now. What others signed or dated is judged by it, for
 ///   they look at theirs: it follows corrections, and has gone on while the machine slept.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started_wall: Wall,
     started: Instant,
+    /// Added to what it would be by these two, in microseconds. One for each clock that was started, and all its copies.
+    right: &'static AtomicI64,
     /// The system's clock.
     present: fn() -> Wall,
     /// How far the two were apart at the start.
@@ -59,7 +67,8 @@ impl Clock {
         #[expect(clippy::disallowed_methods, reason = "the one place of the server that asks")]
         let started = Instant::now();
         let apart_at_start = Drift { by: behind, ahead: false, from_start: true };
-        Self { started_wall: system.max(at_least), started, present, apart_at_start }
+        let right = Box::leak(Box::default());
+        Self { started_wall: system.max(at_least), started, right, present, apart_at_start }
     }
 
     /// Schedules begin at this moment, whatever the system's clock says: it is that of others.
@@ -84,13 +93,29 @@ impl Clock {
 
     /// Both clocks of schedules now.
     pub fn now(&self) -> Now {
-        let passed = self.started.elapsed();
-        Now { wall: self.started_wall + passed, mono: Mono::default() + passed }
+        let Now { wall, mono } = self.own();
+        let right = self.right.load(Ordering::Relaxed);
+        Now { wall: Wall::from_micros(wall.as_micros().saturating_add(right)), mono }
     }
 
     /// The wall clock of schedules now.
     pub fn wall(&self) -> Wall {
-        self.started_wall + self.started.elapsed()
+        self.now().wall
+    }
+
+    /// Both as they would be had nobody put them right: they do not jump.
+    pub(crate) fn own(&self) -> Now {
+        let passed = self.started.elapsed();
+        Now { wall: self.started_wall + passed, mono: Mono::default() + passed }
+    }
+
+    /// From now on it goes as that of the other servers, from which it was found to be so far.
+    pub(crate) fn put_right(&self, apart: Option<Apart>) {
+        let right = apart.map_or(0, |Apart { by, ahead }| {
+            let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+            if ahead { -by } else { by }
+        });
+        self.right.store(right, Ordering::Relaxed);
     }
 
     /// The present, as the system's clock has it: what others signed or dated is compared with it.
@@ -101,7 +126,7 @@ impl Clock {
     /// How far the present is from the time of schedules, if that is more than a machine's clock drifts by itself: the clock
     /// was set, or the machine slept.
     pub fn drift(&self) -> Option<Drift> {
-        let (wall, present) = (self.wall(), self.present());
+        let (wall, present) = (self.own().wall, self.present());
         let ahead = present > wall;
         let by = present.since(wall).max(wall.since(present));
         let start = self.apart_at_start;
@@ -206,6 +231,21 @@ mod tests {
             assert!(clock.wall() >= moment && clock.wall() < moment + Duration::from_mins(1));
             assert!(clock.drift().unwrap().from_start);
         }
+    }
+
+    /// I10: whose clock is found to be off goes by that of the others in all that it stores, and by its own in what it times.
+    #[test]
+    fn it_is_put_right_for_all_that_have_it() {
+        let clock = Clock::start_with(|| START, Wall::MIN);
+        let copy = clock;
+        for (ahead, wanted) in [(true, START - DAY), (false, START + DAY)] {
+            clock.put_right(Some(Apart { by: DAY, ahead }));
+            assert!(copy.wall() >= wanted && copy.wall() < wanted + Duration::from_mins(1));
+            assert!(copy.own().wall >= START && copy.own().wall < START + Duration::from_mins(1));
+            assert_eq!(copy.drift(), None, "it is not the system's clock that moved");
+        }
+        clock.put_right(None);
+        assert!(copy.wall() < START + Duration::from_mins(1));
     }
 
     /// What the start has told is not told again, until it changes.

@@ -7,6 +7,8 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use relay_core::{delivery::retry::RetryPolicy, name::Name};
 use relay_net::proxies::Proxies;
 
+pub use self::likeness::Difference;
+use crate::registry::secret::sha256;
 pub use crate::{
     acme::AcmeConfig,
     certificate::TlsFiles,
@@ -40,6 +42,8 @@ pub struct Config {
     /// Names it among the servers that share its store, the same over restarts: what its file declares is known by that. Empty
     /// where the store has one owner.
     pub server: String,
+    /// What it is configured with is to be shared from now on by all servers on its store, whatever they have.
+    pub accepts: bool,
     /// Holds store, credentials, `admin.sock`, `run.json`.
     pub data_dir: PathBuf,
     /// Under which URL senders reach the public listener, without a trailing `/`.
@@ -80,15 +84,35 @@ pub struct Config {
     pub fetching: Fetching,
 }
 
-/// The server's own secrets. Debug prints none of them.
+/// The server's own secrets, by their SHA-256: all that it takes to know them again. Debug prints none of them.
 #[derive(Clone)]
 pub struct Credentials {
     /// `API_KEY` of the source `default`.
-    pub api_key: String,
+    pub api_key: [u8; 32],
     /// `RELAY_TOKEN`: serves every destination.
-    pub relay_token: String,
+    pub relay_token: [u8; 32],
     /// `ADMIN_TOKEN`.
-    pub admin_token: String,
+    pub admin_token: [u8; 32],
+}
+
+impl Credentials {
+    /// What they are called, in the order of [`Self::digests`].
+    pub const NAMES: [&str; 3] = ["API_KEY", "RELAY_TOKEN", "ADMIN_TOKEN"];
+
+    /// Of these secrets, in the order of their names.
+    pub fn of(secrets: [&str; 3]) -> Self {
+        Self::from_digests(secrets.map(|secret| sha256(secret.as_bytes())))
+    }
+
+    /// The same, where no more is known of them.
+    pub const fn from_digests([api_key, relay_token, admin_token]: [[u8; 32]; 3]) -> Self {
+        Self { api_key, relay_token, admin_token }
+    }
+
+    /// All of them.
+    pub const fn digests(&self) -> [[u8; 32]; 3] {
+        [self.api_key, self.relay_token, self.admin_token]
+    }
 }
 
 /// TTL and retry policy.
@@ -156,13 +180,10 @@ impl Config {
             admin_listen: None,
             admin_hosts: Vec::new(),
             server: String::new(),
+            accepts: false,
             data_dir,
             public_url: None,
-            credentials: Credentials {
-                api_key: "crk_test".into(),
-                relay_token: "crt_test".into(),
-                admin_token: "cra_test".into(),
-            },
+            credentials: Credentials::of(["crk_test", "crt_test", "cra_test"]),
             route_defaults: RouteDefaults { ttl: limits::MESSAGE_TTL, retry: RetryPolicy::default() },
             sources: Vec::new(),
             routes: Vec::new(),

@@ -79,12 +79,12 @@ impl Gate {
     pub(crate) fn new(
         hub: Handle,
         registry: Arc<Registry>,
-        relay_token: &str,
+        static_token: [u8; 32],
         supervisor: Supervisor,
         guesses: Arc<Guesses>,
     ) -> Self {
         let account = Account::new(limits::SESSIONS_BYTES_MAX);
-        Self { hub, registry, static_token: secret::sha256(relay_token.as_bytes()), supervisor, guesses, account }
+        Self { hub, registry, static_token, supervisor, guesses, account }
     }
 
     /// Answers `GET /connect`: with an upgrade, or with the reason why not.
@@ -152,11 +152,6 @@ impl Gate {
             Ok(())
         });
         Attached { to_server, from_server }
-    }
-
-    /// Whether the server stops.
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.supervisor.is_stopping()
     }
 
     async fn admit(&self, method: &Method, headers: &HeaderMap, origin: Origin) -> Result<Admitted, Problem> {

@@ -77,7 +77,7 @@ impl Directory {
     pub(crate) fn with_intakes(mut self, api_key: [u8; 32], memory: Duration) -> Self {
         let mut live: BTreeMap<&Name, Vec<StoredKey>> = BTreeMap::new();
         for key in self.keys.values().map(|entry| &entry.document).filter(|key| key.revoked_at.is_none()) {
-            let stored = StoredKey { name: key.name.to_string(), digest: key.sha256 };
+            let stored = StoredKey { name: key.name.as_str().into(), digest: key.sha256 };
             live.entry(&key.source).or_default().push(stored);
         }
         let mut intake = |entry: &Versioned<Source>| {

@@ -14,6 +14,7 @@ use relay_core::{
 use relay_net::origin::Address;
 use relay_store::seam::DocumentKind;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::HealthDto,
@@ -34,6 +35,8 @@ pub(crate) struct Front {
     pub(crate) admin: Arc<State>,
     pub(crate) gate: Gate,
     pub(crate) keyring: Arc<Keyring>,
+    /// No webhook is taken any more.
+    pub(crate) refusing: CancellationToken,
 }
 
 impl Backend for Front {
@@ -117,6 +120,10 @@ impl Backend for Front {
         self.admin.clock.wall()
     }
 
+    fn hub_time(&self) -> Wall {
+        self.admin.clock.own().wall
+    }
+
     fn mono(&self) -> Mono {
         self.admin.clock.now().mono
     }
@@ -126,7 +133,7 @@ impl Backend for Front {
     }
 
     fn is_stopping(&self) -> bool {
-        self.gate.is_stopping()
+        self.refusing.is_cancelled()
     }
 
     async fn other(&self, request: Request<Incoming>, origin: Origin) -> Response<Body> {

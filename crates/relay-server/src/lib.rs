@@ -3,6 +3,8 @@
 mod acme;
 mod admin;
 mod again;
+mod agreement;
+mod apart;
 pub mod api;
 pub mod budget;
 mod certificate;
@@ -40,11 +42,12 @@ mod waiting;
 mod watch;
 
 pub use admin::{code::AdminCode, document as openapi};
+pub use agreement::{claim, shared_secrets};
 pub use config::Config;
 pub use connect::Attached;
 pub use offline::Offline;
 pub use pulse::Pulse;
 pub use server::{Joiner, OnStop, Outcome, Outside, Reloader, Server, run};
-pub use start_error::StartError;
+pub use start_error::{Disagreement, StartError};
 pub use supervise::Failure;
 pub use waiting::{Bound, Inherited, Waiting};

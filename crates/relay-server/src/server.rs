@@ -14,7 +14,8 @@ use std::{
 use futures_util::FutureExt as _;
 use relay_core::{
     hub::{Hub, Input, Setup},
-    storage::{About, Reading, StoreError, start_at},
+    limits,
+    storage::{About, Presence, Reading, StoreError, start_at},
     time::Wall,
 };
 use relay_store::{
@@ -32,6 +33,7 @@ use crate::{
     Config,
     acme::{Acme, AcmeConfig, Challenges},
     admin::{self, Served, Sites},
+    agreement::Agreement,
     budget::{self, Budget},
     certificate::{self, Certificate},
     clock::Clock,
@@ -60,6 +62,10 @@ use crate::{
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the hub may take to say what a stop waits for.
 const VIEW_TIMEOUT: Duration = Duration::from_millis(200);
+/// How much longer than they may those take that had begun when the server was to stop, before the hub refuses them.
+const INTAKE_LATE: Duration = Duration::from_millis(250);
+/// How late what a server says of itself may be, and how often it is looked whether it does.
+const PRESENCE_LATE: Duration = Duration::from_millis(500);
 /// Kept of the grace for closing the store and ending sessions.
 const CLOSE_SHARE: u32 = 10;
 
@@ -69,10 +75,16 @@ pub struct Server {
     store: Arc<dyn Store>,
     admin: Arc<State>,
     gate: Gate,
+    /// With the other servers on the store, where there may be some.
+    agreement: Option<Arc<Agreement>>,
     supervisor: Supervisor,
     failures: mpsc::Receiver<Failure>,
     /// Stops the public listener.
     accepting: CancellationToken,
+    /// It has ended, and all its connections.
+    accepted: CancellationToken,
+    /// No webhook is taken any more.
+    refusing: CancellationToken,
     public: SocketAddr,
     admin_addr: Option<SocketAddr>,
     stopping: Option<OnStop>,
@@ -129,6 +141,7 @@ impl Joiner {
 pub struct Reloader {
     registry: Arc<Registry>,
     certificate: Option<Certificate>,
+    agreement: Option<Arc<Agreement>>,
     hub: hub::Handle,
     /// What the server was started with.
     started: Arc<Config>,
@@ -148,9 +161,15 @@ impl Reloader {
             let settings = "tls";
             tracing::warn!(event = "reload_incomplete", settings, "changed, and in effect from the next start on");
         }
+        let likeness = self.started.redeclared(config).likeness();
+        let digest = likeness.digest();
+        self.registry.check_declared(config)?;
+        if let Some(agreement) = &self.agreement {
+            agreement.renew(likeness).await?;
+        }
         self.registry.declare_anew(config).await?;
         // The other servers compare it with theirs. A hub that has ended has nobody to tell.
-        self.hub.tell(hub::Event::Configured(self.started.redeclared(config).likeness())).await;
+        self.hub.tell(hub::Event::Configured(digest)).await;
         tracing::info!(event = "reloaded", sources = config.sources.len(), routes = config.routes.len());
         Ok(())
     }
@@ -207,9 +226,10 @@ impl Server {
         let shares = store.promises().several_owners;
         let mut machine =
             machine(&config, about(&config, &addr_of(&public, config.listen)?), &stats, &store.promises());
-        let clock = start_clock(&*store, shares, &machine, stats.latest).await?;
+        let (clock, others) = start_clock(&*store, shares, &machine, stats.latest).await?;
         // Deadlines are reckoned with this clock, so they are compared with it too.
         store.keep_time(Arc::new(move || clock.wall()));
+        let agreement = if shares { Some(agreed(&store, clock, &config, &machine, &others).await?) } else { None };
         let registry = Arc::new(Registry::open(store.clone(), clock, &config).await?);
 
         let metrics = Arc::new(Metrics::new(outside.lost_lines));
@@ -239,11 +259,11 @@ impl Server {
             clock,
             supervisor: supervisor.clone(),
             promises: store.promises(),
-            token: secret::sha256(config.credentials.admin_token.as_bytes()),
+            token: config.credentials.admin_token,
             public_url: config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
             listening: OnceLock::new(),
         });
-        let gate = Gate::new(handle, registry, &config.credentials.relay_token, supervisor.clone(), guesses);
+        let gate = Gate::new(handle, registry, config.credentials.relay_token, supervisor.clone(), guesses);
         let accepting = CancellationToken::new();
         let server = Self {
             public: addr_of(&public, config.listen)?,
@@ -259,9 +279,12 @@ impl Server {
             store,
             admin,
             gate,
+            agreement,
             supervisor,
             failures,
             accepting,
+            accepted: CancellationToken::new(),
+            refusing: CancellationToken::new(),
             stopping: outside.stopping,
             stored_until: stats.latest,
             certificate: shown.as_ref().map(|(certificate, _)| certificate.clone()),
@@ -310,7 +333,8 @@ impl Server {
     /// Takes over, while it runs, what its configuration file declares by then.
     pub fn reloader(&self) -> Reloader {
         let (registry, hub) = (Arc::clone(&self.admin.registry), self.admin.hub.clone());
-        Reloader { registry, certificate: self.certificate.clone(), hub, started: Arc::new(self.config.clone()) }
+        let (certificate, agreement) = (self.certificate.clone(), self.agreement.clone());
+        Reloader { registry, certificate, agreement, hub, started: Arc::new(self.config.clone()) }
     }
 
     /// Runs until `shutdown` completes or the server fails, then stops (I22).
@@ -354,6 +378,9 @@ impl Server {
         let grace = if graceful { self.config.shutdown_grace } else { Duration::ZERO };
         let deadline = Instant::now() + grace;
         let in_time = timeout(grace.saturating_sub(grace / CLOSE_SHARE), async {
+            // What has come by now is stored, if it is whole soon; who comes later finds nobody, and goes to another server.
+            let _late = timeout(ingress::INTAKE_WITHIN + INTAKE_LATE, self.accepted.cancelled()).await;
+            self.refusing.cancel();
             self.admin.hub.stop().await;
             self.supervisor.finished().await;
         });
@@ -398,10 +425,12 @@ impl Server {
             self.spawn_acme(acme, &certificate, redirect.is_some().then(|| Arc::clone(&challenges)));
         }
         let keyring = Keyring::new(fetcher, self.admin.clock, self.store.clone());
-        let front = Arc::new(Front { admin: Arc::clone(&self.admin), gate: self.gate.clone(), keyring });
-        let stop = self.accepting.clone();
+        let (gate, refusing) = (self.gate.clone(), self.refusing.clone());
+        let front = Arc::new(Front { admin: Arc::clone(&self.admin), gate, keyring, refusing });
+        let (stop, accepted) = (self.accepting.clone(), self.accepted.clone());
         supervisor.spawn(TaskKind::Public, "public", async move {
             ingress::serve(public, front, settings, stop).await;
+            accepted.cancel();
             Ok(())
         });
         if let Some(listener) = redirect {
@@ -474,6 +503,12 @@ impl Server {
             registry.keep_fresh().await;
             Ok(())
         });
+        if let Some(agreement) = self.agreement.clone() {
+            self.supervisor.spawn(TaskKind::Watch, "agreement", async move {
+                agreement.watch().await;
+                Ok(())
+            });
+        }
         let (health, hub) = (Arc::clone(&self.admin.health), self.admin.hub.clone());
         self.supervisor.spawn(TaskKind::Watch, "watch", async move {
             watch::run(health, hub).await;
@@ -564,27 +599,78 @@ fn machine(config: &Config, server: About, stats: &Stats, promises: &Promises) -
 /// Its first inputs: what the store knows, then the routes.
 fn begin(hub: &mut Hub, registry: &Registry, stats: &Stats, clock: Clock) {
     let delivered = stats.destinations.iter().map(|stats| (stats.destination.clone(), stats.outcomes[0])).collect();
-    hub.handle(Input::DeliveredSoFar(delivered), clock.now());
-    hub.handle(Input::Routing(Arc::clone(&registry.directory().routing)), clock.now());
+    hub.handle(Input::DeliveredSoFar(delivered), clock.own());
+    hub.handle(Input::Routing(Arc::clone(&registry.directory().routing)), clock.own());
 }
 
-/// The clock of this run: the system's, or where servers share the store and that has a clock, the one that they keep.
-async fn start_clock(store: &dyn Store, shares: bool, hub: &Hub, latest: Wall) -> Result<Clock, StoreError> {
+/// The clock of this run: the system's, or where servers share the store and that has a clock, the one that they keep; and these.
+async fn start_clock(
+    store: &dyn Store,
+    shares: bool,
+    hub: &Hub,
+    latest: Wall,
+) -> Result<(Clock, Vec<Presence>), StoreError> {
     let own = || Clock::start(latest);
     if !shares {
-        return Ok(own());
+        return Ok((own(), Vec::new()));
     }
-    let Some(before) = store.clock().await? else { return Ok(own()) };
+    let Some(before) = store.clock().await? else { return Ok((own(), Vec::new())) };
     let others = store.presence(hub.first_presence(before)).await?;
-    let others: Vec<Reading> = others.iter().filter_map(|other| other.clock).collect();
+    let readings: Vec<Reading> = others.iter().filter_map(|other| other.clock).collect();
     // Once more: hearing of the others took its time.
-    Ok(store.clock().await?.map_or_else(own, |now| Clock::start_at(start_at(now, latest, &others))))
+    let clock = store.clock().await?.map_or_else(own, |now| Clock::start_at(start_at(now, latest, &readings)));
+    Ok((clock, others))
+}
+
+/// Comes to one with the other servers on the store, and takes back what was said of this one where it does not.
+async fn agreed(
+    store: &Arc<dyn Store>,
+    clock: Clock,
+    config: &Config,
+    hub: &Hub,
+    others: &[Presence],
+) -> Result<Arc<Agreement>, StartError> {
+    let live =
+        async |surely| if surely { still_there(&**store, clock, hub, others).await } else { Ok(others.to_vec()) };
+    let agreement = Agreement::reach(store.clone(), clock, config, live).await;
+    if agreement.is_err() {
+        // Where it cannot be said, it is not heard of any more soon.
+        let at = time_of(&**store, clock).await;
+        let _ = store.presence(Presence { stopping: true, ..hub.first_presence(at) }).await;
+    }
+    agreement.map(Arc::new)
+}
+
+/// The time of the store, by which presence is kept: a word dated otherwise may be taken for old, or make all others old.
+async fn time_of(store: &dyn Store, clock: Clock) -> Wall {
+    match store.clock().await {
+        Ok(Some(now)) => now,
+        Ok(None) | Err(_) => clock.wall(),
+    }
+}
+
+/// Those of them of which something new is heard: a server that was killed is still known for a while.
+async fn still_there(
+    store: &dyn Store,
+    clock: Clock,
+    hub: &Hub,
+    known: &[Presence],
+) -> Result<Vec<Presence>, StoreError> {
+    let until = Instant::now() + limits::PRESENCE_EVERY * 2 + PRESENCE_LATE;
+    loop {
+        let mut others = store.presence(hub.first_presence(time_of(store, clock).await)).await?;
+        others.retain(|other| !known.iter().any(|before| before.run == other.run && before.at >= other.at));
+        if !others.is_empty() || Instant::now() >= until {
+            return Ok(others);
+        }
+        sleep(PRESENCE_LATE).await;
+    }
 }
 
 /// What it says of itself.
 fn about(config: &Config, public: &SocketAddr) -> About {
     let (version, name) = (env!("CARGO_PKG_VERSION").into(), config.server.as_str().into());
-    About { version, name, address: public.to_string().into(), config: config.likeness() }.bounded()
+    About { version, name, address: public.to_string().into(), config: config.likeness().digest() }.bounded()
 }
 
 fn addr_of(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, StartError> {

@@ -1,6 +1,6 @@
 //! Why a server does not start.
 
-use std::{io, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 use relay_core::{
     fault::{Fault, Retry},
@@ -8,7 +8,10 @@ use relay_core::{
 };
 use relay_net::tls::IdentityError;
 
-use crate::{fetch::CaFileError, registry::RegistryError};
+use crate::{config::Difference, fetch::CaFileError, registry::RegistryError};
+
+/// Settings that one line names.
+const SHOWN: usize = 8;
 
 /// Why a server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,9 @@ pub enum StartError {
     /// The registry did not read, or the configuration file declares what cannot be.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// Other servers run on the store, and share another configuration.
+    #[error("other servers run on this store with another configuration: {0}")]
+    Differs(Disagreement),
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -49,7 +55,9 @@ impl StartError {
     /// Who has to change something.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Bind { .. } | Self::Write { .. } | Self::CaFile(_) | Self::Certificate(_) => Fault::Operator,
+            Self::Bind { .. } | Self::Write { .. } | Self::CaFile(_) | Self::Certificate(_) | Self::Differs(_) => {
+                Fault::Operator
+            }
             Self::Registry(error) => error.fault(),
             Self::Store(_) => Fault::Resource,
         }
@@ -59,10 +67,37 @@ impl StartError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Bind { .. } => Retry::Backoff,
-            Self::Write { .. } | Self::CaFile(_) | Self::Certificate(_) | Self::Store(_) => Retry::Never,
+            Self::Write { .. } | Self::CaFile(_) | Self::Certificate(_) | Self::Differs(_) | Self::Store(_) => {
+                Retry::Never
+            }
             Self::Registry(error) => error.retry(),
         }
     }
+}
+
+/// Servers that differ from what this one is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disagreement {
+    /// In what.
+    pub differences: Vec<Difference>,
+    /// With whom.
+    pub servers: Vec<String>,
+}
+
+impl fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&listed(&self.differences))?;
+        write!(f, " (theirs: {})", self.servers.join(", "))
+    }
+}
+
+/// Differences, in words.
+pub(crate) fn listed(differences: &[Difference]) -> String {
+    let shown = differences.iter().take(SHOWN);
+    let shown = shown.map(|found| format!("{} is {} here and {} there", found.setting, found.mine, found.theirs));
+    let more = differences.len().saturating_sub(SHOWN);
+    let more = (more > 0).then(|| format!("{more} more"));
+    shown.chain(more).collect::<Vec<_>>().join("; ")
 }
 
 fn bind_advice(error: &io::Error) -> &'static str {

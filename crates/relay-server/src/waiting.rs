@@ -14,7 +14,7 @@ use relay_core::{
     name::Name,
     time::{Mono, Wall},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -28,6 +28,9 @@ use crate::{
     quotas::Quotas,
     start_error::StartError,
 };
+
+/// So long nobody is answered: a store that is there is there by then, and whoever has come meanwhile is served by who has it.
+const SILENT_FOR: Duration = Duration::from_secs(1);
 
 /// What a server listens at, bound and not yet served.
 pub struct Bound {
@@ -89,7 +92,8 @@ fn taken(listener: net::TcpListener) -> Result<TcpListener, StartError> {
     nonblocking.map_err(|source| StartError::Bind { addr, source })
 }
 
-/// A public listener that waits for its store: `/livez` is 200, all else 503 with `Retry-After`. Dropped, it ends at once.
+/// A public listener that waits for its store: after a second in which whoever comes waits with it, `/livez` is 200, all else 503 with
+/// `Retry-After`. Dropped, it ends at once.
 pub struct Waiting {
     bound: Bound,
     serving: Serving,
@@ -127,7 +131,14 @@ impl Waiting {
             refusals: Refusals::default(),
             quotas: Quotas::default(),
         });
-        let task = tokio::spawn(ingress::serve(twin, nobody, settings, stop.clone()));
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            // Cancel safety: neither has anything to lose.
+            tokio::select! {
+                () = sleep(SILENT_FOR) => ingress::serve(twin, nobody, settings, stopped).await,
+                () = stopped.cancelled() => {}
+            }
+        });
         Ok(Self { bound, serving: Serving { stop, task } })
     }
 

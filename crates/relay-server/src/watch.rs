@@ -21,13 +21,18 @@ pub(crate) struct Announced(BTreeSet<(&'static str, Option<Name>)>);
 /// Looks until it is dropped.
 pub(crate) async fn run(health: Arc<Health>, hub: Handle) {
     let mut announced = Announced::default();
+    // A store that is away for an hour is told once.
+    let mut is_unknown = false;
     loop {
         tokio::time::sleep(EVERY).await;
-        match health.report().await {
+        let report = health.report().await;
+        let was_unknown = std::mem::replace(&mut is_unknown, report.is_err());
+        match report {
             Ok(report) => {
                 let Some(mine) = hub.partitions().await else { continue };
                 announced.announce(&report.reasons, mine);
             }
+            Err(_) if was_unknown => {}
             Err(error) => tracing::warn!(event = "health_unknown", %error),
         }
     }

@@ -24,6 +24,9 @@ pub(crate) struct ServerArgs {
     /// Configuration file [default: ./crm-relay.toml, if there is one]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Where other servers on its store are configured otherwise: share what this one has from now on, and start
+    #[arg(long)]
+    accept_config: bool,
     #[command(flatten)]
     settings: SettingFlags<OfServer>,
 }
@@ -43,7 +46,7 @@ impl ServerArgs {
         layers.notes.extend(misspelt::notes(config::environment_names()));
         let logging = Logging::from_layers(&layers);
         let ground = Ground { settings: layers.values(), file: layers.written() };
-        let plan = server::plan(layers)?;
+        let plan = server::plan(layers)?.accepted(self.accept_config);
         Ok(Read { notes: plan.notes.clone(), config: plan, logging, ground })
     }
 }

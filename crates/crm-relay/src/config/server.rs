@@ -84,6 +84,11 @@ impl Plan {
         self.redis.as_ref()
     }
 
+    /// The same, which is to be shared by all servers on its store from now on.
+    pub(crate) fn accepted(self, accepts: bool) -> Self {
+        Self { config: Config { accepts, ..self.config }, ..self }
+    }
+
     /// `DISK_RESERVE`.
     pub(crate) fn disk_reserve(&self) -> u64 {
         self.config.disk_reserve_bytes
@@ -130,7 +135,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         relay_token: secret("RELAY_TOKEN"),
         admin_token: secret("ADMIN_TOKEN"),
     };
-    let nothing = Credentials { api_key: String::new(), relay_token: String::new(), admin_token: String::new() };
+    let nothing = Credentials::from_digests([[0; 32]; 3]);
     let config = Config {
         listen: public_listen(&layers),
         tls,
@@ -142,6 +147,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         admin_listen: listen(&layers, "ADMIN_LISTEN"),
         admin_hosts: layers.list("ADMIN_HOSTS"),
         server: redis.as_ref().map_or_else(String::new, |_| server_name(&layers)),
+        accepts: false,
         data_dir: data_dir(&layers),
         public_url: layers.text("PUBLIC_URL").map(|url| target::public_url(&url)),
         credentials: nothing,

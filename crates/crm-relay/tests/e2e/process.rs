@@ -157,7 +157,7 @@ impl Server {
     pub(crate) fn start(dir: &Path, settings: &[(&str, &str)]) -> Self {
         let settings: Vec<(String, String)> =
             settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let (process, public, admin) = launch(&[], dir, &settings, 0);
+        let (process, public, admin) = launch(&[], &[], dir, &settings, 0);
         Self { process, public, admin, dir: dir.to_path_buf(), settings }
     }
 
@@ -168,7 +168,12 @@ impl Server {
 
     /// The same behind another command.
     pub(crate) fn restart_under(&mut self, wrapper: &[&str]) {
-        let (process, public, admin) = launch(wrapper, &self.dir, &self.settings, self.public.port());
+        self.restart_with(wrapper, &[]);
+    }
+
+    /// The same with these options.
+    pub(crate) fn restart_with(&mut self, wrapper: &[&str], options: &[&str]) {
+        let (process, public, admin) = launch(wrapper, options, &self.dir, &self.settings, self.public.port());
         (self.process, self.public, self.admin) = (process, public, admin);
     }
 
@@ -214,7 +219,13 @@ impl Server {
     }
 }
 
-fn launch(wrapper: &[&str], dir: &Path, settings: &[(String, String)], port: u16) -> (Process, SocketAddr, SocketAddr) {
+fn launch(
+    wrapper: &[&str],
+    options: &[&str],
+    dir: &Path,
+    settings: &[(String, String)],
+    port: u16,
+) -> (Process, SocketAddr, SocketAddr) {
     let data = dir.join("data");
     let port = port.to_string();
     let mut env = vec![
@@ -235,7 +246,8 @@ fn launch(wrapper: &[&str], dir: &Path, settings: &[(String, String)], port: u16
     }
     let announced = data.join("run.json");
     let _ = std::fs::remove_file(&announced);
-    let mut process = Process::start_under(wrapper, &dir.join("server.log"), &["server"], &env);
+    let args: Vec<&str> = ["server"].iter().chain(options).copied().collect();
+    let mut process = Process::start_under(wrapper, &dir.join("server.log"), &args, &env);
     let run: Value = wait_for("the server to announce itself", || {
         assert!(process.is_running(), "the server ended: {}", process.log());
         serde_json::from_slice(&std::fs::read(&announced).ok()?).ok()

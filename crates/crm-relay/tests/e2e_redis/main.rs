@@ -11,8 +11,10 @@
 
 #[path = "../e2e/clock.rs"]
 mod clock;
+mod configuration;
 #[path = "../e2e/delivery.rs"]
 mod delivery;
+mod front;
 mod gone;
 #[path = "../e2e/history.rs"]
 mod history;
@@ -25,9 +27,13 @@ mod predecessor;
 mod process;
 #[path = "../e2e/sender.rs"]
 mod sender;
+mod several;
+mod several_torture;
 mod store;
 #[path = "../e2e/target.rs"]
 mod target;
+mod together;
 #[path = "../e2e/torture.rs"]
 mod torture;
 mod trouble;
+mod way;

@@ -1,11 +1,12 @@
 //! Clocks: whether this server's goes as that of the others on its store.
 //!
-//! While it does not, the server takes no leases, since it would judge theirs by another time; it goes on accepting and
-//! settling, and what it stores and asks is reckoned by the clock that the servers keep. Before it knows it decides nothing:
+//! While it does not, the server takes no leases, since it would judge theirs by another time, and sends its clients to the others; it
+//! goes on accepting and settling, and what it stores and asks is reckoned by the clock that the servers keep. Before it knows it decides nothing:
 //! clients and requests wait. With one owner there is nothing to compare.
 
-use super::{Accepting, Answer, Hub, NotStored, Output, Ticket};
+use super::{Accepting, Answer, ConnId, Hub, NotStored, Output, Ticket};
 use crate::{
+    id::InstanceId,
     limits,
     name::Name,
     storage::{Apart, Presence, Reading, StoreError},
@@ -50,6 +51,16 @@ impl Clocks {
     /// The moment that the servers have when it is `at` here: the same, unless this clock is off.
     pub(super) fn shared(&self, at: Wall) -> Wall {
         self.apart.map_or(at, |apart| apart.put_right(at))
+    }
+
+    /// What the store's clock says when it is `at` here; where it has none, the moment that the servers have. As long as nobody knows, a
+    /// moment at which nobody is gone yet.
+    pub(super) fn of_store(&self, at: Wall) -> Wall {
+        match self.reading {
+            Some(reading) => Wall::from_micros(at.as_micros().saturating_sub(reading.ahead)),
+            None if self.known => self.shared(at),
+            None => Wall::MIN + limits::PRESENCE_GONE,
+        }
     }
 
     /// What it is here at a moment that the servers have.
@@ -114,12 +125,32 @@ impl Hub {
         if first {
             self.begin_on_time();
         }
-        if self.clocks.may_lease() && !before {
-            let names: Vec<Name> = self.destinations.keys().cloned().collect();
-            for name in &names {
-                self.on_work(name);
+        match (before, self.clocks.may_lease()) {
+            (false, true) => {
+                let names: Vec<Name> = self.destinations.keys().cloned().collect();
+                for name in &names {
+                    self.on_work(name);
+                }
             }
+            (true, false) => self.send_all_elsewhere(),
+            (true, true) | (false, false) => {}
         }
+    }
+
+    /// Whoever gets nothing here any more goes to a server that leases.
+    fn send_all_elsewhere(&mut self) {
+        let here = self.instances.iter().filter_map(|(id, instance)| Some((instance.conn?, *id)));
+        let here: Vec<(ConnId, InstanceId)> = here.collect();
+        for (conn, id) in here {
+            self.send_elsewhere(conn, id);
+        }
+    }
+
+    /// It may report here what it has begun. Where there is no other way for it than to this server it comes again and again, ever
+    /// more seldom, until it is given something.
+    pub(super) fn send_elsewhere(&mut self, conn: ConnId, id: InstanceId) {
+        self.say_goodbye(conn, "the server's clock is not that of the others on its store", true);
+        self.on_goodbye(id);
     }
 
     /// What waited for that: clients that said Hello, requests, and all that is due.

@@ -25,6 +25,8 @@ pub(super) struct Looking {
     pub(super) ending: BTreeSet<DeliveryId>,
     /// There are more behind them.
     more: bool,
+    /// The next look is at what the others look after, too.
+    farther: bool,
 }
 
 impl Hub {
@@ -46,9 +48,19 @@ impl Hub {
         self.looking.next = None;
         if !self.failed && !self.stopping && self.clocks.are_compared() {
             let now = self.shared_now();
-            let lapsed_by = self.setup.shares.then(|| delivery::lapsed_by(now));
-            let partitions = self.partitions();
-            let op = self.ops.due(DueAsk { lapsed_by, partitions, ..DueAsk::at(now, limits::PAGE_MAX) });
+            let (partitions, mut lapsed_by) = (self.partitions(), None);
+            let mut lapsed_in = partitions;
+            if self.setup.shares {
+                // Every second look is farther: a server that has died is known for a while, and what has lapsed there waits for nobody.
+                let farther = self.looking.farther;
+                self.looking.farther = !farther;
+                let late = if farther { limits::LAPSE_SEEN_BY_OTHERS } else { std::time::Duration::ZERO };
+                lapsed_by = Some(delivery::lapsed_by(now) - late);
+                if farther && !partitions.is_empty() {
+                    lapsed_in = Partitions::all(self.setup.partitions);
+                }
+            }
+            let op = self.ops.due(DueAsk { partitions, lapsed_by, lapsed_in, ..DueAsk::at(now, limits::PAGE_MAX) });
             self.ask_store(op);
         }
     }

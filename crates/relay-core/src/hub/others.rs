@@ -176,7 +176,15 @@ impl Hub {
         let (server, clock) = (self.setup.server.clone(), self.clocks.reading);
         let (clients, circuits) = (clients.collect(), self.open_circuits());
         let stopping = self.stopping;
-        Presence { run: self.nonce, at: self.shared_now(), server, stopping, clock, clients, circuits }
+        Presence {
+            run: self.nonce,
+            at: self.clocks.of_store(self.now.wall),
+            server,
+            stopping,
+            clock,
+            clients,
+            circuits,
+        }
     }
 
     /// Those of clients that are here first, then those that are remembered of others.

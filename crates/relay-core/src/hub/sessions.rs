@@ -26,7 +26,7 @@ impl Hub {
         self.sessions.insert(conn, Session::new(token, serves, peer, self.now.mono));
         self.greeting.insert(conn);
         if self.stopping {
-            self.say_goodbye(conn);
+            self.say_stopping(conn);
             self.outputs.push_back(Output::Close(conn, "the server stops"));
             return;
         }
@@ -183,6 +183,9 @@ impl Hub {
         self.rerank_all(id);
         self.drop_unserved(id);
         self.say_presence();
+        if !self.clocks.may_lease() {
+            self.send_elsewhere(conn, id);
+        }
     }
 
     /// Forgets what an instance served before and has nothing left of.
@@ -389,7 +392,7 @@ impl Hub {
     }
 
     /// A client stops: nothing new for it. What it has not begun it hands back; what is at its target it reports.
-    fn on_goodbye(&mut self, id: InstanceId) {
+    pub(super) fn on_goodbye(&mut self, id: InstanceId) {
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.going = true;
         }

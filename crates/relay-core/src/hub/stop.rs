@@ -17,7 +17,7 @@ impl Hub {
         self.answer_early(&Answer::Stopping);
         let conns: Vec<ConnId> = self.sessions.keys().copied().collect();
         for conn in conns {
-            self.say_goodbye(conn);
+            self.say_stopping(conn);
         }
         let instances: Vec<InstanceId> = self.instances.keys().copied().collect();
         for id in instances {
@@ -27,16 +27,15 @@ impl Hub {
         self.say_presence();
     }
 
-    pub(super) fn say_goodbye(&mut self, conn: ConnId) {
-        let reason = "the server stops".to_owned();
-        self.send(
-            conn,
-            Message::GoAway(GoAway {
-                reason,
-                retry_after_ms: limits::GOAWAY_RETRY_AFTER.as_millis() as u32,
-                elsewhere: false,
-            }),
-        );
+    /// Where servers share the store, the others are there for whoever leaves now.
+    pub(super) fn say_stopping(&mut self, conn: ConnId) {
+        self.say_goodbye(conn, "the server stops", self.runs().len() > 1);
+    }
+
+    /// Its client hands back what it has not begun, reports the rest, and goes.
+    pub(super) fn say_goodbye(&mut self, conn: ConnId, why: &str, elsewhere: bool) {
+        let retry_after_ms = limits::GOAWAY_RETRY_AFTER.as_millis() as u32;
+        self.send(conn, Message::GoAway(GoAway { reason: why.to_owned(), retry_after_ms, elsewhere }));
     }
 
     /// After a stop: done when nothing that a client could still report is left, and nothing waits for the store.

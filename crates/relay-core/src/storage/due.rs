@@ -13,10 +13,12 @@ use crate::{
 pub struct DueAsk {
     /// At this moment.
     pub now: Wall,
+    /// Name what has expired of these alone: others are looked after by other servers.
+    pub partitions: Partitions,
     /// Name leases whose end came by then: whoever shares the store does not know of all of them.
     pub lapsed_by: Option<Wall>,
-    /// Name what has expired, and what has lapsed, of these alone: others are looked after by other servers.
-    pub partitions: Partitions,
+    /// Name leases of these alone.
+    pub lapsed_in: Partitions,
     /// Most expired deliveries to name, and most leases.
     pub limit: u32,
 }
@@ -24,7 +26,7 @@ pub struct DueAsk {
 impl DueAsk {
     /// At this moment, in all partitions, at most so many, and no leases.
     pub const fn at(now: Wall, limit: u32) -> Self {
-        Self { now, lapsed_by: None, partitions: Partitions::ALL, limit }
+        Self { now, partitions: Partitions::ALL, lapsed_by: None, lapsed_in: Partitions::ALL, limit }
     }
 }
 

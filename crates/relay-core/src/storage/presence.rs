@@ -14,7 +14,8 @@ use crate::{id::InstanceId, limits, name::Name, time::Wall};
 pub struct Presence {
     /// Its number: the nonce of its leases.
     pub run: u64,
-    /// When it was said, by its own clock.
+    /// When it was said, by the store's clock as its server knows it: whose own clock is off neither counts others as gone, nor is
+    /// taken to be.
     pub at: Wall,
     /// Which server it is.
     pub server: About,

@@ -19,6 +19,11 @@ pub trait Listening: Send + 'static {
 
     /// The next connection, and where it comes from. Cancel-safe.
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Socket, Origin)>> + Send;
+
+    /// Listens no more, and gives those that the system has connected by then: their peers were told that somebody is there.
+    fn close(self) -> Vec<(Self::Socket, Origin)>
+    where
+        Self: Sized;
 }
 
 impl Listening for TcpListener {
@@ -26,6 +31,23 @@ impl Listening for TcpListener {
 
     async fn accept(&self) -> io::Result<(TcpStream, Origin)> {
         Self::accept(self).await.map(|(socket, peer)| (socket, Origin::of(peer)))
+    }
+
+    fn close(self) -> Vec<(TcpStream, Origin)> {
+        let mut rest = Vec::new();
+        // It does not block, as it did not before. Between the last look and its end there is nothing.
+        let Ok(listener) = self.into_std() else { return rest };
+        while rest.len() < limits::BACKLOG_MAX {
+            match listener.accept() {
+                Ok((socket, peer)) => {
+                    let socket = socket.set_nonblocking(true).and_then(|()| Self::Socket::from_std(socket));
+                    rest.extend(socket.map(|socket| (socket, Origin::of(peer))));
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(_) => return rest,
+            }
+        }
+        rest
     }
 }
 
@@ -41,6 +63,11 @@ impl Listening for UnixListener {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Ok((socket, Origin::of_user(Some(uid))))
+    }
+
+    /// Operators on this machine see that nobody is there, and are not told of a webhook's fate.
+    fn close(self) -> Vec<(UnixStream, Origin)> {
+        Vec::new()
     }
 }
 
@@ -70,6 +97,11 @@ impl<L: Listening> Acceptor<L> {
                 }
             }
         }
+    }
+
+    /// See [`Listening::close`].
+    pub(super) fn close(self) -> Vec<(L::Socket, Origin)> {
+        self.listener.close()
     }
 
     fn complain(&mut self, error: &io::Error) {
@@ -116,6 +148,10 @@ mod tests {
                 rustix::io::Errno::CONNABORTED.raw_os_error()
             };
             if left == 0 { Ok(((), Origin::local())) } else { Err(io::Error::from_raw_os_error(error)) }
+        }
+
+        fn close(self) -> Vec<((), Origin)> {
+            Vec::new()
         }
     }
 

@@ -45,8 +45,8 @@ fn an_authorization_that_is_not_our_key_stays() {
 #[test]
 fn stored_keys_are_known_by_their_digest() {
     let stored = vec![
-        StoredKey { name: "ci".to_owned(), digest: secret_digest(KEY.as_bytes()) },
-        StoredKey { name: "erp".to_owned(), digest: secret_digest(OTHER_KEY.as_bytes()) },
+        StoredKey { name: "ci".into(), digest: secret_digest(KEY.as_bytes()) },
+        StoredKey { name: "erp".into(), digest: secret_digest(OTHER_KEY.as_bytes()) },
     ];
     let verifier = Verifier::with_keys("api-key", &[], stored).expect("stored keys are enough");
     assert_eq!(genuine(&verifier, &headers(&[("x-api-key", OTHER_KEY)])).key.as_deref(), Some("erp"));

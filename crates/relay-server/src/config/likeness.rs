@@ -1,15 +1,37 @@
-//! What the configurations of servers that share a store are compared by.
+//! What the configurations of servers that share a store are compared by: readable, a line for each setting.
 //!
-//! It goes to the store and to the other servers, so no secret is in it, nor anything that one could be tried against: it is
-//! a keyed digest, whose key are the server's own credentials.
+//! It goes to the store and to the other servers, so no secret is in it: secrets stand there by keyed digests. Their key is made
+//! of the digests of the server's own credentials, which the store holds too: they keep a secret from whoever reads a log, and
+//! not from whoever reads the store, which holds the sources' secrets anyway.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use aws_lc_rs::hmac;
 use relay_core::delivery::retry::{RetryPolicy, Schedule};
+use relay_providers::provider;
 
 use super::{Config, Credentials, DeclaredRoute, DeclaredSource};
-use crate::{network_policy::NetworkPolicy, registry::secret::sha256};
+use crate::{
+    network_policy::NetworkPolicy,
+    registry::{
+        document::Likeness,
+        secret::{hex, sha256},
+    },
+};
+
+/// Digits of a secret's digest: enough to tell two apart, which nobody chooses for that.
+const DIGITS: usize = 16;
+
+/// A setting that two servers have otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// What it is called.
+    pub setting: String,
+    /// What it is here.
+    pub mine: String,
+    /// What it is with the others.
+    pub theirs: String,
+}
 
 impl Config {
     /// The same with the sources and routes that `other` declares.
@@ -17,121 +39,144 @@ impl Config {
         Self { sources: other.sources.clone(), routes: other.routes.clone(), ..self.clone() }
     }
 
-    /// A digest of all that is to be the same at each server: the same for two configurations that say the same, in whatever
-    /// order. Where a server listens, what it is called, and what its machine has room for is its own.
-    pub(crate) fn likeness(&self) -> [u8; 32] {
-        let mut text = Fields(hmac::Context::with_key(&key(&self.credentials)));
-        text.field(self.public_url.as_deref().unwrap_or_default().trim_end_matches('/').as_bytes());
-        text.span(self.route_defaults.ttl);
-        text.retry(&self.route_defaults.retry);
-        let mut origins: Vec<&String> = self.cors_origins.iter().collect();
+    /// What is to be the same at each server: the same for two configurations that say the same, in whatever order. Where a server
+    /// listens, what it is called, and what its machine has room for is its own.
+    pub(crate) fn likeness(&self) -> Likeness {
+        let key = key(&self.credentials);
+        let likeness = Likeness { key: hex(&sha256(&key))[..DIGITS].to_owned(), ..Likeness::default() };
+        let mut lines = Lines { key: hmac::Key::new(hmac::HMAC_SHA256, &key), likeness };
+        lines.put("PUBLIC_URL", self.public_url.as_deref().unwrap_or_default().trim_end_matches('/'));
+        lines.put("MESSAGE_TTL", &span(self.route_defaults.ttl));
+        lines.put("MAX_RETRIES, RETRY_DELAY, RETRY_MULTIPLIER", &retry(&self.route_defaults.retry));
+        let mut origins = self.cors_origins.clone();
         origins.sort();
-        text.number(origins.len() as u64);
-        for origin in origins {
-            text.field(origin.as_bytes());
+        lines.put("CORS_ORIGINS", &origins.join(","));
+        lines.put("MAX_BODY_BYTES", &self.body_bytes_max.to_string());
+        for (name, value) in [
+            ("DEDUPE_WINDOW", self.dedupe_window),
+            ("RETENTION_DELIVERED", self.retention_delivered),
+            ("RETENTION_DEAD", self.retention_dead),
+            ("LEASE", self.lease),
+            ("RETRY_AFTER_MAX", self.retry_after_max),
+            ("CIRCUIT_PAUSE_MAX", self.circuit_pause_max),
+        ] {
+            lines.put(name, &span(value));
         }
-        text.number(self.body_bytes_max);
-        let spans = [self.dedupe_window, self.retention_delivered, self.retention_dead, self.lease];
-        for span in spans.into_iter().chain([self.retry_after_max, self.circuit_pause_max]) {
-            text.span(span);
-        }
-        let mut sources: Vec<&DeclaredSource> = self.sources.iter().collect();
-        sources.sort_by_key(|source| &source.name);
-        text.number(sources.len() as u64);
-        for source in sources {
-            text.source(source);
-        }
-        let mut routes: Vec<&DeclaredRoute> = self.routes.iter().collect();
-        routes.sort_by_key(|route| (&route.source, &route.destination));
-        text.number(routes.len() as u64);
-        for route in routes {
-            text.route(route);
-        }
-        text.0.sign().as_ref().try_into().expect("HMAC-SHA-256 has 32 bytes")
+        self.sources.iter().for_each(|source| lines.source(source));
+        self.routes.iter().for_each(|route| lines.route(route));
+        lines.likeness
     }
 }
 
-fn key(credentials: &Credentials) -> hmac::Key {
+impl Likeness {
+    /// A digest of all of it.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        let Self { key, settings, secrets } = self;
+        let all = serde_json::to_vec(&(key, settings, secrets)).expect("names and values are text");
+        sha256(&all)
+    }
+
+    /// What is otherwise than with the others, by its name. Digests of secrets that are keyed otherwise say nothing: then the
+    /// credentials differ, which is said by itself.
+    pub(crate) fn differences(&self, theirs: &Self) -> Vec<Difference> {
+        let mut all = differing(&self.settings, &theirs.settings, ToOwned::to_owned);
+        if self.key == theirs.key {
+            all.extend(differing(&self.secrets, &theirs.secrets, |digest| format!("one with the digest {digest}")));
+        }
+        all
+    }
+}
+
+fn differing(
+    mine: &BTreeMap<String, String>,
+    theirs: &BTreeMap<String, String>,
+    shown: impl Fn(&str) -> String,
+) -> Vec<Difference> {
+    let names = mine.keys().chain(theirs.keys().filter(|name| !mine.contains_key(*name)));
+    let otherwise = names.filter(|name| mine.get(*name) != theirs.get(*name));
+    let of = |all: &BTreeMap<String, String>, name: &String| match all.get(name).map(String::as_str) {
+        None => "not set".to_owned(),
+        Some(value) => shown(value),
+    };
+    let difference =
+        |name: &String| Difference { setting: name.clone(), mine: of(mine, name), theirs: of(theirs, name) };
+    otherwise.map(difference).collect()
+}
+
+fn key(credentials: &Credentials) -> [u8; 96] {
     let Credentials { api_key, relay_token, admin_token } = credentials;
-    let digests = [api_key, relay_token, admin_token].map(|secret| sha256(secret.as_bytes()));
-    hmac::Key::new(hmac::HMAC_SHA256, digests.as_flattened())
+    let mut key = [0; 96];
+    key.copy_from_slice([*api_key, *relay_token, *admin_token].as_flattened());
+    key
 }
 
-/// Fields, each behind its length: no two lists of them are the same bytes.
-struct Fields(hmac::Context);
+/// A likeness that is being made.
+struct Lines {
+    key: hmac::Key,
+    likeness: Likeness,
+}
 
-impl Fields {
-    fn field(&mut self, bytes: &[u8]) {
-        self.number(bytes.len() as u64);
-        self.0.update(bytes);
-    }
-
-    fn number(&mut self, number: u64) {
-        self.0.update(&number.to_be_bytes());
-    }
-
-    fn span(&mut self, span: Duration) {
-        self.number(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
+impl Lines {
+    /// What is not set is not there.
+    fn put(&mut self, name: &str, value: &str) {
+        if !value.is_empty() {
+            self.likeness.settings.insert(name.to_owned(), value.to_owned());
+        }
     }
 
     fn source(&mut self, source: &DeclaredSource) {
         // Where it stands is its file's.
-        let DeclaredSource { name, provider, parameters, network, allow_empty, dedupe, at: _ } = source;
-        self.field(name.as_str().as_bytes());
-        self.field(provider.as_bytes());
-        self.number(parameters.len() as u64);
+        let DeclaredSource { name, provider: of, parameters, network, allow_empty, dedupe, at: _ } = source;
+        self.put(&format!("source {name}: provider"), of);
+        self.put(&format!("source {name}: allow_empty"), if *allow_empty { "true" } else { "" });
+        self.put(&format!("source {name}: dedupe"), dedupe.as_str());
+        let NetworkPolicy { rate, address_rate, allow, deny, daily_events, daily_bytes } = network;
+        self.put(&format!("source {name}: rate"), rate.as_deref().unwrap_or_default());
+        self.put(&format!("source {name}: address_rate"), address_rate.as_deref().unwrap_or_default());
+        self.put(&format!("source {name}: allow"), &allow.clone().unwrap_or_default().join(","));
+        self.put(&format!("source {name}: deny"), &deny.clone().unwrap_or_default().join(","));
+        self.put(&format!("source {name}: daily_events"), daily_events.as_deref().unwrap_or_default());
+        self.put(&format!("source {name}: daily_bytes"), daily_bytes.as_deref().unwrap_or_default());
+        let known = provider(of).map_or(&[][..], |provider| provider.parameters);
         for (parameter, value) in parameters.iter() {
-            self.field(parameter.as_bytes());
-            self.field(value.as_bytes());
+            let is_open = known.iter().any(|known| known.name == parameter && !known.secret);
+            let line = format!("source {name}: {parameter}");
+            let shown = if is_open { value.clone() } else { self.digest(value) };
+            let lines = if is_open { &mut self.likeness.settings } else { &mut self.likeness.secrets };
+            // A name given twice: both values are valid, and which came first does not matter much but to whoever reads it.
+            lines.entry(line).and_modify(|values| *values = format!("{values}, {shown}")).or_insert(shown);
         }
-        self.network(network);
-        self.number(u64::from(*allow_empty));
-        self.field(dedupe.as_str().as_bytes());
     }
 
-    fn network(&mut self, network: &NetworkPolicy) {
-        let NetworkPolicy { rate, address_rate, allow, deny, daily_events, daily_bytes } = network;
-        let one = |text: &Option<String>| text.iter().cloned().collect::<Vec<_>>();
-        let list = |texts: &Option<Vec<String>>| texts.clone().unwrap_or_default();
-        // A list that is there is not empty.
-        for texts in [one(rate), one(address_rate), list(allow), list(deny), one(daily_events), one(daily_bytes)] {
-            self.number(texts.len() as u64);
-            for text in &texts {
-                self.field(text.as_bytes());
-            }
-        }
+    fn digest(&self, secret: &str) -> String {
+        hex(hmac::sign(&self.key, secret.as_bytes()).as_ref())[..DIGITS].to_owned()
     }
 
     fn route(&mut self, route: &DeclaredRoute) {
-        let DeclaredRoute { source, destination, ttl, retry, at: _ } = route;
-        self.field(source.as_str().as_bytes());
-        self.field(destination.as_str().as_bytes());
-        self.number(u64::from(ttl.is_some()));
-        if let Some(ttl) = ttl {
-            self.span(*ttl);
-        }
-        self.number(u64::from(retry.is_some()));
-        if let Some(retry) = retry {
-            self.retry(retry);
-        }
+        let DeclaredRoute { source, destination, ttl, retry: policy, at: _ } = route;
+        self.put(&format!("route {source} -> {destination}"), "declared");
+        self.put(&format!("route {source} -> {destination}: ttl"), &ttl.map_or_else(String::new, span));
+        self.put(
+            &format!("route {source} -> {destination}: retries"),
+            &policy.as_ref().map_or_else(String::new, retry),
+        );
     }
+}
 
-    fn retry(&mut self, policy: &RetryPolicy) {
-        self.number(policy.max_retries.into());
-        match &policy.schedule {
-            Schedule::Exponential { delay, multiplier } => {
-                self.number(0);
-                self.span(*delay);
-                self.number(multiplier.to_bits());
-            }
-            Schedule::Listed(delays) => {
-                self.number(1 + delays.len() as u64);
-                for delay in delays {
-                    self.span(*delay);
-                }
-            }
-        }
-    }
+fn retry(policy: &RetryPolicy) -> String {
+    let delays = match &policy.schedule {
+        Schedule::Exponential { delay, multiplier } => format!("{} x {multiplier}", span(*delay)),
+        Schedule::Listed(delays) => delays.iter().map(|delay| span(*delay)).collect::<Vec<_>>().join(" "),
+    };
+    format!("{} of {delays}", policy.max_retries)
+}
+
+/// A span in its largest unit that leaves no rest: `24h`, `90s`.
+fn span(span: Duration) -> String {
+    let micros = span.as_micros();
+    let units = [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1_000, "ms")];
+    let whole = units.into_iter().find(|(unit, _)| micros.is_multiple_of(*unit) && (micros > 0 || *unit == 1_000_000));
+    whole.map_or_else(|| format!("{micros}us"), |(unit, name)| format!("{}{name}", micros / unit))
 }
 
 #[cfg(test)]
@@ -170,7 +215,7 @@ mod tests {
         other.sources[0].at = "elsewhere".into();
         (other.server, other.data_dir) = ("b".into(), "/elsewhere".into());
         (other.inflight_bytes_max, other.shutdown_grace) = (1, Duration::ZERO);
-        assert_eq!(one.likeness(), other.likeness());
+        assert_eq!(one.likeness().digest(), other.likeness().digest());
     }
 
     #[test]
@@ -201,12 +246,44 @@ mod tests {
             |config| config.sources.truncate(1),
             |config| config.routes[0].ttl = Some(Duration::from_mins(1)),
             |config| config.routes[0].retry = Some(RetryPolicy::default()),
-            |config| config.credentials.relay_token.push('x'),
+            |config| config.credentials.relay_token[0] ^= 1,
         ];
         for (number, change) in changes.into_iter().enumerate() {
             let mut other = sample();
             change(&mut other);
             assert_ne!(one, other.likeness(), "change {number}");
+            assert_ne!(one.digest(), other.likeness().digest(), "change {number}");
+        }
+    }
+
+    /// S27: what differs is named with both values, and of secrets only that they do.
+    #[test]
+    fn what_differs_is_named_with_both_values() {
+        let mine = sample();
+        let mut theirs = sample();
+        theirs.route_defaults.ttl = Duration::from_mins(90);
+        theirs.sources[0].parameters[0].1.push('x');
+        theirs.routes.truncate(1);
+        let found = mine.likeness().differences(&theirs.likeness());
+        let said: Vec<(&str, &str, &str)> =
+            found.iter().map(|found| (&*found.setting, &*found.mine, &*found.theirs)).collect();
+        assert_eq!(said[0], ("MESSAGE_TTL", "1d", "90m"));
+        assert_eq!(said[1], ("route github -> erp", "declared", "not set"));
+        assert!(said[2].0 == "source github: secret" && said[2].1.starts_with("one with the digest "), "{said:?}");
+        assert_eq!(said.len(), 3);
+        assert!(!format!("{:?}", mine.likeness()).contains("s3cret"));
+        theirs.credentials.admin_token[0] ^= 1;
+        assert_eq!(
+            mine.likeness().differences(&theirs.likeness()).len(),
+            2,
+            "by other keys nothing is known of secrets"
+        );
+    }
+
+    #[test]
+    fn spans_are_said_in_their_largest_unit() {
+        for (millis, said) in [(86_400_000, "1d"), (90_000, "90s"), (3_600_000, "1h"), (1_500, "1500ms"), (0, "0s")] {
+            assert_eq!(span(Duration::from_millis(millis)), said);
         }
     }
 }

@@ -115,7 +115,7 @@ impl Driver {
     ) -> Self {
         Self {
             hub,
-            now: clock.now(),
+            now: clock.own(),
             clock,
             queue,
             upkeep,
@@ -137,40 +137,50 @@ impl Driver {
     pub(crate) async fn run(mut self) {
         let mut requests = Vec::with_capacity(TURN);
         let mut timer = std::pin::pin!(sleep_until(Instant::now()));
+        let mut arrivals = self.queue.arrivals();
         self.perform();
         self.flush();
         while !self.stopped {
             self.arm(timer.as_mut());
-            // Cancel safety: `recv`, `recv_many` and `next` take nothing unless they complete; the timer is re-armed each turn.
+            // Cancel safety: `recv`, `recv_many` and `next` take nothing unless they complete; the timer is re-armed each turn, and
+            // what others tell is waited for on.
             tokio::select! {
                 count = self.inlet.requests.recv_many(&mut requests, TURN) => {
                     if count == 0 {
                         break;
                     }
                     self.gather(&mut requests).await;
-                    self.now = self.clock.now();
+                    self.now = self.clock.own();
                     requests.drain(..).for_each(|request| self.on_request(request));
                 }
                 event = self.inlet.events.recv() => {
                     let Some(event) = event else { break };
-                    self.now = self.clock.now();
+                    self.now = self.clock.own();
                     self.on_events(event);
                 }
                 Some(done) = self.pending.next(), if !self.pending.is_empty() => {
-                    self.now = self.clock.now();
+                    self.now = self.clock.own();
                     self.on_done(done);
                     for _ in 1..TURN {
                         let Some(Some(done)) = self.pending.next().now_or_never() else { break };
                         self.on_done(done);
                     }
                 }
+                names = &mut arrivals => {
+                    self.now = self.clock.own();
+                    for name in names {
+                        self.feed(Input::Woken(name));
+                    }
+                    arrivals = self.queue.arrivals();
+                }
                 () = timer.as_mut() => {
-                    self.now = self.clock.now();
+                    self.now = self.clock.own();
                     self.hub.handle_timeout(self.now);
                 }
             }
             self.perform();
             self.flush();
+            self.clock.put_right(self.hub.clock_apart());
         }
         self.inlet.turn_away_requests().await;
         if self.stopped {

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::uploads::{Extent, Listed, Owner, Turn, Uploads, Waited};
 use crate::{
+    apart::apart,
     budget::Reservation,
     error::{Code, Problem},
 };
@@ -55,87 +56,134 @@ pub(super) struct Bounds {
 ///
 /// Refuses before reading what declares itself too large, so that a sender that waits for `100 Continue` sends nothing.
 pub(super) async fn read(
-    mut body: Incoming,
+    body: Incoming,
     uploads: &Uploads,
     owner: Owner<'_>,
     bounds: Bounds,
 ) -> Result<Bytes, Problem> {
-    let declared = body.size_hint().exact();
-    if declared.is_some_and(|bytes| bytes > bounds.bytes_max) {
-        return Err(TOO_LARGE);
+    let mut intake = Intake::begin(body, uploads, owner, bounds)?;
+    // Most bodies come whole with their heads: they need no clock and no list, and their requests no room for either.
+    if poll_fn(|cx| Poll::Ready(intake.is_there(cx))).await? {
+        return Ok(intake.taken.finish());
     }
-    let room = uploads.budget.max().saturating_sub(bounds.head_bytes);
-    let whole = declared.unwrap_or(bounds.bytes_max.min(room));
-    let size = |body: u64| bounds.head_bytes.saturating_add(body);
-    let least = size(declared.unwrap_or(0));
-    if least > uploads.budget.max() {
-        return Err(TOO_LARGE);
-    }
-    let mut taken = Taken::new(uploads.budget.open(uploads.budget.entitles(least)), declared);
-    taken.reserved = bounds.head_bytes;
-    if !taken.reservation.grow(bounds.head_bytes)
-        && uploads.wait(&mut taken.reservation, bounds.head_bytes, owner, None).await != Waited::Grown
-    {
-        let ends = !body.is_end_stream();
-        return Err(Problem { close: ends, ..NO_MEMORY });
-    }
-    if body.is_end_stream() {
-        return Ok(taken.finish());
-    }
-    let mut listed = None;
-    if let Some(length) = declared.filter(|length| *length > limits::SMALL_BODY_BYTES) {
-        // Whoever is refused here has been asked for nothing.
-        let large = listed.insert(uploads.list(owner, declared, taken.extent()));
-        let first = if owner.proven { length } else { limits::SMALL_BODY_BYTES };
-        let wanted = Turn { ceiling: first, more: first, size: size(length) };
-        refused(uploads.turn(large, wanted).await, true)?;
-    }
-    let started = Instant::now();
-    let mut last_byte = started;
-    loop {
-        let crowded = uploads.budget.used() > uploads.budget.max() / 2;
-        let until = deadline(started, last_byte, taken.len(), bounds.patience).min(end(
-            started,
-            whole,
-            crowded,
-            bounds.patience,
-        ));
-        let mut next =
-            Next { body: &mut body, listed: &mut listed, list: || uploads.list(owner, declared, taken.extent()) };
-        let frame = match timeout_at(until, poll_fn(|cx| next.poll(cx))).await {
-            Err(_) => return Err(TOO_SLOW),
-            Ok(Err(problem)) => return Err(problem),
-            Ok(Ok(None)) => return Ok(taken.finish()),
-            Ok(Ok(Some(frame))) => frame,
-        };
-        let Ok(data) = frame.into_data() else { continue };
-        let (before, len) = (taken.extent(), taken.len() + data.len() as u64);
-        if len > bounds.bytes_max || len > room {
+    apart(|| intake.in_time()).await
+}
+
+/// A body on its way in.
+struct Intake<'a> {
+    body: Incoming,
+    uploads: &'a Uploads,
+    owner: Owner<'a>,
+    bounds: Bounds,
+    declared: Option<u64>,
+    taken: Taken,
+    /// What came of it and is not taken yet.
+    came: Option<Bytes>,
+}
+
+impl<'a> Intake<'a> {
+    fn begin(body: Incoming, uploads: &'a Uploads, owner: Owner<'a>, bounds: Bounds) -> Result<Self, Problem> {
+        let declared = body.size_hint().exact();
+        if declared.is_some_and(|bytes| bytes > bounds.bytes_max) {
             return Err(TOO_LARGE);
         }
-        let ends = declared != Some(len);
-        let ceiling = listed.as_ref().map_or(limits::SMALL_BODY_BYTES, Listed::ceiling);
-        if len > ceiling {
-            let listed = listed.get_or_insert_with(|| uploads.list(owner, declared, before));
-            let next = ceiling_behind(len, whole);
-            let more = size(next).saturating_sub(taken.reservation.bytes());
-            let wanted = Turn { ceiling: next, more, size: size(next) };
-            refused(uploads.turn(listed, wanted).await, ends)?;
-            taken.reservation.becomes(size(declared.unwrap_or(next)));
+        let least = bounds.head_bytes.saturating_add(declared.unwrap_or(0));
+        if least > uploads.budget.max() {
+            return Err(TOO_LARGE);
         }
-        if !taken.has_room_for(data.len(), ceiling) {
-            // What waits for memory may have to give way itself.
-            let listed = &*listed.get_or_insert_with(|| uploads.list(owner, declared, before));
-            let lacking = taken.lacking(data.len());
-            refused(uploads.wait(&mut taken.reservation, lacking, owner, Some(listed)).await, ends)?;
+        let mut taken = Taken::new(uploads.budget.open(uploads.budget.entitles(least)), declared);
+        taken.reserved = bounds.head_bytes;
+        Ok(Self { body, uploads, owner, bounds, declared, taken, came: None })
+    }
+
+    /// Takes a small body that is there whole, if there is memory for it.
+    fn is_there(&mut self, cx: &mut Context<'_>) -> Result<bool, Problem> {
+        let Some(length) = self.declared.filter(|length| *length <= limits::SMALL_BODY_BYTES) else { return Ok(false) };
+        if self.body.is_end_stream() {
+            return Ok(self.taken.reservation.grow(self.bounds.head_bytes));
         }
-        taken.push(&data);
-        if declared == Some(taken.len()) {
+        let Poll::Ready(Some(frame)) = Pin::new(&mut self.body).poll_frame(cx) else { return Ok(false) };
+        let Ok(data) = frame.map_err(|_| BROKEN)?.into_data() else { return Ok(false) };
+        let is_there = data.len() as u64 == length && self.taken.reservation.grow(self.bounds.head_bytes + length);
+        if is_there {
+            self.taken.push(&data);
+        } else {
+            self.came = Some(data);
+        }
+        Ok(is_there)
+    }
+
+    /// Takes it as it comes, as long as that may take.
+    async fn in_time(self) -> Result<Bytes, Problem> {
+        let Self { mut body, uploads, owner, bounds, declared, mut taken, mut came } = self;
+        let room = uploads.budget.max().saturating_sub(bounds.head_bytes);
+        let whole = declared.unwrap_or(bounds.bytes_max.min(room));
+        let size = |body: u64| bounds.head_bytes.saturating_add(body);
+        if !taken.reservation.grow(bounds.head_bytes)
+            && uploads.wait(&mut taken.reservation, bounds.head_bytes, owner, None).await != Waited::Grown
+        {
+            let ends = !body.is_end_stream();
+            return Err(Problem { close: ends, ..NO_MEMORY });
+        }
+        if came.is_none() && body.is_end_stream() {
             return Ok(taken.finish());
         }
-        last_byte = Instant::now();
-        if let Some(listed) = &listed {
-            listed.comes_to(taken.extent());
+        let mut listed = None;
+        if let Some(length) = declared.filter(|length| *length > limits::SMALL_BODY_BYTES) {
+            // Whoever is refused here has been asked for nothing.
+            let large = listed.insert(uploads.list(owner, declared, taken.extent()));
+            let first = if owner.proven { length } else { limits::SMALL_BODY_BYTES };
+            let wanted = Turn { ceiling: first, more: first, size: size(length) };
+            refused(uploads.turn(large, wanted).await, true)?;
+        }
+        let started = Instant::now();
+        let mut last_byte = started;
+        loop {
+            let data = if let Some(data) = came.take() {
+                data
+            } else {
+                let crowded = uploads.budget.used() > uploads.budget.max() / 2;
+                let end = end(started, whole, crowded, bounds.patience);
+                let until = deadline(started, last_byte, taken.len(), bounds.patience).min(end);
+                let list = || uploads.list(owner, declared, taken.extent());
+                let mut next = Next { body: &mut body, listed: &mut listed, list };
+                let frame = match timeout_at(until, poll_fn(|cx| next.poll(cx))).await {
+                    Err(_) => return Err(TOO_SLOW),
+                    Ok(Err(problem)) => return Err(problem),
+                    Ok(Ok(None)) => return Ok(taken.finish()),
+                    Ok(Ok(Some(frame))) => frame,
+                };
+                let Ok(data) = frame.into_data() else { continue };
+                data
+            };
+            let (before, len) = (taken.extent(), taken.len() + data.len() as u64);
+            if len > bounds.bytes_max || len > room {
+                return Err(TOO_LARGE);
+            }
+            let ends = declared != Some(len);
+            let ceiling = listed.as_ref().map_or(limits::SMALL_BODY_BYTES, Listed::ceiling);
+            if len > ceiling {
+                let listed = listed.get_or_insert_with(|| uploads.list(owner, declared, before));
+                let next = ceiling_behind(len, whole);
+                let more = size(next).saturating_sub(taken.reservation.bytes());
+                let wanted = Turn { ceiling: next, more, size: size(next) };
+                refused(uploads.turn(listed, wanted).await, ends)?;
+                taken.reservation.becomes(size(declared.unwrap_or(next)));
+            }
+            if !taken.has_room_for(data.len(), ceiling) {
+                // What waits for memory may have to give way itself.
+                let listed = &*listed.get_or_insert_with(|| uploads.list(owner, declared, before));
+                let lacking = taken.lacking(data.len());
+                refused(uploads.wait(&mut taken.reservation, lacking, owner, Some(listed)).await, ends)?;
+            }
+            taken.push(&data);
+            if declared == Some(taken.len()) {
+                return Ok(taken.finish());
+            }
+            last_byte = Instant::now();
+            if let Some(listed) = &listed {
+                listed.comes_to(taken.extent());
+            }
         }
     }
 }

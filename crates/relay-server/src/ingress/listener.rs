@@ -1,6 +1,6 @@
 //! The public listener's connections: what is asked on them, and which part of the server answers.
 
-use std::{future::poll_fn, io, sync::Arc, task::Poll};
+use std::{convert::Infallible, future::poll_fn, io, sync::Arc, task::Poll, time::Duration};
 
 use http::{HeaderValue, StatusCode, header};
 use hyper::{Request, Response, body::Incoming};
@@ -15,7 +15,7 @@ use relay_net::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -32,12 +32,15 @@ use super::{
     webhook::{Door, UNKNOWN},
 };
 use crate::{
+    apart::apart,
     error::{Code, Problem},
     outbox,
 };
 
 /// Where clients dial in.
 const CONNECT: &str = "/connect";
+/// What has begun to come when the listener is to stop may go on for so long; then it is refused.
+pub(crate) const INTAKE_WITHIN: Duration = Duration::from_millis(500);
 /// What load balancers and monitors ask.
 const PROBES: [&str; 3] = ["/livez", "/readyz", "/health"];
 const NO_CONNECTIONS: Problem =
@@ -71,15 +74,27 @@ pub(super) async fn serve_on<B: Backend>(
     let connections = Connections::new(settings.connections);
     let listener = Behind::new(listener, Arc::clone(&settings.proxies));
     let cors = Cors::new(&settings.cors_origins);
+    let refusing = CancellationToken::new();
     let door = Arc::new(Door {
         backend,
         buckets: Buckets::new(),
         uploads: Uploads::new(Arc::clone(&settings.budget)),
         settings,
         cors,
-        stop: stop.clone(),
+        stop: refusing.clone(),
     });
-    serve::serve(listener, "public", connections, Arc::new(Public { door }), stop).await;
+    let stopped = stop.clone();
+    let refuses = async {
+        stopped.cancelled().await;
+        sleep(INTAKE_WITHIN).await;
+        refusing.cancel();
+        std::future::pending::<Infallible>().await
+    };
+    // Cancel safety: whichever ends first, nothing is taken any more.
+    tokio::select! {
+        () = serve::serve(listener, "public", connections, Arc::new(Public { door }), stop) => {}
+        never = refuses => match never {},
+    }
 }
 
 /// The public listener's connections.
@@ -357,12 +372,11 @@ fn turn_away<B: Backend>(door: &Door<B>, problem: &Problem) -> Response<Body> {
 }
 
 async fn route<B: Backend>(door: &Door<B>, origin: Origin, request: Box<Request<Incoming>>) -> Response<Body> {
-    let uri = request.uri().clone();
-    match path::leads(uri.path()) {
+    match path::leads(request.uri().path()) {
         Leads::Elsewhere => {
             let ends = intake::is_given_up(request.headers(), request.body());
-            let method = request.method().clone();
-            let mut response = door.backend.other(*request, origin).await;
+            let (method, uri) = (request.method().clone(), request.uri().clone());
+            let mut response = apart(|| door.backend.other(*request, origin)).await;
             if response.status() == StatusCode::NOT_FOUND {
                 door.backend.refused(UNKNOWN, Code::NotFound.as_str());
                 door.miss(&method, &uri, origin, response.status());
@@ -372,6 +386,6 @@ async fn route<B: Backend>(door: &Door<B>, origin: Origin, request: Box<Request<
             }
             response
         }
-        leads @ (Leads::Source(_) | Leads::DotSegments(_)) => door.answer(leads, origin, request).await,
+        Leads::Source(_) | Leads::DotSegments(_) => door.answer(origin, request).await,
     }
 }

@@ -37,6 +37,7 @@ use crate::budget::Budget;
 
 pub(crate) use flaw::Flaw;
 pub(crate) use http1::{Answers, Connection};
+pub(crate) use listener::INTAKE_WITHIN;
 pub use listener::serve;
 pub use path::Prefix;
 pub use patience::Patience;

@@ -25,8 +25,8 @@ pub fn guarded<S: AsyncRead + AsyncWrite + Unpin>(socket: S) -> (impl AsyncRead 
 ///
 /// # Errors
 /// The rule that it broke, where another stands in its place.
-pub fn received(request: Request<Incoming>) -> Result<Request<Incoming>, String> {
-    http1::received(request).map_err(|flaw| format!("{flaw:?}"))
+pub fn received(mut request: Request<Incoming>) -> Result<Request<Incoming>, String> {
+    http1::received(&mut request).map(|()| request).map_err(|flaw| format!("{flaw:?}"))
 }
 
 /// The query of a target as its sender wrote it.

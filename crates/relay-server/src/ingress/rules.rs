@@ -43,6 +43,11 @@ pub(super) const fn is_value(byte: u8) -> bool {
     is_of(byte, VALUE)
 }
 
+/// Whether each of these bytes may. All are looked at, whatever stands among them: so many are looked at at once.
+pub(super) fn are_values(bytes: &[u8]) -> bool {
+    bytes.iter().fold(0, |found, byte| found | u8::from((*byte < b' ' && *byte != b'\t') || *byte == 0x7f)) == 0
+}
+
 /// Looks at a target that is a path with an optional query; gives the query.
 ///
 /// # Errors
@@ -194,6 +199,14 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn values_are_of_bytes_that_may_stand_in_one() {
+        for byte in 0..=u8::MAX {
+            assert_eq!(are_values(&[b'a', byte, b'b']), is_value(byte), "{byte}");
+        }
+        assert!(are_values(b""));
+    }
 
     /// S7: what is no host is refused, however some program behind would read it.
     #[test]

@@ -84,6 +84,11 @@ pub trait Backend: Send + Sync + 'static {
     /// The time of schedules, for what is stored.
     fn now(&self) -> Wall;
 
+    /// The same as the hub has it, who puts it right for what it stores.
+    fn hub_time(&self) -> Wall {
+        self.now()
+    }
+
     /// The time of what this process waits for.
     fn mono(&self) -> Mono;
 

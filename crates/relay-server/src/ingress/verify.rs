@@ -185,7 +185,7 @@ mod tests {
     fn dedupe_keys_of_different_senders_or_ids_never_meet() {
         let key = |key: Option<&str>, id: &str| {
             let id = DedupeKey { id: id.into(), body: BodyShare::Nothing };
-            let genuine = Genuine { dedupe: Some(id), key: key.map(str::to_owned), ..Genuine::default() };
+            let genuine = Genuine { dedupe: Some(id), key: key.map(Into::into), ..Genuine::default() };
             dedupe(&genuine, &[0; 32], Wall::MAX).unwrap().key
         };
         assert_eq!(key(Some("a"), "1"), key(Some("a"), "1"));

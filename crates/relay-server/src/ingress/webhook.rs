@@ -9,6 +9,7 @@ use relay_core::{
     event::event_name,
     hub::{Accepting, Answer},
     id::EventId,
+    name::Name,
     quota::{self, Measure},
 };
 use relay_net::origin::Origin;
@@ -24,7 +25,7 @@ use super::{
     errand::Errands,
     fields::Raw,
     intake::{self, Bounds},
-    path::Leads,
+    path::{self, Leads},
     refusals::{self as seen, Missed},
     respond, rules,
     seam::{Backend, Body, Old, Source},
@@ -32,6 +33,7 @@ use super::{
     verify::{self, By, Denial, Head, Judged},
 };
 use crate::{
+    apart::apart,
     error::{Code, Problem},
     registry::uses::Proof,
 };
@@ -84,12 +86,8 @@ enum Ready {
 
 impl<B: Backend> Door<B> {
     /// Answers a request whose path belongs to a source.
-    pub(super) async fn answer(
-        &self,
-        leads: Leads<'_>,
-        origin: Origin,
-        request: Box<Request<Incoming>>,
-    ) -> Response<Body> {
+    pub(super) async fn answer(&self, origin: Origin, request: Box<Request<Incoming>>) -> Response<Body> {
+        let leads = path::leads(request.uri().path());
         if !self.backend.has_store() {
             return self.refuse(None, origin, respond::NO_STORE.into());
         }
@@ -169,15 +167,17 @@ impl<B: Backend> Door<B> {
         let admitted = self.admit_shown(source, origin, &head).await;
         let mut admitted = admitted.map_err(|refused| refused.closing_if(ends))?;
         if let Head::NeedsKey(url) = admitted.head {
-            // Seldom, and large: not a part of every request's future.
-            let proven = Box::pin(self.prove(source, origin, &admitted.raw, url)).await;
+            let proven = apart(|| self.prove(source, origin, &admitted.raw, url)).await;
             admitted.head = proven.map_err(|refused| refused.closing_if(ends))?;
         }
         let body = self.take_in(source, origin, &admitted, body).await?;
         let mut source = Arc::clone(source);
         self.look_again(&mut source, &mut admitted, (&head, origin))?;
         let (genuine, signed) = loop {
-            let (judged, signed) = self.judge_whole(&source, origin, &mut admitted, &body).await?;
+            let (judged, signed) = match admitted.judged.take() {
+                Some(judged) => (judged, body.clone()),
+                None => self.judge_whole(&source, origin, &admitted, &body).await?,
+            };
             let errand = match judged {
                 Judged::Genuine(genuine) => break (genuine, signed),
                 Judged::Refused(refused) => return Err(refused),
@@ -186,8 +186,8 @@ impl<B: Backend> Door<B> {
                 }
                 Judged::First(errand) => errand,
             };
-            // Seldom, and large: not a part of every request's future.
-            let genuine = match Box::pin(self.run(errand, &source, origin, (&admitted.raw, &signed))).await? {
+            let ran = apart(|| self.run(errand, &source, origin, (&admitted.raw, &signed))).await;
+            let genuine = match ran? {
                 Errands::Genuine(genuine) => genuine,
                 Errands::Answered(answer) => return Ok(Ready::Answered(answer)),
             };
@@ -283,8 +283,7 @@ impl<B: Backend> Door<B> {
         match &admitted {
             Ok(Admitted { head: Head::Proven, .. }) => self.backend.shown_right(&source.name, origin, &shown),
             Err(refused) | Ok(Admitted { head: Head::HandshakeAtMost(refused), .. }) if refused.is_unproven() => {
-                // Seldom, and large: not a part of every request's future.
-                Box::pin(self.backend.shown_wrong(&source.name, origin, &shown)).await;
+                apart(|| self.backend.shown_wrong(&source.name, origin, &shown)).await;
             }
             Ok(_) | Err(_) => {}
         }
@@ -323,12 +322,9 @@ impl<B: Backend> Door<B> {
         &self,
         source: &Source,
         origin: Origin,
-        admitted: &mut Admitted,
+        admitted: &Admitted,
         body: &Bytes,
     ) -> Result<(Judged, Bytes), Denial> {
-        if let Some(judged) = admitted.judged.take() {
-            return Ok((judged, body.clone()));
-        }
         let raw = &admitted.raw;
         let signed_over = source.verifier.signed_over();
         // What may be no more than a handshake was not compressed by anybody who has a secret.
@@ -336,7 +332,7 @@ impl<B: Backend> Door<B> {
         let coding = if is_sent { Ok(None) } else { Coding::of(&raw.headers) };
         if signed_over == SignedOver::Decoded {
             let Some(coding) = coding? else { return Ok((self.judge(source, raw, body, &[]), body.clone())) };
-            let decoded = Box::pin(self.decode(source, origin, admitted, coding, body)).await?;
+            let decoded = apart(|| self.decode(source, origin, admitted, coding, body)).await?;
             return Ok((self.judge(source, raw, &decoded, &[]), decoded));
         }
         let refused = match self.judge(source, raw, body, &[]) {
@@ -345,7 +341,7 @@ impl<B: Backend> Door<B> {
         };
         let decoded = match coding {
             Ok(None) => return Err(refused),
-            Ok(Some(coding)) => Box::pin(self.decode(source, origin, admitted, coding, body)).await,
+            Ok(Some(coding)) => apart(|| self.decode(source, origin, admitted, coding, body)).await,
             Err(problem) => Err(problem),
         };
         match decoded {
@@ -426,7 +422,7 @@ impl<B: Backend> Door<B> {
 
     /// What the hub is given.
     fn accepting(&self, source: &Source, raw: Raw, (body, signed): (Bytes, Bytes), genuine: &Genuine) -> Accepting {
-        let now = self.backend.now();
+        let now = self.backend.hub_time();
         let body_sha256 = verify::sha256(&body);
         // A retry may be compressed anew, into other bytes.
         let is_decoded = !std::ptr::eq(&raw const body[..], &raw const signed[..]);
@@ -441,7 +437,7 @@ impl<B: Backend> Door<B> {
             body,
             received_at: now,
             name: genuine.event.as_deref().and_then(event_name).map(Arc::from),
-            key: genuine.key.as_deref().and_then(|key| key.parse().ok()),
+            key: genuine.key.clone().and_then(Name::of),
             dedupe: verify::dedupe(genuine, &signed_sha256, now + self.settings.dedupe_window),
             resend: source.resends,
             deadline: now + self.settings.patience.commit,

@@ -110,18 +110,24 @@ impl Registry {
     /// # Errors
     /// Every source that cannot be, or the store fails: the next time does the rest.
     pub(crate) async fn declare_anew(&self, config: &Config) -> Result<(), RegistryError> {
+        self.check_declared(config)?;
+        let _turn = self.turn.lock().await;
+        let declared = self.declare(config).await;
+        // Also after a failure: what was written before it holds.
+        declared.and(self.reload().await)
+    }
+
+    /// Whether what a file declares can be.
+    ///
+    /// # Errors
+    /// Every source that cannot be.
+    pub(crate) fn check_declared(&self, config: &Config) -> Result<(), RegistryError> {
         let wrong = |declared: &DeclaredSource| {
             let what = wrong_with(&declared.provider, &declared.parameters, self.memory)?;
             Some(RegistryError::Source { name: declared.name.to_string(), what }.to_string())
         };
         let wrong: Vec<String> = config.sources.iter().filter_map(wrong).collect();
-        if !wrong.is_empty() {
-            return Err(RegistryError::Invalid(wrong.join("; ")));
-        }
-        let _turn = self.turn.lock().await;
-        let declared = self.declare(config).await;
-        // Also after a failure: what was written before it holds.
-        declared.and(self.reload().await)
+        if wrong.is_empty() { Ok(()) } else { Err(RegistryError::Invalid(wrong.join("; "))) }
     }
 
     /// Writes all of them together while nobody else here may, and reads what is there by then: either the listeners are not

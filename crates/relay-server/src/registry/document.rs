@@ -3,7 +3,10 @@
 //! **Invariant:** a field is never renamed and never changes its meaning; a new one has a default, so that a document of
 //! an earlier version still reads.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use relay_core::{
     delivery::retry::{RetryPolicy, Schedule},
@@ -93,6 +96,60 @@ pub struct Digest {
 impl std::fmt::Debug for Digest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Digest").field(&self.prefix).finish()
+    }
+}
+
+/// The configuration that servers on a store share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SharedConfiguration {
+    /// Whose it was.
+    pub(crate) server: String,
+    /// The version of the program that wrote it.
+    pub(crate) version: String,
+    /// What it says.
+    pub(crate) likeness: Likeness,
+}
+
+/// What the configurations of servers that share a store are compared by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Likeness {
+    /// What the digests of secrets are keyed with, by a digest: those of servers with other credentials are not comparable.
+    pub(crate) key: String,
+    /// What is readable, by the name of the setting; what is not set is not there.
+    pub(crate) settings: BTreeMap<String, String>,
+    /// Digests of secrets, by the names of what they are for.
+    pub(crate) secrets: BTreeMap<String, String>,
+}
+
+/// A secret that servers on a store share: what each knows it by, and who has it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedSecret {
+    /// `API_KEY`, `RELAY_TOKEN` or `ADMIN_TOKEN`.
+    pub name: String,
+    /// Its SHA-256.
+    #[serde(with = "hex")]
+    pub sha256: [u8; 32],
+    /// Which server has it.
+    pub server: String,
+    /// In which file there; `None`: it was given to it.
+    #[serde(default)]
+    pub kept: Option<String>,
+}
+
+impl SharedSecret {
+    /// Where it is to be found.
+    pub fn whereabouts(&self) -> String {
+        let Self { server, kept, .. } = self;
+        match kept {
+            Some(kept) => format!("that of server {server}, in its {kept}"),
+            None => format!("that which server {server} was given"),
+        }
+    }
+}
+
+impl std::fmt::Debug for SharedSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("SharedSecret").field(&self.name).finish()
     }
 }
 

@@ -216,7 +216,7 @@ impl Registry {
         clock: Clock,
         config: &crate::Config,
     ) -> Result<Self, RegistryError> {
-        let api_key = secret::sha256(config.credentials.api_key.as_bytes());
+        let api_key = config.credentials.api_key;
         let mut registry = Self::empty(store, clock, config.route_defaults.clone(), api_key);
         registry.server.clone_from(&config.server);
         registry.public_url = config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned());

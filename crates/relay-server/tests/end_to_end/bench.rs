@@ -148,14 +148,11 @@ fn config(data_dir: PathBuf) -> Config {
         allowed_hosts: Vec::new(),
         admin_hosts: Vec::new(),
         server: String::new(),
+        accepts: false,
         data_dir,
         public_url: None,
         fetching: Fetching::default(),
-        credentials: Credentials {
-            api_key: API_KEY.into(),
-            relay_token: RELAY_TOKEN.into(),
-            admin_token: ADMIN_TOKEN.into(),
-        },
+        credentials: Credentials::of([API_KEY, RELAY_TOKEN, ADMIN_TOKEN]),
         route_defaults: RouteDefaults {
             ttl: limits::MESSAGE_TTL,
             retry: RetryPolicy {

@@ -280,8 +280,11 @@ pub async fn what_has_expired_or_lapsed_is_named_by_partition<B: Backend>() {
     for place in 0..count {
         let partitions = Partitions::only(place, count);
         for limit in [1_000, 1] {
-            let due =
-                fixture.store().due(DueAsk { now, lapsed_by: Some(now), partitions, limit }).await.expect("reads");
+            let due = fixture
+                .store()
+                .due(DueAsk { now, partitions, lapsed_by: Some(now), lapsed_in: partitions, limit })
+                .await
+                .expect("reads");
             let names: Vec<_> = due.destinations.iter().map(|found| found.destination.as_str().to_owned()).collect();
             assert_eq!(names, ["crm"], "what waits is named in any case");
             let found = [(due.expired, &expired, &mut all_expired), (due.lapsed, &lapsed, &mut all_lapsed)];
@@ -294,7 +297,8 @@ pub async fn what_has_expired_or_lapsed_is_named_by_partition<B: Backend>() {
         }
     }
     assert_eq!((all_expired, all_lapsed), (expired, lapsed));
-    let none = DueAsk { now, lapsed_by: Some(now), partitions: Partitions::none(count), limit: 1_000 };
+    let nowhere = Partitions::none(count);
+    let none = DueAsk { now, partitions: nowhere, lapsed_by: Some(now), lapsed_in: nowhere, limit: 1_000 };
     let due = fixture.store().due(none).await.expect("reads");
     assert_eq!((due.expired, due.lapsed, due.destinations.len()), (Vec::new(), Vec::new(), 1));
 }

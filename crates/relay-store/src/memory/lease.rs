@@ -85,8 +85,7 @@ impl Disk {
 
     /// What waits, and what has passed its TTL while waiting.
     pub(super) fn due(&self, ask: DueAsk) -> Due {
-        let DueAsk { now, lapsed_by, partitions, limit } = ask;
-        let is_asked_for = |id: &DeliveryId| partitions.hold(id.partition());
+        let DueAsk { now, partitions, lapsed_by, lapsed_in, limit } = ask;
         let mut due = Due::default();
         let mut expired: Vec<(Wall, DeliveryId)> = Vec::new();
         for (destination, waiting) in &self.waiting {
@@ -96,7 +95,7 @@ impl Disk {
             let destination = destination.clone();
             due.destinations.push(DestinationDue { destination, next_due: Some(*next_due), delivered });
             let over = waiting.by_expiry.iter().take_while(|(expires_at, _)| *expires_at <= now);
-            expired.extend(over.filter(|(_, id)| is_asked_for(id)));
+            expired.extend(over.filter(|(_, id)| partitions.hold(id.partition())));
         }
         expired.sort_unstable();
         expired.truncate(limit as usize);
@@ -105,7 +104,7 @@ impl Disk {
         due.lapsed = ends
             .into_iter()
             .flatten()
-            .filter(|(_, id)| is_asked_for(id))
+            .filter(|(_, id)| lapsed_in.hold(id.partition()))
             .take(limit as usize)
             .filter_map(|(_, id)| self.deliveries.get(id).cloned())
             .collect();

@@ -442,7 +442,7 @@ impl Queue for MemoryStore {
     }
 
     fn presence(&self, mine: Presence) -> Later<Result<Vec<Presence>, StoreError>> {
-        let at = self.lock().clock.unwrap_or(mine.at);
+        let at = mine.at;
         done(self.write(Trouble::Presence, |disk| disk.presence(mine, at)))
     }
 

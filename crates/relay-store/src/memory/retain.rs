@@ -1,7 +1,5 @@
 //! Retention, counters as shown, and the recount that checks them.
 
-use std::collections::BTreeMap;
-
 use relay_core::{
     delivery::Delivery,
     event::Event,
@@ -14,7 +12,10 @@ use super::{
     counters::{Counters, slot},
     disk::Disk,
 };
-use crate::seam::{DestinationStats, Recount, SourceStats, Stats};
+use crate::{
+    seam::{Recount, Stats},
+    tally::{First, shown_destinations, shown_sources},
+};
 
 impl Disk {
     /// What retention is over for, at most so many.
@@ -81,31 +82,14 @@ impl Disk {
     }
 
     fn shown(&self, counters: &Counters, full: bool) -> Stats {
-        let sources = counters.sources.iter().map(|(source, tally)| SourceStats {
-            source: source.clone(),
-            accepted: tally.accepted,
-            stored: tally.stored,
-            retired: tally.retired,
-            duplicates: tally.duplicates,
-        });
-        let waiting: &BTreeMap<Name, _> = &self.waiting;
-        let destinations = counters.destinations.iter().map(|(destination, tally)| {
-            let waiting = waiting.get(destination);
-            DestinationStats {
-                destination: destination.clone(),
-                created: tally.created,
-                states: tally.states,
-                retired: tally.retired,
-                lost: 0,
-                outcomes: tally.outcomes,
-                retried: tally.retried,
-                oldest_due: waiting.and_then(|found| found.by_due.first()).map(|(due_at, _)| *due_at),
-                next_expiry: waiting.and_then(|found| found.by_expiry.first()).map(|(expires_at, _)| *expires_at),
-            }
-        });
+        let first = |name: &Name| {
+            let Some(waiting) = self.waiting.get(name) else { return First::default() };
+            let due = waiting.by_due.first().map(|(due_at, _)| *due_at);
+            First { due, expiry: waiting.by_expiry.first().map(|(expires_at, _)| *expires_at) }
+        };
         Stats {
-            sources: sources.collect(),
-            destinations: destinations.collect(),
+            sources: shown_sources(&counters.sources),
+            destinations: shown_destinations(&counters.destinations, first),
             disk_free_bytes: None,
             store_bytes: 0,
             full,

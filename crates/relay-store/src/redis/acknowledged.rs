@@ -1,14 +1,18 @@
 //! What this run acknowledged last, and whether Redis still has it.
 //!
 //! A Redis can go back to what it was: an old primary returns, a copy is loaded, somebody empties it. Whenever it is another process
-//! than before, or its epoch is another or gone, the latest deliveries that this run acknowledged are looked for, the newest first, until
-//! one is there. Those before it are lost: named, counted, and written into the audit log; acknowledging goes on. An empty Redis also
-//! gets its documents back, as this run last read or wrote them.
+//! than before, or its epoch is another or gone, the latest deliveries that this run acknowledged are looked for, all of them: those that
+//! came since are there, whatever became of the others. What is missing and was not removed is lost: named, counted, and written into the
+//! audit log; acknowledging goes on. An empty Redis also gets its documents back, as this run last read or wrote them.
+//!
+//! What is remembered is written down as well (`notebook`), beside the answers, so that a restart of server and Redis together is no
+//! way out of it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     mem::take,
-    sync::{Mutex, PoisonError, Weak},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -17,16 +21,23 @@ use relay_core::{
     id::DeliveryId,
     name::Name,
     storage::{AuditEntry, Ended},
+    time::Wall,
 };
-use tokio::time::{self, Instant};
+use tokio::{
+    task,
+    time::{self, Instant},
+};
 
 use super::{
-    Core,
+    Core, audit,
     backlog::Urgency,
+    begin,
     client::Command,
     counters::Counters,
-    recount,
+    keys::Keys,
+    notebook::{Known, Note, Notebook},
     reply::{Fault, Replies},
+    rows,
     scripts::Script,
     text,
 };
@@ -38,9 +49,10 @@ const REMEMBERED: usize = 4_096;
 const CHUNK: usize = 256;
 /// Named in one line of the log, and of the audit log.
 const NAMED: usize = 50;
-/// One that is gone may have been retired by another server, if it was acknowledged so long ago.
-const YOUNG: Duration = Duration::from_hours(1);
-/// How often it is asked whether Redis is another.
+/// One that is gone may have been retired by another server, if it was acknowledged so long ago. One that is younger is written down
+/// when it is removed.
+pub(super) const YOUNG: Duration = Duration::from_hours(1);
+/// How often it is asked whether Redis is another, and what is remembered is written down.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What is remembered.
@@ -49,9 +61,36 @@ pub(super) struct Acknowledged(Mutex<Remembered>);
 
 #[derive(Debug, Default)]
 struct Remembered {
-    /// By partition and id, which rise in time.
-    deliveries: BTreeMap<usize, BTreeMap<DeliveryId, (Name, Instant)>>,
+    /// By partition and id, which rise in time. When: of this run; nothing of one before it.
+    deliveries: BTreeMap<usize, BTreeMap<DeliveryId, (Name, Option<Instant>)>>,
     documents: BTreeMap<DocumentKey, Document>,
+    /// The Redis that was there last, with an epoch: where that is gone, so is all else.
+    known: Option<Known>,
+    /// Not written down yet; nothing: nobody writes down anything.
+    unwritten: Option<Vec<Note>>,
+}
+
+impl Remembered {
+    fn note(&mut self, note: Note) {
+        if let Some(unwritten) = &mut self.unwritten {
+            unwritten.push(note);
+        }
+    }
+
+    fn forget(&mut self, id: DeliveryId) {
+        let mut was_there = false;
+        for here in self.deliveries.values_mut() {
+            was_there |= here.remove(&id).is_some();
+        }
+        if was_there {
+            self.note(Note::Gone(id));
+        }
+    }
+
+    fn all(&self) -> Vec<Note> {
+        let made = |(id, (name, _)): (&DeliveryId, &(Name, Option<Instant>))| Note::Made(*id, name.clone());
+        self.deliveries.values().flatten().map(made).collect()
+    }
 }
 
 impl Acknowledged {
@@ -63,25 +102,46 @@ impl Acknowledged {
     pub(super) fn remember(&self, place: usize, deliveries: &[Delivery]) {
         let now = Instant::now();
         self.with(|remembered| {
-            let here = remembered.deliveries.entry(place).or_default();
             for made in deliveries {
-                here.insert(made.id, (made.destination.clone(), now));
-            }
-            while here.len() > REMEMBERED {
-                here.pop_first();
+                remembered.note(Note::Made(made.id, made.destination.clone()));
+                let here = remembered.deliveries.entry(place).or_default();
+                here.insert(made.id, (made.destination.clone(), Some(now)));
+                while here.len() > REMEMBERED {
+                    here.pop_first();
+                }
             }
         });
     }
 
-    /// These are about to be removed.
-    pub(super) fn forget(&self, ended: &[Ended]) {
+    /// Those of an earlier run; `place` says in which partition one is.
+    fn recall(&self, notes: Vec<Note>, place: impl Fn(DeliveryId) -> usize) -> Option<Known> {
+        let mut known = None;
         self.with(|remembered| {
-            for here in remembered.deliveries.values_mut() {
-                for ended in ended {
-                    here.remove(&ended.id);
+            for note in notes {
+                match note {
+                    Note::Made(id, destination) => {
+                        let here = remembered.deliveries.entry(place(id)).or_default();
+                        here.entry(id).or_insert((destination, None));
+                        while here.len() > REMEMBERED {
+                            here.pop_first();
+                        }
+                    }
+                    Note::Gone(id) => remembered.forget(id),
+                    Note::In(redis) => known = Some(redis),
                 }
             }
         });
+        known
+    }
+
+    /// These are about to be removed.
+    pub(super) fn forget(&self, ended: &[Ended]) {
+        self.with(|remembered| ended.iter().for_each(|ended| remembered.forget(ended.id)));
+    }
+
+    /// Whether that is not the epoch of the Redis that was there last: it goes with everything else.
+    pub(super) fn is_of_another(&self, epoch: Option<&[u8]>) -> bool {
+        self.with(|remembered| remembered.known.as_ref().is_some_and(|known| known.epoch.as_deref() != epoch))
     }
 
     /// All documents of a kind, as they are now.
@@ -104,24 +164,82 @@ impl Acknowledged {
             }
         });
     }
+
+    /// Writes down what is new; everything, where there is too much of it, the file has grown, or it could not be written before.
+    fn write_down(&self, book: &mut Writing) {
+        let grown = book.book.as_ref().is_none_or(Notebook::has_grown);
+        let (new, all) = self.with(|remembered| {
+            let new = remembered.unwritten.as_mut().map(take).unwrap_or_default();
+            let is_much = new.len() > REMEMBERED;
+            let all = (grown || is_much || book.is_behind).then(|| remembered.all());
+            (new, all)
+        });
+        let Some(notebook) = &mut book.book else { return };
+        let written = match all {
+            Some(mut all) => {
+                all.extend(book.known.clone().map(Note::In));
+                notebook.rewrite(&all)
+            }
+            None if new.is_empty() => Ok(()),
+            None => notebook.add(&new),
+        };
+        if let Err(error) = &written
+            && !book.is_behind
+        {
+            tracing::warn!(
+                event = "acknowledged_unwritten",
+                %error,
+                "what was acknowledged last is remembered, but not over a restart, until it can be written down again"
+            );
+        }
+        book.is_behind = written.is_err();
+    }
 }
 
-/// Which Redis it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Known {
-    /// One start of a process.
-    process: String,
-    /// Gone with everything else where somebody emptied it.
-    epoch: Option<Vec<u8>>,
+/// Of so many that were removed while they were young it is known (`scripts/changes.lua`).
+const GONE_MAX: usize = 4_096;
+
+/// What was removed lately while it was young, as far back as that is known.
+#[derive(Debug, Default)]
+struct Removed {
+    ids: BTreeSet<DeliveryId>,
+    /// When the first of them was.
+    since: Option<Wall>,
+    /// There were others before, of which nobody knows.
+    is_full: bool,
+}
+
+impl Removed {
+    /// Whether one was, or may have been.
+    fn hold(&self, id: DeliveryId) -> bool {
+        self.ids.contains(&id) || (self.is_full && self.since.is_some_and(|since| id.minted_at() < since))
+    }
+}
+
+/// What is written down, and whether that is behind.
+#[derive(Debug, Default)]
+struct Writing {
+    book: Option<Notebook>,
+    known: Option<Known>,
+    is_behind: bool,
 }
 
 /// Looks whether Redis is another, as long as there is a store.
 pub(super) async fn watch(core: Weak<Core>) {
-    let (mut known, mut was_missing) = (None, false);
+    let mut writing = match core.upgrade() {
+        Some(core) => core.recall().await,
+        None => return,
+    };
+    let mut was_missing = false;
     while let Some(core) = core.upgrade() {
-        if let Err(fault) = core.watch_once(&mut known, &mut was_missing).await {
+        let before = writing.known.clone();
+        if let Err(fault) = core.watch_once(&mut writing.known, &mut was_missing).await {
             tracing::debug!(?fault, "whether Redis is another is looked at later");
         }
+        if let Some(known) = writing.known.clone().filter(|known| before.as_ref() != Some(known)) {
+            core.acknowledged.with(|remembered| remembered.note(Note::In(known)));
+        }
+        writing = core.write_down(writing).await;
         let pause = LOOK_EVERY.min(core.options.glance_every);
         drop(core);
         time::sleep(pause).await;
@@ -129,8 +247,59 @@ pub(super) async fn watch(core: Weak<Core>) {
 }
 
 impl Core {
+    /// What an earlier run wrote down.
+    async fn recall(&self) -> Writing {
+        let Some(path) = self.options.remembers_in.clone() else { return Writing::default() };
+        self.acknowledged.with(|remembered| remembered.unwritten = Some(Vec::new()));
+        let store = self.options.stream_name.clone();
+        let opened = task::spawn_blocking(move || Notebook::open(Path::new(&path), &store));
+        match opened.await {
+            Ok(Ok((book, notes))) => {
+                let known = self.acknowledged.recall(notes, |id| self.space.place(id.partition()));
+                // The latest are behind it: whatever is written down from now on comes behind all of it.
+                Writing { book: Some(book), known, is_behind: true }
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    event = "acknowledged_unwritten",
+                    %error,
+                    "what was acknowledged last is remembered, but not over a restart: its file cannot be opened"
+                );
+                self.acknowledged.with(|remembered| remembered.unwritten = None);
+                Writing::default()
+            }
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    /// Writes down what is new, on a thread that may wait.
+    async fn write_down(self: &Arc<Self>, mut writing: Writing) -> Writing {
+        if writing.book.is_none() {
+            return writing;
+        }
+        let core = Arc::clone(self);
+        let written = task::spawn_blocking(move || {
+            core.acknowledged.write_down(&mut writing);
+            writing
+        });
+        match written.await {
+            Ok(writing) => writing,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    /// This is the Redis that it begins with, which has an epoch by now.
+    pub(super) async fn begin_watch(&self) -> Result<(), Fault> {
+        let now = self.which_redis().await?;
+        self.acknowledged.with(|remembered| remembered.known = Some(now).filter(|now| now.epoch.is_some()));
+        Ok(())
+    }
+
     /// One look. What is missing once may only not have been written yet.
     async fn watch_once(&self, known: &mut Option<Known>, was_missing: &mut bool) -> Result<(), Fault> {
+        if known.is_none() {
+            *known = self.acknowledged.with(|remembered| remembered.known.clone());
+        }
         let now = self.which_redis().await?;
         if now.epoch.is_none() {
             if !take(was_missing) {
@@ -141,16 +310,19 @@ impl Core {
             if is_emptied {
                 self.write_back().await?;
             }
-            let epoch = recount::fresh_run()?;
-            let put = Command::new("HSETNX").arg(self.space.meta()).arg("epoch").arg(epoch);
-            self.commits.one(Urgency::Other, put).await?;
+            self.commits.all(Urgency::Other, begin::layout(&self.space)?).await?;
             return if is_emptied { self.look_for_all().await } else { Ok(()) };
         }
         *was_missing = false;
+        if known.as_ref().is_some_and(|known| known.epoch != now.epoch) {
+            // Emptied, and begun anew by another server, which may know no documents.
+            self.write_back().await?;
+        }
         if known.as_ref().is_some_and(|known| *known != now) {
             self.look_for_all().await?;
         }
-        *known = Some(now);
+        *known = Some(now.clone());
+        self.acknowledged.with(|remembered| remembered.known = Some(now));
         Ok(())
     }
 
@@ -169,12 +341,7 @@ impl Core {
             let lost = self.look_for(place).await?;
             if !lost.is_empty() {
                 self.tell_lost(place, &lost).await?;
-                self.acknowledged.with(|remembered| {
-                    let here = remembered.deliveries.entry(place).or_default();
-                    for (id, _) in &lost {
-                        here.remove(id);
-                    }
-                });
+                self.acknowledged.with(|remembered| lost.iter().for_each(|(id, _)| remembered.forget(*id)));
             }
         }
         Ok(())
@@ -188,21 +355,42 @@ impl Core {
         let floor = Command::new("HGET").arg(keys.counters()).arg("floor");
         let floor = self.reads.one(floor).await?.maybe_bytes()?;
         let floor = floor.and_then(|floor| text::read_sequence(&floor)).unwrap_or_default();
-        let mut lost = Vec::new();
+        // What was acknowledged since it is another is there, and says nothing of what was before.
+        let mut missing = Vec::new();
         for chunk in newest.chunks(CHUNK) {
             let ask = chunk.iter().map(|(id, _)| Command::new("EXISTS").arg(keys.delivery(*id)));
             let there = self.reads.ask(ask.collect()).await?;
             for ((id, (destination, at)), there) in chunk.iter().zip(there) {
-                if there.number()? > 0 {
-                    return Ok(lost);
-                }
-                // Above what Redis has seen by its own word it cannot have been retired.
-                if id.sequence() > floor || at.elapsed() < YOUNG {
-                    lost.push((*id, destination.clone()));
+                if there.number()? == 0 {
+                    missing.push((*id, destination.clone(), *at));
                 }
             }
         }
-        Ok(lost)
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (removed, now) = (self.removed_lately(keys).await?, self.clock().await?);
+        // Above what Redis has seen by its own word it cannot have been retired; nor without a word, while it is young.
+        let is_lost = |id: DeliveryId, at: Option<Instant>| {
+            let age = at.map_or_else(|| now.since(id.minted_at()), |at| at.elapsed());
+            id.sequence() > floor || (age < YOUNG && !removed.hold(id))
+        };
+        missing.retain(|(id, _, at)| is_lost(*id, *at));
+        Ok(missing.into_iter().map(|(id, destination, _)| (id, destination)).collect())
+    }
+
+    /// What was removed lately while it was young.
+    async fn removed_lately(&self, keys: &Keys) -> Result<Removed, Fault> {
+        let all = Command::new("XRANGE").arg(keys.gone()).arg("-").arg("+");
+        let all = self.reads.readable(vec![all]).await?.pop().ok_or(Fault::Away)?;
+        let mut removed = Removed::default();
+        for (place, id) in audit::entries(all)? {
+            let since = Wall::from_micros((place.ms * 1_000) as i64);
+            removed.since = Some(removed.since.map_or(since, |first| first.min(since)));
+            removed.ids.extend(rows::id(&id).map(DeliveryId::from_u128));
+        }
+        removed.is_full = removed.ids.len() >= GONE_MAX;
+        Ok(removed)
     }
 
     /// Names and counts what is lost.
@@ -246,7 +434,7 @@ impl Core {
         let mut written = 0;
         for document in documents.values() {
             let keys = [self.space.documents(document.key.kind), self.space.version(), self.space.registry_audit()];
-            let put = Script::Document.call(&keys, super::registry::put_arguments(document));
+            let put = Script::Document.call(&keys, super::registry::put_arguments(document)?);
             written += self.commits.one(Urgency::Other, put).await?.number()?;
         }
         if written > 0 {

@@ -2,35 +2,59 @@
 
 use std::time::Duration;
 
-use relay_core::storage::{Append, AppendError, Appended};
+use bytes::Bytes;
+use relay_core::{
+    delivery::State,
+    id::{DeliveryId, EventId},
+    storage::{Append, AppendError, Appended},
+};
 use tokio::sync::oneshot;
 
 use super::{
     Core,
     backlog::Appending,
-    dedupe, event,
+    dedupe::{self, Entry},
+    event,
     place::Place,
     reply::{Fault, Replies, Reply},
     row, text,
 };
+use crate::record::RecordError;
 
 /// A key is kept for so long behind its end, so that a clock that is set back does not lose it. What decides is the end itself.
 const KEY_KEPT: Duration = Duration::from_hours(25);
+/// So often one append is asked for again because of what the entry of its key is found to be.
+const ASKS_MAX: usize = 4;
+
+/// What the entry of a key was found to be, for the script to go by.
+#[derive(Debug, Default)]
+struct Judged {
+    /// The entry.
+    seen: Vec<u8>,
+    /// What it is in truth; nothing: none that holds.
+    mended: Vec<u8>,
+}
+
+/// What a reply comes to.
+enum Came {
+    Of(Appended),
+    /// To be asked for again.
+    Again(Judged),
+}
 
 impl Core {
     /// Stores events with their deliveries; one answer for each, in order.
     pub(super) async fn append(&self, batch: Vec<Append>) -> Vec<Result<Appended, AppendError>> {
         let mut asked = Vec::with_capacity(batch.len());
         for append in &batch {
-            let (answer, later) = oneshot::channel();
-            self.commits.append(self.appending(append, answer));
-            asked.push(later);
+            asked.push(self.ask_append(append, Judged::default()));
         }
         let mut answers = Vec::with_capacity(batch.len());
         for (append, later) in batch.iter().zip(asked) {
-            let reply = later.await.unwrap_or(Err(AppendError::Unavailable));
-            let answer = reply.and_then(|reply| self.appended(append, reply).map_err(Fault::of_append));
+            let answer = self.answer_of(append, later).await;
             if answer.as_ref().is_ok_and(Appended::is_stored) {
+                let waits = append.deliveries.iter().filter(|made| made.state == State::Ready);
+                self.hints.made_due(&mut waits.map(|made| &made.destination));
                 self.acknowledged.remember(self.space.place(append.event.id.partition()), &append.deliveries);
             }
             answers.push(answer);
@@ -38,7 +62,34 @@ impl Core {
         answers
     }
 
-    fn appending(&self, append: &Append, answer: oneshot::Sender<Result<Reply, AppendError>>) -> Appending {
+    fn ask_append(&self, append: &Append, judged: Judged) -> oneshot::Receiver<Result<Reply, AppendError>> {
+        let (answer, later) = oneshot::channel();
+        self.commits.append(self.appending(append, judged, answer));
+        later
+    }
+
+    async fn answer_of(
+        &self,
+        append: &Append,
+        mut later: oneshot::Receiver<Result<Reply, AppendError>>,
+    ) -> Result<Appended, AppendError> {
+        for _ in 0..ASKS_MAX {
+            let reply = later.await.unwrap_or(Err(AppendError::Unavailable))?;
+            match self.came(append, reply).map_err(Fault::of_append)? {
+                Came::Of(appended) => return Ok(appended),
+                Came::Again(judged) => later = self.ask_append(append, judged),
+            }
+        }
+        // Whoever changes that entry all the time: the same append may be asked for again.
+        Err(AppendError::Unknown)
+    }
+
+    fn appending(
+        &self,
+        append: &Append,
+        judged: Judged,
+        answer: oneshot::Sender<Result<Reply, AppendError>>,
+    ) -> Appending {
         let event = &append.event;
         let partition = self.space.place(event.id.partition());
         let keys = &self.space.partitions()[partition];
@@ -57,6 +108,7 @@ impl Core {
                 arguments.extend([Vec::new(), text::moment(event.received_at).into_bytes(), Vec::new(), Vec::new()]);
             }
         }
+        arguments.extend([judged.seen, judged.mended]);
         let ids = append.deliveries.iter().map(|made| made.id.sequence()).chain([event.id.sequence()]);
         let moments = append.deliveries.iter().map(|made| made.changed_at).chain([event.received_at]);
         arguments.extend([
@@ -81,30 +133,70 @@ impl Core {
         }
     }
 
-    fn appended(&self, append: &Append, reply: Reply) -> Result<Appended, Fault> {
-        let event = &append.event;
+    fn came(&self, append: &Append, reply: Reply) -> Result<Came, Fault> {
+        let id = append.event.id;
         let mut replies = Replies::new(reply.many()?);
         match &replies.next()?.bytes()?[..] {
-            b"s" => Ok(Appended::as_asked(event.id)),
+            b"s" => Ok(Came::Of(Appended::as_asked(id))),
             b"a" => {
-                let deliveries = self.pairs(Replies::new(replies.next()?.many()?))?;
-                Ok(Appended::Stored { event: event.id, deliveries })
+                let (deliveries, there) = self.some_of(Replies::new(replies.next()?.many()?))?;
+                // As if it were all as asked for, it must not look.
+                if deliveries.len() < there {
+                    return Err(Fault::Damaged(format!("deliveries of {id}").into()));
+                }
+                Ok(Came::Of(Appended::Stored { event: id, deliveries }))
             }
-            _ => {
-                let entry = replies.next()?.bytes()?;
-                let gone = replies.next()?.number()? != 0;
-                let deliveries = self.pairs(Replies::new(replies.next()?.many()?))?;
-                let key = append.dedupe.as_ref().map_or([0; 32], |dedupe| dedupe.key);
-                let taken = dedupe::read(&event.source, &key, &entry);
-                let taken = self.damage.told(&format_args!("a dedupe key of {}", event.source), taken)?;
-                Ok(Appended::Repeat {
-                    first: taken.event,
-                    received_at: taken.received_at,
-                    differs: taken.body_sha256 != event.body_sha256,
-                    deliveries,
-                    gone,
-                })
+            b"q" => {
+                let seen = replies.next()?.bytes()?;
+                let mended = match self.entry(append, &seen) {
+                    Some(Entry::Whole(_)) | None => Vec::new(),
+                    Some(Entry::Apart(mended)) => mended,
+                };
+                Ok(Came::Again(Judged { seen, mended }))
             }
+            _ => self.repeated(append, replies),
         }
+    }
+
+    /// The key was taken, if its entry holds. What cannot be delivered any more takes no key: its repeat is an event of its own (I20).
+    fn repeated(&self, append: &Append, mut replies: Replies) -> Result<Came, Fault> {
+        let seen = replies.next()?.bytes()?;
+        let taken = match self.entry(append, &seen) {
+            Some(Entry::Whole(taken)) => taken,
+            Some(Entry::Apart(mended)) => return Ok(Came::Again(Judged { seen, mended })),
+            None => return Ok(Came::Again(Judged { seen, mended: Vec::new() })),
+        };
+        let value = Bytes::from(replies.next()?.bytes()?);
+        let Some(stored_with) = self.stored_with(taken.event, &value) else {
+            return Ok(Came::Again(Judged { seen, mended: Vec::new() }));
+        };
+        let later = self.replays(taken.event, &replies.next()?.bytes()?);
+        let listed = stored_with.len() + later.ids.len();
+        let (deliveries, _) = self.some_of(Replies::new(replies.next()?.many()?))?;
+        let gone = deliveries.len() < listed || listed == 0 || later.whole.is_err();
+        Ok(Came::Of(Appended::Repeat {
+            first: taken.event,
+            received_at: taken.received_at,
+            differs: taken.body_sha256 != append.event.body_sha256,
+            deliveries,
+            gone,
+        }))
+    }
+
+    /// What an entry of the key of an append says; one that does not hold is named.
+    fn entry(&self, append: &Append, entry: &[u8]) -> Option<Entry> {
+        let (source, key) = (&append.event.source, append.dedupe.as_ref().map_or([0; 32], |dedupe| dedupe.key));
+        let what = format_args!("a dedupe key of {source}");
+        let found = self.damage.passed(&what, dedupe::read(source, &key, entry))?;
+        if matches!(found, Entry::Apart(_)) {
+            self.damage.name(&what, &RecordError::Field("what is in the open"));
+        }
+        Some(found)
+    }
+
+    /// Ids that an event was stored with, by the first bytes of its value; nothing: it is known to be damaged.
+    fn stored_with(&self, id: EventId, value: &Bytes) -> Option<Vec<DeliveryId>> {
+        let ids = self.damage.passed(&id, event::read_ids(id, value))?;
+        (!self.damage.is_known(&id)).then_some(ids)
     }
 }

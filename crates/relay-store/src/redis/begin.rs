@@ -6,6 +6,8 @@ use super::{
     backlog::Urgency,
     check::{self, Finding, Heard, finding},
     client::{Broken, Command, Link},
+    keys::Space,
+    recount,
     reply::{Fault, Reply, number},
     rights::{self, Trial},
 };
@@ -147,15 +149,12 @@ impl Core {
             _ => Ok(()),
         };
         known(told)?;
-        let put = |field: &str, value: i64| Command::new("HSETNX").arg(&meta).arg(field).number(value);
-        let written = vec![
-            put("layout", LAYOUT),
-            put("partitions", partitions as i64),
-            // So that it is a write also where all of it is there.
-            Command::new("HINCRBY").arg(&meta).arg("starts").number(1),
-        ];
+        let mut written = layout(&self.space).map_err(|fault| self.not_committed(fault))?;
+        // So that it is a write also where all of it is there.
+        written.push(Command::new("HINCRBY").arg(&meta).arg("starts").number(1));
         self.commits.all(Urgency::Other, written).await.map_err(|fault| self.not_committed(fault))?;
-        known(meta_of(asked(link, vec![ask()]).await?)?)
+        known(meta_of(asked(link, vec![ask()]).await?)?)?;
+        self.begin_watch().await.map_err(|fault| self.not_committed(fault))
     }
 
     fn not_committed(&self, fault: Fault) -> BeginError {
@@ -164,13 +163,24 @@ impl Core {
                 "a first commit was not confirmed by its replicas in time",
                 "see that they follow it (INFO replication), or set REDIS_DURABILITY=fsync",
             )]),
-            Fault::Damaged(what) => BeginError::Refused(vec![finding(
+            Fault::Damaged(what) | Fault::Unexpected(what) => BeginError::Refused(vec![finding(
                 format!("it does not do what Redis does: {what}"),
                 "want Redis 7.0.4 or later, or Valkey",
             )]),
             _ => BeginError::Away(self.standing.reasons().pop().unwrap_or_else(|| "it takes nothing".to_owned())),
         }
     }
+}
+
+/// Writes down what the store is, where that does not stand there yet, and an epoch, which goes with everything else where somebody empties
+/// it.
+pub(super) fn layout(space: &Space) -> Result<Vec<Command>, Fault> {
+    let put = |field: &str, value: String| Command::new("HSETNX").arg(space.meta()).arg(field).arg(value);
+    Ok(vec![
+        put("layout", LAYOUT.to_string()),
+        put("partitions", space.partitions().len().to_string()),
+        put("epoch", recount::fresh_run()?),
+    ])
 }
 
 fn not_connected(broken: Broken) -> BeginError {

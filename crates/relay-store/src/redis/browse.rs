@@ -43,13 +43,12 @@ impl Core {
         let limit = page.limit.clamp(1, 1_000) as usize;
         let mut filling = Filling::new(limit);
         loop {
-            let found = self.chunk(&walk).await?;
+            let found = self.chunk(&mut walk).await?;
             let ids: Vec<DeliveryId> = found.iter().map(|at| DeliveryId::from_u128(at.id())).collect();
             let rows = self.find(&ids).await?.into_iter().map(|row| row.filter(|row| filter.matches(row)));
             if let Some(listing) = filling.take(&found, rows.collect()) {
                 return Ok(listing);
             }
-            walk = walk.behind(found.last().copied());
         }
     }
 
@@ -97,14 +96,13 @@ impl Core {
         let limit = page.limit.clamp(1, 1_000) as usize;
         let mut filling = Filling::new(limit);
         let Listing { items, next } = loop {
-            let found = self.chunk(&walk).await?;
+            let found = self.chunk(&mut walk).await?;
             let ids: Vec<EventId> = found.iter().map(|at| EventId::from_u128(at.id())).collect();
             let fronts = self.fronts(&ids).await?.into_iter();
             let fronts = fronts.map(|front| front.filter(|front| holds(filter, &front.head.event)));
             if let Some(listing) = filling.take(&found, fronts.collect()) {
                 break listing;
             }
-            walk = walk.behind(found.last().copied());
         };
         let fronts: Vec<(EventId, Front)> = items.into_iter().map(|front| (front.head.event.id, front)).collect();
         let deliveries = self.of_events(&fronts).await?;

@@ -29,6 +29,11 @@ impl Command {
         Self(redis::cmd(name))
     }
 
+    /// Whether it runs a script.
+    pub(super) fn is_script(&self) -> bool {
+        self.0.args_iter().next() == Some(redis::Arg::Simple(b"EVALSHA"))
+    }
+
     /// With this behind it.
     #[must_use]
     pub(super) fn arg(mut self, bytes: impl AsRef<[u8]>) -> Self {
@@ -140,9 +145,9 @@ impl Ear {
         bounded(options.patience, open).await.map(Self)
     }
 
-    /// Completes with the next word, or `false` once there is nothing to hear any more.
-    pub(super) async fn hears(&mut self) -> bool {
-        self.0.next().await.is_some()
+    /// Completes with the next word, or with none once there is nothing to hear any more. What is no text says nothing.
+    pub(super) async fn hears(&mut self) -> Option<String> {
+        self.0.next().await.map(|word| word.get_payload().unwrap_or_default())
     }
 }
 

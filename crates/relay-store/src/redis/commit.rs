@@ -133,13 +133,29 @@ fn as_one(commands: Vec<Command>) -> Vec<Command> {
     transaction
 }
 
-/// The replies to the commands of one transaction, or of one command.
-fn of_one(mut replies: Vec<Reply>) -> Result<Vec<Reply>, Fault> {
-    // What was refused while it queued up says why, and EXEC only that something was.
-    if let Some(fault) = replies.iter().find_map(Reply::refusal) {
-        return Err(fault);
+/// The replies to the commands of one transaction, or of one command. Behind so many bodies it changes something.
+fn of_one(mut replies: Vec<Reply>, bodies: usize, is_script: bool) -> Result<Vec<Reply>, Fault> {
+    if replies.len() < 2 {
+        return match replies.first().and_then(Reply::refusal) {
+            Some(fault) if is_script => Err(fault.half_way()),
+            Some(fault) => Err(fault),
+            None => Ok(replies),
+        };
     }
-    if replies.len() < 2 { Ok(replies) } else { replies.pop().map_or(Ok(Vec::new()), Reply::many) }
+    match replies.pop() {
+        Some(Reply::Many(done)) => match done.iter().find_map(Reply::refusal) {
+            None => Ok(done),
+            Some(fault) => {
+                let is_begun = done.iter().skip(bodies).any(|reply| reply.refusal().is_none());
+                Err(fault.half_way().behind(is_begun))
+            }
+        },
+        // What was refused while it queued up says why, and EXEC only that something was: nothing is done.
+        Some(over) => {
+            Err(replies.iter().chain([&over]).find_map(Reply::refusal).unwrap_or_else(|| Fault::shape(&over)))
+        }
+        None => Ok(Vec::new()),
+    }
 }
 
 struct Committer {
@@ -339,6 +355,10 @@ struct Part {
     /// They have left for the connection while they are sent.
     commands: Vec<Command>,
     count: usize,
+    /// So many of them, the first, only set what their script stores then.
+    bodies: usize,
+    /// Whether the last is a script: refused, it may be half done.
+    is_script: bool,
     asker: Asker,
 }
 
@@ -349,12 +369,9 @@ enum Asker {
 }
 
 impl Part {
-    fn new(commands: Vec<Command>, asker: Asker) -> Self {
-        Self { count: commands.len(), commands, asker }
-    }
-
     fn ask(ask: Ask) -> Self {
-        Self::new(ask.commands, Asker::Ask(ask.answer))
+        let is_script = ask.commands.last().is_some_and(Command::is_script);
+        Self { count: ask.commands.len(), commands: ask.commands, bodies: 0, is_script, asker: Asker::Ask(ask.answer) }
     }
 
     fn append(space: &Space, group: Vec<Appending>) -> Self {
@@ -371,7 +388,8 @@ impl Part {
             answers.push(appending.answer);
         }
         commands.push(Script::Append.call(&written, arguments));
-        Self::new(as_one(commands), Asker::Append(answers))
+        let (commands, bodies) = (as_one(commands), answers.len());
+        Self { count: commands.len(), commands, bodies, is_script: true, asker: Asker::Append(answers) }
     }
 
     fn fail(self, fault: &Fault) {
@@ -413,11 +431,57 @@ fn answer(parts: Vec<Part>, replies: Vec<Reply>, sent: &Sent) -> Vec<Part> {
     for part in parts {
         let begin = from;
         from += part.count;
-        match of_one(replies.by_ref().take(part.count).collect()) {
+        match of_one(replies.by_ref().take(part.count).collect(), part.bodies, part.is_script) {
             Err(Fault::Unscripted) => again.push(Part { commands: sent.again(begin, part.count), ..part }),
             Err(fault) => part.fail(&fault),
             Ok(replies) => part.answer(replies),
         }
     }
     again
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(word: &str) -> Reply {
+        Reply::Refused { word: word.into(), text: format!("{word} because").into() }
+    }
+
+    fn done() -> Reply {
+        Reply::Bytes(b"OK".to_vec())
+    }
+
+    /// I2: what a script was refused half way is unknown; what was refused before it began is not done.
+    #[test]
+    fn what_may_be_half_done_is_unknown() {
+        let queued = |last: Reply| vec![done(), done(), done(), last];
+        let many = |replies: &[Reply]| queued(Reply::Many(replies.to_vec()));
+        let damaged = |word: &str| Fault::Damaged(format!("{word} because").into());
+        for (replies, bodies, is_script, wanted) in [
+            // A script by itself.
+            (vec![refused("ERR")], 0, true, Fault::Unknown),
+            (vec![refused("WRONGTYPE")], 0, true, Fault::Unknown),
+            (vec![refused("SPOILT")], 0, true, damaged("SPOILT")),
+            (vec![refused("OOM")], 0, true, Fault::Full),
+            (vec![refused("READONLY")], 0, true, Fault::Away),
+            // A command by itself does nothing where it is refused.
+            (vec![refused("WRONGTYPE")], 0, false, Fault::Unexpected("WRONGTYPE because".into())),
+            // A transaction that did not begin.
+            (vec![done(), refused("OOM"), refused("EXECABORT")], 0, true, Fault::Full),
+            (vec![done(), done(), refused("EXECABORT")], 0, true, Fault::Away),
+            // Bodies alone are nothing yet.
+            (many(&[done(), refused("SPOILT")]), 1, true, damaged("SPOILT")),
+            (many(&[done(), refused("NOSCRIPT")]), 1, true, Fault::Unscripted),
+            (many(&[done(), refused("WRONGTYPE")]), 1, true, Fault::Unknown),
+            // Of two scripts the first is done.
+            (many(&[done(), refused("SPOILT")]), 0, true, Fault::Unknown),
+            (many(&[done(), refused("OOM")]), 0, true, Fault::Unknown),
+            (many(&[refused("SPOILT"), refused("SPOILT")]), 0, true, damaged("SPOILT")),
+        ] {
+            assert_eq!(of_one(replies.clone(), bodies, is_script), Err(wanted), "{replies:?}");
+        }
+        assert_eq!(of_one(many(&[done()]), 0, true), Ok(vec![done()]));
+        assert_eq!(of_one(vec![done()], 0, true), Ok(vec![done()]));
+    }
 }

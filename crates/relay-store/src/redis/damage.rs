@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    ops::Bound,
     sync::{Mutex, PoisonError},
 };
 
@@ -58,6 +59,14 @@ impl Damage {
             self.name(what, &error);
             Fault::record(what, &error)
         })
+    }
+
+    /// Whether something of this name was found damaged.
+    pub(super) fn is_known(&self, what: &dyn fmt::Display) -> bool {
+        let begin = format!("{what}: ");
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known.range::<str, _>((Bound::Included(&begin[..]), Bound::Unbounded)).next();
+        found.is_some_and(|(what, is_damaged)| *is_damaged && what.starts_with(&begin))
     }
 
     /// How many are damaged.

@@ -10,6 +10,9 @@ use crate::record::{
 
 const VERSION: u8 = 1;
 
+/// Bytes in the open, in front of what is sealed.
+const OPEN: usize = 16 + text::MOMENT;
+
 /// What is remembered of the event that took a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Taken {
@@ -17,35 +20,55 @@ pub(super) struct Taken {
     pub(super) event: EventId,
     /// When it was received.
     pub(super) received_at: Wall,
+    /// Until when the key is its own.
+    pub(super) until: Wall,
     /// SHA-256 of its body.
     pub(super) body_sha256: [u8; 32],
 }
 
 /// The entry of a key: event and end in the open, for scripts, and all of it sealed.
 pub(super) fn write(event: &Event, dedupe: &Dedupe) -> Vec<u8> {
-    let mut out = event.id.as_u128().to_be_bytes().to_vec();
-    out.extend(text::moment(dedupe.until).bytes());
-    let mut record = Sealing::begin(VERSION, &mut out).about(event.source.as_str().as_bytes()).about(&dedupe.key);
-    record.u128(event.id.as_u128());
-    record.i64(event.received_at.as_micros());
-    record.i64(dedupe.until.as_micros());
-    record.raw(&event.body_sha256);
-    record.end();
-    out
+    let (body_sha256, until) = (event.body_sha256, dedupe.until);
+    let taken = Taken { event: event.id, received_at: event.received_at, until, body_sha256 };
+    taken.write(&event.source, &dedupe.key)
+}
+
+impl Taken {
+    fn write(&self, source: &Name, key: &[u8; 32]) -> Vec<u8> {
+        let mut out = self.event.as_u128().to_be_bytes().to_vec();
+        out.extend(text::moment(self.until).bytes());
+        let mut record = Sealing::begin(VERSION, &mut out).about(source.as_str().as_bytes()).about(key);
+        record.u128(self.event.as_u128());
+        record.i64(self.received_at.as_micros());
+        record.i64(self.until.as_micros());
+        record.raw(&self.body_sha256);
+        record.end();
+        out
+    }
+}
+
+/// An entry that was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// It says in the open what is sealed.
+    Whole(Taken),
+    /// It does not: this would.
+    Apart(Vec<u8>),
 }
 
 /// Reads the entry of this key.
-pub(super) fn read(source: &Name, key: &[u8; 32], entry: &[u8]) -> Result<Taken, RecordError> {
-    let (event, rest) = entry.split_first_chunk::<16>().ok_or(RecordError::Short)?;
-    let (_until, sealed) = rest.split_at_checked(text::MOMENT).ok_or(RecordError::Short)?;
+///
+/// # Errors
+/// Those of what is sealed.
+pub(super) fn read(source: &Name, key: &[u8; 32], entry: &[u8]) -> Result<Entry, RecordError> {
+    let (_, sealed) = entry.split_at_checked(OPEN).ok_or(RecordError::Short)?;
     let mut fields = Fields::open(VERSION, &[source.as_str().as_bytes(), key], sealed)?;
-    let found = EventId::from_u128(fields.u128()?);
+    let event = EventId::from_u128(fields.u128()?);
     let received_at = Wall::from_micros(fields.i64()?);
-    let _until = fields.i64()?;
+    let until = Wall::from_micros(fields.i64()?);
     let body_sha256 = fields.array()?;
     fields.end()?;
-    if found.as_u128().to_be_bytes() != *event {
-        return Err(RecordError::Field("its event"));
-    }
-    Ok(Taken { event: found, received_at, body_sha256 })
+    let taken = Taken { event, received_at, until, body_sha256 };
+    let meant = taken.write(source, key);
+    Ok(if meant == entry { Entry::Whole(taken) } else { Entry::Apart(meant) })
 }

@@ -18,16 +18,10 @@ use super::{
     reply::{Fault, Replies, Reply},
     row, rows, text,
 };
+use crate::tally::First;
 
 /// Leases looked at for one page.
 const HELD_LOOK: usize = 1_024;
-
-/// What waits first at a destination: by its due time, and by the end of its TTL.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct First {
-    pub(super) due: Option<Wall>,
-    pub(super) expiry: Option<Wall>,
-}
 
 /// The earlier of two moments that need not be there.
 fn earlier(one: Option<Wall>, other: Option<Wall>) -> Option<Wall> {
@@ -112,7 +106,7 @@ impl Core {
         }
         due.expired = self.earliest(&asked, ask.now, limit).await?;
         if let Some(by) = ask.lapsed_by {
-            let leases: Vec<Key> = self.space.some(ask.partitions).map(|(_, keys)| keys.leases()).collect();
+            let leases: Vec<Key> = self.space.some(ask.lapsed_in).map(|(_, keys)| keys.leases()).collect();
             due.lapsed = self.earliest(&leases, by, limit).await?;
         }
         Ok(due)
@@ -177,9 +171,14 @@ fn first_of(set: Vec<u8>) -> Command {
 }
 
 /// Members until then, the earliest first.
-pub(super) fn until(set: Vec<u8>, by: Wall, limit: usize) -> Command {
+fn until(set: Vec<u8>, by: Wall, limit: usize) -> Command {
+    until_behind(set, by, 0, limit)
+}
+
+/// The same behind so many.
+pub(super) fn until_behind(set: Vec<u8>, by: Wall, behind: usize, limit: usize) -> Command {
     let range = Command::new("ZRANGEBYSCORE").arg(set).arg("-inf").arg(text::moment(by)).arg("WITHSCORES");
-    range.arg("LIMIT").number(0).number(limit as i64)
+    range.arg("LIMIT").number(behind as i64).number(limit as i64)
 }
 
 fn score_of_first(reply: Reply) -> Result<Option<Wall>, Fault> {

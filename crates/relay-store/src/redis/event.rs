@@ -1,15 +1,25 @@
 //! An event's value: what leads from it to the rest, its head, and its body. The layout is in `docs/internals/redis.md`.
+//!
+//! **Invariant:** nothing of it is used unless its seal holds: what goes with an event is decided by the ids in front of it.
 
 use std::{num::NonZeroU8, sync::Arc};
 
 use bytes::Bytes;
-use relay_core::{event::Event, id::DeliveryId, name::Name, storage::Append};
+use crc32fast::Hasher;
+use relay_core::{
+    event::Event,
+    id::{DeliveryId, EventId},
+    name::Name,
+    storage::Append,
+};
 
 use super::place::{ENTRY, Place};
 use crate::record::{self, Head, Names, RecordError, seal::Fields};
 
 /// Bytes that hold what stands in front of a body, nearly always.
 pub(super) const HEAD_GUESS: usize = 4 * 1024;
+/// CRC-32 of the id, and of all between the entry and itself.
+const SEAL: usize = 4;
 
 /// Writes an event with the ids of its deliveries and its key.
 pub(super) fn write(append: &Append) -> Vec<u8> {
@@ -26,64 +36,114 @@ pub(super) fn write(append: &Append) -> Vec<u8> {
         out.extend(part);
     }
     let length_at = out.len();
-    out.extend([0; 4]);
+    let seal_at = length_at + 4;
+    out.extend([0; 4 + SEAL]);
     record::encode_event(event, 0, None, &mut out);
-    let length = (out.len() - length_at - 4) as u32;
-    out[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
+    let length = (out.len() - seal_at - SEAL) as u32;
+    out[length_at..seal_at].copy_from_slice(&length.to_be_bytes());
+    let seal = seal(event.id, &out[ENTRY..seal_at]);
+    out[seal_at..seal_at + SEAL].copy_from_slice(&seal);
     out.extend(&event.body);
     out
+}
+
+fn seal(id: EventId, front: &[u8]) -> [u8; SEAL] {
+    let mut crc = Hasher::new();
+    crc.update(&id.as_u128().to_be_bytes());
+    crc.update(front);
+    crc.finalize().to_be_bytes()
 }
 
 /// What stands in front of a body.
 pub(super) struct Front {
     /// Ids of those it was stored with.
     pub(super) deliveries: Vec<DeliveryId>,
+    /// What stands between entry and head, its seal behind it: scripts compare it with what is there before they remove anything.
+    pub(super) sealed: Bytes,
     /// The head.
     pub(super) head: Head,
     /// Where the body begins.
     pub(super) body_at: usize,
 }
 
-/// Reads what stands in front of a body; else how many bytes of the value that takes.
+/// Ids that stand in front of an event, if they and what else can be seen of it hold.
 ///
 /// # Errors
-/// Those of the head.
-pub(super) fn read_front(value: &Bytes) -> Result<Result<Front, usize>, RecordError> {
+/// Those of the head, as far as that is among these bytes, and [`RecordError::Checksum`].
+pub(super) fn read_ids(id: EventId, value: &Bytes) -> Result<Vec<DeliveryId>, RecordError> {
+    match read_front(id, value)? {
+        Ok(front) => Ok(front.deliveries),
+        Err(_) => match read_sealed(id, value)? {
+            Ok(sealed) => Ok(sealed.deliveries),
+            Err(_) => Err(RecordError::Short),
+        },
+    }
+}
+
+/// What is sealed in front of a head.
+struct Sealed<'a> {
+    deliveries: Vec<DeliveryId>,
+    source: &'a [u8],
+    head_at: usize,
+    head_length: usize,
+}
+
+/// Reads what is sealed in front of this event's head; else how many bytes of the value that takes.
+fn read_sealed(id: EventId, value: &[u8]) -> Result<Result<Sealed<'_>, usize>, RecordError> {
     let mut fields = Fields::plain(value);
     let count = match fields.take(ENTRY).and_then(|_| fields.array()) {
         Ok(count) => usize::from(u16::from_be_bytes(count)),
         Err(_) => return Err(RecordError::Short),
     };
-    let ids_end = ENTRY + 2 + 16 * count;
-    let Ok(ids) = fields.take(16 * count) else { return Ok(Err(ids_end + HEAD_GUESS)) };
+    let needs = ENTRY + 2 + 16 * count + HEAD_GUESS;
+    let Ok(ids) = fields.take(16 * count) else { return Ok(Err(needs)) };
     let (ids, _) = ids.as_chunks::<16>();
     let deliveries = ids.iter().map(|id| DeliveryId::from_u128(u128::from_be_bytes(*id))).collect();
-    let (source, length) = match source_and_length(&mut fields) {
-        Ok(found) => found,
-        Err(RecordError::Short) => return Ok(Err(ids_end + HEAD_GUESS)),
-        Err(error) => return Err(error),
+    let Ok((source, head_length)) = source_and_length(&mut fields) else { return Ok(Err(needs)) };
+    let seal_at = value.len() - fields.rest().len();
+    let Ok(found) = fields.array::<SEAL>() else { return Ok(Err(needs)) };
+    if found != seal(id, &value[ENTRY..seal_at]) {
+        return Err(RecordError::Checksum);
+    }
+    Ok(Ok(Sealed { deliveries, source, head_at: seal_at + SEAL, head_length }))
+}
+
+/// Reads what stands in front of this event's body; else how many bytes of the value that takes.
+///
+/// # Errors
+/// Those of the head, and [`RecordError::Checksum`].
+pub(super) fn read_front(id: EventId, value: &Bytes) -> Result<Result<Front, usize>, RecordError> {
+    let Sealed { deliveries, source, head_at, head_length } = match read_sealed(id, value)? {
+        Ok(sealed) => sealed,
+        Err(needs) => return Ok(Err(needs)),
     };
-    let head_at = value.len() - fields.rest().len();
-    let Ok(_) = fields.take(length) else { return Ok(Err(head_at + length)) };
-    let source: Name = source.parse().map_err(|_| RecordError::Field("a name"))?;
-    let head = record::decode_event(&value.slice(head_at..head_at + length), &Inline(source))?;
-    Ok(Ok(Front { deliveries, head, body_at: head_at + length }))
+    let body_at = head_at + head_length;
+    if value.len() < body_at {
+        return Ok(Err(body_at));
+    }
+    let source = std::str::from_utf8(source).ok().and_then(|source| source.parse().ok());
+    let source: Name = source.ok_or(RecordError::Field("a name"))?;
+    let head = record::decode_event(&value.slice(head_at..body_at), &Inline(source))?;
+    if head.event.id != id {
+        return Err(RecordError::Field("its id"));
+    }
+    Ok(Ok(Front { deliveries, sealed: value.slice(ENTRY..head_at), head, body_at }))
 }
 
 /// Reads an event whole.
 ///
 /// # Errors
 /// Those of its head, and [`RecordError::Body`].
-pub(super) fn read(value: &Bytes) -> Result<Arc<Event>, RecordError> {
-    let front = read_front(value)?.map_err(|_| RecordError::Short)?;
+pub(super) fn read(id: EventId, value: &Bytes) -> Result<Arc<Event>, RecordError> {
+    let front = read_front(id, value)?.map_err(|_| RecordError::Short)?;
     Ok(Arc::new(front.head.with_body(value.slice(front.body_at..))?))
 }
 
-fn source_and_length<'a>(fields: &mut Fields<'a>) -> Result<(&'a str, usize), RecordError> {
+fn source_and_length<'a>(fields: &mut Fields<'a>) -> Result<(&'a [u8], usize), RecordError> {
     let key = usize::from(fields.u8()?);
     fields.take(key)?;
     let source = usize::from(fields.u8()?);
-    let source = fields.text_of(source, "a name")?;
+    let source = fields.take(source)?;
     Ok((source, u32::from_be_bytes(fields.array()?) as usize))
 }
 

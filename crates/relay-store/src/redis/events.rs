@@ -14,16 +14,36 @@ use super::{
     Core,
     client::Command,
     event::{self, Front, HEAD_GUESS},
+    replays::{self, Replays},
     reply::{Fault, Replies},
-    rows,
 };
+
+/// What stands where an event should.
+pub(super) enum Seen<T> {
+    /// It reads.
+    Whole(T),
+    /// It does not, and is named.
+    Damaged,
+    /// Nothing does.
+    Gone,
+}
+
+impl<T> Seen<T> {
+    /// What reads.
+    pub(super) fn whole(self) -> Option<T> {
+        match self {
+            Self::Whole(found) => Some(found),
+            Self::Damaged | Self::Gone => None,
+        }
+    }
+}
 
 impl Core {
     /// One event with its body.
     pub(super) async fn event(&self, id: EventId) -> Result<Option<Arc<Event>>, Fault> {
         let get = Command::new("GET").arg(self.space.of_event(id).event(id));
         let Some(value) = self.reads.one(get).await?.maybe_bytes()? else { return Ok(None) };
-        self.damage.told(&id, event::read(&Bytes::from(value))).map(Some)
+        self.damage.told(&id, event::read(id, &Bytes::from(value))).map(Some)
     }
 
     /// Events of leased deliveries, in order; `None` for those that are gone or do not read.
@@ -33,14 +53,19 @@ impl Core {
         let mut events = Vec::with_capacity(of.len());
         for (of, reply) in of.iter().zip(replies) {
             let value = reply.maybe_bytes()?.map(Bytes::from);
-            events.push(value.and_then(|value| self.damage.passed(&of.event, event::read(&value))));
+            events.push(value.and_then(|value| self.damage.passed(&of.event, event::read(of.event, &value))));
         }
         Ok(events)
     }
 
     /// What stands in front of the bodies of these, in order; `None` for those that are gone or do not read.
     pub(super) async fn fronts(&self, ids: &[EventId]) -> Result<Vec<Option<Front>>, Fault> {
-        let mut fronts: Vec<Option<Front>> = ids.iter().map(|_| None).collect();
+        Ok(self.seen(ids).await?.into_iter().map(Seen::whole).collect())
+    }
+
+    /// The same, where it matters what the others are.
+    pub(super) async fn seen(&self, ids: &[EventId]) -> Result<Vec<Seen<Front>>, Fault> {
+        let mut fronts: Vec<Seen<Front>> = ids.iter().map(|_| Seen::Gone).collect();
         let mut wanted: Vec<(usize, usize)> = (0..ids.len()).map(|at| (at, HEAD_GUESS)).collect();
         // A head that is longer than was guessed says how long it is.
         while !wanted.is_empty() {
@@ -55,11 +80,9 @@ impl Core {
                 if value.is_empty() {
                     continue;
                 }
-                match self.damage.passed(&ids[at], event::read_front(&value)) {
-                    Some(Ok(front)) => fronts[at] = Some(front),
-                    Some(Err(needs)) if value.len() >= length && needs > length => longer.push((at, needs)),
-                    Some(Err(_)) => self.damage.name(&ids[at], &crate::record::RecordError::Short),
-                    None => {}
+                match self.front(ids[at], &value, length) {
+                    Ok(front) => fronts[at] = front,
+                    Err(needs) => longer.push((at, needs)),
                 }
             }
             wanted = longer;
@@ -67,11 +90,33 @@ impl Core {
         Ok(fronts)
     }
 
+    /// What stands in front of a body, of so many bytes that were asked for; else how many it takes.
+    fn front(&self, id: EventId, value: &Bytes, asked: usize) -> Result<Seen<Front>, usize> {
+        match self.damage.passed(&id, event::read_front(id, value)) {
+            Some(Ok(front)) => Ok(Seen::Whole(front)),
+            Some(Err(needs)) if value.len() >= asked && needs > asked => Err(needs),
+            Some(Err(_)) => {
+                self.damage.name(&id, &crate::record::RecordError::Short);
+                Ok(Seen::Damaged)
+            }
+            None => Ok(Seen::Damaged),
+        }
+    }
+
+    /// What names deliveries that were made of an event later; what does not hold is named.
+    pub(super) fn replays(&self, event: EventId, bytes: &[u8]) -> Replays {
+        let found = replays::read(event, bytes);
+        if let Err(error) = &found.whole {
+            self.damage.name(&format_args!("what was made of {event} later"), error);
+        }
+        found
+    }
+
     /// Ids of the deliveries of an event, those made later behind the first; some may be gone.
     pub(super) async fn ids_of(&self, event: EventId, front: &Front) -> Result<Vec<DeliveryId>, Fault> {
         let get = Command::new("GET").arg(self.space.of_event(event).replays(event));
         let later = self.reads.readable(vec![get]).await?.pop().ok_or(Fault::Away)?.maybe_bytes()?.unwrap_or_default();
-        Ok(front.deliveries.iter().copied().chain(rows::ids(&later).map(DeliveryId::from_u128)).collect())
+        Ok(front.deliveries.iter().copied().chain(self.replays(event, &later).ids).collect())
     }
 
     /// The deliveries of an event, in the order of their ids; none if it is gone.
@@ -87,10 +132,10 @@ impl Core {
         let get = |(id, _): &(EventId, Front)| Command::new("GET").arg(self.space.of_event(*id).replays(*id));
         let mut later = Replies::new(self.reads.readable(events.iter().map(get).collect()).await?);
         let mut ids: Vec<(usize, DeliveryId)> = Vec::new();
-        for (at, (_, front)) in events.iter().enumerate() {
+        for (at, (event, front)) in events.iter().enumerate() {
             ids.extend(front.deliveries.iter().map(|id| (at, *id)));
             let later = later.next()?.maybe_bytes()?.unwrap_or_default();
-            ids.extend(rows::ids(&later).map(|id| (at, DeliveryId::from_u128(id))));
+            ids.extend(self.replays(*event, &later).ids.into_iter().map(|id| (at, id)));
         }
         let wanted: Vec<DeliveryId> = ids.iter().map(|(_, id)| *id).collect();
         let mut all: Vec<Vec<Delivery>> = events.iter().map(|_| Vec::new()).collect();

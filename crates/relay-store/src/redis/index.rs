@@ -33,7 +33,7 @@ const NAMED: [(&str, &str, Made); 10] = [
 const OF_ALL: [&str; 3] = ["leases", "lone", "steps"];
 
 /// Types of all other keys: what they are called, or begin with where that ends in a colon.
-const OTHERS: [(&str, &str); 9] = [
+const OTHERS: [(&str, &str); 10] = [
     ("d:", "string"),
     ("e:", "string"),
     ("r:", "string"),
@@ -43,6 +43,7 @@ const OTHERS: [(&str, &str); 9] = [
     ("n", "hash"),
     ("tally", "hash"),
     ("audit", "stream"),
+    ("gone", "stream"),
 ];
 
 /// What one key of a partition is.
@@ -137,7 +138,8 @@ impl Index {
         matches!(self.word, "src" | "lone")
     }
 
-    fn key(&self, keys: &Keys) -> Key {
+    /// Its key.
+    pub(super) fn key(&self, keys: &Keys) -> Key {
         match NAMED.iter().find(|(word, ..)| *word == self.word) {
             Some((word, behind, _)) => keys.inner(&format!("{word}:{}{behind}", self.name)),
             None => keys.inner(self.word),

@@ -79,7 +79,7 @@ impl Space {
         format!("{}doc:{}", self.registry, kind as u8).into_bytes()
     }
 
-    /// How often a document was written.
+    /// The registry's version: another one with each document that was written.
     pub(super) fn version(&self) -> Key {
         format!("{}version", self.registry).into_bytes()
     }
@@ -119,6 +119,7 @@ impl Space {
         ];
         for of in &self.partitions {
             keys.extend([(of.counters(), "hash"), (of.leases(), "zset"), (of.lone(), "zset"), (of.audit(), "stream")]);
+            keys.push((of.gone(), "stream"));
         }
         keys
     }
@@ -228,6 +229,11 @@ impl Keys {
     /// Lines of the audit log.
     pub(super) fn audit(&self) -> Key {
         self.of("audit", &[])
+    }
+
+    /// What was removed lately while it was young.
+    pub(super) fn gone(&self) -> Key {
+        self.of("gone", &[])
     }
 
     /// What waits for its first lease.

@@ -18,6 +18,7 @@ use super::{
     reply::{Fault, Replies, Reply},
     row,
     scripts::Script,
+    settle::all_done,
     text,
 };
 
@@ -44,6 +45,7 @@ impl Core {
         }
         let mut all = Leased { end: LeaseEnd::Drained { next_due: None }, ..Leased::default() };
         let mut left = ask.clone();
+        let mut failed = None;
         let known = self.known(&ask.destination).await?;
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % partitions.len();
         let places = (turn..partitions.len()).chain(0..turn);
@@ -54,8 +56,21 @@ impl Core {
                 all.end = if known.waits > 0 { LeaseEnd::More } else { all.end };
                 continue;
             }
-            let part = self.lease_in(keys, &left).await;
-            let part = part.map_err(|fault| fault.behind(!all.deliveries.is_empty()))?;
+            let part = match self.lease_in(keys, &left).await {
+                Ok(part) => part,
+                Err(Fault::Unknown) => return Err(Fault::Unknown),
+                // Nothing was leased there. What is spoilt in one partition keeps nothing waiting in the others; where Redis is away,
+                // so it is for them.
+                Err(fault) => {
+                    let is_spoilt = matches!(fault, Fault::Damaged(_) | Fault::Later(_));
+                    left.limit *= u32::from(is_spoilt);
+                    all.end = LeaseEnd::More;
+                    all.backlog.open += known.open;
+                    all.backlog.tried |= known.tried;
+                    failed.get_or_insert(fault);
+                    continue;
+                }
+            };
             let tried = part.deliveries.iter().filter(|leased| leased.tries > 0).count() as u32;
             left.limit -= part.deliveries.len() as u32;
             left.tried_max = left.tried_max.saturating_sub(tried);
@@ -64,7 +79,8 @@ impl Core {
             all.backlog.tried |= part.backlog.tried;
             all.backlog.open += part.backlog.open;
         }
-        Ok(all)
+        // What was leased is held; the rest is asked for again.
+        failed.filter(|_| all.deliveries.is_empty()).map_or(Ok(all), Err)
     }
 
     /// What waits in each partition: a commit is worth its while only where something does.
@@ -89,7 +105,7 @@ impl Core {
     }
 
     async fn lease_in(&self, keys: &Keys, ask: &LeaseAsk) -> Result<Leased, Fault> {
-        let call = lease_call(keys, ask, &self.options.consumer);
+        let call = lease_call(keys, ask, &self.consumer(ask.nonce));
         for _ in 0..MENDS_MAX {
             match self.commits.one(Urgency::Lease, call.clone()).await {
                 Err(Fault::Strayed) => {
@@ -132,9 +148,9 @@ impl Core {
             }
         }
         let mut answers = vec![Extended::Over(None); batch.len()];
-        for (nth, (here, extended)) in asked.into_iter().enumerate() {
+        for (here, extended) in all_done(asked).await? {
             let mut rows = Vec::with_capacity(here.len());
-            for reply in extended.await.map_err(|fault| fault.behind(nth > 0))? {
+            for reply in extended {
                 rows.extend(reply.many()?);
             }
             for ((at, extend), row) in here.into_iter().zip(rows) {
@@ -176,7 +192,7 @@ fn lease_call(keys: &Keys, ask: &LeaseAsk, consumer: &str) -> Command {
         ask.nonce.to_be_bytes().to_vec(),
         row::taken(ask.instance, ask.nonce, ask.now),
         row::end(ask.until),
-        format!("{consumer}:{:016x}", ask.nonce).into_bytes(),
+        consumer.as_bytes().to_vec(),
     ];
     Script::Lease.call(&keys.written(vec![&ask.destination]), arguments)
 }

@@ -1,5 +1,7 @@
 //! Listings: streams and sets in one order, newest or oldest first, behind a place.
 
+use std::collections::VecDeque;
+
 use relay_core::time::Wall;
 
 use super::{
@@ -12,8 +14,10 @@ use super::{
     rows,
 };
 
-/// Read of each shelf at once.
+/// Given out at once, and read of one shelf at most.
 const CHUNK: usize = 256;
+/// Of many shelves so many are read of each.
+const CHUNK_MIN: usize = 4;
 
 /// Where something stands in the order of all shelves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,17 +58,32 @@ pub(super) enum Shelf {
 /// Which way a walk goes, and what it is between.
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
-    shelves: Vec<Shelf>,
+    rows: Vec<Row>,
     oldest_first: bool,
     /// The first place and the last one, in time.
     between: (Place, Place),
     behind: Option<At>,
 }
 
+/// One shelf, and what of it was read and not given out yet. However many shelves there are, little of each is read.
+#[derive(Clone, Debug)]
+struct Row {
+    shelf: Shelf,
+    found: VecDeque<At>,
+    /// The last that was read.
+    read: Option<At>,
+    /// So many are asked for next.
+    count: usize,
+    is_over: bool,
+}
+
 impl Walk {
     /// Newest first, over all there is.
     pub(super) fn new(shelves: Vec<Shelf>) -> Self {
-        Self { shelves, oldest_first: false, between: (Place::FIRST, Place::LAST), behind: None }
+        let count = (CHUNK / shelves.len().max(1)).max(CHUNK_MIN) + 1;
+        let row = |shelf| Row { shelf, found: VecDeque::new(), read: None, count, is_over: false };
+        let rows = shelves.into_iter().map(row).collect();
+        Self { rows, oldest_first: false, between: (Place::FIRST, Place::LAST), behind: None }
     }
 
     /// The oldest first.
@@ -87,10 +106,10 @@ impl Walk {
         Self { behind, ..self }
     }
 
-    /// What is next of it, as an inclusive range in time; `None`: nothing.
-    fn range(&self) -> Option<(Place, Place)> {
+    /// What is next of a row, as an inclusive range in time; `None`: nothing.
+    fn range(&self, row: &Row) -> Option<(Place, Place)> {
         let (mut first, mut last) = self.between;
-        if let Some(At { place, .. }) = self.behind {
+        if let Some(At { place, .. }) = row.read.or(self.behind) {
             if self.oldest_first {
                 first = first.max(place);
             } else {
@@ -100,12 +119,42 @@ impl Walk {
         (first <= last).then_some((first, last))
     }
 
-    fn is_behind(&self, at: At) -> bool {
-        self.behind.is_none_or(|behind| self.comes_after(at, behind))
-    }
-
     fn comes_after(&self, at: At, other: At) -> bool {
         if self.oldest_first { at > other } else { at < other }
+    }
+
+    /// Takes in what was read of a row.
+    fn take(&mut self, row: usize, mut found: Vec<At>) {
+        found.sort_unstable();
+        if !self.oldest_first {
+            found.reverse();
+        }
+        let asked = self.rows[row].count;
+        let behind = self.rows[row].read.or(self.behind);
+        let is_all = found.len() < asked;
+        found.retain(|at| behind.is_none_or(|behind| self.comes_after(*at, behind)));
+        let row = &mut self.rows[row];
+        row.is_over = is_all;
+        // Many may share one place, those that were read before among them.
+        row.count = if found.is_empty() { asked * 2 } else { (asked * 2).min(CHUNK + 1).max(asked) };
+        row.read = found.last().copied().or(row.read);
+        row.found.extend(found);
+    }
+
+    /// The first of all that was read, unless of some row nobody knows what is next.
+    fn pop(&mut self) -> Option<At> {
+        let mut first: Option<(At, usize)> = None;
+        for (number, row) in self.rows.iter().enumerate() {
+            match row.found.front() {
+                Some(at) if first.is_none_or(|(best, _)| self.comes_after(best, *at)) => first = Some((*at, number)),
+                Some(_) => {}
+                None if row.is_over => {}
+                None => return None,
+            }
+        }
+        let (at, number) = first?;
+        self.rows[number].found.pop_front();
+        Some(at)
     }
 }
 
@@ -113,35 +162,40 @@ impl Core {
     /// The next ids of a walk, which then stands behind them.
     pub(super) async fn next_of(&self, walk: &mut Walk) -> Result<Option<Vec<u128>>, Fault> {
         let found = self.chunk(walk).await?;
-        walk.behind = found.last().copied().or(walk.behind);
         Ok(Some(found.into_iter().map(|at| at.id).collect()).filter(|ids: &Vec<u128>| !ids.is_empty()))
     }
 
-    /// The next of a walk, in its order; none: it is over.
-    pub(super) async fn chunk(&self, walk: &Walk) -> Result<Vec<At>, Fault> {
-        let Some((first, last)) = walk.range() else { return Ok(Vec::new()) };
-        let mut count = CHUNK + 1;
+    /// The next of a walk, in its order, which then stands behind them; none: it is over.
+    pub(super) async fn chunk(&self, walk: &mut Walk) -> Result<Vec<At>, Fault> {
         loop {
-            let asked = walk.shelves.iter().map(|shelf| shelf.ask(first, last, walk.oldest_first, count));
-            let replies = self.reads.readable(asked.collect()).await?;
-            let (mut all, mut horizons) = (Vec::new(), Vec::new());
-            for (shelf, reply) in walk.shelves.iter().zip(replies) {
-                let found = shelf.read(reply)?;
-                // Behind its last nothing is known of a shelf that has more.
-                horizons.extend(found.last().copied().filter(|_| found.len() >= count));
-                all.extend(found.into_iter().filter(|at| walk.is_behind(*at)));
+            let mut all = Vec::new();
+            while all.len() < CHUNK
+                && let Some(at) = walk.pop()
+            {
+                all.push(at);
             }
-            all.retain(|at| horizons.iter().all(|horizon| !walk.comes_after(*at, *horizon)));
-            // Many may share one place, those that were listed before among them.
-            if !all.is_empty() || horizons.is_empty() {
-                all.sort_unstable();
-                if !walk.oldest_first {
-                    all.reverse();
-                }
-                all.truncate(CHUNK);
+            let dry = |row: &Row| row.found.is_empty() && !row.is_over;
+            if !all.is_empty() || !walk.rows.iter().any(dry) {
                 return Ok(all);
             }
-            count *= 2;
+            let (mut asked, mut of) = (Vec::new(), Vec::new());
+            for number in 0..walk.rows.len() {
+                if !dry(&walk.rows[number]) {
+                    continue;
+                }
+                match walk.range(&walk.rows[number]) {
+                    Some((first, last)) => {
+                        let row = &walk.rows[number];
+                        asked.push(row.shelf.ask(first, last, walk.oldest_first, row.count));
+                        of.push(number);
+                    }
+                    None => walk.rows[number].is_over = true,
+                }
+            }
+            for (number, reply) in of.into_iter().zip(self.reads.readable(asked).await?) {
+                let found = walk.rows[number].shelf.read(reply)?;
+                walk.take(number, found);
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ use super::{
     index::{Entry, Index, Kind},
     keys::{Key, Keys},
     place::Place,
+    replays,
     reply::{Fault, Replies, Reply},
     rows,
     scripts::Script,
@@ -47,12 +48,14 @@ pub struct Mended {
     pub aside: u64,
     /// Partitions whose counters were made again.
     pub counters: u64,
+    /// Consumers of runs that are gone: they are out of their groups now.
+    pub consumers: u64,
 }
 
 impl Mended {
     /// Something was not as it should be.
     pub(super) fn has_changed(self) -> bool {
-        self != Self { rows: self.rows, ..Self::default() }
+        self != Self { rows: self.rows, consumers: self.consumers, ..Self::default() }
     }
 
     /// What came of it behind an earlier moment.
@@ -65,6 +68,7 @@ impl Mended {
             orphans: self.orphans - before.orphans,
             aside: self.aside - before.aside,
             counters: self.counters - before.counters,
+            consumers: self.consumers - before.consumers,
         }
     }
 
@@ -77,6 +81,7 @@ impl Mended {
         self.orphans += other.orphans;
         self.aside += other.aside;
         self.counters += other.counters;
+        self.consumers += other.consumers;
     }
 }
 
@@ -284,11 +289,14 @@ impl Core {
 
     async fn mend_deliveries(&self, place: usize, ids: &[u128], round: &mut Round) -> Result<(), Fault> {
         // Reading them names those that do not read, and their listings are known though all indexes are gone.
-        let found = self.found(&ids.iter().copied().map(DeliveryId::from_u128).collect::<Vec<_>>()).await?;
+        let found = self.find(&ids.iter().copied().map(DeliveryId::from_u128).collect::<Vec<_>>()).await?;
         let listings = round.listings.entry(place).or_default();
-        listings.extend(found.iter().map(|found| format!("d:{}", found.destination)));
+        listings.extend(found.iter().flatten().map(|found| format!("d:{}", found.destination)));
         let mut arguments = vec![ids.len().to_string().into_bytes()];
-        arguments.extend(ids.iter().map(|id| id.to_be_bytes().to_vec()));
+        for (id, found) in ids.iter().zip(&found) {
+            let named = found.as_ref().map(|found| replays::write(found.event, found.id).to_vec());
+            arguments.extend([id.to_be_bytes().to_vec(), named.unwrap_or_default()]);
+        }
         arguments.push(b"0".to_vec());
         self.mend_these(place, ids.len(), arguments, round).await
     }
@@ -296,17 +304,24 @@ impl Core {
     async fn mend_events(&self, place: usize, ids: &[u128], round: &mut Round) -> Result<(), Fault> {
         let orphans_before = self.clock().await? - ORPHAN_AFTER;
         let ids: Vec<EventId> = ids.iter().copied().map(EventId::from_u128).collect();
-        let fronts = self.fronts(&ids).await?;
-        let found: Vec<_> = ids.iter().zip(fronts).filter_map(|(id, front)| Some((id.as_u128(), front?))).collect();
+        let get = |id: &EventId| Command::new("GET").arg(self.space.of_event(*id).replays(*id));
+        let mut replays = Replies::new(self.reads.readable(ids.iter().map(get).collect()).await?);
+        let mut found = Vec::new();
+        for (id, front) in ids.iter().zip(self.fronts(&ids).await?) {
+            let replays = replays.next()?.maybe_bytes()?.unwrap_or_default();
+            let holds = self.replays(*id, &replays).whole.is_ok();
+            found.extend(front.filter(|_| holds).map(|front| (id.as_u128(), front, replays)));
+        }
         let listings = round.listings.entry(place).or_default();
-        listings.extend(found.iter().map(|(_, front)| format!("s:{}", front.head.event.source)));
+        listings.extend(found.iter().map(|(_, front, _)| format!("s:{}", front.head.event.source)));
         let mut arguments = vec![b"0".to_vec(), found.len().to_string().into_bytes()];
-        for (id, front) in &found {
+        for (id, front, replays) in &found {
             arguments.push(id.to_be_bytes().to_vec());
             arguments.push(front.head.event.source.as_str().as_bytes().to_vec());
             arguments.push(Place::of_id(*id).to_string().into_bytes());
             let is_old = is_before(*id, orphans_before);
             arguments.push(u8::from(is_old).to_string().into_bytes());
+            arguments.extend([front.sealed.to_vec(), replays.clone()]);
         }
         self.mend_these(place, found.len(), arguments, round).await
     }
@@ -332,6 +347,9 @@ impl Core {
         let Sweep { place, index, behind, last } = sweep;
         let keys = &self.space.partitions()[*place];
         if let Some(ask) = index.ask_last(keys).filter(|_| last.is_none()) {
+            if index.word == "ready" {
+                round.mended.consumers += self.retire_consumers(keys, index.key(keys)).await?;
+            }
             let newest = self.reads.readable(vec![ask]).await?.pop().unwrap_or(Reply::Nil);
             *last = index.read(newest)?.1;
             if last.is_none() {

@@ -16,6 +16,7 @@ mod browse;
 mod check;
 mod client;
 mod commit;
+mod consumers;
 mod counters;
 mod damage;
 mod dedupe;
@@ -31,6 +32,7 @@ mod life;
 mod listing;
 mod mark;
 mod mend;
+mod notebook;
 mod over;
 mod place;
 mod presence;
@@ -38,6 +40,7 @@ mod reads;
 mod recount;
 mod registry;
 mod replay;
+mod replays;
 mod reply;
 mod retire;
 mod rights;
@@ -54,6 +57,7 @@ mod tags;
 mod text;
 
 use std::{
+    path::PathBuf,
     sync::{Arc, Weak, atomic::AtomicUsize},
     time::Duration,
 };
@@ -62,6 +66,7 @@ use relay_core::{
     delivery::{Attempt, Delivery},
     event::Event,
     id::{DeliveryId, EventId},
+    limits,
     name::Name,
     storage::{
         Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, Extended, HeldAsk, LeaseAsk,
@@ -129,6 +134,11 @@ pub struct Options {
     pub look_every: Duration,
     /// So often it is looked at whether indexes hold what they should.
     pub glance_every: Duration,
+    /// What was acknowledged last is written down in this file, too, so that a restart of server and Redis together still names what
+    /// was lost.
+    pub remembers_in: Option<PathBuf>,
+    /// The consumer of a run that is gone goes once it was idle for so long.
+    pub consumers_idle: Duration,
     /// Where a test lets the process die.
     pub edges: Edges,
     /// For tests: what says that it is full, in the place of Redis.
@@ -154,6 +164,9 @@ impl Options {
             hears: true,
             look_every: Duration::from_millis(500),
             glance_every: Duration::from_secs(5),
+            remembers_in: None,
+            // One that was used since may be that of a run which has not said anything yet.
+            consumers_idle: 4 * limits::PRESENCE_GONE,
             edges: Edges::default(),
             full: None,
         }
@@ -221,6 +234,7 @@ impl RedisStore {
         }
         if core.options.hears {
             tokio::spawn(hints::listen(Arc::downgrade(&core)));
+            tokio::spawn(hints::tell(Arc::downgrade(&core)));
         }
         Self { core }
     }
@@ -328,6 +342,10 @@ impl Queue for RedisStore {
 
     fn clock(&self) -> Later<Result<Option<Wall>, StoreError>> {
         self.perform(|core| async move { core.clock().await.map(Some) })
+    }
+
+    fn arrivals(&self) -> Later<Vec<Name>> {
+        Box::pin(self.core.arrivals())
     }
 
     fn keep_time(&self, clock: Arc<dyn Fn() -> Wall + Send + Sync>) {

@@ -80,9 +80,13 @@ fn write_span(record: &mut Sealing<'_>, span: Duration) {
 }
 
 fn read(run: u64, said: &[u8]) -> Result<Presence, RecordError> {
-    let (_, sealed) = said.split_at_checked(text::MOMENT).ok_or(RecordError::Short)?;
+    let (moment, sealed) = said.split_at_checked(text::MOMENT).ok_or(RecordError::Short)?;
     let mut fields = Fields::open(VERSION, &[&run.to_be_bytes()], sealed)?;
     let at = Wall::from_micros(fields.i64()?);
+    // What the script goes by.
+    if moment != text::moment(at).as_bytes() {
+        return Err(RecordError::Field("its moment"));
+    }
     let server = read_about(&mut fields)?;
     let stopping = fields.flag("stopping")?;
     let clock = if fields.flag("a clock")? {
@@ -160,6 +164,7 @@ impl Core {
             others.extend(self.damage.passed(&format_args!("words of run {run:x}"), read(run, &said.bytes()?)));
         }
         others.sort_by_key(|said| said.run);
+        self.hints.know(mine.run, !others.is_empty());
         Ok(others)
     }
 }

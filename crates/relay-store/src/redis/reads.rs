@@ -46,7 +46,7 @@ impl Reads {
         for reply in &mut replies {
             match reply.refusal() {
                 None => {}
-                Some(Fault::Damaged(_)) => *reply = Reply::Nil,
+                Some(Fault::Damaged(_) | Fault::Unexpected(_)) => *reply = Reply::Nil,
                 Some(fault) => return Err(fault),
             }
         }

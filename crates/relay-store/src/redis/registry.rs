@@ -1,12 +1,13 @@
 //! Registry documents, in a slot of their own.
 
+use aws_lc_rs::rand;
 use relay_core::storage::AuditEntry;
 
 use super::{
     Core, audit,
     backlog::Urgency,
     client::Command,
-    reply::{Fault, Reply},
+    reply::{Fault, Replies, Reply},
     scripts::Script,
 };
 use crate::{
@@ -32,17 +33,31 @@ fn write(key: &DocumentKey, version: u64, body: &str) -> Vec<u8> {
 }
 
 fn read(key: &DocumentKey, stored: &[u8]) -> Result<(u64, String), RecordError> {
-    let (_, sealed) = stored.split_at_checked(DIGITS).ok_or(RecordError::Short)?;
+    let (digits, sealed) = stored.split_at_checked(DIGITS).ok_or(RecordError::Short)?;
     let mut fields = Fields::open(VERSION, &[&about(key)], sealed)?;
     let version = fields.u64()?;
+    // What the script compares.
+    if digits != format!("{version:020}").as_bytes() {
+        return Err(RecordError::Field("its version"));
+    }
     let body = std::str::from_utf8(fields.rest()).map_err(|_| RecordError::Field("body"))?;
     Ok((version, body.to_owned()))
 }
 
 /// What the script is told to write a document where there is none.
-pub(super) fn put_arguments(document: &Document) -> [Vec<u8>; 4] {
+pub(super) fn put_arguments(document: &Document) -> Result<[Vec<u8>; 5], Fault> {
     let Document { key, version, body } = document;
-    [key.name.clone().into_bytes(), Vec::new(), write(key, *version, body), b"0".to_vec()]
+    let body = write(key, *version, body);
+    Ok([key.name.clone().into_bytes(), Vec::new(), body, fresh_version()?.into_bytes(), b"0".to_vec()])
+}
+
+/// A version that the registry never had. One that rose by one would come again where Redis goes back to what it was: another change
+/// would have the number of the one that was lost, and who saw that would miss it (I21).
+fn fresh_version() -> Result<String, Fault> {
+    let mut bytes = [0; 8];
+    rand::fill(&mut bytes).map_err(|_| Fault::Away)?;
+    // Positive, as numbers are read.
+    Ok((u64::from_be_bytes(bytes) >> 1).to_string())
 }
 
 fn about(key: &DocumentKey) -> Vec<u8> {
@@ -58,16 +73,27 @@ impl Core {
         Document { key, version, body }
     }
 
+    /// Reads something of the registry. Of a Redis that somebody has emptied nothing is believed until it has its documents back, or
+    /// they would be forgotten here as well.
+    async fn read_registry(&self, command: Command) -> Result<Reply, Fault> {
+        let epoch = Command::new("HGET").arg(self.space.meta()).arg("epoch");
+        let mut replies = Replies::new(self.reads.ask(vec![command, epoch]).await?);
+        let (found, epoch) = (replies.next()?, replies.next()?);
+        // Another server may have given it a new one, and no documents.
+        let is_another = self.acknowledged.is_of_another(epoch.maybe_bytes()?.as_deref());
+        if is_another { Err(Fault::Away) } else { Ok(found) }
+    }
+
     /// One document.
     pub(super) async fn document(&self, key: DocumentKey) -> Result<Option<Document>, Fault> {
         let get = Command::new("HGET").arg(self.space.documents(key.kind)).arg(&key.name);
-        let stored = self.reads.one(get).await?.maybe_bytes()?;
+        let stored = self.read_registry(get).await?.maybe_bytes()?;
         Ok(stored.map(|stored| self.read_document(key, &stored)))
     }
 
     /// All of a kind, by name.
     pub(super) async fn documents(&self, kind: DocumentKind) -> Result<Vec<Document>, Fault> {
-        let all = self.reads.one(Command::new("HGETALL").arg(self.space.documents(kind))).await?;
+        let all = self.read_registry(Command::new("HGETALL").arg(self.space.documents(kind))).await?;
         let mut fields = all.many()?.into_iter();
         let mut documents = Vec::new();
         while let (Some(name), Some(stored)) = (fields.next(), fields.next()) {
@@ -94,6 +120,7 @@ impl Core {
             key.name.clone().into_bytes(),
             if expect == 0 { Vec::new() } else { format!("{expect:020}").into_bytes() },
             body.as_deref().map_or_else(Vec::new, |body| write(&key, version, body)),
+            fresh_version()?.into_bytes(),
             lines.len().to_string().into_bytes(),
         ];
         for line in &lines {
@@ -109,7 +136,7 @@ impl Core {
         Ok(Some(version))
     }
 
-    /// How often a document was written.
+    /// The registry's version; 0: no document was ever written.
     pub(super) async fn version(&self) -> Result<Option<u64>, Fault> {
         match self.reads.one(Command::new("GET").arg(self.space.version())).await? {
             Reply::Nil => Ok(Some(0)),

@@ -11,11 +11,15 @@ use super::{
     client::Command,
     keys::Keys,
     place::Place,
+    replays,
     reply::{Fault, Replies},
     row,
     scripts::Script,
     text,
 };
+
+/// So often it is asked for again where rows do not read.
+const ASKS_MAX: usize = 3;
 
 impl Core {
     /// Stores new deliveries of old events.
@@ -25,6 +29,8 @@ impl Core {
             return Err(Fault::Full);
         }
         let mut answers = vec![false; replay.made.len()];
+        // The lines go with the first partition in which anything is made, or was when it was asked for before.
+        let mut audit = audit;
         for (place, keys) in self.space.partitions().iter().enumerate() {
             let here: Vec<usize> = (0..replay.made.len())
                 .filter(|at| self.space.place(replay.made[*at].event.partition()) == place)
@@ -33,18 +39,50 @@ impl Core {
                 continue;
             }
             let made: Vec<&Delivery> = here.iter().map(|at| &replay.made[*at]).collect();
-            let call = replay_call(keys, &made, replay.decided_on, audit);
-            let reply = self.commits.one(Urgency::Other, call).await;
-            let reply = reply.map_err(|fault| fault.behind(answers.contains(&true)))?;
-            let mut replies = Replies::new(reply.many()?);
-            if replies.next()?.number()? == 0 {
-                return Ok(Replayed::Elsewise(self.pairs(Replies::new(replies.next()?.many()?))?));
-            }
-            for at in here {
-                answers[at] = replies.next()?.number()? != 0;
+            let stored = self.replay_in(keys, &made, replay.decided_on, audit).await;
+            match stored.map_err(|fault| fault.behind(answers.contains(&true)))? {
+                elsewise @ Replayed::Elsewise(_) => return Ok(elsewise),
+                Replayed::Stored(stored) => {
+                    if stored.contains(&true) {
+                        audit = &[];
+                    }
+                    for (at, stored) in here.into_iter().zip(stored) {
+                        answers[at] = stored;
+                    }
+                }
             }
         }
+        self.hints.made_due(&mut replay.made.iter().map(|made| &made.destination));
         Ok(Replayed::Stored(answers))
+    }
+
+    /// The same in one partition. The script counts rows, and whoever decided counted those that read: where that differs, he is
+    /// taken at his word with the rows that there are.
+    async fn replay_in(
+        &self,
+        keys: &Keys,
+        made: &[&Delivery],
+        decided_on: Option<u32>,
+        audit: &[AuditEntry],
+    ) -> Result<Replayed, Fault> {
+        let mut count = decided_on;
+        for _ in 0..ASKS_MAX {
+            let reply = self.commits.one(Urgency::Other, replay_call(keys, made, count, audit)).await?;
+            let mut replies = Replies::new(reply.many()?);
+            if replies.next()?.number()? != 0 {
+                let mut stored = Vec::with_capacity(made.len());
+                while !replies.is_over() {
+                    stored.push(replies.next()?.number()? != 0);
+                }
+                return Ok(Replayed::Stored(stored));
+            }
+            let (found, there) = self.some_of(Replies::new(replies.next()?.many()?))?;
+            if decided_on != u32::try_from(found.len()).ok() || found.len() == there {
+                return Ok(Replayed::Elsewise(found));
+            }
+            count = u32::try_from(there).ok();
+        }
+        Err(Fault::Away)
     }
 }
 
@@ -57,6 +95,7 @@ pub(super) fn made_arguments(made: &[&Delivery], arguments: &mut Vec<Vec<u8>>) {
         arguments.push(row::write(made));
         arguments.push(Place::of_id(id).to_string().into_bytes());
         arguments.push(text::sequence(made.id.sequence()).into_bytes());
+        arguments.push(replays::write(made.event, made.id).to_vec());
     }
 }
 

@@ -4,6 +4,9 @@ use relay_core::storage::{AppendError, StoreError};
 
 use crate::record::RecordError;
 
+/// What scripts begin a refusal with that came before they wrote anything: a key is of another type than ours.
+const SPOILT: &str = "SPOILT";
+
 /// One reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
@@ -39,6 +42,8 @@ pub(super) enum Fault {
     Strayed,
     /// What is stored, or the answer, cannot be read.
     Damaged(Box<str>),
+    /// Redis refused what it should not, as a command on a key of another type.
+    Unexpected(Box<str>),
     /// A later version wrote it.
     Later(Box<str>),
     /// The store is closed or has failed.
@@ -54,7 +59,21 @@ impl Fault {
             "OOM" => Self::Full,
             "NOSCRIPT" => Self::Unscripted,
             "STRAYED" | "NOGROUP" => Self::Strayed,
-            _ => Self::Damaged(text.into()),
+            // Of ours: a script that looked before it wrote anything. All else that nobody knows may come from one that was half
+            // way: see `half_way`.
+            SPOILT => Self::Damaged(text.into()),
+            _ => Self::Unexpected(text.into()),
+        }
+    }
+
+    /// What a refusal means that came where a script ran, or a transaction: some of it may be done.
+    pub(super) fn half_way(self) -> Self {
+        match self {
+            Self::Unexpected(text) => {
+                tracing::error!(event = "redis_refused", text, "Redis refused what it was in the midst of");
+                Self::Unknown
+            }
+            fault => fault,
         }
     }
 
@@ -70,10 +89,11 @@ impl Fault {
         Self::Damaged(format!("an answer that was not expected: {reply:.200?}").into())
     }
 
-    /// What it means where a part of the same operation is done already, in another partition.
+    /// What it means where a part of the same operation may be done already, in another partition: not that nothing was.
     pub(super) fn behind(self, is_begun: bool) -> Self {
         match self {
-            Self::Away | Self::Full if is_begun => Self::Unknown,
+            Self::Unavailable => Self::Unavailable,
+            _ if is_begun => Self::Unknown,
             fault => fault,
         }
     }
@@ -84,7 +104,7 @@ impl Fault {
             Self::Away => AppendError::Away,
             Self::Unknown | Self::Unscripted | Self::Strayed => AppendError::Unknown,
             Self::Full => AppendError::Full,
-            Self::Damaged(_) | Self::Later(_) => AppendError::Damaged,
+            Self::Damaged(_) | Self::Unexpected(_) | Self::Later(_) => AppendError::Damaged,
             Self::Unavailable => AppendError::Unavailable,
         }
     }
@@ -96,7 +116,7 @@ impl From<Fault> for StoreError {
             Fault::Away => Self::Away,
             Fault::Unknown | Fault::Unscripted | Fault::Strayed => Self::Unknown,
             Fault::Full => Self::Full,
-            Fault::Damaged(what) => Self::Damaged { what },
+            Fault::Damaged(what) | Fault::Unexpected(what) => Self::Damaged { what },
             Fault::Later(what) => Self::Later { what },
             Fault::Unavailable => Self::Unavailable,
         }

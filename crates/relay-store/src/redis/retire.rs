@@ -1,5 +1,9 @@
 //! What is removed, and what is forgotten by time alone.
+//!
+//! A removal cannot be made again, and scripts compute no checksum: all that one is decided on is read and found sealed first, and
+//! the script removes what still is the same.
 
+use bytes::Bytes;
 use relay_core::{
     id::EventId,
     name::Name,
@@ -8,18 +12,46 @@ use relay_core::{
 };
 
 use super::{
-    Core, audit,
+    Core,
+    acknowledged::YOUNG,
+    audit,
     backlog::Urgency,
     client::Command,
     commit::ROWS_MAX,
+    event::Front,
+    events::Seen,
     keys::{Key, Keys},
-    reply::{Fault, Reply},
+    reply::{Fault, Replies, Reply},
     row, rows,
     scripts::Script,
+    text,
 };
 
 /// Events without a delivery, and marks, that one call forgets.
 const FORGET_MAX: usize = ROWS_MAX;
+/// So often what changed while it was looked at is looked at again.
+pub(super) const LOOKS_MAX: usize = 4;
+
+/// What scripts say of a removal: nothing was done, for something is other than it was read.
+const AGAIN: i64 = 3;
+
+/// A removal with all that it is decided on.
+pub(super) struct Removal {
+    ended: Ended,
+    row: Vec<u8>,
+    event: Decided,
+    /// It was acknowledged so lately that whoever misses it has to be told.
+    is_young: bool,
+}
+
+/// How an event was found whose delivery is to be removed.
+#[derive(Clone)]
+enum Decided {
+    /// With this front, and these names of later deliveries. Without a front: it is gone.
+    On { front: Bytes, replays: Vec<u8> },
+    /// Something in front of it is damaged: it stays.
+    Kept,
+}
 
 impl Core {
     /// Removes what retention is over for. Of the first partitions something may be gone when a later one cannot be reached: it
@@ -28,60 +60,146 @@ impl Core {
         self.life.check()?;
         self.acknowledged.forget(&retire.ended);
         let mut retired = Retired { taken: retire.ended.len() as u32, ..Retired::default() };
+        let mut is_begun = false;
         for (place, keys) in self.space.partitions().iter().enumerate() {
             let here: Vec<Ended> =
                 retire.ended.iter().filter(|ended| self.space.place(ended.id.partition()) == place).copied().collect();
-            let mut calls: Vec<(Counts, Command)> =
-                here.chunks(ROWS_MAX).map(|chunk| (Counts::Removed, retire_call(keys, chunk))).collect();
-            if self.space.is_one_of(retire.forget.partitions, place) {
-                calls.extend(self.forget_calls(keys, &retire.forget, &mut retired.more).await?);
-            }
-            if calls.is_empty() {
-                continue;
-            }
-            let (counts, calls): (Vec<Counts>, Vec<Command>) = calls.into_iter().unzip();
-            let replies = self.commits.all(Urgency::Upkeep, calls).await;
-            let replies = replies.map_err(|fault| fault.behind(retired.deliveries + retired.events > 0))?;
-            for (counts, reply) in counts.into_iter().zip(replies) {
-                counts.count(reply, &mut retired)?;
-            }
+            let forgets = self.space.is_one_of(retire.forget.partitions, place);
+            let done =
+                self.retire_in(keys, &here, forgets.then_some(&retire.forget), &mut is_begun, &mut retired).await;
+            done.map_err(|fault| fault.behind(is_begun))?;
         }
-        if retire.forget.partitions.hold_first()
-            && let Some(trim) = self.trim(self.space.registry_audit(), retire.forget.audit_before).await?
-        {
-            self.commits.one(Urgency::Upkeep, trim).await?;
+        if retire.forget.partitions.hold_first() {
+            let trimmed = self.trim_all(self.space.registry_audit(), retire.forget.audit_before).await;
+            trimmed.map_err(|fault| fault.behind(is_begun))?;
         }
         Ok(retired)
     }
 
-    /// What is over by time alone.
-    async fn forget_calls(
+    /// The same in one partition; `is_begun`: something was done that may have changed something.
+    async fn retire_in(
         &self,
         keys: &Keys,
-        forget: &Forget,
-        more: &mut bool,
-    ) -> Result<Vec<(Counts, Command)>, Fault> {
+        ended: &[Ended],
+        forget: Option<&Forget>,
+        is_begun: &mut bool,
+        retired: &mut Retired,
+    ) -> Result<(), Fault> {
+        for chunk in ended.chunks(ROWS_MAX) {
+            for answer in self.remove(keys, chunk).await? {
+                retired.deliveries += u64::from(answer > 0);
+                retired.events += u64::from(answer > 1);
+            }
+            *is_begun = true;
+        }
+        if let Some(forget) = forget {
+            retired.events += self.forget(keys, forget, is_begun, &mut retired.more).await?;
+            self.trim_all(keys.audit(), forget.audit_before).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes these of one partition, 64 at most: for each 0 passed over, 1 removed, 2 its event went along.
+    pub(super) async fn remove(&self, keys: &Keys, ended: &[Ended]) -> Result<Vec<i64>, Fault> {
+        let mut answers = vec![0; ended.len()];
+        let mut left: Vec<usize> = (0..ended.len()).collect();
+        let mut is_begun = false;
+        for _ in 0..LOOKS_MAX {
+            let asked: Vec<Ended> = left.iter().map(|at| ended[*at]).collect();
+            let removals = self.removals(&asked).await.map_err(|fault| fault.behind(is_begun))?;
+            let (places, removals): (Vec<usize>, Vec<Removal>) =
+                left.into_iter().zip(removals).filter_map(|(at, removal)| Some((at, removal?))).unzip();
+            let mut arguments = Vec::new();
+            removal_arguments(&removals, &mut arguments);
+            let call = Script::Retire.call(&keys.written(Vec::new()), arguments);
+            let replies = self.commits.one(Urgency::Upkeep, call).await.map_err(|fault| fault.behind(is_begun))?;
+            is_begun = true;
+            left = Vec::new();
+            for (at, answer) in places.into_iter().zip(replies.many()?) {
+                match answer.number()? {
+                    AGAIN => left.push(at),
+                    answer => answers[at] = answer,
+                }
+            }
+            if left.is_empty() {
+                return Ok(answers);
+            }
+        }
+        Err(Fault::Unknown)
+    }
+
+    /// What these are decided on; `None` for those that are not so any more, or do not read: they stay.
+    pub(super) async fn removals(&self, ended: &[Ended]) -> Result<Vec<Option<Removal>>, Fault> {
+        let Some(first) = ended.first() else { return Ok(Vec::new()) };
+        let get = |ended: &Ended| Command::new("GET").arg(self.space.of_delivery(ended.id).delivery(ended.id));
+        let latest = Command::new("HGET").arg(self.space.of_delivery(first.id).counters()).arg("latest");
+        let mut found = self.reads.readable(ended.iter().map(get).chain([latest]).collect()).await?;
+        // By the clock of those who store.
+        let latest = found.pop().ok_or(Fault::Away)?.maybe_bytes()?.and_then(|text| text::read_moment(&text));
+        let mut standing = Vec::with_capacity(ended.len());
+        for (ended, reply) in ended.iter().zip(found) {
+            let bytes = reply.maybe_bytes()?;
+            let read = bytes.and_then(|bytes| Some((self.row(ended.id, &bytes)?, bytes)));
+            standing.push(read.filter(|(found, _)| ended.is_of(found)).map(|(found, bytes)| (found.event, bytes)));
+        }
+        let mut events: Vec<EventId> = standing.iter().flatten().map(|(event, _)| *event).collect();
+        events.sort_unstable();
+        events.dedup();
+        let decided = self.decided(&events).await?;
+        let removal = |(ended, standing): (&Ended, Option<(EventId, Vec<u8>)>)| {
+            let (event, row) = standing?;
+            let at = events.binary_search(&event).ok()?;
+            let is_young = latest.is_none_or(|latest| latest.since(ended.id.minted_at()) < YOUNG);
+            Some(Removal { ended: *ended, row, event: decided[at].clone(), is_young })
+        };
+        Ok(ended.iter().zip(standing).map(removal).collect())
+    }
+
+    /// How these events are found.
+    async fn decided(&self, events: &[EventId]) -> Result<Vec<Decided>, Fault> {
+        let get = |event: &EventId| Command::new("GET").arg(self.space.of_event(*event).replays(*event));
+        let mut named = Replies::new(self.reads.readable(events.iter().map(get).collect()).await?);
+        let mut all = Vec::with_capacity(events.len());
+        for (event, seen) in events.iter().zip(self.seen(events).await?) {
+            let replays = named.next()?.maybe_bytes()?.unwrap_or_default();
+            let holds = self.replays(*event, &replays).whole.is_ok();
+            all.push(match seen {
+                Seen::Whole(Front { sealed, .. }) if holds => Decided::On { front: sealed, replays },
+                Seen::Gone if holds => Decided::On { front: Bytes::new(), replays },
+                Seen::Whole(_) | Seen::Gone | Seen::Damaged => Decided::Kept,
+            });
+        }
+        Ok(all)
+    }
+
+    /// Forgets what is over by time alone; gives how many events went.
+    async fn forget(&self, keys: &Keys, forget: &Forget, is_begun: &mut bool, more: &mut bool) -> Result<u64, Fault> {
         let lone = self.lone_before(keys, forget.unrouted_before, more).await?;
         let jobs = before(keys.marks(), forget.jobs_before, FORGET_MAX);
         let jobs = self.reads.readable(vec![jobs]).await?.pop().ok_or(Fault::Away)?.many()?;
         *more |= jobs.len() == FORGET_MAX;
-        let mut calls = Vec::new();
-        if !lone.is_empty() || !jobs.is_empty() {
-            let mut arguments = vec![lone.len().to_string().into_bytes()];
-            for (id, source) in lone {
-                arguments.extend([id.as_u128().to_be_bytes().to_vec(), source.as_str().as_bytes().to_vec()]);
-            }
-            arguments.push(jobs.len().to_string().into_bytes());
-            arguments.extend(jobs.into_iter().map(Reply::bytes).collect::<Result<Vec<_>, _>>()?);
-            calls.push((Counts::Events, Script::Forget.call(&keys.written(Vec::new()), arguments)));
+        if lone.is_empty() && jobs.is_empty() {
+            return Ok(0);
         }
-        let trim = self.trim(keys.audit(), forget.audit_before).await?;
-        calls.extend(trim.map(|trim| (Counts::Nothing, trim)));
-        Ok(calls)
+        let mut arguments = vec![lone.len().to_string().into_bytes()];
+        for (id, source, front) in lone {
+            arguments.extend([
+                id.as_u128().to_be_bytes().to_vec(),
+                source.as_str().as_bytes().to_vec(),
+                front.to_vec(),
+            ]);
+        }
+        arguments.push(jobs.len().to_string().into_bytes());
+        arguments.extend(jobs.into_iter().map(Reply::bytes).collect::<Result<Vec<_>, _>>()?);
+        let call = Script::Forget.call(&keys.written(Vec::new()), arguments);
+        let gone = self.commits.one(Urgency::Upkeep, call).await?.number()?;
+        *is_begun = true;
+        Ok(gone.max(0) as u64)
     }
 
-    /// Events without a delivery from before, with their sources. Those that do not read are passed over, however many they are.
-    async fn lone_before(&self, keys: &Keys, at: Wall, more: &mut bool) -> Result<Vec<(EventId, Name)>, Fault> {
+    /// Events without a delivery from before, with their sources and fronts. Those that do not read are passed over, however many they
+    /// are.
+    async fn lone_before(&self, keys: &Keys, at: Wall, more: &mut bool) -> Result<Vec<(EventId, Name, Bytes)>, Fault> {
         let mut count = FORGET_MAX;
         loop {
             let events = self.reads.readable(vec![before(keys.lone(), at, count)]).await?;
@@ -93,7 +211,8 @@ impl Core {
             }
             let mut lone = Vec::new();
             for (id, front) in ids.iter().zip(self.fronts(&ids).await?) {
-                lone.extend(front.map(|front| (*id, front.head.event.source)));
+                let front = front.filter(|front| front.deliveries.is_empty());
+                lone.extend(front.map(|front| (*id, front.head.event.source, front.sealed)));
             }
             if lone.len() >= FORGET_MAX || is_all {
                 *more |= lone.len() >= FORGET_MAX;
@@ -102,6 +221,13 @@ impl Core {
             }
             count *= 2;
         }
+    }
+
+    async fn trim_all(&self, log: Key, before: Wall) -> Result<(), Fault> {
+        if let Some(trim) = self.trim(log, before).await? {
+            self.commits.one(Urgency::Upkeep, trim).await?;
+        }
+        Ok(())
     }
 
     /// Takes lines of the audit log from before, if there are any.
@@ -120,43 +246,18 @@ fn before(key: Key, at: Wall, count: usize) -> Command {
     range.arg("LIMIT").number(0).number(count as i64)
 }
 
-/// What the answer to a call of retention counts.
-enum Counts {
-    Removed,
-    Events,
-    Nothing,
-}
-
-impl Counts {
-    fn count(self, reply: Reply, retired: &mut Retired) -> Result<(), Fault> {
-        match self {
-            Self::Removed => {
-                for answer in reply.many()? {
-                    let answer = answer.number()?;
-                    retired.deliveries += u64::from(answer > 0);
-                    retired.events += u64::from(answer > 1);
-                }
-            }
-            Self::Events => retired.events += reply.number()?.max(0) as u64,
-            Self::Nothing => {}
-        }
-        Ok(())
-    }
-}
-
 /// What scripts are told of removals.
-pub(super) fn ended_arguments(ended: &[Ended], arguments: &mut Vec<Vec<u8>>) {
-    arguments.push(ended.len().to_string().into_bytes());
-    for ended in ended {
+pub(super) fn removal_arguments(removals: &[Removal], arguments: &mut Vec<Vec<u8>>) {
+    arguments.push(removals.len().to_string().into_bytes());
+    for Removal { ended, row, event, is_young } in removals {
         arguments.push(ended.id.as_u128().to_be_bytes().to_vec());
         arguments.push(ended.version.to_be_bytes().to_vec());
         arguments.push(vec![row::digit(ended.state)]);
+        arguments.push(row.clone());
+        arguments.extend(match event {
+            Decided::On { front, replays } => [b"w".to_vec(), front.to_vec(), replays.clone()],
+            Decided::Kept => [b"k".to_vec(), Vec::new(), Vec::new()],
+        });
+        arguments.push(u8::from(*is_young).to_string().into_bytes());
     }
-}
-
-/// Removes these.
-pub(super) fn retire_call(keys: &Keys, ended: &[Ended]) -> Command {
-    let mut arguments = Vec::new();
-    ended_arguments(ended, &mut arguments);
-    Script::Retire.call(&keys.written(Vec::new()), arguments)
 }

@@ -18,7 +18,6 @@ const ON_A_KEY: &[&str] = &[
     "hmget KEY f",
     "hset KEY f 0",
     "hsetnx KEY f 0",
-    "incr KEY",
     "lrange KEY 0 0",
     "mset KEY v",
     "rename KEY KEY",
@@ -44,8 +43,10 @@ const ON_A_KEY: &[&str] = &[
     "zscore KEY m",
     "xgroup|setid KEY g 0",
     "xgroup|create KEY g 0",
+    "xgroup|delconsumer KEY g c",
     "xinfo|stream KEY",
     "xinfo|groups KEY",
+    "xinfo|consumers KEY g",
     "xadd DEAD NOMKSTREAM 0-1 f v",
     "unlink KEY",
 ];

@@ -30,14 +30,20 @@ impl Core {
         self.damage.passed(&id, row::read(id, bytes))
     }
 
-    /// Id and row, one behind the other.
-    pub(super) fn pairs(&self, mut replies: Replies) -> Result<Vec<Delivery>, Fault> {
-        let mut found = Vec::new();
+    /// Id and row, one behind the other: those that read.
+    pub(super) fn pairs(&self, replies: Replies) -> Result<Vec<Delivery>, Fault> {
+        Ok(self.some_of(replies)?.0)
+    }
+
+    /// The same, and how many there are.
+    pub(super) fn some_of(&self, mut replies: Replies) -> Result<(Vec<Delivery>, usize), Fault> {
+        let (mut found, mut there) = (Vec::new(), 0);
         while !replies.is_over() {
             let id = DeliveryId::from_u128(id(&replies.next()?.bytes()?)?);
             found.extend(self.row(id, &replies.next()?.bytes()?));
+            there += 1;
         }
-        Ok(found)
+        Ok((found, there))
     }
 
     /// Those of these ids, in order; `None` for those that are gone or do not read.

@@ -35,6 +35,7 @@ scripts! {
     Replay: "" ["prelude", "changes", "replay"],
     Lease: " flags=allow-oom" ["prelude", "lease"],
     Group: " flags=allow-oom" ["group"],
+    Consumers: " flags=allow-oom" ["consumers"],
     Settle: " flags=allow-oom" ["prelude", "changes", "settle"],
     Extend: " flags=allow-oom" ["prelude", "extend"],
     Retire: " flags=allow-oom" ["prelude", "changes", "retire"],

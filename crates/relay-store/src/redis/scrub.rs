@@ -124,7 +124,7 @@ impl Core {
         }
         let round = scrub.round.get_or_insert_with(|| Round::through(places));
         let stepped = self.step_of(round).await;
-        if round.is_over() || matches!(stepped, Err(Fault::Damaged(_) | Fault::Later(_))) {
+        if round.is_over() || matches!(stepped, Err(Fault::Damaged(_) | Fault::Unexpected(_) | Fault::Later(_))) {
             // One that met what it cannot work on begins anew, by the types of keys.
             if let Some(round) = scrub.round.take() {
                 self.end_round(&round);
@@ -175,7 +175,7 @@ impl Core {
         let is_known = |apart: &BTreeMap<String, i64>| scrub.known.get(&place).is_some_and(|known| known == apart);
         match &seen {
             Ok(seen) if seen.is_begun && (seen.apart.is_empty() || is_known(&seen.apart)) => return Ok(()),
-            Ok(_) | Err(Fault::Damaged(_)) => {}
+            Ok(_) | Err(Fault::Damaged(_) | Fault::Unexpected(_)) => {}
             Err(fault) => return Err(fault.clone()),
         }
         let mut round = Round::through(BTreeSet::from([place]));

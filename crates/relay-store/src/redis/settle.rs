@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use relay_core::{
     delivery::Attempt,
     id::{DeliveryId, Partition},
+    name::Name,
     storage::{AuditEntry, Change, Changed},
 };
 
@@ -19,6 +20,11 @@ use super::{
     scripts::Script,
 };
 use crate::record;
+
+/// Where changes make something due that had ended.
+pub(super) fn redriven(changes: &[Change]) -> impl Iterator<Item = &Name> {
+    changes.iter().filter(|change| AuditEntry::of_redrive(change).is_some()).map(|change| &change.next.destination)
+}
 
 impl Core {
     /// Completes once what stands in these partitions is confirmed: a write whose answer was lost, or that too few replicas had,
@@ -62,15 +68,16 @@ impl Core {
                 asked.push((here, self.commits.all(urgency, calls)));
             }
         }
-        for (part, (here, replies)) in asked.into_iter().enumerate() {
+        for (here, replies) in all_done(asked).await? {
             let mut places = here.into_iter();
-            for reply in replies.await.map_err(|fault| fault.behind(part > 0))? {
+            for reply in replies {
                 for answer in reply.many()? {
                     let at = places.next().ok_or(Fault::Unknown)?;
                     answers[at] = Some(self.changed(batch[at].next.id, answer)?);
                 }
             }
         }
+        self.hints.made_due(&mut redriven(batch));
         answers.into_iter().map(|answer| answer.ok_or(Fault::Unknown)).collect()
     }
 
@@ -81,6 +88,26 @@ impl Core {
             stored => Changed::Conflict(self.row(id, &stored.bytes()?).map(Box::new)),
         })
     }
+}
+
+/// What came of the parts of an operation, which are under way. Where one of them is not done, and another is or may be, it is unknown.
+pub(super) async fn all_done<T, A>(asked: Vec<(T, A)>) -> Result<Vec<(T, Vec<Reply>)>, Fault>
+where
+    A: Future<Output = Result<Vec<Reply>, Fault>>,
+{
+    let (mut done, mut failed) = (Vec::with_capacity(asked.len()), None);
+    let mut is_begun = false;
+    for (what, answer) in asked {
+        match answer.await {
+            Ok(replies) => done.push((what, replies)),
+            Err(fault) => {
+                is_begun |= fault == Fault::Unknown;
+                failed.get_or_insert(fault);
+            }
+        }
+    }
+    failed.map_or(Ok(()), |fault| Err(fault.behind(is_begun || !done.is_empty())))?;
+    Ok(done)
 }
 
 /// What scripts are told of a change.

@@ -8,9 +8,11 @@ use super::{
     Core,
     check::{self, Heard},
     counters::Counters,
-    due::First,
 };
-use crate::seam::{DestinationStats, SourceStats, Stats};
+use crate::{
+    seam::Stats,
+    tally::{First, shown_destinations, shown_sources},
+};
 
 impl Core {
     /// Asks Redis how it is, and how much memory it uses. Where it does not answer, what was heard last stands.
@@ -32,30 +34,11 @@ impl Core {
     }
 
     pub(super) fn shown(&self, counters: &Counters, waiting: &BTreeMap<Name, First>) -> Stats {
-        let sources = counters.sources.iter().map(|(source, tally)| SourceStats {
-            source: source.clone(),
-            accepted: tally.accepted,
-            stored: tally.stored,
-            retired: tally.retired,
-            duplicates: tally.duplicates,
-        });
-        let destinations = counters.destinations.iter().map(|(destination, tally)| {
-            let first = waiting.get(destination).copied().unwrap_or_default();
-            DestinationStats {
-                destination: destination.clone(),
-                created: tally.created,
-                states: tally.states,
-                retired: tally.retired,
-                lost: tally.lost,
-                outcomes: tally.outcomes,
-                retried: tally.retried,
-                oldest_due: first.due,
-                next_expiry: first.expiry,
-            }
-        });
         Stats {
-            sources: sources.collect(),
-            destinations: destinations.collect(),
+            sources: shown_sources(&counters.sources),
+            destinations: shown_destinations(&counters.destinations, |name| {
+                waiting.get(name).copied().unwrap_or_default()
+            }),
             disk_free_bytes: None,
             store_bytes: self.room.used(),
             full: self.room.is_full(),

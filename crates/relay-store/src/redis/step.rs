@@ -11,13 +11,13 @@ use super::{
     Core, audit,
     backlog::Urgency,
     client::Command,
-    keys::{Key, Keys},
+    keys::Keys,
     mark,
     replay::made_arguments,
     reply::{Fault, Replies, Reply},
-    retire::{ended_arguments, retire_call},
+    retire::{LOOKS_MAX, Removal, removal_arguments},
     scripts::Script,
-    settle::change_arguments,
+    settle::{change_arguments, redriven},
 };
 
 impl Core {
@@ -41,23 +41,44 @@ impl Core {
             && step.retire.iter().all(|ended| here(ended.id.partition()))
             && step.make.iter().all(|made| here(made.event.partition()))
         {
-            let call = step_call(home, &key, &step, &before, 0);
-            return self.stepped(&step, &before, self.commits.one(Urgency::Upkeep, call).await?);
+            return self.step_here(home, &step, (&before, stored.as_deref().unwrap_or_default()), 0).await;
         }
-        self.step_apart(step, &before).await
+        let stored = stored.unwrap_or_default();
+        self.step_apart(step, (&before, &stored)).await
+    }
+
+    /// A step in one partition. Where something that it removes has changed since it was read, that is read again, and nothing is done.
+    async fn step_here(
+        &self,
+        home: &Keys,
+        step: &Step,
+        (before, stored): (&Mark, &[u8]),
+        elsewhere: usize,
+    ) -> Result<Stepped, Fault> {
+        for _ in 0..LOOKS_MAX {
+            let removals = self.removals(&step.retire).await?;
+            let is_there: Vec<bool> = removals.iter().map(Option::is_some).collect();
+            let removals: Vec<Removal> = removals.into_iter().flatten().collect();
+            let call = step_call(home, step, (before, stored), &removals, elsewhere);
+            let reply = self.commits.one(Urgency::Upkeep, call).await?;
+            if let Some(stepped) = self.stepped(step, before, &is_there, reply)? {
+                self.hints.made_due(&mut redriven(&step.settle).chain(step.make.iter().map(|made| &made.destination)));
+                return Ok(stepped);
+            }
+        }
+        Err(Fault::Away)
     }
 
     /// A step over several partitions: what it does first, each as for itself, then the mark. What was done before this process
     /// died is done, and not among the changes that the mark counts.
-    async fn step_apart(&self, mut step: Step, before: &Mark) -> Result<Stepped, Fault> {
+    async fn step_apart(&self, mut step: Step, (before, stored): (&Mark, &[u8])) -> Result<Stepped, Fault> {
         let (settle, retire, make) = (take(&mut step.settle), take(&mut step.retire), take(&mut step.make));
         let settled = self.apply(Urgency::Upkeep, &settle, false).await?;
         let mut retired = Vec::new();
         for ended in &retire {
-            let call = retire_call(self.space.of_delivery(ended.id), &[*ended]);
-            let answers = self.commits.one(Urgency::Upkeep, call).await;
-            let answers = answers.map_err(|fault| fault.behind(true))?.many()?;
-            retired.push(answers.into_iter().next().ok_or(Fault::Unknown)?.number()? > 0);
+            let answers = self.remove(self.space.of_delivery(ended.id), &[*ended]).await;
+            let answers = answers.map_err(|fault| fault.behind(true))?;
+            retired.push(answers.into_iter().next().ok_or(Fault::Unknown)? > 0);
         }
         let made = if make.is_empty() {
             Vec::new()
@@ -70,20 +91,25 @@ impl Core {
         let done = settled.iter().filter(|changed| **changed == Changed::Applied).count()
             + retired.iter().chain(&made).filter(|done| **done).count();
         let home = self.space.of_job(step.job);
-        let call = step_call(home, &home.mark(step.job), &step, before, done);
-        let reply = self.commits.one(Urgency::Upkeep, call).await.map_err(|fault| fault.behind(true))?;
-        match self.stepped(&step, before, reply)? {
+        let stepped = self.step_here(home, &step, (before, stored), done).await;
+        match stepped.map_err(|fault| fault.behind(true))? {
             Stepped::Done { mark, .. } => Ok(Stepped::Done { mark, settled, retired, made }),
             elsewhere @ Stepped::Elsewhere(_) => Ok(elsewhere),
         }
     }
 
-    fn stepped(&self, step: &Step, before: &Mark, reply: Reply) -> Result<Stepped, Fault> {
+    /// What came of it; nothing: something is to be read again.
+    fn stepped(&self, step: &Step, before: &Mark, is_there: &[bool], reply: Reply) -> Result<Option<Stepped>, Fault> {
         let mut replies = Replies::new(reply.many()?);
-        if replies.next()?.number()? == 0 {
-            let stored = replies.next()?.bytes()?;
-            let stored = Some(&stored[..]).filter(|stored| !stored.is_empty());
-            return Ok(Stepped::Elsewhere(self.damage.told(&step.job, mark::read(step.job, stored))?));
+        match replies.next()?.number()? {
+            0 => {
+                let stored = replies.next()?.bytes()?;
+                let stored = Some(&stored[..]).filter(|stored| !stored.is_empty());
+                let mark = self.damage.told(&step.job, mark::read(step.job, stored))?;
+                return Ok(Some(Stepped::Elsewhere(mark)));
+            }
+            2 => return Ok(None),
+            _ => {}
         }
         let changed = replies.next()?.number()?.max(0) as u64;
         let mark = step.mark(before, changed.saturating_sub(before.changed));
@@ -92,18 +118,29 @@ impl Core {
         let done = |reply: Reply| -> Result<Vec<bool>, Fault> {
             reply.many()?.into_iter().map(|answer| Ok(answer.number()? != 0)).collect()
         };
-        Ok(Stepped::Done { mark, settled, retired: done(replies.next()?)?, made: done(replies.next()?)? })
+        let mut removed = done(replies.next()?)?.into_iter();
+        let retired = is_there.iter().map(|is_there| *is_there && removed.next().unwrap_or(false)).collect();
+        Ok(Some(Stepped::Done { mark, settled, retired, made: done(replies.next()?)? }))
     }
 }
 
-fn step_call(keys: &Keys, mark_key: &Key, step: &Step, before: &Mark, elsewhere: usize) -> Command {
+fn step_call(
+    keys: &Keys,
+    step: &Step,
+    (before, stored): (&Mark, &[u8]),
+    removals: &[Removal],
+    elsewhere: usize,
+) -> Command {
     let (line, place) =
         step.audit.as_ref().map_or_else(Default::default, |entry| (audit::write(entry), audit::place(entry)));
+    let mark = step.mark(before, 0);
     let mut arguments = vec![
-        step.before.to_string().into_bytes(),
+        stored.to_vec(),
+        mark::steps(&mark),
+        before.changed.to_string().into_bytes(),
         step.job.as_u128().to_be_bytes().to_vec(),
         step.job.minted_at().as_millis().to_string().into_bytes(),
-        mark::write(step.job, &step.mark(before, 0)),
+        mark::write(step.job, &mark),
         elsewhere.to_string().into_bytes(),
         line,
         place.into_bytes(),
@@ -112,10 +149,10 @@ fn step_call(keys: &Keys, mark_key: &Key, step: &Step, before: &Mark, elsewhere:
     for change in &step.settle {
         change_arguments(change, None, &mut arguments);
     }
-    ended_arguments(&step.retire, &mut arguments);
+    removal_arguments(removals, &mut arguments);
     made_arguments(&step.make.iter().collect::<Vec<_>>(), &mut arguments);
     let settled = step.settle.iter().map(|change| &change.next.destination);
     let mut written = keys.written(settled.chain(step.make.iter().map(|made| &made.destination)).collect());
-    written.insert(2, mark_key.clone());
+    written.insert(2, keys.mark(step.job));
     Script::Step.call(&written, arguments)
 }

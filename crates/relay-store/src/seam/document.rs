@@ -16,6 +16,8 @@ pub enum DocumentKind {
     Token = 5,
     /// A key or certificate that was fetched from a platform.
     FetchedKey = 10,
+    /// What all servers on the store have alike.
+    Shared = 11,
 }
 
 /// Names a registry document.

@@ -20,6 +20,7 @@ use relay_core::{
     delivery::Delivery,
     event::Event,
     id::DeliveryId,
+    name::Name,
     storage::{
         Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, Extended, HeldAsk, LeaseAsk,
         Leased, Presence, Replay, Replayed, StoreError,
@@ -77,6 +78,13 @@ pub trait Queue: Send + Sync + 'static {
     /// The store's own clock, as this owner may read it: that of where it commits. `None` where there is none beside the owner's,
     /// as where the store has one.
     fn clock(&self) -> Later<Result<Option<Wall>, StoreError>>;
+
+    /// A hint: completes with destinations where something became due that was not there before, accepted, replayed or redriven by
+    /// another owner; never where the store has one owner. It may come for nothing, late, and be lost: [`Self::due`] tells all the same.
+    /// Who drops it loses nothing that has not come. One waits at a time.
+    fn arrivals(&self) -> Later<Vec<Name>> {
+        Box::pin(std::future::pending())
+    }
 
     /// From now on deadlines are compared with this clock: the one that they were reckoned with.
     fn keep_time(&self, clock: Arc<dyn Fn() -> Wall + Send + Sync>);

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use relay_core::{
     delivery::{State, outcome::Class},
-    hub::{Answer, Input},
+    hub::{Answer, ConnId, Input},
     limits,
     storage::StoreError,
     time::Wall,
+    wire::message::{GoAway, Message},
 };
 use relay_store::memory::Trouble;
 
@@ -88,6 +89,46 @@ fn what_comes_to_it_is_kept_and_settled() {
     }
 }
 
+/// I10, I19: whoever is at a server whose clock goes off, or comes to it, goes to one that leases: it reports what it has begun, gets
+/// nothing more, and dials another at once.
+#[test]
+fn clients_leave_a_server_whose_clock_is_off() {
+    let mut rigs = Rig::apart([0, 0]);
+    pass(&mut rigs, limits::PRESENCE_EVERY * 2);
+    let client = rigs[1].join(1, 7, 4);
+    rigs[1].send();
+    let lease = lease_of(&rigs[1].grant(client));
+    rigs[1].now.wall = rigs[1].now.wall + Duration::from_hours(1);
+    pass(&mut rigs, limits::PRESENCE_EVERY * 2);
+    assert!(rigs[1].hub.clock_apart().is_some() && sends_elsewhere(&mut rigs[1], client));
+    rigs[1].report(client, lease, &outcome(Class::Delivered));
+    assert_eq!(rigs[1].only().state, State::Delivered);
+    let late = rigs[1].join(2, 8, 4);
+    assert!(sends_elsewhere(&mut rigs[1], late));
+    let other = rigs[0].join(1, 9, 4);
+    assert!(!sends_elsewhere(&mut rigs[0], other));
+}
+
+/// I10, I19: once its clock is right again, as after a machine that slept and was told the time, it leases to who comes.
+#[test]
+fn a_server_whose_clock_is_right_again_leases() {
+    let mut rigs = Rig::apart([0, -HOUR]);
+    pass(&mut rigs, limits::PRESENCE_EVERY * 2);
+    let early = rigs[1].join(1, 7, 4);
+    assert!(sends_elsewhere(&mut rigs[1], early));
+    rigs[1].now.wall = rigs[1].now.wall + Duration::from_hours(1);
+    pass(&mut rigs, limits::PRESENCE_EVERY * 3);
+    assert_eq!(rigs[1].hub.clock_apart(), None);
+    let again = rigs[1].join(2, 7, 4);
+    assert!(!sends_elsewhere(&mut rigs[1], again));
+    rigs[1].send();
+    rigs[1].grant(again);
+}
+
+fn sends_elsewhere(rig: &mut Rig, conn: ConnId) -> bool {
+    rig.received(conn).iter().any(|message| matches!(message, Message::GoAway(GoAway { elsewhere: true, .. })))
+}
+
 /// Two that agree are right, whatever the store's clock says, and who goes as they do goes on.
 #[test]
 fn the_clock_of_most_is_kept() {
@@ -116,6 +157,22 @@ fn nobody_leases_or_stores_before_clocks_are_compared() {
     let rig = &rigs[0];
     assert!(matches!(rig.answers[&kept], Answer::Accepted { .. }), "{:?}", rig.answers.get(&kept));
     assert_eq!(rig.only().state, State::Leased);
+}
+
+/// I10: a server that is off and cannot ask for the store's clock at first takes nobody for gone by its own, and is not alone then.
+#[test]
+fn a_server_that_does_not_know_the_time_takes_nobody_for_gone() {
+    let mut rigs = Rig::apart([0, 0]);
+    pass(&mut rigs, limits::PRESENCE_EVERY * 2);
+    rigs[1].now.wall = rigs[1].now.wall + Duration::from_hours(1);
+    rigs[1].trouble(Trouble::Clock, StoreError::Away);
+    rigs[1].crash();
+    rigs[1].pass(STEP);
+    rigs[1].no_trouble();
+    rigs[1].pass(limits::STORE_RETRY * 2);
+    let ticket = rigs[1].send();
+    assert!(matches!(rigs[1].answers[&ticket], Answer::Accepted { .. }));
+    assert!(rigs[1].only().ready_at.since(rigs[0].now.wall) < Duration::from_mins(1), "{:?}", rigs[1].only());
 }
 
 /// One owner asks for no clock.

@@ -10,11 +10,14 @@ use relay_core::{
     limits,
     partitions::Partitions,
     storage::{Appended, StoreError, StoreOp, Stored},
-    wire::{codec::LeaseKey, message::Message},
+    wire::{
+        codec::LeaseKey,
+        message::{GoAway, Message},
+    },
 };
 use relay_store::{memory::Trouble, seam::Queue as _};
 
-use crate::rig::{PARTITIONS, Rig, keys, lease_of, outcome};
+use crate::rig::{PARTITIONS, Rig, START, keys, lease_of, outcome};
 
 const STEP: Duration = Duration::from_millis(100);
 
@@ -461,6 +464,32 @@ fn each_partition_has_one_server_that_ends_what_expires() {
     assert_eq!(left.hub.partitions().places().count(), usize::from(PARTITIONS));
 }
 
+/// I8: what lapses waits for no server that has died and is still heard of, though it was that one's to look after.
+#[test]
+fn what_lapses_waits_for_no_server_that_has_died() {
+    let [mut keeper, mut one, mut other] = Rig::apart([0, 0, 0]);
+    let pass = |rigs: &mut [&mut Rig], span: Duration| {
+        for _ in 0..span.as_millis() / STEP.as_millis() {
+            let passed = rigs[0].now.mono.as_micros() - 1;
+            for rig in &mut *rigs {
+                rig.store.tell_clock(START + Duration::from_micros(passed) + STEP);
+                rig.pass(STEP);
+            }
+        }
+    };
+    pass(&mut [&mut keeper, &mut one, &mut other], limits::PRESENCE_EVERY * 2);
+    let client = keeper.join(1, 7, 4);
+    keeper.send();
+    keeper.grant(client);
+    pass(&mut [&mut one, &mut other], limits::LEASE - Duration::from_secs(1));
+    let partition = one.only().id.partition();
+    let mut lives = if one.hub.partitions().hold(partition) { other } else { one };
+    assert_eq!((lives.hub.runs().len(), lives.only().state), (2, State::Leased));
+    pass(&mut [&mut lives], limits::LAPSE_AFTER + Duration::from_secs(4));
+    assert!(!lives.hub.partitions().hold(partition), "the other is still heard of");
+    assert_eq!((lives.only().state, lives.only().losses), (State::Ready, 0));
+}
+
 /// I13: a server that stops says so, and another has what it looked after before it would have been heard of no more.
 #[test]
 fn a_server_that_stops_leaves_its_partitions_to_others() {
@@ -470,7 +499,10 @@ fn a_server_that_stops_leaves_its_partitions_to_others() {
     }
     left.pass(limits::PRESENCE_EVERY);
     assert!(!stopping.hub.partitions().is_empty());
+    let client = stopping.join(1, 7, 4);
     stopping.input(Input::Stop);
+    let leaves = |message: &Message| matches!(message, Message::GoAway(GoAway { elsewhere: true, .. }));
+    assert!(stopping.received(client).iter().any(leaves), "its clients need not wait for it");
     assert!(stopping.hub.partitions().is_empty());
     assert!(stopping.stopped);
     left.pass(limits::PRESENCE_EVERY);

@@ -14,7 +14,7 @@ use crate::{
     node::{Node, Server},
 };
 
-fn fixture(options: Options) -> Fixture<Shared> {
+pub(crate) fn fixture(options: Options) -> Fixture<Shared> {
     Fixture::over(Shared::on(options), IdMint::new(0, 7))
 }
 

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use relay_core::{
+    delivery::cancel,
     id::IdMint,
-    storage::{Appended, Dedupe},
+    partitions::Partitions,
+    storage::{Appended, Dedupe, OverAsk},
 };
 use relay_store::{
     conformance::{Fixture, at},
     redis::Options,
+    seam::{DeliveryFilter, Page},
 };
 
 use crate::{backend::Shared, node::Node};
@@ -81,4 +84,55 @@ async fn a_lease_commits_only_where_something_waits() {
     calls(&node);
     assert_eq!(fixture.lease("crm", at(3)).await.deliveries.len(), 1);
     assert_eq!(calls(&node)["evalsha"], 1);
+}
+
+/// What is read for one page does not grow with how many destinations there are.
+#[tokio::test]
+async fn a_page_reads_no_more_of_many_destinations() {
+    const DESTINATIONS: usize = 40;
+    const OF_EACH: usize = 20;
+    let node = Node::start();
+    let mut fixture = Fixture::over(Shared::at_hand(Options::new(node.address())), IdMint::new(0, 7));
+    let names: Vec<String> = (0..DESTINATIONS).map(|number| format!("d{number}")).collect();
+    let to: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut ended = Vec::new();
+    for second in 0..OF_EACH as u64 {
+        let event = fixture.event("in", b"{}", at(second));
+        let append = fixture.appending(event, &to);
+        assert!(fixture.append(append.clone()).await.is_ok_and(|found| found.is_stored()));
+        let changes: Vec<_> = append.deliveries.iter().map(|made| cancel(made, at(second))).collect();
+        ended.extend(changes.iter().map(|change| change.next.id));
+        fixture.store().settle(changes).await.expect("settles");
+    }
+    calls(&node);
+    let ask = |limit| OverAsk { delivered_before: at(99), dead_before: at(99), limit, partitions: Partitions::ALL };
+    let over = fixture.store().over(ask(10)).await.expect("reads");
+    assert_eq!(over.len(), 10);
+    let made = calls(&node);
+    assert!(made["get"] <= 20, "{made:?}");
+    let over = fixture.store().over(ask(1_000)).await.expect("reads");
+    assert_eq!(over.len(), DESTINATIONS * OF_EACH);
+    // Of each destination those that ended first.
+    let over = fixture.store().over(ask(3 * DESTINATIONS as u32)).await.expect("reads");
+    assert!(over.iter().all(|found| found.changed_at < at(3)), "{over:?}");
+
+    let written = || {
+        let stats = node.ask(&[b"INFO", b"stats"]);
+        let bytes = stats.split_once("total_net_output_bytes:").and_then(|(_, rest)| rest.lines().next()?.parse().ok());
+        bytes.unwrap_or(0_u64)
+    };
+    let (mut listed, mut page, before) = (Vec::new(), Page { cursor: None, limit: 100 }, written());
+    let mut first = None;
+    loop {
+        let found = fixture.store().browse_deliveries(DeliveryFilter::default(), page.clone()).await.expect("reads");
+        first.get_or_insert_with(|| written() - before);
+        listed.extend(found.items.into_iter().map(|found| found.id));
+        let Some(next) = found.next else { break };
+        page.cursor = Some(next);
+    }
+    ended.sort_unstable();
+    ended.reverse();
+    assert_eq!(listed, ended);
+    // 256 rows of half a kilobyte, and an entry of about 60 bytes for each of them and a few of each destination.
+    assert!(first.is_some_and(|bytes| bytes < 200_000), "{first:?}");
 }

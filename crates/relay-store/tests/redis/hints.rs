@@ -1,10 +1,15 @@
-//! Changes of the registry are heard of, with hints and without.
+//! Changes of the registry, and what becomes due, are heard of, with hints and without.
 
 use std::time::Duration;
 
+use relay_core::{
+    name::Name,
+    storage::{About, Presence},
+};
 use relay_store::{
+    conformance::at,
     redis::{Options, RedisStore},
-    seam::{DocumentKey, DocumentKind, Registry as _},
+    seam::{DocumentKey, DocumentKind, Queue as _, Registry as _},
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -74,4 +79,39 @@ async fn a_change_is_seen_without_hints() {
     write(&one, 1).await;
     timeout(Duration::from_secs(60), second).await.expect("it is seen");
     listeners(&node, 0).await;
+}
+
+fn said_by(run: u64) -> Presence {
+    let (server, clock, clients, circuits) = (About::default(), None, Vec::new(), Vec::new());
+    Presence { run, at: at(0), server, stopping: false, clock, clients, circuits }
+}
+
+/// I10: where something becomes due at one server the others hear of it, joined, and though nobody looks; one that is alone tells
+/// nobody, and none hears itself.
+#[tokio::test]
+async fn what_becomes_due_is_heard_of_by_the_others() {
+    let node = Node::start();
+    let mut fixture = crate::begin::fixture(Options::new(node.address()));
+    let one = fixture.store();
+    let other = RedisStore::open(Options::new(node.address()));
+    listeners(&node, 2).await;
+    let published = || {
+        let stats = node.ask(&[b"INFO", b"commandstats"]);
+        let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_publish:calls="));
+        line.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0_u32)
+    };
+    fixture.accept("crm", at(0)).await;
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(published(), 0, "nobody else is there");
+
+    one.presence(said_by(1)).await.expect("it is said");
+    other.presence(said_by(2)).await.expect("it is said");
+    one.presence(said_by(1)).await.expect("it is said");
+    let (heard, own) = (other.arrivals(), one.arrivals());
+    for number in 0..20 {
+        fixture.accept(if number % 2 == 0 { "crm" } else { "erp" }, at(number)).await;
+    }
+    let names: Vec<Name> = timeout(Duration::from_secs(60), heard).await.expect("it is heard");
+    assert!(names.iter().all(|name| ["crm", "erp"].contains(&name.as_str())), "{names:?}");
+    assert!(timeout(Duration::from_millis(50), own).await.is_err(), "it hears itself");
 }

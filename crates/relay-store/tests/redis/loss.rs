@@ -10,8 +10,8 @@ use relay_core::{
 };
 use relay_store::{
     conformance::{Fixture, at},
-    redis::Options,
-    seam::{AuditFilter, DocumentKey, DocumentKind, Page},
+    redis::{Options, RedisStore},
+    seam::{AuditFilter, DocumentKey, DocumentKind, Page, Registry as _},
 };
 use tokio::time::{Instant, sleep};
 
@@ -78,6 +78,11 @@ async fn what_a_flush_takes_is_named_and_documents_come_back() {
     }
     is_known(&node).await;
     node.ask(&[b"FLUSHALL"]);
+    // Acknowledging goes on, and hides nothing.
+    fixture.accept("crm", at(8)).await;
+    // Whoever follows the registry does not hear that there is nothing, which would be forgotten here as well.
+    let documents = until(async || fixture.store().documents(DocumentKind::Source).await.ok()).await;
+    assert_eq!(documents.len(), 1);
     let all = until(async || Some(named(&fixture).await).filter(|named| !named.is_empty())).await;
     for lost in &stored {
         assert!(all.contains(&lost.id.to_string()), "{lost:?} is not in {all}");
@@ -86,12 +91,28 @@ async fn what_a_flush_takes_is_named_and_documents_come_back() {
     assert_eq!((document.version, &document.body[..]), (3, "{\"in\":2}"));
     assert_eq!(fixture.store().document(key("gone")).await, Ok(None));
     let counters = fixture.counters("crm").await;
-    assert_eq!((counters.created, counters.lost), (3, 3));
+    assert_eq!((counters.created, counters.lost), (4, 3));
+    let layout = node.ask(&[b"HMGET", b"crm-relay:{reg}:meta", b"layout", b"partitions"]);
+    assert_eq!(layout, "*2\r\n$1\r\n1\r\n$1\r\n1\r\n", "whoever starts next finds what the store is");
     fixture.accept("crm", at(9)).await;
-    assert_eq!(fixture.lease("crm", at(10)).await.deliveries.len(), 1);
+    assert_eq!(fixture.lease("crm", at(10)).await.deliveries.len(), 2);
     fixture.check_sums().await;
     is_known(&node).await;
     assert_eq!(named(&fixture).await, all, "once");
+}
+
+/// I21: emptied as soon as a server has begun there: what that has declared is written back.
+#[tokio::test]
+async fn a_flush_right_behind_the_start_is_noticed() {
+    let node = Node::start();
+    let options = Options { glance_every: Duration::from_millis(5), ..Options::new(node.address()) };
+    let store = RedisStore::open(options);
+    store.begin().await.expect("it keeps what it is given");
+    let key = DocumentKey { kind: DocumentKind::Source, name: "in".to_owned() };
+    assert_eq!(store.put_document(key.clone(), 0, Some("{}".into()), Vec::new()).await, Ok(Some(1)));
+    node.ask(&[b"FLUSHALL"]);
+    let found = until(async || store.document(key.clone()).await.ok()).await;
+    assert_eq!(found.map(|found| found.version), Some(1));
 }
 
 /// I1: a Redis that comes back as it was before: what came after that is named, and nothing else.
@@ -120,6 +141,101 @@ async fn what_a_redis_that_went_back_has_lost_is_named() {
     assert!(!all.contains(&kept.id.to_string()), "{all}");
     assert_eq!(fixture.counters("crm").await.lost, 3);
     fixture.check_sums().await;
+}
+
+/// I5, I13: what another server removed a moment ago is not missed either.
+#[tokio::test]
+async fn what_another_removed_is_not_missed() {
+    let mut node = Node::start();
+    let mut one = fixture(&node);
+    let other = Shared::at_hand(Options::new(node.address()));
+    let other = Fixture::over(other, IdMint::new(0, 8));
+    let (kept, removed) = (one.accept("crm", at(0)).await, one.accept("crm", at(1)).await);
+    is_known(&node).await;
+    let ended = other.apply(cancel(&removed, at(2))).await;
+    let forget = Forget {
+        partitions: Partitions::ALL,
+        keys_until: at(0),
+        unrouted_before: at(0),
+        jobs_before: at(0),
+        audit_before: at(0),
+    };
+    let ended = Ended::of(&ended).into_iter().collect();
+    other.store().retire(Retire { ended, more: false, forget }).await.expect("retires");
+    node.restart();
+    is_back(&one).await;
+    is_known(&node).await;
+    assert_eq!(named(&one).await, "");
+    assert_eq!(one.find(kept.id).await, Some(kept));
+    one.accept("crm", at(3)).await;
+    assert_eq!(other.find(removed.id).await, None);
+    one.check_sums().await;
+}
+
+/// I1: server and Redis go at once, and Redis comes back as it was before: what came after that is named by whoever comes with the same
+/// directory.
+#[tokio::test]
+async fn what_is_lost_is_named_after_a_restart_of_both() {
+    let mut node = Node::start();
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let path = dir.path().join("acknowledged");
+    let options = Options {
+        glance_every: Duration::from_millis(5),
+        remembers_in: Some(path.clone()),
+        ..Options::new(node.address())
+    };
+    let mut first = Fixture::over(Shared::on(options.clone()), IdMint::new(0, 7));
+    let kept = first.accept("crm", at(0)).await;
+    is_known(&node).await;
+    node.stop();
+    let copy = tempfile::tempdir().expect("a directory can be made");
+    copy_all(&node.on_disk(), copy.path());
+    node.restart();
+    is_back(&first).await;
+    let lost = first.accept("crm", at(1)).await;
+    let bits = lost.id.as_u128().to_le_bytes();
+    until(async || fs::read(&path).ok().filter(|bytes| bytes.windows(16).any(|part| part == bits))).await;
+    drop(first);
+    node.stop();
+    fs::remove_dir_all(node.on_disk()).expect("it can be removed");
+    fs::create_dir(node.on_disk()).expect("it can be made");
+    copy_all(copy.path(), &node.on_disk());
+    node.restart();
+    let second = Fixture::over(Shared::on(options), IdMint::new(0, 8));
+    let all = until(async || Some(named(&second).await).filter(|named| !named.is_empty())).await;
+    assert!(all.contains(&lost.id.to_string()) && !all.contains(&kept.id.to_string()), "{all}");
+    assert_eq!(second.counters("crm").await.lost, 1);
+    second.check_sums().await;
+    is_known(&node).await;
+    assert_eq!(named(&second).await, all, "once");
+}
+
+/// I21: a Redis that goes back to what it was does not give the number of the change that is lost to the next one: whoever saw the one
+/// sees the other.
+#[tokio::test]
+async fn no_version_of_the_registry_comes_twice() {
+    let mut node = Node::start();
+    let fixture = fixture(&node);
+    let key = DocumentKey { kind: DocumentKind::Source, name: "in".to_owned() };
+    let put = async |version| {
+        let written = fixture.store().put_document(key.clone(), version, Some("{}".into()), Vec::new()).await;
+        written.ok().flatten()
+    };
+    until(async || put(0).await).await;
+    is_known(&node).await;
+    node.stop();
+    let copy = tempfile::tempdir().expect("a directory can be made");
+    copy_all(&node.on_disk(), copy.path());
+    node.restart();
+    until(async || put(1).await).await;
+    let seen = fixture.store().version().await.expect("reads");
+    node.stop();
+    fs::remove_dir_all(node.on_disk()).expect("it can be removed");
+    fs::create_dir(node.on_disk()).expect("it can be made");
+    copy_all(copy.path(), &node.on_disk());
+    node.restart();
+    until(async || put(1).await).await;
+    assert_ne!(fixture.store().version().await.expect("reads"), seen);
 }
 
 /// I13: what was retired is not missed.

@@ -7,10 +7,12 @@ mod hints;
 mod loss;
 mod memory;
 mod mend;
+mod midway;
 mod node;
 mod partitions;
 mod proxy;
 mod recount;
+mod seals;
 mod spoiling;
 mod trouble;
 

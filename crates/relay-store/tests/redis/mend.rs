@@ -1,17 +1,19 @@
 //! Rows are the truth: whatever index is lost, it is made of them again.
 
+use std::time::Duration;
+
 use relay_core::{
-    delivery::{Delivery, State, outcome::Class},
-    id::{DeliveryId, EventId, IdMint},
+    delivery::{Delivery, State, cancel, outcome::Class},
+    id::{DeliveryId, EventId, IdMint, InstanceId},
     jobs::Rules,
     partitions::Partitions,
-    storage::{DueAsk, Ended, Forget, HeldAsk, Retire},
+    storage::{About, DueAsk, Ended, Forget, HeldAsk, LeaseAsk, LeaseOrder, Presence, Retire},
     time::Wall,
 };
 use relay_store::{
     conformance::{Fixture, at},
     redis::{Mended, Options, RedisStore},
-    seam::{DeliveryFilter, EventFilter, Page},
+    seam::{DeliveryFilter, EventFilter, Page, Queue as _},
 };
 
 use crate::{backend::Shared, node::Node};
@@ -145,6 +147,55 @@ async fn a_body_without_its_script_is_taken_away() {
     assert_eq!(store.mend().await, Ok(Mended { rows: 4, ..Mended::default() }));
     let there = async |event| fixture.store().event(event).await.expect("reads").is_some();
     assert!(!there(left[0]).await && there(left[1]).await && there(lone).await && there(stored.event).await);
+    fixture.check_sums().await;
+}
+
+/// R11: the consumer of a run that is gone goes, once nothing is pending with it; those of others stay.
+#[tokio::test]
+async fn consumers_of_runs_that_are_gone_go() {
+    let node = Node::start();
+    let options = Options { consumers_idle: Duration::ZERO, ..Options::new(node.address()) };
+    let mut fixture = Fixture::over(Shared::at_hand(options.clone()), IdMint::new(0, 7));
+    let store = RedisStore::open(options);
+    let mut held = Vec::new();
+    for run in 1..4 {
+        fixture.accept("crm", at(run)).await;
+        let ask = LeaseAsk {
+            destination: "crm".parse().expect("a name"),
+            instance: InstanceId::from_u128(5),
+            nonce: run,
+            until: at(100),
+            now: at(run),
+            limit: 1,
+            tried_max: 9,
+            order: LeaseOrder::Shared { tried: 0 },
+        };
+        held.extend(store.lease(ask).await.expect("leases").deliveries);
+    }
+    // The first still holds something, the second ended all it held, and the third is heard of.
+    for held in &held[1..] {
+        fixture.apply(cancel(held, at(10))).await;
+    }
+    let mine = Presence {
+        run: 3,
+        at: at(10),
+        server: About::default(),
+        stopping: false,
+        clock: None,
+        clients: Vec::new(),
+        circuits: Vec::new(),
+    };
+    store.presence(mine).await.expect("it is taken down");
+    let consumers = || {
+        let all = node.ask(&[b"XINFO", b"CONSUMERS", b"crm-relay:{00-23}:ready:crm:0:1", b"relay"]);
+        (1..4).filter(|run| all.contains(&format!("relay:{run:016x}"))).collect::<Vec<u64>>()
+    };
+    assert_eq!(consumers(), [1, 2, 3]);
+    assert_eq!(store.mend().await.map(|mended| mended.consumers), Ok(1));
+    assert_eq!(consumers(), [1, 3]);
+    fixture.apply(cancel(&held[0], at(11))).await;
+    assert_eq!(store.mend().await.map(|mended| mended.consumers), Ok(1));
+    assert_eq!(consumers(), [3]);
     fixture.check_sums().await;
 }
 

@@ -154,6 +154,18 @@ impl Node {
         answer.strip_suffix("+OK\r\n").expect("it says so when it closes").to_owned()
     }
 
+    /// What it holds, as a digest.
+    pub(crate) fn digest(&self) -> String {
+        self.ask(&[b"DEBUG", b"DIGEST"])
+    }
+
+    /// Flips a bit of a string, as a disk does.
+    pub(crate) fn flip(&self, key: &[u8], at: usize, bit: u8) {
+        let place = (8 * at + usize::from(7 - bit)).to_string();
+        let was = self.ask(&[b"GETBIT", key, place.as_bytes()]);
+        self.ask(&[b"SETBIT", key, place.as_bytes(), if was == ":0\r\n" { b"1" } else { b"0" }]);
+    }
+
     /// Its socket.
     pub(crate) fn socket(&self) -> PathBuf {
         socket(self.dir.path())
@@ -193,6 +205,7 @@ impl Running {
             ("no-appendfsync-on-rewrite", "no"),
             ("maxmemory-policy", "noeviction"),
             ("save", ""),
+            ("enable-debug-command", "local"),
         ];
         let mut keeper = Command::new("sh");
         keeper.args(["-c", KEEPER, "keeper"]).arg(&program);

@@ -7,12 +7,12 @@ use relay_core::{
     id::{IdMint, Partition},
     jobs::{Action, Retained, Rules, Target},
     partitions::Partitions,
-    storage::{Append, Appended, Change, Dedupe},
+    storage::{Append, Appended, Change, Dedupe, Replay, Replayed},
 };
 use relay_store::{
     conformance::{Fixture, at},
     redis::Options,
-    seam::{DeliveryFilter, EventFilter, Page},
+    seam::{AuditEntry, AuditFilter, DeliveryFilter, EventFilter, Page},
 };
 
 use crate::{backend::Shared, node::Node};
@@ -85,5 +85,42 @@ async fn what_is_spread_is_worked_on_as_from_one_place() {
     fixture.check_sums().await;
     let rules = Rules { partitions: Partitions::ALL, now: at(1_000), delivered_before: at(900), dead_before: at(900) };
     assert_eq!(fixture.retain(rules, 7).await, Retained { deliveries: 30, events: 30 });
+    fixture.check_sums().await;
+}
+
+/// I12: what is made at once in several partitions is one line of the audit log, also where it is asked for again.
+#[tokio::test]
+async fn a_replay_over_partitions_is_written_down_once() {
+    let node = Node::start();
+    let options = Options { partitions: 16, ..Options::new(node.address()) };
+    let mut fixture = Fixture::over(Shared::at_hand(options), IdMint::new(0, 7));
+    let mut made = Vec::new();
+    for number in 0..4_u8 {
+        let mut event = fixture.event("in", b"{}", at(0));
+        event.id = fixture.mint.event_in(Partition::of_digest(&[number * 16; 32]), at(0));
+        let append = fixture.appending(event, &["crm"]);
+        // Of the first the event is gone.
+        if number > 0 {
+            assert!(fixture.append(append.clone()).await.is_ok_and(|appended| appended.is_stored()));
+        }
+        let id = fixture.mint.delivery(at(1)).beside(append.event.id);
+        made.push(Delivery { id, replay: true, ..append.deliveries[0].clone() });
+    }
+    let of: std::collections::BTreeSet<u16> = made.iter().map(|made| made.id.partition().number() % 16).collect();
+    assert_eq!(of.len(), 4, "{of:?}");
+    let line = AuditEntry {
+        at: at(2),
+        who: "cli".into(),
+        action: "event.replay".into(),
+        subject: String::new(),
+        origin: String::new(),
+    };
+    for _ in 0..2 {
+        let replayed = fixture.store().replay(Replay::anyway(made.clone()), vec![line.clone()]).await;
+        assert_eq!(replayed, Ok(Replayed::Stored(vec![false, true, true, true])));
+        let page = Page { cursor: None, limit: 10 };
+        let lines = fixture.store().browse_audit(AuditFilter::default(), page).await.expect("reads").items;
+        assert_eq!(lines, std::slice::from_ref(&line));
+    }
     fixture.check_sums().await;
 }

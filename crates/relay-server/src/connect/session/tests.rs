@@ -89,7 +89,7 @@ async fn a_session_that_panics_is_closed() {
     let admin = crate::offline::tests::admin(Arc::new(relay_store::memory::MemoryStore::new())).await;
     let (hub, mut inlet) = Handle::new();
     let (registry, supervisor) = (Arc::clone(&admin.registry), admin.supervisor.clone());
-    let gate = Gate::new(hub, registry, "a-token", supervisor.clone(), Arc::clone(&admin.guesses));
+    let gate = Gate::new(hub, registry, secret::sha256(b"a-token"), supervisor.clone(), Arc::clone(&admin.guesses));
     supervisor.spawn(TaskKind::Session, "session", async move {
         let holder = Holder { token: static_token_name(), serves: Serves::All, digest: [0; 32] };
         gate.serve(Poison, holder, String::new()).await;
@@ -106,7 +106,7 @@ async fn a_token_that_went_meanwhile_ends_its_session() {
     let admin = crate::offline::tests::admin(Arc::new(relay_store::memory::MemoryStore::new())).await;
     let (hub, mut inlet) = Handle::new();
     let (registry, supervisor) = (Arc::clone(&admin.registry), admin.supervisor.clone());
-    let gate = Gate::new(hub, registry, "a-token", supervisor.clone(), Arc::clone(&admin.guesses));
+    let gate = Gate::new(hub, registry, secret::sha256(b"a-token"), supervisor.clone(), Arc::clone(&admin.guesses));
     let (near, far) = tokio::io::duplex(1 << 16);
     supervisor.spawn(TaskKind::Session, "session", async move {
         let holder = Holder { token: "office".parse().unwrap(), serves: Serves::All, digest: [0; 32] };
@@ -131,7 +131,13 @@ async fn a_token_that_changes_during_the_upgrade_ends_its_session() {
     let admin = crate::offline::tests::admin(store).await;
     let (hub, mut inlet) = Handle::new();
     let supervisor = admin.supervisor.clone();
-    let gate = Gate::new(hub, Arc::clone(&registry), "a-token", supervisor.clone(), Arc::clone(&admin.guesses));
+    let gate = Gate::new(
+        hub,
+        Arc::clone(&registry),
+        secret::sha256(b"a-token"),
+        supervisor.clone(),
+        Arc::clone(&admin.guesses),
+    );
     let (who, token) = (Principal::nobody("cli"), "office".parse::<Name>().unwrap());
     let made = registry.create_token(NewToken { name: token.clone(), destinations: None }, &who).await.unwrap();
     let digest = secret::sha256(made.secret.as_bytes());
@@ -174,7 +180,7 @@ async fn a_session_that_floods_waits_by_itself() {
     let admin = crate::offline::tests::admin(Arc::new(relay_store::memory::MemoryStore::new())).await;
     let (hub, mut inlet) = Handle::new();
     let (registry, supervisor) = (Arc::clone(&admin.registry), admin.supervisor.clone());
-    let gate = Gate::new(hub, registry, "a-token", supervisor.clone(), Arc::clone(&admin.guesses));
+    let gate = Gate::new(hub, registry, secret::sha256(b"a-token"), supervisor.clone(), Arc::clone(&admin.guesses));
     let (near, far) = tokio::io::duplex(1 << 16);
     let floods = gate.clone();
     supervisor.spawn(TaskKind::Session, "session", async move {
@@ -247,7 +253,7 @@ async fn garbled_sessions_make_one_line_a_minute() {
     let admin = crate::offline::tests::admin(Arc::new(relay_store::memory::MemoryStore::new())).await;
     let (hub, mut inlet) = Handle::new();
     let (registry, supervisor) = (Arc::clone(&admin.registry), admin.supervisor.clone());
-    let gate = Gate::new(hub, registry, "a-token", supervisor, Arc::clone(&admin.guesses));
+    let gate = Gate::new(hub, registry, secret::sha256(b"a-token"), supervisor, Arc::clone(&admin.guesses));
     let hears = tokio::spawn(async move {
         // Let go, a session's socket would end by that.
         let mut heard = Vec::new();

@@ -13,7 +13,10 @@ use super::{
     guard::{BUFFER_BYTES_MAX, Guarded, Switch},
     rewrite, stand_in,
 };
-use crate::ingress::{flaw::Flaw, patience::Patience, rules::SentQuery};
+use crate::{
+    apart::apart,
+    ingress::{flaw::Flaw, patience::Patience, rules::SentQuery},
+};
 
 /// What the answers on a connection are like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,17 +56,19 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<S> {
         let switch = Arc::new(Switch::default());
         let guarded = Guarded::new(self.socket, Arc::clone(&switch), self.seat, self.patience);
         let service = service_fn(|request: Request<Incoming>| {
-            let asks_upgrade = request.headers().contains_key(header::UPGRADE);
             // It is handed from one future to the next: a pointer, not a copy in each.
-            let answered = answer(received(request).map(Box::new));
-            let switch = &switch;
-            async move {
-                let response = answered.await;
+            let mut request = Box::new(request);
+            let asks_upgrade = request.headers().contains_key(header::UPGRADE);
+            let request = received(&mut request).map(|()| request);
+            let (switch, answer) = (&switch, &answer);
+            // The library moves what it is given.
+            apart(move || async move {
+                let response = answer(request).await;
                 if asks_upgrade {
                     switch.decide(response.status() == StatusCode::SWITCHING_PROTOCOLS);
                 }
                 Ok::<_, Infallible>(response)
-            }
+            })
         });
         closing.drive(&self.answers.builder(), guarded, || switch.close(), service).await;
     }
@@ -86,8 +91,8 @@ impl Answers {
     }
 }
 
-/// What came out of the HTTP library as its sender sent it, or the flaw of the request that it stands in for.
-pub(in crate::ingress) fn received<B>(mut request: Request<B>) -> Result<Request<B>, Flaw> {
+/// Makes what came out of the HTTP library what its sender sent; or gives the flaw of the request that it stands in for.
+pub(in crate::ingress) fn received<B>(request: &mut Request<B>) -> Result<(), Flaw> {
     if let Some(flaw) = stand_in::flaw(request.uri()) {
         return Err(flaw);
     }
@@ -97,5 +102,5 @@ pub(in crate::ingress) fn received<B>(mut request: Request<B>) -> Result<Request
             *request.uri_mut() = Uri::from(target);
         }
     }
-    Ok(request)
+    Ok(())
 }

@@ -1,9 +1,10 @@
 //! A socket whose incoming bytes are judged before the HTTP library reads them.
 //!
-//! What comes is read in small pieces, judged, and copied into the library's buffer as far as it may go on; the rest is held
-//! back here, and what a connection that waits holds back is where others can take it from (`Seated::waits_with`). So a head that
-//! is not whole touches no buffer of the library. The bytes of a large body are read straight into that buffer, which grows with
-//! it and stays as large: as many may do that as there is memory for.
+//! What comes first is read in a small piece, judged, and copied into the library's buffer as far as it may go on; the rest is
+//! held back here, and what a connection that waits holds back is where others can take it from (`Seated::waits_with`). So a head
+//! that is not whole touches no buffer of the library. Behind a whole request that buffer is there, and what follows is read
+//! straight into it while it is small. The bytes of a large body are read into one that grows with it and stays as large: as many
+//! may do that as there is memory for.
 
 use std::{
     io,
@@ -39,6 +40,8 @@ use crate::ingress::{
 /// How much is read at once, but of a large body: not quite what the library reads first, for its buffer doubles with each read
 /// that fills it.
 const PIECE_BYTES: usize = 8 * 1024 - 1;
+/// What the library reads first, and again where little comes.
+const SMALL_BUFFER_BYTES: usize = 8 * 1024;
 /// Bytes the library may buffer per connection: a whole head with room for a good part of a body behind it.
 pub(super) const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// How much is dropped at once of what nobody reads.
@@ -71,6 +74,8 @@ pub(crate) struct Guarded<S> {
     is_aside: bool,
     /// The last piece was a whole one of a body that goes on: there is more to read than a piece.
     is_large: bool,
+    /// The library has had a whole head, and its buffer has been large enough: it is there.
+    has_buffer: bool,
     switch: Arc<Switch>,
     seat: Arc<Seated>,
     patience: Patience,
@@ -166,6 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             unjudged: false,
             is_aside: false,
             is_large: false,
+            has_buffer: false,
             switch,
             seat,
             patience,
@@ -194,11 +200,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         }
         if !self.held.is_empty() {
             self.poll_read_held(cx)
-        } else if self.is_large && self.seat.may_read_ahead((BUFFER_BYTES_MAX - PIECE_BYTES) as u64) {
+        } else if self.may_read_in_place(buf.remaining()) {
             self.poll_read_in_place(cx, buf)
         } else {
             self.poll_read_piece(cx, buf)
         }
+    }
+
+    /// Whether what comes next goes straight into the reader's buffer, which has so much room.
+    fn may_read_in_place(&self, room: usize) -> bool {
+        let is_there = self.has_buffer && room <= SMALL_BUFFER_BYTES && self.framing.is_between_requests();
+        is_there || (self.is_large && self.seat.may_read_ahead((BUFFER_BYTES_MAX - PIECE_BYTES) as u64))
     }
 
     /// Reads a piece, and gives the reader what of it may go on.
@@ -216,16 +228,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads the next bytes of a body into the reader's own buffer and judges them there.
+    /// Reads the next bytes into the reader's own buffer and judges them there: what may not go on is held.
     fn poll_read_in_place(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if Pin::new(&mut self.socket).poll_read(cx, buf)?.is_pending() {
             return self.poll_patience(cx);
         }
         let mut passed = 0;
-        let stop = self.take_in(&buf.filled()[before..], |pass| passed = pass);
+        let most = buf.capacity() - before;
+        let new = &buf.filled()[before..];
+        let is_full = new.len() == most;
+        let stop = self.take_in(new, |pass| passed = pass);
         buf.set_filled(before + passed);
-        self.is_large &= !self.framing.is_between_requests();
+        self.is_large = (self.is_large || is_full) && !self.framing.is_between_requests();
+        // Filled, it doubles.
+        self.has_buffer &= !is_full;
         self.obey(stop);
         Poll::Ready(Ok(()))
     }
@@ -242,6 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         self.passed = 0;
         pass(judged.pass);
         if judged.pass > 0 {
+            self.has_buffer = true;
             self.head_until = None;
             self.seat.works();
         }

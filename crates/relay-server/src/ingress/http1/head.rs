@@ -10,7 +10,7 @@ use relay_core::limits;
 use super::rewrite::{self, Rewrite};
 use crate::ingress::{
     flaw::Flaw,
-    rules::{self, is_host, is_token, is_value},
+    rules::{self, is_host, is_token},
 };
 
 /// The head of one request, as far as it was read.
@@ -66,7 +66,7 @@ impl Head {
     /// # Errors
     /// A [`Flaw`] as soon as the bytes at hand show it.
     pub(super) fn read(&mut self, input: &[u8]) -> Result<Option<Complete>, Flaw> {
-        while let Some(at) = input[self.searched..].iter().position(|byte| *byte == b'\n') {
+        while let Some(at) = memchr::memchr(b'\n', &input[self.searched..]) {
             let end = self.searched + at;
             if end >= limits::HEAD_BYTES_MAX {
                 return Err(self.oversized());
@@ -158,7 +158,7 @@ impl Head {
             return Err(Flaw::FieldName);
         }
         let (name, value) = (&line[..colon], &line[colon + 1..]);
-        if !value.iter().all(|byte| is_value(*byte)) {
+        if !rules::are_values(value) {
             return Err(Flaw::FieldValue);
         }
         match name.len() {

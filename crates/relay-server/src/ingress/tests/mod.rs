@@ -130,6 +130,10 @@ impl Listening for Strangers {
         let last = self.accepted.fetch_add(1, Ordering::Relaxed);
         Ok((socket, Origin::of(((self.whence)(last), peer.port()).into())))
     }
+
+    fn close(self) -> Vec<(TcpStream, Origin)> {
+        self.listener.close()
+    }
 }
 
 /// A request with the key and a body.

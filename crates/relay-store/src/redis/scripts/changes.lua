@@ -1,57 +1,84 @@
--- What settling and steps share: one change, one removal, new deliveries of an event that is there.
+-- What settling and steps share: changes, removals, new deliveries of events that are there. Each is read and looked at first, and done
+-- once all that a script is given were.
 
--- Applies a change if the header is the one decided on: gives nothing, or the row that stands there, or false.
-local function settle_next()
-    local id, state, version, fence = next_argument(), next_argument(), next_argument(), next_argument()
-    local row, archive, audit, audit_at = next_argument(), next_argument(), next_argument(), next_argument()
-    local class, retried = next_argument(), tonumber(next_argument())
-    local stored = load(id)
-    if not stored then
-        return false
+local function next_change()
+    local change = {
+        id = next_argument(), state = next_argument(), version = next_argument(), fence = next_argument(),
+        row = next_argument(), archive = next_argument(), line = next_argument(), place = next_argument(),
+        class = next_argument(), retried = tonumber(next_argument()),
+    }
+    local stored = load(change.id)
+    change.destination, change.source = names_of(change.row)
+    if stored and is_whole(stored) then
+        check_place(place_of(stored), change.destination)
+        check_place(place_for(change.row), change.destination)
+        if change.line ~= '' then
+            must_be('stream', key('audit', ''))
+        end
     end
-    if not is_whole(stored) or state_of(stored) ~= state or version_of(stored) ~= version or fence_of(stored) ~= fence then
-        return stored
-    end
-    local destination, source = names_of(stored)
-    leave(id, stored, destination)
-    recount_delivery(id, stored, destination, -1)
-    row = put(row, 143, cut(stored, 143, 33))
-    row = enter(id, row, destination, source)
-    redis.call('SET', key('d:', id), row)
-    recount_delivery(id, row, destination, 1)
-    if archive ~= '' then
-        -- A list that somebody spoilt keeps nothing from its end.
-        redis.pcall('RPUSH', key('t:', id), archive)
-    end
-    if audit ~= '' then
-        add(key('audit', ''), audit_at, 'l', audit)
-    end
-    count_destination(destination, state, -1)
-    count_destination(destination, state_of(row), 1)
-    if class ~= '' then
-        count_destination(destination, 'o' .. class, 1)
-        count_destination(destination, 'retried', retried)
-    end
-    saw(change_of(row))
-    return nil
+    return change
 end
 
--- Removes an event, its listing, and the key that leads there.
-local function remove_event(event, source)
+-- Applies a change if the header is the one decided on: gives 1, or the row that stands there, or 0.
+local function settle(change)
+    local id, row, stored = change.id, change.row, load(change.id)
+    if not stored then
+        return 0
+    end
+    if not is_whole(stored) or state_of(stored) ~= change.state or version_of(stored) ~= change.version
+        or fence_of(stored) ~= change.fence then
+        return stored
+    end
+    leave(id, stored, change.destination)
+    recount_delivery(id, stored, change.destination, -1)
+    row = put(row, 143, cut(stored, 143, 33))
+    row = enter(id, row, change.destination, change.source)
+    keep(id, row)
+    recount_delivery(id, row, change.destination, 1)
+    if change.archive ~= '' then
+        -- A list that somebody spoilt keeps nothing from its end.
+        redis.pcall('RPUSH', key('t:', id), change.archive)
+    end
+    if change.line ~= '' then
+        add(key('audit', ''), change.place, 'l', change.line)
+    end
+    count_destination(change.destination, change.state, -1)
+    count_destination(change.destination, state_of(row), 1)
+    if change.class ~= '' then
+        count_destination(change.destination, 'o' .. change.class, 1)
+        count_destination(change.destination, 'retried', change.retried)
+    end
+    saw(change_of(row))
+    return 1
+end
+
+-- Looks whether an event, its listing and its key can be removed.
+local function check_event(source)
+    must_be('stream', key('src:', source))
+    must_be('hash', counters)
+end
+
+-- Removes an event whose front this is, its listing, and the key that leads there.
+local function remove_event(event, source, front)
     local value = key('e:', event)
-    local length_at = 35 + 16 * number_in(value, 33)
-    local length = string.byte(part_of(value, length_at, length_at)) or 0
-    if length > 0 then
-        local entry = key('k:', source, ':' .. part_of(value, length_at + 1, length_at + length))
-        if part_of(entry, 0, 15) == event then
-            redis.call('DEL', entry)
+    if front ~= '' then
+        local length_at = 3 + 16 * struct.unpack('>I2', front)
+        local length = string.byte(front, length_at)
+        if length > 0 then
+            local entry = key('k:', source, ':' .. string.sub(front, length_at + 1, length_at + length))
+            if part_of(entry, 0, 15) == event then
+                redis.call('DEL', entry)
+            end
         end
     end
     local listed = unpad(part_of(value, 0, 32))
     -- Of one that is lost, or was spoilt, nobody knows it.
     if parts_of(listed) then
-        redis.call('XDEL', key('src:', source), listed)
-        recount_event(listed, source, -1)
+        local found = redis.call('XRANGE', key('src:', source), listed, listed)[1]
+        if found and found[2][2] == event then
+            redis.call('XDEL', key('src:', source), listed)
+            recount_event(listed, source, -1)
+        end
     end
     -- One that is gone already was counted by whoever found that out.
     if redis.call('UNLINK', value) == 1 then
@@ -61,51 +88,104 @@ local function remove_event(event, source)
     redis.call('UNLINK', key('r:', event))
 end
 
--- Removes an ended delivery if it is the one decided on: 0, 1, or 2 if its event went along.
-local function retire_next()
-    local id, version, state = next_argument(), next_argument(), next_argument()
-    local stored = load(id)
-    if not stored or not is_whole(stored) or version_of(stored) ~= version or state_of(stored) ~= state then
-        return 0
+-- Whether an event is what was read of it: its front, nothing where it is not there, and what names its later deliveries.
+local function is_event(event, front, replays)
+    local value, is_there = key('e:', event), nil
+    if front == '' then
+        is_there = redis.call('EXISTS', value) == 0
+    else
+        is_there = part_of(value, 33, 32 + #front) == front
     end
-    local destination, source = names_of(stored)
-    local event = event_of(stored)
-    leave(id, stored, destination)
-    recount_delivery(id, stored, destination, -1)
+    return is_there and replays_of(event) == replays
+end
+
+-- A removal, with all that it is decided on as its reader found it sealed: row, and front and names of the event; `k` where the
+-- event is spoilt and stays; whether it was acknowledged lately. `unlike`: something is other than that by now, and is to be read again.
+local function next_removal()
+    local removal = {
+        id = next_argument(), version = next_argument(), state = next_argument(), row = next_argument(),
+        of = next_argument(), front = next_argument(), replays = next_argument(), is_young = next_argument() == '1',
+    }
+    local stored = load(removal.id)
+    removal.destination, removal.source = names_of(removal.row)
+    removal.event = event_of(removal.row)
+    if not stored or version_of(stored) ~= removal.version or state_of(stored) ~= removal.state then
+        removal.is_over = true
+        return removal
+    end
+    removal.unlike = not is_whole(stored) or without_places(stored) ~= without_places(removal.row)
+        or (removal.of ~= 'k' and not is_event(removal.event, removal.front, removal.replays))
+    if not removal.unlike then
+        check_place(place_of(stored), removal.destination)
+        must_be('stream', key('log:', removal.destination))
+        must_be('zset', key('made:', removal.destination))
+        must_be('stream', key('gone', ''))
+        check_event(removal.source)
+    end
+    return removal
+end
+
+-- Removes an ended delivery if it is the one decided on: 0, 1, or 2 if its event went along; 3: it is to be read again.
+local function retire(removal)
+    local id, stored = removal.id, load(removal.id)
+    if removal.is_over or not stored or version_of(stored) ~= removal.version or state_of(stored) ~= removal.state then
+        return 0
+    elseif removal.unlike then
+        return 3
+    end
+    leave(id, stored, removal.destination)
+    recount_delivery(id, stored, removal.destination, -1)
     local listed = listed_at(stored)
     if listed ~= '' then
-        redis.call('XDEL', key('log:', destination), listed)
+        redis.call('XDEL', key('log:', removal.destination), listed)
     else
-        redis.call('ZREM', key('made:', destination), id)
+        redis.call('ZREM', key('made:', removal.destination), id)
     end
     redis.call('DEL', key('d:', id), key('t:', id))
-    count_destination(destination, state, -1)
-    count_destination(destination, 'retired', 1)
-    local ids = ids_of(event)
-    for at = 1, #ids, 16 do
-        if redis.call('EXISTS', key('d:', string.sub(ids, at, at + 15))) == 1 then
+    rows[id] = false
+    if removal.is_young then
+        -- Whoever acknowledged it lately does not take it for lost. It is for these few only, and they are not missed.
+        redis.call('XADD', key('gone', ''), 'MAXLEN', 4096, '*', 'i', id)
+    end
+    count_destination(removal.destination, removal.state, -1)
+    count_destination(removal.destination, 'retired', 1)
+    if removal.of == 'k' then
+        return 1
+    end
+    for _, other in ipairs(ids_in(removal.front, removal.replays)) do
+        if redis.call('EXISTS', key('d:', other)) == 1 then
             return 1
         end
     end
-    remove_event(event, source)
+    remove_event(removal.event, removal.source, removal.front)
     return 2
 end
 
+local function next_made()
+    local made = {
+        id = next_argument(), row = next_argument(), place = next_argument(), sequence = next_argument(),
+        named = next_argument(),
+    }
+    made.event = event_of(made.row)
+    check_new(made.row)
+    must_be('string', key('r:', made.event))
+    must_be('zset', key('lone', ''))
+    return made
+end
+
 -- Stores a new delivery of an event: 0 if that is gone, 1 if it was there already, 2 if it is stored.
-local function make_next()
-    local id, row, place, sequence = next_argument(), next_argument(), next_argument(), next_argument()
-    local event = event_of(row)
-    if redis.call('EXISTS', key('e:', event)) == 0 then
+local function make(made)
+    if redis.call('EXISTS', key('e:', made.event)) == 0 then
         return 0
     end
-    if redis.call('EXISTS', key('d:', id)) == 1 then
+    if redis.call('EXISTS', key('d:', made.id)) == 1 then
         return 1
     end
-    local destination, source = names_of(row)
-    create(id, row, place, destination, source)
-    redis.call('APPEND', key('r:', event), id)
-    redis.call('ZREM', key('lone', ''), event)
-    holds_id(sequence)
-    saw(change_of(row))
+    local destination, source = names_of(made.row)
+    create(made.id, made.row, made.place, destination, source)
+    name_replay(made.event, made.named)
+    redis.call('ZREM', key('lone', ''), made.event)
+    holds_id(made.sequence)
+    saw(change_of(made.row))
     return 2
 end

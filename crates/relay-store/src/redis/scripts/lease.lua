@@ -14,19 +14,24 @@ local moment = tonumber(now)
 -- More are looked at only where many have expired and nobody has ended them yet.
 local look_max = 256
 
+must_be('hash', counters)
+for _, place in ipairs({ 'l', 'b', 'd' }) do
+    check_place(place, destination)
+end
+
 local cursor = redis.call('HGET', counters, 'cursor:' .. destination) or '0-0'
-local rows, spoilt = {}, {}
+local whole, spoilt = {}, {}
 local function row_of(id)
-    if rows[id] == nil then
+    if whole[id] == nil then
         local row = load(id)
         if row and not is_whole(row) then
             spoilt[#spoilt + 1] = id
             spoilt[#spoilt + 1] = row
             row = nil
         end
-        rows[id] = row or false
+        whole[id] = row or false
     end
-    return rows[id]
+    return whole[id]
 end
 local function is_due(row) return tonumber(due_of(row)) <= moment and tonumber(expiry_of(row)) > moment end
 local function comes_first(one, other)
@@ -219,7 +224,7 @@ if reads > 0 then
             -- Also one whose row names another entry: it waits, and nothing else leads to it.
             if row and place_of(row) == 'r' then
                 redis.call('ZADD', back, due_of(row), entry.id)
-                redis.call('SET', key('d:', entry.id), stands(row, 'b', ''))
+                keep(entry.id, stands(row, 'b', ''))
             end
         end
     end

@@ -1,9 +1,33 @@
 -- mend: puts rows into the indexes of their state where they are missing there, and events into the listing of their source; takes away
 -- bodies whose script never ran: they stand in no listing and have none of their deliveries.
 -- A delivery that its event does not name is named as one that was made later.
--- ARGV: number of deliveries, their ids; number of events; for each: id, source, place in the listing, 1 if its script will not run any
--- more. Gives how many places were put right, and how many bodies went. Always writes.
+-- ARGV: number of deliveries; for each: id, its name for its event (nothing: its row does not hold); number of events; for each: id,
+-- source, place in the listing, 1 if its script will not run any more, its front and names of later deliveries as they were read. Gives how
+-- many places were put right, and how many bodies went. Always writes.
 local mended, orphans = 0, 0
+
+local function next_delivery()
+    local delivery = { id = next_argument(), named = next_argument() }
+    local row = load(delivery.id)
+    if row and is_whole(row) then
+        local destination = names_of(row)
+        check_place(place_of(row), destination)
+        check_place(place_for(row), destination)
+        must_be('stream', key('log:', destination))
+        must_be('zset', key('made:', destination))
+        must_be('string', key('r:', event_of(row)))
+    end
+    return delivery
+end
+
+local function next_event()
+    local event = {
+        id = next_argument(), source = next_argument(), place = next_argument(), is_old = next_argument(),
+        front = next_argument(), replays = next_argument(),
+    }
+    must_be('stream', key('src:', event.source))
+    return event
+end
 
 local function is_entry(stream, entry, id)
     local found = entry ~= '' and redis.call('XRANGE', stream, entry, entry)[1]
@@ -37,24 +61,35 @@ local function stands_right(id, row, destination)
     return redis.call('ZSCORE', key('back:', destination, track), id)
 end
 
-local function is_one_of(ids, id)
-    for at = 1, #ids, 16 do
-        if string.sub(ids, at, at + 15) == id then
+-- Whether an event names a delivery: with those that it was stored with, or behind them under the seal that it should have.
+local function is_named(event, id, named)
+    local replays = replays_of(event)
+    for at = 1, #replays - #named + 1, #named do
+        if string.sub(replays, at, at + #named - 1) == named then
+            return true
+        end
+    end
+    local value = key('e:', event)
+    local front = part_of(value, 33, 34)
+    local length = #front == 2 and 16 * struct.unpack('>I2', front) or 0
+    for _, first in ipairs(ids_in(front .. part_of(value, 35, 34 + length), '')) do
+        if first == id then
             return true
         end
     end
     return false
 end
 
-local function mend_delivery(id)
-    local row = load(id)
+local function mend_delivery(delivery)
+    local id, row = delivery.id, load(delivery.id)
     if not row or not is_whole(row) then
         return
     end
     local destination, source = names_of(row)
     local event = event_of(row)
-    if parts_of(unpad(part_of(key('e:', event), 0, 32))) and not is_one_of(ids_of(event), id) then
-        redis.call('APPEND', key('r:', event), id)
+    if delivery.named ~= '' and parts_of(unpad(part_of(key('e:', event), 0, 32)))
+        and not is_named(event, id, delivery.named) then
+        name_replay(event, delivery.named)
         mended = mended + 1
     end
     local was = row
@@ -74,47 +109,50 @@ local function mend_delivery(id)
     if row ~= was then
         recount_delivery(id, was, destination, -1)
         recount_delivery(id, row, destination, 1)
-        redis.call('SET', key('d:', id), row)
+        keep(id, row)
     end
 end
 
-local function has_deliveries(event)
-    local ids = ids_of(event)
-    for at = 1, #ids, 16 do
-        if redis.call('EXISTS', key('d:', string.sub(ids, at, at + 15))) == 1 then
+local function has_deliveries(ids)
+    for _, id in ipairs(ids) do
+        if redis.call('EXISTS', key('d:', id)) == 1 then
             return true
         end
     end
-    return false, #ids == 0
+    return false
 end
 
-local function mend_event(event, source, place, is_old)
-    local value, stream = key('e:', event), key('src:', source)
+local function mend_event(of)
+    local event, value, stream = of.id, key('e:', of.id), key('src:', of.source)
     local listed = unpad(part_of(value, 0, 32))
-    if not parts_of(listed) then
+    -- What has changed since it was read is looked at when it is read again.
+    if not parts_of(listed) or part_of(value, 33, 32 + #of.front) ~= of.front or replays_of(event) ~= of.replays then
         return
     end
+    local ids = ids_in(of.front, of.replays)
     local is_listed = is_entry(stream, listed, event)
-    local has, never_had = has_deliveries(event)
-    if has or redis.call('ZSCORE', key('lone', ''), event) then
+    if has_deliveries(ids) or redis.call('ZSCORE', key('lone', ''), event) then
         if not is_listed then
-            redis.call('SETRANGE', value, 0, pad(add(stream, place, 'i', event)))
+            redis.call('SETRANGE', value, 0, pad(add(stream, of.place, 'i', event)))
             mended = mended + 1
         end
-    elseif never_had and is_listed then
+    elseif #ids == 0 and is_listed then
         redis.call('ZADD', key('lone', ''), minted(event), event)
         mended = mended + 1
-    elseif not never_had and not is_listed and is_old == '1' then
+    elseif #ids > 0 and not is_listed and of.is_old == '1' then
         redis.call('UNLINK', value, key('r:', event))
         orphans = orphans + 1
     end
 end
 
-for _ = 1, tonumber(next_argument()) do
-    mend_delivery(next_argument())
+must_be('hash', counters)
+must_be('zset', key('lone', ''))
+local deliveries, events = all_of(next_delivery), all_of(next_event)
+for _, delivery in ipairs(deliveries) do
+    mend_delivery(delivery)
 end
-for _ = 1, tonumber(next_argument()) do
-    mend_event(next_argument(), next_argument(), next_argument(), next_argument())
+for _, event in ipairs(events) do
+    mend_event(event)
 end
 count('again', 1)
 tell()

@@ -38,10 +38,18 @@ local function parts_of(entry)
     return tonumber(ms), tonumber(number)
 end
 
--- A row as it stands there; nothing if that is none.
+-- A row as it stands there, read once; nothing if that is none.
+local rows = {}
 local function load(id)
-    local row = redis.pcall('GET', key('d:', id))
-    return type(row) == 'string' and row or nil
+    if rows[id] == nil then
+        local row = redis.pcall('GET', key('d:', id))
+        rows[id] = type(row) == 'string' and row or false
+    end
+    return rows[id] or nil
+end
+local function keep(id, row)
+    redis.call('SET', key('d:', id), row)
+    rows[id] = row
 end
 local function is_blank_or_entry(entry) return entry == '' or parts_of(entry) end
 -- Whether a row can be reckoned with. Whether it is what was written, its reader finds out.
@@ -53,6 +61,21 @@ local function is_whole(row)
     return tonumber(due_of(row)) and tonumber(expiry_of(row)) and tonumber(change_of(row)) and tries_of(row)
         and is_blank_or_entry(entry_of(row)) and is_blank_or_entry(listed_at(row))
         and source_at < #row and source_at + string.byte(row, source_at) < #row
+end
+
+-- A row without what says where it stands: that alone is written by scripts, and is under no seal.
+local function without_places(row) return string.sub(row, 1, 2) .. string.sub(row, 4, 110) .. string.sub(row, 177) end
+
+-- What a script is going to write is of its type, or not there: a script that fails half way is not undone. So each looks first.
+local are_right = {}
+local function must_be(of_type, name)
+    if not are_right[name] then
+        local found = redis.call('TYPE', name)['ok']
+        if found ~= of_type and found ~= 'none' then
+            error(redis.error_reply('SPOILT ' .. name .. ' is a ' .. found .. ' and not a ' .. of_type))
+        end
+        are_right[name] = true
+    end
 end
 
 local function raised(eight)
@@ -177,7 +200,7 @@ local function tell()
     end
     local kept = redis.call('HMGET', counters, 'latest', 'floor')
     local set = {}
-    if latest and (not kept[1] or tonumber(kept[1]) < tonumber(latest)) then
+    if latest and (tonumber(kept[1] or 0) or 0) < tonumber(latest) then
         set[1], set[2] = 'latest', latest
     end
     if floor and (not kept[2] or is_above(floor, kept[2])) then
@@ -199,6 +222,58 @@ local function tell()
     end
 end
 
+-- Where a row will stand that is put into the indexes of its state.
+local function place_for(row)
+    local state = state_of(row)
+    if state == '1' or state == '2' then
+        return tries_of(row) == 0 and 'b' or 'd'
+    elseif state == '3' then
+        return 'l'
+    end
+    return (state == '5' or state == '6') and 'e' or 'o'
+end
+
+-- Looks whether a row can be taken out of the indexes of a place, or put there.
+local stands_at_last = {
+    r = function(of) must_be('stream', key('ready:', of, track .. generation)) end,
+    b = function(of) must_be('zset', key('back:', of, track)) end,
+    d = function(of)
+        must_be('zset', key('due:', of, track))
+        must_be('zset', key('tries:', of, track))
+    end,
+    l = function(of)
+        must_be('zset', key('leases', ''))
+        must_be('stream', key('ready:', of, track .. generation))
+    end,
+    e = function(of)
+        must_be('zset', key('ended:', of))
+        must_be('zset', key('made:', of))
+        must_be('stream', key('log:', of))
+        must_be('stream', dead_letters)
+    end,
+    o = function(of) must_be('stream', key('done:', of)) end,
+}
+local function check_place(place, destination)
+    local of = place .. destination
+    if are_right[of] then
+        return
+    end
+    if place ~= 'l' and place ~= 'e' and place ~= 'o' then
+        must_be('zset', key('exp:', destination))
+    end
+    local check = stands_at_last[place] or stands_at_last.b
+    check(destination)
+    must_be('hash', counters)
+    are_right[of] = true
+end
+
+-- An entry of a stream. A row whose place somebody spoilt names none, and XDEL refuses that, behind what is written by then.
+local function take_entry(stream, entry)
+    if entry ~= '' then
+        redis.call('XDEL', stream, entry)
+    end
+end
+
 -- Takes a row out of the indexes of the place it stands in.
 local function leave(id, row, destination)
     local place, entry = place_of(row), entry_of(row)
@@ -211,13 +286,13 @@ local function leave(id, row, destination)
         end
     elseif place == 'e' then
         redis.call('ZREM', key('ended:', destination), id)
-        redis.call('XDEL', dead_letters, entry)
+        take_entry(dead_letters, entry)
     elseif place == 'o' then
-        redis.call('XDEL', key('done:', destination), entry)
+        take_entry(key('done:', destination), entry)
     else
         redis.call('ZREM', key('exp:', destination), id)
         if place == 'r' then
-            redis.call('XDEL', key('ready:', destination, track .. generation), entry)
+            take_entry(key('ready:', destination, track .. generation), entry)
         elseif place == 'd' then
             redis.call('ZREM', key('due:', destination, track), id)
             redis.call('ZREM', key('tries:', destination, track), due_of(row) .. id)
@@ -252,20 +327,20 @@ end
 
 -- Puts a row into the indexes of its state; gives it with its place in them.
 local function enter(id, row, destination, source)
-    local state = state_of(row)
-    if state == '1' or state == '2' then
+    local place = place_for(row)
+    if place == 'b' or place == 'd' then
         redis.call('ZADD', key('exp:', destination), expiry_of(row), id)
-        if tries_of(row) == 0 then
+        if place == 'b' then
             redis.call('ZADD', key('back:', destination, track), due_of(row), id)
             return stands(row, 'b', '')
         end
         redis.call('ZADD', key('due:', destination, track), due_of(row), id)
         redis.call('ZADD', key('tries:', destination, track), tries_of(row), due_of(row) .. id)
         return stands(row, 'd', '')
-    elseif state == '3' then
+    elseif place == 'l' then
         redis.call('ZADD', key('leases', ''), until_of(row), id .. instance_of(row))
         return stands(row, 'l', '')
-    elseif state == '5' or state == '6' then
+    elseif place == 'e' then
         return bury(id, row, destination, source)
     end
     local entry = add(key('done:', destination), millis(change_of(row)) .. '-*', 'i', id)
@@ -279,7 +354,18 @@ local function is_in_turn(row, destination)
         return false
     end
     local last = lasts[destination] or redis.call('HGET', counters, 'last:' .. destination)
-    return not last or tonumber(due_of(row)) >= tonumber(last) - 1000000
+    return not last or tonumber(due_of(row)) >= (tonumber(last) or 0) - 1000000
+end
+
+-- Looks whether a row can be stored.
+local function check_new(row)
+    local destination = names_of(row)
+    must_be('stream', key('log:', destination))
+    check_place(place_of(row) == 'r' and 'r' or place_for(row), destination)
+    if place_of(row) == 'r' then
+        check_place('b', destination)
+    end
+    return destination
 end
 
 -- Stores a row that was not there: in the stream of what waits if it is in turn there.
@@ -297,7 +383,7 @@ local function create(id, row, place, destination, source)
     else
         row = enter(id, row, destination, source)
     end
-    redis.call('SET', key('d:', id), row)
+    keep(id, row)
     recount_delivery(id, row, destination, 1)
     count_destination(destination, 'created', 1)
     count_destination(destination, state_of(row), 1)
@@ -308,33 +394,44 @@ local function part_of(value, from, to)
     local bytes = redis.pcall('GETRANGE', value, from, to)
     return type(bytes) == 'string' and bytes or ''
 end
-local function number_in(value, at)
-    local two = part_of(value, at, at + 1)
-    return #two == 2 and struct.unpack('>I2', two) or 0
+-- What names deliveries that were made of an event later: an id each, and a seal that its reader looks at.
+local named_length = 20
+local function replays_of(event) return part_of(key('r:', event), 0, -1) end
+local function name_replay(event, named)
+    local over = #replays_of(event) % named_length
+    -- What somebody cut short spoils none that comes behind it.
+    local filling = over > 0 and string.rep('\0', named_length - over) or ''
+    redis.call('APPEND', key('r:', event), filling .. named)
 end
 
--- Ids of an event's deliveries, those that are gone among them, one behind the other.
+-- Ids of an event's deliveries, those that are gone among them: of those it was stored with, and of those that were made later.
+local function ids_in(front, replays)
+    local ids = {}
+    for at = 3, 2 + 16 * (#front < 2 and 0 or struct.unpack('>I2', front)), 16 do
+        ids[#ids + 1] = string.sub(front, at, at + 15)
+    end
+    for at = 1, #replays - named_length + 1, named_length do
+        ids[#ids + 1] = string.sub(replays, at, at + 15)
+    end
+    return ids
+end
 local function ids_of(event)
     local value = key('e:', event)
-    local made = number_in(value, 33)
-    local ids = (made > 0 and part_of(value, 35, 34 + 16 * made) or '') .. part_of(key('r:', event), 0, -1)
-    return string.sub(ids, 1, #ids - #ids % 16)
+    local front = part_of(value, 33, 34)
+    return ids_in(#front == 2 and front .. part_of(value, 35, 34 + 16 * struct.unpack('>I2', front)) or '', replays_of(event))
 end
 
--- An event's deliveries that are there: id, row, id, row; and whether others are gone.
+-- An event's deliveries that are there: id, row, id, row.
 local function family(event)
-    local ids, found, gone = ids_of(event), {}, 0
-    for at = 1, #ids, 16 do
-        local id = string.sub(ids, at, at + 15)
+    local found = {}
+    for _, id in ipairs(ids_of(event)) do
         local row = load(id)
         if row then
             found[#found + 1] = id
             found[#found + 1] = row
-        else
-            gone = 1
         end
     end
-    return found, gone
+    return found
 end
 
 -- The arguments, one after the other.
@@ -342,4 +439,12 @@ local argument = 0
 local function next_argument()
     argument = argument + 1
     return ARGV[argument]
+end
+-- So many of one kind, each read.
+local function all_of(next_one)
+    local all = {}
+    for at = 1, tonumber(next_argument()) do
+        all[at] = next_one()
+    end
+    return all
 end

@@ -6,6 +6,7 @@
 -- and the tally; nothing if another run has begun since. Always writes.
 local run, what, of = ARGV[1], ARGV[2], ARGV[3]
 local piece = 64
+must_be('hash', counters)
 
 local function finish(answer)
     count('again', 1)
@@ -18,6 +19,7 @@ if what == 'begin' then
     redis.call('HSET', tally, 'run', run)
     return finish(1)
 end
+must_be('hash', tally)
 if redis.call('HGET', tally, 'run') ~= run then
     return finish(false)
 end
@@ -101,6 +103,10 @@ end
 local function horizon() horizons[#horizons + 1] = found[#found] end
 
 local stream = is_source and key('src:', name) or key('log:', name)
+must_be('stream', stream)
+if not is_source then
+    must_be('zset', key('made:', name))
+end
 local from = string.format('(%.0f-%.0f', ms, number)
 local entries = redis.call('XRANGE', stream, from, '+', 'COUNT', piece)
 for _, entry in ipairs(entries) do

@@ -1,20 +1,21 @@
 -- replay: stores new deliveries of an old event, unless they were decided on when it had others.
 -- ARGV: how many there were or nothing, number of lines of the audit log; each with its place; number of deliveries; for each:
--- id, row, place in the listing, sequence.
+-- id, row, place in the listing, sequence, its name for its event.
 -- Gives 1 and for each 0 if its event is gone, else 1; or 0 and the deliveries that there are. Always writes.
 local decided_on = next_argument()
-local audit = {}
-for at = 1, tonumber(next_argument()) do
-    audit[at] = { line = next_argument(), place = next_argument() }
+must_be('hash', counters)
+local audit = all_of(function() return { line = next_argument(), place = next_argument() } end)
+if #audit > 0 then
+    must_be('stream', key('audit', ''))
 end
-local number = tonumber(next_argument())
+local all = all_of(next_made)
 
-if decided_on ~= '' and number > 0 then
+if decided_on ~= '' and #all > 0 then
     local is_done = true
-    for at = 0, number - 1 do
-        is_done = is_done and redis.call('EXISTS', key('d:', ARGV[argument + 1 + 4 * at])) == 1
+    for _, made in ipairs(all) do
+        is_done = is_done and redis.call('EXISTS', key('d:', made.id)) == 1
     end
-    local event = event_of(ARGV[argument + 2])
+    local event = all[1].event
     if not is_done and redis.call('EXISTS', key('e:', event)) == 1 then
         local found = family(event)
         if #found / 2 ~= tonumber(decided_on) then
@@ -25,13 +26,13 @@ if decided_on ~= '' and number > 0 then
     end
 end
 
-local answers, made = { 1 }, false
-for at = 1, number do
-    local done = make_next()
+local answers, is_new = { 1 }, false
+for at, made in ipairs(all) do
+    local done = make(made)
     answers[at + 1] = done > 0 and 1 or 0
-    made = made or done == 2
+    is_new = is_new or done == 2
 end
-if made then
+if is_new then
     for _, entry in ipairs(audit) do
         add(key('audit', ''), entry.place, 'l', entry.line)
     end

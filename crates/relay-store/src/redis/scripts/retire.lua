@@ -1,8 +1,11 @@
 -- retire: removes ended deliveries that are what was decided on, and with the last of an event that too.
--- ARGV: number; for each: id, version, state. Gives for each: 0 passed over, 1 removed, 2 its event went along.
+-- ARGV: number; for each: id, version, state, row, how its event was found, front and names of that, 1 if it is young.
+-- Gives for each: 0 passed over, 1 removed, 2 its event went along, 3 something is other than it was read: it is to be read again. Always
+-- writes.
 local answers = {}
-for at = 1, tonumber(next_argument()) do
-    answers[at] = retire_next()
+must_be('hash', counters)
+for at, removal in ipairs(all_of(next_removal)) do
+    answers[at] = retire(removal)
 end
 count('again', 1)
 tell()

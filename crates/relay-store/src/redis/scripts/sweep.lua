@@ -5,6 +5,7 @@ local index, name = next_argument(), next_argument()
 local behind = { ready = track .. generation, back = track, due = track, tries = track }
 local at = key(name == '' and index or index .. ':', name, behind[index])
 local is_stream = ({ ready = true, done = true, log = true, src = true })[index]
+must_be(is_stream and 'stream' or 'zset', at)
 
 -- What a row has to say to stand there.
 local stands_in = {

@@ -9,13 +9,14 @@ use crate::{
 };
 
 /// Every kind there is.
-pub(crate) const KINDS: [DocumentKind; 6] = [
+pub(crate) const KINDS: [DocumentKind; 7] = [
     DocumentKind::Source,
     DocumentKind::Route,
     DocumentKind::Destination,
     DocumentKind::Key,
     DocumentKind::Token,
     DocumentKind::FetchedKey,
+    DocumentKind::Shared,
 ];
 
 /// Reads one document.
