@@ -99,7 +99,7 @@ pub(crate) struct Started {
 pub(crate) async fn start(plan: Plan, outside: Outside, stop: &Stop) -> Result<Option<Started>, Failure> {
     descriptors::raise_limit();
     if let Some(options) = plan.redis().cloned() {
-        return start_on_redis(plan, options, outside, stop).await;
+        return Box::pin(start_on_redis(plan, options, outside, stop)).await;
     }
     let store = opening::open(Options { disk_reserve: plan.disk_reserve(), ..Options::new(plan.data_dir()) })?;
     start_over(plan, Arc::new(store), None, outside).await.map(Some)
@@ -113,7 +113,7 @@ pub(crate) async fn start(plan: Plan, outside: Outside, stop: &Stop) -> Result<O
 pub(crate) async fn start_in_project(plan: Plan, outside: Outside, stop: &Stop) -> Result<Option<Started>, Failure> {
     descriptors::raise_limit();
     if let Some(options) = plan.redis().cloned() {
-        return start_on_redis(plan, options, outside, stop).await;
+        return Box::pin(start_on_redis(plan, options, outside, stop)).await;
     }
     let disk_reserve = plan.disk_reserve();
     let store = opening::open(Options { disk_reserve, ballast: false, ..Options::new(plan.data_dir()) })?;

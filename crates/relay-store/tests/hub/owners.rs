@@ -481,7 +481,7 @@ fn what_lapses_waits_for_no_server_that_has_died() {
     let client = keeper.join(1, 7, 4);
     keeper.send();
     keeper.grant(client);
-    pass(&mut [&mut one, &mut other], limits::LEASE - Duration::from_secs(1));
+    pass(&mut [&mut one, &mut other], limits::LEASE.saturating_sub(Duration::from_secs(1)));
     let partition = one.only().id.partition();
     let mut lives = if one.hub.partitions().hold(partition) { other } else { one };
     assert_eq!((lives.hub.runs().len(), lives.only().state), (2, State::Leased));

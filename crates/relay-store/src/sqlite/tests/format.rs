@@ -279,7 +279,11 @@ fn every_row(dir: &Path) -> Vec<String> {
     lines.push(format!("invoices: {:?}", by_name(&store, "invoice.*", false, 2)));
     lines.push(format!("unnamed: {}", by_name(&store, "", true, 2).len()));
     for kind in documents::KINDS {
-        lines.push(format!("{:?}", wait(store.documents(kind))));
+        let documents = wait(store.documents(kind));
+        // Kinds that came later have none there.
+        if documents != Ok(Vec::new()) {
+            lines.push(format!("{documents:?}"));
+        }
     }
     let audit = wait(store.browse_audit(AuditFilter::default(), Page { cursor: None, limit: 100 })).expect("reads");
     lines.extend(audit.items.iter().map(|line| format!("{line:?}")));
