@@ -19,8 +19,8 @@ const WORTH_A_WORD: Duration = Duration::from_secs(1);
 /// - **Schedules** ([`Self::now`], [`Self::wall`]): the wall clock at the start + monotonic time passed. Setting the system's
 ///   clock neither stalls nor bursts anything. It starts at the latest moment stored if the system's clock stands before
 ///   that, for what is stored is due by the clock of an earlier run. Where servers share a store and this one is found to be off,
-///   it is put right by so much ([`Self::put_right`]): what is stored, removed or due is so by the time that all have. The hub,
-///   which finds that, goes by it as it was ([`Self::own`]).
+///   it is put right by so much (`put_right`): what is stored, removed or due is so by the time that all have. The hub,
+///   which finds that, goes by it as it was (`own`).
 /// - **The present** ([`Self::present`]): what the system's clock says now. What others signed or dated is judged by it, for
 ///   they look at theirs: it follows corrections, and has gone on while the machine slept.
 #[derive(Clone, Copy, Debug)]
