@@ -6,7 +6,7 @@ use relay_core::{name::Name, time::Wall};
 
 use crate::seam::{DestinationStats, SourceStats};
 
-/// See [`SourceStats`](crate::seam::SourceStats).
+/// See [`SourceStats`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SourceTally {
     pub(crate) accepted: u64,
@@ -15,7 +15,7 @@ pub(crate) struct SourceTally {
     pub(crate) duplicates: u64,
 }
 
-/// See [`DestinationStats`](crate::seam::DestinationStats).
+/// See [`DestinationStats`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DestinationTally {
     pub(crate) created: u64,
