@@ -60,8 +60,8 @@ canaries: ## plant each known bug in turn; fails unless the simulation (SEEDS=n)
 torture: setup ## kill -9 server and clients under load, KILLS=n times
 	KILLS='$(KILLS)' $(CARGO) test --locked --package crm-relay --test e2e torture:: -- --nocapture
 
-torture-redis: setup ## three servers on one Redis, killed, stopped and cut off under load, ROUNDS=n times (SEED=n: in another order)
-	ROUNDS='$(ROUNDS)' SEED='$(SEED)' $(CARGO) test --locked --package crm-relay --test e2e_redis several_torture:: -- --nocapture --test-threads=1
+torture-redis: setup ## ROUNDS=n faults under load (SEED=n: in another order) on SET=several (servers on one Redis) or SET=sentinel (failovers)
+	ROUNDS='$(ROUNDS)' SEED='$(SEED)' $(CARGO) test --locked --package crm-relay --test e2e_redis $(or $(SET),several)_torture:: -- --nocapture --test-threads=1
 
 fuzz: ## fuzz TARGET=verify (ingress, signed, keys, parameters, wire, record) for SECONDS=60; `make test` replays the corpus
 	@TARGET='$(TARGET)' FUZZ_SECONDS='$(SECONDS)' scripts/fuzz

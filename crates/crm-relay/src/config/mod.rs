@@ -19,6 +19,7 @@ pub(crate) mod target;
 pub(crate) mod template;
 pub(crate) mod text_file;
 mod tls;
+mod written;
 
 use std::path::PathBuf;
 

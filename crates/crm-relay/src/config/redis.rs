@@ -4,13 +4,13 @@ use std::path::Path;
 
 use relay_core::limits;
 use relay_store::{
-    redis::{Address, Login, Options},
+    redis::{Address, Deployment, Login, Options, Sentinels},
     seam::Durability,
 };
 
 use super::{
     layers::Layers,
-    redis_url::{self, Password},
+    redis_url::{self, Password, Url},
     settings::Value,
     text_file,
 };
@@ -28,7 +28,8 @@ pub(super) fn options(layers: &mut Layers) -> Option<Options> {
     }
     check_names(layers);
     let url = layers.text("REDIS_URL").and_then(|text| redis_url::read(&text).ok())?;
-    let password = one_of(layers, "REDIS_PASSWORD", url.password.map(|Password(text)| text));
+    let in_url = url.password.clone().map(|Password(text)| text);
+    let password = one_of(layers, "REDIS_PASSWORD", in_url);
     if url.user.is_some() && password.is_none() {
         layers.fault("REDIS_URL", "a user without a password: want one in the URL, or REDIS_PASSWORD");
     }
@@ -41,9 +42,7 @@ pub(super) fn options(layers: &mut Layers) -> Option<Options> {
         (Some(Value::Number(number)), _) => number as u32,
         (_, other) => other.unwrap_or_default(),
     };
-    let authorities = authorities(layers, url.is_tls);
-    let (host, port) = (url.host, url.port);
-    let address = if url.is_tls { Address::Tls { host, port, authorities } } else { Address::Tcp { host, port } };
+    let address = deployment(layers, &url)?;
     let patience = layers.span("REDIS_TIMEOUT");
     let text = |name: &str| layers.text(name).unwrap_or_default();
     Some(Options {
@@ -60,6 +59,35 @@ pub(super) fn options(layers: &mut Layers) -> Option<Options> {
         readers: layers.number("REDIS_POOL_SIZE") as usize,
         ..Options::new(address)
     })
+}
+
+/// One node, or who knows it. Faults are noted.
+fn deployment(layers: &mut Layers, url: &Url) -> Option<Deployment> {
+    let authorities = authorities(layers, url.is_tls);
+    let mut at = url.hosts.iter().map(|(host, port)| {
+        let (host, port) = (host.clone(), *port);
+        if url.is_tls {
+            Address::Tls { host, port, authorities: authorities.clone() }
+        } else {
+            Address::Tcp { host, port }
+        }
+    });
+    let elsewhere = layers.text("REDIS_ADDRESS_MAP").and_then(|text| redis_url::read_map(&text).ok());
+    let (user, password) = (layers.text("REDIS_SENTINEL_USER"), layers.text("REDIS_SENTINEL_PASSWORD"));
+    let Some(master) = url.master.clone() else {
+        for name in ["REDIS_ADDRESS_MAP", "REDIS_SENTINEL_USER", "REDIS_SENTINEL_PASSWORD"] {
+            if layers.given(name).is_some() {
+                layers.fault(name, "REDIS_URL names a node, and no sentinels: want redis+sentinel://, or leave it out");
+            }
+        }
+        return at.next().map(Deployment::Node);
+    };
+    if user.is_some() && password.is_none() {
+        layers.fault("REDIS_SENTINEL_USER", "a user without a password: want REDIS_SENTINEL_PASSWORD, too");
+    }
+    let login = Login { user, password, database: 0 };
+    let elsewhere = elsewhere.unwrap_or_default();
+    Some(Deployment::Sentinel(Sentinels { at: at.collect(), master, login, elsewhere }))
 }
 
 fn durability(word: &str) -> Option<Durability> {

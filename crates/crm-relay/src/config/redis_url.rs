@@ -1,15 +1,24 @@
 //! The URL of a Redis, as people write it.
 
+use std::collections::BTreeMap;
+
 /// The usual port.
 const PORT: u16 = 6379;
+/// That of a sentinel.
+const SENTINEL_PORT: u16 = 26_379;
+/// More hosts are hardly meant.
+const HOSTS_MAX: usize = 16;
 /// What a URL may begin with, for whoever wrote another.
-const WANT: &str = "want redis://host:port, rediss:// for TLS, or host:port";
+const WANT: &str = "want redis://host:port, rediss:// for TLS, host:port, or redis+sentinel://host,host,host/NAME";
+
 /// What a URL says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Url {
     pub(super) is_tls: bool,
-    pub(super) host: String,
-    pub(super) port: u16,
+    /// One node, or each of the sentinels.
+    pub(super) hosts: Vec<(String, u16)>,
+    /// What sentinels call the primary; `None`: there are none.
+    pub(super) master: Option<String>,
     pub(super) user: Option<String>,
     /// Never shown.
     pub(super) password: Option<Password>,
@@ -58,8 +67,9 @@ pub(super) fn read(text: &str) -> Result<Url, String> {
     }
     let place = place.split(['?', '#']).next().unwrap_or_default();
     let (hosts, path) = place.split_once('/').unwrap_or((place, ""));
-    let hosts: Vec<Option<(String, u16)>> =
-        hosts.split(',').map(|host| noted(host_and_port(host), &mut faults)).collect();
+    let usual = if shape == Shape::Sentinel { SENTINEL_PORT } else { PORT };
+    let hosts: Vec<(String, u16)> =
+        hosts.split(',').filter_map(|host| noted(host_and_port(host, usual), &mut faults)).collect();
     let path: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let database = match (shape, &path[..]) {
         (Shape::Sentinel, []) => {
@@ -78,34 +88,61 @@ pub(super) fn read(text: &str) -> Result<Url, String> {
         }
     };
     let (user, password) = noted(login.map_or(Ok((None, None)), user_and_password), &mut faults).unwrap_or_default();
+    let named = path.first().filter(|_| shape == Shape::Sentinel);
+    let master = named.and_then(|name| noted(decoded(name), &mut faults));
     match shape {
         Shape::Node if hosts.len() > 1 => faults.push("several hosts: want one".to_owned()),
-        Shape::Node => {}
-        Shape::Sentinel => {
-            faults.push("Sentinel is not spoken yet; want the primary itself: redis://host:port".to_owned());
-        }
         Shape::Cluster => faults.push("Cluster is not spoken yet; want a single node: redis://host:port".to_owned()),
+        Shape::Node | Shape::Sentinel => {}
     }
-    match hosts.into_iter().flatten().next() {
-        Some((host, port)) if faults.is_empty() => Ok(Url { is_tls, host, port, user, password, database }),
-        _ if faults.is_empty() => Err(WANT.to_owned()),
-        _ => Err(faults.join("; ")),
+    if hosts.len() > HOSTS_MAX {
+        faults.push(format!("want {HOSTS_MAX} hosts at most"));
     }
+    for (at, host) in hosts.iter().enumerate() {
+        if hosts[..at].contains(host) {
+            faults.push("a host stands there twice".to_owned());
+            break;
+        }
+    }
+    if faults.is_empty() { Ok(Url { is_tls, hosts, master, user, password, database }) } else { Err(faults.join("; ")) }
+}
+
+/// Where nodes are reached that others know at another address: `host:port=host:port`, with commas between them.
+///
+/// # Errors
+/// What would be right.
+pub(super) fn read_map(text: &str) -> Result<BTreeMap<String, String>, String> {
+    const WANT: &str = "want what others call a node and where it is reached: 10.0.0.1:6379=redis-1.example:6379,...";
+    let mut map = BTreeMap::new();
+    for pair in text.split(',') {
+        let (named, reached) = pair.split_once('=').ok_or(WANT)?;
+        let read = |text: &str| host_and_port(text.trim(), 0).ok().filter(|(_, port)| *port > 0).map(shown_host);
+        let (named, reached) = read(named).zip(read(reached)).ok_or(WANT)?;
+        if map.insert(named.clone(), reached).is_some() {
+            return Err(format!("{named} stands there twice"));
+        }
+    }
+    Ok(map)
 }
 
 /// As it may be shown: without user and password, or not at all.
 pub(super) fn shown(text: &str) -> String {
     let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
     match read(text) {
-        Ok(Url { host, port, database, user, password, .. }) => {
+        Ok(Url { hosts, master, database, user, password, .. }) => {
             let login = if user.is_some() || password.is_some() { "redacted@" } else { "" };
             let scheme = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
-            let host = if host.contains(':') { format!("[{host}]") } else { host };
+            let hosts = hosts.into_iter().map(shown_host).collect::<Vec<_>>().join(",");
+            let master = master.map_or_else(String::new, |name| format!("/{name}"));
             let database = database.map_or_else(String::new, |number| format!("/{number}"));
-            format!("{scheme}{login}{host}:{port}{database}")
+            format!("{scheme}{login}{hosts}{master}{database}")
         }
         Err(_) => "redacted".to_owned(),
     }
+}
+
+fn shown_host((host, port): (String, u16)) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 fn noted<T>(read: Result<T, String>, faults: &mut Vec<String>) -> Option<T> {
@@ -117,7 +154,7 @@ fn noted<T>(read: Result<T, String>, faults: &mut Vec<String>) -> Option<T> {
     .ok()
 }
 
-fn host_and_port(text: &str) -> Result<(String, u16), String> {
+fn host_and_port(text: &str, usual: u16) -> Result<(String, u16), String> {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, "")) => (host, None),
         Some((host, rest)) => (host, rest.strip_prefix(':')),
@@ -131,7 +168,7 @@ fn host_and_port(text: &str) -> Result<(String, u16), String> {
         return Err(format!("no host; {WANT}"));
     }
     let port = match port {
-        None => PORT,
+        None => usual,
         Some(text) => match text.parse::<u16>() {
             Ok(port) if port > 0 => port,
             _ => return Err("the port is 1 to 65535".to_owned()),
@@ -182,7 +219,8 @@ mod tests {
     use super::*;
 
     fn node(host: &str, port: u16) -> Url {
-        Url { is_tls: false, host: host.into(), port, user: None, password: None, database: None }
+        let hosts = vec![(host.to_owned(), port)];
+        Url { is_tls: false, hosts, master: None, user: None, password: None, database: None }
     }
 
     #[test]
@@ -203,6 +241,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn sentinels_are_written_with_what_they_call_the_primary() {
+        let hosts = |all: &[(&str, u16)]| all.iter().map(|(host, port)| ((*host).to_owned(), *port)).collect();
+        let usual = [("h1", 26_379), ("::1", 7), ("h3", 26_379)];
+        let plain = Url { hosts: hosts(&usual), master: Some("main".into()), ..node("", 1) };
+        assert_eq!(read("redis+sentinel://h1,[::1]:7,h3/main"), Ok(plain.clone()));
+        assert_eq!(read("redis+sentinel://h1,[::1]:7,h3/main/3"), Ok(Url { database: Some(3), ..plain.clone() }));
+        let (user, password) = (Some("u".into()), Some(Password("p".into())));
+        assert_eq!(read("rediss+sentinel://u:p@h1,[::1]:7,h3/main"), Ok(Url { is_tls: true, user, password, ..plain }));
+    }
+
+    #[test]
+    fn a_map_of_addresses_is_read_whole_or_not_at_all() {
+        let map = read_map("10.0.0.1:6379=h:1, [::1]:2=[::2]:3").map(|map| map.into_iter().collect::<Vec<_>>());
+        let pairs = [("10.0.0.1:6379", "h:1"), ("[::1]:2", "[::2]:3")];
+        assert_eq!(map, Ok(pairs.map(|(named, at)| (named.to_owned(), at.to_owned())).to_vec()));
+        for text in ["", "h:1", "h=h:1", "h:1=h", "h:1=h:0", "h:1=h:2,", "h:1=h:2,h:1=h:3"] {
+            assert!(read_map(text).is_err(), "{text}");
+        }
+    }
+
     /// Whatever is wrong is said at once, and what does not work yet is not taken for something else.
     #[test]
     fn every_fault_of_a_url_is_said_and_nothing_of_it() {
@@ -214,8 +273,9 @@ mod tests {
             ("::1", &["brackets"]),
             ("redis://h1,h2", &["want one"]),
             ("redis://u:canary%zz@h", &["%25"]),
-            ("redis+sentinel://canary@h1:0,h2", &["name of the master", "1 to 65535", "not spoken yet"]),
-            ("rediss+sentinel://h1,h2,h3/main", &["Sentinel is not spoken yet"]),
+            ("redis+sentinel://canary@h1:0,h2", &["name of the master", "1 to 65535"]),
+            ("rediss+sentinel://h1,h2:26379,h1/main", &["stands there twice"]),
+            ("redis+sentinel://h1/main/x", &["number of a database"]),
             ("redis+cluster://h1,h2/3", &["database 0 only", "not spoken yet"]),
             ("rediss+cluster://h1", &["Cluster is not spoken yet"]),
             ("redis://h/1/2", &["number of a database"]),
@@ -236,6 +296,7 @@ mod tests {
             ("canary@h:1", "redacted@h:1"),
             ("h", "h:6379"),
             ("rediss://[::1]", "rediss://[::1]:6379"),
+            ("redis+sentinel://u:canary@h1,h2:1/main/3", "redis+sentinel://redacted@h1:26379,h2:1/main/3"),
             ("u:canary@", "redacted"),
             ("redis://u:canary@h:0", "redacted"),
         ] {

@@ -12,7 +12,11 @@ use relay_core::limits;
 use relay_net::{proxies, tls};
 use relay_providers::pasted;
 
-use super::{fault::Origin, lists, redis_url, secret, target, text_file};
+use super::{
+    fault::Origin,
+    lists, redis_url, secret, target, text_file,
+    written::{factor, number, plain, port, synonym},
+};
 use crate::quantity::{self, Bare};
 
 /// One setting. Its flag is `--x-y`, its variable `X_Y`, its key in the file `x_y`.
@@ -83,6 +87,8 @@ pub enum Kind {
     Proxy,
     /// Where a Redis is; user and password allowed; shown without them.
     Redis,
+    /// Pairs of addresses like `10.0.0.1:6379=redis-1.example:6379`, with commas between them.
+    AddressMap,
     /// `[NAME=]URL,...`.
     Targets,
     /// Origins like `https://app.example.com`, with commas between them, or `*`.
@@ -547,7 +553,8 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Redis,
         "",
         Role::Server,
-        "Keeps the store in a Redis and not in DATA_DIR: host:port, redis://user:password@host:port/db, rediss:// for TLS.",
+        "Keeps the store in a Redis and not in DATA_DIR: host:port, redis://user:password@host:port/db, rediss:// for TLS; \
+         redis+sentinel://host,host,host/NAME, rediss+sentinel:// for TLS.",
     ),
     setting("REDIS_PASSWORD", Kind::Foreign, "", Role::Server, "Password of the Redis, if it is not in REDIS_URL."),
     setting(
@@ -563,6 +570,28 @@ pub const SETTINGS: &[Setting] = &[
         "",
         Role::Server,
         "PEM file of the authorities that sign the Redis's certificate; else whom the system trusts.",
+    ),
+    setting(
+        "REDIS_SENTINEL_USER",
+        Kind::Text,
+        "",
+        Role::Server,
+        "User at the sentinels, where they ask for one; that in REDIS_URL is the user at the Redis.",
+    ),
+    setting(
+        "REDIS_SENTINEL_PASSWORD",
+        Kind::Foreign,
+        "",
+        Role::Server,
+        "Password at the sentinels, where they ask for one.",
+    ),
+    setting(
+        "REDIS_ADDRESS_MAP",
+        Kind::AddressMap,
+        "",
+        Role::Server,
+        "Where nodes are reached that sentinels know at another address: 10.0.0.1:6379=redis-1.example:6379, with commas \
+         between them.",
     ),
     setting(
         "REDIS_DURABILITY",
@@ -644,6 +673,7 @@ impl Kind {
             Self::Dir => Form::Dir,
             Self::Certificates | Self::PrivateKey => Form::File,
             Self::Text
+            | Self::AddressMap
             | Self::Host
             | Self::Port
             | Self::Listen
@@ -694,12 +724,13 @@ impl Kind {
             Self::Url => target::base_url(text).map(|_| Value::Text(text.to_owned())),
             Self::Proxy => super::proxy::read(text).map(|_| Value::Text(text.to_owned())),
             Self::Redis => redis_url::read(text).map(|_| Value::Text(text.to_owned())),
+            Self::AddressMap => redis_url::read_map(text).map(|_| Value::Text(text.to_owned())),
             Self::Origins => lists::origins(text).map(Value::Text),
             Self::Hosts => lists::hosts(text).map(Value::Text),
             Self::Networks => lists::networks(text).map(Value::Text),
             Self::Pins => lists::pins(text).map(Value::Text),
             Self::Count(min, max) => number(text, min, max).map(Value::Number),
-            Self::Factor => factor(text),
+            Self::Factor => factor(text).map(Value::Factor),
             Self::Span(bare, min, max) => {
                 let span = quantity::duration(text, bare)?;
                 if (min..=max).contains(&span) {
@@ -731,6 +762,7 @@ impl Kind {
             Self::Port => "PORT",
             Self::Listen => "ADDR",
             Self::Url | Self::Proxy | Self::Redis => "URL",
+            Self::AddressMap => "ADDR=ADDR",
             Self::Targets => "[NAME=]URL",
             Self::Origins => "ORIGINS",
             Self::Hosts => "HOSTS",
@@ -743,48 +775,6 @@ impl Kind {
             Self::Word(_) => "WORD",
         }
     }
-}
-
-fn number(text: &str, min: u64, max: u64) -> Result<u64, String> {
-    match text.parse::<u64>() {
-        Ok(value) if (min..=max).contains(&value) => Ok(value),
-        _ => Err(format!("want a whole number from {min} to {max}")),
-    }
-}
-
-fn factor(text: &str) -> Result<Value, String> {
-    match text.parse::<f64>() {
-        Ok(value) if (1.0..=limits::RETRY_MULTIPLIER_MAX).contains(&value) => Ok(Value::Factor(value)),
-        _ => Err(format!("want a number from 1 to {}, like 2.0", limits::RETRY_MULTIPLIER_MAX)),
-    }
-}
-
-fn port(text: &str) -> Result<u64, String> {
-    number(text, 0, u64::from(u16::MAX)).map_err(|want| match text.rsplit_once(':') {
-        Some((before, _)) if before.contains("//") => format!("{want}, not a URL"),
-        Some(_) => format!("{want}; the address goes into SERVER_HOST"),
-        None => want,
-    })
-}
-
-/// Other words for the same.
-fn synonym(word: &str) -> &str {
-    if word.eq_ignore_ascii_case("warning") { "warn" } else { word }
-}
-
-/// A value of one line, without quotes and a `NAME=` around it.
-fn plain<'a>(name: &str, text: &'a str) -> Result<&'a str, String> {
-    let mut value = pasted::trimmed(text);
-    if let Some((_, inner)) = pasted::assigned(value).filter(|(given, _)| *given == name) {
-        value = inner;
-    }
-    value = pasted::unquoted(value).unwrap_or(value);
-    if value.contains(char::is_control) || value.contains('\u{fffd}') {
-        return Err(
-            "holds a line break, another control character, or bytes that are not UTF-8; leave them out".to_owned()
-        );
-    }
-    Ok(value)
 }
 
 fn shown(path: &Path) -> String {

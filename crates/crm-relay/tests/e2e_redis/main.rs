@@ -15,6 +15,8 @@ mod configuration;
 #[path = "../e2e/delivery.rs"]
 mod delivery;
 mod front;
+#[path = "../../../relay-store/tests/redis/gate.rs"]
+mod gate;
 mod gone;
 #[path = "../e2e/history.rs"]
 mod history;
@@ -25,8 +27,11 @@ mod node;
 mod predecessor;
 #[path = "../e2e/process.rs"]
 mod process;
+#[path = "../../../relay-store/tests/redis/replicated.rs"]
+mod replicated;
 #[path = "../e2e/sender.rs"]
 mod sender;
+mod sentinel_torture;
 mod several;
 mod several_torture;
 mod store;

@@ -1,7 +1,8 @@
 //! Where the servers of these tests have their store: in one Redis, each under a name of its own.
 
-use std::{net::TcpListener, path::Path, sync::LazyLock};
+use std::{path::Path, sync::LazyLock};
 
+pub(crate) use crate::node::free_port;
 use crate::node::{Node, Server};
 
 /// A Redis with a port.
@@ -27,12 +28,6 @@ impl Redis {
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
-}
-
-/// A port that nobody has; nobody else asks the system for one between here and there, but by chance.
-pub(crate) fn free_port() -> u16 {
-    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    free.expect("there is a free port").port()
 }
 
 /// So often the torture kills somebody, unless told otherwise.

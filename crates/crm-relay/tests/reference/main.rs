@@ -135,6 +135,7 @@ fn describe(kind: Kind) -> String {
         Kind::Port => "port, 0 to 65535".to_owned(),
         Kind::Listen => "address:port, port or off".to_owned(),
         Kind::Url | Kind::Proxy | Kind::Redis => "URL".to_owned(),
+        Kind::AddressMap => "ADDRESS=ADDRESS,...".to_owned(),
         Kind::Targets => "[NAME=]URL,...".to_owned(),
         Kind::Origins => "origins".to_owned(),
         Kind::Hosts => "hosts".to_owned(),

@@ -224,16 +224,25 @@ struct Writing {
     is_behind: bool,
 }
 
+/// What was seen last.
+#[derive(Debug, Default)]
+struct Seen {
+    /// There was no epoch.
+    was_missing: bool,
+    /// Redis was another: what the one before it had confirmed a moment ago may not have been remembered yet.
+    looks_again: bool,
+}
+
 /// Looks whether Redis is another, as long as there is a store.
 pub(super) async fn watch(core: Weak<Core>) {
     let mut writing = match core.upgrade() {
         Some(core) => core.recall().await,
         None => return,
     };
-    let mut was_missing = false;
+    let mut seen = Seen::default();
     while let Some(core) = core.upgrade() {
         let before = writing.known.clone();
-        if let Err(fault) = core.watch_once(&mut writing.known, &mut was_missing).await {
+        if let Err(fault) = core.watch_once(&mut writing.known, &mut seen).await {
             tracing::debug!(?fault, "whether Redis is another is looked at later");
         }
         if let Some(known) = writing.known.clone().filter(|known| before.as_ref() != Some(known)) {
@@ -296,14 +305,14 @@ impl Core {
     }
 
     /// One look. What is missing once may only not have been written yet.
-    async fn watch_once(&self, known: &mut Option<Known>, was_missing: &mut bool) -> Result<(), Fault> {
+    async fn watch_once(&self, known: &mut Option<Known>, seen: &mut Seen) -> Result<(), Fault> {
         if known.is_none() {
             *known = self.acknowledged.with(|remembered| remembered.known.clone());
         }
         let now = self.which_redis().await?;
         if now.epoch.is_none() {
-            if !take(was_missing) {
-                *was_missing = true;
+            if !take(&mut seen.was_missing) {
+                seen.was_missing = true;
                 return Ok(());
             }
             let is_emptied = known.is_some();
@@ -313,13 +322,15 @@ impl Core {
             self.commits.all(Urgency::Other, begin::layout(&self.space)?).await?;
             return if is_emptied { self.look_for_all().await } else { Ok(()) };
         }
-        *was_missing = false;
+        seen.was_missing = false;
         if known.as_ref().is_some_and(|known| known.epoch != now.epoch) {
             // Emptied, and begun anew by another server, which may know no documents.
             self.write_back().await?;
         }
-        if known.as_ref().is_some_and(|known| *known != now) {
+        let is_another = known.as_ref().is_some_and(|known| *known != now);
+        if is_another || seen.looks_again {
             self.look_for_all().await?;
+            seen.looks_again = is_another;
         }
         *known = Some(now.clone());
         self.acknowledged.with(|remembered| remembered.known = Some(now));
@@ -328,11 +339,14 @@ impl Core {
 
     async fn which_redis(&self) -> Result<Known, Fault> {
         let epoch = Command::new("HGET").arg(self.space.meta()).arg("epoch");
-        let mut replies = Replies::new(self.reads.ask(vec![epoch, Command::new("INFO").arg("server")]).await?);
+        let info = |section| Command::new("INFO").arg(section);
+        let mut replies = Replies::new(self.reads.ask(vec![epoch, info("server"), info("replication")]).await?);
         let epoch = replies.next()?.maybe_bytes()?;
-        let info = String::from_utf8_lossy(&replies.next()?.bytes()?).into_owned();
-        let process = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default();
-        Ok(Known { process: process.trim().to_owned(), epoch })
+        let (server, replication) = (replies.next()?.bytes()?, replies.next()?.bytes()?);
+        let info = String::from_utf8_lossy(&[server, replication].concat()).into_owned();
+        let field = |name| info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+        // The same process was a replica of another one in between where its history is another.
+        Ok(Known { process: format!("{} {}", field("run_id:"), field("master_replid:")), epoch })
     }
 
     /// Looks for what was acknowledged, in all partitions.

@@ -1,6 +1,6 @@
-//! Where a Redis is, and as whom it is used.
+//! Where a Redis is, how it is run, and as whom it is used.
 
-use std::{fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 /// Where a Redis is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,70 @@ impl fmt::Display for Address {
             Self::Tcp { host, port } | Self::Tls { host, port, .. } => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "{}", path.display()),
         }
+    }
+}
+
+impl Address {
+    /// Another of the same kind: over TLS, if this one is, under the same authorities. A socket has none.
+    pub(super) fn beside(&self, host: String, port: u16) -> Self {
+        match self {
+            Self::Tls { authorities, .. } => Self::Tls { host, port, authorities: authorities.clone() },
+            Self::Tcp { .. } | Self::Unix(_) => Self::Tcp { host, port },
+        }
+    }
+}
+
+/// How a Redis is run, and where one asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deployment {
+    /// One node, which is the primary as long as it is there.
+    Node(Address),
+    /// A primary and its replicas, of which sentinels say which is which.
+    Sentinel(Sentinels),
+}
+
+impl From<Address> for Deployment {
+    fn from(address: Address) -> Self {
+        Self::Node(address)
+    }
+}
+
+impl fmt::Display for Deployment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(address) => address.fmt(f),
+            Self::Sentinel(Sentinels { at, master, .. }) => {
+                let at = at.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+                write!(f, "{at}/{master}")
+            }
+        }
+    }
+}
+
+/// Who is asked for the primary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sentinels {
+    /// Each of them, at least one; more than half of these have to agree.
+    pub at: Vec<Address>,
+    /// What they call it.
+    pub master: String,
+    /// As whom they are asked; nodes have a login of their own.
+    pub login: Login,
+    /// Where a node is reached that they know at another address: both as `host:port`.
+    pub elsewhere: BTreeMap<String, String>,
+}
+
+impl Sentinels {
+    /// Where a node is reached that they name so.
+    pub(super) fn reached(&self, host: &str, port: u16) -> Address {
+        let named = Address::Tcp { host: host.to_owned(), port };
+        let elsewhere = self.elsewhere.get(&named.to_string()).and_then(|at| {
+            let (host, port) = at.rsplit_once(':')?;
+            Some((host.trim_start_matches('[').trim_end_matches(']').to_owned(), port.parse().ok()?))
+        });
+        let (host, port) = elsewhere.unwrap_or_else(|| (host.to_owned(), port));
+        // They speak TLS where nodes do.
+        self.at.first().map_or(named, |like| like.beside(host, port))
     }
 }
 
@@ -74,5 +138,19 @@ mod tests {
     fn an_address_is_shown_as_it_is_written() {
         let tcp = |host: &str| Address::Tcp { host: host.into(), port: 6379 }.to_string();
         assert_eq!((tcp("redis.local"), tcp("::1")), ("redis.local:6379".to_owned(), "[::1]:6379".to_owned()));
+    }
+    /// Nodes are reached where the map says, in the way that sentinels are.
+    #[test]
+    fn a_node_is_reached_where_the_map_says() {
+        let authorities = Some(b"pem".to_vec());
+        let tls = |host: &str, port| Address::Tls { host: host.into(), port, authorities: authorities.clone() };
+        let elsewhere = [("10.0.0.1:6379", "one.example:7001"), ("[fe80::1]:6379", "[::1]:7002")];
+        let elsewhere = elsewhere.map(|(named, at)| (named.to_owned(), at.to_owned())).into();
+        let (at, master) = (vec![tls("s", 26379), tls("t", 26379)], "main".to_owned());
+        let sentinels = Sentinels { at, master, login: Login::default(), elsewhere };
+        assert_eq!(sentinels.reached("10.0.0.1", 6379), tls("one.example", 7001));
+        assert_eq!(sentinels.reached("fe80::1", 6379), tls("::1", 7002));
+        assert_eq!(sentinels.reached("10.0.0.2", 6379), tls("10.0.0.2", 6379));
+        assert_eq!(Deployment::Sentinel(sentinels).to_string(), "s:26379,t:26379/main");
     }
 }

@@ -1,8 +1,8 @@
 //! The first look at a Redis: whether it keeps what it is given, and whether what stands there is a store of ours.
 
 use super::{
-    Core, Options,
-    address::{Address, Login},
+    Core,
+    address::{Address, Deployment, Login},
     backlog::Urgency,
     check::{self, Finding, Heard, finding},
     client::{Broken, Command, Link},
@@ -39,8 +39,9 @@ fn listed(findings: &[Finding]) -> String {
 
 impl Core {
     pub(super) async fn begin(&self) -> Result<(), BeginError> {
-        let mut link = match Link::connect(&self.options).await {
-            Ok(link) => link,
+        self.primary.ask_anew().await;
+        let mut link = match self.primary.connect().await {
+            Ok(reached) => reached.link,
             Err(Broken::Away(why)) if self.speaks_no_tls().await => {
                 tracing::debug!(why, "no handshake of TLS");
                 return Err(not_connected(Broken::Unproven("corrupt message".to_owned())));
@@ -55,17 +56,30 @@ impl Core {
 
     /// Whether the port that was to speak TLS answers without: a Redis waits in silence for the rest of what it takes for a line.
     async fn speaks_no_tls(&self) -> bool {
-        let Address::Tls { host, port, .. } = &self.options.address else { return false };
-        let address = Address::Tcp { host: host.clone(), port: *port };
+        let address = match &self.options.address {
+            Deployment::Node(address) => Some(address),
+            Deployment::Sentinel(sentinels) => sentinels.at.first(),
+        };
+        let Some(Address::Tls { host, port, .. }) = address else { return false };
+        let plain = Address::Tcp { host: host.clone(), port: *port };
         // Nobody's password goes there.
-        let plain = Options { address, login: Login::default(), ..self.options.clone() };
-        match Link::connect(&plain).await {
+        match Link::connect(&plain, &Login::default(), self.options.patience).await {
             Ok(mut link) => link.send(vec![Command::new("PING")]).await.is_ok(),
             Err(_) => false,
         }
     }
 
     async fn check_itself(&self, link: &mut Link) -> Result<(), BeginError> {
+        if self.check_once(link).await?.is_some() {
+            // Whoever says which one is the primary is to say so of what was just looked at.
+            self.primary.ask_anew().await;
+            return self.check_once(link).await?.map_or(Ok(()), |why| Err(BeginError::Away(why.to_owned())));
+        }
+        Ok(())
+    }
+
+    /// Gives why it takes nothing yet, if it does not.
+    async fn check_once(&self, link: &mut Link) -> Result<Option<&'static str>, BeginError> {
         let mut replies = asked(link, check::asks().to_vec()).await?.into_iter();
         let (Some(info), Some(settings)) = (replies.next(), replies.next()) else {
             return Err(BeginError::Away("an answer that is cut short".to_owned()));
@@ -80,11 +94,8 @@ impl Core {
                 _ => BeginError::Away(text.to_string()),
             });
         }
-        let checked = self.standing.heard(&Heard::new(info, settings), &self.options);
-        if checked.is_loading {
-            return Err(BeginError::Away("it reads its data".to_owned()));
-        }
-        if checked.findings.is_empty() { Ok(()) } else { Err(BeginError::Refused(checked.findings)) }
+        let checked = self.standing.heard(&Heard::new(info, settings), &self.options, self.primary.steady_since());
+        if checked.findings.is_empty() { Ok(checked.waits) } else { Err(BeginError::Refused(checked.findings)) }
     }
 
     async fn check_rights(&self, link: &mut Link) -> Result<(), BeginError> {
@@ -138,17 +149,12 @@ impl Core {
     /// for.
     async fn check_meta(&self, link: &mut Link) -> Result<(), BeginError> {
         let (meta, partitions) = (self.space.meta(), self.space.partitions().len());
-        let ask = || Command::new("HMGET").arg(&meta).arg("layout").arg("partitions");
-        let told = meta_of(asked(link, vec![ask()]).await?)?;
+        let ask = || ask_meta(&self.space);
         let known = |told: (Option<i64>, Option<i64>)| match told {
             (Some(layout), _) if layout > LAYOUT => Err(BeginError::Newer(layout)),
-            (_, Some(theirs)) if theirs != partitions as i64 => Err(BeginError::Refused(vec![finding(
-                format!("what is stored there is in {theirs} partitions and not in {partitions}"),
-                format!("set REDIS_PARTITIONS={theirs}"),
-            )])),
-            _ => Ok(()),
+            told => apart(told, partitions).map_or(Ok(()), |finding| Err(BeginError::Refused(vec![finding]))),
         };
-        known(told)?;
+        known(meta_of(asked(link, vec![ask()]).await?)?)?;
         let mut written = layout(&self.space).map_err(|fault| self.not_committed(fault))?;
         // So that it is a write also where all of it is there.
         written.push(Command::new("HINCRBY").arg(&meta).arg("starts").number(1));
@@ -172,6 +178,31 @@ impl Core {
     }
 }
 
+/// Asks what stands there.
+pub(super) fn ask_meta(space: &Space) -> Command {
+    Command::new("HMGET").arg(space.meta()).arg("layout").arg("partitions")
+}
+
+/// Why what stands there by that answer is nothing that this version, or a store in so many partitions, writes into; also where another node
+/// has become the primary.
+pub(super) fn not_ours(answer: Reply, partitions: usize) -> Option<Finding> {
+    apart(meta_of(vec![answer]).ok()?, partitions)
+}
+
+fn apart(told: (Option<i64>, Option<i64>), partitions: usize) -> Option<Finding> {
+    match told {
+        (Some(layout), _) if layout > LAYOUT => Some(finding(
+            format!("what is stored there is of layout {layout}, which a later version of crm-relay has made"),
+            "start that version",
+        )),
+        (_, Some(theirs)) if theirs != partitions as i64 => Some(finding(
+            format!("what is stored there is in {theirs} partitions and not in {partitions}"),
+            format!("set REDIS_PARTITIONS={theirs}"),
+        )),
+        _ => None,
+    }
+}
+
 /// Writes down what the store is, where that does not stand there yet, and an epoch, which goes with everything else where somebody empties
 /// it.
 pub(super) fn layout(space: &Space) -> Result<Vec<Command>, Fault> {
@@ -191,6 +222,14 @@ fn not_connected(broken: Broken) -> BeginError {
             refused(why, "want those of REDIS_URL or REDIS_PASSWORD to be as there (ACL LIST, requirepass)")
         }
         Broken::Refused(why) => refused(why, "want another REDIS_DB, or a user that may use it"),
+        Broken::Unnamed(why) => {
+            refused(why, "want its name as it stands behind `sentinel monitor`, at the end of REDIS_URL")
+        }
+        Broken::Turned(why) => refused(
+            why,
+            "set REDIS_SENTINEL_USER and REDIS_SENTINEL_PASSWORD; it needs +sentinel|get-master-addr-by-name +sentinel|master \
+             +subscribe &+switch-master",
+        ),
         Broken::Unproven(why) => {
             refused(in_words(&why), "want a certificate for that host, and REDIS_CA_FILE with who signed it")
         }

@@ -1,8 +1,11 @@
 //! Whether a Redis keeps what it is given: what it says of itself, compared with what was asked of it.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use super::{Options, client::Command, reply::Reply};
+use super::{Options, address::Deployment, client::Command, reply::Reply};
 use crate::seam::Durability;
 
 /// A replica that has said nothing for longer, in seconds, is none: no commit waits for it.
@@ -48,8 +51,8 @@ pub(super) struct Checked {
     pub(super) durability: Durability,
     /// So many replicas confirm one.
     pub(super) replicas: u32,
-    /// It is reading its data, or following another: it takes nothing for now.
-    pub(super) is_loading: bool,
+    /// Why it takes nothing for now, though nobody has to mend anything.
+    pub(super) waits: Option<&'static str>,
     /// Why nothing is given to it; empty: it keeps what it is given.
     pub(super) findings: Vec<Finding>,
 }
@@ -84,30 +87,37 @@ impl Heard {
         Version(next(), next(), next())
     }
 
-    /// Replicas that follow, and were heard of lately.
-    fn replicas(&self) -> u32 {
+    /// The primary that it is, as long as nothing happens to it: another process, or one that was a replica in between, is another.
+    pub(super) fn primary(&self) -> String {
+        format!("{} {}", self.text("run_id"), self.text("master_replid"))
+    }
+
+    /// Where replicas are that follow, and were heard of lately.
+    pub(super) fn replicas(&self) -> BTreeSet<String> {
         let followers = self
             .info
             .iter()
             .filter(|(name, _)| name.strip_prefix("slave").is_some_and(|rest| rest.parse::<u32>().is_ok()));
-        let follows = |said: &str| {
+        let online = |said: &str| {
             let field = |name: &str| said.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
             let lag = field("lag").and_then(|lag| lag.parse::<u64>().ok());
-            field("state") == Some("online") && lag.is_some_and(|lag| lag <= LAG_MAX)
+            let follows = field("state") == Some("online") && lag.is_some_and(|lag| lag <= LAG_MAX);
+            follows.then(|| format!("{}:{}", field("ip").unwrap_or_default(), field("port").unwrap_or_default()))
         };
-        followers.filter(|(_, said)| follows(said)).count() as u32
+        followers.filter_map(|(_, said)| online(said)).collect()
     }
 
-    /// What it comes to, for a store with these options. `decided`: how it was used until now, where nobody said how.
-    pub(super) fn check(&self, options: &Options, decided: Option<Durability>) -> Checked {
-        let online = self.replicas();
+    /// What it comes to, for a store with these options. `decided`: how it was used until now, where nobody said how; `following`: so
+    /// many replicas are waited for, if that can be told yet.
+    pub(super) fn check(&self, options: &Options, decided: Option<Durability>, following: Option<u32>) -> Checked {
+        let online = self.replicas().len() as u32;
         let usual = if online > 0 { Durability::Replicated } else { Durability::Fsync };
         let durability = options.durability.or(decided).unwrap_or(usual);
         let is_replicated = durability >= Durability::Replicated;
         let least = if is_replicated { options.replicas_min.max(1) } else { 0 };
-        let replicas = if is_replicated { online.max(least) } else { 0 };
+        let replicas = if is_replicated { following.unwrap_or(online).max(least) } else { 0 };
         let mut findings = Vec::new();
-        self.check_itself(durability, &mut findings);
+        self.check_itself(options, durability, &mut findings);
         self.check_settings(options, durability, &mut findings);
         if online < least {
             findings.push(finding(
@@ -115,11 +125,24 @@ impl Heard {
                 "start one, or lower REDIS_MIN_REPLICAS; REDIS_DURABILITY=fsync waits for none",
             ));
         }
-        let is_loading = self.number("loading") > 0 || self.number("async_loading") > 0;
-        Checked { durability, replicas, is_loading, findings }
+        let waits = if self.number("loading") > 0 || self.number("async_loading") > 0 {
+            Some("it reads its data")
+        } else if self.is_replica() {
+            Some("it is a replica by now; its primary is asked for")
+        } else if is_replicated && following.is_none() {
+            Some("most sentinels do not hear this primary, or take another one")
+        } else {
+            None
+        };
+        Checked { durability, replicas, waits, findings }
     }
 
-    fn check_itself(&self, durability: Durability, findings: &mut Vec<Finding>) {
+    /// It is one.
+    pub(super) fn is_replica(&self) -> bool {
+        self.text("role") != "master"
+    }
+
+    fn check_itself(&self, options: &Options, durability: Durability, findings: &mut Vec<Finding>) {
         let (version, least) = (self.version(), version_min(durability));
         if version < least {
             let what = match self.text("redis_version") {
@@ -133,7 +156,8 @@ impl Heard {
             let mend = "this version uses a single node; a cluster is for a later one";
             findings.push(finding("it is a node of a cluster", mend));
         }
-        if self.text("role") != "master" {
+        // Elsewhere others say which one is.
+        if self.is_replica() && matches!(options.address, Deployment::Node(_)) {
             let primary = format!("REDIS_URL={}:{}", self.text("master_host"), self.text("master_port"));
             findings.push(finding("it is a replica, which takes no writes; its primary", primary));
         }
@@ -229,7 +253,12 @@ mod tests {
     }
 
     fn checked(info: &str, set: &[(&str, &str)], durability: Durability) -> Checked {
-        heard(info, set).check(&options(Some(durability)), None)
+        check(&heard(info, set), &options(Some(durability)), None)
+    }
+
+    /// With what follows it.
+    fn check(heard: &Heard, options: &Options, decided: Option<Durability>) -> Checked {
+        heard.check(options, decided, Some(heard.replicas().len() as u32))
     }
 
     fn mends(checked: &Checked) -> Vec<&str> {
@@ -274,7 +303,7 @@ mod tests {
     fn replicas_that_follow_are_those_waited_for() {
         let with = |slaves: &str| format!("{WELL}{slaves}");
         let one = "slave0:ip=1,port=2,state=online,offset=3,lag=0\r\n";
-        let two = format!("{one}slave1:ip=1,port=2,state=online,offset=3,lag=10\r\n");
+        let two = format!("{one}slave1:ip=1,port=3,state=online,offset=3,lag=10\r\n");
         let late = format!("{one}slave1:ip=1,port=2,state=online,offset=3,lag=11\r\n");
         let syncing = format!("{one}slave1:ip=1,port=2,state=wait_bgsave,offset=3,lag=0\r\n");
         for (slaves, replicas) in [(one, 1), (&two, 2), (&late, 1), (&syncing, 1)] {
@@ -294,7 +323,7 @@ mod tests {
     #[test]
     fn what_is_usual_is_decided_once() {
         let one = format!("{WELL}slave0:ip=1,port=2,state=online,offset=3,lag=0\r\n");
-        let durability = |info: &str, decided| heard(info, &[]).check(&options(None), decided).durability;
+        let durability = |info: &str, decided| check(&heard(info, &[]), &options(None), decided).durability;
         assert_eq!(durability(WELL, None), Durability::Fsync);
         assert_eq!(durability(&one, None), Durability::Replicated);
         assert_eq!(durability(WELL, Some(Durability::Replicated)), Durability::Replicated);
@@ -305,12 +334,12 @@ mod tests {
     #[test]
     fn what_cannot_be_looked_at_is_refused_or_assumed() {
         let refused = || Reply::Refused { word: "NOPERM".into(), text: "no".into() };
-        let check = |info: &str, assume_durable| {
+        let findings = |info: &str, assume_durable| {
             let options = Options { assume_durable, ..options(Some(Durability::Fsync)) };
-            Heard::new(bytes(info), refused()).check(&options, None).findings
+            check(&Heard::new(bytes(info), refused()), &options, None).findings
         };
-        assert!(check(WELL, false)[0].mend.contains("REDIS_ASSUME_DURABLE"));
-        assert_eq!(check(WELL, true), []);
-        assert_eq!(check(&WELL.replace("enabled:1", "enabled:0"), true).len(), 1);
+        assert!(findings(WELL, false)[0].mend.contains("REDIS_ASSUME_DURABLE"));
+        assert_eq!(findings(WELL, true), []);
+        assert_eq!(findings(&WELL.replace("enabled:1", "enabled:0"), true).len(), 1);
     }
 }

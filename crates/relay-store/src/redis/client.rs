@@ -14,7 +14,6 @@ use redis::{
 use tokio::time::timeout;
 
 use super::{
-    Options,
     address::{Address, Login},
     reply::Reply,
 };
@@ -77,12 +76,19 @@ pub(super) enum Broken {
     Refused(String),
     /// What is there does not show the certificate that is wanted, or speaks no TLS.
     Unproven(String),
+    /// Most sentinels know no primary of that name.
+    Unnamed(String),
+    /// A sentinel refuses to tell.
+    Turned(String),
 }
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Away(why) | Self::Refused(why) | Self::Unproven(why)) = self;
-        f.write_str(why)
+        match self {
+            Self::Away(why) | Self::Refused(why) | Self::Unproven(why) | Self::Unnamed(why) | Self::Turned(why) => {
+                f.write_str(why)
+            }
+        }
     }
 }
 
@@ -93,11 +99,10 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects; their `patience` bounds that, and every answer.
-    pub(super) async fn connect(options: &Options) -> Result<Self, Broken> {
-        let patience = options.patience;
+    /// Connects; `patience` bounds that, and every answer.
+    pub(super) async fn connect(address: &Address, login: &Login, patience: Duration) -> Result<Self, Broken> {
         let connect = async {
-            let client = client(&options.address, &options.login)?;
+            let client = client(address, login)?;
             // By itself the crate gives up after 500 ms: what is slower than that is waited for here.
             let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
             client.get_multiplexed_async_connection_with_config(&config).await
@@ -135,14 +140,19 @@ impl Link {
 pub(super) struct Ear(PubSubStream);
 
 impl Ear {
-    /// Hears what is said in this channel; their `patience` bounds how long it takes to begin.
-    pub(super) async fn open(options: &Options, channel: &[u8]) -> Result<Self, Broken> {
+    /// Hears what is said in this channel; `patience` bounds how long it takes to begin.
+    pub(super) async fn open(
+        address: &Address,
+        login: &Login,
+        patience: Duration,
+        channel: &[u8],
+    ) -> Result<Self, Broken> {
         let open = async {
-            let mut heard = client(&options.address, &options.login)?.get_async_pubsub().await?;
+            let mut heard = client(address, login)?.get_async_pubsub().await?;
             heard.subscribe(channel).await?;
             Ok(heard.into_on_message())
         };
-        bounded(options.patience, open).await.map(Self)
+        bounded(patience, open).await.map(Self)
     }
 
     /// Completes with the next word, or with none once there is nothing to hear any more. What is no text says nothing.

@@ -16,10 +16,12 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Options,
     backlog::{Appending, Ask, Backlog, Batch, Urgency},
+    begin,
     check::{self, Heard},
-    client::{Broken, Command, Link, Sent},
+    client::{Broken, Command, Sent},
     keys::Space,
     life::{Edge, Life},
+    primary::{Primary, Reached},
     reply::{Fault, Reply},
     room::Room,
     scripts::Script,
@@ -66,20 +68,19 @@ impl Commits {
     pub(super) fn begin(
         options: &Options,
         space: &Arc<Space>,
-        life: &Arc<Life>,
-        room: &Arc<Room>,
-        standing: &Arc<Standing>,
+        (primary, life, room, standing): (&Arc<Primary>, &Arc<Life>, &Arc<Room>, &Arc<Standing>),
     ) -> Self {
         let (work, waiting) = mpsc::unbounded_channel();
         let clock = Clock::default();
         let committer = Committer {
             options: options.clone(),
             space: Arc::clone(space),
+            primary: Arc::clone(primary),
             life: Arc::clone(life),
             room: Arc::clone(room),
             standing: Arc::clone(standing),
             clock: clock.clone(),
-            link: None,
+            reached: None,
             backlog: Backlog::default(),
         };
         tokio::spawn(committer.run(waiting));
@@ -161,11 +162,12 @@ fn of_one(mut replies: Vec<Reply>, bodies: usize, is_script: bool) -> Result<Vec
 struct Committer {
     options: Options,
     space: Arc<Space>,
+    primary: Arc<Primary>,
     life: Arc<Life>,
     room: Arc<Room>,
     standing: Arc<Standing>,
     clock: Clock,
-    link: Option<Link>,
+    reached: Option<Reached>,
     backlog: Backlog,
 }
 
@@ -224,7 +226,7 @@ impl Committer {
             }
             // What is left met a Redis that does not know our scripts (any more).
             if !parts.is_empty() {
-                self.link = None;
+                self.reached = None;
             }
         }
         fail_all(parts, &Fault::Unknown);
@@ -235,8 +237,8 @@ impl Committer {
         if self.options.edges.dies_at(Edge::BeforeSend) {
             return Err(self.die("died before it was sent"));
         }
-        let mut link = match self.link.take() {
-            Some(link) => link,
+        let mut reached = match self.reached.take().filter(|reached| self.primary.holds(reached)) {
+            Some(reached) => reached,
             None => self.connect().await?,
         };
         // What the connection is, may have been found out just now.
@@ -245,14 +247,23 @@ impl Committer {
         let confirming = confirming(demand, self.options.replicas_within);
         let confirmations = confirming.len();
         commands.extend(confirming);
-        let (mut replies, sent) = link.send_kept(commands).await.map_err(|broken| {
+        let (mut replies, sent) = reached.link.send_kept(commands).await.map_err(|broken| {
             tracing::debug!(why = %broken, "the committing connection to Redis broke");
+            self.primary.doubt();
             Fault::Unknown
         })?;
-        self.link = Some(link);
         let confirmed = replies.split_off(replies.len() - confirmations);
-        if !is_confirmed(demand, confirmed) {
+        let is_primary = self.primary.holds(&reached);
+        // What one has taken in that is no primary any more is gone with it, unless the next one has it, too.
+        if !is_primary || !is_confirmed(demand, confirmed) {
+            // With the next connection it is looked at anew who is waited for.
+            self.primary.doubt();
             return Err(Fault::Unknown);
+        }
+        if self.primary.is_told() && replies.iter().any(is_turned_away) {
+            self.primary.doubt();
+        } else {
+            self.reached = Some(reached);
         }
         if self.options.edges.dies_at(Edge::AfterReplies) {
             return Err(self.die("died before it told anybody"));
@@ -261,23 +272,35 @@ impl Committer {
     }
 
     /// A connection to a Redis that keeps what it is given, and knows our scripts.
-    async fn connect(&self) -> Result<Link, Fault> {
+    async fn connect(&self) -> Result<Reached, Fault> {
         let connected = async {
-            let mut link = Link::connect(&self.options).await?;
-            let asked = check::asks().into_iter().chain(Script::ALL.iter().map(|script| script.load())).collect();
-            let mut replies = link.send(asked).await?.into_iter();
-            let heard = replies.next().zip(replies.next()).map(|(info, settings)| Heard::new(info, settings));
-            Ok((link, heard, replies.find_map(|reply| reply.refusal())))
+            let mut reached = self.primary.connect().await?;
+            self.look_at(&mut reached).await?;
+            if self.standing.is_unsettled() {
+                self.primary.ask_anew().await;
+                self.look_at(&mut reached).await?;
+            }
+            let loaded = reached.link.send(Script::ALL.iter().map(|script| script.load()).collect()).await?;
+            Ok((reached, loaded.iter().find_map(Reply::refusal)))
         };
-        let (link, heard, refused) = connected.await.map_err(|broken: Broken| {
+        let (reached, refused) = connected.await.map_err(|broken: Broken| {
             tracing::debug!(why = %broken, "no connection to Redis for commits");
+            self.primary.doubt();
             self.standing.unreached(&broken);
             Fault::Away
         })?;
-        if let Some(heard) = heard {
-            self.standing.heard(&heard, &self.options);
+        refused.map_or(Ok(reached), Err)
+    }
+
+    /// Looks whether it keeps what it is given.
+    async fn look_at(&self, reached: &mut Reached) -> Result<(), Broken> {
+        let asked = check::asks().into_iter().chain([begin::ask_meta(&self.space)]).collect();
+        let mut replies = reached.link.send(asked).await?.into_iter();
+        if let (Some(info), Some(settings), Some(meta)) = (replies.next(), replies.next(), replies.next()) {
+            self.standing.heard(&Heard::new(info, settings), &self.options, self.primary.steady_since());
+            self.standing.holds_another(begin::not_ours(meta, self.space.partitions().len()));
         }
-        refused.map_or(Ok(link), Err)
+        Ok(())
     }
 
     fn die(&self, why: &str) -> Fault {
@@ -304,6 +327,11 @@ impl Committer {
     }
 }
 
+/// Whether it did nothing, as one does that is no primary.
+fn is_turned_away(reply: &Reply) -> bool {
+    reply.refusal() == Some(Fault::Away)
+}
+
 /// What is asked behind a batch: that as many replicas have it.
 fn confirming(demand: Demand, within: Duration) -> Vec<Command> {
     let Demand { replicas, on_disk } = demand;
@@ -313,13 +341,16 @@ fn confirming(demand: Demand, within: Duration) -> Vec<Command> {
         commands.push(Command::new("WAIT").number(replicas).number(within));
         // Behind WAIT it costs little: alone it waits for the replicas' next word, a second away.
         commands.extend(on_disk.then(|| Command::new("WAITAOF").number(1).number(replicas).number(within)));
+        // One that has come to follow since was not waited for, and may be the next primary all the same.
+        commands.push(Command::new("INFO").arg("replication"));
     }
     commands
 }
 
-/// Whether what came back meets it: the commands answer when their time is over, too.
-fn is_confirmed(demand: Demand, confirmed: Vec<Reply>) -> bool {
-    let needed = i64::from(demand.replicas);
+/// Whether what came back meets it: the commands answer when their time is over, too. All that follow by then have it.
+fn is_confirmed(demand: Demand, mut confirmed: Vec<Reply>) -> bool {
+    let following = confirmed.pop().map(|info| Heard::new(info, Reply::Nil).replicas().len());
+    let needed = i64::from(demand.replicas).max(following.unwrap_or_default() as i64);
     let counts = |reply: Option<Reply>| match reply {
         Some(Reply::Many(counts)) => counts.into_iter().map(|count| count.number().unwrap_or(0)).collect(),
         Some(reply) => vec![reply.number().unwrap_or(0)],
@@ -450,6 +481,26 @@ mod tests {
 
     fn done() -> Reply {
         Reply::Bytes(b"OK".to_vec())
+    }
+
+    /// I1: as many as were asked for, and all that follow by then: one that has come since may be the next primary.
+    #[test]
+    fn all_that_follow_have_it() {
+        let info = |replicas: usize| {
+            let one = |at| format!("slave{at}:ip=h,port={at},state=online,offset=1,lag=0\r\n");
+            Reply::Bytes((0..replicas).map(one).collect::<String>().into_bytes())
+        };
+        let of = |replicas, on_disk, confirmed| is_confirmed(Demand { replicas, on_disk }, confirmed);
+        assert!(of(0, false, vec![]));
+        assert!(of(2, false, vec![Reply::Number(2), info(2)]));
+        assert!(of(2, false, vec![Reply::Number(2), info(1)]));
+        assert!(!of(2, false, vec![Reply::Number(1), info(1)]));
+        assert!(!of(1, false, vec![Reply::Number(1), info(2)]), "one came since");
+        let on_disk = |replicas| Reply::Many(vec![Reply::Number(1), Reply::Number(replicas)]);
+        assert!(of(1, true, vec![Reply::Number(1), on_disk(1), info(1)]));
+        assert!(!of(1, true, vec![Reply::Number(2), on_disk(1), info(2)]));
+        assert!(!of(1, true, vec![Reply::Number(1), on_disk(0), info(1)]));
+        assert!(!of(1, false, vec![refused("UNBLOCKED"), info(0)]));
     }
 
     /// I2: what a script was refused half way is unknown; what was refused before it began is not done.

@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     Core,
     client::{Command, Ear},
+    primary::Primary,
 };
 
 /// A lost connection is made again after so long, twice as long each time, up to the other.
@@ -129,12 +130,13 @@ pub(super) async fn tell(core: Weak<Core>) {
 pub(super) async fn listen(core: Weak<Core>) {
     let mut pause = AGAIN_AFTER.0;
     loop {
-        let Some(ear) = ear(&core).await else { return };
+        let Some((ear, primary, era)) = ear(&core).await else { return };
         match ear {
             Ok(mut ear) => {
                 pause = AGAIN_AFTER.0;
                 look(&core).await;
-                while let Some(word) = heard(&mut ear).await {
+                // At one that is no primary any more nobody says anything, and nobody ends the connection.
+                while let Some(word) = heard(&mut ear).await.filter(|_| primary.era() == era) {
                     match word {
                         Some(word) if word.starts_with(DUE) => {
                             let Some(core) = core.upgrade() else { return };
@@ -153,11 +155,13 @@ pub(super) async fn listen(core: Weak<Core>) {
     }
 }
 
-/// A new connection that hears; nothing: the store is gone.
-async fn ear(core: &Weak<Core>) -> Option<Result<Ear, String>> {
+/// A new connection that hears, and of which era it is; nothing: the store is gone.
+async fn ear(core: &Weak<Core>) -> Option<(Result<Ear, String>, Arc<Primary>, u64)> {
     let core = core.upgrade()?;
-    let (options, channel) = (&core.options, core.space.hints());
-    Some(Ear::open(options, &channel).await.map_err(|broken| broken.to_string()))
+    let (primary, channel) = (Arc::clone(&core.primary), core.space.hints());
+    let era = primary.era();
+    let ear = primary.hear(&channel).await.map_err(|broken| broken.to_string());
+    Some((ear, primary, era))
 }
 
 /// What was said, if anything was for a while; nothing: the connection is gone.

@@ -23,6 +23,7 @@ mod dedupe;
 mod due;
 mod event;
 mod events;
+mod following;
 mod glance;
 mod hints;
 mod index;
@@ -36,6 +37,7 @@ mod notebook;
 mod over;
 mod place;
 mod presence;
+mod primary;
 mod reads;
 mod recount;
 mod registry;
@@ -49,6 +51,7 @@ mod row;
 mod rows;
 mod scripts;
 mod scrub;
+mod sentinel;
 mod settle;
 mod standing;
 mod stats;
@@ -77,11 +80,11 @@ use relay_core::{
 use tokio::{sync::Mutex, time};
 
 use self::{
-    acknowledged::Acknowledged, commit::Commits, damage::Damage, hints::Hints, keys::Space, life::Life, reads::Reads,
-    room::Room, scrub::Scrubs, standing::Standing,
+    acknowledged::Acknowledged, commit::Commits, damage::Damage, hints::Hints, keys::Space, life::Life,
+    primary::Primary, reads::Reads, room::Room, scrub::Scrubs, standing::Standing,
 };
 pub use self::{
-    address::{Address, Login},
+    address::{Address, Deployment, Login, Sentinels},
     begin::BeginError,
     check::Finding,
     life::{Edge, Edges},
@@ -104,8 +107,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Where a store is, and how it is used.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Of the Redis.
-    pub address: Address,
+    /// Of the Redis, or of who knows it.
+    pub address: Deployment,
     /// As whom it is used.
     pub login: Login,
     /// What all its keys begin with.
@@ -147,9 +150,9 @@ pub struct Options {
 
 impl Options {
     /// Of the Redis there, with what is usual.
-    pub fn new(address: Address) -> Self {
+    pub fn new(address: impl Into<Deployment>) -> Self {
         Self {
-            address,
+            address: address.into(),
             login: Login::default(),
             stream_name: "crm-relay".to_owned(),
             dead_letter_queue: "crm-relay-dead".to_owned(),
@@ -183,6 +186,7 @@ pub struct RedisStore {
 struct Core {
     options: Options,
     space: Arc<Space>,
+    primary: Arc<Primary>,
     commits: Commits,
     reads: Reads,
     life: Arc<Life>,
@@ -208,13 +212,16 @@ impl RedisStore {
         let (space, life) = (Arc::new(space), Arc::new(Life::begin()));
         let room = Arc::new(Room::new(options.full.clone()));
         let standing = Arc::new(Standing::default());
-        let commits = Commits::begin(&options, &space, &life, &room, &standing);
-        let reads = Reads::new(&options, &life, &standing);
+        let primary = Arc::new(Primary::of(&options));
+        sentinel::begin(&primary);
+        let commits = Commits::begin(&options, &space, (&primary, &life, &room, &standing));
+        let reads = Reads::new(options.readers, &primary, &life, &standing);
         let (damage, scrubs, hints, turn) = (Damage::default(), Scrubs::default(), Hints::new(), AtomicUsize::new(0));
         let (counting, acknowledged) = (Mutex::default(), Acknowledged::default());
         let core = Arc::new(Core {
             options,
             space,
+            primary,
             commits,
             reads,
             life,
@@ -462,6 +469,7 @@ impl Upkeep for RedisStore {
         let standing = &self.core.standing;
         let mut condition = self.core.life.condition(standing.durability(&self.core.options), standing.reasons());
         condition.reasons.extend(self.core.scrubs.late());
+        condition.reasons.extend(self.core.primary.late());
         condition
     }
 

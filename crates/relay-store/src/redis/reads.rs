@@ -8,28 +8,28 @@ use std::sync::{
 use tokio::sync::Mutex;
 
 use super::{
-    Options,
-    client::{Broken, Command, Link},
+    client::{Broken, Command},
     life::Life,
+    primary::{Primary, Reached},
     reply::{Fault, Reply},
     standing::Standing,
 };
 
 /// Reads, in turn over a few connections; each asks one thing after the other.
 pub(super) struct Reads {
-    links: Vec<Mutex<Option<Link>>>,
+    links: Vec<Mutex<Option<Reached>>>,
     next: AtomicUsize,
-    options: Options,
+    primary: Arc<Primary>,
     life: Arc<Life>,
     standing: Arc<Standing>,
 }
 
 impl Reads {
     /// None of them is connected yet.
-    pub(super) fn new(options: &Options, life: &Arc<Life>, standing: &Arc<Standing>) -> Self {
-        let links = (0..options.readers.max(1)).map(|_| Mutex::new(None)).collect();
-        let (options, life, standing) = (options.clone(), Arc::clone(life), Arc::clone(standing));
-        Self { links, next: AtomicUsize::new(0), options, life, standing }
+    pub(super) fn new(count: usize, primary: &Arc<Primary>, life: &Arc<Life>, standing: &Arc<Standing>) -> Self {
+        let links = (0..count.max(1)).map(|_| Mutex::new(None)).collect();
+        let (primary, life, standing) = (Arc::clone(primary), Arc::clone(life), Arc::clone(standing));
+        Self { links, next: AtomicUsize::new(0), primary, life, standing }
     }
 
     /// Asks these at once; one reply for each.
@@ -65,6 +65,7 @@ impl Reads {
                 Ok(replies) => return Ok(replies),
                 Err(broken) => {
                     tracing::debug!(why = %broken, "a reading connection to Redis broke");
+                    self.primary.doubt();
                     if left == 0 {
                         self.standing.unreached(&broken);
                     }
@@ -79,14 +80,18 @@ impl Reads {
         self.ask(vec![command]).await?.pop().ok_or(Fault::Away)
     }
 
-    async fn ask_once(&self, kept: &mut Option<Link>, commands: Vec<Command>) -> Result<Vec<Reply>, Broken> {
+    async fn ask_once(&self, kept: &mut Option<Reached>, commands: Vec<Command>) -> Result<Vec<Reply>, Broken> {
         // Taken out: one that is given up, also by dropping this future, is not used again.
-        let mut link = match kept.take() {
-            Some(link) => link,
-            None => Link::connect(&self.options).await?,
+        let mut reached = match kept.take().filter(|reached| self.primary.holds(reached)) {
+            Some(reached) => reached,
+            None => self.primary.connect().await?,
         };
-        let replies = link.send(commands).await?;
-        *kept = Some(link);
+        let replies = reached.link.send(commands).await?;
+        if !self.primary.holds(&reached) {
+            // What one says that is no primary any more may be older than what was told already.
+            return Err(Broken::Away("another is the primary by now".to_owned()));
+        }
+        *kept = Some(reached);
         Ok(replies)
     }
 }

@@ -2,10 +2,13 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::time::Instant;
+
 use super::{
     Options,
     check::{Checked, Finding, Heard},
     client::Broken,
+    following::Following,
     reply::Fault,
 };
 use crate::seam::Durability;
@@ -18,6 +21,9 @@ pub(super) struct Standing(Mutex<Seen>);
 struct Seen {
     /// `None`: it was never reached.
     checked: Option<Checked>,
+    following: Following,
+    /// What stands there is nothing of ours.
+    another: Option<Finding>,
     /// Why it was not reached when it was last tried.
     unreached: Option<String>,
     /// Why the last commit did not come about, if it did not.
@@ -34,11 +40,12 @@ pub(super) struct Demand {
 }
 
 impl Standing {
-    /// Takes note of what it says of itself; gives what that comes to.
-    pub(super) fn heard(&self, heard: &Heard, options: &Options) -> Checked {
+    /// Takes note of what it says of itself; gives what that comes to. `steady`: as of when it is known to be the primary.
+    pub(super) fn heard(&self, heard: &Heard, options: &Options, steady: Option<Instant>) -> Checked {
         let mut seen = self.seen();
+        let following = seen.following.look(&heard.primary(), &heard.replicas(), Instant::now(), steady);
         let before = seen.checked.as_ref();
-        let checked = heard.check(options, before.map(|before| before.durability));
+        let checked = heard.check(options, before.map(|before| before.durability), following);
         // What is wrong from the start is told by whoever begins.
         if let Some(before) = before {
             tell(&before.findings, &checked.findings);
@@ -48,18 +55,33 @@ impl Standing {
         checked
     }
 
+    /// Whether what stands where commits go is another store than it was; of whoever has become the primary nobody knows before.
+    pub(super) fn holds_another(&self, another: Option<Finding>) {
+        let mut seen = self.seen();
+        let (before, now) = (seen.another.as_slice(), another.as_slice());
+        tell(before, now);
+        seen.another = another;
+    }
+
     /// What a commit needs.
     ///
     /// # Errors
     /// Nothing is given to it.
     pub(super) fn demand(&self) -> Result<Demand, Fault> {
-        match &self.seen().checked {
-            Some(checked) if checked.findings.is_empty() && !checked.is_loading => {
+        let seen = self.seen();
+        match &seen.checked {
+            Some(_) if seen.another.is_some() => Err(Fault::Away),
+            Some(checked) if checked.findings.is_empty() && checked.waits.is_none() => {
                 let on_disk = checked.durability == Durability::FsyncReplicated;
                 Ok(Demand { replicas: checked.replicas, on_disk })
             }
             Some(_) | None => Err(Fault::Away),
         }
+    }
+
+    /// Whether it is not known yet how many replicas are waited for, and so whether it is the primary.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.seen().checked.as_ref().is_some_and(|checked| checked.waits.is_some() && checked.findings.is_empty())
     }
 
     /// Whether replicas are waited for.
@@ -99,12 +121,18 @@ impl Standing {
     pub(super) fn reasons(&self) -> Vec<String> {
         let seen = self.seen();
         let findings: &[Finding] = seen.checked.as_ref().map_or(&[], |checked| &checked.findings);
+        if let Some(another) = &seen.another {
+            return vec![another.to_string()];
+        }
+        let waits = seen.checked.as_ref().and_then(|checked| checked.waits);
         if let Some(why) = &seen.unreached {
             vec![why.clone()]
-        } else if findings.is_empty() {
-            seen.trouble.iter().cloned().collect()
-        } else {
+        } else if !findings.is_empty() {
             findings.iter().map(ToString::to_string).collect()
+        } else if let Some(why) = waits {
+            vec![format!("Redis takes nothing for now: {why}")]
+        } else {
+            seen.trouble.iter().cloned().collect()
         }
     }
 

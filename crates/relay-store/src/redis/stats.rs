@@ -22,7 +22,10 @@ impl Core {
         if let Some((info, settings)) = replies.next().zip(replies.next()) {
             let heard = Heard::new(info, settings);
             self.room.heard(&heard);
-            self.standing.heard(&heard, &self.options);
+            if heard.is_replica() {
+                self.primary.doubt();
+            }
+            self.standing.heard(&heard, &self.options, self.primary.steady_since());
         }
     }
 

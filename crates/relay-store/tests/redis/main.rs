@@ -3,6 +3,8 @@
 mod backend;
 mod begin;
 mod costs;
+mod failover;
+mod gate;
 mod hints;
 mod loss;
 mod memory;
@@ -12,6 +14,7 @@ mod node;
 mod partitions;
 mod proxy;
 mod recount;
+mod replicated;
 mod seals;
 mod spoiling;
 mod trouble;

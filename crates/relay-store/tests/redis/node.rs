@@ -5,7 +5,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpListener,
+    net::{Shutdown, TcpListener},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
@@ -60,7 +60,7 @@ impl Server {
 pub(crate) struct Node {
     server: Server,
     dir: TempDir,
-    settings: Vec<(String, String)>,
+    arguments: Vec<String>,
     running: Option<Running>,
 }
 
@@ -79,9 +79,7 @@ impl Node {
 
     /// One that is empty, and one that follows it.
     pub(crate) fn with_replica(server: Server) -> (Self, Self) {
-        // Nobody else asks for a port of the system between here and there, but by chance.
-        let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-        let port = free.expect("there is a free port").port().to_string();
+        let port = free_port().to_string();
         let listens = vec![("port".into(), port.clone()), ("repl-diskless-sync-delay".into(), "0".into())];
         let primary = Self::with(server, listens);
         let replica = Self::with(server, vec![("replicaof".into(), format!("127.0.0.1 {port}"))]);
@@ -95,8 +93,24 @@ impl Node {
     /// One that is empty, with these settings beside or in the place of the usual ones.
     pub(crate) fn with(server: Server, settings: Vec<(String, String)>) -> Self {
         let dir = tempfile::tempdir().expect("a directory can be made");
-        let running = Some(Running::start(server, dir.path(), &settings));
-        Self { server, dir, settings, running }
+        let arguments = arguments(dir.path(), settings);
+        Self::run(server, dir, arguments)
+    }
+
+    /// A sentinel with these lines in its file, into which it writes what it finds out.
+    pub(crate) fn sentinel(server: Server, lines: &[String]) -> Self {
+        let dir = tempfile::tempdir().expect("a directory can be made");
+        let (socket, file) = (socket(dir.path()), dir.path().join("sentinel.conf"));
+        let lines = lines.join("\n");
+        let text = format!("dir {}\nunixsocket {}\n{lines}\n", dir.path().display(), socket.display());
+        std::fs::write(&file, text).expect("it can be written");
+        let arguments = vec![file.to_string_lossy().into_owned(), "--sentinel".to_owned()];
+        Self::run(server, dir, arguments)
+    }
+
+    fn run(server: Server, dir: TempDir, arguments: Vec<String>) -> Self {
+        let running = Some(Running::start(server, &arguments));
+        Self { server, dir, arguments, running }
     }
 
     /// It does nothing any more, and keeps its connections.
@@ -146,12 +160,19 @@ impl Node {
                 sent.extend(b"\r\n");
             }
         }
-        sent.extend(b"*1\r\n$4\r\nQUIT\r\n");
+        let is_sentinel = self.arguments.iter().any(|argument| argument == "--sentinel");
+        if !is_sentinel {
+            sent.extend(b"*1\r\n$4\r\nQUIT\r\n");
+        }
         stream.write_all(&sent).expect("it reads");
+        if is_sentinel {
+            // It knows no QUIT, and nothing that it would have to wait for.
+            stream.shutdown(Shutdown::Write).expect("it is there");
+        }
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("it answers, and closes");
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        answer.strip_suffix("+OK\r\n").expect("it says so when it closes").to_owned()
+        if is_sentinel { answer } else { answer.strip_suffix("+OK\r\n").expect("it says so when it closes").to_owned() }
     }
 
     /// What it holds, as a digest.
@@ -171,6 +192,11 @@ impl Node {
         socket(self.dir.path())
     }
 
+    /// Whether it was not stopped.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// Kills it.
     pub(crate) fn stop(&mut self) {
         self.running = None;
@@ -184,7 +210,7 @@ impl Node {
     /// Kills it and starts it again on the same directory.
     pub(crate) fn restart(&mut self) {
         self.stop();
-        self.running = Some(Running::start(self.server, self.dir.path(), &self.settings));
+        self.running = Some(Running::start(self.server, &self.arguments));
     }
 }
 
@@ -192,29 +218,34 @@ fn socket(dir: &Path) -> PathBuf {
     dir.join("redis.sock")
 }
 
+/// The usual settings, and these behind them.
+fn arguments(dir: &Path, more: Vec<(String, String)>) -> Vec<String> {
+    let (socket, dir) = (socket(dir).to_string_lossy().into_owned(), dir.to_string_lossy().into_owned());
+    let usual = [
+        ("port", "0"),
+        ("unixsocket", &socket),
+        ("dir", &dir),
+        ("appendonly", "yes"),
+        ("appendfsync", "always"),
+        ("no-appendfsync-on-rewrite", "no"),
+        ("maxmemory-policy", "noeviction"),
+        ("save", ""),
+        ("enable-debug-command", "local"),
+    ];
+    let mut arguments: Vec<String> =
+        usual.iter().flat_map(|(setting, value)| [format!("--{setting}"), (*value).to_owned()]).collect();
+    for (setting, value) in more {
+        arguments.push(format!("--{setting}"));
+        arguments.extend(value.split(' ').map(str::to_owned));
+    }
+    arguments
+}
+
 impl Running {
-    fn start(server: Server, dir: &Path, more: &[(String, String)]) -> Self {
+    fn start(server: Server, arguments: &[String]) -> Self {
         let program = server.program();
-        let socket = socket(dir);
-        let settings = [
-            ("port", "0"),
-            ("unixsocket", &socket.to_string_lossy()),
-            ("dir", &dir.to_string_lossy()),
-            ("appendonly", "yes"),
-            ("appendfsync", "always"),
-            ("no-appendfsync-on-rewrite", "no"),
-            ("maxmemory-policy", "noeviction"),
-            ("save", ""),
-            ("enable-debug-command", "local"),
-        ];
         let mut keeper = Command::new("sh");
-        keeper.args(["-c", KEEPER, "keeper"]).arg(&program);
-        for (setting, value) in settings {
-            keeper.arg(format!("--{setting}")).arg(value);
-        }
-        for (setting, value) in more {
-            keeper.arg(format!("--{setting}")).args(value.split(' '));
-        }
+        keeper.args(["-c", KEEPER, "keeper"]).arg(&program).args(arguments);
         let keeper = keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut keeper = keeper.spawn().expect("there is a shell");
         let held = keeper.stdin.take();
@@ -232,7 +263,7 @@ impl Running {
                 server = number.parse().ok().and_then(Pid::from_raw);
             }
             // Two write here, in any order.
-            is_ready |= line.contains("eady to accept connections");
+            is_ready |= line.contains("eady to accept connections") || line.contains("Sentinel ID is");
             if is_ready && server.is_some() {
                 break;
             }
@@ -263,6 +294,12 @@ impl Drop for Running {
         drop(self.held.take());
         drop(self.keeper.wait());
     }
+}
+
+/// A port that nobody has; nobody else asks the system for one between here and there, but by chance.
+pub(crate) fn free_port() -> u16 {
+    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    free.expect("there is a free port").port()
 }
 
 /// A name that no other test has.
