@@ -26,7 +26,7 @@ use crate::{
     error::{Code, Problem},
     front::text,
     ingress::{self, Address, Backend, Body, Origin, Refusals, Source},
-    quotas::Quotas,
+    quotas::{Hold, Quotas},
     start_error::StartError,
 };
 
@@ -129,7 +129,7 @@ impl Waiting {
         let nobody = Arc::new(Nobody {
             clock: Clock::start(Wall::MIN),
             refusals: Refusals::default(),
-            quotas: Quotas::default(),
+            quotas: Arc::default(),
         });
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
@@ -155,7 +155,7 @@ impl Waiting {
 struct Nobody {
     clock: Clock,
     refusals: Refusals,
-    quotas: Quotas,
+    quotas: Arc<Quotas>,
 }
 
 impl Backend for Nobody {
@@ -163,7 +163,7 @@ impl Backend for Nobody {
         None
     }
 
-    async fn accept(&self, _request: Box<Accepting>) -> Answer {
+    async fn accept(&self, _request: Box<Accepting>, _hold: Option<Box<Hold>>) -> Answer {
         Answer::Stopping
     }
 
@@ -175,7 +175,7 @@ impl Backend for Nobody {
         &self.refusals
     }
 
-    fn quotas(&self) -> &Quotas {
+    fn quotas(&self) -> &Arc<Quotas> {
         &self.quotas
     }
 
