@@ -254,7 +254,10 @@ impl<B: Backend> Public<B> {
         match unshaken {
             Unshaken::Plain(socket) => {
                 self.door.backend.refused(UNKNOWN, "no_tls");
-                let _ = timeout(self.door.settings.patience.handshake, say(socket, &SPEAKS_TLS)).await;
+                let problem = SPEAKS_TLS;
+                let told = timeout(self.door.settings.patience.handshake, say(socket, &problem));
+                // Who stays after that is waited for like one that stops in a handshake.
+                let _ = unless_given_up(seat, closing, told).await;
             }
             Unshaken::Proven => {}
             // Whoever looks whether the port is open, or has gone.
