@@ -20,7 +20,7 @@ use rustls_platform_verifier::Verifier;
 pub use identity::{Identity, IdentityError};
 pub use pem::{CertificatesFault, KeyFault, certificates, private_key};
 pub use pin::Pin;
-pub use server::{Server, Stream, Unshaken};
+pub use server::{Server, Shows, Stream, Unshaken};
 
 use named::Named;
 use pin::Pinned;

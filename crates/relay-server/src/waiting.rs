@@ -64,7 +64,7 @@ impl Bound {
             let prepared = acme::prepare(&config.data_dir, &acme.domains);
             pairs.insert(0, prepared.map_err(|source| StartError::Write { path: config.data_dir.clone(), source })?);
         }
-        let shown = if pairs.is_empty() { None } else { Some(Certificate::open(pairs)?) };
+        let shown = if pairs.is_empty() { None } else { Some(Certificate::open(pairs, config.acme.is_some())?) };
         let public = match inherited.public {
             Some(listener) => taken(listener)?,
             None => bind(config.listen).await?,
@@ -126,11 +126,8 @@ impl Waiting {
         let tls = bound.shown.as_ref().map(|(certificate, _)| certificate.server());
         let settings = ingress::Settings::new(config, budget, tls);
         let stop = CancellationToken::new();
-        let nobody = Arc::new(Nobody {
-            clock: Clock::start(Wall::MIN),
-            refusals: Refusals::default(),
-            quotas: Arc::default(),
-        });
+        let nobody =
+            Arc::new(Nobody { clock: Clock::start(Wall::MIN), refusals: Refusals::default(), quotas: Arc::default() });
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             // Cancel safety: neither has anything to lose.
@@ -308,7 +305,8 @@ mod tests {
         }
         server.run(std::future::ready(())).await;
 
-        let server = Server::start(Config::sample(first.path().to_owned()), Arc::new(MemoryStore::new()), Outside::default());
+        let server =
+            Server::start(Config::sample(first.path().to_owned()), Arc::new(MemoryStore::new()), Outside::default());
         let server = server.await.unwrap();
         let waits = connected(server.public_addr());
         server.run(std::future::ready(())).await;

@@ -25,7 +25,6 @@ pub(super) fn pairs(layers: &mut Layers, obtained: Option<&AcmeConfig>) -> Vec<T
     // What is wrong with a pair is told beside what is wrong with the others.
     let mut hosts: BTreeSet<String> =
         pairs.iter().filter_map(identity).flat_map(|found| found.hosts().to_vec()).collect();
-    hosts.extend(obtained.iter().flat_map(|acme| acme.domains.iter().cloned()));
     let file = std::mem::take(&mut layers.file);
     for section in &file.tls {
         pairs.extend(of_section(section, pairs.is_empty() && obtained.is_none(), &mut hosts, &mut layers.faults));
