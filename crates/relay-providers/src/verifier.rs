@@ -194,14 +194,21 @@ impl Verifier {
     }
 
     /// The secrets that a request shows, where that is what proves it, so that somebody can try one after the other. `headers` with
-    /// names in lower case. Signatures are no secrets: nobody guesses one.
-    pub fn shown<'a>(&self, headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Vec<&'a [u8]> {
-        let shown = |(name, value)| match &self.proof {
-            Proof::Keys(_) => keys::presented(name, value),
-            Proof::Basic(_) => (name == b"authorization").then_some(value),
-            Proof::Signed(_) | Proof::Code(_) => None,
-        };
-        headers.into_iter().filter_map(shown).collect()
+    /// names in lower case. Signatures are no secrets: nobody guesses one. Neither does anybody guess a secret agreed with a platform
+    /// that is long: such a platform sends for many others from its addresses, and what they get wrong must hold up nobody.
+    pub fn shown<'a>(
+        &self,
+        headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+        query: Option<&'a [u8]>,
+    ) -> Vec<&'a [u8]> {
+        match &self.proof {
+            Proof::Keys(_) => headers.into_iter().filter_map(|(name, value)| keys::presented(name, value)).collect(),
+            Proof::Basic(_) => {
+                headers.into_iter().filter(|(name, _)| *name == b"authorization").map(|(_, value)| value).collect()
+            }
+            Proof::Signed(signatures) => signatures.shown(headers, query),
+            Proof::Code(_) => Vec::new(),
+        }
     }
 
     /// Whether the platform has yet to hand over the secret that its requests will be signed with.

@@ -391,9 +391,7 @@ impl Server {
         let _stuck = timeout(CLOSE_TIMEOUT, self.supervisor.finished()).await;
         let left = if graceful { deadline.saturating_duration_since(Instant::now()) } else { CLOSE_TIMEOUT };
         // Before the store lets go of the directory: the next server may begin the moment it does.
-        if let Err(error) = self.admin.quotas.write(&self.config.data_dir, self.admin.clock.wall()) {
-            tracing::warn!(event = "quotas_unwritten", %error, "what came in the last seconds is not counted among what the sources took today");
-        }
+        self.write_quotas(left).await;
         self.withdraw();
         let closed = timeout(left, self.store.close()).await.is_ok();
         let outcome = if in_time && closed { Outcome::Stopped } else { Outcome::GraceExceeded };
@@ -462,6 +460,24 @@ impl Server {
             Ok(())
         });
         self.spawn_watchers();
+    }
+
+    /// Writes down what the sources took today, within this time: the disk may hang, and the process ends all the same.
+    async fn write_quotas(&self, within: Duration) {
+        let (quotas, data_dir) = (Arc::clone(&self.admin.quotas), self.config.data_dir.clone());
+        let now = self.admin.clock.wall();
+        let written = tokio::task::spawn_blocking(move || quotas.write(&data_dir, now));
+        let error = match timeout(within, written).await {
+            Ok(Ok(Ok(()))) => return,
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the disk does not answer".to_owned(),
+        };
+        tracing::warn!(
+            event = "quotas_unwritten",
+            error,
+            "what came in the last seconds is not counted among what the sources took today"
+        );
     }
 
     /// Obtains certificates, and has them be shown.

@@ -103,7 +103,8 @@ impl Likeness {
 
 /// The difference in the largest body, with what bounds it on either side, and what would not.
 fn in_sizes(mine: &Likeness, theirs: &Likeness) -> Difference {
-    let bytes = |of: &Likeness| of.settings.get(BODY_BYTES).and_then(|bytes| bytes.parse::<u64>().ok()).unwrap_or_default();
+    let bytes =
+        |of: &Likeness| of.settings.get(BODY_BYTES).and_then(|bytes| bytes.parse::<u64>().ok()).unwrap_or_default();
     let shown = |of: &Likeness, other: u64| {
         let size = quota::show_bytes(bytes(of));
         match of.bounds.get(BODY_BYTES).filter(|_| bytes(of) < other) {

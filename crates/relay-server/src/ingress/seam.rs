@@ -14,7 +14,11 @@ use relay_net::origin::{Address, Origin};
 use relay_providers::Verifier;
 
 use super::refusals::Refusals;
-use crate::{network_policy::Terms, quotas::{Hold, Quotas}, registry::uses::Proof};
+use crate::{
+    network_policy::Terms,
+    quotas::{Hold, Quotas},
+    registry::uses::Proof,
+};
 
 /// The body of every answer on the public listener: whole, and in memory.
 pub type Body = Full<Bytes>;

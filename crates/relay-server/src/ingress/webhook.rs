@@ -35,6 +35,7 @@ use super::{
 use crate::{
     apart::apart,
     error::{Code, Problem},
+    quotas::Hold,
     registry::uses::Proof,
 };
 
@@ -155,8 +156,7 @@ impl<B: Backend> Door<B> {
         if let Err(refused) = self.permit(source, origin) {
             return Err(refused.closing_if(intake::is_given_up(&head.headers, &body)));
         }
-        if let Some(broken) = &source.broken {
-            let refused = Denial { detail: Some(broken.clone()), ..BROKEN.into() };
+        if let Some(refused) = is_broken(source) {
             return Err(refused.closing_if(intake::is_given_up(&head.headers, &body)));
         }
         let methods = source.verifier.methods();
@@ -212,7 +212,7 @@ impl<B: Backend> Door<B> {
     /// Whether somebody of this address may come, and now: asked of nothing that a request says.
     fn permit(&self, source: &Source, origin: Origin) -> Result<(), Denial> {
         let terms = &source.terms;
-        if !terms.admit(origin.ip()) {
+        if !terms.admit(origin.known_ip()) {
             return Err(OTHER_ADDRESS.into());
         }
         self.buckets.ask(&source.name, terms, origin.address, || self.backend.mono()).map_err(too_often)?;
@@ -259,7 +259,11 @@ impl<B: Backend> Door<B> {
         let present = self.find(Leads::Source(source.name.as_str()))?;
         let has_changed = !Arc::ptr_eq(&present, source);
         if has_changed {
-            if !present.terms.admit(origin.ip()) {
+            // Of one that is broken by now it is not known who may come.
+            if let Some(refused) = is_broken(&present) {
+                return Err(refused);
+            }
+            if !present.terms.admit(origin.known_ip()) {
                 return Err(OTHER_ADDRESS.into());
             }
             *admitted = self.admit(&present, head)?;
@@ -271,7 +275,7 @@ impl<B: Backend> Door<B> {
     /// The same as [`Self::admit`], for a head that shows the secret that is to prove it: one of few that may come from there.
     async fn admit_shown(&self, source: &Arc<Source>, origin: Origin, head: &Parts) -> Result<Admitted, Denial> {
         let fields = head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-        let shown = source.verifier.shown(fields);
+        let shown = source.verifier.shown(fields, head.uri.query().map(str::as_bytes));
         if shown.is_empty() {
             return self.admit(source, head);
         }
@@ -546,6 +550,12 @@ fn too_often(over: Over) -> Denial {
 }
 
 /// A webhook without a body is nearly always a mistake of the sender's, unless its method has none.
+/// Of a source that takes nothing as it is.
+fn is_broken(source: &Source) -> Option<Denial> {
+    let what = source.broken.clone()?;
+    Some(Denial { detail: Some(what), ..BROKEN.into() })
+}
+
 fn may_be_empty(source: &Source, method: &Method) -> bool {
     source.allow_empty
         || !source.verifier.is_key_source()

@@ -31,7 +31,13 @@ use super::{
     },
     KEY,
 };
-use crate::{clock::Clock, error::Problem, guesses::Guesses, network_policy::Terms, quotas::{Hold, Quotas}};
+use crate::{
+    clock::Clock,
+    error::Problem,
+    guesses::Guesses,
+    network_policy::Terms,
+    quotas::{Hold, Quotas},
+};
 
 /// Bytes of the answer at `/large`: more than socket buffers take.
 pub(super) const LARGE_BYTES: usize = 32 * 1024 * 1024;
@@ -40,6 +46,8 @@ pub(super) const LARGE_BYTES: usize = 32 * 1024 * 1024;
 pub(super) struct Recorder {
     clock: Clock,
     sources: BTreeMap<&'static str, Arc<Source>>,
+    /// The source that is broken from now on.
+    pub(super) breaks: Mutex<Option<&'static str>>,
     pub(super) mode: Mutex<Mode>,
     pub(super) stopping: AtomicBool,
     pub(super) panics: AtomicUsize,
@@ -116,6 +124,7 @@ impl Recorder {
                 source("header", "mercadopago", &[("secret", KEY)], false, false),
                 source("bare", "xero", &[("webhook_key", KEY)], false, false),
             ]),
+            breaks: Mutex::default(),
             mode: Mutex::new(Mode::Store),
             stopping: AtomicBool::new(false),
             panics: AtomicUsize::new(0),
@@ -164,7 +173,9 @@ impl Recorder {
 
 impl Backend for Recorder {
     fn source(&self, name: &[u8]) -> Option<Arc<Source>> {
-        self.sources.get(std::str::from_utf8(name).ok()?).cloned()
+        let name = std::str::from_utf8(name).ok()?;
+        let broken = self.breaks.lock().unwrap().filter(|broken| *broken == name).map(|_| "broken");
+        self.sources.get(broken.unwrap_or(name)).cloned()
     }
 
     async fn accept(&self, request: Box<Accepting>, hold: Option<Box<Hold>>) -> Answer {

@@ -281,6 +281,24 @@ async fn what_is_not_durable_is_never_acknowledged() {
     assert_eq!(relay.ask(request("POST /webhook", "", "x")).await.code().as_deref(), Some("store_unavailable"));
 }
 
+/// S35: of a source that does not read any more it is not known who may come, also where a body was on its way by then.
+#[tokio::test]
+async fn what_was_on_its_way_to_a_source_that_broke_is_not_taken() {
+    let relay = Relay::start().await;
+    let mut sender = relay.connect().await;
+    let whole = request("POST /webhook", "", "xy");
+    let (begun, rest) = whole.split_at(whole.len() - 1);
+    sender.send(begun).await;
+    while relay.budget.used() == 0 {
+        tokio::task::yield_now().await;
+    }
+    *relay.backend.breaks.lock().unwrap() = Some("default");
+    sender.send(rest).await;
+    let refused = sender.reply().await;
+    assert_eq!((refused.status, refused.code().as_deref()), (503, Some("source_broken")));
+    assert_eq!(relay.backend.heard(), 0);
+}
+
 #[tokio::test]
 async fn a_stopping_server_and_a_paused_source_take_nothing() {
     let relay = Relay::start().await;
