@@ -261,7 +261,7 @@ pub(super) async fn watch(core: Weak<Core>) {
             core.acknowledged.with(|remembered| remembered.note(Note::In(known)));
         }
         if let Some(scribe) = &mut scribe {
-            scribe.write(&core.acknowledged, known.as_ref());
+            scribe.write(|all| core.acknowledged.unwritten(all, known.as_ref()));
         }
         let pause = LOOK_EVERY.min(core.options.glance_every);
         drop(core);

@@ -13,10 +13,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{
-    acknowledged::Acknowledged,
-    notebook::{Found, Known, Note, Notebook},
-};
+use super::notebook::{Found, Note, Notebook};
 
 /// A disk that has not answered for so long is said to hang.
 const HANGS_AFTER: Duration = Duration::from_secs(10);
@@ -116,12 +113,12 @@ impl Scribe {
         None
     }
 
-    /// Has what is new written down, if nothing is under way.
-    pub(super) fn write(&mut self, acknowledged: &Acknowledged, known: Option<&Known>) {
+    /// Has written down what there is, if nothing is under way. `notes` are told whether they shall be all.
+    pub(super) fn write(&mut self, notes: impl FnOnce(bool) -> Option<Notes>) {
         if self.since.is_some() {
             return;
         }
-        let Some(notes) = acknowledged.unwritten(self.wants_all, known) else { return };
+        let Some(notes) = notes(self.wants_all) else { return };
         self.since = Some(Instant::now());
         // Nothing is under way, so there is room; and whoever has no thread writes nothing.
         drop(self.asks.try_send(notes));
@@ -176,7 +173,7 @@ mod tests {
 
     use relay_core::{delivery::Delivery, event::Event, id::IdMint, time::Wall};
 
-    use super::*;
+    use super::{super::acknowledged::Acknowledged, *};
 
     fn made(count: usize) -> Vec<Delivery> {
         let (at, mut mint) = (Wall::from_micros(1_800_000_000_000_000), IdMint::new(0, 7));
@@ -228,7 +225,7 @@ mod tests {
         for some in all.chunks(500) {
             acknowledged.remember(0, some);
             assert!(scribe.heard().is_none());
-            scribe.write(&acknowledged, None);
+            scribe.write(|all| acknowledged.unwritten(all, None));
             assert!(acknowledged.waiting() <= 4_096, "{}", acknowledged.waiting());
         }
         assert!(scribe.is_told, "it is said, once");
@@ -236,7 +233,7 @@ mod tests {
         while scribe.heard().is_none() {
             thread::yield_now();
         }
-        scribe.write(&acknowledged, None);
+        scribe.write(|all| acknowledged.unwritten(all, None));
         let notes = written(&path, 4_096);
         assert_eq!(notes.len(), 4_096);
         assert!(matches!(&notes[4_095], Note::Made(id, _) if *id == all[19_999].id));
@@ -247,7 +244,7 @@ mod tests {
         }
         assert!(!scribe.is_told);
         acknowledged.remember(1, &made(1));
-        scribe.write(&acknowledged, None);
+        scribe.write(|all| acknowledged.unwritten(all, None));
         assert_eq!(written(&path, 4_097).len(), 4_097);
     }
 }
