@@ -119,7 +119,7 @@ impl Space {
         ];
         for of in &self.partitions {
             keys.extend([(of.counters(), "hash"), (of.leases(), "zset"), (of.lone(), "zset"), (of.audit(), "stream")]);
-            keys.push((of.gone(), "stream"));
+            keys.extend([(of.gone(), "stream"), (of.dead_letters.clone().into_bytes(), "stream")]);
         }
         keys
     }
@@ -214,6 +214,11 @@ impl Keys {
     /// Counters.
     pub(super) fn counters(&self) -> Key {
         self.of("n", &[])
+    }
+
+    /// A recount under way.
+    pub(super) fn tally(&self) -> Key {
+        self.of("tally", &[])
     }
 
     /// Ends of leases.

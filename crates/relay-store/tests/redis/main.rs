@@ -3,6 +3,7 @@
 mod backend;
 mod begin;
 mod costs;
+mod counters;
 mod hints;
 mod loss;
 mod memory;
@@ -12,9 +13,11 @@ mod node;
 mod partitions;
 mod proxy;
 mod recount;
+mod removals;
 mod seals;
 mod spoiling;
 mod trouble;
+mod writes;
 
 use self::backend::{OnRedis8, OnValkey9, Restarted, RestartedSpread, Shared, Spread};
 

@@ -19,7 +19,7 @@ for _, place in ipairs({ 'l', 'b', 'd' }) do
     check_place(place, destination)
 end
 
-local cursor = redis.call('HGET', counters, 'cursor:' .. destination) or '0-0'
+local cursor = cursor_of(destination)
 local whole, spoilt = {}, {}
 local function row_of(id)
     if whole[id] == nil then

@@ -8,6 +8,7 @@ use std::{
     fmt::Write as _,
     fs, io,
     io::{Seek as _, SeekFrom, Write as _},
+    ops::Bound,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -156,6 +157,14 @@ impl Damage {
             // What is told too long is told again by the next start, and found mended by the scrub again.
             drop(keep(file, &found));
         }
+    }
+
+    /// Whether something is known to be wrong with the record that is called so.
+    pub(crate) fn is_known(&self, what: &str) -> bool {
+        let known = self.lock();
+        let begin = format!("{what}: ");
+        let from = (Bound::Included(&*begin), Bound::Unbounded);
+        known.found.range::<str, _>(from).next().is_some_and(|(found, _)| found.starts_with(&begin))
     }
 
     /// Records known to be damaged.

@@ -189,9 +189,14 @@ pub(crate) fn passing_over_damage<T>(damage: &Damage, read: Result<Option<T>, Fa
     read.or_else(|fault| damage.pass(fault).map(|()| None))
 }
 
+/// What an event is called where it is damaged.
+pub(crate) fn event_named(seq: i64) -> String {
+    format!("event {}", shown(seq))
+}
+
 /// A damaged event, named.
 pub(crate) fn damaged_event(seq: i64, error: &RecordError) -> Fault {
-    Fault::record(&format_args!("event {}", shown(seq)), error)
+    Fault::record(&event_named(seq), error)
 }
 
 /// A damaged delivery, named.

@@ -69,12 +69,13 @@ fn stored_before(tx: &Transaction<'_>, event: EventId) -> Result<Appended, Fault
     Ok(Appended::Stored { event, deliveries })
 }
 
-/// The deliveries of an event that are there, and how many it ever had.
+/// The deliveries of an event that are there and read, and how many it ever had.
 pub(super) fn deliveries_of(tx: &Transaction<'_>, event: EventId) -> Result<(Vec<Delivery>, usize), Fault> {
     let mut deliveries: Vec<Delivery> = Vec::new();
     let listed = rows::deliveries_of(tx.db, event.sequence())?;
     for seq in &listed {
-        deliveries.extend(rows::delivery_at(tx.db, *seq, tx.book)?);
+        // One that does not read can be made anew.
+        deliveries.extend(rows::passing_over_damage(tx.damage, rows::delivery_at(tx.db, *seq, tx.book))?);
     }
     Ok((deliveries, listed.len()))
 }
@@ -113,9 +114,13 @@ fn take_key(tx: &mut Transaction<'_>, event: &Event, dedupe: &Dedupe) -> Result<
         .prepare_cached("SELECT record FROM dedupe WHERE source = ?1 AND key = ?2")?
         .query_row(params![source, &dedupe.key[..]], |row| row.get(0))?;
     let first = Taken::decode(source, &dedupe.key, &stored)
-        .map_err(|error| Fault::record(&format_args!("dedupe key of {}", event.id), &error))?;
-    // A key goes with its event: what was purged, or retired early, must not swallow what is sent again.
-    if first.until > event.received_at && is_there(tx, first.event)? {
+        .map_err(|error| Fault::record(&format_args!("a dedupe key of {}", event.source), &error));
+    // One that does not hold takes no key, and one that does goes with its event: what was purged, or retired early, must not swallow
+    // what is sent again.
+    if let Some(first) = rows::passing_over_damage(tx.damage, first.map(Some))?
+        && first.until > event.received_at
+        && can_be_delivered(tx, first.event)?
+    {
         return Ok(Some(first));
     }
     tx.db
@@ -124,10 +129,14 @@ fn take_key(tx: &mut Transaction<'_>, event: &Event, dedupe: &Dedupe) -> Result<
     Ok(None)
 }
 
-fn is_there(tx: &Transaction<'_>, event: EventId) -> Result<bool, Fault> {
-    let there = tx.db.prepare_cached("SELECT 1 FROM events WHERE seq = ?1")?.exists([event.sequence()])?;
+/// Whether an event is there and is not known to be damaged. The repeat of one that cannot be delivered any more is an event of its own:
+/// a 2xx for it would be a loss.
+fn can_be_delivered(tx: &Transaction<'_>, event: EventId) -> Result<bool, Fault> {
+    let read = rows::head_at(tx.db, event.sequence(), tx.book);
+    let found = rows::passing_over_damage(tx.damage, read)?.is_some_and(|(head, _)| head.event.id == event);
+    let is_whole = found && !tx.damage.is_known(&rows::event_named(event.sequence()));
     // Canary: a key that was durable before its event would be free again.
-    Ok(there || relay_core::canary::is("dedupe_before_commit"))
+    Ok(is_whole || relay_core::canary::is("dedupe_before_commit"))
 }
 
 fn repeat(tx: &mut Transaction<'_>, event: &Event, first: &Taken) -> Result<Appended, Fault> {
