@@ -7,6 +7,7 @@ mod jobs;
 mod log;
 mod loss;
 mod retire;
+mod rot;
 
 use std::{
     path::Path,

@@ -20,7 +20,7 @@ use rusqlite::{Connection, params};
 use super::{
     arrears::Arrears,
     event_names::{self, BySource, EventNames},
-    line::Lines,
+    line::{Lines, Walk},
     of_source,
 };
 use crate::{
@@ -118,6 +118,11 @@ impl Shelf {
     /// What was found damaged.
     pub(crate) fn damage(&self) -> &Damage {
         &self.damage
+    }
+
+    /// To walk along the lines of a destination.
+    pub(crate) fn walk<'a>(&'a self, db: &'a Connection) -> Walk<'a> {
+        Walk { db, names: self, damage: &self.damage }
     }
 
     /// Highest id sequence ever stored.

@@ -58,7 +58,7 @@ const HEAD: &str =
 const EVENT: &str = "SELECT head, CASE WHEN length(body) <= ?2 THEN body END FROM events WHERE seq = ?1";
 
 /// One delivery by its sequence.
-pub(crate) fn delivery_at(db: &Connection, seq: i64, names: &impl Names) -> Result<Option<Delivery>, Fault> {
+pub(crate) fn delivery_at(db: &Connection, seq: i64, names: &(impl Names + ?Sized)) -> Result<Option<Delivery>, Fault> {
     delivery_by(&mut *db.prepare_cached(DELIVERY)?, seq, names)
 }
 
@@ -66,14 +66,14 @@ pub(crate) fn delivery_at(db: &Connection, seq: i64, names: &impl Names) -> Resu
 pub(crate) fn delivery_by(
     statement: &mut Statement<'_>,
     seq: i64,
-    names: &impl Names,
+    names: &(impl Names + ?Sized),
 ) -> Result<Option<Delivery>, Fault> {
     let mut rows = statement.query([seq])?;
     rows.next()?.map(|row| delivery(seq, row, names)).transpose()
 }
 
 /// Decodes a row of [`DELIVERY`].
-fn delivery(seq: i64, row: &Row<'_>, names: &impl Names) -> Result<Delivery, Fault> {
+fn delivery(seq: i64, row: &Row<'_>, names: &(impl Names + ?Sized)) -> Result<Delivery, Fault> {
     let bytes = row.get_ref(2)?.as_blob().unwrap_or_default();
     let found =
         record::decode_delivery(bytes, |number| names.name(number)).map_err(|error| damaged_delivery(seq, &error))?;

@@ -17,6 +17,7 @@ use crate::{
         read::{
             audit,
             book::{Book, Kind},
+            line::Walk,
             named::Moves,
             of_source, rows, unrouted,
         },
@@ -76,6 +77,11 @@ impl<'a> Transaction<'a> {
             scratch: Vec::with_capacity(1024),
             statements: Statements::default(),
         }
+    }
+
+    /// To walk along the lines of a destination.
+    pub(crate) fn walk(&self) -> Walk<'_> {
+        Walk { db: self.db, names: &*self.book, damage: self.damage }
     }
 
     /// Writes what is written once for all operations; gives what was written.
