@@ -23,6 +23,21 @@ fn ids(deliveries: &[Delivery]) -> Vec<DeliveryId> {
     ids
 }
 
+/// I13: however many of those that expire first do not read, the others expire.
+#[test]
+fn damaged_ones_do_not_keep_others_from_expiring() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let appends = in_line(&store, 40);
+    let last = appends[30].deliveries[0].id.sequence();
+    sql(dir.path(), &format!("UPDATE deliveries SET record = x'01' WHERE seq < {last}"));
+    let over = wait(store.due(DueAsk::at(NOW + TTL, 4))).expect("reads").expired;
+    let first: Vec<_> = appends[30..34].iter().map(|append| append.deliveries[0].id).collect();
+    assert_eq!(ids(&over), first);
+    let over = wait(store.due(DueAsk::at(NOW + TTL, 99))).expect("reads").expired;
+    assert_eq!(over.len(), 10);
+}
+
 /// I13, I18, I24: a damaged due time of what waits in line hides nothing that stands behind it, neither from a lease nor from
 /// the end of its TTL, and is counted.
 #[test]
