@@ -8,6 +8,7 @@ use std::{
     fmt::Write as _,
     fs, io,
     io::{Seek as _, SeekFrom, Write as _},
+    ops::Bound,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -138,6 +139,13 @@ impl Damage {
 
     /// The scrub begins to read everything.
     pub(crate) fn pass_begins(&self) {
+    /// Whether something is known to be damaged whose name begins so.
+    pub(crate) fn is_known(&self, begin: &str) -> bool {
+        let known = self.lock();
+        let behind = (Bound::Included(begin), Bound::Unbounded);
+        known.found.range::<str, _>(behind).next().is_some_and(|(what, _)| what.starts_with(begin))
+    }
+
         self.lock().pass += 1;
     }
 
