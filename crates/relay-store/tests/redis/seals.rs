@@ -208,6 +208,25 @@ async fn no_flipped_bit_of_where_a_row_stands_holds_it_up() {
     }
 }
 
+/// I13, I18: a due time in which a bit flips hides nothing that waits behind it, and is named.
+#[tokio::test]
+async fn no_flipped_bit_of_a_due_time_holds_up_others() {
+    let node = Node::start();
+    // The highest digits: centuries from now.
+    for byte in [28, 29, 30] {
+        node.ask(&[b"FLUSHALL"]);
+        let mut fixture = fixture(&node);
+        let mut waiting = Vec::new();
+        for seconds in 0..3 {
+            waiting.push(fixture.accept("crm", at(seconds)).await);
+        }
+        node.flip(&key(b"d:", waiting[0].id.as_u128()), byte, 3);
+        let leased: Vec<_> = fixture.lease("crm", at(9)).await.deliveries.iter().map(|held| held.id).collect();
+        assert_eq!(leased, [waiting[1].id, waiting[2].id], "byte {byte}");
+        assert_eq!(damaged(&fixture).await, 1, "byte {byte}");
+    }
+}
+
 /// I18: what nobody wanted goes when it reads, and stays when it does not.
 #[tokio::test]
 async fn a_lone_event_that_is_spoilt_is_not_forgotten() {

@@ -36,6 +36,9 @@ local function is_unread(entry, destination)
     return ms > read_ms or (ms == read_ms and number > read_number)
 end
 
+-- Whether a row is due later than its entry of the stream says: an entry names the millisecond in which it is due, or a later one.
+local function is_behind_entry(row) return tonumber(millis(due_of(row))) > parts_of(entry_of(row)) end
+
 local function stands_right(id, row, destination)
     local place, entry = place_of(row), entry_of(row)
     if place == 'l' then
@@ -48,6 +51,7 @@ local function stands_right(id, row, destination)
         return false
     elseif place == 'r' then
         return is_entry(key('ready:', destination, track .. generation), entry, id) and is_unread(entry, destination)
+            and not is_behind_entry(row)
     elseif place == 'd' then
         return has_score(key('due:', destination, track), id, due_of(row))
             and has_score(key('tries:', destination, track), due_of(row) .. id, tries_of(row))
