@@ -77,8 +77,10 @@ async fn requests_that_wait_when_the_hub_ends_are_turned_away_for_certain() {
 #[tokio::test]
 async fn what_is_stored_counts_whether_or_not_its_sender_waits() {
     let (quotas, quota) = (Arc::new(Quotas::default()), Quota { events: Some(9), bytes: None });
-    let hold = || quotas.hold(&Name::fallback(), &quota, 2, || Wall::MIN).unwrap();
-    let used = || quotas.used(&Name::fallback(), Measure::Bytes, Wall::MIN);
+    // The day is that on which it is stored.
+    let today = || Clock::start(Wall::MIN).wall();
+    let hold = || quotas.hold(&Name::fallback(), &quota, 2, today).unwrap();
+    let used = || quotas.used(&Name::fallback(), Measure::Bytes, today());
     let (handle, inlet) = Handle::new();
     let mut driver = driver(inlet);
     let (destination, retry) = (Name::fallback(), RetryPolicy::default());
@@ -97,5 +99,5 @@ async fn what_is_stored_counts_whether_or_not_its_sender_waits() {
     tokio::join!(driver.run(), stops);
     assert_eq!(used(), 4);
     assert_eq!(handle.accept(webhook(), hold()).await, Answer::Stopping);
-    quotas.check(&Name::fallback(), &Quota { events: Some(3), bytes: None }, || Wall::MIN).expect("nothing is held");
+    quotas.check(&Name::fallback(), &Quota { events: Some(3), bytes: None }, today).expect("nothing is held");
 }
