@@ -60,7 +60,8 @@ canaries: ## plant each known bug in turn; fails unless the simulation (SEEDS=n)
 torture: setup ## kill -9 server and clients under load, KILLS=n times
 	KILLS='$(KILLS)' $(CARGO) test --locked --package crm-relay --test e2e torture:: -- --nocapture
 
-torture-redis: setup ## three servers on one Redis, killed, stopped and cut off under load, ROUNDS=n times (SEED=n: in another order)
+torture-redis: setup ## three servers on one Redis, killed, stopped and cut off under load, ROUNDS=n times (SEED=n: in another order); then one is without Redis for GONE=60 s at RATE=200 webhooks a second
+	GONE='$(or $(GONE),60)' RATE='$(or $(RATE),200)' $(CARGO) test --locked --package crm-relay --test e2e_redis gone::a_redis_that_is_gone -- --nocapture
 	ROUNDS='$(ROUNDS)' SEED='$(SEED)' $(CARGO) test --locked --package crm-relay --test e2e_redis several_torture:: -- --nocapture --test-threads=1
 
 fuzz: ## fuzz TARGET=verify (ingress, signed, keys, parameters, wire, record) for SECONDS=60; `make test` replays the corpus

@@ -156,6 +156,19 @@ mod tests {
 
     use super::*;
 
+    /// I24: a Redis that is not there at the start is tried for so long, a minute in a server; then this ends as what is to be started
+    /// again.
+    #[tokio::test]
+    async fn a_redis_that_is_not_there_is_tried_for_a_while() {
+        let dir = tempfile::tempdir().unwrap();
+        let nobody = redis::Address::Unix(dir.path().join("redis.sock"));
+        let (store, began, within) = (redis(redis::Options::new(nobody)), Instant::now(), 2 * REDIS_EVERY);
+        let failure = begin(&store, "redis.sock", within).await.unwrap_err();
+        assert!(began.elapsed() >= within);
+        assert_eq!((failure.exit as u8, REDIS_WITHIN.as_secs()), (69, 60));
+        assert!(failure.text.contains("the Redis at redis.sock was not there for 1 s"), "{}", failure.text);
+    }
+
     /// What keeps the relay out is named, with what lets it in; the directory only where it is the directory.
     #[test]
     fn a_file_that_is_not_ours_is_named() {

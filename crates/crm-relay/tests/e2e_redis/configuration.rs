@@ -3,7 +3,8 @@
 use std::{fs, path::Path};
 
 use crate::{
-    process::{ADMIN_TOKEN, API_KEY, RELAY_TOKEN, Server, run, wait_for},
+    clock::clock,
+    process::{ADMIN_TOKEN, API_KEY, Process, RELAY_TOKEN, Server, run, wait_for},
     sender::Sender,
     store::Redis,
 };
@@ -36,6 +37,33 @@ fn ends(dir: &Path, name: &str, url: &str, settings: &[(&str, &str)]) -> (Option
 }
 
 const SECRETS: [(&str, &str); 3] = [("API_KEY", API_KEY), ("RELAY_TOKEN", RELAY_TOKEN), ("ADMIN_TOKEN", ADMIN_TOKEN)];
+
+/// A server whose clock is far ahead hears of the others all the same, and takes none of their words for old: with another configuration
+/// it does not start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_clock_is_ahead_hears_of_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let redis = Redis::start(&[]);
+    let url = redis.url();
+    let a = start(dir.path(), "a", &url, &[("MESSAGE_TTL", "1h")]);
+    let home = dir.path().join("b");
+    let data = home.join("data");
+    fs::create_dir_all(&home).unwrap();
+    let usual = [
+        ("DATA_DIR", data.to_str().unwrap()),
+        ("SERVER_HOST", "127.0.0.1"),
+        ("SERVER_PORT", "0"),
+        ("ADMIN_LISTEN", "off"),
+        ("REDIS_URL", &url),
+        ("STREAM_NAME", STREAM_NAME),
+        ("MESSAGE_TTL", "2h"),
+    ];
+    let env = [&usual[..], &SECRETS[..]].concat();
+    let mut b = Process::start_under(&clock(&["FAKETIME=+10m"]), &home.join("server.log"), &["server"], &env);
+    assert_eq!(b.wait().code(), Some(78), "{}", b.log());
+    assert!(b.log().contains("MESSAGE_TTL"), "{}", b.log());
+    drop(a);
+}
 
 /// What it has otherwise is said with both values, and nobody starts beside others with another configuration, unless its operator
 /// says that his is to be shared; then the others say so, and write no declarations.
