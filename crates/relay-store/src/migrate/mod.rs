@@ -143,6 +143,13 @@ pub struct Moved {
     pub was_done: bool,
 }
 
+impl Moved {
+    /// For the audit log.
+    fn in_short(&self) -> String {
+        format!("{} events, {} deliveries, {}", self.events, self.deliveries, self.digest)
+    }
+}
+
 /// Why it was not moved. What is done by then stays, and the same command goes on from there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MigrateError {
@@ -217,6 +224,11 @@ pub async fn migrate(stores: Move<'_>, now: Wall, watch: &Watch) -> Result<Moved
         Begun::Now(departure, arrival) => (departure, arrival),
         Begun::Over(arrival) => return Ok(arrival.moved(true)),
     };
+    if arrival.mark.done {
+        // Killed between the two: a server may be at work on the target by now.
+        leave(stores, &mut departure, &arrival.mark.moved(true), now).await?;
+        return Ok(arrival.mark.moved(true));
+    }
     nobody::after_marks(stores, now.since(Wall::from_micros(arrival.mark.at_ms * 1_000))).await?;
     let survey = survey(stores.source).await?;
     watch.expect(2 * survey.events);
@@ -326,14 +338,22 @@ async fn end(
     found: Moved,
     now: Wall,
 ) -> Result<(), MigrateError> {
-    let said = format!("{} events, {} deliveries, {}", found.events, found.deliveries, found.digest);
-    if !arrival.mark.done {
-        let line = line(now, "in", format!("from {}: {said}", stores.from));
-        arrival.mark.found(&found);
-        arrival.put(stores.target, vec![line]).await?;
-    }
+    let line = line(now, "in", format!("from {}: {}", stores.from, found.in_short()));
+    arrival.mark.found(&found);
+    arrival.put(stores.target, vec![line]).await?;
+    leave(stores, departure, &found, now).await
+}
+
+/// From then on the source is none.
+async fn leave(
+    stores: Move<'_>,
+    departure: &mut Marked<Departure>,
+    found: &Moved,
+    now: Wall,
+) -> Result<(), MigrateError> {
     departure.mark.done = true;
-    departure.put(stores.source, vec![line(now, "out", format!("to {}: {said}", stores.to))]).await
+    let line = line(now, "out", format!("to {}: {}", stores.to, found.in_short()));
+    departure.put(stores.source, vec![line]).await
 }
 
 fn line(at: Wall, what: &str, subject: String) -> AuditEntry {

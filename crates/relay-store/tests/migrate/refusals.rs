@@ -1,10 +1,10 @@
 //! What is not moved, and why.
 
-use relay_core::storage::{About, Presence};
+use relay_core::storage::{About, AuditEntry, Presence};
 use relay_store::{
     memory::MemoryStore,
     migrate::{MigrateError, Move, Standing, abandon, standing},
-    seam::Queue as _,
+    seam::{DocumentKey, DocumentKind, Queue as _, Registry as _},
     watch::Watch,
 };
 
@@ -58,6 +58,25 @@ async fn half_a_move_is_ended_with_the_same_or_given_up() {
         "what is left of it is in the way"
     );
     moved(&source, &other).await.unwrap();
+}
+
+/// Killed after the target was the store and before the source was none: the same again says so, though a server has worked there since.
+#[tokio::test]
+async fn one_that_was_killed_at_its_very_end_is_over() {
+    let (source, target) = (MemoryStore::new(), MemoryStore::new());
+    fill(&source, 20).await;
+    moved(&source, &target).await.unwrap();
+    let key = DocumentKey { kind: DocumentKind::Migration, name: "out".into() };
+    let out = source.document(key.clone()).await.unwrap().unwrap();
+    let undone = out.body.replace("\"done\":true", "\"done\":false");
+    assert_ne!(undone, out.body);
+    source.put_document(key, out.version, Some(undone), Vec::new()).await.unwrap();
+    assert_eq!(standing(&source).await, Ok(Some(Standing::Leaving("here".into()))));
+    let worked =
+        AuditEntry { at: at(9), who: "cli".into(), action: "x".into(), subject: "y".into(), origin: String::new() };
+    target.audit(vec![worked]).await.unwrap();
+    assert!(moved(&source, &target).await.unwrap().was_done);
+    assert_eq!(standing(&source).await, Ok(Some(Standing::Left("here".into()))));
 }
 
 /// A server that is heard of is waited for until it is gone; one that goes on saying something is named.
