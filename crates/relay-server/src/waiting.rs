@@ -1,6 +1,7 @@
 //! Listening before there is a store: the process says that it lives, and takes nothing.
 
 use std::{
+    io,
     net::{self, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -34,7 +35,8 @@ const SILENT_FOR: Duration = Duration::from_secs(1);
 
 /// What a server listens at, bound and not yet served.
 pub struct Bound {
-    pub(crate) public: TcpListener,
+    /// `None`: neither senders nor clients reach it.
+    pub(crate) public: Option<TcpListener>,
     pub(crate) admin: Option<TcpListener>,
     /// Where everybody is sent elsewhere.
     pub(crate) redirect: Option<TcpListener>,
@@ -77,7 +79,12 @@ impl Bound {
             Some(addr) => Some(bind(addr).await?),
             None => None,
         };
-        Ok(Self { public, admin, redirect, shown })
+        Ok(Self { public: Some(public), admin, redirect, shown })
+    }
+
+    /// For a server that nobody reaches: it serves a client of its own process, beside others that listen.
+    pub const fn nowhere() -> Self {
+        Self { public: None, admin: None, redirect: None, shown: None }
     }
 }
 
@@ -119,9 +126,10 @@ impl Waiting {
     pub async fn begin(config: &Config, inherited: Inherited) -> Result<Self, StartError> {
         let mut bound = Bound::to(config, inherited).await?;
         let failed = |source| StartError::Bind { addr: config.listen.to_string(), source };
-        let public = bound.public.into_std().map_err(failed)?;
+        let public = bound.public.take().map_or_else(|| Err(io::ErrorKind::NotConnected.into()), TcpListener::into_std);
+        let public = public.map_err(failed)?;
         let twin = public.try_clone().and_then(TcpListener::from_std).map_err(failed)?;
-        bound.public = TcpListener::from_std(public).map_err(failed)?;
+        bound.public = Some(TcpListener::from_std(public).map_err(failed)?);
         let budget = Budget::new(budget::intake_bytes(config.inflight_bytes_max));
         let tls = bound.shown.as_ref().map(|(certificate, _)| certificate.server());
         let settings = ingress::Settings::new(config, budget, tls);
@@ -255,7 +263,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = Config::sample(dir.path().to_owned());
         let waiting = Waiting::begin(&config, Inherited::default()).await.unwrap();
-        let addr = waiting.bound.public.local_addr().unwrap();
+        let addr = waiting.bound.public.as_ref().unwrap().local_addr().unwrap();
         assert!(ask(addr, "GET /livez").await.starts_with("HTTP/1.1 200"));
         assert!(ask(addr, "GET /readyz").await.starts_with("HTTP/1.1 503"));
         for head in ["POST /webhook", "POST /webhook/nobody", "GET /connect", "GET /health"] {
@@ -267,7 +275,7 @@ mod tests {
         // It waits in the socket's queue.
         let early = tokio::spawn(async move { ask(addr, "GET /readyz").await });
         let server = Server::start_on(bound, config, Arc::new(MemoryStore::new()), Outside::default()).await.unwrap();
-        assert_eq!(server.public_addr(), addr);
+        assert_eq!(server.public_addr(), Some(addr));
         assert!(early.await.unwrap().starts_with("HTTP/1.1 200"));
         server.run(std::future::ready(())).await;
     }
