@@ -82,6 +82,7 @@ redis-memory: setup ## let a million events (EVENTS=n) pass through a Redis: it 
 
 bench-redis: setup ## measure the store on a Redis beside `redis-benchmark -c 64 XADD` on the same: ROUNDS pairs of EVENTS
 	$(CARGO) bench --locked --package relay-store --bench redis
+	ROWS=redis ROUNDS=$${ROUNDS:-5} $(CARGO) bench --locked --package crm-relay --bench main_job
 
 deny: ## check licences, sources and duplicate crates (needs cargo-deny)
 	$(CARGO) deny --locked check bans licenses sources

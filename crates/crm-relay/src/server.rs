@@ -19,7 +19,7 @@ use crate::{
     exit::{Exit, Failure, Outcome, reason},
     farewell,
     hints::{self, Facts},
-    opening,
+    migrate, opening,
     output::show,
     reload::{self, Fixed, Read},
     render::{style, wrap},
@@ -72,7 +72,7 @@ pub(crate) fn run(
 
 /// What it does, for the service manager.
 fn serving(server: &Server) -> String {
-    format!("taking webhooks at {}", server.public_addr())
+    server.public_addr().map_or_else(String::new, |addr| format!("taking webhooks at {addr}"))
 }
 
 /// Takes over what the configuration file declares by now.
@@ -148,6 +148,29 @@ async fn start_on_redis(
     start_over(plan, Arc::new(store), Some(beside), outside).await.map(Some)
 }
 
+/// One on a Redis that nobody reaches, for the client of its own process. `None`: as [`start`].
+///
+/// # Errors
+/// As [`start`].
+pub(crate) async fn start_nowhere(
+    plan: Plan,
+    options: redis::Options,
+    outside: Outside,
+    stop: &Stop,
+) -> Result<Option<Started>, Failure> {
+    descriptors::raise_limit();
+    let occupied = opening::beside_redis(plan.data_dir()).await?;
+    let at = options.address.to_string();
+    let remembers_in = Some(plan.data_dir().join("redis-acknowledged"));
+    let store = opening::redis(redis::Options { remembers_in, ..options });
+    tokio::select! {
+        begun = opening::begin(&store, &at, opening::REDIS_WITHIN) => begun?,
+        () = stop.clone().asked() => return Ok(None),
+    }
+    let beside = Beside { bound: Bound::nowhere(), occupied, at };
+    start_over(plan, Arc::new(store), Some(beside), outside).await.map(Some)
+}
+
 /// What a server has whose store is in a Redis.
 struct Beside {
     bound: Bound,
@@ -163,6 +186,8 @@ async fn start_over(
     beside: Option<Beside>,
     outside: Outside,
 ) -> Result<Started, Failure> {
+    let at = beside.as_ref().map_or_else(|| plan.data_dir().display().to_string(), |beside| beside.at.clone());
+    migrate::refuse_moved(&*store, &at).await?;
     let mut kept = secrets(&plan, &*store).await?;
     kept.public_url = plan.public_url();
     for secret in &kept.elsewhere {

@@ -87,7 +87,7 @@ pub struct Server {
     accepted: CancellationToken,
     /// No webhook is taken any more.
     refusing: CancellationToken,
-    public: SocketAddr,
+    public: Option<SocketAddr>,
     admin_addr: Option<SocketAddr>,
     stopping: Option<OnStop>,
     /// The latest moment that any run before it stored.
@@ -120,7 +120,7 @@ pub struct Outside {
 /// Where it listens.
 struct Listeners {
     /// For senders and clients.
-    public: Listener,
+    public: Option<Listener>,
     /// For who asks them without TLS.
     redirect: Option<Listener>,
     /// For clients alone, and whom it takes.
@@ -230,8 +230,11 @@ impl Server {
         let Bound { public, admin: admin_listener, redirect, clients, shown } = bound;
         let stats = store.stats().await?;
         let shares = store.promises().several_owners;
-        let mut machine =
-            machine(&config, about(&config, &addr_of(&public, config.listen)?), &stats, &store.promises());
+        let public_addr = match &public {
+            Some(listener) => Some(addr_of(listener, config.listen)?),
+            None => None,
+        };
+        let mut machine = machine(&config, about(&config, public_addr), &stats, &store.promises());
         let (clock, others) = start_clock(&*store, shares, &machine, stats.latest).await?;
         // Deadlines are reckoned with this clock, so they are compared with it too.
         store.keep_time(Arc::new(move || clock.wall()));
@@ -272,7 +275,7 @@ impl Server {
         let gate = Gate::new(handle, registry, config.credentials.relay_token, supervisor.clone(), guesses);
         let accepting = CancellationToken::new();
         let server = Self {
-            public: addr_of(&public, config.listen)?,
+            public: public_addr,
             admin_addr: match &admin_listener {
                 Some(listener) => Some(addr_of(listener, config.admin_listen.unwrap_or(config.listen))?),
                 None => None,
@@ -310,8 +313,8 @@ impl Server {
         Ok(server)
     }
 
-    /// Where senders and clients reach it.
-    pub fn public_addr(&self) -> SocketAddr {
+    /// Where senders and clients reach it; `None`: nowhere.
+    pub fn public_addr(&self) -> Option<SocketAddr> {
         self.public
     }
 
@@ -441,11 +444,14 @@ impl Server {
         let refusing = self.refusing.clone();
         let front = Arc::new(Front { admin: Arc::clone(&self.admin), gate, keyring, refusing });
         let (stop, accepted) = (self.accepting.clone(), self.accepted.clone());
-        supervisor.spawn(TaskKind::Public, "public", async move {
-            ingress::serve(public, front, settings, stop).await;
-            accepted.cancel();
-            Ok(())
-        });
+        match public {
+            Some(public) => supervisor.spawn(TaskKind::Public, "public", async move {
+                ingress::serve(public, front, settings, stop).await;
+                accepted.cancel();
+                Ok(())
+            }),
+            None => accepted.cancel(),
+        }
         if let Some(listener) = redirect {
             let to = Redirect::to(self.config.public_url.as_deref().unwrap_or_default(), Arc::clone(&challenges));
             let (metrics, stop) = (Arc::clone(&self.admin.metrics), self.accepting.clone());
@@ -577,9 +583,11 @@ impl Server {
     }
 
     fn announce(&self) -> Result<(), StartError> {
-        let (public, admin) = (self.public.to_string(), self.admin_addr.map(|addr| addr.to_string()));
         let (promises, tls) = (&self.admin.promises, self.certificate.is_some());
         tracing::info!(event = "store", backend = promises.backend, durability = promises.durability);
+        // Whoever asks where it listens is told nothing: it does not.
+        let Some(public) = self.public.map(|addr| addr.to_string()) else { return Ok(()) };
+        let admin = self.admin_addr.map(|addr| addr.to_string());
         tracing::info!(event = "listening", name = "public", addr = public, tls);
         if let Some(addr) = &admin {
             tracing::info!(event = "listening", name = "admin", addr);
@@ -718,9 +726,10 @@ async fn still_there(
 }
 
 /// What it says of itself.
-fn about(config: &Config, public: &SocketAddr) -> About {
+fn about(config: &Config, public: Option<SocketAddr>) -> About {
     let (version, name) = (env!("CARGO_PKG_VERSION").into(), config.server.as_str().into());
-    About { version, name, address: public.to_string().into(), config: config.likeness().digest() }.bounded()
+    let address = public.map(|addr| addr.to_string()).unwrap_or_default().into();
+    About { version, name, address, config: config.likeness().digest() }.bounded()
 }
 
 fn addr_of(listener: &Listener, asked: SocketAddr) -> Result<SocketAddr, StartError> {

@@ -1,6 +1,7 @@
 //! Listening before there is a store: the process says that it lives, and takes nothing.
 
 use std::{
+    io,
     net::{self, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -36,7 +37,8 @@ const SILENT_FOR: Duration = Duration::from_secs(1);
 
 /// What a server listens at, bound and not yet served.
 pub struct Bound {
-    pub(crate) public: Listener,
+    /// `None`: neither senders nor clients reach it.
+    pub(crate) public: Option<Listener>,
     pub(crate) admin: Option<Listener>,
     /// Where everybody is sent elsewhere.
     pub(crate) redirect: Option<Listener>,
@@ -89,7 +91,12 @@ impl Bound {
             (Some(_), None) => return Err(IdentityError::nothing().into()),
             (None, _) => None,
         };
-        Ok(Self { public, admin, redirect, clients, shown })
+        Ok(Self { public: Some(public), admin, redirect, clients, shown })
+    }
+
+    /// For a server that nobody reaches: it serves a client of its own process, beside others that listen.
+    pub const fn nowhere() -> Self {
+        Self { public: None, admin: None, redirect: None, clients: None, shown: None }
     }
 }
 
@@ -132,7 +139,8 @@ impl Waiting {
     pub async fn begin(config: &Config, inherited: Inherited) -> Result<Self, StartError> {
         let bound = Bound::to(config, inherited).await?;
         let failed = |source| StartError::Bind { addr: config.listen.to_string(), source };
-        let twin = bound.public.twin().map_err(failed)?;
+        let public = bound.public.as_ref().ok_or_else(|| failed(io::ErrorKind::NotConnected.into()))?;
+        let twin = public.twin().map_err(failed)?;
         let budget = Budget::new(budget::intake_bytes(config.inflight_bytes_max));
         let tls = bound.shown.as_ref().map(|(certificate, _)| certificate.server());
         let settings = ingress::Settings::new(config, budget, tls);
@@ -274,7 +282,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = Config::sample(dir.path().to_owned());
         let waiting = Waiting::begin(&config, Inherited::default()).await.unwrap();
-        let addr = waiting.bound.public.local_addr().unwrap();
+        let addr = waiting.bound.public.as_ref().unwrap().local_addr().unwrap();
         assert!(ask(addr, "GET /livez").await.starts_with("HTTP/1.1 200"));
         assert!(ask(addr, "GET /readyz").await.starts_with("HTTP/1.1 503"));
         for head in ["POST /webhook", "POST /webhook/nobody", "GET /connect", "GET /health"] {
@@ -288,7 +296,7 @@ mod tests {
         // It waits in the socket's queue.
         let early = tokio::spawn(async move { ask(addr, "GET /readyz").await });
         let server = Server::start_on(bound, config, Arc::new(MemoryStore::new()), Outside::default()).await.unwrap();
-        assert_eq!(server.public_addr(), addr);
+        assert_eq!(server.public_addr(), Some(addr));
         assert!(early.await.unwrap().starts_with("HTTP/1.1 200"));
         assert!(ask_on(silent, "GET /readyz").await.starts_with("HTTP/1.1 200"));
         server.run(std::future::ready(())).await;
@@ -319,7 +327,7 @@ mod tests {
         let server =
             Server::start(Config::sample(first.path().to_owned()), Arc::new(MemoryStore::new()), Outside::default());
         let server = server.await.unwrap();
-        let waits = connected(server.public_addr());
+        let waits = connected(server.public_addr().unwrap());
         server.run(std::future::ready(())).await;
         assert_eq!(ask_on(waits, "GET /readyz").await, "", "nobody comes after it");
     }

@@ -69,6 +69,11 @@ pub(crate) fn config(mut layers: Layers, env: Environment<'_>) -> Result<(Config
     Ok((config, layers.notes))
 }
 
+/// That of a client whose server is in the same process, on a Redis that others serve too.
+pub(crate) fn beside(layers: &mut Layers) -> Config {
+    Config { label: label(), ..joined(layers) }
+}
+
 /// The configuration of a client that is joined to a server in the same process: it neither dials nor proves itself.
 /// Without a destination it has none; faults stay in `layers`.
 pub(crate) fn joined(layers: &mut Layers) -> Config {

@@ -36,6 +36,12 @@ const REDIS_ONLY: &[&str] = &[
     "DEAD_LETTER_QUEUE",
 ];
 
+/// Whether a setting, or the variable that names a file with it, says which Redis is used, or how.
+pub(crate) fn is_of_redis(name: &str) -> bool {
+    let name = name.strip_suffix("_FILE").filter(|name| *name != "REDIS_CA").unwrap_or(name);
+    name == "REDIS_URL" || REDIS_ONLY.contains(&name)
+}
+
 /// Where the configuration file is looked for when nobody names one.
 pub(crate) const FILE_NAME: &str = "crm-relay.toml";
 

@@ -26,6 +26,11 @@ use std::path::PathBuf;
 use self::{kind::Value, layers::Layers, settings::Process};
 use crate::place;
 
+/// The Redis that the settings name; `None`: none. Faults are noted.
+pub(crate) fn redis_options(layers: &mut Layers) -> Option<relay_store::redis::Options> {
+    redis::options(layers)
+}
+
 /// The data directory: as given, else the usual one.
 pub(crate) fn data_dir(layers: &Layers) -> PathBuf {
     layers.text("DATA_DIR").map_or_else(|| place::usual_data_dir(layers.process == Process::Dev), PathBuf::from)

@@ -20,8 +20,10 @@ mod gone;
 #[path = "../e2e/history.rs"]
 mod history;
 mod main_job;
+mod migrate;
 #[path = "../../../relay-store/tests/redis/node.rs"]
 mod node;
+mod operate;
 #[path = "../e2e/predecessor.rs"]
 mod predecessor;
 #[path = "../e2e/process.rs"]

@@ -201,6 +201,11 @@ impl Keys {
         self.of("t:", &id.as_u128().to_be_bytes())
     }
 
+    /// The entry of a dedupe key.
+    pub(super) fn dedupe(&self, source: &Name, key: &[u8; 32]) -> Key {
+        self.of("k:", &[source.as_str().as_bytes(), b":", key].concat())
+    }
+
     /// How far a job is.
     pub(super) fn mark(&self, id: JobId) -> Key {
         self.of("step:", &id.as_u128().to_be_bytes())

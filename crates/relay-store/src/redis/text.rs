@@ -29,7 +29,13 @@ pub(super) fn read_sequence(text: &[u8]) -> Option<i64> {
     Some((ms.parse::<i64>().ok()? << 12) | counter.parse::<i64>().ok()?)
 }
 
-/// Digits that scripts have written twice: as they are, and each as what is missing to nine. Nothing where that does not agree.
+/// Digits twice: as they are, and each as what is missing to nine.
+pub(super) fn twice(digits: &str) -> String {
+    let missing = digits.bytes().map(|digit| char::from(b'0' + b'9'.saturating_sub(digit)));
+    digits.chars().chain(missing).collect()
+}
+
+/// Digits that were written [`twice`]; nothing where that does not agree.
 pub(super) fn once(text: &[u8]) -> Option<&[u8]> {
     let (digits, missing) = text.split_at_checked(text.len() / 2)?;
     let agrees = |(digit, missing): (&u8, &u8)| digit.is_ascii_digit() && *missing == b'0' + b'9' - digit;
@@ -57,6 +63,7 @@ mod tests {
     fn what_stands_there_twice_agrees_or_is_nothing() {
         let whole = b"0179900000000000012398200999999999999876";
         assert_eq!(once(whole), Some(&whole[..20]));
+        assert_eq!(twice("01799000000000000123").as_bytes(), whole);
         for bit in 0..whole.len() * 8 {
             let mut bad = whole.to_vec();
             bad[bit / 8] ^= 1 << (bit % 8);

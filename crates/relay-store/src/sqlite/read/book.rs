@@ -29,7 +29,7 @@ use crate::{
         RecordError,
         seal::{Fields, Sealing},
     },
-    seam::{DestinationStats, SourceStats},
+    seam::{DestinationStats, SourceStats, Stats},
     sqlite::{
         fault::Fault,
         files::{damage::Damage, meta::Meta},
@@ -434,6 +434,26 @@ impl Book {
         let counters = self.touch(destination);
         counters[slot(state)] = counters[slot(state)].saturating_sub(1);
         counters[RETIRED] += 1;
+    }
+
+    /// Sets what only counters know, to what they were where all of it came from.
+    pub(crate) fn put_totals(&mut self, totals: &Stats) {
+        for of in &totals.sources {
+            let source = self.intern(Kind::Source, &of.source);
+            let counters = self.touch(source);
+            let before = std::mem::replace(&mut counters[ACCEPTED], of.accepted);
+            (counters[RETIRED_EVENTS], counters[DUPLICATES]) = (of.retired, of.duplicates);
+            self.accepted = self.accepted - before + of.accepted;
+        }
+        for of in &totals.destinations {
+            let destination = self.intern(Kind::Destination, &of.destination);
+            let counters = self.touch(destination);
+            (counters[CREATED], counters[RETIRED], counters[LOST]) = (of.created, of.retired, of.lost);
+            counters[RETRIED] = of.retried;
+            for (class, count) in Class::ALL.into_iter().zip(of.outcomes) {
+                counters[outcome_slot(class)] = count;
+            }
+        }
     }
 
     /// Takes the counters over from what is stored, after a loss was accepted: deliveries that are missing are lost.

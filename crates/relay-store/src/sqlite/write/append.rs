@@ -93,7 +93,7 @@ const TAKEN_VERSION: u8 = 1;
 pub(crate) struct Taken {
     pub(crate) event: EventId,
     received_at: Wall,
-    until: Wall,
+    pub(crate) until: Wall,
     body_sha256: [u8; 32],
 }
 
