@@ -138,7 +138,7 @@ impl Peer {
             return Ok(self.host.clone());
         }
         let found = addresses(bare(&self.host), self.port).await?;
-        socks::by_address(found).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no address is known of it"))
+        socks::by_address(&found).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no address is known of it"))
     }
 
     async fn connect(

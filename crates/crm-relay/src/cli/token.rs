@@ -26,7 +26,7 @@ pub(crate) enum Verb {
         name: String,
         #[command(flatten)]
         serves: Serves,
-        /// Public key that its client's certificate is to have (CLIENTS_LISTEN): sha256/ and base64; may be given several times
+        /// Public key that its client's certificate is to have: sha256/ and base64; may be given several times
         #[arg(long = "pin", value_name = "PIN")]
         pins: Vec<String>,
     },

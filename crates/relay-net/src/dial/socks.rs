@@ -175,7 +175,7 @@ fn login(proxy: &Uri) -> Option<(Vec<u8>, Vec<u8>)> {
 }
 
 /// A host that the proxy is told by its address.
-pub(super) fn by_address(found: Vec<SocketAddr>) -> Option<String> {
+pub(super) fn by_address(found: &[SocketAddr]) -> Option<String> {
     found.first().map(|address| address.ip().to_string())
 }
 

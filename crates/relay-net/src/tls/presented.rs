@@ -4,10 +4,11 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustls::{SignatureScheme, client::ResolvesClientCert, sign::CertifiedKey};
+use tokio::time::Instant;
 
 use super::identity::{Identity, IdentityError};
 
