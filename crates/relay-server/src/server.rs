@@ -18,12 +18,13 @@ use relay_core::{
     storage::{About, Presence, Reading, StoreError, start_at},
     time::Wall,
 };
+use relay_net::serve::Listener;
 use relay_store::{
     Store, private,
     seam::{Promises, Stats},
 };
 use tokio::{
-    net::{TcpListener, UnixListener},
+    net::UnixListener,
     sync::mpsc,
     time::{Instant, sleep, timeout},
 };
@@ -116,11 +117,11 @@ pub struct Outside {
 /// Where it listens.
 struct Listeners {
     /// For senders and clients.
-    public: TcpListener,
+    public: Listener,
     /// For who asks them without TLS.
-    redirect: Option<TcpListener>,
+    redirect: Option<Listener>,
     /// For operators, over TCP.
-    admin: Option<TcpListener>,
+    admin: Option<Listener>,
     /// For operators on this machine.
     socket: UnixListener,
 }
@@ -673,7 +674,7 @@ fn about(config: &Config, public: &SocketAddr) -> About {
     About { version, name, address: public.to_string().into(), config: config.likeness().digest() }.bounded()
 }
 
-fn addr_of(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, StartError> {
+fn addr_of(listener: &Listener, asked: SocketAddr) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(|source| StartError::Bind { addr: asked.to_string(), source })
 }
 

@@ -14,7 +14,7 @@ use relay_net::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -60,12 +60,7 @@ const OTHER_HOST: Problem =
 
 /// Serves the public listener until `stop`; then accepts no more, finishes the requests at hand, and returns when the last
 /// connection has ended. Whoever called bounds that wait by dropping the future.
-pub async fn serve<B: Backend>(listener: TcpListener, backend: Arc<B>, settings: Settings, stop: CancellationToken) {
-    serve_on(listener, backend, settings, stop).await;
-}
-
-/// The same, wherever its sockets come from.
-pub(super) async fn serve_on<B: Backend>(
+pub async fn serve<B: Backend>(
     listener: impl Listening<Socket = TcpStream> + Sync,
     backend: Arc<B>,
     settings: Settings,
