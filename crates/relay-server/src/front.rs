@@ -24,7 +24,7 @@ use crate::{
     guesses::Entrance,
     ingress::{Backend, Body, Origin, Refusals, Source},
     principal::Principal,
-    quotas::Quotas,
+    quotas::{Hold, Quotas},
     registry::{RegistryError, uses::Proof},
     state::{Known, State},
     supervise::TaskKind,
@@ -45,8 +45,8 @@ impl Backend for Front {
         self.admin.registry.directory().intakes.get(name).cloned()
     }
 
-    async fn accept(&self, request: Box<Accepting>) -> Answer {
-        self.admin.hub.accept(request).await
+    async fn accept(&self, request: Box<Accepting>, hold: Option<Box<Hold>>) -> Answer {
+        self.admin.hub.accept(request, hold).await
     }
 
     fn refused(&self, source: &str, reason: &'static str) {
@@ -65,7 +65,7 @@ impl Backend for Front {
         &self.admin.refusals
     }
 
-    fn quotas(&self) -> &Quotas {
+    fn quotas(&self) -> &Arc<Quotas> {
         &self.admin.quotas
     }
 

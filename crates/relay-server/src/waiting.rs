@@ -26,7 +26,7 @@ use crate::{
     error::{Code, Problem},
     front::text,
     ingress::{self, Address, Backend, Body, Origin, Refusals, Source},
-    quotas::Quotas,
+    quotas::{Hold, Quotas},
     start_error::StartError,
 };
 
@@ -126,11 +126,8 @@ impl Waiting {
         let tls = bound.shown.as_ref().map(|(certificate, _)| certificate.server());
         let settings = ingress::Settings::new(config, budget, tls);
         let stop = CancellationToken::new();
-        let nobody = Arc::new(Nobody {
-            clock: Clock::start(Wall::MIN),
-            refusals: Refusals::default(),
-            quotas: Quotas::default(),
-        });
+        let nobody =
+            Arc::new(Nobody { clock: Clock::start(Wall::MIN), refusals: Refusals::default(), quotas: Arc::default() });
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             // Cancel safety: neither has anything to lose.
@@ -155,7 +152,7 @@ impl Waiting {
 struct Nobody {
     clock: Clock,
     refusals: Refusals,
-    quotas: Quotas,
+    quotas: Arc<Quotas>,
 }
 
 impl Backend for Nobody {
@@ -163,7 +160,7 @@ impl Backend for Nobody {
         None
     }
 
-    async fn accept(&self, _request: Box<Accepting>) -> Answer {
+    async fn accept(&self, _request: Box<Accepting>, _hold: Option<Box<Hold>>) -> Answer {
         Answer::Stopping
     }
 
@@ -175,7 +172,7 @@ impl Backend for Nobody {
         &self.refusals
     }
 
-    fn quotas(&self) -> &Quotas {
+    fn quotas(&self) -> &Arc<Quotas> {
         &self.quotas
     }
 

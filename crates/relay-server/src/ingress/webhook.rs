@@ -35,6 +35,7 @@ use super::{
 use crate::{
     apart::apart,
     error::{Code, Problem},
+    quotas::Hold,
     registry::uses::Proof,
 };
 
@@ -78,8 +79,8 @@ struct Admitted {
 
 /// A request that was read and judged: all that is left of it while its commit is waited for.
 enum Ready {
-    /// Take it in, for this source; once it is durable its sender wants this.
-    Genuine(Arc<Source>, Box<Accepting>, Acknowledgement),
+    /// Take it in, for this source, with what is held for it there; once it is durable its sender wants this.
+    Genuine(Arc<Source>, (Box<Accepting>, Option<Box<Hold>>), Acknowledgement),
     /// It was no webhook, or is taken in already.
     Answered(Response<Body>),
 }
@@ -136,7 +137,7 @@ impl<B: Backend> Door<B> {
         request: Box<Request<Incoming>>,
     ) -> Result<Response<Body>, Denial> {
         match self.read(source, origin, request).await? {
-            Ready::Genuine(source, accepting, wanted) => self.accept(&source, origin, accepting, wanted).await,
+            Ready::Genuine(source, request, wanted) => self.accept(&source, origin, request, wanted).await,
             Ready::Answered(response) => Ok(response),
         }
     }
@@ -203,10 +204,10 @@ impl<B: Backend> Door<B> {
         }
         self.buckets.take(&source.name, &source.terms, || self.backend.mono()).map_err(too_often)?;
         let (quotas, quota) = (self.backend.quotas(), &source.terms.quota);
-        quotas.take(&source.name, quota, body.len(), || self.backend.now()).map_err(too_much)?;
+        let hold = quotas.hold(&source.name, quota, body.len(), || self.backend.now()).map_err(too_much)?;
         raw.clean(&connection, &genuine.strip);
         let accepting = Box::new(self.accepting(&source, raw, (body, signed), &genuine));
-        Ok(Ready::Genuine(source, accepting, genuine.acknowledgement))
+        Ok(Ready::Genuine(source, (accepting, hold), genuine.acknowledgement))
     }
 
     /// Whether somebody of this address may come, and now: asked of nothing that a request says.
@@ -449,16 +450,12 @@ impl<B: Backend> Door<B> {
         &self,
         source: &Source,
         origin: Origin,
-        accepting: Box<Accepting>,
+        (accepting, hold): (Box<Accepting>, Option<Box<Hold>>),
         wanted: Acknowledgement,
     ) -> Result<Response<Body>, Denial> {
-        let bytes = accepting.body.len();
-        let Ok(answer) = timeout(self.settings.patience.commit, self.backend.accept(accepting)).await else {
+        let Ok(answer) = timeout(self.settings.patience.commit, self.backend.accept(accepting, hold)).await else {
             return Err(respond::UNCERTAIN.into());
         };
-        if !may_be_new(&answer) {
-            self.backend.quotas().give_back(&source.name, &source.terms.quota, bytes, || self.backend.now());
-        }
         if let Answer::Accepted { event, differs: true, .. } = answer {
             self.note_difference(source, origin, event);
         }
@@ -528,18 +525,9 @@ impl<B: Backend> Door<B> {
     }
 }
 
-/// Whether an event may have been stored that was not there before.
-const fn may_be_new(answer: &Answer) -> bool {
-    match answer {
-        Answer::Accepted { repeat, .. } => !*repeat,
-        // Nobody knows.
-        Answer::Unavailable => true,
-        Answer::NotStored(_) | Answer::Busy | Answer::Full | Answer::Stopping => false,
-    }
-}
-
 fn too_much(over: quota::Over) -> Denial {
     let detail = match over.measure {
+        _ if over.is_held => "what is being stored may be all that the source still takes today (UTC); see Retry-After",
         Measure::Events => "the source has taken as many webhooks as it takes in a day (UTC); see Retry-After",
         Measure::Bytes => "the source has taken as many bytes as it takes in a day (UTC); see Retry-After",
     };

@@ -31,7 +31,13 @@ use super::{
     },
     KEY,
 };
-use crate::{clock::Clock, error::Problem, guesses::Guesses, network_policy::Terms, quotas::Quotas};
+use crate::{
+    clock::Clock,
+    error::Problem,
+    guesses::Guesses,
+    network_policy::Terms,
+    quotas::{Hold, Quotas},
+};
 
 /// Bytes of the answer at `/large`: more than socket buffers take.
 pub(super) const LARGE_BYTES: usize = 32 * 1024 * 1024;
@@ -46,7 +52,7 @@ pub(super) struct Recorder {
     accepted: Mutex<Accepted>,
     refused: Mutex<Vec<(String, &'static str)>>,
     pub(super) seen: Refusals,
-    quotas: Quotas,
+    quotas: Arc<Quotas>,
     guesses: Guesses,
 }
 
@@ -122,7 +128,7 @@ impl Recorder {
             accepted: Mutex::new(Accepted { mint: IdMint::new(0, 1), events: Vec::new(), first: BTreeMap::new() }),
             refused: Mutex::new(Vec::new()),
             seen: Refusals::default(),
-            quotas: Quotas::default(),
+            quotas: Arc::default(),
         }
     }
 
@@ -167,10 +173,16 @@ impl Backend for Recorder {
         self.sources.get(std::str::from_utf8(name).ok()?).cloned()
     }
 
-    async fn accept(&self, request: Box<Accepting>) -> Answer {
+    async fn accept(&self, request: Box<Accepting>, hold: Option<Box<Hold>>) -> Answer {
         let mode = *self.mode.lock().unwrap();
         match mode {
-            Mode::Store => self.store(*request),
+            Mode::Store => {
+                let answer = self.store(*request);
+                if let Some(hold) = hold.filter(|_| matches!(answer, Answer::Accepted { repeat: false, .. })) {
+                    hold.count(self.now());
+                }
+                answer
+            }
             Mode::Unavailable => Answer::Unavailable,
             Mode::NotStored(why) => Answer::NotStored(why),
             Mode::Busy => Answer::Busy,
@@ -191,7 +203,7 @@ impl Backend for Recorder {
         &self.seen
     }
 
-    fn quotas(&self) -> &Quotas {
+    fn quotas(&self) -> &Arc<Quotas> {
         &self.quotas
     }
 

@@ -50,9 +50,11 @@ async fn a_source_takes_so_much_in_a_day() {
         let stranger = "POST /webhook/daily HTTP/1.1\r\nHost: a\r\nX-API-Key: wrong\r\nContent-Length: 1\r\n\r\n1";
         assert_eq!(relay.ask(stranger).await.status, 401);
     }
-    relay.backend.answer_with(Mode::Full);
-    for _ in 0..5 {
-        assert_eq!(told("", "1").await.status, 503);
+    for outage in [Mode::Full, Mode::Unavailable] {
+        relay.backend.answer_with(outage);
+        for _ in 0..5 {
+            assert_eq!(told("", "1").await.status, 503);
+        }
     }
     relay.backend.answer_with(Mode::Store);
     for _ in 0..3 {
@@ -74,6 +76,36 @@ async fn a_source_takes_so_much_in_a_day() {
     for (body, status) in [(large.as_str(), 202), (large.as_str(), 202), ("x", 429)] {
         assert_eq!(relay.ask(request("POST /webhook/daily", "", body)).await.status, status);
     }
+}
+
+/// S36: those that are stored at the same time are no more than the source takes; whoever finds the rest spoken for is asked to wait a
+/// moment, and takes it when it is not used up.
+#[tokio::test]
+async fn senders_at_the_same_time_are_no_more_than_the_quota() {
+    let relay = Relay::start().await;
+    relay.backend.answer_with(Mode::Never);
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        let mut socket = relay.connect().await;
+        socket.send(request("POST /webhook/daily", "", "1")).await;
+        waiting.push(socket);
+    }
+    let ask = async || relay.ask(request("POST /webhook/daily", "", "1")).await;
+    let held = loop {
+        let asked = ask().await;
+        if asked.status == 429 {
+            break asked;
+        }
+        // Not all of them have been looked at: this one was one of the four.
+        assert_eq!(asked.status, 503);
+    };
+    let wait: u64 = held.field("retry-after").unwrap().parse().unwrap();
+    assert!(wait <= 4, "{wait}");
+    for mut socket in waiting {
+        assert!([503, 429].contains(&socket.reply().await.status), "it was not stored");
+    }
+    relay.backend.answer_with(Mode::Store);
+    assert_eq!(ask().await.status, 202);
 }
 
 fn values(event: &Accepting, name: &str) -> Vec<Bytes> {
