@@ -1,6 +1,6 @@
 //! What an operator decides about a server, already checked: bad combinations cannot be built from outside the binary.
 
-mod likeness;
+pub(crate) mod likeness;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Digits of a secret's digest: enough to tell two apart, which nobody chooses for that.
-const DIGITS: usize = 16;
+pub(crate) const DIGITS: usize = 16;
 
 /// A setting that two servers have otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
