@@ -200,23 +200,25 @@ async fn start_over(
 async fn secrets(plan: &Plan, store: &dyn Store) -> Result<Kept, Failure> {
     let (data_dir, given) = (plan.data_dir(), || plan.given.clone());
     if !store.promises().several_owners {
-        return credentials::complete(data_dir, given(), &[]);
+        return credentials::complete(data_dir, given());
     }
     let failed = |error: StoreError| {
         Failure::new(Exit::Unreachable, format!("what the servers on this store share could not be read: {error}"))
     };
-    let shared = shared_secrets(store).await.map_err(failed)?;
-    let kept = credentials::complete(data_dir, given(), &shared)?;
-    let (mut late, now) = (Vec::new(), Clock::start(Wall::MIN).wall());
-    for secret in kept.to_share(&plan.declared().server) {
-        late.extend(claim(store, &secret, now).await.map_err(failed)?.map(|theirs| theirs.name));
+    let now = Clock::start(Wall::MIN).wall();
+    loop {
+        let shared = shared_secrets(store).await.map_err(failed)?;
+        let kept = credentials::propose(data_dir, given(), &shared)?;
+        let mut is_late = false;
+        for secret in kept.to_share(&plan.declared().server) {
+            is_late |= claim(store, &secret, now).await.map_err(failed)?.is_some();
+        }
+        // Else another server was faster, and what it has is shared by now: that is not made a second time.
+        if !is_late {
+            credentials::keep(data_dir, &kept)?;
+            return Ok(kept);
+        }
     }
-    if late.is_empty() {
-        return Ok(kept);
-    }
-    credentials::take_back(data_dir, &late)?;
-    let shared = shared_secrets(store).await.map_err(failed)?;
-    credentials::complete(data_dir, given(), &shared)
 }
 
 /// How the end of a server ends the process.

@@ -149,7 +149,7 @@ const OF_SETTINGS: &[(&str, Entry)] = &[
         };
         let tail = if head.starts_with(&[0xff]) || head.starts_with(&[0xfe]) { &bytes[2..] } else { bytes };
         relay_store::private::replace(&place::credentials(&data), &[&head, tail].concat()).unwrap();
-        let kept = credentials::complete(&data, GivenSecrets::default(), &[]).map_err(|failure| failure.text);
+        let kept = credentials::complete(&data, GivenSecrets::default()).map_err(|failure| failure.text);
         let found = kept.and_then(|kept| {
             if kept.generated.contains(&name) {
                 Err("missing".to_owned())

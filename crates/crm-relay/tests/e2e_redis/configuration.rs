@@ -147,4 +147,14 @@ async fn secrets_are_made_once_for_all() {
         server.restart();
     }
     Sender::new().post_until_taken(&servers[2].url("/webhook"), &key, "{}", "again").await;
+
+    // One that was killed before what it had made was shared, by when the others had shared theirs.
+    let late = dir.path().join("late/data");
+    relay_store::private::make_dir(&late).unwrap();
+    let made = [("API_KEY", "crk"), ("RELAY_TOKEN", "crt"), ("ADMIN_TOKEN", "cra")];
+    let made = made.map(|(name, prefix)| format!("{name}={prefix}_{}\n", "0a1b".repeat(10))).concat();
+    relay_store::private::replace(&late.join("credentials.proposed"), made.as_bytes()).unwrap();
+    let server = start(dir.path(), "late", &url, &none);
+    Sender::new().post_until_taken(&server.url("/webhook"), &key, "{}", "late").await;
+    assert!(!late.join("credentials.proposed").exists() && !late.join("credentials").exists());
 }
