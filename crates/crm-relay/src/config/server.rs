@@ -286,7 +286,19 @@ fn check_sizes(layers: &mut Layers) {
     let (fit, show) = (body_bytes_fit(layers), quantity::show_size);
     let least = budget::inflight_bytes_min(body).next_multiple_of(1 << 20);
     let is_given = layers.given("MAX_BODY_BYTES").is_some();
-    if body > fit && is_given {
+    // Whichever of the two is what was not to be expected.
+    let lacks_room =
+        layers.given("MAX_INFLIGHT_BYTES").is_some() && body <= budget::body_bytes_max(limits::MAX_INFLIGHT_BYTES);
+    if body > fit && is_given && lacks_room {
+        let text = format!(
+            "has no room for a body of MAX_BODY_BYTES ({}): half of it is for what comes in, heads included; want at least {}, or \
+             MAX_BODY_BYTES at most {}",
+            show(body),
+            show(least),
+            show(fit),
+        );
+        layers.fault("MAX_INFLIGHT_BYTES", text);
+    } else if body > fit && is_given {
         let text = format!(
             "such a body could never come in: half of MAX_INFLIGHT_BYTES ({}) is for what comes in, heads included, so at most {}; \
              or MAX_INFLIGHT_BYTES at least {}",
