@@ -12,11 +12,12 @@ use relay_providers::{nearest, pasted};
 
 use super::{
     fault::{Faults, Origin},
+    kind::{Kind, Value},
     layers::{Environment, Layers},
     proxy,
     raw::{Entry, Section},
     secret,
-    settings::{self, Kind, Process, Value},
+    settings::{self, Process},
     target::{self, Target},
     text_file,
 };

@@ -10,8 +10,9 @@ use relay_providers::pasted;
 
 use super::{
     fault::{Faults, Origin},
+    kind::{Kind, Value},
     raw,
-    settings::{Kind, Process, Role, SETTINGS, Setting, Value, find},
+    settings::{Process, Role, SETTINGS, Setting, find},
     text_file,
 };
 

@@ -8,9 +8,10 @@ use std::{
 
 use super::{
     client,
+    kind::{Kind, Value},
     layers::{Flags, Layers},
     server,
-    settings::{Kind, Process, Role, SETTINGS, Setting, Value, find},
+    settings::{Process, Role, SETTINGS, Setting, find},
     text_file,
 };
 use crate::{config::server::GivenSecrets, credentials, place};

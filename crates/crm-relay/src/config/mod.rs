@@ -1,10 +1,11 @@
 //! Configuration: file < environment < flags, every fault reported at once.
 //!
-//! [`settings`] is the table of all settings; `layers` collects their values, `raw` reads the file, and `server`
+//! [`settings`] is the table of all settings, [`kind`] what values they take; `layers` collects their values, `raw` reads the file, and `server`
 //! and `client` build what the two processes take, which cannot hold a bad combination.
 
 pub(crate) mod client;
 pub(crate) mod fault;
+pub mod kind;
 pub(crate) mod layers;
 mod lists;
 pub(crate) mod misspelt;
@@ -22,10 +23,7 @@ mod tls;
 
 use std::path::PathBuf;
 
-use self::{
-    layers::Layers,
-    settings::{Process, Value},
-};
+use self::{kind::Value, layers::Layers, settings::Process};
 use crate::place;
 
 /// The data directory: as given, else the usual one.

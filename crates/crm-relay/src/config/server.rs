@@ -29,12 +29,13 @@ use super::{
     client::{Fields, listen},
     data_dir,
     fault::{Faults, Origin},
+    kind::Value,
     layers::{Flags, Layers},
     proxy,
     raw::Section,
     redis,
     secret::Secret,
-    settings::{Process, Value, kind_of},
+    settings::{Process, kind_of},
     target, tls,
 };
 use crate::{

@@ -12,9 +12,10 @@ use relay_server::config::{AcmeConfig, TlsFiles};
 use super::{
     client::{Fields, listen},
     fault::{Faults, Origin},
+    kind::Value,
     layers::Layers,
     raw::Section,
-    settings::{Value, find},
+    settings::find,
     target::public_url,
 };
 
