@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    Acknowledgement, Answer, BodyShare, ByHead, Genuine, ParameterFault, Provider, Refusal, Request, SignedOver,
-    StoredKey, Verdict, attempt,
+    Acknowledgement, Answer, BodyShare, ByHead, Chosen, Genuine, ParameterFault, Provider, Refusal, Request,
+    SignedOver, StoredKey, Verdict, attempt,
     basic::Basic,
     code::Code,
     handshake::{is_no_challenge, small_json},
@@ -27,6 +27,7 @@ pub struct Verifier {
     signed_over: SignedOver,
     protected: Vec<String>,
     values: Arc<Values>,
+    chosen: Option<Arc<Chosen>>,
     /// The platform may hand over a further secret: see [`Self::taking_another`].
     takes_another: bool,
 }
@@ -85,7 +86,8 @@ impl Verifier {
             _ => None,
         };
         let (values, signed_over) = (Arc::new(Values(parameters.values())), SignedOver::read(&parameters));
-        parameters.finish(Self { provider, proof, tests, signed_over, protected, values, takes_another: false })
+        let chosen = Chosen::read(&mut parameters).map(Arc::new);
+        parameters.finish(Self { provider, proof, tests, signed_over, protected, values, chosen, takes_another: false })
     }
 
     /// The same, which has a secret that the platform handed over, and takes a further one that is handed over: for the next
@@ -156,6 +158,11 @@ impl Verifier {
     /// The provider's entry in the table.
     pub fn provider(&self) -> &'static Provider {
         self.provider
+    }
+
+    /// What the operator wants the answer to a stored webhook to be; `None`: what the provider wants.
+    pub fn chosen(&self) -> Option<&Chosen> {
+        self.chosen.as_deref()
     }
 
     /// The answer to this webhook once it is stored.

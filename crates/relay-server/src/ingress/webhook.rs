@@ -459,7 +459,7 @@ impl<B: Backend> Door<B> {
         if let Answer::Accepted { event, differs: true, .. } = answer {
             self.note_difference(source, origin, event);
         }
-        Ok(respond::outcome(&answer, wanted)?)
+        Ok(respond::outcome(&answer, wanted, source.verifier.chosen())?)
     }
 
     /// Counts a repeat with another body, and keeps it for the operator: that body is answered 2xx and not stored.

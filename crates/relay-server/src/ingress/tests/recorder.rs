@@ -107,6 +107,15 @@ impl Recorder {
             sources: BTreeMap::from([
                 source("default", "api-key", &key, false, false),
                 source("empty", "api-key", &key, true, false),
+                source(
+                    "chosen",
+                    "api-key",
+                    &[key[0], ("ack_status", "200"), ("ack_body", "<ok/>"), ("ack_type", "text/xml")],
+                    false,
+                    false,
+                ),
+                source("silent", "api-key", &[key[0], ("ack_status", "204")], false, false),
+                source("named", "api-key", &[key[0], ("ack_status", "201")], false, false),
                 source("bounded", "api-key", &key, false, false),
                 source("daily", "api-key", &key, false, false),
                 source("paused", "api-key", &key, false, true),

@@ -148,6 +148,24 @@ async fn the_receipt_is_json_with_id_and_time() {
     assert!(received_at.ends_with('Z') && received_at.parse::<jiff::Timestamp>().is_ok(), "{received_at}");
 }
 
+/// I1: what a source's operator chose is what its sender hears, once it is stored and not before.
+#[tokio::test]
+async fn a_source_acknowledges_as_its_operator_chose() {
+    let relay = Relay::start().await;
+    for (source, status, kind, body) in [
+        ("chosen", 200, Some("text/xml"), Some("<ok/>")),
+        ("silent", 204, None, Some("")),
+        ("named", 201, Some("application/json"), None),
+    ] {
+        let reply = relay.ask(request(&format!("POST /webhook/{source}"), "", "{}")).await;
+        assert_eq!((reply.status, reply.field("content-type")), (status, kind), "{source}");
+        assert_eq!(reply.body, body.map_or_else(|| reply.body.clone(), str::to_owned), "{source}");
+        assert!(reply.field("relay-event-id").is_some(), "{source}");
+    }
+    relay.backend.answer_with(Mode::Unavailable);
+    assert_eq!(relay.ask(request("POST /webhook/chosen", "", "{}")).await.status, 503);
+}
+
 #[tokio::test]
 async fn a_bearer_key_is_as_good_and_not_kept_either() {
     let relay = Relay::start().await;
