@@ -280,6 +280,7 @@ fn start_failed(error: StartError, asked: &Asked) -> Failure {
         ),
         StartError::CaFile(error) => Failure::new(Exit::Configuration, error.to_string()),
         StartError::Certificate(error) => Failure::new(Exit::Configuration, error.to_string()),
+        StartError::Clients(error) => Failure::new(Exit::Configuration, error.to_string()),
         StartError::Registry(error) => Failure::new(Exit::Configuration, error.to_string()),
     }
 }

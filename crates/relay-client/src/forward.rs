@@ -31,14 +31,14 @@ use relay_core::{
 };
 use relay_net::{
     dial::{Peer, Stream},
-    tls::{self, TlsError},
+    tls::{self, IdentityError, TlsError},
 };
 
 use crate::{
     ReportAnswers,
     answer::Refusal,
     clock,
-    config::{Destination, TargetUrl},
+    config::{Destination, IdentityFiles, TargetUrl},
     lacking::Lacking,
     read_on::ReadOn,
     request::Base,
@@ -89,6 +89,9 @@ pub enum TargetError {
     /// TLS cannot be set up.
     #[error("failed to set up TLS for the target")]
     Tls(#[from] TlsError),
+    /// The certificate that is shown to it does not read.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
 }
 
 impl TargetError {
@@ -138,13 +141,18 @@ impl Target {
             Some("https") => true,
             _ => return Err(unusable()),
         };
+        let presented = destination.identity.as_ref().map(IdentityFiles::presented).transpose()?;
         Ok(Self {
             base: Base::of(destination).ok_or_else(unusable)?,
             peer: Peer {
                 host: url.host().filter(|host| !host.is_empty()).ok_or_else(unusable)?.to_owned(),
                 port: url.port_u16().unwrap_or(if encrypted { 443 } else { 80 }),
                 proxy: None,
-                tls: if encrypted { Some(tls::client(destination.ca_file.as_deref())?) } else { None },
+                tls: if encrypted {
+                    Some(tls::presenting(destination.ca_file.as_deref(), &[], presented)?)
+                } else {
+                    None
+                },
             },
             timeout: destination.forward_timeout,
             report_answers: destination.report_answers,

@@ -291,6 +291,7 @@ mod tests {
             proxy: None,
             ca_file: None,
             pins: Vec::new(),
+            identity: None,
             listen: None,
             listen_names: Vec::new(),
             shutdown_grace: limits::LINES.span,

@@ -5,7 +5,7 @@
 //! of before goes on being shown.
 
 use std::{
-    fs, io,
+    fs,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -60,8 +60,7 @@ impl Certificate {
             Ok(Pair { identity: identity(files, &in_use)?, in_use, refused: None })
         };
         let kept = Kept(pairs.iter().map(opened).collect::<Result<_, IdentityError>>()?);
-        let nothing = || IdentityError::File { file: String::new(), source: io::ErrorKind::NotFound.into() };
-        let (first, others) = kept.identities().ok_or_else(nothing)?;
+        let (first, others) = kept.identities().ok_or_else(IdentityError::nothing)?;
         let server = tls::Server::new(&first, &others)?;
         let ends = Arc::new(Mutex::new(kept.ends(&pairs)));
         Ok((Self { pairs: pairs.into(), server, ends, trouble: Trouble::default(), look: Arc::default() }, kept))

@@ -22,7 +22,7 @@ use crate::{
     error::{Code, Problem},
     fetch::Keyring,
     guesses::Entrance,
-    ingress::{Backend, Body, Origin, Refusals, Source},
+    ingress::{Backend, Body, CONNECT, Origin, Refusals, Source},
     principal::Principal,
     quotas::{Hold, Quotas},
     registry::{RegistryError, uses::Proof},
@@ -33,7 +33,8 @@ use crate::{
 /// The rest of the server, as the ingress sees it.
 pub(crate) struct Front {
     pub(crate) admin: Arc<State>,
-    pub(crate) gate: Gate,
+    /// None: clients are taken elsewhere.
+    pub(crate) gate: Option<Gate>,
     pub(crate) keyring: Arc<Keyring>,
     /// No webhook is taken any more.
     pub(crate) refusing: CancellationToken,
@@ -138,8 +139,10 @@ impl Backend for Front {
 
     async fn other(&self, request: Request<Incoming>, origin: Origin) -> Response<Body> {
         let path = request.uri().path();
-        if path == "/connect" {
-            return self.gate.connect(request, origin).await;
+        if path == CONNECT
+            && let Some(gate) = &self.gate
+        {
+            return gate.connect(request, origin, None).await;
         }
         if !matches!(path, "/livez" | "/readyz" | "/health") {
             return Problem::nothing_at(path).respond();

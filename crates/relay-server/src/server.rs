@@ -37,6 +37,7 @@ use crate::{
     agreement::Agreement,
     budget::{self, Budget},
     certificate::{self, Certificate},
+    clients::{self, Trusted},
     clock::Clock,
     connect::{Attached, Gate},
     fetch::{Fetcher, Keyring},
@@ -93,6 +94,8 @@ pub struct Server {
     stored_until: Wall,
     /// Where everybody is sent elsewhere.
     redirect_addr: Option<SocketAddr>,
+    /// Where clients alone are taken.
+    clients_addr: Option<SocketAddr>,
     /// What the public listener shows of itself.
     certificate: Option<Certificate>,
 }
@@ -120,6 +123,8 @@ struct Listeners {
     public: Listener,
     /// For who asks them without TLS.
     redirect: Option<Listener>,
+    /// For clients alone, and whom it takes.
+    clients: Option<(Listener, Trusted)>,
     /// For operators, over TCP.
     admin: Option<Listener>,
     /// For operators on this machine.
@@ -222,7 +227,7 @@ impl Server {
         outside: Outside,
     ) -> Result<Self, StartError> {
         let fetcher = Fetcher::new(config.fetching.clone())?;
-        let Bound { public, admin: admin_listener, redirect, shown } = bound;
+        let Bound { public, admin: admin_listener, redirect, clients, shown } = bound;
         let stats = store.stats().await?;
         let shares = store.promises().several_owners;
         let mut machine =
@@ -276,6 +281,10 @@ impl Server {
                 Some(listener) => Some(addr_of(listener, config.redirect_listen.unwrap_or(config.listen))?),
                 None => None,
             },
+            clients_addr: match (&clients, &config.clients) {
+                (Some((listener, _)), Some(asked)) => Some(addr_of(listener, asked.addr)?),
+                (_, _) => None,
+            },
             config,
             store,
             admin,
@@ -296,7 +305,7 @@ impl Server {
             server.withdraw();
             return Err(error);
         }
-        let listeners = Listeners { public, redirect, admin: admin_listener, socket };
+        let listeners = Listeners { public, redirect, clients, admin: admin_listener, socket };
         server.spawn(driver, fetcher, shown.map(|(_, kept)| kept), listeners);
         Ok(server)
     }
@@ -406,7 +415,7 @@ impl Server {
         driver: Driver,
         fetcher: Fetcher,
         shown: Option<certificate::Kept>,
-        Listeners { public, redirect, admin, socket }: Listeners,
+        Listeners { public, redirect, clients, admin, socket }: Listeners,
     ) {
         let supervisor = &self.supervisor;
         supervisor.spawn(TaskKind::Hub, "hub", async move {
@@ -426,7 +435,12 @@ impl Server {
             self.spawn_acme(acme, &certificate, redirect.is_some().then(|| Arc::clone(&challenges)));
         }
         let keyring = Keyring::new(fetcher, self.admin.clock, self.store.clone());
-        let (gate, refusing) = (self.gate.clone(), self.refusing.clone());
+        // Where clients have a listener of their own they have no other.
+        let gate = clients.is_none().then(|| self.gate.clone());
+        if let Some((listener, trusted)) = clients {
+            self.spawn_clients(listener, trusted);
+        }
+        let refusing = self.refusing.clone();
         let front = Arc::new(Front { admin: Arc::clone(&self.admin), gate, keyring, refusing });
         let (stop, accepted) = (self.accepting.clone(), self.accepted.clone());
         supervisor.spawn(TaskKind::Public, "public", async move {
@@ -462,6 +476,20 @@ impl Server {
             Ok(())
         });
         self.spawn_watchers();
+    }
+
+    /// Takes clients where nobody else is taken.
+    fn spawn_clients(&self, listener: Listener, trusted: Trusted) {
+        let (tls, gate) = (trusted.tls(), self.gate.clone());
+        let (metrics, stop) = (Arc::clone(&self.admin.metrics), self.accepting.clone());
+        self.supervisor.spawn(TaskKind::Public, "clients", async move {
+            clients::serve(listener, tls, gate, metrics, stop).await;
+            Ok(())
+        });
+        self.supervisor.spawn(TaskKind::Watch, "client-authorities", async move {
+            trusted.keep().await;
+            Ok(())
+        });
     }
 
     /// Obtains certificates, and has them be shown.
@@ -544,6 +572,10 @@ impl Server {
         if let Some(addr) = &redirect {
             tracing::info!(event = "listening", name = "redirect", addr);
         }
+        let clients = self.clients_addr.map(|addr| addr.to_string());
+        if let Some(addr) = &clients {
+            tracing::info!(event = "listening", name = "clients", addr);
+        }
         let (host, proxy_protocol) = (self.config.allowed_hosts.first().cloned(), self.config.proxy_protocol);
         let run = serde_json::json!({
             "pid": std::process::id(),
@@ -552,6 +584,7 @@ impl Server {
             "host": host,
             "proxy_protocol": proxy_protocol,
             "redirect": redirect,
+            "clients": clients,
             "admin": admin,
         });
         let path = self.config.data_dir.join("run.json");

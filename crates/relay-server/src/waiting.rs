@@ -14,7 +14,7 @@ use relay_core::{
     name::Name,
     time::{Mono, Wall},
 };
-use relay_net::serve::Listener;
+use relay_net::{serve::Listener, tls::IdentityError};
 use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,7 @@ use crate::{
     Config, acme,
     budget::{self, Budget},
     certificate::{Certificate, Kept},
+    clients::Trusted,
     clock::Clock,
     error::{Code, Problem},
     front::text,
@@ -39,6 +40,8 @@ pub struct Bound {
     pub(crate) admin: Option<Listener>,
     /// Where everybody is sent elsewhere.
     pub(crate) redirect: Option<Listener>,
+    /// For clients alone, and whom it takes.
+    pub(crate) clients: Option<(Listener, Trusted)>,
     /// What the public listener shows of itself.
     pub(crate) shown: Option<(Certificate, Kept)>,
 }
@@ -78,7 +81,15 @@ impl Bound {
             Some(addr) => Some(bind(addr).await?),
             None => None,
         };
-        Ok(Self { public, admin, redirect, shown })
+        let clients = match (&config.clients, &shown) {
+            (Some(clients), Some((certificate, _))) => {
+                let trusted = Trusted::open(&clients.ca_file, &certificate.server())?;
+                Some((bind(clients.addr).await?, trusted))
+            }
+            (Some(_), None) => return Err(IdentityError::nothing().into()),
+            (None, _) => None,
+        };
+        Ok(Self { public, admin, redirect, clients, shown })
     }
 }
 

@@ -536,6 +536,11 @@ fn taken(process: Process, setting: &Setting, value: &str) -> Result<Value, Stri
         // One alone is nothing.
         "TLS_CERT_FILE" if setting.name == "TLS_KEY_FILE" => find(name).map(good),
         "TLS_KEY_FILE" if setting.name == "TLS_CERT_FILE" => find(name).map(good),
+        "RELAY_CERT_FILE" if setting.name == "RELAY_KEY_FILE" => find(name).map(good),
+        "RELAY_KEY_FILE" if setting.name == "RELAY_CERT_FILE" => find(name).map(good),
+        "TLS_CERT_FILE" | "TLS_KEY_FILE" | "CLIENTS_CA_FILE" if setting.name == "CLIENTS_LISTEN" => {
+            find(name).map(good)
+        }
         "TLS_CERT_FILE" | "TLS_KEY_FILE" | "PUBLIC_URL" if setting.name == "REDIRECT_LISTEN" => find(name).map(good),
         _ => (name == setting.name).then(|| value.to_owned()),
     };

@@ -126,6 +126,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     let acme = tls::acme(&mut layers);
     let tls = tls::pairs(&mut layers, acme.as_ref());
     let redirect_listen = tls::redirect(&mut layers, acme.is_some() || !tls.is_empty());
+    let clients = tls::clients(&mut layers, acme.is_some() || !tls.is_empty());
     let redis = redis::options(&mut layers);
     if !layers.faults.0.is_empty() {
         return Err(layers.faults);
@@ -142,6 +143,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         tls,
         acme,
         redirect_listen,
+        clients,
         proxies: Arc::new(proxies(&layers)),
         proxy_protocol: layers.text("PROXY_PROTOCOL").as_deref() == Some("public"),
         allowed_hosts: allowed_hosts(&layers),
@@ -342,11 +344,13 @@ fn check_places(layers: &mut Layers) {
         let text = format!("{public} and ADMIN_LISTEN {admin} are the same port; want two");
         layers.fault(name, text);
     }
-    let redirect = listen(layers, "REDIRECT_LISTEN");
-    let taken = redirect
-        .filter(|redirect| [Some(public), admin].into_iter().flatten().any(|other| is_same_port(other, *redirect)));
-    if let Some(redirect) = taken {
-        layers.fault("REDIRECT_LISTEN", format!("{redirect} is the port of another listener; want one of its own"));
+    let mut taken: Vec<SocketAddr> = [Some(public), admin].into_iter().flatten().collect();
+    for name in ["REDIRECT_LISTEN", "CLIENTS_LISTEN"] {
+        let Some(own) = listen(layers, name) else { continue };
+        if taken.iter().any(|other| is_same_port(*other, own)) {
+            layers.fault(name, format!("{own} is the port of another listener; want one of its own"));
+        }
+        taken.push(own);
     }
 }
 

@@ -182,6 +182,22 @@ pub const SETTINGS: &[Setting] = &[
         Role::Server,
         "Address where whoever asks without TLS is sent to PUBLIC_URL (308); nothing is taken in there. off: nobody listens.",
     ),
+    setting(
+        "CLIENTS_LISTEN",
+        Kind::Listen,
+        "off",
+        Role::Server,
+        "Address of a listener that takes clients alone, each with a certificate of its own (mTLS); then the public listener takes none. \
+         off: the public one does.",
+    ),
+    setting(
+        "CLIENTS_CA_FILE",
+        Kind::Certificates,
+        "",
+        Role::Server,
+        "PEM file of the authorities that sign the clients' certificates, with their lists of revoked ones (X509 CRL). Read again when it \
+         changes.",
+    ),
     // Behind a proxy.
     setting(
         "TRUSTED_PROXIES",
@@ -362,6 +378,14 @@ pub const SETTINGS: &[Setting] = &[
         Role::Client,
         "Public keys of which the server must have one, beside a certificate that is trusted: sha256/ and the base64 of the SHA-256 of          its SubjectPublicKeyInfo, with commas between them.",
     ),
+    setting(
+        "RELAY_CERT_FILE",
+        Kind::Certificates,
+        "",
+        Role::Client,
+        "PEM file with the client's own certificate, for a server that asks who comes (CLIENTS_LISTEN). Read again when it changes.",
+    ),
+    setting("RELAY_KEY_FILE", Kind::PrivateKey, "", Role::Client, "PEM file with the key to it, without a passphrase."),
     setting(
         "LOCAL_WEBHOOK_URL",
         Kind::Targets,

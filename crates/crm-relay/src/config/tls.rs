@@ -6,8 +6,8 @@ use std::{
     path::PathBuf,
 };
 
-use relay_net::tls::Identity;
-use relay_server::config::{AcmeConfig, TlsFiles};
+use relay_net::tls::{Authorities, Identity};
+use relay_server::config::{AcmeConfig, ClientsListen, TlsFiles};
 
 use super::{
     client::{Fields, listen},
@@ -91,6 +91,32 @@ pub(super) fn redirect(layers: &mut Layers, speaks_tls: bool) -> Option<SocketAd
         layers.fault("REDIRECT_LISTEN", "where to, is not known: want PUBLIC_URL with https://");
     }
     Some(address)
+}
+
+/// Where clients alone are taken, each with a certificate of its own.
+pub(super) fn clients(layers: &mut Layers, speaks_tls: bool) -> Option<ClientsListen> {
+    let (addr, file) = (listen(layers, "CLIENTS_LISTEN"), layers.text("CLIENTS_CA_FILE").map(PathBuf::from));
+    let Some(addr) = addr else {
+        if file.is_some() {
+            let nothing =
+                "CLIENTS_CA_FILE changes nothing: CLIENTS_LISTEN is off, and no client is asked for a certificate";
+            layers.notes.push(nothing.into());
+        }
+        return None;
+    };
+    if !speaks_tls {
+        let want = "without TLS nobody can show a certificate: want TLS_CERT_FILE and TLS_KEY_FILE, or ACME_DOMAIN, whose \
+                    certificate this listener shows too";
+        layers.fault("CLIENTS_LISTEN", want);
+    }
+    let Some(ca_file) = file else {
+        layers.fault("CLIENTS_LISTEN", "who signs the clients' certificates, is not known: want CLIENTS_CA_FILE");
+        return None;
+    };
+    if let Err(error) = Authorities::in_file(&ca_file) {
+        layers.fault("CLIENTS_CA_FILE", error.to_string());
+    }
+    Some(ClientsListen { addr, ca_file })
 }
 
 fn identity(files: &TlsFiles) -> Option<Identity> {

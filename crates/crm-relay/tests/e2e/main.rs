@@ -10,6 +10,7 @@
 mod acme;
 mod admin_api;
 mod backup;
+mod clients;
 mod clock;
 mod delivery;
 mod descriptors;

@@ -1,4 +1,5 @@
 mod enemies;
+mod shown;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -33,6 +33,7 @@ fn config(relay: &str, target: &str) -> Config {
         proxy: None,
         ca_file: None,
         pins: Vec::new(),
+        identity: None,
         listen: None,
         listen_names: Vec::new(),
         shutdown_grace: WAIT,

@@ -23,7 +23,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, server::TlsStream};
 use super::Identity;
 
 /// The only protocol that is offered: HTTP/2 is not spoken (RFC 7301).
-const ALPN: &[u8] = b"http/1.1";
+pub(super) const ALPN: &[u8] = b"http/1.1";
 /// What an authority offers alone that checks whose a name is (RFC 8737).
 const PROVING_ALPN: &[u8] = b"acme-tls/1";
 /// What the first byte of a TLS connection is: a record of a handshake (RFC 8446, section 5.1).
@@ -89,6 +89,11 @@ impl Server {
     pub fn forget_challenges(&self) {
         self.proofs.are_any.store(false, Ordering::Release);
         self.proofs.lock().clear();
+    }
+
+    /// What it shows, by whoever shows it too.
+    pub(super) fn shown(&self) -> Arc<dyn ResolvesServerCert> {
+        Arc::clone(&self.shown) as Arc<dyn ResolvesServerCert>
     }
 
     /// Shows others in every handshake from now on; connections that are open stay.

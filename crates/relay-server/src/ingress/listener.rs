@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// Where clients dial in.
-const CONNECT: &str = "/connect";
+pub(crate) const CONNECT: &str = "/connect";
 /// What has begun to come when the listener is to stop may go on for so long; then it is refused.
 pub(crate) const INTAKE_WITHIN: Duration = Duration::from_millis(500);
 /// What load balancers and monitors ask.
@@ -52,7 +52,7 @@ const NO_SHARE: Problem = Problem::new(
 .closing();
 const SPEAKS_TLS: Problem =
     Problem::new(Code::Malformed, "this port speaks TLS: the URL begins with https://").closing();
-const NO_SESSIONS: Problem =
+pub(crate) const NO_SESSIONS: Problem =
     Problem::new(Code::StoreUnavailable, "as many clients are connected as there may be; come back later").closing();
 
 const OTHER_HOST: Problem =
@@ -269,7 +269,11 @@ impl<B: Backend> Public<B> {
 }
 
 /// What comes of something that a connection's peer is waited for; none if it has to give way, or the server stops.
-async fn unless_given_up<T>(seat: &Seated, closing: &Closing, awaited: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn unless_given_up<T>(
+    seat: &Seated,
+    closing: &Closing,
+    awaited: impl Future<Output = T>,
+) -> Option<T> {
     let evicted = poll_fn(|cx| if seat.waits(cx) { Poll::Ready(()) } else { Poll::Pending });
     tokio::select! {
         biased;

@@ -294,6 +294,9 @@ pub struct Token {
     /// What it may serve; `None`: every destination.
     #[serde(default)]
     pub destinations: Option<Vec<String>>,
+    /// Public keys, of one of which the client's certificate is to be (`sha256/...`); none: it may come with any, and without one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<String>,
     /// The secret that this one replaces.
     #[serde(default)]
     pub rotation: Option<Rotation<Digest>>,

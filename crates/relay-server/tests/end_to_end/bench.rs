@@ -142,6 +142,7 @@ fn config(data_dir: PathBuf) -> Config {
         tls: Vec::new(),
         acme: None,
         redirect_listen: None,
+        clients: None,
         admin_listen: Some(any),
         proxies: Arc::default(),
         proxy_protocol: false,
