@@ -22,6 +22,7 @@ pub(crate) fn explain(error: &DialError, whose: Whose) -> String {
     match error {
         DialError::Connect { peer, source } | DialError::Encrypt { peer, source } => explain_io(source, peer, whose),
         DialError::Tunnel(error) => error.to_string(),
+        DialError::Socks(error) => error.to_string(),
         DialError::Silent(_) => error.to_string(),
     }
 }

@@ -395,7 +395,7 @@ fn refused(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("-1", "no host"),
         ],
         Kind::Proxy => &[
-            ("socks5://proxy:1080", "SOCKS"),
+            ("socks4://proxy:1080", "version 5"),
             ("https://proxy:3128", "HTTP proxy"),
             ("http//proxy:3128", "two slashes"),
             ("http://proxy:3128/path", "no path"),

@@ -437,7 +437,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Proxy,
         "",
         Role::Both,
-        "HTTP proxy on the way to the server, and to keys of providers; else HTTPS_PROXY and NO_PROXY. Targets are dialled directly.",
+        "Proxy on the way to the server, and to keys of providers: http://, socks5:// or socks5h:// (which looks names up itself); else HTTPS_PROXY and NO_PROXY. Targets are dialled directly.",
     ),
     setting(
         "RELAY_CA_FILE",

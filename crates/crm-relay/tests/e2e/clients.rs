@@ -1,6 +1,6 @@
-//! The ways of clients: a listener of their own that asks for a certificate.
+//! The ways of clients: a listener of their own that asks for a certificate, and a SOCKS proxy in between.
 
-use std::{fs, path::Path};
+use std::{fs, net::TcpListener, path::Path, process::Command};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use relay_net::tls::Pin;
@@ -8,6 +8,7 @@ use rustls::pki_types::CertificateDer;
 
 use crate::{
     process::{API_KEY, Process, RELAY_TOKEN, Server, run, wait_for},
+    sender::Sender,
     target::{Reply, Target},
 };
 
@@ -101,4 +102,46 @@ async fn clients_with_a_certificate_join_at_a_listener_of_their_own() {
     for want in ["want TLS_CERT_FILE", "want CLIENTS_CA_FILE"] {
         assert!(faulty.log().contains(want), "{want}: {}", faulty.log());
     }
+}
+
+/// A client joins through a SOCKS proxy, by name or by address, with the user and the password that it wants, and says what is wrong where
+/// these are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_join_through_a_socks_proxy() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let target = Target::start(|_| Reply::status(204)).await;
+    // A port that is free, and nobody else's for the moment until the proxy has it.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut proxy = Command::new("microsocks")
+        .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-u", "relay", "-P", "s:cr@t"])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("microsocks is installed by `make test`");
+    wait_for("the proxy to listen", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    let url = format!("http://localhost:{}", server.public.port());
+    let join = |number: usize, proxy: &str| {
+        let proxy = proxy.replace("PORT", &port.to_string());
+        let env = [("RELAY_URL", url.as_str()), ("RELAY_TOKEN", RELAY_TOKEN), ("RELAY_PROXY", &proxy)];
+        Process::start(&dir.path().join(format!("{number}.log")), &["client", "--to", &target.url("/")], &env)
+    };
+    for (number, (proxy, words)) in [
+        ("socks5h://relay:s%3Acr%40t@127.0.0.1:PORT", "event=\"connected\""),
+        ("socks5://relay:s%3Acr%40t@127.0.0.1:PORT", "event=\"connected\""),
+        ("socks5h://relay:wrong@127.0.0.1:PORT", "does not take the user and password"),
+        ("socks5h://127.0.0.1:PORT", "wants a user and a password"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let client = join(number, proxy);
+        wait_for(words, || client.log().contains(words).then_some(()));
+        assert!(!client.log().contains("cr@t"), "S27: {}", client.log());
+    }
+    let client = join(9, "socks5h://relay:s%3Acr%40t@127.0.0.1:PORT");
+    Sender::new().post(&server.url("/webhook"), "{}").await.unwrap().event();
+    wait_for("the webhook to arrive", || (target.count() >= 1).then_some(()));
+    drop(client);
+    proxy.kill().unwrap();
+    proxy.wait().unwrap();
 }
