@@ -9,6 +9,7 @@
 )]
 #![expect(dead_code, reason = "what both have in common is more than what is used here")]
 
+mod balanced;
 #[path = "../e2e/clock.rs"]
 mod clock;
 mod configuration;
