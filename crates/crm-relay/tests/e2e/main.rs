@@ -24,6 +24,7 @@ mod kills;
 mod libraries;
 mod log;
 mod looking;
+mod other_http;
 mod predecessor;
 mod process;
 mod proxied;
