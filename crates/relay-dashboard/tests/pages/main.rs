@@ -1,0 +1,7 @@
+//! Pages as they are sent: what they hold, what they weigh, and what no value can make of them.
+
+mod budget;
+mod escaping;
+mod sample;
+mod screens;
+mod templates;
