@@ -24,6 +24,17 @@ const root = document.documentElement;
 const byId = (id) => document.getElementById(id);
 const base = document.body.dataset.base;
 const api = (path) => `${base}api/v1/${path}`;
+
+// Whether a link leads to a page of this site, as the browser reads it: `/\x` is another host.
+function isOurs(link) {
+  try {
+    const url = new URL(link, location.href);
+    return url.origin === location.origin && url.pathname.startsWith(base);
+  } catch {
+    return false;
+  }
+}
+
 const ROWS_MAX = 200;
 const DRAWN_MAX = 50;
 const READ_EVERY = 250;
@@ -43,13 +54,13 @@ const days = new Intl.DateTimeFormat('en-CA', { timeZone: zone, year: 'numeric',
 const ahead = Date.parse(document.body.dataset.now) - Date.now();
 const present = () => Date.now() + ahead;
 
+// In the largest unit.
 function span(seconds) {
-  const two = (large, unit, small, smallUnit) => (small ? `${large} ${unit} ${small} ${smallUnit}` : `${large} ${unit}`);
   const s = Math.floor(seconds);
   if (s < 60) return `${s} s`;
-  if (s < 3600) return two(Math.floor(s / 60), 'min', s < 600 ? s % 60 : 0, 's');
-  if (s < 86400) return two(Math.floor(s / 3600), 'h', Math.floor((s % 3600) / 60), 'min');
-  return two(Math.floor(s / 86400), 'd', Math.floor((s % 86400) / 3600), 'h');
+  if (s < 3600) return `${Math.floor(s / 60)} min`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h`;
+  return `${Math.floor(s / 86400)} d`;
 }
 
 function told(at, as) {
@@ -94,8 +105,7 @@ async function markup(answer) {
       continue;
     }
     for (const { name, value } of [...element.attributes]) {
-      const leads = name !== 'href' || (value.startsWith(base) && !value.startsWith('//'));
-      if (!ATTRIBUTES.has(name) || !leads) element.removeAttribute(name);
+      if (!ATTRIBUTES.has(name) || (name === 'href' && !isOurs(value))) element.removeAttribute(name);
     }
   }
   tellTimes(template.content);
@@ -167,10 +177,8 @@ const field = (form, name) => form.elements.namedItem(name)?.value ?? '';
 
 // Only a path of this site, whoever wrote it.
 function next() {
-  const wanted = new URLSearchParams(location.search).get('next') ?? '';
-  const url = new URL(wanted, location.origin);
-  const ours = wanted.startsWith(base) && !wanted.startsWith('//') && url.origin === location.origin;
-  return ours ? url.pathname + url.search + url.hash : base;
+  const wanted = new URLSearchParams(location.search).get('next');
+  return wanted && isOurs(wanted) ? new URL(wanted, location.href).href : base;
 }
 
 async function signInByLink() {
@@ -276,12 +284,19 @@ function listen(heard) {
     seen = text;
     heard(JSON.parse(text), how, moved);
   };
-  channel.onmessage = ({ data }) => take(data, 'live');
+  // A tab that has just come asks the one with the stream for the last message: the next may be seconds away.
+  let holds = false;
+  channel.onmessage = ({ data }) => {
+    if (data.pulse) take(data.pulse, 'live');
+    else if (holds && seen) channel.postMessage({ pulse: seen });
+  };
+  channel.postMessage({});
   // Whoever holds the lock holds the stream; with its tab the lock goes to the next.
   navigator.locks?.request('relay-pulse', () => new Promise(() => {
+    holds = true;
     const stream = new EventSource(api('pulse'));
     stream.onmessage = ({ data }) => {
-      channel.postMessage(data);
+      channel.postMessage({ pulse: data });
       take(data, 'live');
     };
   }));

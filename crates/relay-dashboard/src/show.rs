@@ -77,16 +77,26 @@ pub fn full(at: Wall) -> String {
     written(at, "%F %H:%M:%S%.3f")
 }
 
-/// How long ago, or until when: `2 h 5 min ago`, `in 4 s`, `now`.
+/// How long ago, or until when, in the largest unit: `2 h ago`, `in 4 s`, `now`.
 pub fn ago(at: Wall, now: Wall) -> String {
     let (past, ahead) = (now.since(at), at.since(now));
     if ahead >= Duration::from_secs(1) {
-        return format!("in {}", span(Duration::from_secs(ahead.as_secs())));
+        return format!("in {}", largest(ahead));
     }
     if past < Duration::from_secs(1) {
         return "now".to_owned();
     }
-    format!("{} ago", span(Duration::from_secs(past.as_secs())))
+    format!("{} ago", largest(past))
+}
+
+fn largest(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
 }
 
 /// What is no moment of any calendar is shown as the number that it is.
@@ -116,7 +126,7 @@ mod tests {
         assert_eq!(clock(at("2026-11-02T08:05:00Z"), now), "Nov 2 08:05");
         assert_eq!(clock(at("2025-11-28T18:25:44Z"), now), "2025-11-28");
         assert_eq!(iso(now), "2026-11-28T18:25:44.120Z");
-        assert_eq!(ago(at("2026-11-28T16:20:44Z"), now), "2 h 5 min ago");
+        assert_eq!(ago(at("2026-11-28T16:20:44Z"), now), "2 h ago");
         assert_eq!(ago(at("2026-11-28T18:25:48.9Z"), now), "in 4 s");
         assert_eq!(ago(now, now), "now");
         assert_eq!(clock(Wall::MAX, now), format!("{}us", i64::MAX));

@@ -30,3 +30,13 @@ fn no_body_makes_a_page_heavy() {
         }
     }
 }
+
+#[test]
+fn every_screen_is_a_whole_document_with_one_title() {
+    for words in [Words::usual(), Words::long()] {
+        for (name, html) in screens(&words).into_iter().filter(|(name, _)| !name.contains(".fragment")) {
+            assert!(html.starts_with("<!doctype html>") && html.trim_end().ends_with("</html>"), "{name}");
+            assert_eq!(html.matches("<h1").count(), 1, "{name}");
+        }
+    }
+}

@@ -3,9 +3,10 @@
 use crate::sample::{Words, screens};
 use std::fmt::Write as _;
 
+use proptest::prelude::*;
 use relay_dashboard::escape::steers;
 
-const PAYLOADS: [&str; 40] = [
+pub(crate) const PAYLOADS: [&str; 40] = [
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
     "<svg onload=alert(1)>",
@@ -98,6 +99,35 @@ fn a_payload_is_text_wherever_it_stands() {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// S26: the same of any text, whatever it is made of.
+    #[test]
+    fn any_text_leaves_a_page_as_it_is(payload in "(?s)[\\PC\\pC<>&\"'`=/{}%\n\r\t]{0,80}") {
+        for (place, put) in PLACES {
+            let few = Words { lines: 2, ..Words::usual() };
+            let (mut hostile, mut plain) = (few.clone(), few);
+            put(&mut hostile, &payload);
+            put(&mut plain, &letters(&payload));
+            for ((name, html), (_, of_letters)) in screens(&hostile).into_iter().zip(screens(&plain)) {
+                prop_assert!(!html.contains(|c| c != '\n' && steers(c)), "as {} it steers {}", place, name);
+                prop_assert_eq!(read(&html).shape, read(&of_letters).shape, "as {} on {}", place, name);
+            }
+        }
+    }
+
+    /// S26: any bytes as a body are lines of a page, and take no more of it than they may.
+    #[test]
+    fn any_bytes_are_a_body(body in proptest::collection::vec(any::<u8>(), 0..4_000)) {
+        let words = Words { body, lines: 2, ..Words::usual() };
+        for (name, html) in screens(&words).into_iter().filter(|(name, _)| name.starts_with("event")) {
+            prop_assert!(!html.contains(|c| c != '\n' && steers(c)), "it steers {}", name);
+            prop_assert!(html.len() <= 60 * 1024, "{} is heavy", name);
+        }
+    }
+}
+
 /// Of as many bytes, and the same at the ends of lines; each line has a letter of its own.
 fn letters(payload: &str) -> String {
     let line = |(line, letter): (&str, char)| {
@@ -105,7 +135,7 @@ fn letters(payload: &str) -> String {
             |c: char| if c == '\n' || c == '\r' { c.to_string() } else { letter.to_string().repeat(c.len_utf8()) };
         line.chars().map(plain).collect::<String>()
     };
-    payload.split_inclusive('\n').zip('q'..).map(line).collect()
+    payload.split_inclusive('\n').zip("qwzkj".chars().cycle()).map(line).collect()
 }
 
 /// As it is to be read: what steers is shown as an escape. A body's lines are lines.
