@@ -229,6 +229,10 @@ impl Target {
         match (drained, &mut refusal) {
             (Ok(Drained::Whole), _) if is_kept && http.is_open().await => self.keep(http),
             (Ok(Drained::Whole | Drained::Enough), _) | (_, None) => {}
+        if class == Class::Delivered {
+            // Who takes it may have said so at its head, and gets all of it (I3); that it was taken stands all the same (I6).
+            let _ = tokio::time::timeout_at(deadline, http.tell_all()).await;
+        }
             (Ok(Drained::Broken) | Err(_), Some(refusal)) => refusal.broke_off(),
         }
         let error = refusal.is_some().then(|| status.to_string());
@@ -443,6 +447,19 @@ impl Http {
     /// Whether the peer has not closed it meanwhile.
     async fn is_open(&mut self) -> bool {
         let driver = &mut self.driver;
+    /// Waits until the request has left whole, or its target has ended the connection.
+    async fn tell_all(&mut self) {
+        let (driver, heard) = (&mut self.driver, &self.heard);
+        std::future::poll_fn(|cx| {
+            if heard.was_told_all() {
+                return Poll::Ready(());
+            }
+            drive(driver, cx);
+            if heard.was_told_all() || driver.is_none() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
         std::future::poll_fn(|cx| {
             drive(driver, cx);
             Poll::Ready(())

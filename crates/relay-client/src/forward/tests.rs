@@ -1,3 +1,4 @@
+mod early;
 mod enemies;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
