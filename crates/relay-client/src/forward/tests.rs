@@ -1,5 +1,6 @@
 mod early;
 mod enemies;
+mod shortage;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
