@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     HeldFor, Hub, Output,
+    clocks::Clocks,
     instances::Instance,
     room::Pair,
     settle::{Reported, Why},
@@ -92,8 +93,8 @@ pub(super) struct PendingLoss {
 }
 
 impl Held {
-    fn new(instance: InstanceId, delivery: Delivery, probe: bool) -> Self {
-        let until = delivery.lease.map_or(Wall::MIN, |lease| lease.until);
+    fn new(instance: InstanceId, delivery: Delivery, probe: bool, clocks: &Clocks) -> Self {
+        let until = delivery.lease.map_or(Wall::MIN, |lease| clocks.own(lease.until));
         Self {
             delivery,
             instance,
@@ -127,7 +128,8 @@ impl Hub {
         let opened = served.is_some_and(|served| served.circuit.is_open());
         let (lined_at, size) = (self.now.mono, event.size());
         let event = Some((Arc::clone(event), size));
-        self.register(Held { borrowed: true, sent: Sent::Queued, event, lined_at, ..Held::new(id, delivery, false) });
+        let held = Held::new(id, delivery, false, &self.clocks);
+        self.register(Held { borrowed: true, sent: Sent::Queued, event, lined_at, ..held });
         self.room.line_up(id, size);
         if opened {
             // Meanwhile; it has arrived like one that was not leased.
@@ -159,7 +161,8 @@ impl Hub {
         } else {
             self.take_slot(id, &delivery);
         }
-        self.register(Held::new(id, delivery, permit == Permit::Probing));
+        let held = Held::new(id, delivery, permit == Permit::Probing, &self.clocks);
+        self.register(held);
         if !goes {
             return self.unwanted.push(delivery_id);
         }

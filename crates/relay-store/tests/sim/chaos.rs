@@ -196,7 +196,7 @@ impl World {
         self.store.set_trouble(Vec::new());
         self.lossy = false;
         self.cut.clear();
-        self.restart_those_apart();
+        self.leave_alone_who_is_apart();
         for client in 0..self.clients.len() {
             self.end_partition(client);
         }

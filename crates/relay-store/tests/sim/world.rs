@@ -81,6 +81,8 @@ pub(crate) struct World {
     pub(crate) elsewhere: Vec<Server>,
     /// The clock of one server was off.
     pub(crate) went_apart: bool,
+    /// That one is all that is left, and no other starts.
+    pub(crate) left_alone: bool,
     /// Servers that are cut off from the store.
     pub(crate) cut: BTreeSet<u64>,
     /// Chance of what happens where there are several.
@@ -211,6 +213,7 @@ impl World {
             went_apart: false,
             cut: BTreeSet::new(),
             several: StdRng::seed_from_u64(seed.rotate_left(17) ^ 0x5e7e_7a10),
+            left_alone: false,
             server_epoch: 0,
             skew: 0,
             clients: Vec::new(),
@@ -309,7 +312,7 @@ impl World {
             What::ServerWakes { epoch } => self.server_wakes(epoch),
             What::ServerStarts { epoch } => {
                 let is_next = epoch == self.server_epoch && self.server.is_none();
-                if is_next || self.plan.servers > 1 {
+                if (is_next || self.plan.servers > 1) && !self.left_alone {
                     self.start_server();
                 }
             }
