@@ -145,6 +145,11 @@ impl Instance {
         match served.circuit.permit(now) {
             Permit::All => Some(served.free()),
             Permit::Probe => Some(0),
+    /// Whether new deliveries of a destination may.
+    pub(super) fn serves(&self, name: &Name) -> bool {
+        self.takes_new() && self.served.get(name).is_some_and(|served| served.slots > 0)
+    }
+
             Permit::NotBefore(_) | Permit::Probing => None,
         }
     }

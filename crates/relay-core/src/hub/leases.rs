@@ -153,8 +153,10 @@ impl Hub {
         let pair = (id, name.clone());
         let touched = self.was_touched_since(op, delivery_id);
         // If touched, it may be somebody's no more: handed back, and leased again if it is not over. So is what was asked for
-        // before its destination was paused.
-        let goes = matches!(permit, Permit::All | Permit::Probing) && !touched && !self.routing.paused.contains(&name);
+        // before its destination was paused, or its client left.
+        let serves = !self.stopping && self.instances.get(&id).is_some_and(|instance| instance.serves(&name));
+        let goes = matches!(permit, Permit::All | Permit::Probing) && !touched && serves;
+        let goes = goes && !self.routing.paused.contains(&name);
         let parks = goes && permit == Permit::All && !suspect && !self.has_slot_for(&pair, &delivery);
         if parks {
             self.park(&pair, &delivery);
