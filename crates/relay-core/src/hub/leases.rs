@@ -384,13 +384,19 @@ impl Hub {
             Sent::Done | Sent::Named if !live && !tail_over && self.may_be_resumed(held) => return self.postpone(id),
             Sent::Begun | Sent::Done | Sent::Named if held.rearmed => {
                 let instance = held.instance;
-                self.hand_back(id);
+                if !self.ends_late(id) {
+                    self.hand_back(id);
+                }
                 return self.forget_instance(instance);
             }
             // It may be elsewhere, with what it holds.
             Sent::Begun | Sent::Done | Sent::Named if !live && self.setup.shares => return self.release_absent(id),
             Sent::Begun | Sent::Done | Sent::Named => {}
         }
+        if !live && self.ends_late(id) {
+            return;
+        }
+        let Some(held) = self.held.get(&id) else { return };
         let (instance, retry) = (held.instance, held.delivery.tries > 0);
         let name = held.delivery.destination.clone();
         if let Some(served) = self.instances.get_mut(&instance).and_then(|instance| instance.served.get_mut(&name))
@@ -448,6 +454,9 @@ impl Hub {
 
     /// Releases a lease whose instance stays away. It counts as lost when its end comes and the instance has not.
     pub(super) fn release_absent(&mut self, id: DeliveryId) {
+        if self.ends_late(id) {
+            return;
+        }
         let Some(held) = self.held.get(&id) else { return };
         if held.sent >= Sent::Done && !held.rearmed {
             let (until, instance, ready_at) = (held.until, held.instance, held.delivery.ready_at);
@@ -511,7 +520,7 @@ impl Hub {
     }
 
     /// A probe that ends without an outcome makes room for the next.
-    fn on_held_gone(&mut self, held: &Held) {
+    pub(super) fn on_held_gone(&mut self, held: &Held) {
         if !held.probe {
             return;
         }

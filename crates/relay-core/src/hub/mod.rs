@@ -22,6 +22,7 @@ mod durations;
 mod extensions;
 mod input;
 mod instances;
+mod late;
 mod leases;
 mod notice;
 mod ops;
@@ -55,6 +56,7 @@ use self::{
     destinations::Destination,
     due::Looking,
     instances::Instance,
+    late::Late,
     leases::{Held, PendingLoss},
     ops::Ops,
     others::Others,
@@ -142,6 +144,7 @@ pub struct Hub {
     recounted: BTreeMap<Name, InstanceId>,
     /// Decisions that the store could not take for now.
     undecided: Undecided,
+    late: Late,
     strays: Strays,
     looking: Looking,
     others: Others,
@@ -207,6 +210,7 @@ impl Hub {
             to_ask: VecDeque::new(),
             recounted: BTreeMap::new(),
             undecided: Undecided::default(),
+            late: Late::default(),
             strays: Strays::default(),
             looking: Looking::default(),
             others: Others::default(),

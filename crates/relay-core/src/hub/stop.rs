@@ -14,6 +14,7 @@ impl Hub {
             return;
         }
         self.leave_expired();
+        self.leave_late();
         self.answer_early(&Answer::Stopping);
         let conns: Vec<ConnId> = self.sessions.keys().copied().collect();
         for conn in conns {

@@ -22,7 +22,7 @@ fn welcome(messages: Vec<Message>) -> Welcome {
 }
 
 /// A hub whose one delivery is being forwarded: by the instance 7, which came with the token `office`.
-fn forwarding() -> (Rig, ConnId, LeaseKey) {
+pub(crate) fn forwarding() -> (Rig, ConnId, LeaseKey) {
     let mut rig = Rig::new();
     let client = rig.join(1, 7, 4);
     rig.send();
