@@ -289,8 +289,9 @@ impl Holdings {
         }
     }
 
-    /// The server knows these leases; all others are no longer ours, and of them what has not begun is dropped.
-    pub(super) fn resume(&mut self, resumed: &BTreeSet<LeaseKey>) {
+    /// The server knows these leases; all others are no longer ours, and of them what has not begun is dropped. Gives those that
+    /// are not held any more.
+    pub(super) fn resume(&mut self, resumed: &BTreeSet<LeaseKey>) -> Vec<LeaseKey> {
         for key in self.keys(|stage| matches!(stage, Stage::Waiting(_) | Stage::Forwarding)) {
             if resumed.contains(&key) {
                 self.credit(key);
@@ -307,6 +308,7 @@ impl Holdings {
     /// The outcomes that are not settled.
     pub(super) fn outcomes(&self) -> impl Iterator<Item = (LeaseKey, &Outcome)> {
         self.leases.iter().filter_map(|(key, held)| match &held.stage {
+        resumed.iter().filter(|key| !self.leases.contains_key(key)).copied().collect()
             Stage::Reported(outcome) => Some((*key, outcome)),
             Stage::Assembling(_) | Stage::Waiting(_) | Stage::Forwarding | Stage::Returning => None,
         })
@@ -322,11 +324,12 @@ impl Holdings {
         self.leases.iter().filter(|(_, held)| !held.disowned).map(|(key, _)| *key)
     }
 
-    /// The leases on the server's account whose bodies are whole, for a heartbeat. The server extends the others by itself,
-    /// for it knows best how far their bodies are.
-    pub(super) fn credited(&self) -> impl Iterator<Item = LeaseKey> {
-        let whole = |held: &Holding| held.credited && !matches!(held.stage, Stage::Assembling(_));
-        self.leases.iter().filter(move |(_, held)| whole(held)).map(|(key, _)| *key)
+    /// The leases on the server's account that are at their targets, for a heartbeat: from the first on they have the time of a
+    /// forward. The server extends the others by itself: it knows best how far their bodies are, and what waits here behind forwards
+    /// whose leases are lost has not begun yet.
+    pub(super) fn begun(&self) -> impl Iterator<Item = LeaseKey> {
+        let has_begun = |held: &Holding| held.credited && matches!(held.stage, Stage::Forwarding);
+        self.leases.iter().filter(move |(_, held)| has_begun(held)).map(|(key, _)| *key)
     }
 
     pub(super) fn view(&self) -> Vec<HeldView> {

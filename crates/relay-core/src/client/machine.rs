@@ -156,7 +156,7 @@ impl Client {
             Link::Up(session) if now.mono >= session.next_beat() => {
                 self.link = Link::Up(Up { beat: now.mono, ..session });
                 self.release_returning();
-                let mut held = references(self.held.credited());
+                let mut held = references(self.held.begun());
                 let first = Extend { held: message::first_of(&mut held) };
                 self.send(Message::Extend(first));
                 while !held.is_empty() {

@@ -485,6 +485,25 @@ fn it_stops_at_once_when_nothing_is_held() {
 }
 
 #[test]
+/// I8: what waits behind a forward whose lease is lost has not begun: its time at the target begins when it does.
+#[test]
+fn what_waits_for_its_slot_is_not_named() {
+    let named = |outputs: &[Output]| -> Vec<LeaseKey> {
+        let held = outputs.iter().filter_map(|output| match output {
+            Output::Send(Message::Extend(extend)) => Some(&extend.held),
+            _ => None,
+        });
+        held.flatten().map(|lease| codec::lease_key(lease).unwrap()).collect()
+    };
+    let mut bench = Bench::up(1);
+    bench.says(grant(lease(1)));
+    bench.says(Message::Release(Release { leases: vec![codec::lease_ref(lease(1))] }));
+    assert!(bench.says(grant(lease(2))).is_empty(), "it waits for the slot");
+    assert_eq!(named(&bench.wait()), []);
+    assert!(is_forward(&bench.forwarded(lease(1), Class::Busy)[1], lease(2)));
+    assert_eq!(named(&bench.wait()), [lease(2)]);
+}
+
 fn it_comes_back_to_report_even_while_stopping() {
     let mut bench = Bench::up(1);
     bench.says(grant(lease(1)));
