@@ -123,6 +123,11 @@ impl Holdings {
         self.destinations.retain(|name, slots| slots.most > 0 || leases.values().any(|held| held.destination == *name));
     }
 
+    /// Whether anything is at the target of this destination.
+    pub(super) fn runs_at(&self, destination: &Name) -> bool {
+        self.destinations.get(destination).is_some_and(|slots| slots.running > 0)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.leases.is_empty()
     }
@@ -303,12 +308,12 @@ impl Holdings {
         for slots in self.destinations.values_mut() {
             slots.before = slots.before.max(slots.credited);
         }
+        resumed.iter().filter(|key| !self.leases.contains_key(key)).copied().collect()
     }
 
     /// The outcomes that are not settled.
     pub(super) fn outcomes(&self) -> impl Iterator<Item = (LeaseKey, &Outcome)> {
         self.leases.iter().filter_map(|(key, held)| match &held.stage {
-        resumed.iter().filter(|key| !self.leases.contains_key(key)).copied().collect()
             Stage::Reported(outcome) => Some((*key, outcome)),
             Stage::Assembling(_) | Stage::Waiting(_) | Stage::Forwarding | Stage::Returning => None,
         })

@@ -329,7 +329,7 @@ impl Hub {
         let current = destination.changes == changes;
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.granted -= limit as usize;
-            if instance.conn.is_none() {
+            if instance.may_leave() {
                 self.emptied.insert(id);
             }
             if let Some(served) = instance.served.get_mut(&name) {

@@ -109,7 +109,7 @@ pub struct Hub {
     appeared: Vec<Name>,
     /// Leases that cannot be granted: handed back once the input at hand is taken in.
     unwanted: Vec<DeliveryId>,
-    /// Instances without a socket that hold less than before: forgotten when that is nothing.
+    /// Instances that hold less than before and have no socket, or are done: forgotten, or let go, when that is nothing.
     emptied: BTreeSet<InstanceId>,
     /// What somebody else changed, and the last store operation that was asked for by then: a lease that one of those brings
     /// may be one that is over.

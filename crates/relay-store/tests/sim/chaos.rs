@@ -24,6 +24,7 @@ pub(crate) enum Fault {
     Cut(bool),
     ClientKill,
     ClientStop,
+    ClientRenew,
     TargetMood,
     TargetMixed,
     StoreFull(bool),
@@ -85,6 +86,12 @@ impl World {
             for _ in 0..self.several.random_range(1..=4) {
                 let at = self.several.random_range(0..trouble);
                 self.at(at, What::Trouble(Fault::Cut(true)));
+            }
+        }
+        if self.plan.faults.renewals {
+            for _ in 0..self.renewing.random_range(1..=4) {
+                let at = self.renewing.random_range(0..trouble);
+                self.at(at, What::Trouble(Fault::ClientRenew));
             }
         }
         if self.plan.faults.mixed {
@@ -158,6 +165,10 @@ impl World {
             Fault::ClientStop => {
                 let client = self.some_client();
                 self.client_handles(client, ClientInput::Stop);
+            }
+            Fault::ClientRenew => {
+                let client = self.renewing.random_range(0..self.clients.len());
+                self.renew_client(client);
             }
             Fault::TargetMood => {
                 let (name, mood) = self.targets.change(&mut self.rng);

@@ -32,7 +32,7 @@ use crate::{
     net::{End, Packet, Socket},
     operator::Act,
     oracle::Oracle,
-    plan::{Plan, STORE_TROUBLE, TRICKLES},
+    plan::{Plan, RENEWALS, STORE_TROUBLE, TRICKLES},
     scenario::{Script, Seen},
     several::News,
     target::Targets,
@@ -87,6 +87,8 @@ pub(crate) struct World {
     pub(crate) cut: BTreeSet<u64>,
     /// Chance of what happens where there are several.
     pub(crate) several: StdRng,
+    /// Chance of what clients are configured with anew.
+    pub(crate) renewing: StdRng,
     pub(crate) server_epoch: u64,
     /// How far the wall clock of the next server process is off, in microseconds.
     pub(crate) skew: i64,
@@ -211,9 +213,10 @@ impl World {
             server: None,
             elsewhere: Vec::new(),
             went_apart: false,
+            left_alone: false,
             cut: BTreeSet::new(),
             several: StdRng::seed_from_u64(seed.rotate_left(17) ^ 0x5e7e_7a10),
-            left_alone: false,
+            renewing: StdRng::seed_from_u64(!seed ^ RENEWALS),
             server_epoch: 0,
             skew: 0,
             clients: Vec::new(),
