@@ -388,7 +388,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             Event::Stop => {
                 notice::stopping(&self.client.view());
                 let grace = self.config.shutdown_grace;
-                self.grace_over = Some(Box::pin(tokio::time::sleep(grace.saturating_sub(last_words_of(grace)))));
+                self.grace_over = Some(Box::pin(tokio::time::sleep(waits_of(grace))));
                 self.client.handle(Input::Stop, self.clock.now());
                 return self.tell_stopping();
             }
@@ -646,6 +646,17 @@ impl<D: FnMut() -> Dialing> Driver<D> {
 /// Whether to ask again changes nothing.
 fn is_final(failure: &DialFailure) -> bool {
     matches!(failure, DialFailure::TokenRefused | DialFailure::VersionRefused)
+}
+
+/// How much of a `SHUTDOWN_GRACE` a request has that is sent when it begins: it is answered by then, that is reported and
+/// confirmed, and the last words are out.
+pub fn forwards_within(grace: Duration) -> Duration {
+    waits_of(grace).saturating_sub(last_words_of(grace))
+}
+
+/// How long a stop waits for what is under way.
+fn waits_of(grace: Duration) -> Duration {
+    grace.saturating_sub(last_words_of(grace))
 }
 
 /// The part of a grace that is for what was said last.
