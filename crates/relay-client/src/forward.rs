@@ -52,6 +52,9 @@ use crate::{
 /// that close would be a failure that says nothing about the target.
 const IDLE_MAX: Duration = Duration::from_secs(2);
 
+/// What was lacking so short a time ago is lacking still: it is asked for again after every pause.
+const LACKING_STILL: Duration = limits::SHORTAGE_PAUSE.saturating_mul(3);
+
 /// Pieces of an answer's body that are read before others have their turn.
 const FRAMES_PER_TURN: usize = 32;
 /// Bytes of a body that are hashed before others have their turn.
@@ -234,6 +237,10 @@ impl Target {
         if self.peer.tls.is_none() && refusal.as_ref().is_some_and(Refusal::wants_tls) {
             return self.is_encrypted();
         }
+        if class == Class::Delivered {
+            // Who takes it may have said so at its head, and gets all of it (I3); that it was taken stands all the same (I6).
+            let _ = tokio::time::timeout_at(deadline, http.tell_all()).await;
+        }
         match (drained, &mut refusal) {
             (Ok(Drained::Whole), _) if is_kept && http.is_open().await => self.keep(http),
             (Ok(Drained::Whole | Drained::Enough), _) | (_, None) => {}
@@ -287,7 +294,7 @@ impl Target {
     /// A connection, as soon as this machine has what it takes: what it lacks is no fault of the target, and others give theirs
     /// back when they are done.
     async fn connect_by(&self, deadline: tokio::time::Instant) -> Result<Http, NoWay> {
-        let mut is_lacking = false;
+        let mut lacked = None;
         let connected = async {
             loop {
                 let stream = match self.peer.dial().await {
@@ -295,18 +302,18 @@ impl Target {
                     Err(error) => {
                         let failed = || NoWay::Failed(explain(&error, Whose::Target));
                         self.lacking.note(error.shortage().ok_or_else(failed)?);
-                        is_lacking = true;
+                        lacked = Some(tokio::time::Instant::now());
                         tokio::time::sleep(limits::SHORTAGE_PAUSE).await;
                         continue;
                     }
                 };
-                is_lacking = false;
                 return self.connect_over(stream).await.map_err(NoWay::Failed);
             }
         };
         match tokio::time::timeout_at(deadline, connected).await {
             Ok(connected) => connected,
-            Err(_) if is_lacking => Err(NoWay::Lacking),
+            // Else there was what it takes since, and a target that does not answer.
+            Err(_) if lacked.is_some_and(|at| at + LACKING_STILL >= deadline) => Err(NoWay::Lacking),
             Err(_) => Err(NoWay::Failed(self.silence())),
         }
     }
@@ -446,6 +453,19 @@ impl Http {
             Poll::Pending
         })
         .await
+    }
+
+    /// Waits until the request has left whole, or its target has ended the connection.
+    async fn tell_all(&mut self) {
+        let (driver, heard) = (&mut self.driver, &self.heard);
+        std::future::poll_fn(|cx| {
+            if heard.was_told_all() {
+                return Poll::Ready(());
+            }
+            drive(driver, cx);
+            if heard.was_told_all() || driver.is_none() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Whether the peer has not closed it meanwhile.

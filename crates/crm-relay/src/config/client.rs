@@ -329,27 +329,27 @@ fn note_idle(layers: &mut Layers, destinations: &[Destination]) {
     }
 }
 
-/// I22: a forward that is under way at a stop can end within the grace.
+/// I22: a forward that is under way at a stop can end within the grace, and its outcome be confirmed.
 fn check_timeouts(layers: &mut Layers, destinations: &[Destination], grace: Duration) {
-    let grace_text = quantity::show_duration(grace);
-    if layers.span("FORWARD_TIMEOUT") >= grace {
-        layers.fault(
-            "FORWARD_TIMEOUT",
-            format!(
-                "{} is not less than SHUTDOWN_GRACE ({grace_text}): a stop would cut forwards off; raise SHUTDOWN_GRACE",
-                quantity::show_duration(layers.span("FORWARD_TIMEOUT")),
-            ),
-        );
+    let most = relay_client::forwards_within(grace);
+    let why = format!(
+        "not less than {}, which SHUTDOWN_GRACE ({}) leaves for it: a stop would cut forwards off; raise SHUTDOWN_GRACE",
+        quantity::show_duration(most),
+        quantity::show_duration(grace),
+    );
+    let all = layers.span("FORWARD_TIMEOUT");
+    if all >= most {
+        layers.fault("FORWARD_TIMEOUT", format!("{} is {why}", quantity::show_duration(all)));
         return;
     }
-    for destination in destinations.iter().filter(|d| d.forward_timeout >= grace) {
+    for destination in destinations.iter().filter(|d| d.forward_timeout >= most) {
         let section = layers.file.destinations.iter().find(|s| s.name == destination.name.as_str());
         let origin = section.and_then(|s| s.entry("forward_timeout")).map_or(Origin::Default, |e| e.origin.clone());
         layers.faults.add(
             format!("destination.{}.forward_timeout", destination.name),
             Some(quantity::show_duration(destination.forward_timeout)),
             &origin,
-            format!("not less than SHUTDOWN_GRACE ({grace_text}): a stop would cut forwards off; raise SHUTDOWN_GRACE"),
+            why.clone(),
         );
     }
 }

@@ -1,4 +1,6 @@
+mod early;
 mod enemies;
+mod shortage;
 mod shown;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -180,7 +180,7 @@ impl Driver {
             }
             self.perform();
             self.flush();
-            self.clock.put_right(self.hub.clock_apart());
+            self.clock.put_right(self.hub.clock_shift());
         }
         self.inlet.turn_away_requests().await;
         if self.stopped {
