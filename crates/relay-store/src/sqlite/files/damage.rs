@@ -8,6 +8,7 @@ use std::{
     fmt::Write as _,
     fs, io,
     io::{Seek as _, SeekFrom, Write as _},
+    ops::Bound,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -110,6 +111,13 @@ impl Damage {
     pub(crate) fn answered(&self, fault: Fault) -> StoreError {
         self.note_fault(&fault);
         fault.answer()
+    }
+
+    /// Whether something is known to be damaged whose name begins so.
+    pub(crate) fn is_known(&self, begin: &str) -> bool {
+        let known = self.lock();
+        let behind = (Bound::Included(begin), Bound::Unbounded);
+        known.found.range::<str, _>(behind).next().is_some_and(|(what, _)| what.starts_with(begin))
     }
 
     /// Names what cannot be read; any other fault is none of a record.

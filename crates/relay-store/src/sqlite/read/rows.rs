@@ -3,7 +3,7 @@
 use std::{num::NonZeroU8, sync::Arc};
 
 use bytes::Bytes;
-use relay_core::{delivery::Delivery, event::Event, name::Name};
+use relay_core::{delivery::Delivery, event::Event, id::EventId, name::Name};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, Statement};
 
 use super::book::{Book, Shelf};
@@ -189,9 +189,19 @@ pub(crate) fn passing_over_damage<T>(damage: &Damage, read: Result<Option<T>, Fa
     read.or_else(|fault| damage.pass(fault).map(|()| None))
 }
 
+/// What an event is called where its record does not read.
+pub(crate) fn named_event(seq: i64) -> String {
+    format!("event {}", shown(seq))
+}
+
+/// That an event reads and its body is not the one that was taken.
+pub(crate) fn body_without_digest(event: EventId) -> String {
+    format!("{event}: the body does not have its SHA-256")
+}
+
 /// A damaged event, named.
 pub(crate) fn damaged_event(seq: i64, error: &RecordError) -> Fault {
-    Fault::record(&format_args!("event {}", shown(seq)), error)
+    Fault::record(&named_event(seq), error)
 }
 
 /// A damaged delivery, named.

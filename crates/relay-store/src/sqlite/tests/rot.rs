@@ -23,6 +23,89 @@ fn ids(deliveries: &[Delivery]) -> Vec<DeliveryId> {
     ids
 }
 
+/// I1, I20: of an event that cannot be delivered any more, or whose list or key does not read, a repeat is an event of its own;
+/// where a delivery alone is damaged, the repeat is told that it is gone, and what is made in its place is stored.
+#[test]
+fn what_is_damaged_swallows_no_repeat() {
+    for (spoilt, statement) in [
+        ("delivery", "UPDATE deliveries SET record = x'01'"),
+        ("list", "UPDATE events SET deliveries = x'01'"),
+        ("head", "UPDATE events SET head = x'01'"),
+        ("body", "UPDATE events SET body = x'00'"),
+        ("key", "UPDATE dedupe SET record = x'01'"),
+    ] {
+        for restarts in [false, true] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let mut store = open(dir.path());
+            let mut maker = Maker::new(&store);
+            let dedupe = Some(Dedupe { key: [7; 32], until: NOW + TTL });
+            let first = Append { dedupe: dedupe.clone(), ..maker.append("1", NOW) };
+            append_one(&store, &first).expect("stored");
+            sql(dir.path(), statement);
+            if spoilt == "body" {
+                // Whoever reads it has met it.
+                wait(store.event(first.event.id)).expect_err("is damaged");
+            }
+            if restarts {
+                wait(store.close());
+                drop(store);
+                store = open(dir.path());
+            }
+            let again = Append { dedupe, ..maker.append("1", NOW) };
+            let answer = append_one(&store, &again).expect(spoilt);
+            if spoilt == "delivery" {
+                assert!(
+                    matches!(&answer, Appended::Repeat { gone: true, deliveries, .. } if deliveries.is_empty()),
+                    "{answer:?}"
+                );
+                let id = maker.mint.delivery(NOW).beside(first.event.id);
+                let made = Delivery { id, replay: true, ..first.deliveries[0].clone() };
+                let replay = Replay { made: vec![made], decided_on: Some(0) };
+                for _ in 0..2 {
+                    assert_eq!(wait(store.replay(replay.clone(), Vec::new())), Ok(Replayed::Stored(vec![true])));
+                }
+            } else {
+                assert!(answer.is_stored(), "{spoilt}: {answer:?}");
+                let once_more =
+                    append_one(&store, &Append { event: Arc::clone(&again.event), ..maker.append("1", NOW) });
+                assert!(once_more.is_ok(), "{spoilt}");
+                let repeat = Append { dedupe: again.dedupe.clone(), ..maker.append("1", NOW) };
+                let repeat = append_one(&store, &repeat);
+                assert!(
+                    matches!(repeat, Ok(Appended::Repeat { first, .. }) if first == again.event.id),
+                    "{spoilt}: {repeat:?}"
+                );
+            }
+            assert_eq!(wait(store.stats()).expect("stats").damaged, 1, "{spoilt}");
+        }
+    }
+}
+
+/// I1, I2: what is asked for once more and does not read is not said to be stored as it was asked for.
+#[test]
+fn what_is_stored_and_damaged_is_not_confirmed() {
+    let keyed = Some(Dedupe { key: [7; 32], until: NOW + TTL });
+    for dedupe in [None, keyed] {
+        for statement in [
+            "UPDATE deliveries SET record = x'01'",
+            "UPDATE events SET deliveries = x'01'",
+            "UPDATE events SET head = x'01'",
+            "UPDATE events SET body = x'00'",
+        ] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let store = open(dir.path());
+            let append = Append { dedupe: dedupe.clone(), ..Maker::new(&store).append("x", NOW) };
+            append_one(&store, &append).expect("stored");
+            assert!(append_one(&store, &append).is_ok_and(|found| found.is_stored()), "asked for once more");
+            sql(dir.path(), statement);
+            if statement.contains("body") {
+                wait(store.event(append.event.id)).expect_err("is damaged");
+            }
+            assert_eq!(append_one(&store, &append), Err(AppendError::Damaged), "{statement}");
+        }
+    }
+}
+
 /// I13: however many of those that expire first do not read, the others expire.
 #[test]
 fn damaged_ones_do_not_keep_others_from_expiring() {

@@ -433,7 +433,7 @@ fn read_events(
                     damaged.unlisted.push((seq, source));
                 }
                 if !record::Head::holds_digest(&event) {
-                    report.faults.push(format!("{}: the body does not have its SHA-256", event.id));
+                    report.faults.push(rows::body_without_digest(event.id));
                     damaged.events.insert(seq);
                 }
                 // A purged delivery may be missing from an event that others keep alive.

@@ -216,7 +216,7 @@ fn event(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
     let read = note(shelf, rows::event_at(db, seq, shelf))?.flatten();
     if let Some(event) = read {
         if !Head::holds_digest(&event) {
-            shelf.damage().note(&format!("{}: the body does not have its SHA-256", event.id));
+            shelf.damage().note(&rows::body_without_digest(event.id));
         }
         let source = shelf.number(Kind::Source, &event.source).unwrap_or(0);
         let code = event_names::code(&shelf.event_names(), source, event.name.as_deref());

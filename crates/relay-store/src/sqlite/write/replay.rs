@@ -21,7 +21,9 @@ const PUT: &str = "INSERT INTO replays (event, deliveries) VALUES (?1, ?2)
 /// Stores new deliveries of old events, unless they were decided on when there were others.
 pub(crate) fn replay_if(tx: &mut Transaction<'_>, replay: &Replay, audit: &[AuditEntry]) -> Result<Replayed, Fault> {
     if let (Some(decided_on), Some(first)) = (replay.decided_on, replay.made.first()) {
-        let (now, listed) = deliveries_of(tx, first.event)?;
+        let found = deliveries_of(tx, first.event).map(Some);
+        // Where the list does not read nothing is stored either.
+        let (now, listed) = rows::passing_over_damage(tx.damage, found)?.unwrap_or_default();
         let is_done = replay.made.iter().all(|made| now.iter().any(|now| now.id == made.id));
         // Without its event, which lists what it ever had, nothing is stored anyway.
         if !is_done && listed > 0 && now.len() as u64 != u64::from(decided_on) {
