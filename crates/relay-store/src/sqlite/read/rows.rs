@@ -72,13 +72,29 @@ pub(crate) fn delivery_by(
     rows.next()?.map(|row| delivery(seq, row, names)).transpose()
 }
 
-/// Decodes a row of [`DELIVERY`].
-fn delivery(seq: i64, row: &Row<'_>, names: &(impl Names + ?Sized)) -> Result<Delivery, Fault> {
+/// What a delivery's record says, whatever stands in the columns beside it.
+pub(crate) fn record_at(db: &Connection, seq: i64, names: &impl Names) -> Result<Option<Delivery>, Fault> {
+    let mut statement = db.prepare_cached(DELIVERY)?;
+    let mut rows = statement.query([seq])?;
+    rows.next()?.map(|row| record(seq, row, names)).transpose()
+}
+
+/// Decodes a row of [`DELIVERY`], which must be of this record.
+fn record(seq: i64, row: &Row<'_>, names: &(impl Names + ?Sized)) -> Result<Delivery, Fault> {
     let bytes = row.get_ref(2)?.as_blob().unwrap_or_default();
-    let found =
-        record::decode_delivery(bytes, |number| names.name(number)).map_err(|error| damaged_delivery(seq, &error))?;
+    let found = record::decode_delivery(bytes, |number| names.name(number));
+    match found {
+        Ok(found) if found.id.sequence() == seq => Ok(found),
+        Ok(_) => Err(damaged_delivery(seq, &RecordError::Field("the id"))),
+        Err(error) => Err(damaged_delivery(seq, &error)),
+    }
+}
+
+/// The same, and the columns must repeat it.
+fn delivery(seq: i64, row: &Row<'_>, names: &(impl Names + ?Sized)) -> Result<Delivery, Fault> {
+    let found = record(seq, row, names)?;
     let (state, due): (i64, i64) = (row.get(0)?, row.get(1)?);
-    if found.id.sequence() != seq || schema::code_of(&found) != state || found.due_at.as_micros() != due {
+    if schema::code_of(&found) != state || found.due_at.as_micros() != due {
         return Err(damaged_delivery(seq, &RecordError::Field("an index column")));
     }
     Ok(found)
@@ -133,6 +149,13 @@ pub(crate) fn deliveries_of(db: &Connection, event_seq: i64) -> Result<Vec<i64>,
     let mut statement = db.prepare_cached(LISTED)?;
     let mut rows = statement.query([event_seq])?;
     rows.next()?.map_or_else(|| Ok(Vec::new()), |row| listed(event_seq, row, 0))
+}
+
+/// The sequences of deliveries that an event was stored with.
+pub(crate) fn first_of(db: &Connection, event_seq: i64) -> Result<Vec<i64>, Fault> {
+    let mut statement = db.prepare_cached("SELECT deliveries FROM events WHERE seq = ?1")?;
+    let stored: Option<Option<Vec<u8>>> = statement.query_row([event_seq], |row| row.get(0)).optional()?;
+    sequences(event_seq, &[], stored.flatten().as_deref())
 }
 
 /// The sequences of deliveries that were made of an event after it was stored.

@@ -1,5 +1,6 @@
 //! Whether all of it holds: checks, the scrub, recounts, and what begins anew where it does not.
 
+mod accept;
 pub(crate) mod check;
 pub(crate) mod epoch;
 pub(crate) mod gap;

@@ -236,7 +236,7 @@ fn delivery(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
     if let Some(delivery) = note(shelf, rows::delivery_at(db, seq, shelf))?.flatten() {
         let destination = shelf.number(Kind::Destination, &delivery.destination);
         if let Some(fault) = note(shelf, check::misplaced(db, destination, &delivery))?.flatten() {
-            shelf.damage().note(&fault);
+            shelf.damage().note(&fault.told(&delivery));
         }
     }
     found(shelf, &format_args!("the delivery in row {seq}"), &indexes::lacking(db, indexes::OF_DELIVERIES, [seq])?);

@@ -1,6 +1,7 @@
 //! What is written, by one thread: operations in transactions, each commit with its one fsync.
 
 pub(crate) mod append;
+pub(crate) mod columns;
 pub(crate) mod lease;
 pub(crate) mod put;
 pub(crate) mod queue;

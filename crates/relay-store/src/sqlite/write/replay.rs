@@ -5,7 +5,7 @@ use relay_core::{
     delivery::Delivery,
     storage::{Replay, Replayed},
 };
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::{append::deliveries_of, transaction::Transaction};
 use crate::{
@@ -60,12 +60,18 @@ pub(crate) fn replay(
     Ok(answers)
 }
 
+/// Writes the list of those that were made of an event later; gives its CRC.
+pub(crate) fn put_list(db: &Connection, event_seq: i64, replays: &[i64]) -> Result<u32, Fault> {
+    let (list, crc) = rows::encode_replays(event_seq, replays);
+    db.prepare_cached(PUT)?.execute(params![event_seq, list])?;
+    Ok(crc)
+}
+
 /// Notes a delivery with its event, which has one from now on.
 fn note(tx: &mut Transaction<'_>, event_seq: i64, seq: i64) -> Result<(), Fault> {
     let mut replays = rows::replays_of(tx.db, event_seq)?;
     replays.push(seq);
-    let (list, crc) = rows::encode_replays(event_seq, &replays);
+    let crc = put_list(tx.db, event_seq, &replays)?;
     tx.crcs.push(crc);
-    tx.db.prepare_cached(PUT)?.execute(params![event_seq, list])?;
     unrouted::remove(tx.db, event_seq)
 }
