@@ -3,6 +3,8 @@
 use std::fs;
 
 use super::*;
+use crate::sqlite::verify::check::Standing;
+
 /// Bytes of a page.
 const PAGE: usize = schema::PAGE_BYTES as usize;
 
@@ -113,5 +115,31 @@ fn a_name_is_found_again_in_its_index() {
         let (report, store) = accepted(dir.path(), table);
         assert_eq!(content_of(&store).expect("reads"), before, "{table}");
         assert_eq!(report.gap.and_then(|gap| gap.events), None, "{table}");
+    }
+}
+
+/// I17: what a server wrote down after a check had read is not taken away by that check.
+#[test]
+fn a_check_takes_nothing_away_that_it_has_not_read() {
+    type Happens = fn(&Path);
+    let meanwhile: [(&str, Happens); 4] = [
+        ("nothing", |_| {}),
+        ("it failed", |dir| fs::write(dir.join("suspect"), "an error of the disk").expect("writes")),
+        ("the scrub met something", |dir| fs::write(dir.join("damaged"), "r a record\n").expect("writes")),
+        ("it stored something", |dir| {
+            let store = open(dir);
+            append_one(&store, &Maker::new(&store).append("more", NOW)).expect("stored");
+            wait(store.close());
+        }),
+    ];
+    for (what, happens) in meanwhile {
+        let dir = tempfile::tempdir().expect("a directory");
+        wait(filled(dir.path()).close());
+        let (place, glance) = StoreDir::look(dir.path(), Owners::Us).expect("looks");
+        let standing = Standing::of(&place, &place.connect_looking().expect("opens"));
+        drop((place, glance));
+        happens(dir.path());
+        let (place, _lock) = StoreDir::claim(dir.path(), Owners::Us, Writing::Command).expect("is ours");
+        assert_eq!(standing.is_still(&place), what == "nothing", "{what}");
     }
 }

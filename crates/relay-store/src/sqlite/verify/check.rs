@@ -93,13 +93,37 @@ fn look_through(dir: &Path, watch: &Arc<Watch>) -> Result<CheckReport, OpenError
         Err(OpenError::Empty { .. }) => return Ok(CheckReport::default()),
         other => other?,
     };
+    let standing = Standing::of(&place, &db);
     let found = gives_way(&glance, watch, || read_store(&place, &mut db, alone, watch))?;
     drop((db, glance));
     // What is found is told in any case; a server that has begun meanwhile finds it by its scrub.
-    if let Ok((place, _lock)) = StoreDir::claim(dir, Owners::UsOrServed, Writing::Command) {
+    if let Ok((place, _lock)) = StoreDir::claim(dir, Owners::UsOrServed, Writing::Command)
+        && standing.is_still(&place)
+    {
         found.note(&place)?;
     }
     Ok(found.report)
+}
+
+/// What a check is about: what it found says nothing of what a server wrote, or met, after it had read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    meta: Option<Meta>,
+    suspect: Option<Vec<u8>>,
+    known: Option<Vec<u8>>,
+}
+
+impl Standing {
+    pub(crate) fn of(place: &StoreDir, db: &Connection) -> Self {
+        let meta = Meta::load(db).ok().flatten();
+        let [suspect, known] = [place.suspect(), place.known_damage()].map(|file| fs::read(file).ok());
+        Self { meta, suspect, known }
+    }
+
+    /// Whether nothing has changed since.
+    pub(crate) fn is_still(&self, place: &StoreDir) -> bool {
+        place.connect_looking().is_ok_and(|db| Self::of(place, &db) == *self)
+    }
 }
 
 /// Does work that only reads, and has it ended early as soon as a server wants to start.
