@@ -302,6 +302,7 @@ impl SqliteStore {
             stall_max: STALL_MAX,
             growth_max: backup::GROWTH_MAX,
             moves: self.writer.is_some(),
+            shelf: self.shelf.clone(),
         }
     }
 
@@ -341,7 +342,7 @@ impl SqliteStore {
             if !is_kept {
                 shelf.read_anew(db)?;
             }
-            read(db, &shelf).inspect_err(noting)
+            shelf.judged(|| read(db, &shelf)).inspect_err(noting)
         });
         Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) })
     }
@@ -528,7 +529,7 @@ impl Upkeep for SqliteStore {
     }
 
     fn recount(&self) -> Later<Result<Recount, StoreError>> {
-        let asked = self.counting.ask(&self.dir, &self.status);
+        let asked = self.counting.ask(&self.dir, &self.status, &self.shelf);
         let (shelf, doubt) = (self.shelf.clone(), self.doubt);
         Box::pin(async move {
             let mut counted = asked.await.unwrap_or(Err(StoreError::Unavailable))?;

@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
+    time::Instant,
 };
 
 use relay_core::{
@@ -125,6 +126,12 @@ impl Shelf {
     /// What was found damaged.
     pub(crate) fn damage(&self) -> &Damage {
         &self.damage
+    }
+
+    /// Does a read; of what only repeats something else, a fault is noted for the writer to mend.
+    pub(crate) fn judged<T>(&self, read: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+        let began = Instant::now();
+        read().map_err(|fault| self.damage.judged(fault, began))
     }
 
     /// To walk along the lines of a destination.
@@ -270,6 +277,36 @@ impl Book {
 
     fn next_number(&self) -> u32 {
         self.entries.len() as u32 + 1
+    }
+
+    /// The same for somebody who only reads. What is damaged there is in the writer's memory: it writes it anew.
+    pub(crate) fn load_noting(db: &Connection, shelf: &Shelf) -> Result<Self, Fault> {
+        Self::load(db).inspect_err(|fault| {
+            if matches!(fault, Fault::Damaged(_)) {
+                shelf.damage.note_fault(fault);
+                shelf.damage.want_names();
+            }
+        })
+    }
+
+    /// The same for the writer after a rollback: what is damaged there is taken from the shelf, as it was committed.
+    pub(crate) fn load_beside(db: &Connection, shelf: &Shelf) -> Result<Self, Fault> {
+        let fault = match Self::load_noting(db, shelf) {
+            Err(fault @ Fault::Damaged(_)) => fault,
+            other => return other,
+        };
+        let committed: i64 = db.query_row("SELECT count(*) FROM names WHERE id > 0", [], |row| row.get(0))?;
+        let shown = shelf.lock();
+        if (shown.len() as i64) < committed {
+            return Err(fault);
+        }
+        let mut book = Self::default();
+        for entry in shown.iter().take(committed as usize) {
+            book.enter(entry.clone());
+        }
+        drop(shown);
+        book.event_names = EventNames::committed(db, &shelf.event_names())?;
+        Ok(book)
     }
 
     /// Writes all of it anew, whatever is there now, also in the index of names; the store's own record stays.

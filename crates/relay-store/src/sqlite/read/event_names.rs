@@ -103,6 +103,20 @@ impl EventNames {
         }
     }
 
+    /// Those of these that have a row, whatever is in it.
+    pub(crate) fn committed(db: &Connection, shown: &BySource) -> Result<Self, Fault> {
+        let mut names = Self::default();
+        for (source, all) in shown {
+            let mut count = db.prepare_cached("SELECT count(*) FROM event_names WHERE source = ?1")?;
+            let count: i64 = count.query_row([source], |row| row.get(0))?;
+            for name in all.iter().take(count as usize) {
+                names.give(*source, name);
+            }
+        }
+        names.new.clear();
+        Ok(names)
+    }
+
     /// Writes all of them anew, whatever is there now.
     pub(crate) fn write_anew(&self, db: &Connection) -> Result<(), Fault> {
         db.execute("DELETE FROM event_names", [])?;

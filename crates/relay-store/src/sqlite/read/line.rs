@@ -267,6 +267,7 @@ impl Walk<'_> {
             return Ok(true);
         }
         let read = rows::delivery_at(self.db, waits.seq, self.names);
+        let read = read.inspect_err(|_| self.damage.want_columns(waits.seq));
         Ok(rows::passing_over_damage(self.damage, read)?.is_some())
     }
 

@@ -18,7 +18,7 @@ use crate::{
         files::open,
         read::{
             audit,
-            book::{Kind, Shelf},
+            book::{Book, Kind, Shelf},
             documents, event_names, of_source,
             reader::at_one_snapshot,
             rows, unrouted,
@@ -72,7 +72,7 @@ enum Part {
     Keys,
     /// Lines of the audit log.
     Audit,
-    /// Registry documents, marks of jobs, and what is known to be missing: all that is few.
+    /// Registry documents, marks of jobs, names, and what is known to be missing: all that is few.
     Few,
 }
 
@@ -140,7 +140,14 @@ fn run(db: &Connection, shelf: &Shelf, stop: &Stop, mut rest: Duration) -> Resul
         if reached == Reached::default() {
             shelf.damage().pass_begins();
         }
-        let next = at_one_snapshot(db, |db| read(db, shelf, &reached))?;
+        let next = match shelf.judged(|| at_one_snapshot(db, |db| read(db, shelf, &reached))) {
+            // It is mended by then.
+            Err(fault @ Fault::Damaged(_)) => {
+                shelf.damage().pass(fault)?;
+                Some(reached.clone())
+            }
+            other => other?,
+        };
         rest = (began.elapsed() * REST_FACTOR).max(REST_MIN);
         reached = next.unwrap_or_else(|| {
             shelf.damage().pass_ended();
@@ -178,6 +185,7 @@ pub(crate) fn read(db: &Connection, shelf: &Shelf, from: &Reached) -> Result<Opt
                 note(shelf, mark)?;
             }
             note(shelf, gap::all(db))?;
+            note(shelf, Book::load_noting(db, shelf))?;
             Ok(None)
         }
     }
@@ -233,10 +241,14 @@ fn event(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
 }
 
 fn delivery(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
-    if let Some(delivery) = note(shelf, rows::delivery_at(db, seq, shelf))?.flatten() {
+    let read = rows::delivery_at(db, seq, shelf).inspect_err(|_| shelf.damage().want_columns(seq));
+    if let Some(delivery) = note(shelf, read)?.flatten() {
         let destination = shelf.number(Kind::Destination, &delivery.destination);
         if let Some(fault) = note(shelf, check::misplaced(db, destination, &delivery))?.flatten() {
             shelf.damage().note(&fault.told(&delivery));
+            if fault == check::Misplaced::Columns {
+                shelf.damage().want_columns(seq);
+            }
         }
     }
     found(shelf, &format_args!("the delivery in row {seq}"), &indexes::lacking(db, indexes::OF_DELIVERIES, [seq])?);
@@ -254,7 +266,9 @@ fn delivery(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
 /// Notes the indexes that lack a row.
 fn found(shelf: &Shelf, row: &fmt::Arguments<'_>, lacking: &[&str]) {
     for index in lacking {
-        shelf.damage().note(&format!("{row} is missing from the index {index}"));
+        let what = format!("{row} is missing from the index {index}");
+        shelf.damage().note(&what);
+        shelf.damage().want_indexes(&what);
     }
 }
 

@@ -66,6 +66,12 @@ pub(crate) fn lease(tx: &mut Transaction<'_>, ask: &LeaseAsk) -> Result<Leased, 
             continue;
         }
         let Some(before) = readable(tx, seq)? else { continue };
+        if before.destination != ask.destination {
+            // It goes to nobody but its own: the index, or the column that it repeats, is made anew.
+            tx.damage.want_indexes(&format!("{} is found at {}", before.id, ask.destination));
+            tx.damage.want_columns(seq);
+            continue;
+        }
         let next = delivery::leased(&before, ask.instance, ask.nonce, ask.now, ask.until);
         tx.update_delivery(&before, &next)?;
         tried += u32::from(tries > 0);
@@ -235,6 +241,7 @@ fn readable(tx: &mut Transaction<'_>, seq: i64) -> Result<Option<Delivery>, Faul
         Err(fault) => {
             tx.damage.pass(fault)?;
             tx.damage.pass_over(seq);
+            tx.damage.want_columns(seq);
             Ok(None)
         }
         found => found,

@@ -3,6 +3,7 @@
 pub(crate) mod append;
 pub(crate) mod columns;
 pub(crate) mod lease;
+pub(crate) mod mend;
 pub(crate) mod put;
 pub(crate) mod queue;
 pub(crate) mod replay;
