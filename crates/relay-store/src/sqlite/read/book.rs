@@ -134,6 +134,16 @@ impl Shelf {
         read().map_err(|fault| self.damage.judged(fault, began))
     }
 
+    /// Events and deliveries that are stored.
+    pub(crate) fn rows(&self) -> u64 {
+        let entries = self.lock();
+        let stored = entries.iter().map(|entry| match entry.kind {
+            Kind::Source => entry.counters[STORED],
+            Kind::Destination => entry.counters[STATES..RETIRED].iter().sum(),
+        });
+        stored.sum()
+    }
+
     /// To walk along the lines of a destination.
     pub(crate) fn walk<'a>(&'a self, db: &'a Connection) -> Walk<'a> {
         Walk { db, names: self, damage: &self.damage }

@@ -5,6 +5,8 @@ pub(crate) mod check;
 pub(crate) mod epoch;
 pub(crate) mod gap;
 pub(crate) mod indexes;
+mod pace;
+mod place;
 pub(crate) mod recount;
 pub(crate) mod restore;
 pub(crate) mod scrub;

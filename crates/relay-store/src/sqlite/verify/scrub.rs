@@ -1,6 +1,7 @@
 //! The scrub: reads every record again and again, slowly, so that damage is found before somebody needs the record.
 
 use std::{
+    cell::Cell,
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -10,7 +11,7 @@ use std::{
 
 use rusqlite::{Connection, params};
 
-use super::{check, gap, indexes};
+use super::{check, gap, indexes, pace::Pace, place::Place};
 use crate::{
     record::{self, Head},
     sqlite::{
@@ -24,17 +25,14 @@ use crate::{
             rows, unrouted,
         },
         status::Status,
-        write::{append::Taken, step},
+        write::{append::Taken, step as marks},
     },
 };
 
 /// Records of one step: a short read, so that checkpoints are never held up for long.
-const STEP_ROWS: usize = 200;
+const STEP_ROWS: usize = 2_000;
 /// A step that meets large bodies ends after this long.
 const STEP_TIME: Duration = Duration::from_millis(20);
-/// Rest between two steps, in times the length of the step: one percent of the time at most.
-const REST_FACTOR: u32 = 99;
-const REST_MIN: Duration = Duration::from_secs(1);
 /// A scrub that found no connection tries again.
 const OPEN_AGAIN: Duration = Duration::from_mins(1);
 /// Between two passes.
@@ -62,7 +60,7 @@ impl Stop {
 
 /// What is read, in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     /// Events with their bodies.
     #[default]
     Events,
@@ -79,11 +77,11 @@ enum Part {
 /// Where a pass stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reached {
-    part: Part,
+    pub(super) part: Part,
     /// The last row read of events or deliveries.
-    seq: i64,
+    pub(super) seq: i64,
     /// The last dedupe key read.
-    key: (u32, Vec<u8>),
+    pub(super) key: (u32, Vec<u8>),
 }
 
 impl Scrub {
@@ -121,7 +119,7 @@ impl Drop for Scrub {
 /// Passes until the store closes, as soon as there is a connection.
 fn begin(dir: &Path, shelf: &Shelf, stop: &Stop, mut after: Duration) -> Result<(), Fault> {
     loop {
-        match open::connect_reader(dir).and_then(|db| run(&db, shelf, stop, after)) {
+        match open::connect_reader(dir).and_then(|db| run(&db, dir, shelf, stop, after)) {
             // It is no fault of what is stored: later there may be a descriptor again.
             Err(Fault::NotOpened(reason)) if !stop.rest(OPEN_AGAIN) => {
                 tracing::debug!(reason, "the scrub could not begin");
@@ -133,14 +131,19 @@ fn begin(dir: &Path, shelf: &Shelf, stop: &Stop, mut after: Duration) -> Result<
     }
 }
 
-fn run(db: &Connection, shelf: &Shelf, stop: &Stop, mut rest: Duration) -> Result<(), Fault> {
-    let mut reached = Reached::default();
+fn run(db: &Connection, dir: &Path, shelf: &Shelf, stop: &Stop, mut rest: Duration) -> Result<(), Fault> {
+    let (mut place, mut reached) = Place::kept_in(dir);
+    // What an earlier run found in the first part of a pass, this one has not seen: it cannot tell what is gone.
+    let mut is_whole = false;
+    let mut pace = Pace::default();
     while !stop.rest(rest) {
         let began = Instant::now();
         if reached == Reached::default() {
             shelf.damage().pass_begins();
+            (is_whole, pace) = (true, Pace::default());
         }
-        let next = match shelf.judged(|| at_one_snapshot(db, |db| read(db, shelf, &reached))) {
+        let rows = Cell::new(0);
+        let next = match shelf.judged(|| at_one_snapshot(db, |db| step(db, shelf, &reached, &rows))) {
             // It is mended by then.
             Err(fault @ Fault::Damaged(_)) => {
                 shelf.damage().pass(fault)?;
@@ -148,26 +151,40 @@ fn run(db: &Connection, shelf: &Shelf, stop: &Stop, mut rest: Duration) -> Resul
             }
             other => other?,
         };
-        rest = (began.elapsed() * REST_FACTOR).max(REST_MIN);
+        rest = pace.rest(rows.get(), began.elapsed(), shelf.rows());
         reached = next.unwrap_or_else(|| {
-            shelf.damage().pass_ended();
+            if is_whole {
+                shelf.damage().pass_ended();
+            }
             rest = rest.max(PASS_EVERY);
             Reached::default()
         });
+        place.keep(&reached);
     }
+    place.keep_now(&reached);
     Ok(())
 }
 
 /// Reads the next records; gives where to go on, `None` at the end.
+#[cfg(test)]
 pub(crate) fn read(db: &Connection, shelf: &Shelf, from: &Reached) -> Result<Option<Reached>, Fault> {
+    step(db, shelf, from, &Cell::new(0))
+}
+
+/// Reads the next records, and counts them; gives where to go on, `None` at the end.
+fn step(db: &Connection, shelf: &Shelf, from: &Reached, rows: &Cell<u64>) -> Result<Option<Reached>, Fault> {
+    let counted = |read| {
+        rows.set(rows.get() + 1);
+        read
+    };
     match from.part {
         Part::Events => {
-            let read = |seq| event(db, shelf, seq);
+            let read = |seq| counted(event(db, shelf, seq));
             let last = walk(db, "SELECT seq FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2", from.seq, read)?;
             Ok(Some(behind(last, Part::Events, Part::Deliveries)))
         }
         Part::Deliveries => {
-            let read = |seq| delivery(db, shelf, seq);
+            let read = |seq| counted(delivery(db, shelf, seq));
             let last = walk(db, "SELECT seq FROM deliveries WHERE seq > ?1 ORDER BY seq LIMIT ?2", from.seq, read)?;
             Ok(Some(behind(last, Part::Deliveries, Part::Keys)))
         }
@@ -181,7 +198,7 @@ pub(crate) fn read(db: &Connection, shelf: &Shelf, from: &Reached) -> Result<Opt
             for key in documents::keys(db)? {
                 note(shelf, documents::one(db, &key))?;
             }
-            for (_, mark) in step::all(db)? {
+            for (_, mark) in marks::all(db)? {
                 note(shelf, mark)?;
             }
             note(shelf, gap::all(db))?;
@@ -277,8 +294,10 @@ fn keys(db: &Connection, shelf: &Shelf, from: &Reached) -> Result<Option<Reached
         "SELECT source, key, record FROM dedupe WHERE (source, key) > (?1, ?2) ORDER BY source, key LIMIT ?3",
     )?;
     let mut rows = statement.query(params![from.key.0, from.key.1, STEP_ROWS as i64])?;
-    let mut last = None;
-    while let Some(row) = rows.next()? {
+    let (began, mut last) = (Instant::now(), None);
+    while began.elapsed() < STEP_TIME
+        && let Some(row) = rows.next()?
+    {
         let key: (u32, Vec<u8>) = (row.get(0)?, row.get(1)?);
         if let Err(error) = Taken::decode(key.0, &key.1, row.get_ref(2)?.as_blob().unwrap_or_default()) {
             let what = format_args!("a dedupe key of source {}", key.0);
