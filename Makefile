@@ -60,7 +60,8 @@ canaries: ## plant each known bug in turn; fails unless the simulation (SEEDS=n)
 torture: setup ## kill -9 server and clients under load, KILLS=n times
 	KILLS='$(KILLS)' $(CARGO) test --locked --package crm-relay --test e2e torture:: -- --nocapture
 
-torture-redis: setup ## ROUNDS=n faults under load (SEED=n: in another order) on SET=several (servers on one Redis) or SET=sentinel (failovers)
+torture-redis: setup ## ROUNDS=n faults under load (SEED=n: in another order) on SET=several (servers on one Redis; first one is without it for GONE=60 s at RATE=200 webhooks a second) or SET=sentinel (failovers)
+	@if [[ '$(or $(SET),several)' = several ]]; then GONE='$(or $(GONE),60)' RATE='$(or $(RATE),200)' $(CARGO) test --locked --package crm-relay --test e2e_redis gone::a_redis_that_is_gone -- --nocapture; fi
 	ROUNDS='$(ROUNDS)' SEED='$(SEED)' $(CARGO) test --locked --package crm-relay --test e2e_redis $(or $(SET),several)_torture:: -- --nocapture --test-threads=1
 
 fuzz: ## fuzz TARGET=verify (ingress, signed, keys, parameters, wire, record) for SECONDS=60; `make test` replays the corpus
@@ -81,6 +82,7 @@ redis-memory: setup ## let a million events (EVENTS=n) pass through a Redis: it 
 
 bench-redis: setup ## measure the store on a Redis beside `redis-benchmark -c 64 XADD` on the same: ROUNDS pairs of EVENTS
 	$(CARGO) bench --locked --package relay-store --bench redis
+	ROWS=redis ROUNDS=$${ROUNDS:-5} $(CARGO) bench --locked --package crm-relay --bench main_job
 
 deny: ## check licences, sources and duplicate crates (needs cargo-deny)
 	$(CARGO) deny --locked check bans licenses sources

@@ -500,7 +500,7 @@ impl Remote {
         };
         peer.dial().await.map_err(|error| match error {
             DialError::Connect { source, .. } => reason(&source),
-            error @ (DialError::Tunnel(_) | DialError::Silent(_)) => error.to_string(),
+            error @ (DialError::Tunnel(_) | DialError::Socks(_) | DialError::Silent(_)) => error.to_string(),
             DialError::Encrypt { source, .. } => tls::explain(&source).unwrap_or_else(|| reason(&source)),
         })
     }

@@ -1,7 +1,7 @@
 //! `DATA_DIR/credentials`: the secrets that nobody gave, generated once.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
@@ -49,42 +49,83 @@ pub(crate) struct Kept {
     pub(crate) public_url: Option<String>,
 }
 
-/// Completes the given secrets from the credentials file, which gets what it lacks. Makes the data directory. `shared`: those that
-/// servers on the same store have, of which none is made anew.
+/// Completes the given secrets from the credentials file, which gets what it lacks. Makes the data directory.
 ///
 /// # Errors
 /// The directory or the file cannot be read or written.
-pub(crate) fn complete(data_dir: &Path, given: GivenSecrets, shared: &[SharedSecret]) -> Result<Kept, Failure> {
+pub(crate) fn complete(data_dir: &Path, given: GivenSecrets) -> Result<Kept, Failure> {
+    let kept = found(data_dir, given, &[])?;
+    keep(data_dir, &kept)?;
+    Ok(kept)
+}
+
+/// The same where `shared` are those that servers on the same store have, of which none is made anew. What is made is for all of them
+/// once it is [shared](Kept::to_share), and to be [kept](keep) then; until then it stands in a file of its own. A process that is
+/// killed in between finds it there, and goes on with what is shared of it.
+///
+/// # Errors
+/// The directory or a file cannot be read or written.
+pub(crate) fn propose(data_dir: &Path, given: GivenSecrets, shared: &[SharedSecret]) -> Result<Kept, Failure> {
+    let kept = found(data_dir, given, shared)?;
+    if !kept.generated.is_empty() {
+        write(&proposed(data_dir), &kept.made()).map_err(|error| not_writable(data_dir, &error))?;
+    }
+    Ok(kept)
+}
+
+/// Writes what was generated into the credentials file.
+///
+/// # Errors
+/// The file cannot be read or written.
+pub(crate) fn keep(data_dir: &Path, kept: &Kept) -> Result<(), Failure> {
+    if !kept.generated.is_empty() {
+        let mut lines = read_lines(&kept.path)?;
+        lines.extend(kept.made());
+        write(&kept.path, &lines).map_err(|error| not_writable(data_dir, &error))?;
+    }
+    match fs::remove_file(proposed(data_dir)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(not_writable(data_dir, &error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Where what was made stands until it is shared.
+fn proposed(data_dir: &Path) -> PathBuf {
+    place::credentials(data_dir).with_extension("proposed")
+}
+
+/// All secrets: those given, those in the file, those of other servers, and new ones.
+fn found(data_dir: &Path, given: GivenSecrets, shared: &[SharedSecret]) -> Result<Kept, Failure> {
     make_dir(data_dir)?;
     let path = place::credentials(data_dir);
-    let mut lines = read_lines(&path)?;
+    let lines = read_lines(&path)?;
+    let proposed = read_lines(&proposed(data_dir))?;
     let had_others = !lines.is_empty();
     let (mut secrets, mut generated, mut elsewhere) = (Vec::new(), Vec::new(), Vec::new());
     let mut digests = [[0; 32]; NAMES.len()];
     let given = [given.api_key, given.relay_token, given.admin_token];
     for (((name, prefix), given), digest) in NAMES.into_iter().zip(given).zip(&mut digests) {
-        let found = given.or_else(|| value(&lines, name));
-        if let Some(shared) = shared.iter().find(|shared| shared.name == name && found.is_none()) {
+        let shared = shared.iter().find(|shared| shared.name == name);
+        let proposed = value(&proposed, name);
+        let secret = if let Some(secret) = given.or_else(|| value(&lines, name)) {
+            secret
+        } else if let Some(shared) = shared.filter(|shared| proposed.as_ref().map(digest_of) != Some(shared.sha256)) {
             *digest = shared.sha256;
             elsewhere.push(shared.clone());
             continue;
-        }
-        let secret = if let Some(secret) = found {
-            secret
         } else {
-            let secret = generate(prefix)?;
-            lines.push((name.to_owned(), secret.clone()));
             generated.push(name);
-            secret
+            proposed.map_or_else(|| generate(prefix), Ok)?
         };
-        *digest = sha256(secret.expose().as_bytes());
+        *digest = digest_of(&secret);
         secrets.push((name, secret));
-    }
-    if !generated.is_empty() {
-        write(&path, &lines).map_err(|error| not_writable(data_dir, &error))?;
     }
     let credentials = Credentials::from_digests(digests);
     Ok(Kept { credentials, secrets, generated, elsewhere, had_others, path, public_url: None })
+}
+
+fn digest_of(secret: &Secret) -> [u8; 32] {
+    sha256(secret.expose().as_bytes())
 }
 
 impl Kept {
@@ -96,27 +137,20 @@ impl Kept {
     /// What the other servers on the store are to know of those that were generated just now.
     pub(crate) fn to_share(&self, server: &str) -> Vec<SharedSecret> {
         let kept = Some(self.path.display().to_string());
-        let generated = self.secrets.iter().filter(|(name, _)| self.generated.contains(name));
-        let shared = generated.map(|(name, secret)| SharedSecret {
-            name: (*name).to_owned(),
-            sha256: sha256(secret.expose().as_bytes()),
+        let shared = self.made().into_iter().map(|(name, secret)| SharedSecret {
+            name,
+            sha256: digest_of(&secret),
             server: server.to_owned(),
             kept: kept.clone(),
         });
         shared.collect()
     }
-}
 
-/// Takes secrets out of the credentials file again that were generated just now: another server was faster, and nobody has seen
-/// them.
-///
-/// # Errors
-/// The file cannot be read or written.
-pub(crate) fn take_back(data_dir: &Path, names: &[String]) -> Result<(), Failure> {
-    let path = place::credentials(data_dir);
-    let mut lines = read_lines(&path)?;
-    lines.retain(|(name, _)| !names.contains(name));
-    write(&path, &lines).map_err(|error| not_writable(data_dir, &error))
+    /// Those that were generated just now, as lines of a file.
+    fn made(&self) -> Vec<(String, Secret)> {
+        let made = self.secrets.iter().filter(|(name, _)| self.generated.contains(name));
+        made.map(|(name, secret)| ((*name).to_owned(), secret.clone())).collect()
+    }
 }
 
 /// One secret out of the credentials file of a server; none of another user's, which cannot be opened.
@@ -286,7 +320,7 @@ fn write(path: &Path, lines: &[(String, Secret)]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt as _};
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -294,7 +328,7 @@ mod tests {
     fn secrets_are_generated_once_and_kept_for_the_owner_alone() {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
-        let first = complete(&data, GivenSecrets::default(), &[]).unwrap();
+        let first = complete(&data, GivenSecrets::default()).unwrap();
         assert_eq!(first.generated, ["API_KEY", "RELAY_TOKEN", "ADMIN_TOKEN"]);
         let key = first.secret("API_KEY").unwrap().expose();
         assert!(key.starts_with("crk_") && key.len() == 4 + 43);
@@ -302,7 +336,7 @@ mod tests {
         assert_eq!(fs::metadata(&first.path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
 
-        let second = complete(&data, GivenSecrets::default(), &[]).unwrap();
+        let second = complete(&data, GivenSecrets::default()).unwrap();
         assert!(second.generated.is_empty());
         assert_eq!(second.credentials.relay_token, first.credentials.relay_token);
         assert_eq!(find(&data, "API_KEY").unwrap().unwrap().expose(), key);
@@ -312,19 +346,20 @@ mod tests {
     fn a_given_secret_is_used_and_not_written_down() {
         let dir = tempfile::tempdir().unwrap();
         let given = GivenSecrets { api_key: Some(Secret::new("given-by-somebody")), ..GivenSecrets::default() };
-        let kept = complete(dir.path(), given, &[]).unwrap();
+        let kept = complete(dir.path(), given).unwrap();
         assert_eq!(kept.secret("API_KEY").unwrap().expose(), "given-by-somebody");
         assert!(!fs::read_to_string(&kept.path).unwrap().contains("API_KEY="));
     }
 
-    /// Of what another server has this one knows the digest, and makes none; its own it shares, and takes back if it was late.
+    /// Of what another server has this one knows the digest, and makes none; its own it shares, and has not kept it if it was late.
     #[test]
     fn what_another_server_has_is_not_made_anew() {
         let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let first = complete(dir.path(), GivenSecrets::default(), &[]).unwrap();
+        let propose = |shared: &[SharedSecret]| propose(other.path(), GivenSecrets::default(), shared).unwrap();
+        let first = complete(dir.path(), GivenSecrets::default()).unwrap();
         let shared = first.to_share("a");
         assert_eq!(shared.len(), 3);
-        let second = complete(other.path(), GivenSecrets::default(), &shared[..2]).unwrap();
+        let second = propose(&shared[..2]);
         assert_eq!((second.generated.as_slice(), second.elsewhere.len()), (&["ADMIN_TOKEN"][..], 2));
         assert_eq!(second.credentials.digests()[..2], first.credentials.digests()[..2]);
         assert!(second.secret("API_KEY").is_none() && find(other.path(), "API_KEY").unwrap().is_none());
@@ -333,10 +368,36 @@ mod tests {
             "{}",
             second.elsewhere[0].whereabouts()
         );
-        take_back(other.path(), &["ADMIN_TOKEN".to_owned()]).unwrap();
-        let third = complete(other.path(), GivenSecrets::default(), &shared).unwrap();
+        let third = propose(&shared);
         assert_eq!((third.generated.len(), third.elsewhere.len()), (0, 3));
         assert_eq!(third.credentials.digests(), first.credentials.digests());
+        keep(other.path(), &third).unwrap();
+        assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0, "it has none of its own");
+    }
+
+    /// Killed at any point between what is made and what is kept, the next start has what is shared: its own where it was the first, else
+    /// the other's.
+    #[test]
+    fn whoever_is_killed_before_its_secrets_are_shared_starts_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let propose = |shared: &[SharedSecret]| propose(dir.path(), GivenSecrets::default(), shared).unwrap();
+        let killed = propose(&[]);
+        assert_eq!(fs::metadata(proposed(dir.path())).unwrap().permissions().mode() & 0o777, 0o600);
+        // Two of them were shared by then.
+        let mine = killed.to_share("a");
+        let again = propose(&mine[..2]);
+        assert_eq!((again.generated.len(), again.elsewhere.len()), (3, 0));
+        assert_eq!(again.credentials.digests(), killed.credentials.digests());
+        // Another server was the first with the third.
+        let other = SharedSecret { sha256: [7; 32], server: "b".into(), ..mine[2].clone() };
+        let shared = [&mine[..2], &[other]].concat();
+        let late = propose(&shared);
+        assert_eq!((late.generated.as_slice(), late.elsewhere.len()), (&["API_KEY", "RELAY_TOKEN"][..], 1));
+        keep(dir.path(), &late).unwrap();
+        assert!(!proposed(dir.path()).exists() && find(dir.path(), "ADMIN_TOKEN").unwrap().is_none());
+        let last = propose(&shared);
+        assert!(last.generated.is_empty() && last.had_others);
+        assert_eq!(last.credentials.digests(), late.credentials.digests());
     }
 
     /// S27: what editors and shells add is not taken for a part of a secret; what is not understood is refused by its line,
@@ -348,7 +409,7 @@ mod tests {
         let key = "crk_0123456789abcdef0123456789abcdef";
         let read = |bytes: &[u8]| {
             private::replace(&path, bytes).unwrap();
-            complete(dir.path(), GivenSecrets::default(), &[])
+            complete(dir.path(), GivenSecrets::default())
         };
         for form in [
             "\u{feff}API_KEY=VALUE\n",
@@ -391,14 +452,14 @@ mod tests {
     #[test]
     fn credentials_that_others_may_read_are_closed() {
         let dir = tempfile::tempdir().unwrap();
-        let first = complete(dir.path(), GivenSecrets::default(), &[]).unwrap();
+        let first = complete(dir.path(), GivenSecrets::default()).unwrap();
         fs::set_permissions(&first.path, fs::Permissions::from_mode(0o644)).unwrap();
-        let second = complete(dir.path(), GivenSecrets::default(), &[]).unwrap();
+        let second = complete(dir.path(), GivenSecrets::default()).unwrap();
         assert_eq!(second.credentials.api_key, first.credentials.api_key);
         assert_eq!(fs::metadata(&first.path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::rename(&first.path, dir.path().join("elsewhere")).unwrap();
         std::os::unix::fs::symlink(dir.path().join("elsewhere"), &first.path).unwrap();
-        let refused = complete(dir.path(), GivenSecrets::default(), &[]).map(|_| ()).unwrap_err();
+        let refused = complete(dir.path(), GivenSecrets::default()).map(|_| ()).unwrap_err();
         assert_eq!(refused.exit, Exit::Configuration);
         assert!(refused.text.contains("symbolic link"), "{}", refused.text);
     }

@@ -25,7 +25,8 @@ pub(crate) struct Facts<'a> {
 impl<'a> Facts<'a> {
     /// Of a server that has started.
     pub(crate) fn of(server: &Server, kept: &'a Kept) -> Self {
-        let public = url_on_this_machine(&server.public_addr().to_string(), server.speaks_tls());
+        let public = server.public_addr().map(|addr| addr.to_string()).unwrap_or_default();
+        let public = url_on_this_machine(&public, server.speaks_tls());
         let url = kept.public_url.clone().unwrap_or_else(|| public.clone());
         Self { public, url, kept }
     }

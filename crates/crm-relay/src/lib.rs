@@ -1,7 +1,7 @@
 //! The command line of crm-relay, as a library: the binary calls [`run`], and the tests that write the reference pages read
 //! what they describe.
 //!
-//! Rooms import downwards only: `cli`, then what the commands run (`server`, `client`, `dev`, `store`), then the way to a
+//! Rooms import downwards only: `cli`, then what the commands run (`server`, `client`, `dev`, `store`, `migrate`), then the way to a
 //! server (`admin_client`) and the settings (`config`), then `output`, `printer`, `runtime`, `systemd`, `place` and `exit`, and below all `render`.
 
 pub mod cli;
@@ -11,6 +11,7 @@ pub mod render;
 
 mod admin_client;
 mod backup;
+mod beside;
 mod client;
 mod credentials;
 mod descriptors;
@@ -18,12 +19,15 @@ mod dev;
 mod exit;
 mod farewell;
 mod hints;
+mod joined;
+mod migrate;
 mod next_step;
 mod opening;
 mod output;
 mod place;
 mod printer;
 mod receive;
+mod redis_store;
 mod reload;
 mod runtime;
 mod sample;

@@ -2,8 +2,9 @@
 
 use std::{path::Path, time::Duration};
 
-use relay_core::delivery::State;
+use relay_core::{delivery::State, storage::StoreError};
 use relay_store::{
+    migrate::{self, Standing},
     private::Owners,
     redis::{self, BeginError, RedisStore},
     seam::Upkeep as _,
@@ -52,8 +53,14 @@ pub(crate) async fn beside_redis(data_dir: &Path) -> Result<Occupied, Failure> {
 /// Refuses a directory whose store holds open deliveries.
 async fn refuse_open(data_dir: &Path) -> Result<(), Failure> {
     let store = to_look(data_dir).map_err(|error| failed(&error))?;
-    let stats = store.stats().await.map_err(|error| Failure::new(Exit::StoreFailed, error.to_string()))?;
+    let failed = |error: StoreError| Failure::new(Exit::StoreFailed, error.to_string());
+    let moved = migrate::standing(&store).await.map_err(failed)?;
+    let stats = store.stats().await.map_err(failed)?;
     drop(store);
+    // What was moved is delivered from where it is now.
+    if matches!(moved, Some(Standing::Left(_))) {
+        return Ok(());
+    }
     // They stand in the order of their numbers, from 1.
     let open = State::ALL.into_iter().filter(|state| state.is_open()).map(|state| state as usize - 1);
     let open: u64 = open.map(|at| stats.destinations.iter().map(|stats| stats.states[at]).sum::<u64>()).sum();
@@ -63,8 +70,8 @@ async fn refuse_open(data_dir: &Path) -> Result<(), Failure> {
     Err(Failure::new(
         Exit::Configuration,
         format!(
-            "REDIS_URL is set, and the store in {} still holds {open} deliveries that wait, which nobody would deliver. Start once \
-             without REDIS_URL until they are delivered, or choose another directory: --data-dir DIR",
+            "REDIS_URL is set, and the store in {} still holds {open} deliveries that wait, which nobody would deliver. Move \
+             them: crm-relay store migrate; or start once without REDIS_URL until they are delivered, or choose another directory: --data-dir DIR",
             data_dir.display()
         ),
     ))
@@ -100,7 +107,7 @@ pub(crate) async fn begin(store: &RedisStore, at: &str, within: Duration) -> Res
 }
 
 /// In words, why a Redis is not used.
-fn not_begun(error: &BeginError, at: &str) -> Failure {
+pub(crate) fn not_begun(error: &BeginError, at: &str) -> Failure {
     match error {
         BeginError::Newer(_) => Failure::new(Exit::NewerVersion, format!("the Redis at {at}: {error}")),
         BeginError::Away(why) => Failure::unreachable(format!("the Redis at {at}: {why}")),
@@ -155,6 +162,19 @@ mod tests {
     use std::{fs, io, os::unix::fs::MetadataExt as _};
 
     use super::*;
+
+    /// I24: a Redis that is not there at the start is tried for so long, a minute in a server; then this ends as what is to be started
+    /// again.
+    #[tokio::test]
+    async fn a_redis_that_is_not_there_is_tried_for_a_while() {
+        let dir = tempfile::tempdir().unwrap();
+        let nobody = redis::Address::Unix(dir.path().join("redis.sock"));
+        let (store, began, within) = (redis(redis::Options::new(nobody)), Instant::now(), 2 * REDIS_EVERY);
+        let failure = begin(&store, "redis.sock", within).await.unwrap_err();
+        assert!(began.elapsed() >= within);
+        assert_eq!((failure.exit as u8, REDIS_WITHIN.as_secs()), (69, 60));
+        assert!(failure.text.contains("the Redis at redis.sock was not there for 1 s"), "{}", failure.text);
+    }
 
     /// What keeps the relay out is named, with what lets it in; the directory only where it is the directory.
     #[test]

@@ -6,7 +6,7 @@ use relay_core::limits;
 use tokio::{task::JoinHandle, time::timeout};
 
 use crate::{
-    config::{Logging, fault::Faults, settings::Value},
+    config::{Logging, fault::Faults, kind::Value},
     signals::Hangups,
     systemd::Notifier,
 };

@@ -19,7 +19,7 @@ use crate::{
     exit::{Exit, Failure, Outcome, reason},
     farewell,
     hints::{self, Facts},
-    opening,
+    migrate, opening,
     output::show,
     reload::{self, Fixed, Read},
     render::{style, wrap},
@@ -72,7 +72,7 @@ pub(crate) fn run(
 
 /// What it does, for the service manager.
 fn serving(server: &Server) -> String {
-    format!("taking webhooks at {}", server.public_addr())
+    server.public_addr().map_or_else(String::new, |addr| format!("taking webhooks at {addr}"))
 }
 
 /// Takes over what the configuration file declares by now.
@@ -148,6 +148,29 @@ async fn start_on_redis(
     start_over(plan, Arc::new(store), Some(beside), outside).await.map(Some)
 }
 
+/// One on a Redis that nobody reaches, for the client of its own process. `None`: as [`start`].
+///
+/// # Errors
+/// As [`start`].
+pub(crate) async fn start_nowhere(
+    plan: Plan,
+    options: redis::Options,
+    outside: Outside,
+    stop: &Stop,
+) -> Result<Option<Started>, Failure> {
+    descriptors::raise_limit();
+    let occupied = opening::beside_redis(plan.data_dir()).await?;
+    let at = options.address.to_string();
+    let remembers_in = Some(plan.data_dir().join("redis-acknowledged"));
+    let store = opening::redis(redis::Options { remembers_in, ..options });
+    tokio::select! {
+        begun = opening::begin(&store, &at, opening::REDIS_WITHIN) => begun?,
+        () = stop.clone().asked() => return Ok(None),
+    }
+    let beside = Beside { bound: Bound::nowhere(), occupied, at };
+    start_over(plan, Arc::new(store), Some(beside), outside).await.map(Some)
+}
+
 /// What a server has whose store is in a Redis.
 struct Beside {
     bound: Bound,
@@ -163,6 +186,8 @@ async fn start_over(
     beside: Option<Beside>,
     outside: Outside,
 ) -> Result<Started, Failure> {
+    let at = beside.as_ref().map_or_else(|| plan.data_dir().display().to_string(), |beside| beside.at.clone());
+    migrate::refuse_moved(&*store, &at).await?;
     let mut kept = secrets(&plan, &*store).await?;
     kept.public_url = plan.public_url();
     for secret in &kept.elsewhere {
@@ -200,23 +225,25 @@ async fn start_over(
 async fn secrets(plan: &Plan, store: &dyn Store) -> Result<Kept, Failure> {
     let (data_dir, given) = (plan.data_dir(), || plan.given.clone());
     if !store.promises().several_owners {
-        return credentials::complete(data_dir, given(), &[]);
+        return credentials::complete(data_dir, given());
     }
     let failed = |error: StoreError| {
         Failure::new(Exit::Unreachable, format!("what the servers on this store share could not be read: {error}"))
     };
-    let shared = shared_secrets(store).await.map_err(failed)?;
-    let kept = credentials::complete(data_dir, given(), &shared)?;
-    let (mut late, now) = (Vec::new(), Clock::start(Wall::MIN).wall());
-    for secret in kept.to_share(&plan.declared().server) {
-        late.extend(claim(store, &secret, now).await.map_err(failed)?.map(|theirs| theirs.name));
+    let now = Clock::start(Wall::MIN).wall();
+    loop {
+        let shared = shared_secrets(store).await.map_err(failed)?;
+        let kept = credentials::propose(data_dir, given(), &shared)?;
+        let mut is_late = false;
+        for secret in kept.to_share(&plan.declared().server) {
+            is_late |= claim(store, &secret, now).await.map_err(failed)?.is_some();
+        }
+        // Else another server was faster, and what it has is shared by now: that is not made a second time.
+        if !is_late {
+            credentials::keep(data_dir, &kept)?;
+            return Ok(kept);
+        }
     }
-    if late.is_empty() {
-        return Ok(kept);
-    }
-    credentials::take_back(data_dir, &late)?;
-    let shared = shared_secrets(store).await.map_err(failed)?;
-    credentials::complete(data_dir, given(), &shared)
 }
 
 /// How the end of a server ends the process.
@@ -278,6 +305,7 @@ fn start_failed(error: StartError, asked: &Asked) -> Failure {
         ),
         StartError::CaFile(error) => Failure::new(Exit::Configuration, error.to_string()),
         StartError::Certificate(error) => Failure::new(Exit::Configuration, error.to_string()),
+        StartError::Clients(error) => Failure::new(Exit::Configuration, error.to_string()),
         StartError::Registry(error) => Failure::new(Exit::Configuration, error.to_string()),
     }
 }

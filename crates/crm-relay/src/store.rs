@@ -5,13 +5,14 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use relay_core::time::Wall;
-use relay_server::clock::rfc3339;
+use relay_core::storage::StoreError;
+use relay_server::{api::StatusDto, clock::rfc3339};
 use relay_store::{
-    sqlite::{self, CheckReport, OpenError, RestoreError, Restored},
+    seam::Upkeep as _,
+    sqlite::{self, CheckReport, OpenError, RestoreError, Restored, SqliteStore},
     watch::Watch,
 };
 use serde_json::json;
@@ -22,7 +23,7 @@ use crate::{
     config::{self, data_dirs, layers::Layers, looked_in},
     credentials,
     exit::{Exit, Failure, Outcome, reason},
-    opening,
+    migrate, opening,
     output::{pretty, print, tell},
     place,
     render::{progress::Progress, style, time},
@@ -66,7 +67,7 @@ pub(crate) fn restore(layers: &Layers, json: bool, directory: &Path) -> Outcome 
         return Err(Failure::usage(text));
     }
     let (from, into) = (directory.to_owned(), dir.clone());
-    let work = move |watch: &Arc<Watch>| sqlite::restore_watched(&from, &into, now(), watch);
+    let work = move |watch: &Arc<Watch>| sqlite::restore_watched(&from, &into, time::wall(), watch);
     let done = block_on(watched(Progress::bytes(0), work))?.map_err(|error| restore_failed(&error))?;
     if json {
         let credentials = credentials::are_there(&dir);
@@ -124,7 +125,7 @@ fn restored_in_words(dir: &Path, done: &Restored) -> String {
 pub(crate) fn check(layers: &Layers, json: bool, accept_loss: bool) -> Outcome {
     let dir = data_dir(layers)?;
     let place = dir.clone();
-    let work = move |watch: &Arc<Watch>| sqlite::check_watched(&place, accept_loss, now(), watch);
+    let work = move |watch: &Arc<Watch>| sqlite::check_watched(&place, accept_loss, time::wall(), watch);
     let report = block_on(watched(Progress::new(0), work))?.map_err(|error| check_failed(&dir, &error))?;
     if json {
         print(&pretty(&json!({
@@ -144,6 +145,51 @@ pub(crate) fn check(layers: &Layers, json: bool, accept_loss: bool) -> Outcome {
         tell(&in_words(&dir, &report))?;
     }
     Ok(if report.is_healthy() || report.accepted { Exit::Done } else { Exit::No })
+}
+
+/// Looks at the embedded store and at what a server says of it.
+///
+/// # Errors
+/// There is none, or it cannot be read.
+pub(crate) fn doctor(layers: &Layers, json: bool) -> Outcome {
+    block_on(async {
+        let holds_store = |dirs: Vec<PathBuf>| dirs.into_iter().find(|dir| place::holds_store(dir));
+        let (at, findings) = match Found::server_or_store(layers, holds_store).await? {
+            Found::Server(api) => {
+                let status: StatusDto = api.get("/api/v1/status").await?;
+                (api.to_string(), status.health.reasons.unwrap_or_default())
+            }
+            Found::Store { dir, store } => (dir.display().to_string(), found_in(&dir, &store).await?),
+            Found::Nothing => return Err(no_store(layers)),
+        };
+        if json {
+            print(&pretty(&json!({"ok": findings.is_empty(), "at": at, "findings": findings})))?;
+        } else {
+            let mut lines: Vec<String> = findings.iter().map(|finding| style::bad(format!("! {finding}"))).collect();
+            if findings.is_empty() {
+                lines.push(format!("{at}: {}", style::good("it keeps what it is given")));
+            }
+            tell(&lines.join("\n"))?;
+        }
+        Ok(if findings.is_empty() { Exit::Done } else { Exit::No })
+    })
+}
+
+/// What is wrong with a store that nobody has open, each with what mends it.
+async fn found_in(dir: &Path, store: &SqliteStore) -> Result<Vec<String>, Failure> {
+    let failed = |error: StoreError| Failure::new(Exit::StoreFailed, error.to_string());
+    let stats = store.stats().await.map_err(failed)?;
+    let mut findings = Vec::new();
+    if stats.damaged > 0 {
+        findings.push(format!("{} records do not read: crm-relay store check names them", stats.damaged));
+    }
+    if stats.full {
+        findings.push("its disk is full: make room, or lower DISK_RESERVE".to_owned());
+    }
+    if let Err(failure) = migrate::refuse_moved(store, &dir.display().to_string()).await {
+        findings.push(failure.text);
+    }
+    Ok(findings)
 }
 
 /// What was read, what is wrong, what to do.
@@ -242,9 +288,4 @@ fn restore_failed(error: &RestoreError) -> Failure {
             format!("{error}. Take another copy: the directory that crm-relay store backup wrote, whole"),
         ),
     }
-}
-
-fn now() -> Wall {
-    let since = time::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Wall::from_micros(since.as_micros() as i64)
 }

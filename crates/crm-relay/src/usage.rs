@@ -17,7 +17,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("backup", "crm-relay store backup DIR"),
     ("check", "crm-relay config check or crm-relay store check"),
     ("completion", "crm-relay completions SHELL"),
-    ("doctor", "crm-relay health --strict and crm-relay config check"),
     ("export", "crm-relay event list --all --json"),
     ("follow", "crm-relay event list"),
     ("forward", "crm-relay dev --to 3000"),
@@ -103,11 +102,9 @@ mod tests {
             words_for("crm-relay listen 3000"),
             "unrecognized subcommand 'listen'\nHere it is: crm-relay dev --to 3000\nLook it up: crm-relay -h"
         );
-        for (line, here) in [
-            ("crm-relay event tail", "crm-relay event list"),
-            ("crm-relay events follow", "crm-relay event list"),
-            ("crm-relay doctor", "crm-relay health --strict and crm-relay config check"),
-        ] {
+        for (line, here) in
+            [("crm-relay event tail", "crm-relay event list"), ("crm-relay events follow", "crm-relay event list")]
+        {
             assert!(words_for(line).contains(&format!("\nHere it is: {here}\n")), "{line}");
         }
         assert!(words_for("crm-relay dead redriev").contains("'redrive'"));

@@ -14,7 +14,7 @@ pub(crate) fn authority(dir: &tempfile::TempDir) -> (PathBuf, TlsAcceptor) {
     authority_for(dir, false, rustls::ALL_VERSIONS)
 }
 
-/// The same, and who comes has to show a certificate of that authority too.
+/// The same, and who comes has to show a certificate of that authority too, as `client.pem` with `client.key` is one.
 pub(crate) fn demanding(dir: &tempfile::TempDir, version: &'static SupportedProtocolVersion) -> (PathBuf, TlsAcceptor) {
     authority_for(dir, true, &[version])
 }
@@ -27,6 +27,10 @@ fn authority_for(
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let own = KeyPair::generate().unwrap();
+    let shown = CertificateParams::new(vec!["client".to_owned()]).unwrap().signed_by(&own, &authority).unwrap();
+    std::fs::write(dir.path().join("client.pem"), shown.pem()).unwrap();
+    std::fs::write(dir.path().join("client.key"), own.serialize_pem()).unwrap();
     let file = dir.path().join("ca.pem");
     std::fs::File::create(&file).unwrap().write_all(authority.pem().as_bytes()).unwrap();
     let key = KeyPair::generate().unwrap();

@@ -1,11 +1,11 @@
 //! What an operator decides about a client, already checked.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderName, HeaderValue, Uri};
 use relay_core::{limits, name::Name};
-use relay_net::tls::Pin;
+use relay_net::tls::{IdentityError, Pin, Presented};
 
 use crate::{ReportAnswers, Resigner, own_fields};
 
@@ -26,6 +26,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// Keys of which the server must have one, whoever signed its certificate; none: any.
     pub pins: Vec<Pin>,
+    /// What is shown to a server that asks who comes.
+    pub identity: Option<IdentityFiles>,
     /// Health and metrics of the client; off by default.
     pub listen: Option<SocketAddr>,
     /// Names under which they may be asked, beside addresses and names without a dot.
@@ -51,6 +53,8 @@ pub struct Destination {
     pub forward_timeout: Duration,
     /// Extra roots for the target's certificate, PEM.
     pub ca_file: Option<PathBuf>,
+    /// What is shown to a target that asks who comes.
+    pub identity: Option<IdentityFiles>,
     /// Signs what is forwarded, in place of the sender's `webhook-*`.
     pub resign: Option<Resigner>,
     /// Fields that every request to the target carries, in place of the sender's of the same name. Made by [`field`] or
@@ -58,6 +62,15 @@ pub struct Destination {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// `REPORT_ANSWERS`.
     pub report_answers: ReportAnswers,
+}
+
+/// A certificate of the client's own and its key, in PEM; read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityFiles {
+    /// The client's own first, then those that lead to its authority.
+    pub certificate: PathBuf,
+    /// Without a passphrase.
+    pub key: PathBuf,
 }
 
 /// The URL of a target. Targets carry secrets in their queries, so that neither `Display` nor `Debug` shows one.
@@ -78,6 +91,7 @@ impl Config {
             && self.proxy == other.proxy
             && self.ca_file == other.ca_file
             && self.pins == other.pins
+            && self.identity == other.identity
             && self.buffer_bytes == other.buffer_bytes
             && self.label == other.label
             && self.destinations.iter().map(served).eq(other.destinations.iter().map(served))
@@ -93,10 +107,21 @@ impl Destination {
             concurrency: limits::CONCURRENCY,
             forward_timeout: limits::FORWARD_TIMEOUT,
             ca_file: None,
+            identity: None,
             resign: None,
             headers: Vec::new(),
             report_answers: ReportAnswers::Status,
         }
+    }
+}
+
+impl IdentityFiles {
+    /// What stands in them, for TLS.
+    ///
+    /// # Errors
+    /// [`IdentityError`].
+    pub(crate) fn presented(&self) -> Result<Arc<Presented>, IdentityError> {
+        Presented::in_files(&self.certificate, &self.key)
     }
 }
 

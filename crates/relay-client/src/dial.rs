@@ -9,7 +9,7 @@ use relay_core::{
 };
 use relay_net::{
     dial::{DialError, Peer, Stream},
-    tls::{self, TlsError},
+    tls::{self, IdentityError, TlsError},
 };
 use tokio::io::AsyncReadExt as _;
 use tokio_tungstenite::{
@@ -18,11 +18,11 @@ use tokio_tungstenite::{
 };
 
 use crate::{
-    config::Config,
+    config::{Config, IdentityFiles},
     lent::{Lent, Returned},
     retry_after,
     transport::{self, Transport},
-    unreached::{Whose, explain, wants_tls},
+    unreached::{Whose, explain, explain_alert, wants_tls},
 };
 
 /// From the first packet to the open session.
@@ -57,6 +57,9 @@ pub enum DialerError {
     /// TLS cannot be set up.
     #[error("failed to set up TLS for the server")]
     Tls(#[from] TlsError),
+    /// The client's own certificate does not read.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
 }
 
 impl DialerError {
@@ -84,7 +87,9 @@ impl Dialer {
         let port = url.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
         let mut token = HeaderValue::from_str(&format!("Bearer {}", config.token)).map_err(|_| DialerError::Token)?;
         token.set_sensitive(true);
-        let tls = if encrypted { Some(tls::pinned(config.ca_file.as_deref(), &config.pins)?) } else { None };
+        let presented = config.identity.as_ref().map(IdentityFiles::presented).transpose()?;
+        let tls = || tls::presenting(config.ca_file.as_deref(), &config.pins, presented);
+        let tls = if encrypted { Some(tls()?) } else { None };
         let peer = Peer { host, port, proxy: config.proxy.clone(), tls };
         Ok(Self { url, peer, token })
     }
@@ -127,7 +132,11 @@ impl Dialer {
                 "{} broke off before it opened a session; if it speaks TLS there, use https:// ({error})",
                 self.peer
             ))),
-            Err(error) => Err(DialFailure::Failed(format!("{} did not open a session: {error}", self.peer))),
+            // With TLS 1.3 what is said of our certificate comes behind a handshake that has ended well.
+            Err(error) => Err(DialFailure::Failed(
+                explain_alert(&error, &self.peer.to_string(), Whose::Server)
+                    .unwrap_or_else(|| format!("{} did not open a session: {error}", self.peer)),
+            )),
         }
     }
 

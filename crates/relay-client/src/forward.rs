@@ -31,14 +31,14 @@ use relay_core::{
 };
 use relay_net::{
     dial::{Peer, Stream},
-    tls::{self, TlsError},
+    tls::{self, IdentityError, TlsError},
 };
 
 use crate::{
     ReportAnswers,
     answer::Refusal,
     clock,
-    config::{Destination, TargetUrl},
+    config::{Destination, IdentityFiles, TargetUrl},
     lacking::Lacking,
     read_on::ReadOn,
     request::Base,
@@ -51,6 +51,9 @@ use crate::{
 /// A kept connection is not used again after this long: many servers close theirs after 5 s, and a request sent into
 /// that close would be a failure that says nothing about the target.
 const IDLE_MAX: Duration = Duration::from_secs(2);
+
+/// What was lacking so short a time ago is lacking still: it is asked for again after every pause.
+const LACKING_STILL: Duration = limits::SHORTAGE_PAUSE.saturating_mul(3);
 
 /// Pieces of an answer's body that are read before others have their turn.
 const FRAMES_PER_TURN: usize = 32;
@@ -89,6 +92,9 @@ pub enum TargetError {
     /// TLS cannot be set up.
     #[error("failed to set up TLS for the target")]
     Tls(#[from] TlsError),
+    /// The certificate that is shown to it does not read.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
 }
 
 impl TargetError {
@@ -138,13 +144,18 @@ impl Target {
             Some("https") => true,
             _ => return Err(unusable()),
         };
+        let presented = destination.identity.as_ref().map(IdentityFiles::presented).transpose()?;
         Ok(Self {
             base: Base::of(destination).ok_or_else(unusable)?,
             peer: Peer {
                 host: url.host().filter(|host| !host.is_empty()).ok_or_else(unusable)?.to_owned(),
                 port: url.port_u16().unwrap_or(if encrypted { 443 } else { 80 }),
                 proxy: None,
-                tls: if encrypted { Some(tls::client(destination.ca_file.as_deref())?) } else { None },
+                tls: if encrypted {
+                    Some(tls::presenting(destination.ca_file.as_deref(), &[], presented)?)
+                } else {
+                    None
+                },
             },
             timeout: destination.forward_timeout,
             report_answers: destination.report_answers,
@@ -226,6 +237,10 @@ impl Target {
         if self.peer.tls.is_none() && refusal.as_ref().is_some_and(Refusal::wants_tls) {
             return self.is_encrypted();
         }
+        if class == Class::Delivered {
+            // Who takes it may have said so at its head, and gets all of it (I3); that it was taken stands all the same (I6).
+            let _ = tokio::time::timeout_at(deadline, http.tell_all()).await;
+        }
         match (drained, &mut refusal) {
             (Ok(Drained::Whole), _) if is_kept && http.is_open().await => self.keep(http),
             (Ok(Drained::Whole | Drained::Enough), _) | (_, None) => {}
@@ -279,7 +294,7 @@ impl Target {
     /// A connection, as soon as this machine has what it takes: what it lacks is no fault of the target, and others give theirs
     /// back when they are done.
     async fn connect_by(&self, deadline: tokio::time::Instant) -> Result<Http, NoWay> {
-        let mut is_lacking = false;
+        let mut lacked = None;
         let connected = async {
             loop {
                 let stream = match self.peer.dial().await {
@@ -287,18 +302,18 @@ impl Target {
                     Err(error) => {
                         let failed = || NoWay::Failed(explain(&error, Whose::Target));
                         self.lacking.note(error.shortage().ok_or_else(failed)?);
-                        is_lacking = true;
+                        lacked = Some(tokio::time::Instant::now());
                         tokio::time::sleep(limits::SHORTAGE_PAUSE).await;
                         continue;
                     }
                 };
-                is_lacking = false;
                 return self.connect_over(stream).await.map_err(NoWay::Failed);
             }
         };
         match tokio::time::timeout_at(deadline, connected).await {
             Ok(connected) => connected,
-            Err(_) if is_lacking => Err(NoWay::Lacking),
+            // Else there was what it takes since, and a target that does not answer.
+            Err(_) if lacked.is_some_and(|at| at + LACKING_STILL >= deadline) => Err(NoWay::Lacking),
             Err(_) => Err(NoWay::Failed(self.silence())),
         }
     }
@@ -438,6 +453,19 @@ impl Http {
             Poll::Pending
         })
         .await
+    }
+
+    /// Waits until the request has left whole, or its target has ended the connection.
+    async fn tell_all(&mut self) {
+        let (driver, heard) = (&mut self.driver, &self.heard);
+        std::future::poll_fn(|cx| {
+            if heard.was_told_all() {
+                return Poll::Ready(());
+            }
+            drive(driver, cx);
+            if heard.was_told_all() || driver.is_none() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Whether the peer has not closed it meanwhile.

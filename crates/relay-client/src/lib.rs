@@ -33,5 +33,5 @@ mod unreached;
 pub use answer::ReportAnswers;
 pub use config::Config;
 pub use resign::{ResignFault, Resigner};
-pub use run::{Ended, Outside, RunError, Waiting, run, run_watched, run_with};
+pub use run::{Ended, Outside, RunError, Waiting, forwards_within, run, run_watched, run_with};
 pub use transport::Transport;

@@ -73,7 +73,10 @@ impl Notices {
                 );
             }
             Notice::Peers { destination, others } => self.shared(&destination, others),
-            Notice::Renewing => tracing::info!(event = "renewing", server = %self.server, "a new session begins"),
+            Notice::Renewing => {
+                self.lost = None;
+                tracing::info!(event = "renewing", server = %self.server, "a new session begins");
+            }
             Notice::Corrupt(delivery) => {
                 if let Some(left_out) = self.allows("body_corrupt") {
                     tracing::error!(
@@ -291,6 +294,7 @@ mod tests {
             proxy: None,
             ca_file: None,
             pins: Vec::new(),
+            identity: None,
             listen: None,
             listen_names: Vec::new(),
             shutdown_grace: limits::LINES.span,

@@ -325,6 +325,11 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             })
             .await;
             if matches!(event, Event::GraceOver) {
+                if self.holds_nothing() {
+                    // Its server has not let it go yet, and need not.
+                    self.hang_up();
+                    return self.leave(Exit::Stopped).await;
+                }
                 notice::grace_exceeded(&self.client.view());
                 return self.leave_early().await;
             }
@@ -355,7 +360,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             }
             Event::Dialed(Err(failure)) => {
                 if let Some(former) = self.former.take_if(|_| is_final(&failure)) {
-                    return self.go_back(*former, &failure);
+                    return self.go_back(*former, failure);
                 }
                 Input::DialFailed(failure)
             }
@@ -383,7 +388,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             Event::Stop => {
                 notice::stopping(&self.client.view());
                 let grace = self.config.shutdown_grace;
-                self.grace_over = Some(Box::pin(tokio::time::sleep(grace.saturating_sub(last_words_of(grace)))));
+                self.grace_over = Some(Box::pin(tokio::time::sleep(waits_of(grace))));
                 self.client.handle(Input::Stop, self.clock.now());
                 return self.tell_stopping();
             }
@@ -395,6 +400,11 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             Event::GraceOver => return,
         };
         self.client.handle(input, self.clock.now());
+    }
+
+    fn holds_nothing(&self) -> bool {
+        let view = self.client.view();
+        view.destinations.iter().all(|held| held.assembling + held.waiting + held.forwarding + held.reported == 0)
     }
 
     /// Tells what is left to wait for once all that has not begun was handed back.
@@ -421,13 +431,18 @@ impl<D: FnMut() -> Dialing> Driver<D> {
     }
 
     /// The server refuses for good what it was to be asked with now: all is as it was before, and the process goes on.
-    fn go_back(&mut self, former: Config, failure: &DialFailure) {
-        notice::gone_back(&self.config, failure);
-        if let Err(error) = self.take_over(former) {
-            // It was in use before; what it names outside of it may be gone since.
-            notice::reload_failed(&error);
-            self.client.handle(Input::DialFailed(failure.clone()), self.clock.now());
-        }
+    fn go_back(&mut self, former: Config, failure: DialFailure) {
+        notice::gone_back(&self.config, &failure);
+        let failure = match self.take_over(former) {
+            Ok(_) => DialFailure::Failed("the configuration of before is in use again".into()),
+            Err(error) => {
+                // It was in use before; what it names outside of it may be gone since.
+                notice::reload_failed(&error);
+                failure
+            }
+        };
+        // Unless the machine has given that dial up already: one that stops begins nothing anew, and has yet to report.
+        self.client.handle(Input::DialFailed(failure), self.clock.now());
     }
 
     /// All of it or nothing. What is at its target ends as it began; the session is kept if it would be the same, else
@@ -631,6 +646,17 @@ impl<D: FnMut() -> Dialing> Driver<D> {
 /// Whether to ask again changes nothing.
 fn is_final(failure: &DialFailure) -> bool {
     matches!(failure, DialFailure::TokenRefused | DialFailure::VersionRefused)
+}
+
+/// How much of a `SHUTDOWN_GRACE` a request has that is sent when it begins: it is answered by then, that is reported and
+/// confirmed, and the last words are out.
+pub fn forwards_within(grace: Duration) -> Duration {
+    waits_of(grace).saturating_sub(last_words_of(grace))
+}
+
+/// How long a stop waits for what is under way.
+fn waits_of(grace: Duration) -> Duration {
+    grace.saturating_sub(last_words_of(grace))
 }
 
 /// The part of a grace that is for what was said last.

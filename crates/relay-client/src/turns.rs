@@ -35,7 +35,7 @@ pub(crate) struct InTurns<S> {
     heard: Arc<Heard>,
 }
 
-/// What came from a peer, for whoever uses the stream through a library.
+/// What came from a peer, and whether it was told all, for whoever uses the stream through a library.
 #[derive(Debug, Default)]
 pub(crate) struct Heard(Mutex<Came>);
 
@@ -48,6 +48,19 @@ struct Came {
     /// The first bytes of the stream, and how many of them are there.
     opening: [u8; OPENING_BYTES],
     opened: usize,
+    /// How far the request is.
+    told: Told,
+}
+
+/// How much of a request has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Told {
+    #[default]
+    Nothing,
+    /// Some of it was written.
+    Some,
+    /// All of it, as far as this end can see.
+    All,
 }
 
 impl<S: AsyncRead> InTurns<S> {
@@ -65,7 +78,7 @@ impl Heard {
     /// Another request begins.
     pub(crate) fn begin(&self) {
         let mut came = self.came();
-        (came.bytes, came.heads) = (0, Heads::begin());
+        (came.bytes, came.heads, came.told) = (0, Heads::begin(), Told::Nothing);
     }
 
     /// Its answer is there, or never will be.
@@ -108,6 +121,25 @@ impl Heard {
     pub(crate) fn is_http2(&self) -> bool {
         let came = self.came();
         came.opened == OPENING_BYTES && came.opening.ends_with(&SETTINGS)
+    }
+
+    /// Whether the request that began last has left whole: the library flushes what it writes once nothing of it is left, and
+    /// takes a body of one piece in together with its head.
+    pub(crate) fn was_told_all(&self) -> bool {
+        self.came().told == Told::All
+    }
+
+    fn wrote(&self, bytes: usize) {
+        if bytes > 0 {
+            self.came().told = Told::Some;
+        }
+    }
+
+    fn flushed(&self) {
+        let mut came = self.came();
+        if came.told == Told::Some {
+            came.told = Told::All;
+        }
     }
 
     fn add(&self, read: &mut [u8]) {
@@ -164,7 +196,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for InTurns<S> {
         let part = &buf[..buf.len().min(this.writable)];
         let poll = Pin::new(this.stream.get_mut()).poll_write(cx, part);
         match poll {
-            Poll::Ready(Ok(written)) => this.writable -= written.min(part.len()),
+            Poll::Ready(Ok(written)) => {
+                this.writable -= written.min(part.len());
+                this.heard.wrote(written);
+            }
             Poll::Ready(Err(_)) => {}
             Poll::Pending => this.writable = WRITE_BYTES,
         }
@@ -185,7 +220,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for InTurns<S> {
         let this = &mut *self;
         let poll = Pin::new(this.stream.get_mut()).poll_write_vectored(cx, bufs);
         match poll {
-            Poll::Ready(Ok(written)) => this.writable -= written.min(all),
+            Poll::Ready(Ok(written)) => {
+                this.writable -= written.min(all);
+                this.heard.wrote(written);
+            }
             Poll::Ready(Err(_)) => {}
             Poll::Pending => this.writable = WRITE_BYTES,
         }
@@ -197,7 +235,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for InTurns<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.stream.get_mut()).poll_flush(cx)
+        let poll = Pin::new(self.stream.get_mut()).poll_flush(cx);
+        if matches!(poll, Poll::Ready(Ok(()))) {
+            self.heard.flushed();
+        }
+        poll
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -259,6 +301,25 @@ mod tests {
         assert_eq!((heard.interim(), heard.is_of_1_0(), heard.is_silent()), (1, true, false));
         heard.begin();
         assert_eq!((heard.interim(), heard.is_of_1_0(), heard.is_silent()), (0, false, true));
+    }
+
+    #[tokio::test]
+    async fn a_request_has_left_once_all_of_it_is_flushed() {
+        let (near, mut far) = tokio::io::duplex(4);
+        let mut stream = InTurns::new(near);
+        let heard = stream.heard();
+        heard.begin();
+        stream.flush().await.unwrap();
+        assert!(!heard.was_told_all(), "there was nothing to be flushed yet");
+        let mut got = [0; 6];
+        let (wrote, read) = tokio::join!(stream.write_all(b"abcdef"), far.read_exact(&mut got));
+        wrote.unwrap();
+        read.unwrap();
+        assert!(!heard.was_told_all());
+        stream.flush().await.unwrap();
+        assert!(heard.was_told_all());
+        heard.begin();
+        assert!(!heard.was_told_all());
     }
 
     #[test]

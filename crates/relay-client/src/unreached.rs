@@ -22,6 +22,7 @@ pub(crate) fn explain(error: &DialError, whose: Whose) -> String {
     match error {
         DialError::Connect { peer, source } | DialError::Encrypt { peer, source } => explain_io(source, peer, whose),
         DialError::Tunnel(error) => error.to_string(),
+        DialError::Socks(error) => error.to_string(),
         DialError::Silent(_) => error.to_string(),
     }
 }
@@ -55,7 +56,13 @@ pub(crate) fn explain_alert(error: &(dyn Error + 'static), peer: &str, whose: Wh
             alert @ rustls::Error::AlertReceived(
                 AlertDescription::CertificateRequired
                 | AlertDescription::BadCertificate
-                | AlertDescription::HandshakeFailure,
+                | AlertDescription::HandshakeFailure
+                | AlertDescription::UnknownCA
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::DecryptError,
             ),
         ) = refused
         {
@@ -70,6 +77,10 @@ fn explain_tls(error: &rustls::Error, peer: &str, whose: Whose) -> String {
     let file = match whose {
         Whose::Server => "RELAY_CA_FILE",
         Whose::Target => "ca_file of its [destination.NAME]",
+    };
+    let own = match whose {
+        Whose::Server => "RELAY_CERT_FILE and RELAY_KEY_FILE",
+        Whose::Target => "cert_file and key_file of its [destination.NAME]",
     };
     match error {
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
@@ -96,12 +107,22 @@ fn explain_tls(error: &rustls::Error, peer: &str, whose: Whose) -> String {
         rustls::Error::InvalidCertificate(
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
         ) => format!("the certificate of {peer} is not valid yet ({error}); is the clock of this machine right?"),
-        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => format!(
-            "{peer} wants a certificate of the client, and this one has none: have it let this machine in without, or put a proxy in front of it that shows one"
-        ),
-        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::BadCertificate) => {
-            format!("{peer} refused TLS ({error}); perhaps it wants a certificate of the client, and this one has none")
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            format!("{peer} wants a certificate of the client, and this one shows none: name one in {own}")
         }
+        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::BadCertificate) => {
+            format!(
+                "{peer} refused TLS ({error}); perhaps it wants another certificate of the client than that in {own}"
+            )
+        }
+        rustls::Error::AlertReceived(
+            alert @ (AlertDescription::UnknownCA
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::DecryptError),
+        ) => format!("{peer} does not take the certificate of this client ({alert:?}): another one goes into {own}"),
         rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) | rustls::Error::PeerIncompatible(_) => {
             format!("{peer} does not speak TLS 1.2 or 1.3 as this client does: {error}")
         }

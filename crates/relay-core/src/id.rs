@@ -49,6 +49,15 @@ macro_rules! minted_id {
                 (ms << COUNTER_BITS) | counter
             }
 
+            /// The same with the next sequence: for where another one has its own.
+            #[must_use]
+            pub const fn one_behind(self) -> Self {
+                let next = self.sequence() + 1;
+                let (ms, counter) = ((next >> COUNTER_BITS) as u128, (next & 0xfff) as u128);
+                let rest = self.0 & !(u128::MAX << 80 | 0xfff << 64);
+                Self((ms << 80) | (counter << 64) | rest)
+            }
+
             /// The partition it is in.
             pub const fn partition(self) -> Partition {
                 Partition(self.0 as u16 & Partition::MASK)
@@ -270,6 +279,16 @@ mod tests {
     }
 
     proptest! {
+        /// The next sequence is one more, over the end of a millisecond too, and all else is the same.
+        #[test]
+        fn one_behind_differs_in_its_sequence_alone(seed: u64, micros in 0..4_000_000_000_000_000_i64, steps in 1..5_000) {
+            let first = IdMint::new(0, seed).event(Wall::from_micros(micros));
+            let behind = (0..steps).fold(first, |id, _| id.one_behind());
+            prop_assert_eq!(behind.sequence(), first.sequence() + i64::from(steps));
+            prop_assert_eq!((behind.partition(), behind.as_u128() as u64), (first.partition(), first.as_u128() as u64));
+            prop_assert_eq!(Uuid::from_u128(behind.as_u128()).get_version_num(), 7);
+        }
+
         /// Whatever partition an id is in: it is a `UUIDv7`, and its place in time and in the order of its mint is its own.
         #[test]
         fn a_partition_changes_nothing_but_itself(

@@ -8,6 +8,8 @@ use std::time::Duration;
 use crate::time::Wall;
 
 const DAY: Duration = Duration::from_hours(24);
+/// So long whoever finds the rest of a quota held is asked to wait: by then most of it is stored, or is not.
+const HELD: Duration = Duration::from_secs(3);
 /// The units in which amounts of bytes are written, the largest first; in powers of two, as everywhere.
 const UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
@@ -29,16 +31,18 @@ pub enum Measure {
     Bytes,
 }
 
-/// A quota is used up.
+/// There is nothing left of a quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Over {
     /// Which one.
     pub measure: Measure,
     /// How much it is.
     pub quota: u64,
-    /// How long until the next day.
+    /// How long until there may be: until the next day, or a moment.
     pub wait: Duration,
-    /// Nobody was told so on this day.
+    /// What is left is held by what is being stored, and not used up yet.
+    pub is_held: bool,
+    /// It is used up, and nobody was told so on this day.
     pub is_first: bool,
 }
 
@@ -53,13 +57,15 @@ pub struct Near {
     pub quota: u64,
 }
 
-/// What a source took on a day.
+/// What a source took on a day, and what is held of it for events that are being stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Day {
     /// Days since the epoch.
     number: i64,
     /// By [`Measure`].
     used: [u64; 2],
+    /// The same, whatever day it is.
+    held: [u64; 2],
     is_near_told: [bool; 2],
     is_over_told: [bool; 2],
 }
@@ -110,24 +116,50 @@ impl Day {
         if self.number == Self::number(now) { self.used[measure as usize] } else { 0 }
     }
 
+    /// Whether something is being stored.
+    pub fn is_held(&self) -> bool {
+        self.held != [0; 2]
+    }
+
     /// Whether anything more may come.
     ///
     /// # Errors
-    /// A quota is used up.
+    /// A quota is used up, or held.
     pub fn check(&mut self, quota: &Quota, now: Wall) -> Result<(), Over> {
         self.turn(now);
-        let over = quota.bounds().find(|(measure, quota)| self.used[*measure as usize] >= *quota);
+        let spoken_for = |measure: Measure| self.used[measure as usize].saturating_add(self.held[measure as usize]);
+        let over = quota.bounds().find(|(measure, quota)| spoken_for(*measure) >= *quota);
         let Some((measure, quota)) = over else { return Ok(()) };
-        let is_told = std::mem::replace(&mut self.is_over_told[measure as usize], true);
-        Err(Over { measure, quota, wait: Self::left(now), is_first: !is_told })
+        let is_held = self.used[measure as usize] < quota;
+        let is_first = !is_held && !std::mem::replace(&mut self.is_over_told[measure as usize], true);
+        let wait = if is_held { HELD.min(Self::left(now)) } else { Self::left(now) };
+        Err(Over { measure, quota, wait, is_held, is_first })
     }
 
-    /// Takes an event with so many bytes; what is nearly used up by that, once a day.
+    /// Holds an event with so many bytes until it is [counted](Self::count) or [released](Self::release): however many are stored at a
+    /// time, they are not more than may come.
     ///
     /// # Errors
-    /// A quota is used up; nothing was taken.
-    pub fn take(&mut self, quota: &Quota, bytes: u64, now: Wall) -> Result<impl Iterator<Item = Near> + use<>, Over> {
+    /// A quota is used up, or held; nothing is held then.
+    pub fn hold(&mut self, quota: &Quota, bytes: u64, now: Wall) -> Result<(), Over> {
         self.check(quota, now)?;
+        for (held, more) in self.held.iter_mut().zip([1, bytes]) {
+            *held = held.saturating_add(more);
+        }
+        Ok(())
+    }
+
+    /// An event that was held is not stored, was stored before, or nobody knows.
+    pub fn release(&mut self, bytes: u64) {
+        for (held, less) in self.held.iter_mut().zip([1, bytes]) {
+            *held = held.saturating_sub(less);
+        }
+    }
+
+    /// An event that was held is stored; what is nearly used up by that, once a day.
+    pub fn count(&mut self, quota: &Quota, bytes: u64, now: Wall) -> impl Iterator<Item = Near> + use<> {
+        self.turn(now);
+        self.release(bytes);
         for (used, more) in self.used.iter_mut().zip([1, bytes]) {
             *used = used.saturating_add(more);
         }
@@ -138,22 +170,13 @@ impl Day {
                 told[at] = Some(Near { measure, used, quota });
             }
         }
-        Ok(told.into_iter().flatten())
-    }
-
-    /// Takes it back: it was a repeat, or is certainly not stored.
-    pub fn give_back(&mut self, bytes: u64, now: Wall) {
-        if self.number == Self::number(now) {
-            for (used, less) in self.used.iter_mut().zip([1, bytes]) {
-                *used = used.saturating_sub(less);
-            }
-        }
+        told.into_iter().flatten()
     }
 
     /// Another day begins with nothing taken; so does one that a clock was set back to.
     fn turn(&mut self, now: Wall) {
         if self.number != Self::number(now) {
-            *self = Self::new(Self::number(now), 0, 0);
+            *self = Self { held: self.held, ..Self::new(Self::number(now), 0, 0) };
         }
     }
 }
@@ -207,9 +230,10 @@ mod tests {
         Wall::from_micros(day * DAY.as_micros() as i64) + Duration::from_secs(seconds)
     }
 
+    /// Holds and counts one.
     fn near(day: &mut Day, quota: &Quota, bytes: u64, now: Wall) -> Result<Vec<(Measure, u64)>, Measure> {
-        let taken = day.take(quota, bytes, now);
-        taken.map(|near| near.map(|near| (near.measure, near.used)).collect()).map_err(|over| over.measure)
+        day.hold(quota, bytes, now).map_err(|over| over.measure)?;
+        Ok(day.count(quota, bytes, now).map(|near| (near.measure, near.used)).collect())
     }
 
     /// S36: a day's quota is told of at four fifths and at its end, once each, and is whole again at midnight.
@@ -224,17 +248,38 @@ mod tests {
         assert_eq!(near(&mut day, &quota, 10, at(9, 0)), Ok(vec![]), "it was told");
         for is_first in [true, false] {
             let wait = Duration::from_secs(86_390);
-            assert_eq!(day.check(&quota, at(9, 10)), Err(Over { measure: Measure::Events, quota: 5, wait, is_first }));
+            let over = Over { measure: Measure::Events, quota: 5, wait, is_held: false, is_first };
+            assert_eq!(day.check(&quota, at(9, 10)), Err(over));
         }
         assert_eq!((day.used(Measure::Bytes, at(9, 10)), day.used(Measure::Bytes, at(10, 0))), (50, 0));
         // One as large as the whole of it is taken, and is the last one.
         assert_eq!(near(&mut day, &quota, 5_000, at(10, 0)), Ok(vec![(Measure::Bytes, 5_000)]));
         assert_eq!(near(&mut day, &quota, 1, at(10, 0)), Err(Measure::Bytes));
-        day.give_back(5_000, at(10, 1));
-        assert_eq!(near(&mut day, &quota, 1, at(10, 1)), Ok(vec![]));
-        day.give_back(1, at(11, 0));
-        assert_eq!(day.used(Measure::Events, at(10, 1)), 1, "what was of another day stays there");
         assert_eq!(near(&mut day, &quota, 1, at(8, 0)), Ok(vec![]), "a clock that was set back");
+    }
+
+    /// S36: what is being stored is spoken for, and what is not stored takes nothing.
+    #[test]
+    fn what_is_held_is_nobody_elses_until_it_is_counted_or_released() {
+        let quota = Quota { events: Some(2), bytes: Some(1_000) };
+        let mut day = Day::default();
+        for _ in 0..2 {
+            day.hold(&quota, 10, at(9, 0)).unwrap();
+        }
+        let held = |wait| Err(Over { measure: Measure::Events, quota: 2, wait, is_held: true, is_first: false });
+        assert_eq!(day.hold(&quota, 10, at(9, 0)), held(HELD));
+        assert_eq!((day.used(Measure::Events, at(9, 0)), day.is_held()), (0, true));
+        day.release(10);
+        day.hold(&quota, 10, at(9, 1)).unwrap();
+        assert_eq!(day.count(&quota, 10, at(9, 2)).count(), 0);
+        // Over midnight what is held stays held, and counts on the day on which it is stored.
+        let [late, today] = [at(9, 86_399), at(10, 0)];
+        assert_eq!(day.hold(&quota, 10, late), held(Duration::from_secs(1)));
+        day.hold(&quota, 10, today).unwrap();
+        assert!(day.hold(&quota, 10, today).is_err());
+        assert_eq!(day.count(&quota, 10, today).count(), 0);
+        day.release(10);
+        assert_eq!((day.used(Measure::Events, today), day.used(Measure::Bytes, today), day.is_held()), (1, 10, false));
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Connections to where a host and a port lead: straight or through an HTTP proxy, encrypted or not.
+//! Connections to where a host and a port lead: straight or through a proxy, HTTP or SOCKS, encrypted or not.
 
+mod socks;
 mod tunnel;
 
 use std::{
@@ -24,12 +25,13 @@ use tokio_util::either::Either;
 
 use crate::shortage::Shortage;
 
-pub use tunnel::{TunnelError, tunnel};
+pub use socks::SocksError;
+pub use tunnel::TunnelError;
 
 /// A byte stream, encrypted or not.
 pub type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
-/// The port of a proxy whose URL names none.
+/// The port of an HTTP proxy whose URL names none.
 const PROXY_PORT: u16 = 80;
 /// After this long without traffic the kernel starts to ask whether the peer is still there.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
@@ -67,6 +69,9 @@ pub enum DialError {
     /// The proxy opened no tunnel.
     #[error(transparent)]
     Tunnel(#[from] TunnelError),
+    /// The proxy led nowhere.
+    #[error(transparent)]
+    Socks(#[from] SocksError),
     /// Somebody on the way said nothing until the deadline.
     #[error("no answer from {0}")]
     Silent(String),
@@ -86,7 +91,7 @@ impl DialError {
     pub fn shortage(&self) -> Option<Shortage> {
         match self {
             Self::Connect { source, .. } | Self::Encrypt { source, .. } => Shortage::of(source),
-            Self::Tunnel(_) | Self::Silent(_) => None,
+            Self::Tunnel(_) | Self::Socks(_) | Self::Silent(_) => None,
         }
     }
 }
@@ -112,10 +117,12 @@ impl Peer {
         let tcp = match &self.proxy {
             None => self.connect(&self.host, self.port, self.to_string(), deadline).await?,
             Some(proxy) => {
-                let (host, port) = (proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(PROXY_PORT));
-                let (named, target) = (format!("the proxy {host}:{port}"), self.to_string());
+                let (host, port) = place(proxy);
+                let named = format!("the proxy {host}:{port}");
+                let known = until(deadline, &named, self.known_to(proxy)).await?;
+                let target = known.map_err(|source| DialError::Connect { peer: self.to_string(), source })?;
                 let mut tcp = self.connect(host, port, named.clone(), deadline).await?;
-                until(deadline, &named, tunnel(&mut tcp, proxy, &target)).await??;
+                until(deadline, &named, lead(&mut tcp, proxy, &target, self.port)).await??;
                 tcp
             }
         };
@@ -123,6 +130,15 @@ impl Peer {
         let peer = self.to_string();
         let encrypted = until(deadline, &peer, encrypt(tcp, &self.host, Arc::clone(config))).await?;
         encrypted.map_err(|source| DialError::Encrypt { peer, source })
+    }
+
+    /// The host as its proxy is told of it: by its address where the proxy is to look up no names.
+    async fn known_to(&self, proxy: &Uri) -> io::Result<String> {
+        if socks::looks_up(proxy) != Some(false) {
+            return Ok(self.host.clone());
+        }
+        let found = addresses(bare(&self.host), self.port).await?;
+        socks::by_address(&found).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no address is known of it"))
     }
 
     async fn connect(
@@ -133,6 +149,24 @@ impl Peer {
         deadline: Option<Instant>,
     ) -> Result<TcpStream, DialError> {
         until(deadline, &peer, tcp(host, port)).await?.map_err(|source| DialError::Connect { peer, source })
+    }
+}
+
+/// Where a proxy listens.
+pub fn place(proxy: &Uri) -> (&str, u16) {
+    let usual = if socks::looks_up(proxy).is_some() { socks::PORT } else { PROXY_PORT };
+    (proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(usual))
+}
+
+/// Has the proxy behind `stream` lead to a port of a host, whose name it looks up, with the login of the proxy's URL.
+///
+/// # Errors
+/// [`DialError::Tunnel`], [`DialError::Socks`].
+pub async fn lead(stream: &mut TcpStream, proxy: &Uri, host: &str, port: u16) -> Result<(), DialError> {
+    match socks::looks_up(proxy) {
+        Some(_) => Ok(socks::lead(stream, proxy, (bare(host), port)).await?),
+        None if host.contains(':') => Ok(tunnel::tunnel(stream, proxy, &format!("[{}]:{port}", bare(host))).await?),
+        None => Ok(tunnel::tunnel(stream, proxy, &format!("{host}:{port}")).await?),
     }
 }
 

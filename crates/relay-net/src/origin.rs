@@ -33,6 +33,8 @@ pub enum Via {
         /// From which port of his, where it says so.
         port: Option<u16>,
     },
+    /// By the address of a proxy that the operator trusts and that names nobody: it asks for itself, or does not tell for whom.
+    Unnamed,
     /// By the file that it opened, and the user who did, where the system says so.
     File {
         /// The user.
@@ -89,7 +91,7 @@ impl Origin {
     /// The user at the other end, as the system knows it.
     pub const fn uid(&self) -> Option<u32> {
         match self.via {
-            Via::Network | Via::Proxy { .. } => None,
+            Via::Network | Via::Proxy { .. } | Via::Unnamed => None,
             Via::File { uid } => uid,
         }
     }
@@ -98,8 +100,13 @@ impl Origin {
     pub fn ip(&self) -> Option<IpAddr> {
         match self.via {
             Via::Proxy { ip, .. } => Some(ip),
-            Via::Network | Via::File { .. } => self.peer.map(|peer| peer.ip()),
+            Via::Network | Via::Unnamed | Via::File { .. } => self.peer.map(|peer| peer.ip()),
         }
+    }
+
+    /// The same where it is known to be that of whoever asks, and not of a proxy that may bring anybody: by which somebody is let in.
+    pub fn known_ip(&self) -> Option<IpAddr> {
+        self.ip().filter(|_| self.via != Via::Unnamed)
     }
 
     /// The same with his port, where it is known: for people.
@@ -107,7 +114,7 @@ impl Origin {
         match self.via {
             Via::Proxy { ip, port: Some(port) } => Some(SocketAddr::new(ip, port).to_string()),
             Via::Proxy { ip, port: None } => Some(ip.to_string()),
-            Via::Network | Via::File { .. } => self.peer.map(|peer| peer.to_string()),
+            Via::Network | Via::Unnamed | Via::File { .. } => self.peer.map(|peer| peer.to_string()),
         }
     }
 }

@@ -96,7 +96,7 @@ impl Proxies {
 
     /// A connection that a trusted proxy makes for itself: what is asked on it says of nobody else that he asks.
     pub fn for_itself(&self, origin: Origin) -> Origin {
-        Origin { address: origin.ip().map_or(origin.address, Address::of), ..origin }
+        Origin { address: origin.ip().map_or(origin.address, Address::of), via: Via::Unnamed, ..origin }
     }
 
     /// Whom a request on such a connection comes from, by its head.
@@ -107,7 +107,7 @@ impl Proxies {
             Some(ip) => origin.brought(ip, None),
             // It says nothing: it asks for itself, as for its health checks.
             None if matches!(origin.via, Via::Proxy { .. }) => Origin { address: Address::named(socket), ..origin },
-            None => Origin { address: Address::of(socket), ..origin },
+            None => Origin { address: Address::of(socket), via: Via::Unnamed, ..origin },
         }
     }
 
@@ -331,7 +331,13 @@ mod tests {
         for (said, charged) in [("127.0.0.2", "127.0.0.2"), ("::1", "::/64"), ("203.0.113.9", "203.0.113.9")] {
             let asked = proxies.asked(connected, &head(&[(XFF, said)]));
             assert_eq!((asked.address.to_string().as_str(), asked.address.is_local()), (charged, false), "{said}");
+            assert_eq!(asked.known_ip(), asked.ip());
         }
+        for unnamed in [&[][..], &[(XFF, "unknown")], &[("forwarded", "for=203.0.113.9")]] {
+            let asked = proxies.asked(connected, &head(unnamed));
+            assert_eq!((asked.ip().is_some(), asked.known_ip()), (true, None), "it may bring anybody: {unnamed:?}");
+        }
+        assert_eq!(proxies.for_itself(connected).known_ip(), None);
         assert_eq!(proxies.asked(connected, &head(&[])).address.to_string(), "10.0.0.1", "it asks for itself");
         let here = proxies.connected(origin("127.0.0.1:5"));
         assert!(proxies.asked(here, &head(&[])).address.is_local(), "so does one on this machine");

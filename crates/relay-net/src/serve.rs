@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{limits, origin::Origin};
 
-pub use accept::Listening;
+pub use accept::{Listener, Listening};
 pub use connections::{Bounds, Connections, Seated, Wanted};
 
 use accept::Acceptor;

@@ -1,10 +1,12 @@
 //! One way to set up TLS, and to read the certificates that it trusts.
 
 mod certificate;
+mod clients;
 mod identity;
 mod named;
 mod pem;
 mod pin;
+mod presented;
 mod server;
 
 use std::{io, path::Path, sync::Arc};
@@ -17,10 +19,12 @@ use rustls::{
 };
 use rustls_platform_verifier::Verifier;
 
+pub use clients::{Authorities, AuthoritiesError, Clients};
 pub use identity::{Identity, IdentityError};
 pub use pem::{CertificatesFault, KeyFault, certificates, private_key};
 pub use pin::Pin;
-pub use server::{Server, Stream, Unshaken};
+pub use presented::Presented;
+pub use server::{Server, Shows, Stream, Unshaken};
 
 use named::Named;
 use pin::Pinned;
@@ -57,16 +61,21 @@ pub enum TlsError {
 /// # Errors
 /// [`TlsError`]: no roots, or a file that holds none.
 pub fn client(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
-    pinned(ca_file, &[])
+    presenting(ca_file, &[], None)
 }
 
-/// The same, which talks only to who has one of these keys besides; with none of them, to anybody it trusts.
+/// The same, which talks only to who has one of these keys besides, with none of them to anybody it trusts; and shows a certificate of
+/// its own to who asks for one.
 ///
 /// # Errors
 /// [`TlsError`]: no roots, or a file that holds none.
-pub fn pinned(ca_file: Option<&Path>, pins: &[Pin]) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn presenting(
+    ca_file: Option<&Path>,
+    pins: &[Pin],
+    presented: Option<Arc<Presented>>,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let extra = ca_file.map_or_else(|| Ok(Vec::new()), certificates_in)?;
-    Ok(configured(&extra, pins)?)
+    Ok(configured(&extra, pins, presented)?)
 }
 
 /// The same with certificates that were read before.
@@ -74,18 +83,24 @@ pub fn pinned(ca_file: Option<&Path>, pins: &[Pin]) -> Result<Arc<ClientConfig>,
 /// # Errors
 /// No roots, or none that the TLS library takes.
 pub fn trusting(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, rustls::Error> {
-    configured(extra, &[])
+    configured(extra, &[], None)
 }
 
-fn configured(extra: &[CertificateDer<'static>], pins: &[Pin]) -> Result<Arc<ClientConfig>, rustls::Error> {
+fn configured(
+    extra: &[CertificateDer<'static>],
+    pins: &[Pin],
+    presented: Option<Arc<Presented>>,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
     let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
     let verifier = verifier(extra, pins, &provider)?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+        .with_custom_certificate_verifier(verifier);
+    Ok(Arc::new(match presented {
+        None => config.with_no_client_auth(),
+        Some(presented) => config.with_client_cert_resolver(presented),
+    }))
 }
 
 fn verifier(

@@ -29,6 +29,7 @@ mod armour;
 mod attempt;
 mod basic;
 mod by_head;
+mod chosen;
 mod code;
 mod draft;
 mod fault;
@@ -66,6 +67,7 @@ use bytes::Bytes;
 use relay_core::time::Wall;
 
 pub use by_head::ByHead;
+pub use chosen::Chosen;
 pub use draft::{Draft, SignError};
 pub use fault::{ParameterFault, nearest};
 pub use given::Given;

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    Acknowledgement, Answer, BodyShare, ByHead, Genuine, ParameterFault, Provider, Refusal, Request, SignedOver,
-    StoredKey, Verdict, attempt,
+    Acknowledgement, Answer, BodyShare, ByHead, Chosen, Genuine, ParameterFault, Provider, Refusal, Request,
+    SignedOver, StoredKey, Verdict, attempt,
     basic::Basic,
     code::Code,
     handshake::{is_no_challenge, small_json},
@@ -27,6 +27,7 @@ pub struct Verifier {
     signed_over: SignedOver,
     protected: Vec<String>,
     values: Arc<Values>,
+    chosen: Option<Arc<Chosen>>,
     /// The platform may hand over a further secret: see [`Self::taking_another`].
     takes_another: bool,
 }
@@ -85,7 +86,8 @@ impl Verifier {
             _ => None,
         };
         let (values, signed_over) = (Arc::new(Values(parameters.values())), SignedOver::read(&parameters));
-        parameters.finish(Self { provider, proof, tests, signed_over, protected, values, takes_another: false })
+        let chosen = Chosen::read(&mut parameters).map(Arc::new);
+        parameters.finish(Self { provider, proof, tests, signed_over, protected, values, chosen, takes_another: false })
     }
 
     /// The same, which has a secret that the platform handed over, and takes a further one that is handed over: for the next
@@ -158,6 +160,11 @@ impl Verifier {
         self.provider
     }
 
+    /// What the operator wants the answer to a stored webhook to be; `None`: what the provider wants.
+    pub fn chosen(&self) -> Option<&Chosen> {
+        self.chosen.as_deref()
+    }
+
     /// The answer to this webhook once it is stored.
     fn acknowledgement(&self, request: &Request<'_>) -> Acknowledgement {
         let Provider { acknowledgement, otherwise, .. } = *self.provider;
@@ -194,14 +201,21 @@ impl Verifier {
     }
 
     /// The secrets that a request shows, where that is what proves it, so that somebody can try one after the other. `headers` with
-    /// names in lower case. Signatures are no secrets: nobody guesses one.
-    pub fn shown<'a>(&self, headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Vec<&'a [u8]> {
-        let shown = |(name, value)| match &self.proof {
-            Proof::Keys(_) => keys::presented(name, value),
-            Proof::Basic(_) => (name == b"authorization").then_some(value),
-            Proof::Signed(_) | Proof::Code(_) => None,
-        };
-        headers.into_iter().filter_map(shown).collect()
+    /// names in lower case. Signatures are no secrets: nobody guesses one. Neither does anybody guess a secret agreed with a platform
+    /// that is long: such a platform sends for many others from its addresses, and what they get wrong must hold up nobody.
+    pub fn shown<'a>(
+        &self,
+        headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+        query: Option<&'a [u8]>,
+    ) -> Vec<&'a [u8]> {
+        match &self.proof {
+            Proof::Keys(_) => headers.into_iter().filter_map(|(name, value)| keys::presented(name, value)).collect(),
+            Proof::Basic(_) => {
+                headers.into_iter().filter(|(name, _)| *name == b"authorization").map(|(_, value)| value).collect()
+            }
+            Proof::Signed(signatures) => signatures.shown(headers, query),
+            Proof::Code(_) => Vec::new(),
+        }
     }
 
     /// Whether the platform has yet to hand over the secret that its requests will be signed with.

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use aws_lc_rs::hmac;
 use relay_core::{
     storage::{Presence, StoreError},
     time::Wall,
@@ -19,11 +20,12 @@ use relay_store::seam::{self, Document, DocumentKey, DocumentKind};
 use crate::{
     Config, again,
     clock::Clock,
-    config::{Credentials, Difference},
+    config::{Credentials, Difference, likeness::DIGITS},
     principal::Principal,
     registry::{
         RegistryError,
         document::{Likeness, SharedConfiguration, SharedSecret, parse, render},
+        secret::hex,
     },
     start_error::{Disagreement, StartError, listed},
 };
@@ -40,6 +42,7 @@ pub(crate) struct Agreement {
     store: Arc<dyn seam::Registry>,
     clock: Clock,
     server: String,
+    credentials: Credentials,
     mine: Mutex<Likeness>,
 }
 
@@ -101,6 +104,15 @@ async fn put(store: &dyn seam::Registry, name: &str, expect: u64, body: &str, at
     again::until_answered(put).await.map(drop)
 }
 
+/// Digests of two secrets for whoever is to tell them apart, the same for both in either order. Both together are their key: to try
+/// guesses with what is said takes the other one of them.
+fn digests_beside_each_other(mine: [u8; 32], theirs: [u8; 32]) -> [String; 2] {
+    let mut pair = [mine, theirs];
+    pair.sort_unstable();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, pair.as_flattened());
+    [mine, theirs].map(|digest| hex(hmac::sign(&key, &digest).as_ref())[..DIGITS].to_owned())
+}
+
 impl Agreement {
     /// Comes to one with what the servers share that live, as `others` tells who asks: `false` for those of which something was
     /// heard lately, `true` for those that surely are there.
@@ -119,11 +131,11 @@ impl Agreement {
             let others = others.iter().filter(|other| !other.stopping && *other.server.name != *config.server);
             Ok(others.map(|other| format!("{} at {}", other.server.name, other.server.address)).collect())
         };
-        let (server, mine) = (config.server.clone(), Mutex::new(config.likeness()));
-        let agreement = Self { store, clock, server, mine };
+        let (server, credentials) = (config.server.clone(), config.credentials.clone());
+        let agreement = Self { store, clock, server, credentials, mine: Mutex::new(config.likeness()) };
         for _ in 0..TRIES {
             let shared = read(&*agreement.store).await?;
-            let differences = differences(config, &shared);
+            let differences = agreement.differences(&config.likeness(), &shared);
             if !differences.is_empty() && !config.accepts && !live(false).await?.is_empty() {
                 let servers = live(true).await?;
                 if !servers.is_empty() {
@@ -170,20 +182,21 @@ impl Agreement {
     /// [`RegistryError::Conflict`]: nothing is changed. Or the store does not tell.
     pub(crate) async fn renew(&self, anew: Likeness) -> Result<(), RegistryError> {
         for _ in 0..TRIES {
-            let (version, known) = read(&*self.store).await?.configuration;
-            let known = known.map(|known| known.likeness);
-            if known.as_ref() == Some(&anew) {
+            let shared = read(&*self.store).await?;
+            let (version, known) = &shared.configuration;
+            let known = known.as_ref().map(|known| &known.likeness);
+            if known == Some(&anew) {
                 *self.mine() = anew;
                 return Ok(());
             }
-            if let Some(shared) = known.filter(|shared| *shared != *self.mine()) {
-                let differences = listed(&anew.differences(&shared));
+            if known.is_some_and(|shared| *shared != *self.mine()) {
+                let differences = listed(&self.differences(&anew, &shared));
                 return Err(RegistryError::Conflict(format!(
                     "the servers on this store share another configuration: {differences}. Give this one the same file, or start it \
                      anew with --accept-config, and what it has is shared"
                 )));
             }
-            self.put_configuration(version, anew.clone()).await?;
+            self.put_configuration(*version, anew.clone()).await?;
         }
         Err(RegistryError::Contended)
     }
@@ -194,12 +207,11 @@ impl Agreement {
             tokio::time::sleep(SAID_EVERY).await;
             // A store that does not tell is somebody else's to notice.
             let Ok(shared) = read(&*self.store).await else { continue };
-            let Some(theirs) = shared.configuration.1 else { continue };
-            let differences = self.mine().differences(&theirs.likeness);
+            let differences = self.differences(&self.mine(), &shared);
             if !differences.is_empty() {
                 tracing::warn!(
                     event = "configuration_differs",
-                    of = theirs.server,
+                    of = shared.configuration.1.map(|theirs| theirs.server),
                     "{}; give all servers on the store the same settings, file and secrets",
                     listed(&differences)
                 );
@@ -207,24 +219,28 @@ impl Agreement {
         }
     }
 
+    /// What this server, with a configuration like `mine`, has otherwise than is shared: its secrets too.
+    fn differences(&self, mine: &Likeness, shared: &Shared) -> Vec<Difference> {
+        let mut all = Vec::new();
+        for (name, mine) in Credentials::NAMES.into_iter().zip(self.credentials.digests()) {
+            let known = shared.secrets.get(name).and_then(|(_, secret)| secret.as_ref());
+            if let Some(theirs) = known.filter(|known| known.sha256 != mine) {
+                let [mine, digest] = digests_beside_each_other(mine, theirs.sha256);
+                all.push(Difference {
+                    setting: name.to_owned(),
+                    mine: format!("one with the digest {mine}"),
+                    theirs: format!("one with the digest {digest}, {},", theirs.whereabouts()),
+                });
+            }
+        }
+        let theirs = shared.configuration.1.as_ref();
+        all.extend(theirs.into_iter().flat_map(|theirs| mine.differences(&theirs.likeness)));
+        all
+    }
+
     fn mine(&self) -> std::sync::MutexGuard<'_, Likeness> {
         self.mine.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What a server has otherwise than is shared.
-fn differences(config: &Config, shared: &Shared) -> Vec<Difference> {
-    let mut all = Vec::new();
-    for (name, sha256) in Credentials::NAMES.into_iter().zip(config.credentials.digests()) {
-        let known = shared.secrets.get(name).and_then(|(_, secret)| secret.as_ref());
-        if let Some(known) = known.filter(|known| known.sha256 != sha256) {
-            let (setting, mine) = (name.to_owned(), "another secret".to_owned());
-            all.push(Difference { setting, mine, theirs: known.whereabouts() });
-        }
-    }
-    let theirs = shared.configuration.1.as_ref();
-    all.extend(theirs.iter().flat_map(|theirs| config.likeness().differences(&theirs.likeness)));
-    all
 }
 
 #[cfg(test)]
@@ -295,6 +311,36 @@ mod tests {
         assert!(refused.contains("MESSAGE_TTL is 3h here and 2h there"), "{refused}");
         other.renew(config("b", HOUR * 2).likeness()).await.unwrap();
         other.renew(config("b", HOUR * 3).likeness()).await.unwrap();
+    }
+
+    /// S27: who has other secrets than are shared by now says which, with the digests of both, by which whoever knows one secret learns
+    /// nothing of the other; each server names the same two.
+    #[tokio::test]
+    async fn other_secrets_are_told_with_both_digests() {
+        let store = MemoryStore::new();
+        let of = |key: &str| Credentials::of([key, "crt_one", "cra_one"]);
+        let one = reach(&store, &Config { credentials: of("crk_one"), ..config("a", HOUR) }, &[]).await.unwrap();
+        let told = async |of: &Agreement| {
+            let shared = read(&store).await.unwrap();
+            listed(&of.differences(&of.mine(), &shared))
+        };
+        assert_eq!(told(&one).await, "");
+        let accepts = Config { accepts: true, credentials: of("crk_other"), ..config("b", HOUR) };
+        let other = reach(&store, &accepts, &[heard(1, "a", false)]).await.unwrap();
+        let said = told(&one).await;
+        let (setting, rest) = said.split_once(" is one with the digest ").unwrap();
+        let (mine, theirs) = rest.split_once(" here and one with the digest ").unwrap();
+        assert_eq!(setting, "API_KEY");
+        let theirs = theirs.strip_suffix(", that which server b was given, there").unwrap();
+        assert!(mine.len() == 16 && theirs.len() == 16 && mine != theirs, "{said}");
+        // As the other would say it if it were the one that has something else.
+        let mine_again = Config { credentials: of("crk_one"), ..config("a", HOUR) };
+        one.share(&mine_again, read(&store).await.unwrap()).await.unwrap();
+        let said = told(&other).await;
+        assert!(said.contains(&format!("digest {theirs} here and one with the digest {mine}")), "{said}");
+        let same = other.mine().clone();
+        let refused = other.renew(same).await.unwrap_err().to_string();
+        assert!(refused.contains("API_KEY is one with the digest"), "{refused}");
     }
 
     /// Of a secret that several make at once one counts.

@@ -5,18 +5,23 @@
 //! of before goes on being shown.
 
 use std::{
-    fs, io,
+    fs,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use relay_core::time::Wall;
-use relay_net::tls::{self, Identity, IdentityError};
+use relay_core::{limits, time::Wall};
+use relay_net::tls::{self, Identity, IdentityError, Shows};
 use tokio::{sync::Notify, time::timeout};
+
+use crate::acme;
 
 /// How soon another certificate is shown.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// The part of a certificate's life that may be left before it is told that it ends, where that is less than
+/// [`limits::CERTIFICATE_ENDS_WARN`]: those of a day are renewed when some hours are left, and all is well.
+const CERTIFICATE_ENDS_SHARE: u32 = 4;
 
 /// Where a certificate stands, with those that lead to its authority, and where its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +48,8 @@ pub(crate) struct Certificate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ends {
     pub(crate) at: Wall,
+    /// From when on that is told: whoever renews it should have done so.
+    pub(crate) told_from: Wall,
     /// Which file it stands in.
     pub(crate) file: PathBuf,
     /// Why it was not renewed lately.
@@ -50,19 +57,19 @@ pub(crate) struct Ends {
 }
 
 impl Certificate {
-    /// Reads them.
+    /// Reads them. If the first is one that is `obtained` from an authority, the others are shown before it: an operator has put
+    /// them there.
     ///
     /// # Errors
     /// What is wrong with the files, or that there are none.
-    pub(crate) fn open(pairs: Vec<TlsFiles>) -> Result<(Self, Kept), IdentityError> {
+    pub(crate) fn open(pairs: Vec<TlsFiles>, obtained: bool) -> Result<(Self, Kept), IdentityError> {
         let opened = |files: &TlsFiles| {
             let in_use = read(files)?;
             Ok(Pair { identity: identity(files, &in_use)?, in_use, refused: None })
         };
-        let kept = Kept(pairs.iter().map(opened).collect::<Result<_, IdentityError>>()?);
-        let nothing = || IdentityError::File { file: String::new(), source: io::ErrorKind::NotFound.into() };
-        let (first, others) = kept.identities().ok_or_else(nothing)?;
-        let server = tls::Server::new(&first, &others)?;
+        let kept = Kept { pairs: pairs.iter().map(opened).collect::<Result<_, IdentityError>>()?, obtained };
+        let server = tls::Server::new(kept.first().ok_or_else(IdentityError::nothing)?, &[])?;
+        kept.show(&server);
         let ends = Arc::new(Mutex::new(kept.ends(&pairs)));
         Ok((Self { pairs: pairs.into(), server, ends, trouble: Trouble::default(), look: Arc::default() }, kept))
     }
@@ -105,13 +112,11 @@ impl Certificate {
 
     /// Each pair by itself: what is wrong with one keeps no other back.
     fn take(&self, kept: &mut Kept, found: Vec<Result<Files, IdentityError>>) {
-        let each = self.pairs.iter().zip(&mut kept.0).zip(found);
+        let each = self.pairs.iter().zip(&mut kept.pairs).zip(found);
         let taken = each.filter_map(|((files, pair), found)| pair.take(files, found).then_some(&files.certificate));
         let replaced: Vec<&PathBuf> = taken.collect();
-        if !replaced.is_empty()
-            && let Some((first, others)) = kept.identities()
-        {
-            self.server.show(&first, &others);
+        if !replaced.is_empty() {
+            kept.show(&self.server);
             *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = kept.ends(&self.pairs);
         }
         for file in replaced {
@@ -137,7 +142,11 @@ impl Trouble {
 
 /// What is known of the files.
 #[derive(Debug)]
-pub(crate) struct Kept(Vec<Pair>);
+pub(crate) struct Kept {
+    pairs: Vec<Pair>,
+    /// The first is one that an authority hands out.
+    obtained: bool,
+}
 
 /// A certificate and its key, as they are shown.
 #[derive(Debug)]
@@ -149,15 +158,34 @@ struct Pair {
 }
 
 impl Kept {
-    fn identities(&self) -> Option<(Identity, Vec<Identity>)> {
-        let (first, others) = self.0.split_first()?;
-        Some((first.identity.clone(), others.iter().map(|pair| pair.identity.clone()).collect()))
+    fn first(&self) -> Option<&Identity> {
+        self.pairs.first().map(|pair| &pair.identity)
     }
 
+    /// Has them be shown. Until one is obtained, what stands in its place is shown to nobody for whom there is another.
+    fn show(&self, server: &tls::Server) {
+        let Some((first, others)) = self.pairs.split_first() else { return };
+        let (first, mut named) = (&first.identity, others.iter().map(|pair| pair.identity.clone()).collect::<Vec<_>>());
+        if self.obtained && acme::is_nobodys(first) {
+            let fallback = others.first().map_or(first, |pair| &pair.identity);
+            server.show(&Shows { fallback, named: &named, last: std::slice::from_ref(first) });
+            return;
+        }
+        named.insert(if self.obtained { named.len() } else { 0 }, first.clone());
+        server.show(&Shows { fallback: first, named: &named, last: &[] });
+    }
+
+    /// Of which one it is to be told first that it ends.
     fn ends(&self, pairs: &[TlsFiles]) -> Ends {
-        let ends = self.0.iter().zip(pairs).map(|(pair, files)| (pair.identity.not_after(), &files.certificate));
-        let (at, file) = ends.min().map_or((i64::MAX, PathBuf::new()), |(at, file)| (at, file.clone()));
-        Ends { at: Wall::from_micros(at.saturating_mul(1_000_000)), file, trouble: None }
+        let seconds = |at: i64| Wall::from_micros(at.saturating_mul(1_000_000));
+        let ends = self.pairs.iter().zip(pairs).map(|(Pair { identity, .. }, files)| {
+            let (from, at) = (seconds(identity.not_before()), seconds(identity.not_after()));
+            let warned = limits::CERTIFICATE_ENDS_WARN.min(at.since(from) / CERTIFICATE_ENDS_SHARE);
+            Ends { at, told_from: at - warned, file: files.certificate.clone(), trouble: None }
+        });
+        let never = Wall::from_micros(i64::MAX);
+        let none = || Ends { at: never, told_from: never, file: PathBuf::new(), trouble: None };
+        ends.min_by_key(|ends| ends.told_from).unwrap_or_else(none)
     }
 }
 
@@ -212,4 +240,41 @@ fn read(TlsFiles { certificate, key }: &TlsFiles) -> Result<Files, IdentityError
 
 fn identity(TlsFiles { certificate, key }: &TlsFiles, bytes: &Files) -> Result<Identity, IdentityError> {
     Identity::of((&bytes.certificate, certificate), (&bytes.key, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    /// A file with a key and a certificate of so many days.
+    fn made(dir: &std::path::Path, name: &str, until: (i32, u8, u8)) -> TlsFiles {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(2030, 1, 1);
+        params.not_after = date_time_ymd(until.0, until.1, until.2);
+        let file = dir.join(name);
+        fs::write(&file, format!("{}{}", key.serialize_pem(), params.self_signed(&key).unwrap().pem())).unwrap();
+        TlsFiles { certificate: file.clone(), key: file }
+    }
+
+    /// I24: of those of a few days it is told late enough that all is well until then.
+    #[test]
+    fn it_is_told_first_of_the_one_that_should_have_been_renewed_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let ends = |pairs: Vec<TlsFiles>| Certificate::open(pairs, false).unwrap().0.ends();
+        let long = made(dir.path(), "long.test", (2030, 4, 1));
+        let short = made(dir.path(), "short.test", (2030, 3, 14));
+        let told = ends(vec![long.clone()]);
+        assert_eq!(told.at.since(told.told_from), 20 * DAY);
+        let told = ends(vec![short.clone()]);
+        assert_eq!(told.at.since(told.told_from), 18 * DAY, "a quarter of 72");
+        let first = ends(vec![short, long.clone()]);
+        assert_eq!(first.file, dir.path().join("short.test"));
+        let day = made(dir.path(), "day.test", (2030, 4, 2));
+        assert_eq!(ends(vec![day, long.clone()]).file, long.certificate);
+    }
 }

@@ -1,6 +1,6 @@
 //! What an operator decides about a server, already checked: bad combinations cannot be built from outside the binary.
 
-mod likeness;
+pub(crate) mod likeness;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -29,6 +29,8 @@ pub struct Config {
     pub acme: Option<AcmeConfig>,
     /// Where everybody is sent to `public_url` who asks without TLS.
     pub redirect_listen: Option<SocketAddr>,
+    /// Where clients alone are taken, if the public listener takes none.
+    pub clients: Option<ClientsListen>,
     /// Proxies that are believed whom they bring, to any listener.
     pub proxies: Arc<Proxies>,
     /// They say so on the public listener by the PROXY protocol, and whoever comes without it is not heard.
@@ -82,6 +84,15 @@ pub struct Config {
     pub summary_interval: Duration,
     /// How keys and certificates of providers are fetched.
     pub fetching: Fetching,
+}
+
+/// A listener of clients alone, each of which shows a certificate of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientsListen {
+    /// Where it listens; port 0 takes any.
+    pub addr: SocketAddr,
+    /// The authorities that sign their certificates, and what they have revoked, PEM.
+    pub ca_file: PathBuf,
 }
 
 /// The server's own secrets, by their SHA-256: all that it takes to know them again. Debug prints none of them.
@@ -174,6 +185,7 @@ impl Config {
             tls: Vec::new(),
             acme: None,
             redirect_listen: None,
+            clients: None,
             proxies: Arc::default(),
             proxy_protocol: false,
             allowed_hosts: Vec::new(),

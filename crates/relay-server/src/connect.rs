@@ -19,7 +19,7 @@ use relay_core::{
     name::Name,
     wire::{self, message::Message},
 };
-use relay_net::origin::Origin;
+use relay_net::{origin::Origin, tls::Pin};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -88,8 +88,14 @@ impl Gate {
     }
 
     /// Answers `GET /connect`: with an upgrade, or with the reason why not.
-    pub(crate) async fn connect(&self, mut request: Request<Incoming>, origin: Origin) -> Response<Full<Bytes>> {
-        let accept = match self.admit(request.method(), request.headers(), origin).await {
+    /// `key`: that of the certificate which the client has shown, where it was asked for one.
+    pub(crate) async fn connect(
+        &self,
+        mut request: Request<Incoming>,
+        origin: Origin,
+        key: Option<Pin>,
+    ) -> Response<Full<Bytes>> {
+        let accept = match self.admit(request.method(), request.headers(), (origin, key)).await {
             Ok(Admitted { holder, accept, place }) => {
                 let upgrade = hyper::upgrade::on(&mut request);
                 let (gate, peer) = (self.clone(), origin.shown().unwrap_or_default());
@@ -154,7 +160,12 @@ impl Gate {
         Attached { to_server, from_server }
     }
 
-    async fn admit(&self, method: &Method, headers: &HeaderMap, origin: Origin) -> Result<Admitted, Problem> {
+    async fn admit(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        (origin, key): (Origin, Option<Pin>),
+    ) -> Result<Admitted, Problem> {
         if method != Method::GET {
             let problem = Problem::new(Code::MethodNotAllowed, "clients connect with GET and an upgrade to websocket");
             return Err(problem.allowing(&["GET"]));
@@ -162,7 +173,7 @@ impl Gate {
         if self.supervisor.is_stopping() {
             return Err(Problem::new(Code::ShuttingDown, "the server is about to stop; come back later").closing());
         }
-        let holder = self.identify(headers, origin).await?;
+        let holder = self.identify(headers, origin, key).await?;
         let version = headers.get(PROTOCOL).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
         if version != Some(wire::VERSION) {
             let detail = "this server speaks Relay-Protocol 1; bring client and server to the same version";
@@ -202,7 +213,7 @@ impl Gate {
     }
 
     /// Who asks, by the token.
-    async fn identify(&self, headers: &HeaderMap, origin: Origin) -> Result<Holder, Problem> {
+    async fn identify(&self, headers: &HeaderMap, origin: Origin, key: Option<Pin>) -> Result<Holder, Problem> {
         let (entrance, refused) = (Entrance::Connect, Problem::new(Code::NotGenuine, NO_TOKEN));
         if !headers.contains_key(header::AUTHORIZATION) {
             self.guesses.missing(entrance, origin);
@@ -211,11 +222,22 @@ impl Gate {
         let token = bearer(headers);
         self.guesses.may_try(entrance, origin, token).map_err(Problem::too_many_tokens)?;
         if let Some((token, holder)) = token.and_then(|token| Some((token, self.holder(token)?))) {
+            if !self.fits(&holder, key) {
+                self.guesses.wrong(entrance, origin, Some(token)).await;
+                return Err(Problem::new(Code::NotGenuine, OTHER_KEY));
+            }
             self.guesses.right(entrance, origin, token);
             return Ok(holder);
         }
         self.guesses.wrong(entrance, origin, token).await;
         Err(refused)
+    }
+
+    /// Whether a token may be shown by whoever has this key: it names none, or this one.
+    fn fits(&self, holder: &Holder, key: Option<Pin>) -> bool {
+        let directory = self.registry.directory();
+        let token = directory.tokens.get(&holder.token).map(|entry| &entry.document);
+        token.is_none_or(|token| token.may_come_with(key))
     }
 
     /// Whose token it is. Every token is compared, so the time taken does not tell which one matched.
@@ -237,6 +259,8 @@ impl Gate {
 }
 
 const NO_TOKEN: &str = "the token is missing, unknown or revoked; on the server: crm-relay token list";
+
+const OTHER_KEY: &str = "the token is for the holder of another key: this client shows no certificate with it";
 
 fn static_token_name() -> Name {
     STATIC_TOKEN.parse().expect("a constant in the form of a name")

@@ -13,6 +13,7 @@ use relay_core::{
     time::Wall,
 };
 
+use relay_net::tls::Pin;
 use relay_providers::{ParameterFault, StoredKey, Verifier};
 
 use crate::{
@@ -161,6 +162,11 @@ impl Directory {
 }
 
 impl Token {
+    /// Whether whoever has this key may come with it. What does not read as a key is nobody's.
+    pub(crate) fn may_come_with(&self, key: Option<Pin>) -> bool {
+        self.pins.is_empty() || self.pins.iter().any(|pin| pin.parse().is_ok_and(|pin: Pin| Some(pin) == key))
+    }
+
     /// SHA-256 of the secrets that let its clients in.
     pub(crate) fn digests(&self, now: Wall) -> impl Iterator<Item = &[u8; 32]> {
         let old = self.rotation.as_ref().filter(|rotation| rotation.goes_on(now)).map(|rotation| &rotation.old.sha256);

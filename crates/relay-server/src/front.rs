@@ -22,9 +22,9 @@ use crate::{
     error::{Code, Problem},
     fetch::Keyring,
     guesses::Entrance,
-    ingress::{Backend, Body, Origin, Refusals, Source},
+    ingress::{Backend, Body, CONNECT, Origin, Refusals, Source},
     principal::Principal,
-    quotas::Quotas,
+    quotas::{Hold, Quotas},
     registry::{RegistryError, uses::Proof},
     state::{Known, State},
     supervise::TaskKind,
@@ -33,7 +33,8 @@ use crate::{
 /// The rest of the server, as the ingress sees it.
 pub(crate) struct Front {
     pub(crate) admin: Arc<State>,
-    pub(crate) gate: Gate,
+    /// None: clients are taken elsewhere.
+    pub(crate) gate: Option<Gate>,
     pub(crate) keyring: Arc<Keyring>,
     /// No webhook is taken any more.
     pub(crate) refusing: CancellationToken,
@@ -45,8 +46,8 @@ impl Backend for Front {
         self.admin.registry.directory().intakes.get(name).cloned()
     }
 
-    async fn accept(&self, request: Box<Accepting>) -> Answer {
-        self.admin.hub.accept(request).await
+    async fn accept(&self, request: Box<Accepting>, hold: Option<Box<Hold>>) -> Answer {
+        self.admin.hub.accept(request, hold).await
     }
 
     fn refused(&self, source: &str, reason: &'static str) {
@@ -65,7 +66,7 @@ impl Backend for Front {
         &self.admin.refusals
     }
 
-    fn quotas(&self) -> &Quotas {
+    fn quotas(&self) -> &Arc<Quotas> {
         &self.admin.quotas
     }
 
@@ -138,8 +139,10 @@ impl Backend for Front {
 
     async fn other(&self, request: Request<Incoming>, origin: Origin) -> Response<Body> {
         let path = request.uri().path();
-        if path == "/connect" {
-            return self.gate.connect(request, origin).await;
+        if path == CONNECT
+            && let Some(gate) = &self.gate
+        {
+            return gate.connect(request, origin, None).await;
         }
         if !matches!(path, "/livez" | "/readyz" | "/health") {
             return Problem::nothing_at(path).respond();

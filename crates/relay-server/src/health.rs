@@ -237,7 +237,7 @@ impl Report {
 fn certificate_ends(ends: &Ends, present: Wall) -> Option<Reason> {
     let left = (present < ends.at).then(|| ends.at.since(present));
     let file = ends.file.display().to_string();
-    left.is_none_or(|left| left < limits::CERTIFICATE_ENDS_WARN).then(|| {
+    (present > ends.told_from).then(|| {
         let trouble = ends.trouble.clone();
         Reason::CertificateEnds { left, file, trouble }
     })
@@ -549,7 +549,8 @@ mod tests {
     #[test]
     fn a_certificate_that_ends_soon_degrades() {
         let day = |day: i64| Wall::from_micros(day * 86_400_000_000);
-        let ends = |at| Ends { at, file: "tls.pem".into(), trouble: None };
+        let ends =
+            |at| Ends { at, told_from: at - limits::CERTIFICATE_ENDS_WARN, file: "tls.pem".into(), trouble: None };
         assert_eq!(certificate_ends(&ends(day(90)), day(70)), None);
         let said =
             |present| certificate_ends(&ends(day(90)), present).map(|reason| reason.to_string()).unwrap_or_default();

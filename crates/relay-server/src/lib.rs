@@ -8,6 +8,7 @@ mod apart;
 pub mod api;
 pub mod budget;
 mod certificate;
+mod clients;
 pub mod clock;
 pub mod config;
 mod connect;

@@ -136,7 +136,8 @@ impl NetworkPolicy {
 }
 
 impl Terms {
-    /// Whether somebody of this address may come. Whose address is not known may come where anybody may.
+    /// Whether somebody of this address may come. Whose address is not known may come where anybody may: not by a list that has the
+    /// network of the proxy that brings him and names nobody.
     pub fn admit(&self, address: Option<IpAddr>) -> bool {
         let is_of = |networks: &Cidrs| address.is_some_and(|address| networks.contain(address));
         !is_of(&self.deny) && self.allow.as_ref().is_none_or(is_of)

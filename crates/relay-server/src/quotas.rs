@@ -8,7 +8,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -67,36 +67,24 @@ impl Quotas {
         checked.inspect_err(|over| tell_over(source, over))
     }
 
-    /// Takes an event with so many bytes, and tells if a quota is nearly used up by that.
+    /// Holds room for an event with so many bytes until what holds it is settled; nothing where the source bounds nothing.
     ///
     /// # Errors
-    /// A quota is used up; nothing was taken.
-    pub(crate) fn take(
-        &self,
+    /// A quota is used up, or held; nothing is held then.
+    pub(crate) fn hold(
+        self: &Arc<Self>,
         source: &Name,
         quota: &Quota,
         bytes: usize,
         now: impl FnOnce() -> Wall,
-    ) -> Result<(), Over> {
+    ) -> Result<Option<Box<Hold>>, Over> {
         if quota.is_none() {
-            return Ok(());
+            return Ok(None);
         }
-        let taken = self.lock().entry(source.clone()).or_default().take(quota, bytes as u64, now());
-        let near = taken.inspect_err(|over| tell_over(source, over))?;
-        self.changed.store(true, Ordering::Relaxed);
-        near.for_each(|near| tell_near(source, &near));
-        Ok(())
-    }
-
-    /// Takes that back: it was a repeat, or is certainly not stored.
-    pub(crate) fn give_back(&self, source: &Name, quota: &Quota, bytes: usize, now: impl FnOnce() -> Wall) {
-        if quota.is_none() {
-            return;
-        }
-        if let Some(day) = self.lock().get_mut(source) {
-            day.give_back(bytes as u64, now());
-            self.changed.store(true, Ordering::Relaxed);
-        }
+        let held = self.lock().entry(source.clone()).or_default().hold(quota, bytes as u64, now());
+        held.inspect_err(|over| tell_over(source, over))?;
+        let (quotas, source, quota, bytes) = (Arc::clone(self), source.clone(), *quota, bytes as u64);
+        Ok(Some(Box::new(Hold { quotas, source, quota, bytes, is_counted: false })))
     }
 
     /// How much a source has taken today.
@@ -105,11 +93,11 @@ impl Quotas {
     }
 
     /// Keeps the file in step for as long as it is polled.
-    pub(crate) async fn keep(self: std::sync::Arc<Self>, data_dir: PathBuf, clock: Clock) {
+    pub(crate) async fn keep(self: Arc<Self>, data_dir: PathBuf, clock: Clock) {
         let mut failed = false;
         loop {
             tokio::time::sleep(WRITE_EVERY).await;
-            let (quotas, dir) = (std::sync::Arc::clone(&self), data_dir.clone());
+            let (quotas, dir) = (Arc::clone(&self), data_dir.clone());
             // A disk that is slow holds up this task alone.
             let written = tokio::task::spawn_blocking(move || quotas.write(&dir, clock.wall())).await;
             let Ok(Err(error)) = written else {
@@ -138,7 +126,7 @@ impl Quotas {
     fn written(&self, now: Wall) -> String {
         let mut days = self.lock();
         // Those of sources that have gone, or that have had nothing today.
-        days.retain(|_, day| Measure::ALL.into_iter().any(|measure| day.used(measure, now) > 0));
+        days.retain(|_, day| day.is_held() || Measure::ALL.into_iter().any(|measure| day.used(measure, now) > 0));
         let sources: Map<String, Value> = days
             .iter()
             .map(|(name, day)| (name.to_string(), json!(Measure::ALL.map(|measure| day.used(measure, now)))))
@@ -146,8 +134,41 @@ impl Quotas {
         json!({ "day": Day::number(now), "sources": sources }).to_string()
     }
 
+    /// Does something with the day of a source of which something is held, and which is there therefore.
+    fn day<T>(&self, source: &Name, done: impl FnOnce(&mut Day) -> T) -> Option<T> {
+        self.lock().get_mut(source).map(done)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Name, Day>> {
         self.days.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is held of a source's quotas for one event, while it is being stored: whoever waits for that may go away meanwhile.
+#[derive(Debug)]
+pub struct Hold {
+    quotas: Arc<Quotas>,
+    source: Name,
+    quota: Quota,
+    bytes: u64,
+    is_counted: bool,
+}
+
+impl Hold {
+    /// It is stored, and was not before.
+    pub(crate) fn count(mut self, now: Wall) {
+        self.is_counted = true;
+        let near = self.quotas.day(&self.source, |day| day.count(&self.quota, self.bytes, now));
+        self.quotas.changed.store(true, Ordering::Relaxed);
+        near.into_iter().flatten().for_each(|near| tell_near(&self.source, &near));
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if !self.is_counted {
+            self.quotas.day(&self.source, |day| day.release(self.bytes));
+        }
     }
 }
 
@@ -202,16 +223,18 @@ mod tests {
         let (shop, crm): (Name, Name) = ("shop".parse().unwrap(), "crm".parse().unwrap());
         let (today, tomorrow) = (Wall::MIN + Duration::from_hours(30), Wall::MIN + Duration::from_hours(50));
         let quota = Quota { events: Some(3), bytes: None };
-        let quotas = Quotas::open(dir.path());
+        let quotas = Arc::new(Quotas::open(dir.path()));
+        let hold = |source| quotas.hold(source, &quota, 7, || today).map(Option::unwrap);
         quotas.write(dir.path(), today).unwrap();
         assert!(!path(dir.path()).exists(), "there is nothing to write");
         for _ in 0..3 {
-            quotas.take(&shop, &quota, 7, || today).unwrap();
+            hold(&shop).unwrap().count(today);
         }
-        quotas.take(&crm, &quota, 7, || today).unwrap();
-        quotas.give_back(&crm, &quota, 7, || today);
-        assert!(quotas.take(&shop, &quota, 7, || today).is_err());
+        let held = hold(&crm).unwrap();
+        assert!(hold(&shop).is_err());
         quotas.write(dir.path(), today).unwrap();
+        assert!(quotas.lock()[&crm].is_held(), "what is being stored is not forgotten by writing");
+        drop(held);
         let quotas = Quotas::open(dir.path());
         assert_eq!(quotas.used(&shop, Measure::Bytes, today), 21);
         assert_eq!(quotas.used(&crm, Measure::Events, today), 0);
@@ -223,13 +246,28 @@ mod tests {
         }
     }
 
+    /// S36: as many as are left are stored at a time, and what is not stored is as if it had not come.
+    #[test]
+    fn what_is_being_stored_is_spoken_for() {
+        let (quotas, shop): (_, Name) = (Arc::new(Quotas::default()), "shop".parse().unwrap());
+        let (quota, now) = (Quota { events: Some(2), bytes: None }, Wall::MIN);
+        let hold = || quotas.hold(&shop, &quota, 7, || now);
+        let (first, second) = (hold().unwrap(), hold().unwrap());
+        assert!(hold().unwrap_err().is_held && quotas.check(&shop, &quota, || now).is_err());
+        first.unwrap().count(now);
+        drop(second);
+        assert_eq!(quotas.used(&shop, Measure::Events, now), 1);
+        hold().unwrap().unwrap().count(now);
+        assert!(!hold().unwrap_err().is_held);
+    }
+
     /// Nothing is kept of a source that bounds nothing.
     #[test]
     fn nothing_is_kept_without_a_quota() {
-        let (quotas, shop) = (Quotas::default(), "shop".parse().unwrap());
+        let (quotas, shop) = (Arc::new(Quotas::default()), "shop".parse().unwrap());
         let never = || -> Wall { unreachable!("the time is not asked for") };
         quotas.check(&shop, &Quota::default(), never).unwrap();
-        quotas.take(&shop, &Quota::default(), 7, never).unwrap();
+        assert!(quotas.hold(&shop, &Quota::default(), 7, never).unwrap().is_none());
         assert!(quotas.lock().is_empty());
     }
 }

@@ -10,9 +10,9 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use relay_net::{
     origin::Origin,
-    serve::{self, Bounds, Closing, Connections, Seated, Serve},
+    serve::{self, Bounds, Closing, Connections, Listening, Seated, Serve},
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -69,7 +69,12 @@ impl Redirect {
 }
 
 /// Serves until `stop`, then returns when the last connection has ended. Dropped, it ends them all.
-pub(crate) async fn serve(listener: TcpListener, redirect: Redirect, metrics: Arc<Metrics>, stop: CancellationToken) {
+pub(crate) async fn serve(
+    listener: impl Listening<Socket = TcpStream>,
+    redirect: Redirect,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
     let connections = Connections::new(Bounds::private());
     serve::serve(listener, "redirect", connections, Arc::new(Signpost { redirect, metrics }), stop).await;
 }
@@ -100,6 +105,7 @@ mod tests {
 
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
         time::timeout,
     };
 

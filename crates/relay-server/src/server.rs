@@ -18,12 +18,13 @@ use relay_core::{
     storage::{About, Presence, Reading, StoreError, start_at},
     time::Wall,
 };
+use relay_net::serve::Listener;
 use relay_store::{
     Store, private,
     seam::{Promises, Stats},
 };
 use tokio::{
-    net::{TcpListener, UnixListener},
+    net::UnixListener,
     sync::mpsc,
     time::{Instant, sleep, timeout},
 };
@@ -36,6 +37,7 @@ use crate::{
     agreement::Agreement,
     budget::{self, Budget},
     certificate::{self, Certificate},
+    clients::{self, Trusted},
     clock::Clock,
     connect::{Attached, Gate},
     fetch::{Fetcher, Keyring},
@@ -85,13 +87,15 @@ pub struct Server {
     accepted: CancellationToken,
     /// No webhook is taken any more.
     refusing: CancellationToken,
-    public: SocketAddr,
+    public: Option<SocketAddr>,
     admin_addr: Option<SocketAddr>,
     stopping: Option<OnStop>,
     /// The latest moment that any run before it stored.
     stored_until: Wall,
     /// Where everybody is sent elsewhere.
     redirect_addr: Option<SocketAddr>,
+    /// Where clients alone are taken.
+    clients_addr: Option<SocketAddr>,
     /// What the public listener shows of itself.
     certificate: Option<Certificate>,
 }
@@ -116,11 +120,13 @@ pub struct Outside {
 /// Where it listens.
 struct Listeners {
     /// For senders and clients.
-    public: TcpListener,
+    public: Option<Listener>,
     /// For who asks them without TLS.
-    redirect: Option<TcpListener>,
+    redirect: Option<Listener>,
+    /// For clients alone, and whom it takes.
+    clients: Option<(Listener, Trusted)>,
     /// For operators, over TCP.
-    admin: Option<TcpListener>,
+    admin: Option<Listener>,
     /// For operators on this machine.
     socket: UnixListener,
 }
@@ -221,11 +227,14 @@ impl Server {
         outside: Outside,
     ) -> Result<Self, StartError> {
         let fetcher = Fetcher::new(config.fetching.clone())?;
-        let Bound { public, admin: admin_listener, redirect, shown } = bound;
+        let Bound { public, admin: admin_listener, redirect, clients, shown } = bound;
         let stats = store.stats().await?;
         let shares = store.promises().several_owners;
-        let mut machine =
-            machine(&config, about(&config, &addr_of(&public, config.listen)?), &stats, &store.promises());
+        let public_addr = match &public {
+            Some(listener) => Some(addr_of(listener, config.listen)?),
+            None => None,
+        };
+        let mut machine = machine(&config, about(&config, public_addr), &stats, &store.promises());
         let (clock, others) = start_clock(&*store, shares, &machine, stats.latest).await?;
         // Deadlines are reckoned with this clock, so they are compared with it too.
         store.keep_time(Arc::new(move || clock.wall()));
@@ -266,7 +275,7 @@ impl Server {
         let gate = Gate::new(handle, registry, config.credentials.relay_token, supervisor.clone(), guesses);
         let accepting = CancellationToken::new();
         let server = Self {
-            public: addr_of(&public, config.listen)?,
+            public: public_addr,
             admin_addr: match &admin_listener {
                 Some(listener) => Some(addr_of(listener, config.admin_listen.unwrap_or(config.listen))?),
                 None => None,
@@ -274,6 +283,10 @@ impl Server {
             redirect_addr: match &redirect {
                 Some(listener) => Some(addr_of(listener, config.redirect_listen.unwrap_or(config.listen))?),
                 None => None,
+            },
+            clients_addr: match (&clients, &config.clients) {
+                (Some((listener, _)), Some(asked)) => Some(addr_of(listener, asked.addr)?),
+                (_, _) => None,
             },
             config,
             store,
@@ -295,13 +308,13 @@ impl Server {
             server.withdraw();
             return Err(error);
         }
-        let listeners = Listeners { public, redirect, admin: admin_listener, socket };
+        let listeners = Listeners { public, redirect, clients, admin: admin_listener, socket };
         server.spawn(driver, fetcher, shown.map(|(_, kept)| kept), listeners);
         Ok(server)
     }
 
-    /// Where senders and clients reach it.
-    pub fn public_addr(&self) -> SocketAddr {
+    /// Where senders and clients reach it; `None`: nowhere.
+    pub fn public_addr(&self) -> Option<SocketAddr> {
         self.public
     }
 
@@ -390,9 +403,7 @@ impl Server {
         let _stuck = timeout(CLOSE_TIMEOUT, self.supervisor.finished()).await;
         let left = if graceful { deadline.saturating_duration_since(Instant::now()) } else { CLOSE_TIMEOUT };
         // Before the store lets go of the directory: the next server may begin the moment it does.
-        if let Err(error) = self.admin.quotas.write(&self.config.data_dir, self.admin.clock.wall()) {
-            tracing::warn!(event = "quotas_unwritten", %error, "what came in the last seconds is not counted among what the sources took today");
-        }
+        self.write_quotas(left).await;
         self.withdraw();
         let closed = timeout(left, self.store.close()).await.is_ok();
         let outcome = if in_time && closed { Outcome::Stopped } else { Outcome::GraceExceeded };
@@ -405,7 +416,7 @@ impl Server {
         driver: Driver,
         fetcher: Fetcher,
         shown: Option<certificate::Kept>,
-        Listeners { public, redirect, admin, socket }: Listeners,
+        Listeners { public, redirect, clients, admin, socket }: Listeners,
     ) {
         let supervisor = &self.supervisor;
         supervisor.spawn(TaskKind::Hub, "hub", async move {
@@ -425,14 +436,22 @@ impl Server {
             self.spawn_acme(acme, &certificate, redirect.is_some().then(|| Arc::clone(&challenges)));
         }
         let keyring = Keyring::new(fetcher, self.admin.clock, self.store.clone());
-        let (gate, refusing) = (self.gate.clone(), self.refusing.clone());
+        // Where clients have a listener of their own they have no other.
+        let gate = clients.is_none().then(|| self.gate.clone());
+        if let Some((listener, trusted)) = clients {
+            self.spawn_clients(listener, trusted);
+        }
+        let refusing = self.refusing.clone();
         let front = Arc::new(Front { admin: Arc::clone(&self.admin), gate, keyring, refusing });
         let (stop, accepted) = (self.accepting.clone(), self.accepted.clone());
-        supervisor.spawn(TaskKind::Public, "public", async move {
-            ingress::serve(public, front, settings, stop).await;
-            accepted.cancel();
-            Ok(())
-        });
+        match public {
+            Some(public) => supervisor.spawn(TaskKind::Public, "public", async move {
+                ingress::serve(public, front, settings, stop).await;
+                accepted.cancel();
+                Ok(())
+            }),
+            None => accepted.cancel(),
+        }
         if let Some(listener) = redirect {
             let to = Redirect::to(self.config.public_url.as_deref().unwrap_or_default(), Arc::clone(&challenges));
             let (metrics, stop) = (Arc::clone(&self.admin.metrics), self.accepting.clone());
@@ -461,6 +480,38 @@ impl Server {
             Ok(())
         });
         self.spawn_watchers();
+    }
+
+    /// Writes down what the sources took today, within this time: the disk may hang, and the process ends all the same.
+    async fn write_quotas(&self, within: Duration) {
+        let (quotas, data_dir) = (Arc::clone(&self.admin.quotas), self.config.data_dir.clone());
+        let now = self.admin.clock.wall();
+        let written = tokio::task::spawn_blocking(move || quotas.write(&data_dir, now));
+        let error = match timeout(within, written).await {
+            Ok(Ok(Ok(()))) => return,
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the disk does not answer".to_owned(),
+        };
+        tracing::warn!(
+            event = "quotas_unwritten",
+            error,
+            "what came in the last seconds is not counted among what the sources took today"
+        );
+    }
+
+    /// Takes clients where nobody else is taken.
+    fn spawn_clients(&self, listener: Listener, trusted: Trusted) {
+        let (tls, gate) = (trusted.tls(), self.gate.clone());
+        let (metrics, stop) = (Arc::clone(&self.admin.metrics), self.accepting.clone());
+        self.supervisor.spawn(TaskKind::Public, "clients", async move {
+            clients::serve(listener, tls, gate, metrics, stop).await;
+            Ok(())
+        });
+        self.supervisor.spawn(TaskKind::Watch, "client-authorities", async move {
+            trusted.keep().await;
+            Ok(())
+        });
     }
 
     /// Obtains certificates, and has them be shown.
@@ -532,9 +583,11 @@ impl Server {
     }
 
     fn announce(&self) -> Result<(), StartError> {
-        let (public, admin) = (self.public.to_string(), self.admin_addr.map(|addr| addr.to_string()));
         let (promises, tls) = (&self.admin.promises, self.certificate.is_some());
         tracing::info!(event = "store", backend = promises.backend, durability = promises.durability);
+        // Whoever asks where it listens is told nothing: it does not.
+        let Some(public) = self.public.map(|addr| addr.to_string()) else { return Ok(()) };
+        let admin = self.admin_addr.map(|addr| addr.to_string());
         tracing::info!(event = "listening", name = "public", addr = public, tls);
         if let Some(addr) = &admin {
             tracing::info!(event = "listening", name = "admin", addr);
@@ -542,6 +595,10 @@ impl Server {
         let redirect = self.redirect_addr.map(|addr| addr.to_string());
         if let Some(addr) = &redirect {
             tracing::info!(event = "listening", name = "redirect", addr);
+        }
+        let clients = self.clients_addr.map(|addr| addr.to_string());
+        if let Some(addr) = &clients {
+            tracing::info!(event = "listening", name = "clients", addr);
         }
         let (host, proxy_protocol) = (self.config.allowed_hosts.first().cloned(), self.config.proxy_protocol);
         let run = serde_json::json!({
@@ -551,6 +608,7 @@ impl Server {
             "host": host,
             "proxy_protocol": proxy_protocol,
             "redirect": redirect,
+            "clients": clients,
             "admin": admin,
         });
         let path = self.config.data_dir.join("run.json");
@@ -668,12 +726,13 @@ async fn still_there(
 }
 
 /// What it says of itself.
-fn about(config: &Config, public: &SocketAddr) -> About {
+fn about(config: &Config, public: Option<SocketAddr>) -> About {
     let (version, name) = (env!("CARGO_PKG_VERSION").into(), config.server.as_str().into());
-    About { version, name, address: public.to_string().into(), config: config.likeness().digest() }.bounded()
+    let address = public.map(|addr| addr.to_string()).unwrap_or_default().into();
+    About { version, name, address, config: config.likeness().digest() }.bounded()
 }
 
-fn addr_of(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, StartError> {
+fn addr_of(listener: &Listener, asked: SocketAddr) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(|source| StartError::Bind { addr: asked.to_string(), source })
 }
 

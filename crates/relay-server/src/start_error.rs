@@ -6,7 +6,7 @@ use relay_core::{
     fault::{Fault, Retry},
     storage::StoreError,
 };
-use relay_net::tls::IdentityError;
+use relay_net::tls::{AuthoritiesError, IdentityError};
 
 use crate::{config::Difference, fetch::CaFileError, registry::RegistryError};
 
@@ -40,6 +40,9 @@ pub enum StartError {
     /// What the public listener is to show of itself cannot be shown.
     #[error(transparent)]
     Certificate(#[from] IdentityError),
+    /// The authorities of the clients' certificates cannot be used.
+    #[error(transparent)]
+    Clients(#[from] AuthoritiesError),
     /// The registry did not read, or the configuration file declares what cannot be.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -55,9 +58,12 @@ impl StartError {
     /// Who has to change something.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Bind { .. } | Self::Write { .. } | Self::CaFile(_) | Self::Certificate(_) | Self::Differs(_) => {
-                Fault::Operator
-            }
+            Self::Bind { .. }
+            | Self::Write { .. }
+            | Self::CaFile(_)
+            | Self::Certificate(_)
+            | Self::Clients(_)
+            | Self::Differs(_) => Fault::Operator,
             Self::Registry(error) => error.fault(),
             Self::Store(_) => Fault::Resource,
         }
@@ -67,9 +73,12 @@ impl StartError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Bind { .. } => Retry::Backoff,
-            Self::Write { .. } | Self::CaFile(_) | Self::Certificate(_) | Self::Differs(_) | Self::Store(_) => {
-                Retry::Never
-            }
+            Self::Write { .. }
+            | Self::CaFile(_)
+            | Self::Certificate(_)
+            | Self::Clients(_)
+            | Self::Differs(_)
+            | Self::Store(_) => Retry::Never,
             Self::Registry(error) => error.retry(),
         }
     }

@@ -1,6 +1,7 @@
 //! Listening before there is a store: the process says that it lives, and takes nothing.
 
 use std::{
+    io,
     net::{self, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -14,6 +15,7 @@ use relay_core::{
     name::Name,
     time::{Mono, Wall},
 };
+use relay_net::{serve::Listener, tls::IdentityError};
 use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -21,11 +23,12 @@ use crate::{
     Config, acme,
     budget::{self, Budget},
     certificate::{Certificate, Kept},
+    clients::Trusted,
     clock::Clock,
     error::{Code, Problem},
     front::text,
     ingress::{self, Address, Backend, Body, Origin, Refusals, Source},
-    quotas::Quotas,
+    quotas::{Hold, Quotas},
     start_error::StartError,
 };
 
@@ -34,16 +37,19 @@ const SILENT_FOR: Duration = Duration::from_secs(1);
 
 /// What a server listens at, bound and not yet served.
 pub struct Bound {
-    pub(crate) public: TcpListener,
-    pub(crate) admin: Option<TcpListener>,
+    /// `None`: neither senders nor clients reach it.
+    pub(crate) public: Option<Listener>,
+    pub(crate) admin: Option<Listener>,
     /// Where everybody is sent elsewhere.
-    pub(crate) redirect: Option<TcpListener>,
+    pub(crate) redirect: Option<Listener>,
+    /// For clients alone, and whom it takes.
+    pub(crate) clients: Option<(Listener, Trusted)>,
     /// What the public listener shows of itself.
     pub(crate) shown: Option<(Certificate, Kept)>,
 }
 
 /// Sockets that listen already, each in the place of one that would be bound: whoever connects while no server runs waits in
-/// their queues.
+/// their queues, and so does who has come when this one ends.
 #[derive(Debug, Default)]
 pub struct Inherited {
     /// For senders and clients, instead of [`Config::listen`].
@@ -63,7 +69,7 @@ impl Bound {
             let prepared = acme::prepare(&config.data_dir, &acme.domains);
             pairs.insert(0, prepared.map_err(|source| StartError::Write { path: config.data_dir.clone(), source })?);
         }
-        let shown = if pairs.is_empty() { None } else { Some(Certificate::open(pairs)?) };
+        let shown = if pairs.is_empty() { None } else { Some(Certificate::open(pairs, config.acme.is_some())?) };
         let public = match inherited.public {
             Some(listener) => taken(listener)?,
             None => bind(config.listen).await?,
@@ -77,19 +83,33 @@ impl Bound {
             Some(addr) => Some(bind(addr).await?),
             None => None,
         };
-        Ok(Self { public, admin, redirect, shown })
+        let clients = match (&config.clients, &shown) {
+            (Some(clients), Some((certificate, _))) => {
+                let trusted = Trusted::open(&clients.ca_file, &certificate.server())?;
+                Some((bind(clients.addr).await?, trusted))
+            }
+            (Some(_), None) => return Err(IdentityError::nothing().into()),
+            (None, _) => None,
+        };
+        Ok(Self { public: Some(public), admin, redirect, clients, shown })
+    }
+
+    /// For a server that nobody reaches: it serves a client of its own process, beside others that listen.
+    pub const fn nowhere() -> Self {
+        Self { public: None, admin: None, redirect: None, clients: None, shown: None }
     }
 }
 
-async fn bind(addr: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(addr).await.map_err(|source| StartError::Bind { addr: addr.to_string(), source })
+async fn bind(addr: SocketAddr) -> Result<Listener, StartError> {
+    let bound = TcpListener::bind(addr).await;
+    bound.map(Listener::own).map_err(|source| StartError::Bind { addr: addr.to_string(), source })
 }
 
-/// One that listens already.
-fn taken(listener: net::TcpListener) -> Result<TcpListener, StartError> {
+/// One that listens already, and goes on when this process does not.
+fn taken(listener: net::TcpListener) -> Result<Listener, StartError> {
     let addr = listener.local_addr().map_or_else(|_| "an inherited socket".to_owned(), |addr| addr.to_string());
     let nonblocking = listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener));
-    nonblocking.map_err(|source| StartError::Bind { addr, source })
+    nonblocking.map(Listener::shared).map_err(|source| StartError::Bind { addr, source })
 }
 
 /// A public listener that waits for its store: after a second in which whoever comes waits with it, `/livez` is 200, all else 503 with
@@ -117,20 +137,16 @@ impl Waiting {
     /// # Errors
     /// See [`StartError`].
     pub async fn begin(config: &Config, inherited: Inherited) -> Result<Self, StartError> {
-        let mut bound = Bound::to(config, inherited).await?;
+        let bound = Bound::to(config, inherited).await?;
         let failed = |source| StartError::Bind { addr: config.listen.to_string(), source };
-        let public = bound.public.into_std().map_err(failed)?;
-        let twin = public.try_clone().and_then(TcpListener::from_std).map_err(failed)?;
-        bound.public = TcpListener::from_std(public).map_err(failed)?;
+        let public = bound.public.as_ref().ok_or_else(|| failed(io::ErrorKind::NotConnected.into()))?;
+        let twin = public.twin().map_err(failed)?;
         let budget = Budget::new(budget::intake_bytes(config.inflight_bytes_max));
         let tls = bound.shown.as_ref().map(|(certificate, _)| certificate.server());
         let settings = ingress::Settings::new(config, budget, tls);
         let stop = CancellationToken::new();
-        let nobody = Arc::new(Nobody {
-            clock: Clock::start(Wall::MIN),
-            refusals: Refusals::default(),
-            quotas: Quotas::default(),
-        });
+        let nobody =
+            Arc::new(Nobody { clock: Clock::start(Wall::MIN), refusals: Refusals::default(), quotas: Arc::default() });
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             // Cancel safety: neither has anything to lose.
@@ -155,7 +171,7 @@ impl Waiting {
 struct Nobody {
     clock: Clock,
     refusals: Refusals,
-    quotas: Quotas,
+    quotas: Arc<Quotas>,
 }
 
 impl Backend for Nobody {
@@ -163,7 +179,7 @@ impl Backend for Nobody {
         None
     }
 
-    async fn accept(&self, _request: Box<Accepting>) -> Answer {
+    async fn accept(&self, _request: Box<Accepting>, _hold: Option<Box<Hold>>) -> Answer {
         Answer::Stopping
     }
 
@@ -175,7 +191,7 @@ impl Backend for Nobody {
         &self.refusals
     }
 
-    fn quotas(&self) -> &Quotas {
+    fn quotas(&self) -> &Arc<Quotas> {
         &self.quotas
     }
 
@@ -240,12 +256,23 @@ mod tests {
     use crate::{Outside, Server};
 
     async fn ask(addr: SocketAddr, head: &str) -> String {
-        let mut socket = TcpStream::connect(addr).await.unwrap();
+        ask_on(TcpStream::connect(addr).await.unwrap(), head).await
+    }
+
+    async fn ask_on(mut socket: TcpStream, head: &str) -> String {
         let request = format!("{head} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-        socket.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
-        socket.read_to_string(&mut answer).await.unwrap();
+        // Where nobody is there any more there is no answer.
+        let _ = socket.write_all(request.as_bytes()).await;
+        let _ = socket.read_to_string(&mut answer).await;
         answer
+    }
+
+    /// A connection that nobody has accepted: the system has, and this thread does nothing else meanwhile.
+    fn connected(addr: SocketAddr) -> TcpStream {
+        let socket = net::TcpStream::connect(addr).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        TcpStream::from_std(socket).unwrap()
     }
 
     /// I24: before there is a store the process lives and is not ready; senders are told to come again, and clients, at the
@@ -255,7 +282,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = Config::sample(dir.path().to_owned());
         let waiting = Waiting::begin(&config, Inherited::default()).await.unwrap();
-        let addr = waiting.bound.public.local_addr().unwrap();
+        let addr = waiting.bound.public.as_ref().unwrap().local_addr().unwrap();
         assert!(ask(addr, "GET /livez").await.starts_with("HTTP/1.1 200"));
         assert!(ask(addr, "GET /readyz").await.starts_with("HTTP/1.1 503"));
         for head in ["POST /webhook", "POST /webhook/nobody", "GET /connect", "GET /health"] {
@@ -263,12 +290,45 @@ mod tests {
             let is_told = answer.contains("retry-after:") && answer.contains("store_unavailable");
             assert!(answer.starts_with("http/1.1 503") && is_told, "{head}: {answer}");
         }
+        // Connected before it ends, and not accepted: nothing else has run since.
+        let silent = connected(addr);
         let bound = waiting.end().await;
         // It waits in the socket's queue.
         let early = tokio::spawn(async move { ask(addr, "GET /readyz").await });
         let server = Server::start_on(bound, config, Arc::new(MemoryStore::new()), Outside::default()).await.unwrap();
-        assert_eq!(server.public_addr(), addr);
+        assert_eq!(server.public_addr(), Some(addr));
         assert!(early.await.unwrap().starts_with("HTTP/1.1 200"));
+        assert!(ask_on(silent, "GET /readyz").await.starts_with("HTTP/1.1 200"));
         server.run(std::future::ready(())).await;
+    }
+
+    /// I22: who waits in the queue of a socket that was handed over is left to the next server, however long he says nothing; in that
+    /// of one's own nobody is left.
+    #[tokio::test]
+    async fn whoever_waits_in_a_socket_that_was_handed_over_is_served_by_the_next_server() {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let handed = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = handed.local_addr().unwrap();
+        let start = async |dir: &tempfile::TempDir| {
+            let inherited = Inherited { public: Some(handed.try_clone().unwrap()), admin: None };
+            let outside = Outside { inherited, ..Outside::default() };
+            Server::start(Config::sample(dir.path().to_owned()), Arc::new(MemoryStore::new()), outside).await.unwrap()
+        };
+        let server = start(&first).await;
+        // Nothing of it runs before it is told to stop.
+        let waiting = [(); 3].map(|()| connected(addr));
+        server.run(std::future::ready(())).await;
+        let server = start(&second).await;
+        for socket in waiting {
+            assert!(ask_on(socket, "GET /readyz").await.starts_with("HTTP/1.1 200"));
+        }
+        server.run(std::future::ready(())).await;
+
+        let server =
+            Server::start(Config::sample(first.path().to_owned()), Arc::new(MemoryStore::new()), Outside::default());
+        let server = server.await.unwrap();
+        let waits = connected(server.public_addr().unwrap());
+        server.run(std::future::ready(())).await;
+        assert_eq!(ask_on(waits, "GET /readyz").await, "", "nobody comes after it");
     }
 }

@@ -6,6 +6,8 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 #![expect(clippy::print_stdout, reason = "a benchmark tells its figures")]
 
+mod webhook;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -13,15 +15,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use relay_core::{
-    delivery::{Delivery, Lease, State, Token},
-    event::Event,
+    delivery::{Lease, State, Token},
     id::{IdMint, InstanceId},
     jobs::{Retention, Rules},
-    name::Name,
     partitions::Partitions,
-    storage::{Append, Change, Changed, Dedupe, LeaseAsk, LeaseOrder},
+    storage::{Append, Changed, LeaseAsk, LeaseOrder},
     time::Wall,
 };
 use relay_store::{
@@ -29,8 +28,8 @@ use relay_store::{
     sqlite::{Options, SqliteStore},
 };
 
-const TTL: Duration = Duration::from_hours(24);
-const BODY: [u8; 1024] = [b'x'; 1024];
+use webhook::{TTL, delivered, name};
+
 /// Deliveries that one lease takes in the row `drain`.
 const LEASE: u32 = 64;
 
@@ -179,46 +178,15 @@ impl Work {
     fn append(&self, job: Job) -> Append {
         let now = self.now();
         let mut mint = self.mint.lock().expect("no caller panics");
-        let id = mint.event(now);
-        let header = |name: &'static str, value: &'static str| (Bytes::from(name), Bytes::from(value));
-        let event = Event {
-            id,
-            source: name("stripe"),
-            method: Bytes::from_static(b"POST"),
-            path: Bytes::from_static(b"/webhook/stripe"),
-            query: None,
-            headers: vec![
-                header("host", "relay.example.com"),
-                header("content-type", "application/json"),
-                header("user-agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)"),
-                header(
-                    "stripe-signature",
-                    "t=1492774577,v1=5257a869e7ecebeda32affa62cdca3fa51cad7e77a0e56ff536d0ce8e108d8bd",
-                ),
-            ],
-            body: Bytes::from_static(&BODY),
-            body_sha256: [7; 32],
-            received_at: now,
-            name: None,
-            key: None,
-        };
-        let mut delivery = Delivery::ready(mint.delivery(now), &event, name("crm"), false, now, TTL);
+        let mut append = webhook::append(&mut mint, now, job == Job::Keyed);
         if matches!(job, Job::Direct | Job::Retire) {
+            let delivery = &mut append.deliveries[0];
             delivery.state = State::Leased;
             delivery.token = Token { counter: 1, nonce: 4 };
             delivery.lease =
                 Some(Lease { instance: InstanceId::from_u128(1), keeper: 1, since: now, until: now + TTL });
         }
-        let key = |id: u128| {
-            // Spread like a digest, without the cost of one.
-            let mixed = id.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes();
-            let mut key = [0; 32];
-            key[..16].copy_from_slice(&mixed);
-            key[16..].copy_from_slice(&mixed);
-            key
-        };
-        let dedupe = (job == Job::Keyed).then(|| Dedupe { key: key(id.as_u128()), until: now + TTL });
-        Append { event: Arc::new(event), deliveries: vec![delivery], dedupe, deadline: Wall::MAX }
+        append
     }
 }
 
@@ -240,16 +208,6 @@ async fn retire(store: Arc<SqliteStore>, before: Wall) {
 async fn delivered_now(store: &SqliteStore) -> usize {
     let stats = store.stats().await.expect("stats");
     stats.destinations.iter().map(|counters| counters.states[State::Delivered as usize - 1]).sum::<u64>() as usize
-}
-
-fn delivered(before: Delivery, now: Wall) -> Change {
-    let version = before.version + 1;
-    let next = Delivery { version, state: State::Delivered, lease: None, changed_at: now, ..before.clone() };
-    Change { before, next, archive: None }
-}
-
-fn name(text: &str) -> Name {
-    text.parse().expect("a name")
 }
 
 /// What the writing thread has done so far.

@@ -17,6 +17,7 @@ use std::{future::Future, pin::Pin};
 pub mod conformance;
 pub mod copy;
 pub mod memory;
+pub mod migrate;
 pub mod private;
 pub mod record;
 pub mod redis;

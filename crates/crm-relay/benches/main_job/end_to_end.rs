@@ -105,30 +105,36 @@ pub(crate) async fn throughput(settings: &Settings, report: &mut Report) {
             let (_process, addr) = process::ceiling();
             load::run(addr, 256, span, None).await
         };
-        let dir = tempfile::tempdir().expect("a directory");
-        let target = Target::start().await;
-        let (server, addr, _) = process::server(dir.path());
-        let client = client(addr, target.addr, CONCURRENCY);
-        load::send(addr, 1, 1).await;
-        target.wait_for(1, Duration::from_secs(10)).await;
-        let accepted = Arc::new(AtomicU64::new(1));
-        let (forwarded, seen) = (Arc::clone(&target.count), Arc::clone(&accepted));
-        let pause = move || {
-            // Asked before each request: counts it as accepted unless the load has to wait.
-            let full = seen.load(Ordering::Relaxed).saturating_sub(forwarded.load(Ordering::Relaxed)) >= BACKLOG_MAX;
-            if !full {
-                seen.fetch_add(1, Ordering::Relaxed);
-            }
-            full
-        };
-        let forwarding = target.rate(span);
-        let (_, rate) = tokio::join!(load::run(addr, 256, span, Some(Arc::new(pause))), forwarding);
+        let rate = forwarded(&[], span).await;
         rates.push(rate);
         ratios.push(rate / bare.rate);
-        client.stop();
-        server.stop();
     }
     report.add("end_to_end", &rates, "events/s", Some(&ratios));
+}
+
+/// What a server with these settings takes in and its client forwards, a second.
+pub(crate) async fn forwarded(settings: &[(&str, &str)], span: Duration) -> f64 {
+    let dir = tempfile::tempdir().expect("a directory");
+    let target = Target::start().await;
+    let (server, addr) = process::server_set(dir.path(), settings);
+    let client = client(addr, target.addr, CONCURRENCY);
+    load::send(addr, 1, 1).await;
+    target.wait_for(1, Duration::from_secs(10)).await;
+    let accepted = Arc::new(AtomicU64::new(1));
+    let (forwarded, seen) = (Arc::clone(&target.count), Arc::clone(&accepted));
+    let pause = move || {
+        // Asked before each request: counts it as accepted unless the load has to wait.
+        let full = seen.load(Ordering::Relaxed).saturating_sub(forwarded.load(Ordering::Relaxed)) >= BACKLOG_MAX;
+        if !full {
+            seen.fetch_add(1, Ordering::Relaxed);
+        }
+        full
+    };
+    let forwarding = target.rate(span);
+    let (_, rate) = tokio::join!(load::run(addr, 256, span, Some(Arc::new(pause))), forwarding);
+    client.stop();
+    server.stop();
+    rate
 }
 
 /// Rows `latency_p50` and `latency_p99`: from sending a webhook to its arrival at the target, at 1,000 a second, less

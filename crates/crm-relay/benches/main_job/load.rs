@@ -55,8 +55,23 @@ pub(crate) async fn run(
     span: Duration,
     pause_while: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
 ) -> Measured {
-    let run =
-        Arc::new(Run { from: Instant::now() + WARM_UP, stop: AtomicBool::new(false), answered: AtomicU64::new(0) });
+    run_as(addr, sockets, span, pause_while, false).await
+}
+
+/// The same; with `keyed` each request has an `Idempotency-Key` of its own.
+pub(crate) async fn run_as(
+    addr: SocketAddr,
+    sockets: usize,
+    span: Duration,
+    pause_while: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
+    keyed: bool,
+) -> Measured {
+    let run = Arc::new(Run {
+        from: Instant::now() + WARM_UP,
+        stop: AtomicBool::new(false),
+        answered: AtomicU64::new(0),
+        keys: keyed.then(AtomicU64::default),
+    });
     let tasks: Vec<_> =
         (0..sockets).map(|_| tokio::spawn(one_socket(addr, Arc::clone(&run), pause_while.clone()))).collect();
     tokio::time::sleep_until(run.from.into()).await;
@@ -107,6 +122,8 @@ struct Run {
     from: Instant,
     stop: AtomicBool,
     answered: AtomicU64,
+    /// The next key, where each request has one.
+    keys: Option<AtomicU64>,
 }
 
 async fn one_socket(
@@ -120,6 +137,9 @@ async fn one_socket(
         if pause_while.as_ref().is_some_and(|pause| pause()) {
             tokio::time::sleep(Duration::from_millis(1)).await;
             continue;
+        }
+        if let Some(keys) = &run.keys {
+            socket.key_with(keys.fetch_add(1, Ordering::Relaxed));
         }
         let start = Instant::now();
         socket.exchange().await;
@@ -149,6 +169,17 @@ impl Socket {
     /// Requests go to this path from now on.
     pub(crate) fn address_to(&mut self, path: &str) {
         self.request = [format!("POST {path} ").as_bytes(), &self.request["POST /webhook ".len()..]].concat();
+    }
+
+    /// The next request has this key: in the place of the platform's own number, which is as long.
+    fn key_with(&mut self, key: u64) {
+        const NUMBER: &[u8] = b"x-delivery: 72d3162e-cc78-11e3-81ab-4c9367dc0958";
+        const KEY: &str = "idempotency-key: ";
+        let at = |what: &[u8], request: &[u8]| request.windows(what.len()).position(|bytes| bytes == what);
+        let from =
+            at(NUMBER, &self.request).or_else(|| at(KEY.as_bytes(), &self.request)).expect("one of both is there");
+        let line = format!("{KEY}{key:0width$}", width = NUMBER.len() - KEY.len());
+        self.request[from..from + NUMBER.len()].copy_from_slice(line.as_bytes());
     }
 
     /// One exchange with a number in the query.

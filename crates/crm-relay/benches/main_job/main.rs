@@ -7,7 +7,7 @@
 //! `ROUNDS` (5), `SECONDS` (3), `BACKLOG` (1000000) and `CHOOSY` (20000: the backlog of a target that takes a part of it)
 //! shorten or lengthen the run; `ROWS` picks parts of `ingest`, `end_to_end`, `latency`, `memory`, `keys`, `slow`, `isolation`,
 //! `partial_drain`, `refused_drain`, `fresh_behind_sick` and `backlog`; `sick_among_healthy` and `outage`, ten minutes each
-//! (`OUTAGE`, in seconds), run only where they are named. `PROGRAM` measures another build than this one, for pairs. What limits each row: `docs/internals/performance.md`.
+//! (`OUTAGE`, in seconds), and `redis` (`make bench-redis`) run only where they are named. `PROGRAM` measures another build than this one, for pairs. What limits each row: `docs/internals/performance.md`.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its rows")]
@@ -21,8 +21,12 @@ mod isolation;
 mod keys;
 mod load;
 mod memory;
+#[path = "../../../relay-store/tests/redis/node.rs"]
+#[expect(dead_code, reason = "the tests need more of it")]
+mod node;
 mod outage;
 mod process;
+mod redis;
 mod report;
 mod slow;
 
@@ -80,6 +84,9 @@ fn main() {
         }
         if settings.names("outage") {
             outage::restarts(&settings, &mut report).await;
+        }
+        if settings.names("redis") {
+            redis::measure(&settings, &mut report).await;
         }
         if settings.wants("backlog") {
             backlog::measure(&settings, &mut report).await;

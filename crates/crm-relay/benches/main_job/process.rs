@@ -80,8 +80,18 @@ pub(crate) fn server_with(dir: &Path, config: Option<&Path>) -> (Process, Socket
     server_at(dir, config, 0)
 }
 
+/// The same with these settings.
+pub(crate) fn server_set(dir: &Path, more: &[(&str, &str)]) -> (Process, SocketAddr) {
+    let (process, addr, _) = started(dir, None, 0, more);
+    (process, addr)
+}
+
 /// The same at this port of the loopback address; 0: any.
 pub(crate) fn server_at(dir: &Path, config: Option<&Path>, port: u16) -> (Process, SocketAddr, Duration) {
+    started(dir, config, port, &[])
+}
+
+fn started(dir: &Path, config: Option<&Path>, port: u16, more: &[(&str, &str)]) -> (Process, SocketAddr, Duration) {
     let announced = dir.join("run.json");
     let _ = std::fs::remove_file(&announced);
     let start = Instant::now();
@@ -98,6 +108,7 @@ pub(crate) fn server_at(dir: &Path, config: Option<&Path>, port: u16) -> (Proces
             ("ADMIN_TOKEN", ADMIN_TOKEN),
             ("LOG_LEVEL", "error"),
         ])
+        .envs(more.iter().copied())
         .envs(config.map(|config| ("CRM_RELAY_CONFIG", config)))
         .stdout(Stdio::null())
         .spawn()

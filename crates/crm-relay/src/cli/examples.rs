@@ -24,6 +24,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "crm-relay client --url https://relay.example.com --token @token --to 3000",
             "crm-relay client --config /etc/crm-relay/client.toml",
+            "crm-relay client --redis redis://r1:6379 --to 3000",
         ],
     ),
     (
@@ -157,9 +158,24 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "health",
         &["crm-relay health --strict                # for cron: exit 1 if degraded", "crm-relay health --client"],
     ),
+    ("doctor", &["crm-relay doctor", "REDIS_URL=redis://r1:6379 crm-relay doctor --json"]),
     ("store backup", &["crm-relay store backup /backup/relay-2026-11-20"]),
     ("store restore", &["crm-relay store restore /backup/relay-2026-11-20 --data-dir /var/lib/crm-relay"]),
-    ("store check", &["crm-relay store check --data-dir /var/lib/crm-relay"]),
+    (
+        "store check",
+        &[
+            "crm-relay store check --data-dir /var/lib/crm-relay",
+            "crm-relay store check --repair           # in a Redis",
+        ],
+    ),
+    (
+        "store migrate",
+        &[
+            "crm-relay store migrate --from crm-relay-data --to redis://r1 --dry-run",
+            "crm-relay store migrate --from crm-relay-data --to redis://r1:6379",
+            "crm-relay store migrate --from redis://r1:6379 --to ./back",
+        ],
+    ),
     ("config check", &["crm-relay config check", "crm-relay config check client --config /etc/crm-relay/client.toml"]),
     ("config print", &["crm-relay config print", "crm-relay config print --json"]),
     ("config template", &["crm-relay config template > crm-relay.toml", "crm-relay config template client"]),

@@ -13,6 +13,7 @@ mod dead;
 mod delivery;
 mod destination;
 mod dev;
+mod doctor;
 mod event;
 mod examples;
 mod filter;
@@ -116,7 +117,9 @@ enum Command {
     Status(status::StatusArgs),
     /// Health of the server, or of a client
     Health(health::HealthArgs),
-    /// Backup, restore, check
+    /// Is the store kept as it should be? Each check with what mends it
+    Doctor(doctor::DoctorArgs),
+    /// Backup, restore, check, move
     Store(store::StoreArgs),
     /// Check or print the configuration, or begin one
     Config(config::ConfigArgs),
@@ -163,6 +166,7 @@ impl Cli {
             Command::AuditLog(args) => args.run(),
             Command::Status(args) => args.run(),
             Command::Health(args) => args.run(),
+            Command::Doctor(args) => args.run(),
             Command::Store(args) => args.run(),
             Command::Config(args) => args.run(),
             Command::Completions(args) => args.run(),

@@ -12,8 +12,9 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, error::Err
 use crate::{
     config::{
         fault::{Faults, Origin},
+        kind::Kind,
         layers::Flags,
-        settings::{Kind, Process, SETTINGS, Setting},
+        settings::{Process, SETTINGS, Setting},
         target, text_file,
     },
     output::say,

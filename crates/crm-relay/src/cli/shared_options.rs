@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use relay_providers::{Parameter, providers};
+use relay_store::redis;
 
 use super::{listing::Form, setting_flags::warn_of_bare};
 use crate::{
     config::{
         self,
-        layers::{Flags, Layers},
+        layers::{Flags, Layers, is_of_redis},
         settings::Process,
         text_file,
     },
@@ -76,6 +77,21 @@ impl Common {
         }
         let layers = Layers::collect(Process::Command, self.config.as_deref(), &flags, &config::environment);
         if layers.faults.0.is_empty() { Ok(layers) } else { Err(layers.faults.into()) }
+    }
+
+    /// The Redis that the settings of a server name, or the one at this URL with what else they say; `None`: they name none.
+    ///
+    /// # Errors
+    /// Faults in them.
+    pub(crate) fn redis(&self, url: Option<&str>) -> Result<Option<redis::Options>, Failure> {
+        let mut flags = Flags::new();
+        flags.extend(self.data_dir.clone().map(|dir| ("DATA_DIR", dir)));
+        flags.extend(url.map(|url| ("REDIS_URL", url.to_owned())));
+        let mut layers = Layers::collect(Process::Server, self.config.as_deref(), &flags, &config::environment);
+        // What else is wrong is for the server to say.
+        layers.faults.0.retain(|fault| is_of_redis(&fault.name));
+        let options = config::redis_options(&mut layers);
+        if layers.faults.0.is_empty() { Ok(options) } else { Err(layers.faults.into()) }
     }
 }
 

@@ -26,6 +26,9 @@ pub(crate) enum Verb {
         name: String,
         #[command(flatten)]
         serves: Serves,
+        /// Public key that its client's certificate is to have: sha256/ and base64; may be given several times
+        #[arg(long = "pin", value_name = "PIN")]
+        pins: Vec<String>,
     },
     /// List tokens
     List,
@@ -78,8 +81,8 @@ impl noun::Verb for Verb {
         match self {
             Self::List => TOKENS.list(asked, Vec::new()).await,
             Self::Show(named) => TOKENS.show(asked, &[&named.name]).await,
-            Self::Create { name, serves } => {
-                let made = TOKENS.create(asked, &TokenAsk { name, destinations: serves.some() }).await?;
+            Self::Create { name, serves, pins } => {
+                let made = TOKENS.create(asked, &TokenAsk { name, destinations: serves.some(), pins }).await?;
                 let remedy = format!("crm-relay token revoke {}", text(&made.name));
                 show_secret(asked, &made, ("token", made.token.as_ref()), &remedy)
             }
@@ -160,6 +163,9 @@ fn in_words(token: &TokenDto) -> String {
         ("created", text(&token.created_at)),
         ("revoked", text(&token.revoked_at)),
     ];
+    if !token.pins.is_empty() {
+        fields.insert(3, ("keys", text(&token.pins.join(", "))));
+    }
     if let Some(rotation) = &token.rotation {
         fields.insert(2, ("rotation", style::warn(under_way(rotation))));
     }

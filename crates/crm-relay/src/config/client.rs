@@ -5,18 +5,20 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use http::{HeaderName, HeaderValue, Uri, uri};
 use relay_client::{
     ReportAnswers, Resigner,
-    config::{self, Config, Destination, TargetUrl},
+    config::{self, Config, Destination, IdentityFiles, TargetUrl},
 };
 use relay_core::{limits, name::Name};
+use relay_net::tls::Identity;
 use relay_providers::{nearest, pasted};
 
 use super::{
     fault::{Faults, Origin},
+    kind::{Kind, Value},
     layers::{Environment, Layers},
     proxy,
     raw::{Entry, Section},
     secret,
-    settings::{self, Kind, Process, Value},
+    settings::{self, Process},
     target::{self, Target},
     text_file,
 };
@@ -40,6 +42,7 @@ pub(crate) fn config(mut layers: Layers, env: Environment<'_>) -> Result<(Config
     if let Some(url) = &relay_url {
         check_loops(&mut layers, &destinations, url);
     }
+    let identity = identity(&mut layers);
     let given_proxy = layers.text("RELAY_PROXY").and_then(|text| proxy::read(&text).ok());
     let proxy = given_proxy.or_else(|| relay_url.as_ref().and_then(|url| proxy::from_environment(url, env)));
     if let Some(url) = &relay_url {
@@ -56,6 +59,7 @@ pub(crate) fn config(mut layers: Layers, env: Environment<'_>) -> Result<(Config
         proxy,
         ca_file: layers.text("RELAY_CA_FILE").map(PathBuf::from),
         pins: layers.list("RELAY_PIN").iter().filter_map(|pin| pin.parse().ok()).collect(),
+        identity,
         listen: listen(&layers, "CLIENT_LISTEN"),
         listen_names: layers.list("CLIENT_HOSTS"),
         shutdown_grace: grace,
@@ -63,6 +67,11 @@ pub(crate) fn config(mut layers: Layers, env: Environment<'_>) -> Result<(Config
         label: label(),
     };
     Ok((config, layers.notes))
+}
+
+/// That of a client whose server is in the same process, on a Redis that others serve too.
+pub(crate) fn beside(layers: &mut Layers) -> Config {
+    Config { label: label(), ..joined(layers) }
 }
 
 /// The configuration of a client that is joined to a server in the same process: it neither dials nor proves itself.
@@ -87,11 +96,34 @@ pub(crate) fn joined(layers: &mut Layers) -> Config {
         proxy: None,
         ca_file: None,
         pins: Vec::new(),
+        identity: None,
         listen: None,
         listen_names: Vec::new(),
         shutdown_grace: grace,
         summary_interval: layers.span("HEALTH_CHECK_INTERVAL"),
         label: "dev".to_owned(),
+    }
+}
+
+/// What the server is shown of the client.
+fn identity(layers: &mut Layers) -> Option<IdentityFiles> {
+    let path = |name: &str| layers.text(name).map(PathBuf::from);
+    match (path("RELAY_CERT_FILE"), path("RELAY_KEY_FILE")) {
+        (None, None) => None,
+        (Some(_), None) => {
+            layers.fault("RELAY_CERT_FILE", "its key is missing: want RELAY_KEY_FILE too");
+            None
+        }
+        (None, Some(_)) => {
+            layers.fault("RELAY_KEY_FILE", "its certificate is missing: want RELAY_CERT_FILE too");
+            None
+        }
+        (Some(certificate), Some(key)) => {
+            if let Err(error) = Identity::in_files(&certificate, &key) {
+                layers.fault("RELAY_CERT_FILE", error.to_string());
+            }
+            Some(IdentityFiles { certificate, key })
+        }
     }
 }
 
@@ -215,6 +247,8 @@ fn declared(section: &Section, defaults: &Defaults, faults: &mut Faults) -> Opti
         "concurrency",
         "forward_timeout",
         "ca_file",
+        "cert_file",
+        "key_file",
         "resign_secret",
         "headers",
         "username",
@@ -231,11 +265,9 @@ fn declared(section: &Section, defaults: &Defaults, faults: &mut Faults) -> Opti
         timeout.read(text)?;
         quantity::duration(text, Bare::Seconds)
     });
-    let origin = fields.section.entry("ca_file").map_or(Origin::Default, |entry| entry.origin.clone());
-    let ca_file = fields.optional("ca_file", |text| {
-        let path = origin.beside(&text_file::path(text)?);
-        Kind::Certificates.check_file(&path).map(|()| path)
-    });
+    let ca_file = fields.file("ca_file", Kind::Certificates);
+    let shown = (fields.file("cert_file", Kind::Certificates), fields.file("key_file", Kind::PrivateKey));
+    let identity = fields.identity(shown);
     let resign = fields
         .secret("resign_secret", |text| Resigner::new(&secret::of_resigning(text)).map_err(|fault| fault.to_string()));
     let headers = fields.headers(resign.is_some());
@@ -245,6 +277,7 @@ fn declared(section: &Section, defaults: &Defaults, faults: &mut Faults) -> Opti
         forward_timeout: forward_timeout.unwrap_or(defaults.forward_timeout),
         report_answers: report_answers.unwrap_or(defaults.report_answers),
         ca_file,
+        identity,
         resign,
         headers,
         ..Destination::new(name, url?)
@@ -286,37 +319,37 @@ fn check_loops(layers: &mut Layers, destinations: &[Destination], server: &Uri) 
 
 /// What has no effect where it stands.
 fn note_idle(layers: &mut Layers, destinations: &[Destination]) {
-    for destination in destinations.iter().filter(|destination| destination.ca_file.is_some()) {
-        if destination.url.uri().scheme_str() == Some("http") {
+    for destination in destinations.iter().filter(|found| found.url.uri().scheme_str() == Some("http")) {
+        let set = [("ca_file", destination.ca_file.is_some()), ("cert_file", destination.identity.is_some())];
+        for (key, _) in set.into_iter().filter(|(_, is_set)| *is_set) {
             let (name, url) = (&destination.name, &destination.url);
-            layers
-                .notes
-                .push(format!("ca_file of destination {name} has no effect: {url} is not encrypted; is https meant?"));
+            let note = format!("{key} of destination {name} has no effect: {url} is not encrypted; is https meant?");
+            layers.notes.push(note);
         }
     }
 }
 
-/// I22: a forward that is under way at a stop can end within the grace.
+/// I22: a forward that is under way at a stop can end within the grace, and its outcome be confirmed.
 fn check_timeouts(layers: &mut Layers, destinations: &[Destination], grace: Duration) {
-    let grace_text = quantity::show_duration(grace);
-    if layers.span("FORWARD_TIMEOUT") >= grace {
-        layers.fault(
-            "FORWARD_TIMEOUT",
-            format!(
-                "{} is not less than SHUTDOWN_GRACE ({grace_text}): a stop would cut forwards off; raise SHUTDOWN_GRACE",
-                quantity::show_duration(layers.span("FORWARD_TIMEOUT")),
-            ),
-        );
+    let most = relay_client::forwards_within(grace);
+    let why = format!(
+        "not less than {}, which SHUTDOWN_GRACE ({}) leaves for it: a stop would cut forwards off; raise SHUTDOWN_GRACE",
+        quantity::show_duration(most),
+        quantity::show_duration(grace),
+    );
+    let all = layers.span("FORWARD_TIMEOUT");
+    if all >= most {
+        layers.fault("FORWARD_TIMEOUT", format!("{} is {why}", quantity::show_duration(all)));
         return;
     }
-    for destination in destinations.iter().filter(|d| d.forward_timeout >= grace) {
+    for destination in destinations.iter().filter(|d| d.forward_timeout >= most) {
         let section = layers.file.destinations.iter().find(|s| s.name == destination.name.as_str());
         let origin = section.and_then(|s| s.entry("forward_timeout")).map_or(Origin::Default, |e| e.origin.clone());
         layers.faults.add(
             format!("destination.{}.forward_timeout", destination.name),
             Some(quantity::show_duration(destination.forward_timeout)),
             &origin,
-            format!("not less than SHUTDOWN_GRACE ({grace_text}): a stop would cut forwards off; raise SHUTDOWN_GRACE"),
+            why.clone(),
         );
     }
 }
@@ -365,6 +398,33 @@ impl Fields<'_> {
     /// A key that may be there.
     pub(crate) fn optional<T>(&mut self, key: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         self.read(key, read, shown)
+    }
+
+    /// A file, relative to the one that names it, that holds what it should.
+    fn file(&mut self, key: &str, kind: Kind) -> Option<PathBuf> {
+        let origin = self.section.entry(key).map_or(Origin::Default, |entry| entry.origin.clone());
+        self.optional(key, |text| {
+            let path = origin.beside(&text_file::path(text)?);
+            kind.check_file(&path).map(|()| path)
+        })
+    }
+
+    /// A certificate and its key, which are there both or neither, and belong together.
+    fn identity(&mut self, (certificate, key): (Option<PathBuf>, Option<PathBuf>)) -> Option<IdentityFiles> {
+        let has = |key: &str| self.section.entry(key).is_some();
+        let missing = match (has("cert_file"), has("key_file")) {
+            (true, false) => Some(("cert_file", "its key is missing: want key_file too")),
+            (false, true) => Some(("key_file", "its certificate is missing: want cert_file too")),
+            (true, true) | (false, false) => None,
+        };
+        if let Some((key, want)) = missing {
+            self.faults.add(key, None, &self.section.origin, want);
+        }
+        let (certificate, key) = (certificate?, key?);
+        if let Err(error) = Identity::in_files(&certificate, &key) {
+            self.faults.add("cert_file", None, &self.section.origin, error.to_string());
+        }
+        Some(IdentityFiles { certificate, key })
     }
 
     /// The URL of a target, shown without its query.

@@ -10,8 +10,9 @@ use relay_providers::pasted;
 
 use super::{
     fault::{Faults, Origin},
+    kind::{Kind, Value},
     raw,
-    settings::{Kind, Process, Role, SETTINGS, Setting, Value, find},
+    settings::{Process, Role, SETTINGS, Setting, find},
     text_file,
 };
 
@@ -37,6 +38,12 @@ const REDIS_ONLY: &[&str] = &[
     "CONSUMER_NAME",
     "DEAD_LETTER_QUEUE",
 ];
+
+/// Whether a setting, or the variable that names a file with it, says which Redis is used, or how.
+pub(crate) fn is_of_redis(name: &str) -> bool {
+    let name = name.strip_suffix("_FILE").filter(|name| *name != "REDIS_CA").unwrap_or(name);
+    name == "REDIS_URL" || REDIS_ONLY.contains(&name)
+}
 
 /// Where the configuration file is looked for when nobody names one.
 pub(crate) const FILE_NAME: &str = "crm-relay.toml";

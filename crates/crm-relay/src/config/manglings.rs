@@ -8,9 +8,10 @@ use std::{
 
 use super::{
     client,
+    kind::{Kind, Value},
     layers::{Flags, Layers},
     server,
-    settings::{Kind, Process, Role, SETTINGS, Setting, Value, find},
+    settings::{Process, Role, SETTINGS, Setting, find},
     text_file,
 };
 use crate::{config::server::GivenSecrets, credentials, place};
@@ -149,7 +150,7 @@ const OF_SETTINGS: &[(&str, Entry)] = &[
         };
         let tail = if head.starts_with(&[0xff]) || head.starts_with(&[0xfe]) { &bytes[2..] } else { bytes };
         relay_store::private::replace(&place::credentials(&data), &[&head, tail].concat()).unwrap();
-        let kept = credentials::complete(&data, GivenSecrets::default(), &[]).map_err(|failure| failure.text);
+        let kept = credentials::complete(&data, GivenSecrets::default()).map_err(|failure| failure.text);
         let found = kept.and_then(|kept| {
             if kept.generated.contains(&name) {
                 Err("missing".to_owned())
@@ -395,7 +396,7 @@ fn refused(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("-1", "no host"),
         ],
         Kind::Proxy => &[
-            ("socks5://proxy:1080", "SOCKS"),
+            ("socks4://proxy:1080", "version 5"),
             ("https://proxy:3128", "HTTP proxy"),
             ("http//proxy:3128", "two slashes"),
             ("http://proxy:3128/path", "no path"),
@@ -545,6 +546,11 @@ fn taken(process: Process, setting: &Setting, value: &str) -> Result<Value, Stri
         // One alone is nothing.
         "TLS_CERT_FILE" if setting.name == "TLS_KEY_FILE" => find(name).map(good),
         "TLS_KEY_FILE" if setting.name == "TLS_CERT_FILE" => find(name).map(good),
+        "RELAY_CERT_FILE" if setting.name == "RELAY_KEY_FILE" => find(name).map(good),
+        "RELAY_KEY_FILE" if setting.name == "RELAY_CERT_FILE" => find(name).map(good),
+        "TLS_CERT_FILE" | "TLS_KEY_FILE" | "CLIENTS_CA_FILE" if setting.name == "CLIENTS_LISTEN" => {
+            find(name).map(good)
+        }
         "TLS_CERT_FILE" | "TLS_KEY_FILE" | "PUBLIC_URL" if setting.name == "REDIRECT_LISTEN" => find(name).map(good),
         _ => (name == setting.name).then(|| value.to_owned()),
     };

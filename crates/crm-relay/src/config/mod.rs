@@ -1,10 +1,11 @@
 //! Configuration: file < environment < flags, every fault reported at once.
 //!
-//! [`settings`] is the table of all settings; `layers` collects their values, `raw` reads the file, and `server`
+//! [`settings`] is the table of all settings, [`kind`] what values they take; `layers` collects their values, `raw` reads the file, and `server`
 //! and `client` build what the two processes take, which cannot hold a bad combination.
 
 pub(crate) mod client;
 pub(crate) mod fault;
+pub mod kind;
 pub(crate) mod layers;
 mod lists;
 pub(crate) mod misspelt;
@@ -19,15 +20,16 @@ pub(crate) mod target;
 pub(crate) mod template;
 pub(crate) mod text_file;
 mod tls;
-mod written;
 
 use std::path::PathBuf;
 
-use self::{
-    layers::Layers,
-    settings::{Process, Value},
-};
+use self::{kind::Value, layers::Layers, settings::Process};
 use crate::place;
+
+/// The Redis that the settings name; `None`: none. Faults are noted.
+pub(crate) fn redis_options(layers: &mut Layers) -> Option<relay_store::redis::Options> {
+    redis::options(layers)
+}
 
 /// The data directory: as given, else the usual one.
 pub(crate) fn data_dir(layers: &Layers) -> PathBuf {

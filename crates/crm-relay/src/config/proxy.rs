@@ -7,20 +7,24 @@ use relay_providers::pasted;
 
 use super::target;
 
-/// Reads the URL of an HTTP proxy; no scheme means http.
+/// Which proxies are spoken to.
+const SCHEMES: [&str; 3] = ["http", "socks5", "socks5h"];
+
+/// Reads the URL of a proxy; no scheme means http.
 ///
 /// # Errors
 /// What would be right.
 pub(crate) fn read(text: &str) -> Result<Uri, String> {
-    const WANT: &str = "want the URL of an HTTP proxy, like http://proxy.local:3128";
+    const WANT: &str = "want the URL of an HTTP proxy, like http://proxy.local:3128, or of a SOCKS one, like socks5h://proxy.local:1080";
     let (scheme, rest) = text.split_once("://").map_or((None, text), |(scheme, rest)| (Some(scheme), rest));
     // Up to the last `@`: a password may hold anything, but not everything as it is.
     if let Some((login, _)) = rest.rsplit_once('@') {
         check_login(login)?;
     }
     target::check_slips(text)?;
-    if scheme.is_some_and(|scheme| scheme.to_ascii_lowercase().starts_with("socks")) {
-        return Err(format!("a SOCKS proxy is not spoken to here; {WANT}"));
+    let known = |scheme: &str| SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme));
+    if scheme.is_some_and(|scheme| scheme.to_ascii_lowercase().starts_with("socks") && !known(scheme)) {
+        return Err(format!("of SOCKS only version 5 is spoken; {WANT}"));
     }
     let full = if scheme.is_some() { text.to_owned() } else { format!("http://{text}") };
     let uri: Uri = full.parse().map_err(|_| WANT.to_owned())?;
@@ -31,7 +35,7 @@ pub(crate) fn read(text: &str) -> Result<Uri, String> {
         return Err(format!("a proxy has no path; {WANT}"));
     }
     match (uri.scheme_str(), uri.host()) {
-        (Some("http"), Some(host)) if !host.is_empty() => Ok(uri),
+        (Some(scheme), Some(host)) if known(scheme) && !host.is_empty() => Ok(uri),
         _ => Err(WANT.to_owned()),
     }
 }
@@ -56,7 +60,7 @@ fn check_login(login: &str) -> Result<(), String> {
 /// What is worth saying of the proxy that a client goes through, or would if its variable could be read.
 pub(crate) fn note(url: &Uri, proxy: Option<&Uri>, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     match proxy {
-        Some(proxy) if proxy.port().is_none() => Some(
+        Some(proxy) if proxy.port().is_none() && proxy.scheme_str() == Some("http") => Some(
             "the URL of the proxy names no port, so that it is 80; proxies mostly listen at 3128 or 8080".to_owned(),
         ),
         Some(_) => None,
@@ -255,7 +259,8 @@ mod tests {
     #[test]
     fn what_is_no_http_proxy_is_refused_or_said() {
         for (bad, want) in [
-            ("socks5://proxy:1080", "SOCKS"),
+            ("socks4://proxy:1080", "version 5"),
+            ("socks://proxy:1080", "socks5h://"),
             ("http:/proxy:3128", "two slashes"),
             ("http://proxy:", "no port"),
             ("http://proxy:0", "65535"),
@@ -282,6 +287,8 @@ mod tests {
             "user:p@proxy:3128",
             "http://[::1]:3128/",
             "HTTP://proxy:3128",
+            "socks5://proxy",
+            "socks5h://user:p%40ss@proxy:1080",
         ] {
             assert!(read(good).is_ok(), "{good}: {:?}", read(good));
         }
@@ -290,7 +297,8 @@ mod tests {
             let env = |name: &str| (name == "HTTPS_PROXY").then(|| text.to_owned());
             note(&url, from_environment(&url, &env).as_ref(), &env)
         };
-        assert!(note_of("socks5://proxy:1080").is_some_and(|said| said.contains("HTTPS_PROXY is not used")));
+        assert!(note_of("socks4://proxy:1080").is_some_and(|said| said.contains("HTTPS_PROXY is not used")));
+        assert_eq!(note_of("socks5h://proxy"), None);
         assert!(note_of("http://proxy").is_some_and(|said| said.contains("no port")));
         assert_eq!(note_of("http://proxy:3128"), None);
         assert_eq!(

@@ -9,9 +9,9 @@ use relay_store::{
 };
 
 use super::{
+    kind::Value,
     layers::Layers,
     redis_url::{self, Password, Url},
-    settings::Value,
     text_file,
 };
 

@@ -29,12 +29,13 @@ use super::{
     client::{Fields, listen},
     data_dir,
     fault::{Faults, Origin},
+    kind::Value,
     layers::{Flags, Layers},
     proxy,
     raw::Section,
     redis,
     secret::Secret,
-    settings::{Process, Value, kind_of},
+    settings::{Process, kind_of},
     target, tls,
 };
 use crate::{
@@ -125,6 +126,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     let acme = tls::acme(&mut layers);
     let tls = tls::pairs(&mut layers, acme.as_ref());
     let redirect_listen = tls::redirect(&mut layers, acme.is_some() || !tls.is_empty());
+    let clients = tls::clients(&mut layers, acme.is_some() || !tls.is_empty());
     let redis = redis::options(&mut layers);
     if !layers.faults.0.is_empty() {
         return Err(layers.faults);
@@ -141,6 +143,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         tls,
         acme,
         redirect_listen,
+        clients,
         proxies: Arc::new(proxies(&layers)),
         proxy_protocol: layers.text("PROXY_PROTOCOL").as_deref() == Some("public"),
         allowed_hosts: allowed_hosts(&layers),
@@ -286,7 +289,19 @@ fn check_sizes(layers: &mut Layers) {
     let (fit, show) = (body_bytes_fit(layers), quantity::show_size);
     let least = budget::inflight_bytes_min(body).next_multiple_of(1 << 20);
     let is_given = layers.given("MAX_BODY_BYTES").is_some();
-    if body > fit && is_given {
+    // Whichever of the two is what was not to be expected.
+    let lacks_room =
+        layers.given("MAX_INFLIGHT_BYTES").is_some() && body <= budget::body_bytes_max(limits::MAX_INFLIGHT_BYTES);
+    if body > fit && is_given && lacks_room {
+        let text = format!(
+            "has no room for a body of MAX_BODY_BYTES ({}): half of it is for what comes in, heads included; want at least {}, or \
+             MAX_BODY_BYTES at most {}",
+            show(body),
+            show(least),
+            show(fit),
+        );
+        layers.fault("MAX_INFLIGHT_BYTES", text);
+    } else if body > fit && is_given {
         let text = format!(
             "such a body could never come in: half of MAX_INFLIGHT_BYTES ({}) is for what comes in, heads included, so at most {}; \
              or MAX_INFLIGHT_BYTES at least {}",
@@ -329,11 +344,13 @@ fn check_places(layers: &mut Layers) {
         let text = format!("{public} and ADMIN_LISTEN {admin} are the same port; want two");
         layers.fault(name, text);
     }
-    let redirect = listen(layers, "REDIRECT_LISTEN");
-    let taken = redirect
-        .filter(|redirect| [Some(public), admin].into_iter().flatten().any(|other| is_same_port(other, *redirect)));
-    if let Some(redirect) = taken {
-        layers.fault("REDIRECT_LISTEN", format!("{redirect} is the port of another listener; want one of its own"));
+    let mut taken: Vec<SocketAddr> = [Some(public), admin].into_iter().flatten().collect();
+    for name in ["REDIRECT_LISTEN", "CLIENTS_LISTEN"] {
+        let Some(own) = listen(layers, name) else { continue };
+        if taken.iter().any(|other| is_same_port(*other, own)) {
+            layers.fault(name, format!("{own} is the port of another listener; want one of its own"));
+        }
+        taken.push(own);
     }
 }
 

@@ -1,23 +1,18 @@
 //! Every setting, in one table: the command line's flags, the environment's names, the file's keys, the checks and the
 //! reference page all come from here.
 
-use std::{
-    os::unix::fs::FileTypeExt as _,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::time::Duration;
 
 use relay_client::ReportAnswers;
 use relay_core::limits;
-use relay_net::{proxies, tls};
-use relay_providers::pasted;
+use relay_net::proxies;
 
 use super::{
     fault::Origin,
-    lists, redis_url, secret, target, text_file,
-    written::{factor, number, plain, port, synonym},
+    kind::{Kind, Value},
+    redis_url, target,
 };
-use crate::quantity::{self, Bare};
+use crate::quantity::Bare;
 
 /// One setting. Its flag is `--x-y`, its variable `X_Y`, its key in the file `x_y`.
 #[derive(Debug)]
@@ -60,94 +55,6 @@ pub enum Process {
     Command,
 }
 
-/// What values a setting takes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind {
-    /// Any text.
-    Text,
-    /// A secret of ours; never shown.
-    Secret,
-    /// A secret that somebody else chose; never shown, not judged.
-    Foreign,
-    /// The path of a directory.
-    Dir,
-    /// The path of a file with certificates in PEM; in the configuration file relative to it.
-    Certificates,
-    /// The path of a file with a private key in PEM; in the configuration file relative to it.
-    PrivateKey,
-    /// Address to listen at, without a port.
-    Host,
-    /// Port; 0 takes any.
-    Port,
-    /// `HOST:PORT`, or `off`.
-    Listen,
-    /// An http(s) or ws(s) URL.
-    Url,
-    /// An http URL, user and password allowed; shown without them.
-    Proxy,
-    /// Where a Redis is; user and password allowed; shown without them.
-    Redis,
-    /// Pairs of addresses like `10.0.0.1:6379=redis-1.example:6379`, with commas between them.
-    AddressMap,
-    /// `[NAME=]URL,...`.
-    Targets,
-    /// Origins like `https://app.example.com`, with commas between them, or `*`.
-    Origins,
-    /// Names of hosts, without ports, with commas between them.
-    Hosts,
-    /// Networks like `10.0.0.0/8`, and addresses, with commas between them.
-    Networks,
-    /// Public keys like `sha256/...`, with commas between them.
-    Pins,
-    /// A whole number in a range.
-    Count(u64, u64),
-    /// A number of at least 1.
-    Factor,
-    /// A duration in a range.
-    Span(Bare, Duration, Duration),
-    /// A size in a range of bytes.
-    Size(u64, u64),
-    /// One of these words.
-    Word(&'static [&'static str]),
-}
-
-/// What a value is as text: how it is cleaned before it is read, and what of it may be shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    /// One line.
-    Plain,
-    /// Its query is not shown.
-    Url,
-    /// Nor are its user and password.
-    Proxy,
-    /// The same.
-    Redis,
-    /// Several URLs.
-    Targets,
-    /// Never shown; judged.
-    Secret,
-    /// Never shown; taken as it is.
-    Foreign,
-    /// A path.
-    Dir,
-    /// A path, in the configuration file relative to it.
-    File,
-}
-
-/// A checked value: a secret's, too, so only tests print one.
-#[derive(Clone, PartialEq)]
-#[cfg_attr(test, derive(Debug))]
-pub enum Value {
-    /// Text of any kind.
-    Text(String),
-    /// A count, port or size.
-    Number(u64),
-    /// A factor.
-    Factor(f64),
-    /// A duration.
-    Span(Duration),
-}
-
 impl Setting {
     /// `x_y`.
     pub(crate) fn key(&self) -> String {
@@ -161,19 +68,12 @@ impl Setting {
 
     /// Whether its value is never shown.
     pub(crate) fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secret | Kind::Foreign)
+        self.kind.is_secret()
     }
 
     /// A value as it may be shown.
     pub(crate) fn show(&self, text: &str) -> String {
-        match self.kind.form() {
-            Form::Secret | Form::Foreign => "redacted".to_owned(),
-            Form::Proxy if text.contains('@') => "redacted".to_owned(),
-            Form::Redis => redis_url::shown(text),
-            Form::Targets => target::shown_targets(text),
-            Form::Url | Form::Proxy => target::without_query(text),
-            Form::Plain | Form::Dir | Form::File => text.to_owned(),
-        }
+        self.kind.show(text)
     }
 
     /// A value as it was given, without what editors and shells put around it, and as read.
@@ -181,13 +81,7 @@ impl Setting {
     /// # Errors
     /// What would be right; never the value.
     pub(crate) fn read(&self, text: &str, origin: &Origin) -> Result<(String, Value), String> {
-        let text = match self.kind.form() {
-            Form::Secret => secret::read(self.name, text)?,
-            Form::Foreign => pasted::trimmed(text).to_owned(),
-            Form::Dir => shown(&directory(text)?),
-            Form::File => shown(&origin.beside(&text_file::path(text)?)),
-            Form::Plain | Form::Url | Form::Proxy | Form::Redis | Form::Targets => plain(self.name, text)?.to_owned(),
-        };
+        let text = self.kind.clean(self.name, text, origin)?;
         let value = self.kind.read(&text)?;
         if self.name == "ADMIN_URL" {
             target::admin_url(&text)?;
@@ -242,6 +136,9 @@ const fn setting(name: &'static str, kind: Kind, default: &'static str, role: Ro
     Setting { name, kind, default, role, meaning }
 }
 
+/// The words of `FORWARDED_HEADER`.
+const FORWARDED_HEADERS: [&str; 2] = [proxies::Field::XForwardedFor.as_str(), proxies::Field::Forwarded.as_str()];
+
 /// All settings, in the order of the reference page.
 pub const SETTINGS: &[Setting] = &[
     // Where the server listens and keeps its things.
@@ -284,6 +181,22 @@ pub const SETTINGS: &[Setting] = &[
         "off",
         Role::Server,
         "Address where whoever asks without TLS is sent to PUBLIC_URL (308); nothing is taken in there. off: nobody listens.",
+    ),
+    setting(
+        "CLIENTS_LISTEN",
+        Kind::Listen,
+        "off",
+        Role::Server,
+        "Address of a listener that takes clients alone, each with a certificate of its own (mTLS); then the public listener takes none. \
+         off: the public one does.",
+    ),
+    setting(
+        "CLIENTS_CA_FILE",
+        Kind::Certificates,
+        "",
+        Role::Server,
+        "PEM file of the authorities that sign the clients' certificates, with their lists of revoked ones (X509 CRL). Read again when it \
+         changes.",
     ),
     // Behind a proxy.
     setting(
@@ -466,6 +379,14 @@ pub const SETTINGS: &[Setting] = &[
         "Public keys of which the server must have one, beside a certificate that is trusted: sha256/ and the base64 of the SHA-256 of          its SubjectPublicKeyInfo, with commas between them.",
     ),
     setting(
+        "RELAY_CERT_FILE",
+        Kind::Certificates,
+        "",
+        Role::Client,
+        "PEM file with the client's own certificate, for a server that asks who comes (CLIENTS_LISTEN). Read again when it changes.",
+    ),
+    setting("RELAY_KEY_FILE", Kind::PrivateKey, "", Role::Client, "PEM file with the key to it, without a passphrase."),
+    setting(
         "LOCAL_WEBHOOK_URL",
         Kind::Targets,
         "",
@@ -516,7 +437,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Proxy,
         "",
         Role::Both,
-        "HTTP proxy on the way to the server, and to keys of providers; else HTTPS_PROXY and NO_PROXY. Targets are dialled directly.",
+        "Proxy on the way to the server, and to keys of providers: http://, socks5:// or socks5h:// (which looks names up itself); else HTTPS_PROXY and NO_PROXY. Targets are dialled directly.",
     ),
     setting(
         "RELAY_CA_FILE",
@@ -653,138 +574,10 @@ pub const SETTINGS: &[Setting] = &[
     ),
 ];
 
-/// The words of `FORWARDED_HEADER`.
-const FORWARDED_HEADERS: [&str; 2] = [proxies::Field::XForwardedFor.as_str(), proxies::Field::Forwarded.as_str()];
-
 /// What is otherwise in `dev`: what is tried out stays on this machine, and a port that nobody asked for is nobody's
 /// hindrance.
 pub(crate) const DEV_DEFAULTS: &[(&str, &str)] =
     &[("SERVER_HOST", "127.0.0.1"), ("ADMIN_LISTEN", "127.0.0.1:0"), ("REPORT_ANSWERS", "body")];
-
-impl Kind {
-    const fn form(self) -> Form {
-        match self {
-            Self::Url => Form::Url,
-            Self::Proxy => Form::Proxy,
-            Self::Redis => Form::Redis,
-            Self::Targets => Form::Targets,
-            Self::Secret => Form::Secret,
-            Self::Foreign => Form::Foreign,
-            Self::Dir => Form::Dir,
-            Self::Certificates | Self::PrivateKey => Form::File,
-            Self::Text
-            | Self::AddressMap
-            | Self::Host
-            | Self::Port
-            | Self::Listen
-            | Self::Origins
-            | Self::Hosts
-            | Self::Networks
-            | Self::Pins
-            | Self::Count(..)
-            | Self::Factor
-            | Self::Span(..)
-            | Self::Size(..)
-            | Self::Word(_) => Form::Plain,
-        }
-    }
-
-    /// Whether what is wanted stands in the file that a value names, where it names one. What comes through a pipe can be read once
-    /// only, by whoever needs it.
-    ///
-    /// # Errors
-    /// What stands there instead; nothing of a key.
-    pub(crate) fn check_file(self, path: &Path) -> Result<(), String> {
-        let bytes = |path| text_file::bytes(path, limits::CONFIGURATION_FILE_BYTES_MAX);
-        let is_pipe = || path.metadata().is_ok_and(|found| found.file_type().is_fifo());
-        match self {
-            Self::Certificates | Self::PrivateKey if is_pipe() => Ok(()),
-            Self::Certificates => tls::certificates(&bytes(path)?).map(drop).map_err(|fault| fault.to_string()),
-            Self::PrivateKey => tls::private_key(&bytes(path)?).map(drop).map_err(|fault| fault.to_string()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Reads a value.
-    ///
-    /// # Errors
-    /// What would be right; never the value.
-    pub(crate) fn read(self, text: &str) -> Result<Value, String> {
-        match self {
-            Self::Text
-            | Self::Dir
-            | Self::Certificates
-            | Self::PrivateKey
-            | Self::Secret
-            | Self::Foreign
-            | Self::Targets => Ok(Value::Text(text.to_owned())),
-            Self::Host => target::host_address(text).map(|_| Value::Text(text.to_owned())),
-            Self::Port => port(text).map(Value::Number),
-            Self::Listen => target::listen_address(text).map(|_| Value::Text(text.to_owned())),
-            Self::Url => target::base_url(text).map(|_| Value::Text(text.to_owned())),
-            Self::Proxy => super::proxy::read(text).map(|_| Value::Text(text.to_owned())),
-            Self::Redis => redis_url::read(text).map(|_| Value::Text(text.to_owned())),
-            Self::AddressMap => redis_url::read_map(text).map(|_| Value::Text(text.to_owned())),
-            Self::Origins => lists::origins(text).map(Value::Text),
-            Self::Hosts => lists::hosts(text).map(Value::Text),
-            Self::Networks => lists::networks(text).map(Value::Text),
-            Self::Pins => lists::pins(text).map(Value::Text),
-            Self::Count(min, max) => number(text, min, max).map(Value::Number),
-            Self::Factor => factor(text).map(Value::Factor),
-            Self::Span(bare, min, max) => {
-                let span = quantity::duration(text, bare)?;
-                if (min..=max).contains(&span) {
-                    return Ok(Value::Span(span));
-                }
-                Err(format!("want {} to {}", quantity::show_duration(min), quantity::show_duration(max)))
-            }
-            Self::Size(min, max) => {
-                let bytes = quantity::size(text)?;
-                if (min..=max).contains(&bytes) {
-                    return Ok(Value::Number(bytes));
-                }
-                Err(format!("want {} to {}", quantity::show_size(min), quantity::show_size(max)))
-            }
-            Self::Word(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(synonym(text))) {
-                Some(word) => Ok(Value::Text((*word).to_owned())),
-                None => Err(format!("want one of {}", words.join(", "))),
-            },
-        }
-    }
-
-    /// What to write, for a usage line.
-    pub(crate) const fn placeholder(self) -> &'static str {
-        match self {
-            Self::Text => "TEXT",
-            Self::Secret | Self::Foreign => "SECRET|@FILE|-",
-            Self::Dir | Self::Certificates | Self::PrivateKey => "PATH",
-            Self::Host => "HOST",
-            Self::Port => "PORT",
-            Self::Listen => "ADDR",
-            Self::Url | Self::Proxy | Self::Redis => "URL",
-            Self::AddressMap => "ADDR=ADDR",
-            Self::Targets => "[NAME=]URL",
-            Self::Origins => "ORIGINS",
-            Self::Hosts => "HOSTS",
-            Self::Networks => "NETWORKS",
-            Self::Pins => "PINS",
-            Self::Count(..) => "N",
-            Self::Factor => "FACTOR",
-            Self::Span(..) => "DURATION",
-            Self::Size(..) => "SIZE",
-            Self::Word(_) => "WORD",
-        }
-    }
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
-}
-
-fn directory(text: &str) -> Result<PathBuf, String> {
-    let path = text_file::path(text)?;
-    if path.is_file() { Err("is a file; want a directory".to_owned()) } else { Ok(path) }
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,9 @@
 //! A configuration file to begin with: every setting of a process with its meaning and its default, all of it a comment.
 
-use super::settings::{Kind, Process, SETTINGS, Setting};
+use super::{
+    kind::Kind,
+    settings::{Process, SETTINGS, Setting},
+};
 use crate::render::wrap;
 
 /// Places in a line of the file.

@@ -6,15 +6,16 @@ use std::{
     path::PathBuf,
 };
 
-use relay_net::tls::Identity;
-use relay_server::config::{AcmeConfig, TlsFiles};
+use relay_net::tls::{Authorities, Identity};
+use relay_server::config::{AcmeConfig, ClientsListen, TlsFiles};
 
 use super::{
     client::{Fields, listen},
     fault::{Faults, Origin},
+    kind::Value,
     layers::Layers,
     raw::Section,
-    settings::{Value, find},
+    settings::find,
     target::public_url,
 };
 
@@ -25,7 +26,6 @@ pub(super) fn pairs(layers: &mut Layers, obtained: Option<&AcmeConfig>) -> Vec<T
     // What is wrong with a pair is told beside what is wrong with the others.
     let mut hosts: BTreeSet<String> =
         pairs.iter().filter_map(identity).flat_map(|found| found.hosts().to_vec()).collect();
-    hosts.extend(obtained.iter().flat_map(|acme| acme.domains.iter().cloned()));
     let file = std::mem::take(&mut layers.file);
     for section in &file.tls {
         pairs.extend(of_section(section, pairs.is_empty() && obtained.is_none(), &mut hosts, &mut layers.faults));
@@ -90,6 +90,32 @@ pub(super) fn redirect(layers: &mut Layers, speaks_tls: bool) -> Option<SocketAd
         layers.fault("REDIRECT_LISTEN", "where to, is not known: want PUBLIC_URL with https://");
     }
     Some(address)
+}
+
+/// Where clients alone are taken, each with a certificate of its own.
+pub(super) fn clients(layers: &mut Layers, speaks_tls: bool) -> Option<ClientsListen> {
+    let (addr, file) = (listen(layers, "CLIENTS_LISTEN"), layers.text("CLIENTS_CA_FILE").map(PathBuf::from));
+    let Some(addr) = addr else {
+        if file.is_some() {
+            let nothing =
+                "CLIENTS_CA_FILE changes nothing: CLIENTS_LISTEN is off, and no client is asked for a certificate";
+            layers.notes.push(nothing.into());
+        }
+        return None;
+    };
+    if !speaks_tls {
+        let want = "without TLS nobody can show a certificate: want TLS_CERT_FILE and TLS_KEY_FILE, or ACME_DOMAIN, whose \
+                    certificate this listener shows too";
+        layers.fault("CLIENTS_LISTEN", want);
+    }
+    let Some(ca_file) = file else {
+        layers.fault("CLIENTS_LISTEN", "who signs the clients' certificates, is not known: want CLIENTS_CA_FILE");
+        return None;
+    };
+    if let Err(error) = Authorities::in_file(&ca_file) {
+        layers.fault("CLIENTS_CA_FILE", error.to_string());
+    }
+    Some(ClientsListen { addr, ca_file })
 }
 
 fn identity(files: &TlsFiles) -> Option<Identity> {

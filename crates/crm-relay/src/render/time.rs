@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use relay_core::time::Wall;
 
 use super::visible::visible;
 use crate::quantity::{self, Bare};
@@ -11,6 +12,12 @@ use crate::quantity::{self, Bare};
 #[expect(clippy::disallowed_methods, reason = "the one place of the commands that asks")]
 pub(crate) fn now() -> SystemTime {
     SystemTime::now()
+}
+
+/// The same, for what is written down in a store.
+pub(crate) fn wall() -> Wall {
+    let since = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Wall::from_micros(since.as_micros() as i64)
 }
 
 /// The two largest units: `3 s`, `14 min`, `2 h 5 min`, `3 d 4 h`.

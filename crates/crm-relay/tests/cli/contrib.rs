@@ -35,7 +35,7 @@ pub(crate) fn files() -> Vec<String> {
 /// What is there to be copied is named by a document, which has no second copy of it; and what they name is there.
 #[test]
 fn documents_and_files_to_copy_agree() {
-    let pages = ["install", "https", "configure", "monitor", "backup", "troubleshoot"];
+    let pages = ["install", "https", "configure", "monitor", "backup", "troubleshoot", "redis"];
     let pages = pages.map(|page| read(&format!("docs/operating/{page}.md"))).join("\n") + &read("QUICKSTART.md");
     // The package's own are for who builds it.
     let there: BTreeSet<String> = files().into_iter().filter(|file| !file.starts_with("contrib/deb/")).collect();
@@ -156,4 +156,63 @@ fn the_example_of_a_client_is_a_configuration() {
     let checked = place.run(&["config", "check", "client", "--config", "client.toml"], &[]);
     let told = place.transcript(&checked);
     assert!(checked.status.success() || told.contains("ca.pem"), "{told}");
+}
+
+/// What is the store's, every server that shares it says alike.
+const OF_THE_STORE: [&str; 11] = [
+    "crm_relay_events_accepted_total",
+    "crm_relay_duplicates_total",
+    "crm_relay_events",
+    "crm_relay_deliveries_created_total",
+    "crm_relay_deliveries_total",
+    "crm_relay_deliveries_retired_total",
+    "crm_relay_deliveries_lost_total",
+    "crm_relay_deliveries",
+    "crm_relay_oldest_due_age_seconds",
+    "crm_relay_clients",
+    "crm_relay_destination_paused",
+];
+
+/// Rules and panels take it once, by `max`, before anything else: two servers on one store would have twice as much waiting.
+#[test]
+fn what_is_the_stores_is_taken_once() {
+    let rules = read("contrib/prometheus/alerts.yml");
+    let rules = rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).map(str::to_owned);
+    let panels: serde_json::Value = serde_json::from_str(&read("contrib/grafana/crm-relay.json")).unwrap();
+    let mut expressions: Vec<String> = rules.collect();
+    expressions_below(&panels, &mut expressions);
+    let mut looked_at = 0;
+    for expression in &expressions {
+        for (at, name) in metrics_in(expression).filter(|(_, name)| OF_THE_STORE.contains(name)) {
+            let before = expression[..at].trim_end_matches(|c: char| c == '(' || c.is_ascii_lowercase());
+            let before = before.trim_end();
+            // `max by (destination) (`, and a rate within it.
+            let is_once =
+                before.ends_with(')') && before.rsplit_once(" by (").is_some_and(|(of, _)| of.ends_with("max"));
+            assert!(is_once, "{name} is not taken once: {expression}");
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at >= 15, "{looked_at}");
+}
+
+/// All that stands under `expr`.
+fn expressions_below(value: &serde_json::Value, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(map) => {
+            found.extend(map.get("expr").and_then(|expr| expr.as_str()).map(str::to_owned));
+            map.values().for_each(|below| expressions_below(below, found));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|below| expressions_below(below, found)),
+        _ => {}
+    }
+}
+
+/// Names of our metrics, with where each begins.
+fn metrics_in(expression: &str) -> impl Iterator<Item = (usize, &str)> {
+    let named = |(at, _)| {
+        let name = expression[at..].split(|c: char| !(c.is_ascii_lowercase() || c == '_')).next().unwrap();
+        (at, name)
+    };
+    expression.match_indices("crm_relay_").map(named)
 }

@@ -60,12 +60,13 @@ fn is_setting(variable: &str) -> bool {
 
 #[test]
 fn compose_files_follow_the_schema_and_name_settings() {
-    let names = ["compose.yaml", "compose.client.yaml"];
+    let names = ["compose.yaml", "compose.client.yaml", "compose.redis.yaml"];
     follows("check-jsonschema", &["--builtin-schema", "vendor.compose-spec"], &names);
     let place = Place::new();
     for name in names {
         let file = &yaml(name)[0];
-        for (service, what) in file["services"].as_object().unwrap() {
+        let services = file["services"].as_object().unwrap().iter();
+        for (service, what) in services.filter(|(_, what)| what["image"].as_str().unwrap().contains("crm-relay")) {
             for variable in what["environment"].as_object().into_iter().flat_map(|map| map.keys()) {
                 assert!(is_setting(variable), "{name}, {service}: {variable}");
             }
@@ -76,6 +77,34 @@ fn compose_files_follow_the_schema_and_name_settings() {
             }
         }
     }
+}
+
+/// What a failover takes: three that can be elected from, three that elect, and each is told who the others are.
+#[test]
+fn the_servers_of_a_compose_file_share_a_store_that_outlives_its_primary() {
+    let file = &yaml("compose.redis.yaml")[0];
+    let services = file["services"].as_object().unwrap();
+    let named = |begin: &str| services.iter().filter(|(name, _)| name.starts_with(begin)).collect::<Vec<_>>();
+    let (servers, nodes, sentinels) = (named("server-"), named("redis-"), named("sentinel-"));
+    assert_eq!((servers.len(), nodes.len(), sentinels.len()), (2, 3, 3));
+    let url = servers[0].1["environment"]["REDIS_URL"].as_str().unwrap();
+    for (name, sentinel) in &sentinels {
+        assert!(url.contains(&format!("{name}:26379")), "{url}");
+        assert!(sentinel["command"].to_string().contains("sentinel monitor relay redis-1 6379 2"));
+    }
+    let alike = |service: &Value| {
+        let mut settings = service["environment"].as_object().unwrap().clone();
+        settings.remove("CONSUMER_NAME").unwrap();
+        settings
+    };
+    assert_eq!(alike(servers[0].1), alike(servers[1].1), "servers on one store are configured alike");
+    for (name, node) in nodes {
+        assert_eq!(node["hostname"].as_str(), Some(name.as_str()));
+        assert!(node["volumes"].to_string().contains("./contrib/redis/redis.conf:"));
+        assert!(node["command"].to_string().contains("min-replicas-to-write 1"));
+        assert!(node["ports"].is_null(), "nobody else reaches it");
+    }
+    assert_eq!(file["networks"]["store"]["internal"], true);
 }
 
 #[test]

@@ -10,6 +10,7 @@
 mod acme;
 mod admin_api;
 mod backup;
+mod clients;
 mod clock;
 mod delivery;
 mod descriptors;
@@ -23,6 +24,7 @@ mod kills;
 mod libraries;
 mod log;
 mod looking;
+mod other_http;
 mod predecessor;
 mod process;
 mod proxied;

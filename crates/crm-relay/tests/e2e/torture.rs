@@ -97,12 +97,20 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Starts posting to `url`.
+    /// Starts posting to `url`, about 400 a second.
     pub(crate) fn start(url: &str) -> Self {
+        Self::at(url, 400)
+    }
+
+    /// The same, at most so many a second.
+    pub(crate) fn at(url: &str, rate: u32) -> Self {
+        let pause = Duration::from_secs(1) * SENDERS as u32 / rate;
         let stopping = Arc::new(AtomicBool::new(false));
         let history = Arc::new(Mutex::new(History::default()));
         let senders = (0..SENDERS)
-            .map(|number| tokio::spawn(send_until(url.to_owned(), number, Arc::clone(&stopping), Arc::clone(&history))))
+            .map(|number| {
+                tokio::spawn(send_until(url.to_owned(), number, pause, Arc::clone(&stopping), Arc::clone(&history)))
+            })
             .collect();
         Self { stopping, senders, history }
     }
@@ -122,7 +130,13 @@ impl Load {
     }
 }
 
-async fn send_until(url: String, number: usize, stopping: Arc<AtomicBool>, history: Arc<Mutex<History>>) {
+async fn send_until(
+    url: String,
+    number: usize,
+    pause: Duration,
+    stopping: Arc<AtomicBool>,
+    history: Arc<Mutex<History>>,
+) {
     let sender = Sender::new();
     let mut rng = StdRng::seed_from_u64(number as u64);
     let mut count = 0_u64;
@@ -141,7 +155,7 @@ async fn send_until(url: String, number: usize, stopping: Arc<AtomicBool>, histo
                 Some(_) | None => history.unknown += 1,
             }
         }
-        // The pace of the load, about 400 a second from all senders; nothing rests on it.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        // The pace of the load; nothing rests on it.
+        tokio::time::sleep(pause).await;
     }
 }

@@ -3,7 +3,8 @@
 use std::{fs, path::Path};
 
 use crate::{
-    process::{ADMIN_TOKEN, API_KEY, RELAY_TOKEN, Server, run, wait_for},
+    clock::clock,
+    process::{ADMIN_TOKEN, API_KEY, Process, RELAY_TOKEN, Server, run, wait_for},
     sender::Sender,
     store::Redis,
 };
@@ -36,6 +37,33 @@ fn ends(dir: &Path, name: &str, url: &str, settings: &[(&str, &str)]) -> (Option
 }
 
 const SECRETS: [(&str, &str); 3] = [("API_KEY", API_KEY), ("RELAY_TOKEN", RELAY_TOKEN), ("ADMIN_TOKEN", ADMIN_TOKEN)];
+
+/// A server whose clock is far ahead hears of the others all the same, and takes none of their words for old: with another configuration
+/// it does not start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_clock_is_ahead_hears_of_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let redis = Redis::start(&[]);
+    let url = redis.url();
+    let a = start(dir.path(), "a", &url, &[("MESSAGE_TTL", "1h")]);
+    let home = dir.path().join("b");
+    let data = home.join("data");
+    fs::create_dir_all(&home).unwrap();
+    let usual = [
+        ("DATA_DIR", data.to_str().unwrap()),
+        ("SERVER_HOST", "127.0.0.1"),
+        ("SERVER_PORT", "0"),
+        ("ADMIN_LISTEN", "off"),
+        ("REDIS_URL", &url),
+        ("STREAM_NAME", STREAM_NAME),
+        ("MESSAGE_TTL", "2h"),
+    ];
+    let env = [&usual[..], &SECRETS[..]].concat();
+    let mut b = Process::start_under(&clock(&["FAKETIME=+10m"]), &home.join("server.log"), &["server"], &env);
+    assert_eq!(b.wait().code(), Some(78), "{}", b.log());
+    assert!(b.log().contains("MESSAGE_TTL"), "{}", b.log());
+    drop(a);
+}
 
 /// What it has otherwise is said with both values, and nobody starts beside others with another configuration, unless its operator
 /// says that his is to be shared; then the others say so, and write no declarations.
@@ -139,11 +167,22 @@ async fn secrets_are_made_once_for_all() {
     servers[1].process.signal("TERM");
     assert!(servers[1].process.wait().success());
     let (code, said) = ends(dir.path(), "b", &url, &[("API_KEY", API_KEY)]);
-    assert!(code == Some(78) && said.contains("API_KEY is another secret here and that of server"), "{said}");
+    assert!(code == Some(78) && said.contains("API_KEY is one with the digest"), "{said}");
+    assert!(said.contains("that of server"), "{said}");
     assert!(!said.contains(API_KEY) && !said.contains(&key), "S27: {said}");
     for server in &mut servers {
         server.process.kill();
         server.restart();
     }
     Sender::new().post_until_taken(&servers[2].url("/webhook"), &key, "{}", "again").await;
+
+    // One that was killed before what it had made was shared, by when the others had shared theirs.
+    let late = dir.path().join("late/data");
+    relay_store::private::make_dir(&late).unwrap();
+    let made = [("API_KEY", "crk"), ("RELAY_TOKEN", "crt"), ("ADMIN_TOKEN", "cra")];
+    let made = made.map(|(name, prefix)| format!("{name}={prefix}_{}\n", "0a1b".repeat(10))).concat();
+    relay_store::private::replace(&late.join("credentials.proposed"), made.as_bytes()).unwrap();
+    let server = start(dir.path(), "late", &url, &none);
+    Sender::new().post_until_taken(&server.url("/webhook"), &key, "{}", "late").await;
+    assert!(!late.join("credentials.proposed").exists() && !late.join("credentials").exists());
 }

@@ -1,7 +1,13 @@
 //! A Redis that is gone, full, or of no more use for a while, under load: senders are told to come again, nothing that was answered
 //! 2xx is lost, and all of it goes on by itself.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    io::Write as _,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use http::Method;
 
@@ -25,12 +31,21 @@ struct Scene {
 
 impl Scene {
     async fn set() -> Self {
+        Self::on(Redis::start(&[]), 400).await
+    }
+
+    /// On this Redis, with so many webhooks a second.
+    async fn on(redis: Redis, rate: u32) -> Self {
+        Self::with(redis, rate, &[]).await
+    }
+
+    /// The same, with these settings beside the usual ones.
+    async fn with(redis: Redis, rate: u32, settings: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let redis = Redis::start(&[]);
         let target = Target::start(|_| Reply::status(200)).await;
-        let server = Server::start(dir.path(), &[("REDIS_URL", &redis.url())]);
+        let server = Server::start(dir.path(), &[&[("REDIS_URL", redis.url().as_str())][..], settings].concat());
         let client = client(dir.path(), "client", server.public, &[("default", target.url("/"))], &[]);
-        let load = Load::start(&server.url("/webhook"));
+        let load = Load::at(&server.url("/webhook"), rate);
         let scene = Self { redis, server, target, client, load, dir };
         scene.flows();
         scene
@@ -79,11 +94,13 @@ impl Scene {
     }
 }
 
-/// I1, I2, I16, I24: Redis is killed, and comes back. `GONE` says after how many seconds.
+/// I1, I2, I16, I24: Redis is killed, and comes back. `GONE` says after how many seconds, `RATE` how many webhooks come in one
+/// (`make torture-redis` takes 60 and 200).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_is_gone_for_a_while_loses_nothing() {
-    let gone: u64 = std::env::var("GONE").map_or(6, |text| text.parse().unwrap());
-    let mut scene = Scene::set().await;
+    let given = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+    let (gone, rate) = (u64::from(given("GONE").unwrap_or(6)), given("RATE").unwrap_or(400));
+    let mut scene = Scene::on(Redis::start(&[]), rate).await;
     // Something waits when it is back.
     scene.target.answer(|_| Reply::status(503));
     wait_for("something to wait", || (scene.server.queue_depth() > 20).then_some(()));
@@ -117,7 +134,7 @@ async fn a_redis_that_is_gone_for_a_while_loses_nothing() {
     let log = scene.server.process.log();
     let said: Vec<&str> = log.lines().skip(lines).filter(|line| !line.contains("summary")).collect();
     println!(
-        "gone for {gone} s behind {acknowledged} webhooks: 503 within {longest:?}, first 2xx after {taken:?}, due work moved after \
+        "gone for {gone} s at {rate} webhooks a second, behind {acknowledged}: 503 within {longest:?}, first 2xx after {taken:?}, due work moved after \
          {moved:?}, {} lines, {} more acknowledged meanwhile",
         said.len(),
         told - acknowledged
@@ -125,6 +142,67 @@ async fn a_redis_that_is_gone_for_a_while_loses_nothing() {
     // Three a minute, and one that it is there again.
     assert!(said.len() as u64 <= 4 + gone / 20, "{} lines in {gone} seconds: {said:#?}", said.len());
     scene.ends_well().await;
+}
+
+/// A directory on a disk of its own that is small, until it is dropped. Nothing where this user may mount none.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn of(megabytes: u32) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let size = format!("size={megabytes}m");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).output();
+        mount.is_ok_and(|done| done.status.success()).then_some(Self(dir))
+    }
+
+    /// Takes all room there is left.
+    fn fill(&self) {
+        let mut file = fs::File::create(self.filler()).unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.filler()).unwrap();
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.path().join("filler")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Whatever still is in it: it goes with its last user.
+        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+/// I1, I2, I16: the disk of Redis is full: one that syncs before it answers ends, one that syncs within a second refuses what writes. Both
+/// are 503, nothing that was answered 2xx is lost, and all goes on once there is room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_whose_disk_is_full_loses_nothing() {
+    for (fsync, durability) in [("always", "fsync"), ("everysec", "everysec")] {
+        let Some(disk) = SmallDisk::of(32) else {
+            eprintln!("this user may not mount a small disk: not looked at");
+            return;
+        };
+        let on_disk = disk.0.path().join("aof");
+        fs::create_dir(&on_disk).unwrap();
+        // It is named behind the usual ones, and the last counts.
+        let redis = Redis::start(&[("dir", on_disk.to_str().unwrap()), ("appendfsync", fsync)]);
+        let mut scene = Scene::with(redis, 400, &[("REDIS_DURABILITY", durability)]).await;
+        disk.fill();
+        assert_eq!(scene.answered(503).await, "store_unavailable", "{fsync}");
+        scene.ready(503).await;
+        disk.make_room();
+        if fsync == "always" {
+            scene.redis.node.restart();
+        }
+        scene.answered(202).await;
+        scene.ready(200).await;
+        scene.flows();
+        scene.ends_well().await;
+    }
 }
 
 /// I1, I5, I21: a Redis that somebody empties under load: what was acknowledged and is gone is named and counted, sources and routes are

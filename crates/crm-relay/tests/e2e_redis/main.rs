@@ -9,6 +9,7 @@
 )]
 #![expect(dead_code, reason = "what both have in common is more than what is used here")]
 
+mod balanced;
 #[path = "../e2e/clock.rs"]
 mod clock;
 mod configuration;
@@ -21,8 +22,10 @@ mod gone;
 #[path = "../e2e/history.rs"]
 mod history;
 mod main_job;
+mod migrate;
 #[path = "../../../relay-store/tests/redis/node.rs"]
 mod node;
+mod operate;
 #[path = "../e2e/predecessor.rs"]
 mod predecessor;
 #[path = "../e2e/process.rs"]

@@ -15,7 +15,10 @@ use std::{
 use clap::Command;
 use crm_relay::{
     cli::Cli,
-    config::settings::{Kind, Process, Role, SETTINGS},
+    config::{
+        kind::Kind,
+        settings::{Process, Role, SETTINGS},
+    },
     quantity,
 };
 use relay_server::AdminCode;

@@ -24,6 +24,7 @@ const ARCHITECTURE_LINES_MAX: usize = 250;
 /// there, which puts machines and a store together.
 const ARROWS: &[(&str, &[&str])] = &[
     ("relay-core", &[]),
+    ("relay-dashboard", &["relay-core"]),
     ("relay-net", &[]),
     ("relay-providers", &["relay-core"]),
     ("relay-store", &["relay-core"]),

@@ -16,6 +16,7 @@ fn config(relay: &str) -> Config {
         proxy: None,
         ca_file: None,
         pins: Vec::new(),
+        identity: None,
         listen: None,
         listen_names: Vec::new(),
         shutdown_grace: Duration::ZERO,

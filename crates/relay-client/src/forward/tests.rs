@@ -1,4 +1,7 @@
+mod early;
 mod enemies;
+mod shortage;
+mod shown;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -5,7 +5,7 @@ use relay_core::{
     id::DeliveryId,
     wire::{
         codec::{self, LeaseKey},
-        message::{Grant, Settled, Welcome, WelcomeDestination},
+        message::{GoAway, Grant, Settled, Welcome, WelcomeDestination},
     },
 };
 use tokio::{
@@ -33,6 +33,7 @@ fn config(relay: &str, target: &str) -> Config {
         proxy: None,
         ca_file: None,
         pins: Vec::new(),
+        identity: None,
         listen: None,
         listen_names: Vec::new(),
         shutdown_grace: WAIT,
@@ -84,6 +85,13 @@ impl Server {
         self.0.send(tungstenite::Message::Binary(codec::encode(message))).await.unwrap();
     }
 
+    /// Hears that the client holds nothing any more, and closes the socket.
+    async fn lets_go(&mut self) {
+        while !is_last_word(&self.hears().await) {}
+        self.0.close(None).await.unwrap();
+        while self.0.next().await.is_some_and(|frame| frame.is_ok()) {}
+    }
+
     async fn welcomes(&mut self) -> Vec<LeaseKey> {
         let Message::Hello(hello) = self.hears().await else { panic!() };
         self.says(welcome(&hello.held)).await;
@@ -130,6 +138,12 @@ fn delivered(message: Message) -> LeaseKey {
     lease
 }
 
+/// Whether a client holds nothing any more; before, it may have said that it stops.
+fn is_last_word(message: &Message) -> bool {
+    let Message::GoAway(go_away) = message else { panic!("{message:?}") };
+    go_away.done
+}
+
 async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(WAIT, future).await.expect("it takes too long")
 }
@@ -147,7 +161,7 @@ async fn a_webhook_is_forwarded_reported_and_settled_before_the_client_stops() {
         stop.send(()).unwrap();
         assert!(matches!(server.hears().await, Message::GoAway(_)));
         server.says(Message::Settled(Settled { leases: vec![codec::lease_ref(lease())] })).await;
-        assert!(matches!(server.0.next().await, Some(Ok(tungstenite::Message::Close(_)))));
+        server.lets_go().await;
     };
     let config = config(&format!("ws://{relay_addr}"), &format!("http://{target_addr}/hook"));
     let client = Box::pin(run(config, Outside::default(), async { stopped.await.unwrap_or_default() }));
@@ -172,12 +186,33 @@ async fn an_outcome_is_reported_again_after_the_socket_broke() {
         assert_eq!(delivered(server.hears().await), lease());
         server.says(Message::Settled(Settled { leases: vec![codec::lease_ref(lease())] })).await;
         stop.send(()).unwrap();
-        assert!(matches!(server.hears().await, Message::GoAway(_)));
+        server.lets_go().await;
     };
     let config = config(&format!("ws://{relay_addr}"), &format!("http://{target_addr}/hook"));
     let client = Box::pin(run(config, Outside::default(), async { stopped.await.unwrap_or_default() }));
     let (ended, _, ()) = within(async { tokio::join!(client, target_once(&target), server) }).await;
     assert_eq!(ended.unwrap(), Ended::Stopped);
+}
+
+/// I22: a server that does not let a client go holds nothing up, however short its grace is, and nothing was cut off.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_server_that_says_nothing_more() {
+    for grace in [Duration::from_millis(50), WAIT] {
+        let (relay, relay_addr) = bind().await;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = async {
+            let mut server = Server::accept(&relay).await;
+            server.welcomes().await;
+            stop.send(()).unwrap();
+            while server.0.next().await.is_some_and(|frame| frame.is_ok()) {}
+        };
+        let config = Config { shutdown_grace: grace, ..config(&format!("ws://{relay_addr}"), "http://127.0.0.1:9") };
+        let client = Box::pin(run(config, Outside::default(), async { stopped.await.unwrap_or_default() }));
+        let began = tokio::time::Instant::now();
+        let (ended, ()) = within(async { tokio::join!(client, server) }).await;
+        assert_eq!(ended.unwrap(), Ended::Stopped);
+        assert!(began.elapsed() < WAIT / 2);
+    }
 }
 
 /// A server that answers one upgrade with this status line and these fields.
@@ -305,7 +340,7 @@ async fn a_server_that_does_not_read_loses_the_session() {
         let mut server = Server::accept(&relay).await;
         server.welcomes().await;
         server.says(grant()).await;
-        server.says(Message::GoAway(relay_core::wire::message::GoAway::default())).await;
+        server.says(Message::GoAway(GoAway::default())).await;
         // Each of these is answered with a Release.
         let mut granted = 0_usize;
         loop {
@@ -504,7 +539,8 @@ async fn a_hub_in_the_same_process_needs_no_socket() {
         assert_eq!(delivered(from_client.recv().await.unwrap()), lease());
         to_client.send(Message::Settled(Settled { leases: vec![codec::lease_ref(lease())] })).await.unwrap();
         stop.send(()).unwrap();
-        assert!(matches!(from_client.recv().await, Some(Message::GoAway(_))));
+        while !is_last_word(&from_client.recv().await.unwrap()) {}
+        drop(to_client);
         assert!(from_client.recv().await.is_none());
     };
     let config = config("ws://in-process", &format!("http://{target_addr}/hook"));
@@ -550,8 +586,7 @@ async fn a_new_configuration_is_taken_over_while_the_client_runs() {
         }
 
         reload.send(wider).await.unwrap();
-        assert!(matches!(server.hears().await, Message::GoAway(_)));
-        assert!(matches!(server.0.next().await, Some(Ok(tungstenite::Message::Close(_)))));
+        assert!(matches!(server.0.next().await, Some(Ok(tungstenite::Message::Close(_)))), "it resumes at once");
         let mut server = Server::accept(&relay).await;
         let Message::Hello(hello) = server.hears().await else { panic!() };
         assert_eq!(codec::greeting(&hello).unwrap().destinations[0].slots, 9);
@@ -568,6 +603,53 @@ async fn a_new_configuration_is_taken_over_while_the_client_runs() {
     assert_eq!(waiting.await.unwrap(), Waiting { requests: 0, outcomes: 0, grace: WAIT });
 }
 
+/// The server refuses the wrong token.
+async fn refuses(relay: &TcpListener) {
+    let (mut stream, _) = relay.accept().await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    assert!(String::from_utf8_lossy(&head).contains("Bearer crt_wrong"));
+    stream.write_all(b"HTTP/1.1 401 Unauthorized\r\nrelay-protocol: 1\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+}
+
+/// I22: a client that stops while a new token is refused reports with the one of before what it has begun.
+#[tokio::test]
+async fn a_stop_while_a_new_token_is_refused_reports_with_the_one_of_before() {
+    let ((relay, relay_addr), (target, target_addr)) = (bind().await, bind().await);
+    let relay_url = format!("ws://{relay_addr}");
+    let before = config(&relay_url, &format!("http://{target_addr}/hook"));
+    let wrong = Config { token: "crt_wrong".into(), ..before.clone() };
+    let (reload, reloads) = mpsc::channel(1);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = async {
+        let mut server = Server::accept(&relay).await;
+        server.welcomes().await;
+        server.says(grant()).await;
+        let (mut stream, _) = target.accept().await.unwrap();
+        reload.send(wrong).await.unwrap();
+        assert!(matches!(server.hears().await, Message::GoAway(GoAway { done: false, .. })));
+        drop(server);
+        tokio::join!(refuses(&relay), async { stop.send(()).unwrap() });
+        let mut server = Server::accept(&relay).await;
+        assert!(server.welcomes().await.is_empty(), "what it holds was leased to another instance");
+        assert!(matches!(server.hears().await, Message::GoAway(GoAway { done: false, .. })));
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n{}") {
+            request.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        assert_eq!(delivered(server.hears().await), lease());
+        server.says(Message::Settled(Settled { leases: vec![codec::lease_ref(lease())] })).await;
+        server.lets_go().await;
+    };
+    let outside = Outside { reloads: Some(reloads), ..Outside::default() };
+    let client = Box::pin(run(before, outside, async { stopped.await.unwrap_or_default() }));
+    let (ended, ()) = Box::pin(within(async { tokio::join!(client, server) })).await;
+    assert_eq!(ended.unwrap(), Ended::Stopped);
+}
+
 /// I22: a token that the server refuses for good, out of a new configuration, leaves the one of before in use, with its targets.
 #[tokio::test]
 async fn a_new_token_that_is_refused_leaves_all_as_it_was() {
@@ -582,18 +664,8 @@ async fn a_new_token_that_is_refused_leaves_all_as_it_was() {
         server.welcomes().await;
         for _ in 0..2 {
             reload.send(wrong.clone()).await.unwrap();
-            assert!(matches!(server.hears().await, Message::GoAway(_)));
-            while server.0.next().await.is_some_and(|frame| frame.is_ok()) {}
-            let (mut stream, _) = relay.accept().await.unwrap();
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(stream.read_u8().await.unwrap());
-            }
-            assert!(String::from_utf8_lossy(&head).contains("Bearer crt_wrong"));
-            stream
-                .write_all(b"HTTP/1.1 401 Unauthorized\r\nrelay-protocol: 1\r\ncontent-length: 0\r\n\r\n")
-                .await
-                .unwrap();
+            server.lets_go().await;
+            refuses(&relay).await;
 
             server = Server::accept(&relay).await;
             server.welcomes().await;

@@ -123,6 +123,11 @@ impl Holdings {
         self.destinations.retain(|name, slots| slots.most > 0 || leases.values().any(|held| held.destination == *name));
     }
 
+    /// Whether anything is at the target of this destination.
+    pub(super) fn runs_at(&self, destination: &Name) -> bool {
+        self.destinations.get(destination).is_some_and(|slots| slots.running > 0)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.leases.is_empty()
     }
@@ -289,8 +294,9 @@ impl Holdings {
         }
     }
 
-    /// The server knows these leases; all others are no longer ours, and of them what has not begun is dropped.
-    pub(super) fn resume(&mut self, resumed: &BTreeSet<LeaseKey>) {
+    /// The server knows these leases; all others are no longer ours, and of them what has not begun is dropped. Gives those that
+    /// are not held any more.
+    pub(super) fn resume(&mut self, resumed: &BTreeSet<LeaseKey>) -> Vec<LeaseKey> {
         for key in self.keys(|stage| matches!(stage, Stage::Waiting(_) | Stage::Forwarding)) {
             if resumed.contains(&key) {
                 self.credit(key);
@@ -302,6 +308,7 @@ impl Holdings {
         for slots in self.destinations.values_mut() {
             slots.before = slots.before.max(slots.credited);
         }
+        resumed.iter().filter(|key| !self.leases.contains_key(key)).copied().collect()
     }
 
     /// The outcomes that are not settled.
@@ -322,11 +329,12 @@ impl Holdings {
         self.leases.iter().filter(|(_, held)| !held.disowned).map(|(key, _)| *key)
     }
 
-    /// The leases on the server's account whose bodies are whole, for a heartbeat. The server extends the others by itself,
-    /// for it knows best how far their bodies are.
-    pub(super) fn credited(&self) -> impl Iterator<Item = LeaseKey> {
-        let whole = |held: &Holding| held.credited && !matches!(held.stage, Stage::Assembling(_));
-        self.leases.iter().filter(move |(_, held)| whole(held)).map(|(key, _)| *key)
+    /// The leases on the server's account that are at their targets, for a heartbeat: from the first on they have the time of a
+    /// forward. The server extends the others by itself: it knows best how far their bodies are, and what waits here behind forwards
+    /// whose leases are lost has not begun yet.
+    pub(super) fn begun(&self) -> impl Iterator<Item = LeaseKey> {
+        let has_begun = |held: &Holding| held.credited && matches!(held.stage, Stage::Forwarding);
+        self.leases.iter().filter(move |(_, held)| has_begun(held)).map(|(key, _)| *key)
     }
 
     pub(super) fn view(&self) -> Vec<HeldView> {

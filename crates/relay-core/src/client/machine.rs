@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
-    DialFailure, Exit, Input, Notice, Output, Setup, View,
+    DialFailure, Exit, Input, Notice, Output, Served, Setup, View,
     held::{Granted, Holdings, Violation},
 };
 use crate::{
@@ -23,6 +23,8 @@ use crate::{
 
 /// Last words of a session that another one follows.
 const RENEWS: &str = "the client reads its configuration anew";
+/// Last words of a client that stops.
+const STOPS: &str = "the client stops";
 
 /// The client's end of the session. Drive it as [`crate`] says; it asks for its first socket at once.
 ///
@@ -44,6 +46,8 @@ pub struct Client {
     leaving: Option<(String, Option<Duration>)>,
     /// The setup to go on with once nothing is held any more, or the session is lost.
     renewal: Option<Box<Setup>>,
+    /// Nothing is held any more: until when the server's close is waited for, which says that nothing is on its way either.
+    parting: Option<Mono>,
     outputs: VecDeque<Output>,
 }
 
@@ -94,6 +98,7 @@ impl Client {
             refused_since: None,
             leaving: None,
             renewal: None,
+            parting: None,
             outputs: VecDeque::from([Output::Dial]),
         }
     }
@@ -134,12 +139,13 @@ impl Client {
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Mono> {
-        match self.link {
-            Link::Idle(until) => Some(until),
-            Link::Greeting(greeting) => Some(greeting.until()),
-            Link::Up(session) => Some(session.next_beat().min(session.dead_at())),
-            Link::Dialing | Link::Ended => None,
-        }
+        let due = match self.link {
+            Link::Idle(until) => until,
+            Link::Greeting(greeting) => greeting.until(),
+            Link::Up(session) => session.next_beat().min(session.dead_at()),
+            Link::Dialing | Link::Ended => return None,
+        };
+        Some(self.parting.map_or(due, |until| until.min(due)))
     }
 
     /// Does what time makes due; too early is harmless.
@@ -156,7 +162,7 @@ impl Client {
             Link::Up(session) if now.mono >= session.next_beat() => {
                 self.link = Link::Up(Up { beat: now.mono, ..session });
                 self.release_returning();
-                let mut held = references(self.held.credited());
+                let mut held = references(self.held.begun());
                 let first = Extend { held: message::first_of(&mut held) };
                 self.send(Message::Extend(first));
                 while !held.is_empty() {
@@ -187,13 +193,17 @@ impl Client {
             self.leaving.is_none() || matches!(self.link, Link::Up(_)),
             "only a session that is up can end by goodbye"
         );
+        assert!(
+            self.parting.is_none() || (self.held.is_empty() && matches!(self.link, Link::Greeting(_) | Link::Up(_))),
+            "it parts from a server, holding nothing"
+        );
     }
 
     fn connected(&mut self, now: Now) {
         if self.link != Link::Dialing {
             return;
         }
-        let destination = |served: &super::Served| HelloDestination {
+        let destination = |served: &Served| HelloDestination {
             name: served.name.to_string(),
             slots: served.slots,
             forward_timeout_ms: u32::try_from(served.forward_timeout.as_millis()).unwrap_or(u32::MAX).max(1),
@@ -262,7 +272,7 @@ impl Client {
             },
             Link::Up(session) => {
                 self.link = Link::Up(Up { heard: now.mono, ..session });
-                if let Err(violation) = self.take(message) {
+                if let Err(violation) = self.take(message, now) {
                     self.violated(violation, now);
                 }
             }
@@ -299,7 +309,7 @@ impl Client {
         let heartbeat = Duration::from_millis(welcome.heartbeat_ms.into()).max(limits::HEARTBEAT_MIN);
         self.link = Link::Up(Up { since: now.mono, heartbeat, heard: now.mono, beat: now.mono });
         let resumed = welcome.resumed.iter().flat_map(codec::lease_key).collect();
-        self.held.resume(&resumed);
+        let unheld = self.held.resume(&resumed);
         let known = |name: &str| self.setup.destinations.iter().find(|served| served.name.as_str() == name);
         let destinations: Vec<(Name, bool, bool, u32)> = welcome
             .destinations
@@ -312,12 +322,13 @@ impl Client {
         for report in reports {
             self.send(Message::Report(report));
         }
-        if self.stopping {
-            self.say_goodbye();
-        }
+        // What was handed back while the Hello was on its way.
+        self.release(unheld);
+        self.parting = None;
+        self.say_goodbye();
     }
 
-    fn take(&mut self, message: Message) -> Result<(), Violation> {
+    fn take(&mut self, message: Message, now: Now) -> Result<(), Violation> {
         match message {
             Message::Grant(grant) => self.granted(*grant)?,
             Message::Chunk(chunk) => self.held.chunk(&chunk)?,
@@ -332,6 +343,9 @@ impl Client {
                 self.leaving = Some((go_away.reason, pause));
                 let unbegun = self.held.hand_back();
                 self.release(unbegun);
+                if pause.is_none() && self.goes_elsewhere_at_once(now) {
+                    self.hang_up("the server sends it elsewhere", now);
+                }
             }
             // It was heard, and that is all a heartbeat is for here.
             Message::Extend(_) => {}
@@ -339,6 +353,13 @@ impl Client {
             Message::Hello(_) | Message::Welcome(_) | Message::Report(_) => return Err("a message of the other side"),
         }
         Ok(())
+    }
+
+    /// Whether another server may go on with what is at its target, as after a lost socket, so that nothing else waits for that.
+    /// Once: where servers send it back and forth, or there is no way but to this one, it stays until all of it is settled.
+    fn goes_elsewhere_at_once(&self, now: Now) -> bool {
+        let Link::Up(session) = self.link else { return false };
+        session.is_good(now) && !self.stopping && self.renewal.is_none()
     }
 
     /// The server told how many clients serve a destination.
@@ -366,6 +387,11 @@ impl Client {
 
     fn disconnected(&mut self, now: Now) {
         match self.link {
+            // It is what was waited for.
+            Link::Greeting(_) | Link::Up(_) if self.parting.is_some() => {
+                self.link = Link::Idle(now.mono);
+                self.go(now);
+            }
             Link::Greeting(_) | Link::Up(_) => self.down("the connection was lost".into(), Some(Duration::ZERO), now),
             // The socket was given up already.
             Link::Idle(_) | Link::Dialing | Link::Ended => {}
@@ -378,9 +404,7 @@ impl Client {
         }
         let unbegun = self.held.hand_back();
         self.release(unbegun);
-        if matches!(self.link, Link::Up(_)) {
-            self.say_goodbye();
-        }
+        self.say_goodbye();
     }
 
     /// Begins what has a slot, and leaves once nothing is held any more.
@@ -394,10 +418,34 @@ impl Client {
         if !self.held.is_empty() {
             return;
         }
+        if self.leaving.is_some() && !self.stopping {
+            self.hang_up("the server stops", now);
+        } else if self.stopping || self.renewal.is_some() {
+            self.part(now);
+        }
+    }
+
+    /// Nothing is held any more, and nothing new is taken. What the server granted before it heard the goodbye is handed back until
+    /// the server closes the socket, which says that all of that is back; an older server does not, and is not waited for.
+    fn part(&mut self, now: Now) {
+        match (self.link, self.parting) {
+            (Link::Greeting(_) | Link::Up(_), Some(until)) if now.mono < until => {}
+            (Link::Greeting(_) | Link::Up(_), None) => {
+                self.parting = Some(now.mono + limits::LAST_WORDS_WITHIN);
+                if let Link::Up(_) = self.link {
+                    let reason = self.last_words().unwrap_or_default().to_owned();
+                    self.send(Message::GoAway(GoAway { reason, done: true, ..GoAway::default() }));
+                }
+            }
+            (Link::Idle(_) | Link::Dialing | Link::Greeting(_) | Link::Up(_) | Link::Ended, _) => self.go(now),
+        }
+    }
+
+    /// Ends, or begins anew as another instance.
+    fn go(&mut self, now: Now) {
+        self.parting = None;
         if self.stopping {
             self.exit(Exit::Stopped);
-        } else if self.leaving.is_some() {
-            self.hang_up("the server stops", now);
         } else if let Some(setup) = self.renewal.take() {
             self.begin_anew(*setup, now);
         }
@@ -408,20 +456,39 @@ impl Client {
         self.stopping || self.leaving.is_some() || self.renewal.is_some()
     }
 
-    /// The setup has changed. A session that is up ends as at a stop, so that nothing goes out twice.
+    /// The setup has changed. What runs goes on in the session of the new one, as after a lost socket, and nothing else waits for
+    /// it. Where that cannot be, the session ends as at a stop, so that nothing goes out twice.
     fn renew(&mut self, setup: Box<Setup>, now: Now) {
+        if self.stopping {
+            return;
+        }
+        let goes_on = self.goes_on_with(&setup);
         match self.link {
-            Link::Up(_) if !self.stopping => {
+            Link::Greeting(_) | Link::Up(_) if !goes_on => {
                 let was_told = self.renewal.replace(setup).is_some();
                 let unbegun = self.held.hand_back();
                 self.release(unbegun);
                 if !was_told {
-                    self.send(Message::GoAway(GoAway { reason: RENEWS.into(), retry_after_ms: 0, elsewhere: false }));
+                    self.say_goodbye();
+                }
+                if let Link::Greeting(greeting) = &mut self.link {
+                    greeting.hurry(now);
                 }
             }
-            Link::Idle(_) | Link::Dialing | Link::Greeting(_) if !self.stopping => self.begin_anew(*setup, now),
-            Link::Up(_) | Link::Idle(_) | Link::Dialing | Link::Greeting(_) | Link::Ended => {}
+            Link::Idle(_) | Link::Dialing | Link::Greeting(_) | Link::Up(_) => self.begin_anew(*setup, now),
+            Link::Ended => {}
         }
+    }
+
+    /// Whether a Hello of this setup can name what runs: it is the same instance, and leaves those forwards the time that they began
+    /// with, for the server bounds their leases by what it says.
+    fn goes_on_with(&self, setup: &Setup) -> bool {
+        let is_up = matches!(self.link, Link::Up(_));
+        let cuts = |served: &Served| {
+            let then = setup.destinations.iter().find(|then| then.name == served.name);
+            then.is_some_and(|then| then.forward_timeout < served.forward_timeout) && self.held.runs_at(&served.name)
+        };
+        setup.instance == self.setup.instance && !(is_up && self.setup.destinations.iter().any(cuts))
     }
 
     /// Goes on with another setup, and dials at once: somebody waits to see whether it works.
@@ -431,6 +498,7 @@ impl Client {
             Link::Idle(_) | Link::Ended => {}
         }
         self.held.disconnected();
+        (self.leaving, self.renewal, self.parting) = (None, None, None);
         self.take_over(setup);
         self.failures = 0;
         self.link = Link::Idle(now.mono);
@@ -460,12 +528,13 @@ impl Client {
     /// `at_least`: the shortest pause; `None` if another server is there.
     fn down(&mut self, why: String, at_least: Option<Duration>, now: Now) {
         let was_good = match self.link {
-            Link::Up(session) => now.mono.since(session.since) >= limits::SESSION_GOOD_AFTER,
+            Link::Up(session) => session.is_good(now),
             Link::Idle(_) | Link::Dialing | Link::Greeting(_) | Link::Ended => false,
         };
         let (why, at_least) = self.leaving.take().map_or((why, at_least), |(reason, pause)| (reason, pause));
         self.failures = if was_good { 1 } else { self.failures.saturating_add(1) };
         self.held.disconnected();
+        self.parting = None;
         if let Some(setup) = self.renewal.take() {
             self.take_over(*setup);
         }
@@ -508,16 +577,23 @@ impl Client {
         self.release(returning);
     }
 
+    /// Says that nothing new is taken, if that is so and there is something to wait for yet: see [`Self::part`].
     fn say_goodbye(&mut self) {
-        self.send(Message::GoAway(GoAway { reason: "the client stops".into(), retry_after_ms: 0, elsewhere: false }));
+        if let Some(reason) = self.last_words().filter(|_| !self.held.is_empty() && matches!(self.link, Link::Up(_))) {
+            self.send(Message::GoAway(GoAway { reason: reason.into(), ..GoAway::default() }));
+        }
+    }
+
+    /// Why this session ends, if it is this end that wants it.
+    fn last_words(&self) -> Option<&'static str> {
+        if self.stopping { Some(STOPS) } else { self.renewal.as_ref().map(|_| RENEWS) }
     }
 
     fn exit(&mut self, exit: Exit) {
         if matches!(self.link, Link::Greeting(_) | Link::Up(_)) {
             self.outputs.push_back(Output::Hangup);
         }
-        self.leaving = None;
-        self.renewal = None;
+        (self.leaving, self.renewal, self.parting) = (None, None, None);
         self.link = Link::Ended;
         self.outputs.push_back(Output::Exit(exit));
     }
@@ -535,12 +611,22 @@ impl Greeting {
         Self { since: now.mono, patience: limits::WELCOME_WAIT + on_its_way }
     }
 
+    /// The setup that was said may be what keeps the server from answering.
+    fn hurry(&mut self, now: Now) {
+        *self = Self { since: now.mono, patience: limits::LAST_WORDS_WITHIN };
+    }
+
     fn until(self) -> Mono {
         self.since + self.patience
     }
 }
 
 impl Up {
+    /// Whether it has lived for so long that its server is worth coming back to.
+    fn is_good(self, now: Now) -> bool {
+        now.mono.since(self.since) >= limits::SESSION_GOOD_AFTER
+    }
+
     fn next_beat(self) -> Mono {
         self.beat + self.heartbeat
     }

@@ -61,8 +61,8 @@ pub enum Input {
     Corrupt(DeliveryId),
     /// The driver lacks something of its own for the forward asked for; nothing was sent to the target.
     Unasked(DeliveryId),
-    /// Go on with another setup: hand back what has not begun, wait for what has, end the session with a goodbye, and dial
-    /// anew at once.
+    /// Go on with another setup: hand back what has not begun, and dial anew at once. As another instance, or where what runs is to
+    /// have less time, wait first until that is settled, and say goodbye.
     Renew(Box<Setup>),
     /// Stop: hand back what has not begun, wait for what has, say goodbye.
     Stop,

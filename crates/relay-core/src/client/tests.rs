@@ -1,3 +1,5 @@
+mod leaving;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -465,69 +467,6 @@ fn a_refused_token_or_version_is_final() {
     }
 }
 
-/// I22: what has not begun is handed back, what has begun is finished and confirmed, then it leaves.
-#[test]
-fn it_stops_when_all_that_began_is_settled() {
-    let mut bench = Bench::up(2);
-    bench.says(grant(lease(1)));
-    bench.says(grant_of(lease(2), 6, b"ab"));
-    let outputs = bench.feed(Input::Stop);
-    assert!(is_release(&outputs[0], &[lease(2)]) && matches!(outputs[1], Output::Send(Message::GoAway(_))));
-    assert!(is_release(&bench.says(grant(lease(3)))[0], &[lease(3)]), "a grant that crossed the goodbye");
-    assert_eq!(bench.forwarded(lease(1), Class::Delivered).len(), 1);
-    assert!(matches!(bench.says(settled(lease(1)))[..], [Output::Hangup, Output::Exit(Exit::Stopped)]));
-}
-
-#[test]
-fn it_stops_at_once_when_nothing_is_held() {
-    let mut bench = Bench::new(1);
-    assert!(matches!(bench.feed(Input::Stop)[..], [Output::Exit(Exit::Stopped)]));
-}
-
-#[test]
-fn it_comes_back_to_report_even_while_stopping() {
-    let mut bench = Bench::up(1);
-    bench.says(grant(lease(1)));
-    bench.feed(Input::Stop);
-    bench.lose();
-    assert!(bench.forwarded(lease(1), Class::Delivered).is_empty());
-    assert_eq!(bench.connect(), [lease(1)]);
-    let outputs = bench.welcome(&[lease(1)]);
-    assert!(
-        is_report(&outputs[0], lease(1), Class::Delivered) && matches!(outputs[1], Output::Send(Message::GoAway(_)))
-    );
-    assert!(matches!(bench.says(settled(lease(1)))[..], [Output::Hangup, Output::Exit(Exit::Stopped)]));
-}
-
-/// I22: the server's goodbye lets forwards finish; the client comes back after the pause it asks for.
-#[test]
-fn it_finishes_its_forwards_when_the_server_says_goodbye() {
-    let mut bench = Bench::up(2);
-    bench.says(grant(lease(1)));
-    bench.says(grant_of(lease(2), 6, b"ab"));
-    let go_away = GoAway { reason: "the server restarts".into(), retry_after_ms: 3_000, elsewhere: false };
-    assert!(is_release(&bench.says(Message::GoAway(go_away))[0], &[lease(2)]));
-    bench.forwarded(lease(1), Class::Delivered);
-    let outputs = bench.says(settled(lease(1)));
-    assert!(matches!(outputs[0], Output::Hangup) && is_down(&outputs[1], "restarts"));
-    let Output::Notice(Notice::Down { pause, .. }) = &outputs[1] else { panic!() };
-    assert!(*pause >= Duration::from_secs(3));
-    assert!(matches!(bench.wait()[..], [Output::Dial]));
-}
-
-/// A server that names no other one before the pause is over: a client goes there at once, once its forwards are over.
-#[test]
-fn it_goes_elsewhere_at_once_when_the_server_says_so() {
-    let mut bench = Bench::up(1);
-    bench.says(grant(lease(1)));
-    let go_away = GoAway { reason: "drains".into(), retry_after_ms: 60_000, elsewhere: true };
-    assert!(bench.says(Message::GoAway(go_away)).is_empty());
-    bench.forwarded(lease(1), Class::Delivered);
-    let outputs = bench.says(settled(lease(1)));
-    let Output::Notice(Notice::Down { pause, .. }) = &outputs[1] else { panic!("{outputs:?}") };
-    assert_eq!(*pause, Duration::ZERO);
-}
-
 #[test]
 fn it_says_how_many_others_serve_its_destinations() {
     let mut bench = Bench::up(1);
@@ -544,6 +483,25 @@ fn a_server_that_does_not_answer_the_hello_is_given_up() {
     let outputs = bench.wait();
     assert!(matches!(outputs[0], Output::Hangup) && is_down(&outputs[1], "Hello"));
     assert_eq!(bench.now.mono.since(crate::time::Mono::default()), limits::WELCOME_WAIT);
+}
+
+/// I8: what waits behind a forward whose lease is lost has not begun: its time at the target begins when it does.
+#[test]
+fn what_waits_for_its_slot_is_not_named() {
+    let named = |outputs: &[Output]| -> Vec<LeaseKey> {
+        let held = outputs.iter().filter_map(|output| match output {
+            Output::Send(Message::Extend(extend)) => Some(&extend.held),
+            _ => None,
+        });
+        held.flatten().map(|lease| codec::lease_key(lease).unwrap()).collect()
+    };
+    let mut bench = Bench::up(1);
+    bench.says(grant(lease(1)));
+    bench.says(Message::Release(Release { leases: vec![codec::lease_ref(lease(1))] }));
+    assert!(bench.says(grant(lease(2))).is_empty(), "it waits for the slot");
+    assert_eq!(named(&bench.wait()), []);
+    assert!(is_forward(&bench.forwarded(lease(1), Class::Busy)[1], lease(2)));
+    assert_eq!(named(&bench.wait()), [lease(2)]);
 }
 
 /// S18: however large a body a server announces, the client takes none that no server could have taken in.
@@ -662,96 +620,4 @@ fn what_a_target_says_is_left_out_where_too_many_outcomes_wait() {
     assert_eq!(bench.client.held().count() as u128, most + 1);
     bench.says(settled(lease(0)));
     assert_eq!(refuse(&mut bench, most + 1), 1, "there is room again");
-}
-
-/// What the next Hello says: its instance, what it serves, what it names as held.
-fn hello(bench: &mut Bench) -> (u128, Vec<(String, u32)>, Vec<LeaseKey>) {
-    let outputs = bench.feed(Input::Connected);
-    let [Output::Send(Message::Hello(hello))] = &outputs[..] else { panic!("no Hello but {outputs:?}") };
-    let greeting = codec::greeting(hello).unwrap();
-    let served = greeting.destinations.iter().map(|served| (served.name.to_string(), served.slots)).collect();
-    (greeting.instance.as_u128(), served, greeting.held)
-}
-
-fn renew(setup: Setup) -> Input {
-    Input::Renew(Box::new(setup))
-}
-
-/// I9, I22: a session ends for a new setup as at a stop: what has begun ends and is settled first, so that nobody else is
-/// given it meanwhile.
-#[test]
-fn a_new_setup_waits_for_what_has_begun() {
-    let mut bench = Bench::up(2);
-    bench.says(grant(lease(1)));
-    bench.says(grant_of(lease(2), 6, b"ab"));
-    let outputs = bench.feed(renew(setup(7, &[("crm", 4), ("erp", 2)])));
-    let goodbye = |output: &Output| matches!(output, Output::Send(Message::GoAway(_)));
-    assert!(outputs.len() == 2 && is_release(&outputs[0], &[lease(2)]) && goodbye(&outputs[1]), "{outputs:?}");
-    assert!(is_release(&bench.says(grant(lease(3)))[0], &[lease(3)]), "nothing new is begun");
-    let again = bench.feed(renew(setup(8, &[("erp", 2)])));
-    assert_eq!(again.len(), 0, "the latest setup counts, and one goodbye is enough: {again:?}");
-    assert!(is_report(&bench.forwarded(lease(1), Class::Delivered)[0], lease(1), Class::Delivered));
-    let outputs = bench.says(settled(lease(1)));
-    assert!(matches!(outputs[..], [Output::Hangup, Output::Notice(Notice::Renewing)]), "{outputs:?}");
-    assert!(matches!(bench.wait()[..], [Output::Dial]));
-    assert_eq!(bench.now, Now::default(), "at once");
-    assert_eq!(hello(&mut bench), (8, vec![("erp".into(), 2)], vec![]));
-}
-
-/// The setup may be what keeps the session from coming up: it does not wait for one. What runs goes on and is reported.
-#[test]
-fn without_a_session_a_new_setup_counts_at_once() {
-    let mut bench = Bench::up(2);
-    bench.says(grant(lease(1)));
-    bench.says(grant(lease(2)));
-    bench.forwarded(lease(2), Class::Delivered);
-    let down = bench.feed(Input::Disconnected);
-    assert!(is_down(&down[0], "lost"));
-    let outputs = bench.feed(renew(setup(7, &[("crm", 1)])));
-    assert!(matches!(outputs[..], [Output::Notice(Notice::Renewing)]), "{outputs:?}");
-    assert!(matches!(bench.wait()[..], [Output::Dial]));
-    assert_eq!(hello(&mut bench), (7, vec![("crm".into(), 1)], vec![lease(1), lease(2)]), "the same instance resumes");
-    let outputs = bench.feed(renew(setup(8, &[("erp", 1)])));
-    assert!(matches!(outputs[..], [Output::Hangup, Output::Notice(Notice::Renewing)]), "{outputs:?}");
-    assert!(matches!(bench.wait()[..], [Output::Dial]));
-    assert_eq!(
-        hello(&mut bench),
-        (8, vec![("erp".into(), 1)], vec![]),
-        "another one names nothing that is not its own"
-    );
-    let destination = WelcomeDestination { name: "erp".into(), known: true, others: 0, allowed: true };
-    let heartbeat_ms = limits::HEARTBEAT.as_millis() as u32;
-    let welcome = Welcome {
-        version: String::new(),
-        heartbeat_ms,
-        destinations: vec![destination],
-        resumed: vec![],
-        server: String::new(),
-    };
-    let outputs = bench.says(Message::Welcome(welcome));
-    assert!(is_report(&outputs[1], lease(2), Class::Delivered), "{outputs:?}");
-    assert!(is_report(&bench.forwarded(lease(1), Class::Delivered)[0], lease(1), Class::Delivered));
-    let outputs = bench.says(grant(lease(3)));
-    assert!(matches!(outputs[0], Output::Hangup), "crm is not served any more: {outputs:?}");
-}
-
-/// A lost session does not wait any longer; a stop comes before a new setup.
-#[test]
-fn a_session_that_is_lost_or_stopped_while_a_new_setup_waits() {
-    let mut bench = Bench::up(1);
-    bench.says(grant(lease(1)));
-    bench.feed(renew(setup(7, &[("erp", 2)])));
-    bench.lose();
-    assert_eq!(hello(&mut bench), (7, vec![("erp".into(), 2)], vec![lease(1)]));
-
-    let mut bench = Bench::up(1);
-    bench.says(grant(lease(1)));
-    bench.feed(renew(setup(7, &[("erp", 2)])));
-    bench.feed(Input::Stop);
-    bench.forwarded(lease(1), Class::Delivered);
-    let outputs = bench.says(settled(lease(1)));
-    assert!(matches!(outputs[..], [Output::Hangup, Output::Exit(Exit::Stopped)]), "{outputs:?}");
-    let mut bench = Bench::up(1);
-    bench.feed(Input::Stop);
-    assert!(bench.feed(renew(setup(7, &[("erp", 2)]))).is_empty(), "it has ended");
 }

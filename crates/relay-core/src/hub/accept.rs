@@ -156,7 +156,7 @@ impl Hub {
 
     /// The same with its moments as all servers have them.
     fn dated_as_elsewhere(&self, request: Accepting) -> Accepting {
-        if self.clock_apart().is_none() {
+        if self.clock_shift().is_none() {
             return request;
         }
         let shared = |at| self.clocks.shared(at);

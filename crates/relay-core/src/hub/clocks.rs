@@ -1,8 +1,9 @@
 //! Clocks: whether this server's goes as that of the others on its store.
 //!
 //! While it does not, the server takes no leases, since it would judge theirs by another time, and sends its clients to the others; it
-//! goes on accepting and settling, and what it stores and asks is reckoned by the clock that the servers keep. Before it knows it decides nothing:
-//! clients and requests wait. With one owner there is nothing to compare.
+//! goes on accepting and settling, and what it stores and asks is reckoned by the clock that the servers keep. Once the others are gone
+//! it keeps that clock for them: it says so, and leases by it as soon as what they had leased has lapsed. Before it knows it decides
+//! nothing: clients and requests wait. With one owner there is nothing to compare.
 
 use super::{Accepting, Answer, ConnId, Hub, NotStored, Output, Ticket};
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     limits,
     name::Name,
     storage::{Apart, Presence, Reading, StoreError},
-    time::{Now, Wall},
+    time::{Mono, Now, Wall},
 };
 
 /// What is known of them.
@@ -22,19 +23,32 @@ pub(super) struct Clocks {
     asking: bool,
     /// It has answered, if only that it has none to compare with.
     known: bool,
-    /// How this server's clock was found to go.
-    pub(super) reading: Option<Reading>,
+    /// How this server's own clock was found to go.
+    reading: Option<Reading>,
     /// It has been compared with those of the others.
     compared: bool,
     /// It is off.
     apart: Option<Apart>,
+    /// So many microseconds it is ahead of the clock that this server keeps for others which are gone.
+    kept: i64,
+    /// It is off, and since when it hears of nobody.
+    alone: Option<Mono>,
     /// Requests that came before: nobody knows yet what time it is.
     early: Vec<(Ticket, Accepting)>,
 }
 
 impl Clocks {
     pub(super) fn new(shares: bool) -> Self {
-        Self { asking: false, known: false, reading: None, compared: !shares, apart: None, early: Vec::new() }
+        Self {
+            asking: false,
+            known: false,
+            reading: None,
+            compared: !shares,
+            apart: None,
+            kept: 0,
+            alone: None,
+            early: Vec::new(),
+        }
     }
 
     /// Whether leases may be taken by this clock.
@@ -48,9 +62,25 @@ impl Clocks {
         self.compared
     }
 
+    /// How the clock goes that this server would lease by.
+    fn mine(&self) -> Option<Reading> {
+        self.reading.map(|reading| Reading { ahead: reading.ahead.saturating_sub(self.kept), ..reading })
+    }
+
+    /// How it says that it goes: whoever starts while this is all that is left is to go as those that are gone.
+    pub(super) fn told(&self) -> Option<Reading> {
+        let apart = self.alone.and(self.apart).map_or(0, Apart::ahead);
+        self.mine().map(|mine| Reading { ahead: mine.ahead.saturating_sub(apart), ..mine })
+    }
+
+    /// By so much this clock is ahead of the one that the servers keep.
+    fn ahead(&self) -> i64 {
+        self.kept.saturating_add(self.apart.map_or(0, Apart::ahead))
+    }
+
     /// The moment that the servers have when it is `at` here: the same, unless this clock is off.
     pub(super) fn shared(&self, at: Wall) -> Wall {
-        self.apart.map_or(at, |apart| apart.put_right(at))
+        Wall::from_micros(at.as_micros().saturating_sub(self.ahead()))
     }
 
     /// What the store's clock says when it is `at` here; where it has none, the moment that the servers have. As long as nobody knows, a
@@ -65,7 +95,26 @@ impl Clocks {
 
     /// What it is here at a moment that the servers have.
     pub(super) fn own(&self, at: Wall) -> Wall {
-        self.apart.map_or(at, |apart| Apart { ahead: !apart.ahead, ..apart }.put_right(at))
+        Wall::from_micros(at.as_micros().saturating_add(self.ahead()))
+    }
+
+    /// Nobody else is heard of. If that stays so, the others are gone, and all that they had leased has lapsed: from then on this
+    /// server leases, by their clock, for that is what all is stored by.
+    fn left_alone(&mut self, now: Mono) {
+        let Some(apart) = self.apart else { return };
+        let since = *self.alone.get_or_insert(now);
+        if now.since(since) > limits::PRESENCE_GONE + limits::LAPSE_AFTER {
+            self.kept = self.kept.saturating_add(apart.ahead());
+            (self.apart, self.alone) = (None, None);
+        }
+    }
+
+    /// Others are there, some of which go so.
+    fn compare_with(&mut self, theirs: Vec<Reading>) {
+        self.alone = None;
+        let Some(mine) = self.mine() else { return };
+        let all: Vec<Reading> = theirs.into_iter().chain([mine]).collect();
+        self.apart = Reading::of_most(&all).and_then(|most| mine.apart_from(&most));
     }
 }
 
@@ -73,6 +122,11 @@ impl Hub {
     /// How far this server's clock is from that of the others, while it is: it takes no leases.
     pub fn clock_apart(&self) -> Option<Apart> {
         self.clocks.apart
+    }
+
+    /// How far its own clock is from that by which this server stores and asks.
+    pub fn clock_shift(&self) -> Option<Apart> {
+        Apart::of(self.clocks.ahead())
     }
 
     /// Now, as all servers have it: for all that is stored, and asked of the store.
@@ -109,7 +163,7 @@ impl Hub {
 
     /// Others have said how theirs go.
     pub(super) fn compare_clocks(&mut self, others: &[Presence]) {
-        let mine = self.clocks.reading;
+        let mine = self.clocks.mine();
         let theirs: Vec<Reading> = others.iter().filter_map(|other| other.clock).collect();
         let wait = mine.is_some() && !others.is_empty() && theirs.is_empty();
         if !self.clocks.known || (wait && !self.clocks.compared) {
@@ -117,10 +171,10 @@ impl Hub {
         }
         let before = self.clocks.may_lease();
         let first = !std::mem::replace(&mut self.clocks.compared, true);
-        // Whoever was off and hears of nobody any more is off still.
-        if !theirs.is_empty() {
-            let all: Vec<Reading> = theirs.into_iter().chain(mine).collect();
-            self.clocks.apart = mine.and_then(|mine| mine.apart_from(&Reading::of_most(&all)?));
+        if others.is_empty() {
+            self.clocks.left_alone(self.now.mono);
+        } else if !theirs.is_empty() {
+            self.clocks.compare_with(theirs);
         }
         if first {
             self.begin_on_time();

@@ -200,8 +200,9 @@ impl Hub {
         self.ask_soon(name);
     }
 
-    /// Something becomes due later.
+    /// Something becomes due later, at this moment as all servers have it.
     pub(super) fn on_scheduled(&mut self, name: &Name, due: Wall) {
+        let due = self.clocks.own(due);
         if due <= self.now.wall {
             return self.on_work(name);
         }
@@ -310,8 +311,8 @@ impl Hub {
             destination: name.clone(),
             instance: id,
             nonce,
-            until: now.wall + self.setup.lease,
-            now: now.wall,
+            until: self.shared_now() + self.setup.lease,
+            now: self.shared_now(),
             limit,
             tried_max,
             order,
@@ -328,7 +329,7 @@ impl Hub {
         let current = destination.changes == changes;
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.granted -= limit as usize;
-            if instance.conn.is_none() {
+            if instance.may_leave() {
                 self.emptied.insert(id);
             }
             if let Some(served) = instance.served.get_mut(&name) {
@@ -345,7 +346,7 @@ impl Hub {
                     served.circuit.on_ask_failed();
                 }
                 self.destination(&name).work = Work::Nothing;
-                self.on_scheduled(&name, self.now.wall + limits::STORE_RETRY);
+                self.on_scheduled(&name, self.shared_now() + limits::STORE_RETRY);
             }
         }
         self.rerank_all(id);

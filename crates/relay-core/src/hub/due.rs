@@ -47,21 +47,28 @@ impl Hub {
     pub(super) fn ask_due(&mut self) {
         self.looking.next = None;
         if !self.failed && !self.stopping && self.clocks.are_compared() {
-            let now = self.shared_now();
-            let (partitions, mut lapsed_by) = (self.partitions(), None);
-            let mut lapsed_in = partitions;
-            if self.setup.shares {
-                // Every second look is farther: a server that has died is known for a while, and what has lapsed there waits for nobody.
-                let farther = self.looking.farther;
-                self.looking.farther = !farther;
-                let late = if farther { limits::LAPSE_SEEN_BY_OTHERS } else { std::time::Duration::ZERO };
-                lapsed_by = Some(delivery::lapsed_by(now) - late);
-                if farther && !partitions.is_empty() {
-                    lapsed_in = Partitions::all(self.setup.partitions);
-                }
-            }
+            let (now, partitions) = (self.shared_now(), self.partitions());
+            let (lapsed_by, lapsed_in) = self.lapses_to_ask_for(now, partitions);
             let op = self.ops.due(DueAsk { partitions, lapsed_by, lapsed_in, ..DueAsk::at(now, limits::PAGE_MAX) });
             self.ask_store(op);
+        }
+    }
+
+    /// Leases that had ended by when, and in which partitions: with one owner none, for its own ends are known to it. With several
+    /// every second look is farther, at what the others look after too: a server that has died is known for a while, and what has
+    /// lapsed there waits for nobody.
+    fn lapses_to_ask_for(&mut self, now: Wall, mine: Partitions) -> (Option<Wall>, Partitions) {
+        if !self.setup.shares {
+            return (None, mine);
+        }
+        let farther = self.looking.farther;
+        self.looking.farther = !farther;
+        let lapsed_by = delivery::lapsed_by(now);
+        if farther {
+            let all = if mine.is_empty() { mine } else { Partitions::all(self.setup.partitions) };
+            (Some(lapsed_by - limits::LAPSE_SEEN_BY_OTHERS), all)
+        } else {
+            (Some(lapsed_by), mine)
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    ConnId, Hub,
+    ConnId, Hub, Output,
     durations::Durations,
     leases::{Held, Sent},
     room::Pair,
@@ -41,6 +41,8 @@ pub(super) struct Instance {
     pub(super) joined: bool,
     /// It said goodbye: nothing new for it.
     pub(super) going: bool,
+    /// It said that it holds nothing any more: its socket is closed once nothing is on its way to it either.
+    pub(super) done: bool,
     /// Deliveries it holds or is about to get, and those that lease operations under way may bring it.
     pub(super) granted: usize,
     /// The destination whose lease operation was asked for last.
@@ -117,6 +119,7 @@ impl Instance {
             peer: String::new(),
             joined: false,
             going: false,
+            done: false,
             granted: 0,
             asked_last: None,
             served: BTreeMap::new(),
@@ -132,9 +135,19 @@ impl Instance {
         held
     }
 
+    /// Whether it is to be looked at when it holds less.
+    pub(super) fn may_leave(&self) -> bool {
+        self.conn.is_none() || self.done
+    }
+
     /// Whether new deliveries may go to it at all.
     pub(super) fn takes_new(&self) -> bool {
         self.conn.is_some() && !self.going
+    }
+
+    /// Whether new deliveries of a destination may.
+    pub(super) fn serves(&self, name: &Name) -> bool {
+        self.takes_new() && self.served.get(name).is_some_and(|served| served.slots > 0)
     }
 
     fn rank(&self, served: &Service, now: Mono) -> Option<u32> {
@@ -308,7 +321,7 @@ impl Hub {
                 served.alone = None;
             }
         }
-        if instance.conn.is_none() {
+        if instance.may_leave() {
             self.emptied.insert(*id);
         }
         self.grant_next_suspect(*id, name);
@@ -319,13 +332,24 @@ impl Hub {
         }
     }
 
-    /// Forgets instances that were gone before, once nothing of theirs is under way any more.
+    /// Forgets instances that were gone before, once nothing of theirs is under way any more, and lets those go that are done.
     pub(super) fn forget_emptied(&mut self) {
         for id in std::mem::take(&mut self.emptied) {
+            self.let_go_if_done(id);
             let gone = |instance: &Instance| instance.conn.is_none() && !instance.joined && instance.held.is_empty();
             if self.instances.get(&id).is_some_and(gone) {
                 self.go_absent(id);
             }
+        }
+    }
+
+    /// Closes the socket of one that holds nothing and waits for that. What is not on its way to it stays here.
+    fn let_go_if_done(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get(&id).filter(|instance| instance.done) else { return };
+        let goes_out = |id: &DeliveryId| self.held.get(id).is_some_and(|held| held.sent >= Sent::Begun);
+        if let Some(conn) = instance.conn.filter(|_| !instance.held.iter().any(goes_out)) {
+            self.drop_session(conn);
+            self.outputs.push_back(Output::Close(conn, "its client holds nothing any more"));
         }
     }
 
@@ -385,7 +409,7 @@ impl Hub {
         }
         let pair = held.pair();
         if self.leave_parked(&pair, &held.delivery) {
-            if self.instances.get(&pair.0).is_some_and(|instance| instance.conn.is_none()) {
+            if self.instances.get(&pair.0).is_some_and(Instance::may_leave) {
                 self.emptied.insert(pair.0);
             }
             self.rerank(pair.0, &pair.1);

@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     HeldFor, Hub, Output,
+    clocks::Clocks,
     instances::Instance,
     room::Pair,
     settle::{Reported, Why},
@@ -92,8 +93,8 @@ pub(super) struct PendingLoss {
 }
 
 impl Held {
-    fn new(instance: InstanceId, delivery: Delivery, probe: bool) -> Self {
-        let until = delivery.lease.map_or(Wall::MIN, |lease| lease.until);
+    fn new(instance: InstanceId, delivery: Delivery, probe: bool, clocks: &Clocks) -> Self {
+        let until = delivery.lease.map_or(Wall::MIN, |lease| clocks.own(lease.until));
         Self {
             delivery,
             instance,
@@ -127,7 +128,8 @@ impl Hub {
         let opened = served.is_some_and(|served| served.circuit.is_open());
         let (lined_at, size) = (self.now.mono, event.size());
         let event = Some((Arc::clone(event), size));
-        self.register(Held { borrowed: true, sent: Sent::Queued, event, lined_at, ..Held::new(id, delivery, false) });
+        let held = Held::new(id, delivery, false, &self.clocks);
+        self.register(Held { borrowed: true, sent: Sent::Queued, event, lined_at, ..held });
         self.room.line_up(id, size);
         if opened {
             // Meanwhile; it has arrived like one that was not leased.
@@ -151,15 +153,18 @@ impl Hub {
         let pair = (id, name.clone());
         let touched = self.was_touched_since(op, delivery_id);
         // If touched, it may be somebody's no more: handed back, and leased again if it is not over. So is what was asked for
-        // before its destination was paused.
-        let goes = matches!(permit, Permit::All | Permit::Probing) && !touched && !self.routing.paused.contains(&name);
+        // before its destination was paused, or its client left.
+        let serves = !self.stopping && self.instances.get(&id).is_some_and(|instance| instance.serves(&name));
+        let goes = matches!(permit, Permit::All | Permit::Probing) && !touched && serves;
+        let goes = goes && !self.routing.paused.contains(&name);
         let parks = goes && permit == Permit::All && !suspect && !self.has_slot_for(&pair, &delivery);
         if parks {
             self.park(&pair, &delivery);
         } else {
             self.take_slot(id, &delivery);
         }
-        self.register(Held::new(id, delivery, permit == Permit::Probing));
+        let held = Held::new(id, delivery, permit == Permit::Probing, &self.clocks);
+        self.register(held);
         if !goes {
             return self.unwanted.push(delivery_id);
         }
@@ -379,13 +384,19 @@ impl Hub {
             Sent::Done | Sent::Named if !live && !tail_over && self.may_be_resumed(held) => return self.postpone(id),
             Sent::Begun | Sent::Done | Sent::Named if held.rearmed => {
                 let instance = held.instance;
-                self.hand_back(id);
+                if !self.ends_late(id) {
+                    self.hand_back(id);
+                }
                 return self.forget_instance(instance);
             }
             // It may be elsewhere, with what it holds.
             Sent::Begun | Sent::Done | Sent::Named if !live && self.setup.shares => return self.release_absent(id),
             Sent::Begun | Sent::Done | Sent::Named => {}
         }
+        if !live && self.ends_late(id) {
+            return;
+        }
+        let Some(held) = self.held.get(&id) else { return };
         let (instance, retry) = (held.instance, held.delivery.tries > 0);
         let name = held.delivery.destination.clone();
         if let Some(served) = self.instances.get_mut(&instance).and_then(|instance| instance.served.get_mut(&name))
@@ -443,6 +454,9 @@ impl Hub {
 
     /// Releases a lease whose instance stays away. It counts as lost when its end comes and the instance has not.
     pub(super) fn release_absent(&mut self, id: DeliveryId) {
+        if self.ends_late(id) {
+            return;
+        }
         let Some(held) = self.held.get(&id) else { return };
         if held.sent >= Sent::Done && !held.rearmed {
             let (until, instance, ready_at) = (held.until, held.instance, held.delivery.ready_at);
@@ -506,7 +520,7 @@ impl Hub {
     }
 
     /// A probe that ends without an outcome makes room for the next.
-    fn on_held_gone(&mut self, held: &Held) {
+    pub(super) fn on_held_gone(&mut self, held: &Held) {
         if !held.probe {
             return;
         }

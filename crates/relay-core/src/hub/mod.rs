@@ -22,6 +22,7 @@ mod durations;
 mod extensions;
 mod input;
 mod instances;
+mod late;
 mod leases;
 mod notice;
 mod ops;
@@ -55,6 +56,7 @@ use self::{
     destinations::Destination,
     due::Looking,
     instances::Instance,
+    late::Late,
     leases::{Held, PendingLoss},
     ops::Ops,
     others::Others,
@@ -107,7 +109,7 @@ pub struct Hub {
     appeared: Vec<Name>,
     /// Leases that cannot be granted: handed back once the input at hand is taken in.
     unwanted: Vec<DeliveryId>,
-    /// Instances without a socket that hold less than before: forgotten when that is nothing.
+    /// Instances that hold less than before and have no socket, or are done: forgotten, or let go, when that is nothing.
     emptied: BTreeSet<InstanceId>,
     /// What somebody else changed, and the last store operation that was asked for by then: a lease that one of those brings
     /// may be one that is over.
@@ -142,6 +144,7 @@ pub struct Hub {
     recounted: BTreeMap<Name, InstanceId>,
     /// Decisions that the store could not take for now.
     undecided: Undecided,
+    late: Late,
     strays: Strays,
     looking: Looking,
     others: Others,
@@ -207,6 +210,7 @@ impl Hub {
             to_ask: VecDeque::new(),
             recounted: BTreeMap::new(),
             undecided: Undecided::default(),
+            late: Late::default(),
             strays: Strays::default(),
             looking: Looking::default(),
             others: Others::default(),

@@ -173,7 +173,7 @@ impl Hub {
             let serves = instance.served.iter().filter(|(_, served)| served.slots > 0);
             SeenClient { instance: *id, since: instance.since, serves: serves.map(|(name, _)| name.clone()).collect() }
         });
-        let (server, clock) = (self.setup.server.clone(), self.clocks.reading);
+        let (server, clock) = (self.setup.server.clone(), self.clocks.told());
         let (clients, circuits) = (clients.collect(), self.open_circuits());
         let stopping = self.stopping;
         Presence {

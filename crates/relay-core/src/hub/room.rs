@@ -34,6 +34,7 @@ mod line;
 mod reach;
 #[cfg(test)]
 mod reach_tests;
+mod short;
 mod taken;
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::{
     line::{Line, LineId, Lines, Waiting},
     reach::Reach,
+    short::{Kind, Short},
     taken::{Bulk, Taken, for_large},
 };
 use crate::{
@@ -102,52 +104,8 @@ struct Client {
     /// left.
     outsize: u64,
     reach: Reach,
-}
-
-/// What a body is short of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    /// Room, at a destination that has nothing out.
-    Room,
-    /// Room beside what is kept for those.
-    Rest,
-    /// Its destination's part.
-    Destination,
-    /// The part for what is beyond the reach of its client.
-    Reach,
-    /// Its client's buffer, or its client's part.
-    Client,
-    /// Nothing that is known: it has just become the first. Looked at last, for all others came before.
-    #[default]
-    Nothing,
-}
-
-/// What bodies of a kind are short of, and whose.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Short {
-    kind: Kind,
-    bulk: Bulk,
-    client: Option<InstanceId>,
-    destination: Option<Name>,
-}
-
-impl Short {
-    const fn of_room(kind: Kind, bulk: Bulk) -> Self {
-        Self { kind, bulk, client: None, destination: None }
-    }
-
-    fn of_client(client: InstanceId, bulk: Bulk) -> Self {
-        Self { client: Some(client), ..Self::of_room(Kind::Client, bulk) }
-    }
-
-    fn of_destination(name: &Name, bulk: Bulk) -> Self {
-        Self { destination: Some(name.clone()), ..Self::of_room(Kind::Destination, bulk) }
-    }
-
-    /// The same for bodies of that kind.
-    fn with(&self, bulk: Bulk) -> Self {
-        Self { bulk, ..self.clone() }
-    }
+    /// It is gone: nothing is kept of it once nothing is on its account.
+    gone: bool,
 }
 
 /// What asks for room.
@@ -238,13 +196,22 @@ impl Room {
 
     /// How many body bytes a client takes, from its Hello.
     pub(super) fn set_buffer(&mut self, client: InstanceId, bytes: u64) {
-        self.clients.entry(client).or_default().buffer = bytes;
+        let known = self.clients.entry(client).or_default();
+        (known.buffer, known.gone) = (bytes, false);
         self.woken.extend([Bulk::Small, Bulk::Large].map(|bulk| Short::of_client(client, bulk)));
     }
 
-    /// The client is forgotten: it holds nothing.
+    /// The client is forgotten, at once or when the last body is here that is read for it.
     pub(super) fn forget(&mut self, client: InstanceId) {
-        if self.clients.get(&client).is_some_and(|client| client.held.all() == 0 && client.unsent.all() == 0) {
+        if let Some(known) = self.clients.get_mut(&client) {
+            known.gone = true;
+            self.forget_if_gone(client);
+        }
+    }
+
+    fn forget_if_gone(&mut self, client: InstanceId) {
+        let is_over = |client: &Client| client.gone && client.held.all() == 0 && client.unsent.all() == 0;
+        if self.clients.get(&client).is_some_and(is_over) {
             self.clients.remove(&client);
         }
     }
@@ -477,6 +444,7 @@ impl Room {
         if let Some(client) = self.clients.get_mut(&pair.0) {
             change(client);
             client.change(&mut self.beyond, |client| *client.unsent.of(bulk) -= size);
+            self.forget_if_gone(pair.0);
         }
         if let Some(outward) = self.destinations.get_mut(&pair.1) {
             *outward.taken.of(bulk) -= size;
@@ -505,6 +473,7 @@ impl Room {
         let bulk = self.bulk(body);
         if let Some(client) = self.clients.get_mut(&pair.0) {
             *client.held.of(bulk) -= body;
+            self.forget_if_gone(pair.0);
         }
         self.pass_turn(pair, bulk);
         self.change_line(pair, bulk, |line| line.out -= 1);

@@ -70,7 +70,12 @@ impl Hub {
                 Ok(leases) => self.on_release(instance, &leases),
                 Err(error) => self.misbehaved(conn, &error.to_string()),
             },
-            Message::GoAway(_) => self.on_goodbye(instance),
+            Message::GoAway(go_away) => {
+                self.on_goodbye(instance);
+                if go_away.done {
+                    self.on_done(instance);
+                }
+            }
             Message::Welcome(_) | Message::Grant(_) | Message::Chunk(_) | Message::Settled(_) | Message::Peers(_) => {
                 self.misbehaved(conn, "sent what only a server sends");
             }
@@ -153,7 +158,7 @@ impl Hub {
         instance.token = token;
         instance.peer = peer;
         instance.label = greeting.label;
-        instance.going = false;
+        (instance.going, instance.done) = (false, false);
         for served in instance.served.values_mut() {
             served.slots = 0;
         }
@@ -398,6 +403,14 @@ impl Hub {
         }
         self.rerank_all(id);
         self.return_unsent(id, Sent::Begun);
+    }
+
+    /// It has handed all of it back or reported it. What crosses that word it hands back, and is let go then.
+    fn on_done(&mut self, id: InstanceId) {
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.done = true;
+            self.emptied.insert(id);
+        }
     }
 
     pub(super) fn on_closed(&mut self, conn: ConnId) {

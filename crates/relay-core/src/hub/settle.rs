@@ -205,12 +205,15 @@ impl Hub {
         }
     }
 
-    fn decide_on(&mut self, mut work: Work, record: &Delivery) {
+    pub(super) fn decide_on(&mut self, mut work: Work, record: &Delivery) {
         if let Some(change) = work.unsure.take().filter(|change| change.next == *record) {
             self.on_applied(&work, &change);
             return self.finish(&work);
         }
         let Some(change) = self.change_for(&work, record) else {
+            if self.may_count_later(&work, record) {
+                return self.wait_for_holder(work);
+            }
             self.forgive_if_elsewhere(&work);
             if matches!(work.why, Why::Adopt { .. }) {
                 // It may be held here from an earlier visit of its client.
@@ -383,6 +386,16 @@ impl Hub {
             self.on_redriven(ticket);
         } else if !crate::canary::is("settled_before_commit") {
             self.confirm(&work.why);
+        }
+    }
+
+    /// Nothing is decided: its client reports it again, to whoever comes next.
+    pub(super) fn leave_unconfirmed(&mut self, work: &Work) {
+        self.deciding -= 1;
+        if let Why::Report(report) = &work.why
+            && let Some(session) = self.sessions.get_mut(&report.conn)
+        {
+            session.undecided = session.undecided.saturating_sub(1);
         }
     }
 

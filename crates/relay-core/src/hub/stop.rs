@@ -14,6 +14,7 @@ impl Hub {
             return;
         }
         self.leave_expired();
+        self.leave_late();
         self.answer_early(&Answer::Stopping);
         let conns: Vec<ConnId> = self.sessions.keys().copied().collect();
         for conn in conns {
@@ -35,7 +36,7 @@ impl Hub {
     /// Its client hands back what it has not begun, reports the rest, and goes.
     pub(super) fn say_goodbye(&mut self, conn: ConnId, why: &str, elsewhere: bool) {
         let retry_after_ms = limits::GOAWAY_RETRY_AFTER.as_millis() as u32;
-        self.send(conn, Message::GoAway(GoAway { reason: why.to_owned(), retry_after_ms, elsewhere }));
+        self.send(conn, Message::GoAway(GoAway { reason: why.to_owned(), retry_after_ms, elsewhere, done: false }));
     }
 
     /// After a stop: done when nothing that a client could still report is left, and nothing waits for the store.

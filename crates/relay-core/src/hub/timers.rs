@@ -30,6 +30,8 @@ pub(super) enum Timer {
     Claim(ConnId),
     /// Take decisions again whose store operation failed for now.
     Retry,
+    /// Look at successes again whose lease another has.
+    Late,
     /// Heartbeat of a session, and whether it is still alive.
     Tick(ConnId),
     /// An instance without a socket has been away too long.
@@ -87,6 +89,7 @@ impl Hub {
             Timer::Presence => self.on_presence_due(),
             Timer::Claim(conn) => self.on_claim_due(conn),
             Timer::Retry => self.on_retry(),
+            Timer::Late => self.on_late_due(),
             Timer::Tick(conn) => self.on_tick(conn),
             Timer::Grace(instance) => self.on_grace_over(instance),
             Timer::Forget(instance) => self.forget_if_old(instance),

@@ -58,6 +58,17 @@ impl Reading {
 }
 
 impl Apart {
+    /// One that is so many microseconds ahead, or behind below zero; `None`: it is not off.
+    pub fn of(ahead: i64) -> Option<Self> {
+        (ahead != 0).then_some(Self { by: Duration::from_micros(ahead.unsigned_abs()), ahead: ahead > 0 })
+    }
+
+    /// By so many microseconds it is ahead; below zero it is behind.
+    pub fn ahead(self) -> i64 {
+        let by = i64::try_from(self.by.as_micros()).unwrap_or(i64::MAX);
+        if self.ahead { by } else { -by }
+    }
+
     /// The moment that the servers have when a clock that is so far off has this one.
     pub fn put_right(self, at: Wall) -> Wall {
         if self.ahead { at - self.by } else { at + self.by }

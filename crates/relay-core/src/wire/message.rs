@@ -313,6 +313,9 @@ pub struct GoAway {
     /// Another server is there for it: it shall dial at once, and leaves the pause to those that find none.
     #[prost(bool, tag = "3")]
     pub elsewhere: bool,
+    /// The client holds nothing any more: the server closes the socket once nothing is on its way to it either.
+    #[prost(bool, tag = "4")]
+    pub done: bool,
 }
 
 /// Another client joined or left one of this client's destinations.

@@ -49,7 +49,7 @@ pub enum TunnelError {
 ///
 /// # Errors
 /// [`TunnelError`]
-pub async fn tunnel<S>(stream: &mut S, proxy: &Uri, target: &str) -> Result<(), TunnelError>
+pub(super) async fn tunnel<S>(stream: &mut S, proxy: &Uri, target: &str) -> Result<(), TunnelError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {

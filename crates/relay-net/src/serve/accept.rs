@@ -1,6 +1,6 @@
 //! Accepting connections while the system has none to give: to be out of descriptors or memory passes, and ends nothing.
 
-use std::{future::Future, io, time::Duration};
+use std::{future::Future, io, net::SocketAddr, os::fd::AsFd as _, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -20,7 +20,8 @@ pub trait Listening: Send + 'static {
     /// The next connection, and where it comes from. Cancel-safe.
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Socket, Origin)>> + Send;
 
-    /// Listens no more, and gives those that the system has connected by then: their peers were told that somebody is there.
+    /// Listens no more, and gives those that the system has connected by then, unless somebody else goes on with them: their peers
+    /// were told that somebody is there.
     fn close(self) -> Vec<(Self::Socket, Origin)>
     where
         Self: Sized;
@@ -48,6 +49,55 @@ impl Listening for TcpListener {
             }
         }
         rest
+    }
+}
+
+/// A TCP socket that is this process's alone, or one that others go on with: another process that was handed it too, or another
+/// part of this one.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    is_shared: bool,
+}
+
+impl Listener {
+    /// Nobody listens there once this does not.
+    pub const fn own(socket: TcpListener) -> Self {
+        Self { socket, is_shared: false }
+    }
+
+    /// Whoever waits in its queue when this listens no more is left there, for those who go on.
+    pub const fn shared(socket: TcpListener) -> Self {
+        Self { socket, is_shared: true }
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// The same socket once more, for a part of this process that ends before this does.
+    ///
+    /// # Errors
+    /// The system gives no further descriptor.
+    pub fn twin(&self) -> io::Result<Self> {
+        let twin = self.socket.as_fd().try_clone_to_owned()?;
+        TcpListener::from_std(twin.into()).map(Self::shared)
+    }
+}
+
+impl Listening for Listener {
+    type Socket = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, Origin)> {
+        Listening::accept(&self.socket).await
+    }
+
+    fn close(self) -> Vec<(TcpStream, Origin)> {
+        if self.is_shared { Vec::new() } else { Listening::close(self.socket) }
     }
 }
 

@@ -74,6 +74,13 @@ pub enum IdentityError {
     },
 }
 
+impl IdentityError {
+    /// There are no files for what needs some.
+    pub fn nothing() -> Self {
+        Self::File { file: "the file of a certificate".to_owned(), source: io::ErrorKind::NotFound.into() }
+    }
+}
+
 impl Identity {
     /// Reads two files.
     ///

@@ -3,13 +3,19 @@
 use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer,
+    PrivateSec1KeyDer,
+};
 use x509_parser::{certificate::X509CertificateParser, nom::Parser as _};
 
 const BEGIN: &str = "-----BEGIN ";
 const DASHES: &str = "-----";
 /// What a block with a certificate calls itself; the second is what old tools write.
 const LABELS: [&str; 2] = ["CERTIFICATE", "X509 CERTIFICATE"];
+
+/// What a block with a list of revoked certificates calls itself.
+const LIST: &str = "X509 CRL";
 
 /// Why a file gives no certificates, with the way out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +64,19 @@ pub fn certificates(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, Certifi
         (true, None) => Err(CertificatesFault::Nothing),
         (true, Some(label)) => Err(CertificatesFault::Other(label.to_owned())),
     }
+}
+
+/// The lists of revoked certificates in a file, in DER; it may hold none.
+///
+/// # Errors
+/// The how-manieth of them does not read.
+pub(super) fn revocations(file: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, usize> {
+    let text = String::from_utf8_lossy(file);
+    let lists = blocks(&text).filter(|block| block.label == LIST).enumerate();
+    let read = |(at, block): (usize, Block<'_>)| {
+        block.content.and_then(decode).map(CertificateRevocationListDer::from).ok_or(at + 1)
+    };
+    lists.map(read).collect()
 }
 
 /// Why a file gives no private key, with the way out. It says nothing of what stands in it but what its blocks call themselves.

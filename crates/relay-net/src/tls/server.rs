@@ -23,7 +23,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, server::TlsStream};
 use super::Identity;
 
 /// The only protocol that is offered: HTTP/2 is not spoken (RFC 7301).
-const ALPN: &[u8] = b"http/1.1";
+pub(super) const ALPN: &[u8] = b"http/1.1";
 /// What an authority offers alone that checks whose a name is (RFC 8737).
 const PROVING_ALPN: &[u8] = b"acme-tls/1";
 /// What the first byte of a TLS connection is: a record of a handshake (RFC 8446, section 5.1).
@@ -39,6 +39,17 @@ pub struct Server {
     /// For authorities that check whose a name is.
     proving: Arc<ServerConfig>,
     proofs: Arc<Proofs>,
+}
+
+/// Which certificates are shown to whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Shows<'a> {
+    /// To who names no host, or one that none is for: he finds out.
+    pub fallback: &'a Identity,
+    /// To who asks for a host of theirs; of two for one host, the one that stands before.
+    pub named: &'a [Identity],
+    /// The same, for hosts that none of those is for, by its name or with a star.
+    pub last: &'a [Identity],
 }
 
 /// Why a connection has come to no TLS.
@@ -58,7 +69,8 @@ impl Server {
     /// # Errors
     /// The TLS library takes none of its own defaults.
     pub fn new(first: &Identity, others: &[Identity]) -> Result<Arc<Self>, rustls::Error> {
-        let shown = Arc::new(Shown(RwLock::new(Hosts::of(first, others))));
+        let named = [std::slice::from_ref(first), others].concat();
+        let shown = Arc::new(Shown(RwLock::new(Hosts::of(&Shows { fallback: first, named: &named, last: &[] }))));
         let mut config = configured(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>, ALPN)?;
         // What a peer needs to come back sooner is kept by him: nothing of it grows here.
         config.ticketer = Ticketer::new()?;
@@ -91,9 +103,14 @@ impl Server {
         self.proofs.lock().clear();
     }
 
+    /// What it shows, by whoever shows it too.
+    pub(super) fn shown(&self) -> Arc<dyn ResolvesServerCert> {
+        Arc::clone(&self.shown) as Arc<dyn ResolvesServerCert>
+    }
+
     /// Shows others in every handshake from now on; connections that are open stay.
-    pub fn show(&self, first: &Identity, others: &[Identity]) {
-        *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = Hosts::of(first, others);
+    pub fn show(&self, shows: &Shows<'_>) {
+        *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = Hosts::of(shows);
     }
 
     /// The handshake, within this time from the first byte awaited. Dropped, the connection is closed.
@@ -187,24 +204,35 @@ struct Hosts {
 }
 
 impl Hosts {
-    /// Of two for a host, the one that stands before.
-    fn of(first: &Identity, others: &[Identity]) -> Self {
-        let mut named = BTreeMap::new();
-        for identity in std::iter::once(first).chain(others).filter(|_| !others.is_empty()) {
+    fn of(Shows { fallback, named, last }: &Shows<'_>) -> Self {
+        let mut hosts = Self { fallback: Arc::clone(fallback.key()), named: BTreeMap::new() };
+        if named.len() + last.len() < 2 {
+            return hosts;
+        }
+        for identity in *named {
             for host in identity.hosts() {
-                named.entry(host.clone()).or_insert_with(|| Arc::clone(identity.key()));
+                hosts.named.entry(host.clone()).or_insert_with(|| Arc::clone(identity.key()));
             }
         }
-        Self { fallback: Arc::clone(first.key()), named }
+        for identity in *last {
+            for host in identity.hosts() {
+                if hosts.named(host).is_none() {
+                    hosts.named.insert(host.clone(), Arc::clone(identity.key()));
+                }
+            }
+        }
+        hosts
     }
 
     fn find(&self, asked: Option<&str>) -> &Arc<CertifiedKey> {
-        let named = |asked: &str| {
-            let host = asked.to_ascii_lowercase();
-            let wild = || self.named.get(&format!("*.{}", host.split_once('.')?.1));
-            self.named.get(&host).or_else(wild)
-        };
+        let named = |asked: &str| self.named(&asked.to_ascii_lowercase());
         asked.filter(|_| !self.named.is_empty()).and_then(named).unwrap_or(&self.fallback)
+    }
+
+    /// The one that is for a host, in lower case.
+    fn named(&self, host: &str) -> Option<&Arc<CertifiedKey>> {
+        let wild = || self.named.get(&format!("*.{}", host.split_once('.')?.1));
+        self.named.get(host).or_else(wild)
     }
 }
 
@@ -263,7 +291,7 @@ mod tests {
         let server = Server::new(&first, &[]).unwrap();
         let mut open = Vec::new();
         for (identity, der) in [(&first, first_der), (&second, second_der)] {
-            server.show(identity, &[]);
+            server.show(&Shows { fallback: identity, named: &[], last: &[] });
             let connector = TlsConnector::from(trusting(std::slice::from_ref(&der)).unwrap());
             let (here, there) = pair(&listener).await;
             let name = ServerName::try_from("relay.test").unwrap();
@@ -307,6 +335,24 @@ mod tests {
             let shown = peer.get_ref().1.peer_certificates().unwrap();
             assert_eq!(&shown[0], wanted, "{asked}");
         }
+    }
+
+    /// What stands where one is still to come gives way to another that is for the host, by its name or with a star.
+    #[test]
+    fn what_is_shown_last_takes_no_host_from_another() {
+        let [waits, wild, own] =
+            [&["a.test", "b.test", "c.test"][..], &["*.test"], &["b.test"]].map(|of| made_for(of).0);
+        let key = |hosts: &Hosts, asked| Arc::as_ptr(hosts.find(Some(asked)));
+        let is = |identity: &Identity| Arc::as_ptr(identity.key());
+        let named = [own.clone()];
+        let hosts = Hosts::of(&Shows { fallback: &own, named: &named, last: std::slice::from_ref(&waits) });
+        assert_eq!(["a.test", "b.test", "x.test"].map(|asked| key(&hosts, asked)), [is(&waits), is(&own), is(&own)]);
+        let named = [wild.clone()];
+        let hosts = Hosts::of(&Shows { fallback: &wild, named: &named, last: std::slice::from_ref(&waits) });
+        assert_eq!(["a.test", "b.test"].map(|asked| key(&hosts, asked)), [is(&wild), is(&wild)]);
+        let named = [wild, waits.clone()];
+        let hosts = Hosts::of(&Shows { fallback: &waits, named: &named, last: &[] });
+        assert_eq!(key(&hosts, "a.test"), is(&waits), "the name itself is nearer than a star");
     }
 
     /// Takes any certificate: what is shown is looked at afterwards.

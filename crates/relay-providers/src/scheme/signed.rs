@@ -48,6 +48,9 @@ struct Signed {
     private: Option<PrivateKey>,
 }
 
+/// Bytes of a secret that nobody comes upon by trying, whoever made it up.
+const GUESSABLE_BYTES: usize = 24;
+
 /// What a request's head presents.
 struct Head<'a> {
     presented: Presented<'a>,
@@ -131,6 +134,25 @@ impl Signatures {
                 key: ByKey { parameter: signed.scheme.key, index },
             })
         })
+    }
+
+    /// What stands where a secret is sent along that could be guessed.
+    pub(crate) fn shown<'a>(
+        &self,
+        headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+        query: Option<&'a [u8]>,
+    ) -> Vec<&'a [u8]> {
+        let mut shown = Vec::new();
+        let guessable = || self.0.iter().filter(|signed| signed.is_guessable());
+        // Which of its parameters that is, is not asked: whoever tries one after the other changes the query each time.
+        if guessable().any(|signed| matches!(signed.scheme.at, At::Query(_))) {
+            shown.extend(query);
+        }
+        if guessable().any(|signed| !signed.headers.is_empty()) {
+            let is_of = |name: &[u8]| guessable().any(|signed| signed.headers.iter().any(|of| of.as_bytes() == name));
+            shown.extend(headers.into_iter().filter(|(name, _)| is_of(name)).map(|(_, value)| value));
+        }
+        shown
     }
 
     /// What holds of a request whatever its body is.
@@ -259,6 +281,11 @@ impl Signed {
             check_window(text, unit, &self.stamp_place(at), self.tolerance, request.now)?;
         }
         Ok(Head { presented, stamp })
+    }
+
+    /// Whether its secret is sent along, and one of them is so short that somebody might come upon it.
+    fn is_guessable(&self) -> bool {
+        self.scheme.algorithm == Algorithm::Equal && self.keys.iter().any(|key| key.expose().len() < GUESSABLE_BYTES)
     }
 
     /// What the request presents as signatures.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    Acknowledgement, DeliveryId, Name, Parameter, Provider, Sample, Tries,
+    Acknowledgement, DeliveryId, Name, Parameter, Provider, Sample, Tries, chosen,
     provider::{NO_TIME, Proof},
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit},
     table::{ANY_METHOD, SENT_ALONG, STANDARD_WEBHOOKS},
@@ -16,6 +16,19 @@ const SVIX: &str = "https://docs.svix.com/receiving/verifying-payloads/how-manua
 const SHARED_ID: &str = "The signature covers id, time and body; other header fields can be changed by whoever passes the request \
     on. The id is that of an event and the same at each of the sender's endpoints: one source for each, or the second one's \
     webhooks are taken for repeats.";
+/// What a sender may be told that can be told anything: no platform says what it wants to hear.
+const ACK_STATUS: Parameter = Parameter::optional(
+    chosen::STATUS,
+    None,
+    "the status of the answer to what is stored, 200 to 299, where the sender wants another",
+);
+const ACK_TYPE: Parameter =
+    Parameter::optional(chosen::TYPE, None, "the Content-Type of ack_body; left out: text/plain");
+const ACK_BODY: Parameter = Parameter::optional(
+    chosen::BODY,
+    None,
+    "the body of that answer, up to 4 KiB, where the sender wants a certain one",
+);
 const SAMPLE: Sample = Sample::json(
     r#"{"type":"contact.created","id":"{{id}}","data":{"name":"Ada Lovelace","email":"ada@example.com","number":{{number}}}}"#,
 );
@@ -63,6 +76,9 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 "the SHA-256 of an API key in hex, where the key itself is not to be in a file",
             )
             .several(),
+            ACK_STATUS,
+            ACK_TYPE,
+            ACK_BODY,
         ],
         acknowledgement: Acknowledgement::Receipt,
         methods: KEY_METHODS,
@@ -79,6 +95,9 @@ pub(super) const PROVIDERS: &[Provider] = &[
         parameters: &[
             Parameter::required("username", "the user name the sender is given"),
             Parameter::key("password", "the password the sender is given; make one with: openssl rand -hex 32").made_up(),
+            ACK_STATUS,
+            ACK_TYPE,
+            ACK_BODY,
         ],
         methods: ANY_METHOD,
         docs: "https://www.rfc-editor.org/rfc/rfc7617",
@@ -102,6 +121,9 @@ pub(super) const PROVIDERS: &[Provider] = &[
                 "the SHA-256 of a bearer token in hex, where the token itself is not to be in a file",
             )
             .several(),
+            ACK_STATUS,
+            ACK_TYPE,
+            ACK_BODY,
         ],
         acknowledgement: Acknowledgement::Receipt,
         methods: KEY_METHODS,
@@ -121,6 +143,9 @@ pub(super) const PROVIDERS: &[Provider] = &[
             Parameter::choice("algorithm", &["sha256", "sha1", "sha512"], "sha1, sha256 or sha512"),
             Parameter::choice("encoding", &["hex", "base64"], "hex or base64"),
             Parameter::optional("prefix", Some(""), "what stands before the signature in the header field, like sha256="),
+            ACK_STATUS,
+            ACK_TYPE,
+            ACK_BODY,
         ],
         methods: ANY_METHOD,
         // It is not signed here, and senders that are not of Standard Webhooks number their subscriptions in it.
@@ -141,6 +166,9 @@ pub(super) const PROVIDERS: &[Provider] = &[
             ).begins(&["whsec_", "whpk_", "v1,whsec_"]).not(&[("whsk_", "a private key")]),
             // The time is that of the attempt.
             Parameter::tolerance("300s", STANDARD_WEBHOOKS),
+            ACK_STATUS,
+            ACK_TYPE,
+            ACK_BODY,
         ],
         sending: &[Parameter::signing_key("the private key: whsk_ and base64, for sources with a whpk_ key").or_none()],
         answer_within: Duration::from_secs(15),

@@ -210,6 +210,41 @@ fn key_sources_answer_with_a_receipt_and_take_six_methods() {
     assert_eq!(standard.provider().acknowledgement, Acknowledgement::EMPTY);
 }
 
+/// I1: an operator may choose what the sender hears, but nothing that is no success, and nothing that no answer can carry.
+#[test]
+fn an_acknowledgement_that_is_chosen_is_one() {
+    let chosen = |given: &[(&str, &str)]| {
+        let given: Vec<_> =
+            [("key", KEY)].iter().chain(given).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Verifier::new("api-key", &given).map(|verifier| verifier.chosen().cloned())
+    };
+    assert_eq!(chosen(&[]), Ok(None));
+    let body = |kind: &str, body: &'static str| Some((kind.to_owned(), body.into()));
+    let found = chosen(&[("ack_status", "200"), ("ack_body", "OK")]).unwrap().unwrap();
+    assert_eq!((found.status, found.body), (Some(200), body("text/plain; charset=utf-8", "OK")));
+    let found = chosen(&[("ack_body", "{}"), ("ack_type", "application/json")]).unwrap().unwrap();
+    assert_eq!((found.status, found.body), (None, body("application/json", "{}")));
+    let found = chosen(&[("ack_status", "204")]).unwrap().unwrap();
+    assert_eq!((found.status, found.body), (Some(204), body("", "")));
+    let (long, most) = ("x".repeat(4097), "x".repeat(4096));
+    assert!(chosen(&[("ack_body", &most)]).is_ok());
+    for (given, said) in [
+        (&[("ack_status", "500")][..], "200 to 299"),
+        (&[("ack_status", "OK")], "200 to 299"),
+        (&[("ack_status", "302")], "200 to 299"),
+        (&[("ack_body", long.as_str())], "at most 4096"),
+        (&[("ack_status", "204"), ("ack_body", "x")], "has no body"),
+        (&[("ack_type", "text/plain")], "of which body"),
+        (&[("ack_body", "x"), ("ack_type", "text")], "a media type"),
+        (&[("ack_body", "x"), ("ack_type", "text/plain\r\nX-A: 1")], "a media type"),
+    ] {
+        let faults = chosen(given).expect_err(said);
+        assert!(faults.iter().any(|fault| fault.to_string().contains(said)), "{faults:?}");
+    }
+    let faults = Verifier::new("svix", &[("secret".into(), WHSEC.into()), ("ack_status".into(), "200".into())]);
+    assert!(faults.is_err(), "its platform says what it wants");
+}
+
 #[test]
 fn all_faults_come_together_with_what_would_be_right() {
     let faults =

@@ -74,12 +74,23 @@ pub(super) struct Known {
 }
 
 /// The one that there is, if it is for all of these names.
-pub(super) fn known(files: &TlsFiles, domains: &[String]) -> Option<Known> {
-    let identity = Identity::in_files(&files.certificate, &files.key).ok()?;
+///
+/// # Errors
+/// Those of the system: whether there is one is not known.
+pub(super) fn known(files: &TlsFiles, domains: &[String]) -> io::Result<Option<Known>> {
+    let bytes = match fs::read(&files.certificate) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read?,
+    };
+    Ok(in_file(&bytes, &files.certificate, domains))
+}
+
+fn in_file(bytes: &[u8], file: &Path, domains: &[String]) -> Option<Known> {
+    let identity = Identity::of((bytes, file), (bytes, file)).ok()?;
     if !domains.iter().all(|domain| identity.hosts().contains(&domain.to_ascii_lowercase())) {
         return None;
     }
-    let der = certificates(&fs::read(&files.certificate).ok()?).ok()?.into_iter().next()?;
+    let der = certificates(bytes).ok()?.into_iter().next()?;
     let seconds = |at: i64| Wall::from_micros(at.saturating_mul(1_000_000));
     let sum = digest(&SHA256, &der);
     let first = sum.as_ref().first_chunk::<4>().copied().map_or(0, u32::from_be_bytes);
@@ -97,7 +108,12 @@ pub(super) fn account(data_dir: &Path, directory: &str, email: Option<&str>) -> 
     if kept.get("directory")?.as_str()? != directory || kept.get("email")?.as_str() != email {
         return None;
     }
-    serde_json::from_value(kept.get_mut("credentials")?.take()).ok()
+    let credentials = kept.get_mut("credentials")?;
+    // What is said twice is the same, or spoilt.
+    if credentials.get("directory").is_some_and(|told| told != directory) {
+        return None;
+    }
+    serde_json::from_value(credentials.take()).ok()
 }
 
 /// Keeps an account.
@@ -113,6 +129,14 @@ pub(super) fn keep_account(
     let text = json!({ "directory": directory, "email": email, "credentials": credentials }).to_string();
     let file = account_file(data_dir);
     private::replace(&file, text.as_bytes()).map_err(|error| format!("cannot write {}: {error}", file.display()))
+}
+
+/// When the certificate that nobody takes ended, in seconds since the epoch.
+const NOBODYS_END: i64 = 86_400;
+
+/// Whether this is only what stands where none was obtained yet.
+pub(crate) fn is_nobodys(identity: &Identity) -> bool {
+    identity.not_after() <= NOBODYS_END
 }
 
 /// A certificate that nobody takes, with its key.
@@ -145,7 +169,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (wanted, others) = (names(&["relay.test", "hooks.test"]), names(&["relay.test", "other.test"]));
         let files = prepare(dir.path(), &wanted).unwrap();
-        let until = known(&files, &wanted).expect("one is there").until;
+        let until = known(&files, &wanted).unwrap().expect("one is there").until;
         assert_eq!(until, Wall::from_micros(86_400_000_000), "that nobody takes");
         let mode = fs::metadata(&files.certificate).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -157,16 +181,18 @@ mod tests {
         try_to_write(dir.path()).unwrap();
         prepare(dir.path(), &others).unwrap();
         assert_eq!(fs::read(&files.certificate).unwrap(), kept, "also where it is for other names");
-        assert!(known(&files, &others).is_none());
-        assert!(known(&files, &names(&["HOOKS.test"])).is_some_and(|known| (0.0..=1.0).contains(&known.roll)));
+        assert!(known(&files, &others).unwrap().is_none());
+        assert!(known(&files, &names(&["HOOKS.test"])).unwrap().is_some_and(|known| (0.0..=1.0).contains(&known.roll)));
 
         fs::write(&files.certificate, &kept[..kept.len() / 2]).unwrap();
         prepare(dir.path(), &wanted).unwrap();
-        assert!(known(&files, &wanted).is_some(), "half of one is none");
+        assert!(known(&files, &wanted).unwrap().is_some(), "half of one is none");
         fs::remove_file(&files.certificate).unwrap();
+        assert!(known(&files, &wanted).unwrap().is_none());
         fs::create_dir(&files.certificate).unwrap();
         assert!(prepare(dir.path(), &wanted).is_err(), "what cannot be read may be one");
         assert!(try_to_write(dir.path()).is_err());
+        assert!(known(&files, &wanted).is_err(), "which is no reason to order another");
     }
 
     #[test]
@@ -182,6 +208,9 @@ mod tests {
         assert!(account(dir.path(), ca, None).is_none());
         keep_account(dir.path(), ca, None, &credentials).unwrap();
         assert!(account(dir.path(), ca, None).is_some());
+        let kept = fs::read_to_string(account_file(dir.path())).unwrap();
+        fs::write(account_file(dir.path()), kept.replace("ca.test/dir\",\"id", "ca .test/dir\",\"id")).unwrap();
+        assert!(account(dir.path(), ca, None).is_none(), "a spoilt one is none");
         fs::write(account_file(dir.path()), "{").unwrap();
         assert!(account(dir.path(), ca, None).is_none(), "half of one is none");
     }

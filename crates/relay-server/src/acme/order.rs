@@ -19,8 +19,10 @@ use super::{
 
 /// How long is asked whether the authority has looked, and then whether the certificate is there.
 const POLLED_FOR: Duration = Duration::from_mins(2);
-/// What an authority says of an account that it does not have (RFC 8555, section 6.7).
-const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
+/// What an authority says of an account that it does not have, or that it, or its owner, has put an end to (RFC 8555, sections 6.7
+/// and 7.3.6).
+const NO_ACCOUNT: [&str; 2] =
+    ["urn:ietf:params:acme:error:accountDoesNotExist", "urn:ietf:params:acme:error:unauthorized"];
 
 /// Whom and where orders are made.
 pub(super) struct Orders {
@@ -42,6 +44,11 @@ impl Failed {
     /// It took too long.
     pub(super) fn late() -> Self {
         Self("the order was not through within 5 min".to_owned())
+    }
+
+    /// It went wrong in a way that nobody had thought of.
+    pub(super) fn panicked() -> Self {
+        Self("the order panicked on what the authority says, or on acme-account.json in DATA_DIR: if that file is spoilt, remove it".to_owned())
     }
 }
 
@@ -105,7 +112,8 @@ impl Orders {
         let names = NewOrder::new(&names);
         if let Some(account) = self.known_account().await? {
             match account.new_order(&names).await {
-                Err(Error::Api(problem)) if problem.r#type.as_deref() == Some(NO_ACCOUNT) => {}
+                Err(Error::Api(problem))
+                    if problem.r#type.as_deref().is_some_and(|kind| NO_ACCOUNT.contains(&kind)) => {}
                 begun => return Ok(begun?),
             }
         }
@@ -116,7 +124,11 @@ impl Orders {
         let (data_dir, config) = (self.data_dir.clone(), self.config.clone());
         let kept = on_disk(move || Ok(files::account(&data_dir, &config.directory, config.email.as_deref())));
         match kept.await? {
-            Some(credentials) => Ok(Some(self.builder().from_credentials(credentials).await?)),
+            Some(credentials) => match self.builder().from_credentials(credentials).await {
+                // What stands in the file is no key: there is no account that it could be.
+                Err(Error::Crypto | Error::KeyRejected) => Ok(None),
+                known => Ok(Some(known?)),
+            },
             None => Ok(None),
         }
     }

@@ -10,6 +10,9 @@ const RETRY_FIRST: Duration = Duration::from_mins(1);
 /// See [`RETRY_FIRST`]: often enough that a name that was mended is noticed within the day.
 const RETRY_MAX: Duration = Duration::from_hours(8);
 
+/// The part of a certificate's life that is left for orders that fail, whatever its authority suggests.
+const LAST_TENTH: f64 = 0.1;
+
 /// From when to when an authority would like a certificate to be renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Window {
@@ -28,13 +31,12 @@ pub(super) struct Life {
 /// is left. `roll` is anything from 0 to 1, the same for one certificate, so that not everybody comes at once.
 pub(super) fn renew_at(life: Life, suggested: Option<Window>, roll: f64) -> Wall {
     let between = |from: Wall, until: Wall| from + until.since(from).mul_f64(roll.clamp(0.0, 1.0));
+    let whole = life.until.since(life.from);
+    // At the very end the first order that fails would leave everybody without a certificate.
+    let last = life.until - whole.mul_f64(LAST_TENTH);
     match suggested {
-        // One that ends after the certificate does is of no use.
-        Some(Window { start, end }) if start <= end && start < life.until => between(start, end.min(life.until)),
-        _ => {
-            let whole = life.until.since(life.from);
-            between(life.from + whole.mul_f64(0.6), life.from + whole.mul_f64(0.67))
-        }
+        Some(Window { start, end }) if start <= end && start < last => between(start, end.min(last)),
+        _ => between(life.from + whole.mul_f64(0.6), life.from + whole.mul_f64(0.67)),
     }
 }
 
@@ -59,8 +61,8 @@ mod tests {
         assert!(renew_at(life, None, 1.0) < day(61), "well before somebody has to be told");
         let window = |start, end| Some(Window { start: day(start), end: day(end) });
         assert_eq!(renew_at(life, window(10, 20), 0.5), day(15), "as for one that is to be revoked");
-        assert_eq!(renew_at(life, window(80, 200), 1.0), day(90), "not after its end");
-        for senseless in [window(20, 10), window(95, 100)] {
+        assert_eq!(renew_at(life, window(80, 200), 1.0), day(81), "there is time for orders that fail");
+        for senseless in [window(20, 10), window(85, 89), window(95, 100)] {
             assert_eq!(renew_at(life, senseless, 0.0), day(54));
         }
         let short = Life { from: day(0), until: day(6) };

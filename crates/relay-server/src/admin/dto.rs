@@ -257,6 +257,7 @@ impl TokenDto {
             name: token.name.to_string(),
             prefix: token.prefix.clone(),
             destinations: token.destinations.clone(),
+            pins: token.pins.clone(),
             rotation: RotationDto::of_token(token, registry),
             created_at: rfc3339(token.created_at),
             revoked_at: token.revoked_at.map(Wall::from_micros).map(rfc3339),

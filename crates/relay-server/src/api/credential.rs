@@ -41,6 +41,9 @@ pub struct TokenDto {
     pub prefix: String,
     /// What it may serve; `null`: everything.
     pub destinations: Option<Vec<String>>,
+    /// Public keys, of one of which the client's certificate is to be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<String>,
     /// It is being replaced: `prefix` is that of the new one.
     pub rotation: Option<RotationDto>,
     /// When it was made.
@@ -61,6 +64,9 @@ pub struct TokenAsk {
     pub name: String,
     /// Left out: every destination.
     pub destinations: Option<Vec<String>>,
+    /// Public keys, of one of which the client's certificate is to be: `sha256/` and base64. Left out: any, and no certificate.
+    #[serde(default)]
+    pub pins: Vec<String>,
 }
 
 /// What a token may serve from now on.

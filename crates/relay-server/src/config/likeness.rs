@@ -7,11 +7,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use aws_lc_rs::hmac;
-use relay_core::delivery::retry::{RetryPolicy, Schedule};
+use relay_core::{
+    delivery::retry::{RetryPolicy, Schedule},
+    quota,
+};
 use relay_providers::provider;
 
 use super::{Config, Credentials, DeclaredRoute, DeclaredSource};
 use crate::{
+    budget,
     network_policy::NetworkPolicy,
     registry::{
         document::Likeness,
@@ -19,8 +23,10 @@ use crate::{
     },
 };
 
+/// The largest body, which a server's own memory may bound.
+const BODY_BYTES: &str = "MAX_BODY_BYTES";
 /// Digits of a secret's digest: enough to tell two apart, which nobody chooses for that.
-const DIGITS: usize = 16;
+pub(crate) const DIGITS: usize = 16;
 
 /// A setting that two servers have otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +57,12 @@ impl Config {
         let mut origins = self.cors_origins.clone();
         origins.sort();
         lines.put("CORS_ORIGINS", &origins.join(","));
-        lines.put("MAX_BODY_BYTES", &self.body_bytes_max.to_string());
+        lines.put(BODY_BYTES, &self.body_bytes_max.to_string());
+        // Where its own memory bounds bodies that is a server's own, and what follows from it is not.
+        if self.body_bytes_max >= budget::body_bytes_max(self.inflight_bytes_max) >> 10 << 10 {
+            let bound = format!("MAX_INFLIGHT_BYTES ({})", quota::show_bytes(self.inflight_bytes_max));
+            lines.likeness.bounds.insert(BODY_BYTES.to_owned(), bound);
+        }
         for (name, value) in [
             ("DEDUPE_WINDOW", self.dedupe_window),
             ("RETENTION_DELIVERED", self.retention_delivered),
@@ -71,7 +82,7 @@ impl Config {
 impl Likeness {
     /// A digest of all of it.
     pub(crate) fn digest(&self) -> [u8; 32] {
-        let Self { key, settings, secrets } = self;
+        let Self { key, settings, secrets, bounds: _ } = self;
         let all = serde_json::to_vec(&(key, settings, secrets)).expect("names and values are text");
         sha256(&all)
     }
@@ -80,11 +91,32 @@ impl Likeness {
     /// credentials differ, which is said by itself.
     pub(crate) fn differences(&self, theirs: &Self) -> Vec<Difference> {
         let mut all = differing(&self.settings, &theirs.settings, ToOwned::to_owned);
+        for found in all.iter_mut().filter(|found| found.setting == BODY_BYTES) {
+            *found = in_sizes(self, theirs);
+        }
         if self.key == theirs.key {
             all.extend(differing(&self.secrets, &theirs.secrets, |digest| format!("one with the digest {digest}")));
         }
         all
     }
+}
+
+/// The difference in the largest body, with what bounds it on either side, and what would not.
+fn in_sizes(mine: &Likeness, theirs: &Likeness) -> Difference {
+    let bytes =
+        |of: &Likeness| of.settings.get(BODY_BYTES).and_then(|bytes| bytes.parse::<u64>().ok()).unwrap_or_default();
+    let shown = |of: &Likeness, other: u64| {
+        let size = quota::show_bytes(bytes(of));
+        match of.bounds.get(BODY_BYTES).filter(|_| bytes(of) < other) {
+            None => size,
+            Some(bound) => {
+                let least = quota::show_bytes(budget::inflight_bytes_min(other).next_multiple_of(1 << 20));
+                format!("{size}, all that {bound} has room for ({least} would have for {}),", quota::show_bytes(other))
+            }
+        }
+    };
+    let (mine_shown, theirs_shown) = (shown(mine, bytes(theirs)), shown(theirs, bytes(mine)));
+    Difference { setting: BODY_BYTES.to_owned(), mine: mine_shown, theirs: theirs_shown }
 }
 
 fn differing(
@@ -278,6 +310,26 @@ mod tests {
             2,
             "by other keys nothing is known of secrets"
         );
+    }
+
+    /// Where a server's memory bounds bodies, that is named on whichever side it is, with what would be right; it is no difference itself.
+    #[test]
+    fn what_memory_makes_of_the_largest_body_is_named() {
+        let of = |inflight: u64, body: u64| {
+            let fit = budget::body_bytes_max(inflight) >> 10 << 10;
+            Config { inflight_bytes_max: inflight, body_bytes_max: body.min(fit), ..sample() }.likeness()
+        };
+        let (large, small) = (of(256 << 20, 25 << 20), of(32 << 20, 25 << 20));
+        let bounded = "16352KiB, all that MAX_INFLIGHT_BYTES (32MiB) has room for (51MiB would have for 25MiB),";
+        let said = |one: &Likeness, other: &Likeness| {
+            let found = one.differences(other);
+            assert_eq!(found.len(), 1);
+            (found[0].mine.clone(), found[0].theirs.clone())
+        };
+        assert_eq!(said(&small, &large), (bounded.to_owned(), "25MiB".to_owned()));
+        assert_eq!(said(&large, &small), ("25MiB".to_owned(), bounded.to_owned()));
+        assert_eq!(said(&of(256 << 20, 1 << 20), &large), ("1MiB".to_owned(), "25MiB".to_owned()), "as it was given");
+        assert_eq!((of(256 << 20, 16352 << 10), of(256 << 20, 16352 << 10).digest()), (small.clone(), small.digest()));
     }
 
     #[test]

@@ -50,6 +50,7 @@ mod tests {
             sha256: [0; 32],
             prefix: String::new(),
             destinations: destinations.map(|names| names.iter().map(ToString::to_string).collect()),
+            pins: Vec::new(),
             rotation: None,
             created_at: Wall::MIN,
             revoked_at,

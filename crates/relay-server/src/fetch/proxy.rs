@@ -1,4 +1,4 @@
-//! The way through an HTTP proxy (CONNECT, RFC 9110 section 9.3.6).
+//! The way through a proxy, HTTP or SOCKS.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -40,11 +40,11 @@ impl fmt::Debug for ProxyChoice {
 
 /// A connection through `proxy` to port 443 of `host`.
 pub(super) async fn tunnel(proxy: &Uri, host: &str) -> Result<TcpStream, Failed> {
-    let (host_of_proxy, port) = (proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(80));
+    let (host_of_proxy, port) = dial::place(proxy);
     let socket = dial::tcp(host_of_proxy, port).await;
     let mut socket = socket.map_err(|error| Failed::at("cannot connect to the proxy", &error))?;
-    let target = format!("{}:{PORT}", authority(host));
-    dial::tunnel(&mut socket, proxy, &target).await.map_err(|error| error.to_string())?;
+    // By its name: what this machine would find for it is not judged here.
+    dial::lead(&mut socket, proxy, host, PORT).await.map_err(|error| error.to_string())?;
     Ok(socket)
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use relay_core::{
-    hub::{Answer, ConnId, Hub, Input, Notice, Output, Ticket},
+    hub::{ConnId, Hub, Input, Notice, Output, Ticket},
     id::InstanceId,
     limits,
     name::Name,
@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until, timeout},
 };
 
-use super::{Event, Followed, Inlet, OldestCommit, Request, Said, Socket, View, commits::Commits};
+use super::{Event, Followed, Inlet, OldestCommit, Request, Said, Socket, View, Waiting, commits::Commits};
 use crate::{clock::Clock, depth, metrics::Metrics, notice::Notices, outbox::Outbox};
 
 /// Inputs of one turn: enough that a full turn makes a full commit, few enough that no socket waits long.
@@ -50,7 +50,7 @@ pub(crate) struct Driver {
     notices: Notices,
     inlet: Inlet,
     tickets: u64,
-    answers: BTreeMap<Ticket, oneshot::Sender<Answer>>,
+    waiting: BTreeMap<Ticket, Waiting>,
     sockets: BTreeMap<ConnId, OpenSocket>,
     appends: BTreeMap<Name, Vec<Asked<Box<Append>>>>,
     commits: Commits,
@@ -123,7 +123,7 @@ impl Driver {
             notices: Notices::default(),
             inlet,
             tickets: 0,
-            answers: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             sockets: BTreeMap::new(),
             appends: BTreeMap::new(),
             commits: Commits::new(oldest_commit),
@@ -180,7 +180,7 @@ impl Driver {
             }
             self.perform();
             self.flush();
-            self.clock.put_right(self.hub.clock_apart());
+            self.clock.put_right(self.hub.clock_shift());
         }
         self.inlet.turn_away_requests().await;
         if self.stopped {
@@ -225,7 +225,7 @@ impl Driver {
     fn on_request(&mut self, request: Request) {
         let ticket = Ticket(self.tickets);
         self.tickets += 1;
-        self.answers.insert(ticket, request.answer);
+        self.waiting.insert(ticket, request.waiting);
         self.feed(Input::Accept { ticket, request: request.accepting });
     }
 
@@ -331,9 +331,8 @@ impl Driver {
             match output {
                 Output::Store(op) => self.ask(op),
                 Output::Answer(ticket, answer) => {
-                    if let Some(waiting) = self.answers.remove(&ticket) {
-                        // The sender may have gone away; the event stays.
-                        let _ = waiting.send(answer);
+                    if let Some(waiting) = self.waiting.remove(&ticket) {
+                        waiting.hears(answer, self.now.wall);
                     }
                 }
                 Output::Transmit(conn) => self.pump(conn),

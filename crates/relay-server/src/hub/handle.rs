@@ -14,13 +14,15 @@ use relay_core::{
     limits,
     partitions::Partitions,
     storage::Apart,
+    time::Wall,
 };
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
     oneshot,
 };
 
-use super::{Event, Followed, QUEUE, Request};
+use super::{Event, Followed, QUEUE, Request, Waiting};
+use crate::quotas::Hold;
 
 /// Reaches the hub. Cheap to clone.
 #[derive(Clone)]
@@ -71,8 +73,7 @@ impl Inlet {
         // First, so that none slips in behind the last one.
         self.requests.close();
         while let Some(request) = self.requests.recv().await {
-            // The sender may have gone away.
-            let _ = request.answer.send(Answer::Stopping);
+            request.waiting.hears(Answer::Stopping, Wall::MIN);
         }
     }
 }
@@ -94,10 +95,10 @@ impl Handle {
         (handle, Inlet { requests: requests_in, events: events_in })
     }
 
-    /// Makes a request durable. Dropping the future gives up the answer, not the request.
-    pub(crate) async fn accept(&self, accepting: Box<Accepting>) -> Answer {
+    /// Makes a request durable. Dropping the future gives up the answer, not the request, nor what is held for it.
+    pub(crate) async fn accept(&self, accepting: Box<Accepting>, hold: Option<Box<Hold>>) -> Answer {
         let (answer, answered) = oneshot::channel();
-        let request = Request { accepting, answer };
+        let request = Request { accepting, waiting: Waiting { answer, hold } };
         if self.requests.send(request).await.is_err() {
             // It has ended, and was never asked: nothing is uncertain.
             return Answer::Stopping;

@@ -18,6 +18,7 @@ use relay_core::{
     name::Name,
     partitions::Partitions,
     routing::Routing,
+    time::Wall,
 };
 use tokio::sync::oneshot;
 
@@ -26,7 +27,7 @@ pub(crate) use commits::OldestCommit;
 pub(crate) use driver::Driver;
 pub(crate) use handle::{Handle, Inlet, View};
 
-use crate::outbox::Outbox;
+use crate::{outbox::Outbox, quotas::Hold};
 
 /// Events that wait for the hub; more than a turn takes, so that a turn is full under load.
 const QUEUE: usize = 1024;
@@ -34,7 +35,25 @@ const QUEUE: usize = 1024;
 /// A request that waits for its acknowledgement.
 pub(crate) struct Request {
     accepting: Box<Accepting>,
+    waiting: Waiting,
+}
+
+/// Who waits for the answer to a request, and what is held for it of its source's quotas.
+struct Waiting {
     answer: oneshot::Sender<Answer>,
+    hold: Option<Box<Hold>>,
+}
+
+impl Waiting {
+    /// Tells the answer. What is stored is counted whether or not its sender is there to hear of it.
+    fn hears(self, answer: Answer, now: Wall) {
+        let is_new = matches!(answer, Answer::Accepted { repeat: false, .. });
+        if let Some(hold) = self.hold.filter(|_| is_new) {
+            hold.count(now);
+        }
+        // The sender may have gone away; the event stays.
+        let _ = self.answer.send(answer);
+    }
 }
 
 /// All that can happen to the hub but requests, answers of the store and time.

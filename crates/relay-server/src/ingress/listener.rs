@@ -14,7 +14,7 @@ use relay_net::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// Where clients dial in.
-const CONNECT: &str = "/connect";
+pub(crate) const CONNECT: &str = "/connect";
 /// What has begun to come when the listener is to stop may go on for so long; then it is refused.
 pub(crate) const INTAKE_WITHIN: Duration = Duration::from_millis(500);
 /// What load balancers and monitors ask.
@@ -52,7 +52,7 @@ const NO_SHARE: Problem = Problem::new(
 .closing();
 const SPEAKS_TLS: Problem =
     Problem::new(Code::Malformed, "this port speaks TLS: the URL begins with https://").closing();
-const NO_SESSIONS: Problem =
+pub(crate) const NO_SESSIONS: Problem =
     Problem::new(Code::StoreUnavailable, "as many clients are connected as there may be; come back later").closing();
 
 const OTHER_HOST: Problem =
@@ -60,12 +60,7 @@ const OTHER_HOST: Problem =
 
 /// Serves the public listener until `stop`; then accepts no more, finishes the requests at hand, and returns when the last
 /// connection has ended. Whoever called bounds that wait by dropping the future.
-pub async fn serve<B: Backend>(listener: TcpListener, backend: Arc<B>, settings: Settings, stop: CancellationToken) {
-    serve_on(listener, backend, settings, stop).await;
-}
-
-/// The same, wherever its sockets come from.
-pub(super) async fn serve_on<B: Backend>(
+pub async fn serve<B: Backend>(
     listener: impl Listening<Socket = TcpStream> + Sync,
     backend: Arc<B>,
     settings: Settings,
@@ -259,7 +254,10 @@ impl<B: Backend> Public<B> {
         match unshaken {
             Unshaken::Plain(socket) => {
                 self.door.backend.refused(UNKNOWN, "no_tls");
-                let _ = timeout(self.door.settings.patience.handshake, say(socket, &SPEAKS_TLS)).await;
+                let problem = SPEAKS_TLS;
+                let told = timeout(self.door.settings.patience.handshake, say(socket, &problem));
+                // Who stays after that is waited for like one that stops in a handshake.
+                let _ = unless_given_up(seat, closing, told).await;
             }
             Unshaken::Proven => {}
             // Whoever looks whether the port is open, or has gone.
@@ -274,7 +272,11 @@ impl<B: Backend> Public<B> {
 }
 
 /// What comes of something that a connection's peer is waited for; none if it has to give way, or the server stops.
-async fn unless_given_up<T>(seat: &Seated, closing: &Closing, awaited: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn unless_given_up<T>(
+    seat: &Seated,
+    closing: &Closing,
+    awaited: impl Future<Output = T>,
+) -> Option<T> {
     let evicted = poll_fn(|cx| if seat.waits(cx) { Poll::Ready(()) } else { Poll::Pending });
     tokio::select! {
         biased;

@@ -37,8 +37,8 @@ use crate::budget::Budget;
 
 pub(crate) use flaw::Flaw;
 pub(crate) use http1::{Answers, Connection};
-pub(crate) use listener::INTAKE_WITHIN;
 pub use listener::serve;
+pub(crate) use listener::{CONNECT, INTAKE_WITHIN, NO_SESSIONS, unless_given_up};
 pub use path::Prefix;
 pub use patience::Patience;
 pub use refusals::{KeptRefusal, Missed, Refusals, Tally};

@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use http_body_util::Full;
 use hyper::Response;
 use relay_core::{hub, time::Wall};
-use relay_providers::Acknowledgement;
+use relay_providers::{Acknowledgement, Chosen};
 
 use super::seam::Body;
 use crate::{
@@ -47,7 +47,11 @@ const UNROUTED: Problem =
 const FULL: Problem = Problem::new(Code::StoreFull, "there is no room for the webhook; send it again later");
 
 /// What the hub's answer means to the sender.
-pub(super) fn outcome(answer: &hub::Answer, acknowledgement: Acknowledgement) -> Result<Response<Body>, Problem> {
+pub(super) fn outcome(
+    answer: &hub::Answer,
+    acknowledgement: Acknowledgement,
+    chosen: Option<&Chosen>,
+) -> Result<Response<Body>, Problem> {
     match answer {
         hub::Answer::Accepted { event, received_at, .. } => {
             let id = event.to_string();
@@ -57,6 +61,9 @@ pub(super) fn outcome(answer: &hub::Answer, acknowledgement: Acknowledgement) ->
                     whole(status, content_type, body.as_bytes().into())
                 }
             };
+            if let Some(chosen) = chosen {
+                choose(&mut response, chosen);
+            }
             // What a platform wants to see leaves no room for it in the body.
             if let Ok(id) = HeaderValue::try_from(id) {
                 response.headers_mut().insert(EVENT_ID, id);
@@ -69,6 +76,19 @@ pub(super) fn outcome(answer: &hub::Answer, acknowledgement: Acknowledgement) ->
         hub::Answer::Full => Err(FULL),
         hub::Answer::Stopping => Err(STOPPING),
     }
+}
+
+/// Makes an acknowledgement what the source's operator chose, as far as he did.
+fn choose(response: &mut Response<Body>, chosen: &Chosen) {
+    if let Some(status) = chosen.status.and_then(|status| StatusCode::from_u16(status).ok()) {
+        *response.status_mut() = status;
+    }
+    let Some((kind, body)) = &chosen.body else { return };
+    *response.body_mut() = Full::new(body.clone());
+    match HeaderValue::from_str(kind) {
+        Ok(kind) if !body.is_empty() => response.headers_mut().insert(header::CONTENT_TYPE, kind),
+        Ok(_) | Err(_) => response.headers_mut().remove(header::CONTENT_TYPE),
+    };
 }
 
 /// Why it is not stored, in words for who sent it.

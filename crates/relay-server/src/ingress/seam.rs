@@ -14,7 +14,11 @@ use relay_net::origin::{Address, Origin};
 use relay_providers::Verifier;
 
 use super::refusals::Refusals;
-use crate::{network_policy::Terms, quotas::Quotas, registry::uses::Proof};
+use crate::{
+    network_policy::Terms,
+    quotas::{Hold, Quotas},
+    registry::uses::Proof,
+};
 
 /// The body of every answer on the public listener: whole, and in memory.
 pub type Body = Full<Bytes>;
@@ -27,8 +31,9 @@ pub trait Backend: Send + Sync + 'static {
     /// The source of that name in the present snapshot.
     fn source(&self, name: &[u8]) -> Option<Arc<Source>>;
 
-    /// Makes a verified request durable; completes when that is certain, or certainly not going to be known.
-    fn accept(&self, request: Box<Accepting>) -> impl Future<Output = Answer> + Send;
+    /// Makes a verified request durable; completes when that is certain, or certainly not going to be known. What is held for it is
+    /// counted when it is stored, also if nobody waits for that any more.
+    fn accept(&self, request: Box<Accepting>, hold: Option<Box<Hold>>) -> impl Future<Output = Answer> + Send;
 
     /// Counts a request that was refused. `source` is `unknown` where none was found; `reason` is a problem code or the
     /// check that failed.
@@ -46,7 +51,7 @@ pub trait Backend: Send + Sync + 'static {
     fn refusals(&self) -> &Refusals;
 
     /// What sources took today, of those that bound it.
-    fn quotas(&self) -> &Quotas;
+    fn quotas(&self) -> &Arc<Quotas>;
 
     /// Whether a request to a source is looked at that shows these secrets, after all that came from there.
     ///

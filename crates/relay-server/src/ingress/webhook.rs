@@ -35,6 +35,7 @@ use super::{
 use crate::{
     apart::apart,
     error::{Code, Problem},
+    quotas::Hold,
     registry::uses::Proof,
 };
 
@@ -78,8 +79,8 @@ struct Admitted {
 
 /// A request that was read and judged: all that is left of it while its commit is waited for.
 enum Ready {
-    /// Take it in, for this source; once it is durable its sender wants this.
-    Genuine(Arc<Source>, Box<Accepting>, Acknowledgement),
+    /// Take it in, for this source, with what is held for it there; once it is durable its sender wants this.
+    Genuine(Arc<Source>, (Box<Accepting>, Option<Box<Hold>>), Acknowledgement),
     /// It was no webhook, or is taken in already.
     Answered(Response<Body>),
 }
@@ -136,7 +137,7 @@ impl<B: Backend> Door<B> {
         request: Box<Request<Incoming>>,
     ) -> Result<Response<Body>, Denial> {
         match self.read(source, origin, request).await? {
-            Ready::Genuine(source, accepting, wanted) => self.accept(&source, origin, accepting, wanted).await,
+            Ready::Genuine(source, request, wanted) => self.accept(&source, origin, request, wanted).await,
             Ready::Answered(response) => Ok(response),
         }
     }
@@ -155,8 +156,7 @@ impl<B: Backend> Door<B> {
         if let Err(refused) = self.permit(source, origin) {
             return Err(refused.closing_if(intake::is_given_up(&head.headers, &body)));
         }
-        if let Some(broken) = &source.broken {
-            let refused = Denial { detail: Some(broken.clone()), ..BROKEN.into() };
+        if let Some(refused) = is_broken(source) {
             return Err(refused.closing_if(intake::is_given_up(&head.headers, &body)));
         }
         let methods = source.verifier.methods();
@@ -203,16 +203,16 @@ impl<B: Backend> Door<B> {
         }
         self.buckets.take(&source.name, &source.terms, || self.backend.mono()).map_err(too_often)?;
         let (quotas, quota) = (self.backend.quotas(), &source.terms.quota);
-        quotas.take(&source.name, quota, body.len(), || self.backend.now()).map_err(too_much)?;
+        let hold = quotas.hold(&source.name, quota, body.len(), || self.backend.now()).map_err(too_much)?;
         raw.clean(&connection, &genuine.strip);
         let accepting = Box::new(self.accepting(&source, raw, (body, signed), &genuine));
-        Ok(Ready::Genuine(source, accepting, genuine.acknowledgement))
+        Ok(Ready::Genuine(source, (accepting, hold), genuine.acknowledgement))
     }
 
     /// Whether somebody of this address may come, and now: asked of nothing that a request says.
     fn permit(&self, source: &Source, origin: Origin) -> Result<(), Denial> {
         let terms = &source.terms;
-        if !terms.admit(origin.ip()) {
+        if !terms.admit(origin.known_ip()) {
             return Err(OTHER_ADDRESS.into());
         }
         self.buckets.ask(&source.name, terms, origin.address, || self.backend.mono()).map_err(too_often)?;
@@ -259,7 +259,11 @@ impl<B: Backend> Door<B> {
         let present = self.find(Leads::Source(source.name.as_str()))?;
         let has_changed = !Arc::ptr_eq(&present, source);
         if has_changed {
-            if !present.terms.admit(origin.ip()) {
+            // Of one that is broken by now it is not known who may come.
+            if let Some(refused) = is_broken(&present) {
+                return Err(refused);
+            }
+            if !present.terms.admit(origin.known_ip()) {
                 return Err(OTHER_ADDRESS.into());
             }
             *admitted = self.admit(&present, head)?;
@@ -271,7 +275,7 @@ impl<B: Backend> Door<B> {
     /// The same as [`Self::admit`], for a head that shows the secret that is to prove it: one of few that may come from there.
     async fn admit_shown(&self, source: &Arc<Source>, origin: Origin, head: &Parts) -> Result<Admitted, Denial> {
         let fields = head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-        let shown = source.verifier.shown(fields);
+        let shown = source.verifier.shown(fields, head.uri.query().map(str::as_bytes));
         if shown.is_empty() {
             return self.admit(source, head);
         }
@@ -449,20 +453,16 @@ impl<B: Backend> Door<B> {
         &self,
         source: &Source,
         origin: Origin,
-        accepting: Box<Accepting>,
+        (accepting, hold): (Box<Accepting>, Option<Box<Hold>>),
         wanted: Acknowledgement,
     ) -> Result<Response<Body>, Denial> {
-        let bytes = accepting.body.len();
-        let Ok(answer) = timeout(self.settings.patience.commit, self.backend.accept(accepting)).await else {
+        let Ok(answer) = timeout(self.settings.patience.commit, self.backend.accept(accepting, hold)).await else {
             return Err(respond::UNCERTAIN.into());
         };
-        if !may_be_new(&answer) {
-            self.backend.quotas().give_back(&source.name, &source.terms.quota, bytes, || self.backend.now());
-        }
         if let Answer::Accepted { event, differs: true, .. } = answer {
             self.note_difference(source, origin, event);
         }
-        Ok(respond::outcome(&answer, wanted)?)
+        Ok(respond::outcome(&answer, wanted, source.verifier.chosen())?)
     }
 
     /// Counts a repeat with another body, and keeps it for the operator: that body is answered 2xx and not stored.
@@ -528,18 +528,9 @@ impl<B: Backend> Door<B> {
     }
 }
 
-/// Whether an event may have been stored that was not there before.
-const fn may_be_new(answer: &Answer) -> bool {
-    match answer {
-        Answer::Accepted { repeat, .. } => !*repeat,
-        // Nobody knows.
-        Answer::Unavailable => true,
-        Answer::NotStored(_) | Answer::Busy | Answer::Full | Answer::Stopping => false,
-    }
-}
-
 fn too_much(over: quota::Over) -> Denial {
     let detail = match over.measure {
+        _ if over.is_held => "what is being stored may be all that the source still takes today (UTC); see Retry-After",
         Measure::Events => "the source has taken as many webhooks as it takes in a day (UTC); see Retry-After",
         Measure::Bytes => "the source has taken as many bytes as it takes in a day (UTC); see Retry-After",
     };
@@ -559,6 +550,12 @@ fn too_often(over: Over) -> Denial {
 }
 
 /// A webhook without a body is nearly always a mistake of the sender's, unless its method has none.
+/// Of a source that takes nothing as it is.
+fn is_broken(source: &Source) -> Option<Denial> {
+    let what = source.broken.clone()?;
+    Some(Denial { detail: Some(what), ..BROKEN.into() })
+}
+
 fn may_be_empty(source: &Source, method: &Method) -> bool {
     source.allow_empty
         || !source.verifier.is_key_source()

@@ -110,8 +110,8 @@ pub(crate) struct SharedConfiguration {
     pub(crate) likeness: Likeness,
 }
 
-/// What the configurations of servers that share a store are compared by.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What the configurations of servers that share a store are compared by: all but `bounds`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Likeness {
     /// What the digests of secrets are keyed with, by a digest: those of servers with other credentials are not comparable.
     pub(crate) key: String,
@@ -119,7 +119,18 @@ pub(crate) struct Likeness {
     pub(crate) settings: BTreeMap<String, String>,
     /// Digests of secrets, by the names of what they are for.
     pub(crate) secrets: BTreeMap<String, String>,
+    /// What made a setting as it is that was to be another, for whoever reads the difference.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) bounds: BTreeMap<String, String>,
 }
+
+impl PartialEq for Likeness {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.key, &self.settings, &self.secrets) == (&other.key, &other.settings, &other.secrets)
+    }
+}
+
+impl Eq for Likeness {}
 
 /// A secret that servers on a store share: what each knows it by, and who has it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -283,6 +294,9 @@ pub struct Token {
     /// What it may serve; `None`: every destination.
     #[serde(default)]
     pub destinations: Option<Vec<String>>,
+    /// Public keys, of one of which the client's certificate is to be (`sha256/...`); none: it may come with any, and without one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<String>,
     /// The secret that this one replaces.
     #[serde(default)]
     pub rotation: Option<Rotation<Digest>>,

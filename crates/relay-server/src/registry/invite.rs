@@ -47,7 +47,8 @@ impl Registry {
         new.parameters.extend(generated.iter().cloned());
         let new_key = NewKey { source: new.name.clone(), name: new.name.clone() };
         let key = if needs_key { Some(self.new_key(&new_key)?) } else { None };
-        let new_token = NewToken { name: new.name.clone(), destinations: Some(vec![new.destination.clone()]) };
+        let new_token =
+            NewToken { name: new.name.clone(), destinations: Some(vec![new.destination.clone()]), pins: Vec::new() };
         let token = self.new_token(&new_token)?;
         let source = self
             .create_source_with(new, who, |directory| {

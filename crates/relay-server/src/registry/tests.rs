@@ -305,7 +305,7 @@ async fn no_stored_document_holds_a_key_or_a_token() {
     let registry = open(&store, &config()).await;
     let new = NewKey { source: name("default"), name: name("shop") };
     let key = registry.create_key(new, &CLI).await.unwrap().secret;
-    let new = NewToken { name: name("crm"), destinations: None };
+    let new = NewToken { name: name("crm"), destinations: None, pins: Vec::new() };
     let token = registry.create_token(new, &CLI).await.unwrap();
     assert!(!format!("{token:?}").contains(&token.secret[8..]), "S27: nor in what is printed of an answer");
     let token = token.secret;
@@ -333,7 +333,7 @@ async fn an_invitation_makes_everything_or_nothing() {
         destination: name("crm"),
     };
     assert!(matches!(registry.invite(new("hmac"), &CLI).await, Err(RegistryError::Invalid(_))));
-    let taken = NewToken { name: name("shop"), destinations: None };
+    let taken = NewToken { name: name("shop"), destinations: None, pins: Vec::new() };
     registry.create_token(taken, &CLI).await.unwrap();
     assert!(matches!(registry.invite(new("api-key"), &CLI).await, Err(RegistryError::Taken { kind: "token", .. })));
     let directory = registry.directory();
@@ -355,7 +355,7 @@ async fn a_change_is_decided_anew_when_somebody_was_faster() {
     let store = store();
     let first = open(&store, &config()).await;
     let second = open(&store, &config()).await;
-    let new = NewToken { name: name("crm"), destinations: None };
+    let new = NewToken { name: name("crm"), destinations: None, pins: Vec::new() };
     first.create_token(new.clone(), &CLI).await.unwrap();
     assert!(matches!(second.create_token(new, &CLI).await, Err(RegistryError::Taken { .. })));
     second.revoke_token(&name("crm"), &CLI).await.unwrap();
@@ -560,7 +560,7 @@ fn config() -> Config {
 async fn what_is_written_holds_also_if_nothing_can_be_read() {
     let store = store();
     let (registry, other) = (open(&store, &config()).await, open(&store, &config()).await);
-    let new = NewToken { name: name("crm"), destinations: None };
+    let new = NewToken { name: name("crm"), destinations: None, pins: Vec::new() };
     registry.create_token(new.clone(), &CLI).await.unwrap();
     other.create_source(shop("crm"), &CLI).await.unwrap();
     store.set_trouble(vec![(Trouble::Documents, StoreError::TooSlow { after: Duration::ZERO })]);
@@ -584,7 +584,10 @@ async fn a_damaged_document_holds_up_no_revocation() {
     let store = store();
     let registry = open(&store, &config()).await;
     for token in ["crm", "erp"] {
-        registry.create_token(NewToken { name: name(token), destinations: None }, &CLI).await.unwrap();
+        registry
+            .create_token(NewToken { name: name(token), destinations: None, pins: Vec::new() }, &CLI)
+            .await
+            .unwrap();
     }
     registry.revoke_token(&name("erp"), &CLI).await.unwrap();
     for (kind, damaged) in [(DocumentKind::Token, "erp"), (DocumentKind::Route, "default/default")] {

@@ -1,6 +1,7 @@
 //! Tokens of clients: made, changed and revoked by operators.
 
 use relay_core::name::Name;
+use relay_net::tls::Pin;
 use relay_store::seam::DocumentKind;
 
 use super::{
@@ -18,6 +19,8 @@ pub struct NewToken {
     pub name: Name,
     /// What it may serve; `None`: every destination.
     pub destinations: Option<Vec<Name>>,
+    /// Public keys, of one of which the client's certificate is to be; none: any, and no certificate.
+    pub pins: Vec<Pin>,
 }
 
 impl Registry {
@@ -43,6 +46,7 @@ impl Registry {
             sha256: secret::sha256(secret.as_bytes()),
             prefix: secret::shown(&secret),
             destinations: new.destinations.as_ref().map(|names| names.iter().map(Name::to_string).collect()),
+            pins: new.pins.iter().map(Pin::to_string).collect(),
             rotation: None,
             created_at: self.clock.now().wall,
             revoked_at: None,

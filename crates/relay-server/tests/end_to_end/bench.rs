@@ -51,7 +51,7 @@ impl<S: Store> Bench<S> {
         let mut config = config(dir.path().to_owned());
         adjust(&mut config);
         let server = Server::start(config, Arc::clone(&store) as Arc<dyn Store>, Outside::default()).await.unwrap();
-        let (public, admin) = (server.public_addr(), server.admin_addr().unwrap());
+        let (public, admin) = (server.public_addr().unwrap(), server.admin_addr().unwrap());
         let attached = Some(server.attach());
         let (shutdown, told) = oneshot::channel::<()>();
         let running = tokio::spawn(server.run(async move { drop(told.await) }));
@@ -142,6 +142,7 @@ fn config(data_dir: PathBuf) -> Config {
         tls: Vec::new(),
         acme: None,
         redirect_listen: None,
+        clients: None,
         admin_listen: Some(any),
         proxies: Arc::default(),
         proxy_protocol: false,

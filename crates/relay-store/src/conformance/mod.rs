@@ -20,6 +20,7 @@ pub mod registry;
 pub mod replay;
 pub mod retention;
 pub mod settle;
+pub mod transfer;
 
 pub use fixture::{Fixture, Snapshot, at};
 
@@ -182,6 +183,14 @@ macro_rules! conformance_suite {
             what_was_delivered_is_told_with_what_is_due,
             an_append_that_is_repeated_names_its_deliveries_as_they_are,
             what_has_expired_or_lapsed_is_named_by_partition,
+        ]);
+        $crate::conformance_suite!(@ $backend, transfer [
+            what_is_in_any_state_is_stored_as_it_is,
+            a_replay_in_any_state_is_stored_as_it_is,
+            keys_are_those_of_the_events_that_hold_them,
+            attempts_are_put_in_the_place_of_those_before,
+            totals_are_set_and_what_is_stored_is_left_alone,
+            an_id_that_is_stored_is_not_in_its_own_way,
         ]);
         $crate::conformance_suite!(@ $backend, crash [
             an_append_cut_at_any_edge_is_whole_or_absent,

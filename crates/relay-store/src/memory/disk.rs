@@ -64,7 +64,7 @@ pub(super) struct Waiting {
 /// Who took a dedupe key.
 #[derive(Clone, Debug)]
 pub(super) struct Taken {
-    event: EventId,
+    pub(super) event: EventId,
     received_at: Wall,
     body_sha256: [u8; 32],
     pub(super) until: Wall,

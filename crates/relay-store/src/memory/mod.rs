@@ -10,6 +10,7 @@ mod hand;
 mod lease;
 mod retain;
 mod step;
+mod transfer;
 
 use std::{
     collections::BTreeSet,
@@ -25,8 +26,9 @@ use relay_core::{
     jobs::{JobOp, JobStored, RetentionOp, RetentionStored},
     name::Name,
     storage::{
-        Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, Extended, HeldAsk, LeaseAsk,
-        Leased, OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError, StoreOp, Stored,
+        Append, AppendError, Appended, BodyOf, Change, Changed, Dedupe, Due, DueAsk, Extend, Extended, HeldAsk,
+        LeaseAsk, Leased, OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError, StoreOp,
+        Stored,
     },
     time::Wall,
 };
@@ -38,8 +40,8 @@ use crate::{
     copy::{BackupError, Copying},
     seam::{
         Archive, AuditEntry, AuditFilter, Condition, DeliveryFilter, Document, DocumentKey, DocumentKind, Durability,
-        EventFilter, EventRow, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats, Trades, Upkeep,
-        perform, perform_job, perform_retention,
+        EventFilter, EventRow, HaveRoom, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats, Trades,
+        Transfer, Upkeep, perform, perform_job, perform_retention,
     },
 };
 
@@ -600,5 +602,24 @@ impl Upkeep for MemoryStore {
             inner.life = Life::Closed;
         }
         done(())
+    }
+}
+
+impl Transfer for MemoryStore {
+    fn keys(&self, of: Vec<EventId>) -> Later<Result<Vec<Option<Dedupe>>, StoreError>> {
+        done(self.read(Trouble::Look, |disk| disk.keys_of(&of)))
+    }
+
+    /// All bits of an id tell it from others here.
+    fn have_room(&self, events: Vec<EventId>, deliveries: Vec<DeliveryId>) -> Later<Result<HaveRoom, StoreError>> {
+        done(self.read(Trouble::Look, |_| HaveRoom::all(events.len(), deliveries.len())))
+    }
+
+    fn put_attempts(&self, of: Vec<(DeliveryId, Vec<Attempt>)>) -> Later<Result<(), StoreError>> {
+        done(self.write(Trouble::Upkeep, |disk| disk.put_attempts(of)))
+    }
+
+    fn put_totals(&self, totals: Stats) -> Later<Result<(), StoreError>> {
+        done(self.write(Trouble::Upkeep, |disk| disk.put_totals(&totals)))
     }
 }

@@ -66,7 +66,7 @@ impl Disk {
         }
         for tally in counted.destinations.values_mut() {
             tally.states = [0; 7];
-            tally.created = tally.retired;
+            tally.created = tally.retired + tally.lost;
         }
         for event in self.events.values() {
             let tally = counted.source(&event.source);

@@ -10,36 +10,27 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    mem::take,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    mem::{replace, take},
+    sync::{Mutex, PoisonError, Weak},
     time::Duration,
 };
 
-use relay_core::{
-    delivery::Delivery,
-    id::DeliveryId,
-    name::Name,
-    storage::{AuditEntry, Ended},
-    time::Wall,
-};
-use tokio::{
-    task,
-    time::{self, Instant},
-};
+use relay_core::{delivery::Delivery, id::DeliveryId, name::Name, time::Wall};
+use tokio::time::{self, Instant};
 
 use super::{
     Core, audit,
     backlog::Urgency,
     begin,
     client::Command,
-    counters::Counters,
     keys::Keys,
-    notebook::{Known, Note, Notebook},
+    lost::Telling,
+    notebook::{Known, Note},
+    recount,
     reply::{Fault, Replies},
     rows,
+    scribe::{Notes, Scribe},
     scripts::Script,
-    text,
 };
 use crate::seam::{Document, DocumentKey, DocumentKind};
 
@@ -47,8 +38,6 @@ use crate::seam::{Document, DocumentKey, DocumentKind};
 const REMEMBERED: usize = 4_096;
 /// Looked for at once.
 const CHUNK: usize = 256;
-/// Named in one line of the log, and of the audit log.
-const NAMED: usize = 50;
 /// One that is gone may have been retired by another server, if it was acknowledged so long ago. One that is younger is written down
 /// when it is removed.
 pub(super) const YOUNG: Duration = Duration::from_hours(1);
@@ -66,14 +55,32 @@ struct Remembered {
     documents: BTreeMap<DocumentKey, Document>,
     /// The Redis that was there last, with an epoch: where that is gone, so is all else.
     known: Option<Known>,
-    /// Not written down yet; nothing: nobody writes down anything.
-    unwritten: Option<Vec<Note>>,
+    unwritten: Unwritten,
+    /// What partitions have lost and is to be told yet, and how many tellings there were.
+    tellings: BTreeMap<usize, Telling>,
+    told: u64,
+    /// What tells those of this run from others, once there are any.
+    run: Option<String>,
+}
+
+/// What is not written down yet.
+#[derive(Debug, Default)]
+enum Unwritten {
+    /// Nobody writes down anything.
+    #[default]
+    Nothing,
+    /// These, which are few.
+    New(Vec<Note>),
+    /// All that is remembered: so many came that nobody took.
+    Everything,
 }
 
 impl Remembered {
     fn note(&mut self, note: Note) {
-        if let Some(unwritten) = &mut self.unwritten {
-            unwritten.push(note);
+        match &mut self.unwritten {
+            Unwritten::Nothing | Unwritten::Everything => {}
+            Unwritten::New(notes) if notes.len() < REMEMBERED => notes.push(note),
+            Unwritten::New(_) => self.unwritten = Unwritten::Everything,
         }
     }
 
@@ -113,6 +120,29 @@ impl Acknowledged {
         });
     }
 
+    /// From now on somebody writes down what is new.
+    pub(super) fn is_written_down(&self) {
+        self.with(|remembered| remembered.unwritten = Unwritten::New(Vec::new()));
+    }
+
+    /// What is to be written down; `all`: in the place of all that was. Then it was taken.
+    pub(super) fn unwritten(&self, all: bool, known: Option<&Known>) -> Option<Notes> {
+        self.with(|remembered| match replace(&mut remembered.unwritten, Unwritten::New(Vec::new())) {
+            Unwritten::New(notes) if !all => (!notes.is_empty()).then_some(Notes::New(notes)),
+            Unwritten::Nothing | Unwritten::New(_) | Unwritten::Everything => {
+                let mut notes = remembered.all();
+                notes.extend(known.cloned().map(Note::In));
+                Some(Notes::All(notes))
+            }
+        })
+    }
+
+    /// How many notes wait to be written down.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.with(|remembered| if let Unwritten::New(notes) = &remembered.unwritten { notes.len() } else { 0 })
+    }
+
     /// Those of an earlier run; `place` says in which partition one is.
     fn recall(&self, notes: Vec<Note>, place: impl Fn(DeliveryId) -> usize) -> Option<Known> {
         let mut known = None;
@@ -134,9 +164,9 @@ impl Acknowledged {
         known
     }
 
-    /// These are about to be removed.
-    pub(super) fn forget(&self, ended: &[Ended]) {
-        self.with(|remembered| ended.iter().for_each(|ended| remembered.forget(ended.id)));
+    /// These are removed. Until that is known they are missed where they should be: `gone` says of those that are young that they were.
+    pub(super) fn forget(&self, removed: impl IntoIterator<Item = DeliveryId>) {
+        self.with(|remembered| removed.into_iter().for_each(|id| remembered.forget(id)));
     }
 
     /// Whether that is not the epoch of the Redis that was there last: it goes with everything else.
@@ -165,34 +195,30 @@ impl Acknowledged {
         });
     }
 
-    /// Writes down what is new; everything, where there is too much of it, the file has grown, or it could not be written before.
-    fn write_down(&self, book: &mut Writing) {
-        let grown = book.book.as_ref().is_none_or(Notebook::has_grown);
-        let (new, all) = self.with(|remembered| {
-            let new = remembered.unwritten.as_mut().map(take).unwrap_or_default();
-            let is_much = new.len() > REMEMBERED;
-            let all = (grown || is_much || book.is_behind).then(|| remembered.all());
-            (new, all)
+    /// What a partition has lost and is to be told yet.
+    fn telling(&self, place: usize) -> Option<Telling> {
+        self.with(|remembered| remembered.tellings.get(&place).cloned())
+    }
+
+    /// This is lost: named at once, and told until that is known to be done.
+    fn will_tell(&self, place: usize, fresh: String, lost: Vec<(DeliveryId, Name)>) -> Telling {
+        let telling = self.with(|remembered| {
+            remembered.told += 1;
+            let run = remembered.run.get_or_insert(fresh).clone();
+            let telling = Telling { run, number: remembered.told, lost };
+            remembered.tellings.insert(place, telling.clone());
+            telling
         });
-        let Some(notebook) = &mut book.book else { return };
-        let written = match all {
-            Some(mut all) => {
-                all.extend(book.known.clone().map(Note::In));
-                notebook.rewrite(&all)
-            }
-            None if new.is_empty() => Ok(()),
-            None => notebook.add(&new),
-        };
-        if let Err(error) = &written
-            && !book.is_behind
-        {
-            tracing::warn!(
-                event = "acknowledged_unwritten",
-                %error,
-                "what was acknowledged last is remembered, but not over a restart, until it can be written down again"
-            );
-        }
-        book.is_behind = written.is_err();
+        telling.name();
+        telling
+    }
+
+    /// It is told.
+    fn told(&self, place: usize, telling: &Telling) {
+        self.with(|remembered| {
+            remembered.tellings.remove(&place);
+            telling.lost.iter().for_each(|(id, _)| remembered.forget(*id));
+        });
     }
 }
 
@@ -216,14 +242,6 @@ impl Removed {
     }
 }
 
-/// What is written down, and whether that is behind.
-#[derive(Debug, Default)]
-struct Writing {
-    book: Option<Notebook>,
-    known: Option<Known>,
-    is_behind: bool,
-}
-
 /// What was seen last.
 #[derive(Debug, Default)]
 struct Seen {
@@ -235,20 +253,25 @@ struct Seen {
 
 /// Looks whether Redis is another, as long as there is a store.
 pub(super) async fn watch(core: Weak<Core>) {
-    let mut writing = match core.upgrade() {
-        Some(core) => core.recall().await,
+    let mut scribe = match core.upgrade() {
+        Some(core) => core.scribe(),
         None => return,
     };
-    let mut seen = Seen::default();
+    let (mut known, mut seen) = (None, Seen::default());
     while let Some(core) = core.upgrade() {
-        let before = writing.known.clone();
-        if let Err(fault) = core.watch_once(&mut writing.known, &mut seen).await {
+        if let Some(scribe) = &mut scribe {
+            core.recall(scribe, &mut known);
+        }
+        let before = known.clone();
+        if let Err(fault) = core.watch_once(&mut known, &mut seen).await {
             tracing::debug!(?fault, "whether Redis is another is looked at later");
         }
-        if let Some(known) = writing.known.clone().filter(|known| before.as_ref() != Some(known)) {
+        if let Some(known) = known.clone().filter(|known| before.as_ref() != Some(known)) {
             core.acknowledged.with(|remembered| remembered.note(Note::In(known)));
         }
-        writing = core.write_down(writing).await;
+        if let Some(scribe) = &mut scribe {
+            scribe.write(|all| core.acknowledged.unwritten(all, known.as_ref()));
+        }
         let pause = LOOK_EVERY.min(core.options.glance_every);
         drop(core);
         time::sleep(pause).await;
@@ -256,44 +279,18 @@ pub(super) async fn watch(core: Weak<Core>) {
 }
 
 impl Core {
-    /// What an earlier run wrote down.
-    async fn recall(&self) -> Writing {
-        let Some(path) = self.options.remembers_in.clone() else { return Writing::default() };
-        self.acknowledged.with(|remembered| remembered.unwritten = Some(Vec::new()));
-        let store = self.options.stream_name.clone();
-        let opened = task::spawn_blocking(move || Notebook::open(Path::new(&path), &store));
-        match opened.await {
-            Ok(Ok((book, notes))) => {
-                let known = self.acknowledged.recall(notes, |id| self.space.place(id.partition()));
-                // The latest are behind it: whatever is written down from now on comes behind all of it.
-                Writing { book: Some(book), known, is_behind: true }
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(
-                    event = "acknowledged_unwritten",
-                    %error,
-                    "what was acknowledged last is remembered, but not over a restart: its file cannot be opened"
-                );
-                self.acknowledged.with(|remembered| remembered.unwritten = None);
-                Writing::default()
-            }
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
+    /// Who writes down what is remembered, if anybody shall.
+    fn scribe(&self) -> Option<Scribe> {
+        let path = self.options.remembers_in.clone()?;
+        self.acknowledged.is_written_down();
+        Some(Scribe::begin(path, self.options.stream_name.clone()))
     }
 
-    /// Writes down what is new, on a thread that may wait.
-    async fn write_down(self: &Arc<Self>, mut writing: Writing) -> Writing {
-        if writing.book.is_none() {
-            return writing;
-        }
-        let core = Arc::clone(self);
-        let written = task::spawn_blocking(move || {
-            core.acknowledged.write_down(&mut writing);
-            writing
-        });
-        match written.await {
-            Ok(writing) => writing,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    /// What an earlier run wrote down, once it is read.
+    fn recall(&self, scribe: &mut Scribe, known: &mut Option<Known>) {
+        if let Some(notes) = scribe.heard() {
+            // The Redis that they speak of comes before the one that is there: what is between them is looked for.
+            *known = self.acknowledged.recall(notes, |id| self.space.place(id.partition())).or(known.take());
         }
     }
 
@@ -349,13 +346,18 @@ impl Core {
         Ok(Known { process: format!("{} {}", field("run_id:"), field("master_replid:")), epoch })
     }
 
-    /// Looks for what was acknowledged, in all partitions.
+    /// Looks for what was acknowledged, in all partitions. What is lost is told once, however often the answer to that is lost.
     async fn look_for_all(&self) -> Result<(), Fault> {
         for place in 0..self.space.partitions().len() {
+            if let Some(telling) = self.acknowledged.telling(place) {
+                self.tell(place, &telling).await?;
+                self.acknowledged.told(place, &telling);
+            }
             let lost = self.look_for(place).await?;
             if !lost.is_empty() {
-                self.tell_lost(place, &lost).await?;
-                self.acknowledged.with(|remembered| lost.iter().for_each(|(id, _)| remembered.forget(*id)));
+                let telling = self.acknowledged.will_tell(place, recount::fresh_run()?, lost);
+                self.tell(place, &telling).await?;
+                self.acknowledged.told(place, &telling);
             }
         }
         Ok(())
@@ -366,9 +368,7 @@ impl Core {
         let keys = &self.space.partitions()[place];
         let here = self.acknowledged.with(|remembered| remembered.deliveries.get(&place).cloned().unwrap_or_default());
         let newest: Vec<_> = here.into_iter().rev().collect();
-        let floor = Command::new("HGET").arg(keys.counters()).arg("floor");
-        let floor = self.reads.one(floor).await?.maybe_bytes()?;
-        let floor = floor.and_then(|floor| text::read_sequence(&floor)).unwrap_or_default();
+        let floor = self.counters_of(place).await?.floor.unwrap_or_default();
         // What was acknowledged since it is another is there, and says nothing of what was before.
         let mut missing = Vec::new();
         for chunk in newest.chunks(CHUNK) {
@@ -405,41 +405,6 @@ impl Core {
         }
         removed.is_full = removed.ids.len() >= GONE_MAX;
         Ok(removed)
-    }
-
-    /// Names and counts what is lost.
-    async fn tell_lost(&self, place: usize, lost: &[(DeliveryId, Name)]) -> Result<(), Fault> {
-        let keys = &self.space.partitions()[place];
-        let at = self.clock().await?;
-        let mut lines = Vec::new();
-        for named in lost.chunks(NAMED) {
-            let ids = named.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>().join(" ");
-            tracing::error!(
-                event = "acknowledged_lost",
-                ids,
-                "Redis lost what it had confirmed: ask the senders for it again"
-            );
-            let (who, action) = ("store".to_owned(), "store.lost".to_owned());
-            lines.push(AuditEntry { at, who, action, subject: ids, origin: String::new() });
-        }
-        let mut of: BTreeMap<&Name, i64> = BTreeMap::new();
-        for (_, destination) in lost {
-            *of.entry(destination).or_default() += 1;
-        }
-        // They may be in the counters that are left, or not: whatever `created` says, it is what the others come to.
-        let counters = Counters::read(self.reads.one(Command::new("HGETALL").arg(keys.counters())).await?)?;
-        let mut counted = Vec::new();
-        for (destination, by) in of {
-            let tally = counters.destinations.get(destination).cloned().unwrap_or_default();
-            let unknown = tally.created as i64 - (tally.states.iter().sum::<u64>() + tally.retired + tally.lost) as i64;
-            let move_by = |what: &str, by: i64| {
-                let field = format!("d:{destination}:{what}");
-                Command::new("HINCRBY").arg(keys.counters()).arg(field).number(by)
-            };
-            counted.extend([move_by("lost", by), move_by("created", by - unknown.clamp(0, by))]);
-        }
-        self.commits.all(Urgency::Other, counted).await?;
-        self.audit(&lines).await
     }
 
     /// Writes documents where there are none any more.

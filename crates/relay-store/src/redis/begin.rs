@@ -39,19 +39,24 @@ fn listed(findings: &[Finding]) -> String {
 
 impl Core {
     pub(super) async fn begin(&self) -> Result<(), BeginError> {
-        self.primary.ask_anew().await;
-        let mut link = match self.primary.connect().await {
-            Ok(reached) => reached.link,
-            Err(Broken::Away(why)) if self.speaks_no_tls().await => {
-                tracing::debug!(why, "no handshake of TLS");
-                return Err(not_connected(Broken::Unproven("corrupt message".to_owned())));
-            }
-            Err(broken) => return Err(not_connected(broken)),
-        };
+        let mut link = self.connected().await?;
         self.check_itself(&mut link).await?;
         self.check_rights(&mut link).await?;
         self.check_keys(&mut link).await?;
         self.check_meta(&mut link).await
+    }
+
+    /// A connection to it.
+    pub(super) async fn connected(&self) -> Result<Link, BeginError> {
+        self.primary.ask_anew().await;
+        match self.primary.connect().await {
+            Ok(reached) => Ok(reached.link),
+            Err(Broken::Away(why)) if self.speaks_no_tls().await => {
+                tracing::debug!(why, "no handshake of TLS");
+                Err(not_connected(Broken::Unproven("corrupt message".to_owned())))
+            }
+            Err(broken) => Err(not_connected(broken)),
+        }
     }
 
     /// Whether the port that was to speak TLS answers without: a Redis waits in silence for the rest of what it takes for a line.
@@ -98,7 +103,8 @@ impl Core {
         if checked.findings.is_empty() { Ok(checked.waits) } else { Err(BeginError::Refused(checked.findings)) }
     }
 
-    async fn check_rights(&self, link: &mut Link) -> Result<(), BeginError> {
+    /// Whether its user may do what a server does.
+    pub(super) async fn check_rights(&self, link: &mut Link) -> Result<(), BeginError> {
         let (trial, commands) = Trial::begin(&self.space);
         let lacks = trial.lacks(&asked(link, commands).await?);
         if lacks.is_empty() { Ok(()) } else { Err(self.lacking(&lacks)) }
@@ -116,7 +122,7 @@ impl Core {
     }
 
     /// Somebody else's keys under our names are left alone.
-    async fn check_keys(&self, link: &mut Link) -> Result<(), BeginError> {
+    pub(super) async fn check_keys(&self, link: &mut Link) -> Result<(), BeginError> {
         let (name, fixed) = (&self.options.stream_name, self.space.fixed());
         let mut commands = vec![Command::new("TYPE").arg(name)];
         commands.extend(fixed.iter().map(|(key, _)| Command::new("TYPE").arg(key)));

@@ -410,6 +410,7 @@ impl Part {
         let mut arguments = vec![group[0].source.as_str().as_bytes().to_vec(), group.len().to_string().into_bytes()];
         let mut written = keys.written(group.iter().flat_map(|appending| &appending.destinations).collect());
         written.extend([keys.source(&group[0].source), keys.lone()]);
+        written.extend(group.iter().map(|appending| appending.event.0.clone()));
         let (mut commands, mut answers) = (Vec::new(), Vec::new());
         for appending in group {
             let (key, value) = appending.event;

@@ -1,13 +1,14 @@
 //! Counters: a hash in each partition, moved by the scripts that change what they count.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use relay_core::{name::Name, storage::StoreError, time::Wall};
 
 use super::{
     Core,
     client::Command,
-    reply::{self, Fault, Reply},
+    place::Place,
+    reply::{Fault, Reply},
     text,
 };
 use crate::tally::{DestinationTally, SourceTally};
@@ -17,14 +18,22 @@ use crate::tally::{DestinationTally, SourceTally};
 pub(super) struct Counters {
     pub(super) sources: BTreeMap<Name, SourceTally>,
     pub(super) destinations: BTreeMap<Name, DestinationTally>,
-    /// Highest sequence.
-    pub(super) floor: i64,
-    /// Latest moment.
-    pub(super) latest: Wall,
+    /// Highest sequence; `None`: it is not there, or does not read.
+    pub(super) floor: Option<i64>,
+    /// Latest moment, likewise.
+    pub(super) latest: Option<Wall>,
     /// Somebody counted what was there when they began.
     pub(super) begun: bool,
     /// Where the group of each destination's stream is.
     pub(super) cursors: BTreeMap<Name, String>,
+    /// Fields that do not read, and those that a script found so: they are to be counted again.
+    pub(super) spoilt: BTreeSet<String>,
+}
+
+/// A number as Redis takes one that it is to add to.
+fn count(value: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(value).ok().filter(|text| text.len() < 16)?;
+    text.parse().ok().filter(|number: &i64| number.to_string() == text)
 }
 
 impl Counters {
@@ -33,27 +42,80 @@ impl Counters {
         let mut counters = Self::default();
         let mut fields = all.many()?.into_iter();
         while let (Some(field), Some(value)) = (fields.next(), fields.next()) {
-            counters.take(&field.bytes()?, &value.bytes()?)?;
+            let (field, value) = (field.bytes()?, value.bytes()?);
+            let field = String::from_utf8_lossy(&field);
+            if counters.take(&field, &value).is_none() {
+                counters.spoilt.insert(field.into_owned());
+            }
         }
         Ok(counters)
     }
 
-    fn take(&mut self, field: &[u8], value: &[u8]) -> Result<(), Fault> {
-        let field = std::str::from_utf8(field).unwrap_or_default();
-        match field.split(':').collect::<Vec<_>>()[..] {
-            ["floor"] => self.floor = self.floor.max(text::read_sequence(value).unwrap_or_default()),
-            ["begun"] => self.begun = true,
-            ["latest"] => self.latest = self.latest.max(text::read_moment(value).unwrap_or_default()),
-            ["cursor", name] => {
-                if let Ok(name) = name.parse() {
-                    self.cursors.insert(name, String::from_utf8_lossy(value).into_owned());
-                }
+    /// Nothing is counted of the names of these listings.
+    pub(super) fn of_listings(listings: &[String]) -> Self {
+        let mut counters = Self::default();
+        for listing in listings {
+            match listing.split_once(':') {
+                Some(("s", name)) => counters.take_source(name, "stored", 0),
+                Some((_, name)) => counters.take_destination(name, "created", 0),
+                None => {}
             }
-            ["s", name, what] => self.take_source(name, what, reply::number(value)?),
-            ["d", name, what] => self.take_destination(name, what, reply::number(value)?),
+        }
+        counters
+    }
+
+    /// Something of this sequence is there, and happened at this moment.
+    pub(super) fn raise(&mut self, sequence: i64, moment: Wall) {
+        self.floor = self.floor.max(Some(sequence));
+        self.latest = self.latest.max(Some(moment));
+    }
+
+    /// Whether all of them were made, and read.
+    pub(super) fn are_whole(&self) -> bool {
+        // Who counts writes both, and every append does.
+        let (is_seen, is_empty) =
+            (self.floor.is_some() && self.latest.is_some(), self.sources.is_empty() && self.destinations.is_empty());
+        self.begun && self.spoilt.is_empty() && (is_seen || is_empty)
+    }
+
+    /// Destinations where something waits, or may: where a number does not read nobody knows.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Name> {
+        let is_spoilt = |name: &Name| {
+            let begin = format!("d:{name}:");
+            self.spoilt.iter().any(|field| field.trim_start_matches("spoilt:").starts_with(&begin))
+        };
+        let waits = move |(name, tally): &(&Name, &DestinationTally)| {
+            tally.states[..2].iter().sum::<u64>() > 0 || (!self.spoilt.is_empty() && is_spoilt(name))
+        };
+        self.destinations.iter().filter(waits).map(|(name, _)| name)
+    }
+
+    /// Nothing: it does not read.
+    fn take(&mut self, field: &str, value: &[u8]) -> Option<()> {
+        match field.split(':').collect::<Vec<_>>()[..] {
+            ["floor"] => self.floor = Some(text::read_sequence(text::once(value)?)?),
+            ["begun"] => self.begun = true,
+            ["latest"] => self.latest = Some(text::read_moment(text::once(value)?)?),
+            ["again"] => drop(count(value)?),
+            ["last", _] => drop(text::read_moment(value).filter(|_| value.len() == text::MOMENT)?),
+            ["cursor", name] => {
+                let cursor = Place::read(value).map(|place| place.to_string());
+                let cursor = cursor.filter(|cursor| cursor.as_bytes() == value)?;
+                self.cursors.extend(name.parse().ok().map(|name| (name, cursor)));
+            }
+            // Whose name it is stays known.
+            ["s", name, what] => {
+                self.take_source(name, what, count(value).unwrap_or_default());
+                count(value)?;
+            }
+            ["d", name, what] => {
+                self.take_destination(name, what, count(value).unwrap_or_default());
+                count(value)?;
+            }
+            ["spoilt", ..] => return None,
             _ => {}
         }
-        Ok(())
+        Some(())
     }
 
     fn take_source(&mut self, name: &str, what: &str, by: i64) {
@@ -91,6 +153,7 @@ impl Counters {
     pub(super) fn join(&mut self, other: Self) {
         self.floor = self.floor.max(other.floor);
         self.latest = self.latest.max(other.latest);
+        self.spoilt.extend(other.spoilt);
         for (name, tally) in other.sources {
             let into = self.sources.entry(name).or_default();
             into.accepted += tally.accepted;
@@ -120,7 +183,10 @@ impl Core {
     /// Those of all partitions together.
     pub(super) async fn counted(&self) -> Result<Counters, StoreError> {
         let mut all = Counters::default();
-        for counters in self.counters().await? {
+        for (place, mut counters) in self.counters().await?.into_iter().enumerate() {
+            if !counters.are_whole() {
+                self.newest(place, &mut counters).await?;
+            }
             all.join(counters);
         }
         Ok(all)

@@ -69,6 +69,11 @@ impl Damage {
         found.is_some_and(|(what, is_damaged)| *is_damaged && what.starts_with(&begin))
     }
 
+    /// All that were named, in words.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().map(ToString::to_string).collect()
+    }
+
     /// How many are damaged.
     pub(super) fn count(&self) -> u64 {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);

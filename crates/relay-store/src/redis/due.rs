@@ -34,8 +34,7 @@ impl Core {
         let mut asked = Vec::new();
         let mut of = Vec::new();
         for (keys, counters) in self.space.partitions().iter().zip(counted) {
-            for (name, _) in counters.destinations.iter().filter(|(_, tally)| tally.states[..2].iter().sum::<u64>() > 0)
-            {
+            for name in counters.waiting() {
                 let cursor = counters.cursors.get(name).map_or("0-0", String::as_str);
                 asked.extend([
                     first_of(keys.back(name)),
@@ -101,8 +100,7 @@ impl Core {
         let limit = ask.limit as usize;
         let mut asked = Vec::new();
         for (keys, counters) in self.space.some(ask.partitions).map(|(place, keys)| (keys, &counted[place])) {
-            let waiting = counters.destinations.iter().filter(|(_, tally)| tally.states[..2].iter().sum::<u64>() > 0);
-            asked.extend(waiting.map(|(name, _)| keys.expiries(name)));
+            asked.extend(counters.waiting().map(|name| keys.expiries(name)));
         }
         due.expired = self.earliest(&asked, ask.now, limit).await?;
         if let Some(by) = ask.lapsed_by {

@@ -66,6 +66,16 @@ pub(super) struct Front {
     pub(super) body_at: usize,
 }
 
+impl Front {
+    /// The dedupe key that it took.
+    pub(super) fn key(&self) -> Option<[u8; 32]> {
+        let mut fields = Fields::plain(&self.sealed);
+        fields.take(2 + 16 * self.deliveries.len()).ok()?;
+        let length = usize::from(fields.u8().ok()?);
+        fields.take(length).ok()?.try_into().ok()
+    }
+}
+
 /// Ids that stand in front of an event, if they and what else can be seen of it hold.
 ///
 /// # Errors

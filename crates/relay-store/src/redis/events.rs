@@ -14,9 +14,11 @@ use super::{
     Core,
     client::Command,
     event::{self, Front, HEAD_GUESS},
+    reads::Value,
     replays::{self, Replays},
     reply::{Fault, Replies},
 };
+use crate::record::RecordError;
 
 /// What stands where an event should.
 pub(super) enum Seen<T> {
@@ -73,13 +75,18 @@ impl Core {
                 let key = self.space.of_event(ids[*at]).event(ids[*at]);
                 Command::new("GETRANGE").arg(key).number(0).number(*length as i64 - 1)
             };
-            let replies = self.reads.readable(wanted.iter().map(get).collect()).await?;
+            let values = self.reads.values(wanted.iter().map(get).collect()).await?;
             let mut longer = Vec::new();
-            for ((at, length), reply) in wanted.into_iter().zip(replies) {
-                let value = Bytes::from(reply.maybe_bytes()?.unwrap_or_default());
-                if value.is_empty() {
-                    continue;
-                }
+            for ((at, length), value) in wanted.into_iter().zip(values) {
+                let value = match value {
+                    Value::Bytes(bytes) if !bytes.is_empty() => Bytes::from(bytes),
+                    Value::Bytes(_) | Value::Nothing => continue,
+                    Value::Strange => {
+                        self.damage.name(&ids[at], &RecordError::Field("its type"));
+                        fronts[at] = Seen::Damaged;
+                        continue;
+                    }
+                };
                 match self.front(ids[at], &value, length) {
                     Ok(front) => fronts[at] = front,
                     Err(needs) => longer.push((at, needs)),
@@ -96,7 +103,7 @@ impl Core {
             Some(Ok(front)) => Ok(Seen::Whole(front)),
             Some(Err(needs)) if value.len() >= asked && needs > asked => Err(needs),
             Some(Err(_)) => {
-                self.damage.name(&id, &crate::record::RecordError::Short);
+                self.damage.name(&id, &RecordError::Short);
                 Ok(Seen::Damaged)
             }
             None => Ok(Seen::Damaged),
@@ -110,6 +117,21 @@ impl Core {
             self.damage.name(&format_args!("what was made of {event} later"), error);
         }
         found
+    }
+
+    /// What names the later deliveries of these, in order; `None` where it does not hold, which is named.
+    pub(super) async fn named_later(&self, events: &[EventId]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
+        let get = |event: &EventId| Command::new("GET").arg(self.space.of_event(*event).replays(*event));
+        let values = self.reads.values(events.iter().map(get).collect()).await?;
+        let named = |(event, value): (&EventId, Value)| match value {
+            Value::Bytes(bytes) => self.replays(*event, &bytes).whole.is_ok().then_some(bytes),
+            Value::Nothing => Some(Vec::new()),
+            Value::Strange => {
+                self.damage.name(&format_args!("what was made of {event} later"), &RecordError::Field("its type"));
+                None
+            }
+        };
+        Ok(events.iter().zip(values).map(named).collect())
     }
 
     /// Ids of the deliveries of an event, those made later behind the first; some may be gone.

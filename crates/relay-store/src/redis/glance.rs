@@ -16,8 +16,8 @@ use crate::tally::DestinationTally;
 /// What a glance saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Glance {
-    /// Somebody counted here before: counters that are gone do not say so.
-    pub(super) is_begun: bool,
+    /// Somebody counted here before, and all that he counted reads: counters that are gone do not say so.
+    pub(super) is_whole: bool,
     /// How many more stand in an index than should; nothing where it is as it should be.
     pub(super) apart: BTreeMap<String, i64>,
 }
@@ -43,7 +43,7 @@ impl Core {
         };
         let mut seen = Replies::new(seen);
         let counters = Counters::read(seen.next()?)?;
-        let mut glance = Glance { is_begun: counters.begun, apart: BTreeMap::new() };
+        let mut glance = Glance { is_whole: counters.are_whole(), apart: BTreeMap::new() };
         let held: u64 = counters.destinations.values().map(|tally| tally.states[2]).sum();
         glance.compare("leases".to_owned(), number(seen.next()?), held);
         for name in destinations {

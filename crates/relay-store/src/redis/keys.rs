@@ -119,7 +119,7 @@ impl Space {
         ];
         for of in &self.partitions {
             keys.extend([(of.counters(), "hash"), (of.leases(), "zset"), (of.lone(), "zset"), (of.audit(), "stream")]);
-            keys.push((of.gone(), "stream"));
+            keys.extend([(of.gone(), "stream"), (of.dead_letters.clone().into_bytes(), "stream")]);
         }
         keys
     }
@@ -201,6 +201,11 @@ impl Keys {
         self.of("t:", &id.as_u128().to_be_bytes())
     }
 
+    /// The entry of a dedupe key.
+    pub(super) fn dedupe(&self, source: &Name, key: &[u8; 32]) -> Key {
+        self.of("k:", &[source.as_str().as_bytes(), b":", key].concat())
+    }
+
     /// How far a job is.
     pub(super) fn mark(&self, id: JobId) -> Key {
         self.of("step:", &id.as_u128().to_be_bytes())
@@ -214,6 +219,11 @@ impl Keys {
     /// Counters.
     pub(super) fn counters(&self) -> Key {
         self.of("n", &[])
+    }
+
+    /// A recount under way.
+    pub(super) fn tally(&self) -> Key {
+        self.of("tally", &[])
     }
 
     /// Ends of leases.

@@ -18,6 +18,7 @@ use super::{
     index::{Entry, Index, Kind},
     keys::{Key, Keys},
     place::Place,
+    recount::Recounted,
     replays,
     reply::{Fault, Replies, Reply},
     rows,
@@ -27,6 +28,11 @@ use super::{
 /// Keys whose types are looked at in one step, and keys whose rows are.
 const TYPES: i64 = 512;
 const ROWS: i64 = 128;
+
+/// So often a step of a round is tried again of which nothing is known.
+const TRIES_MAX: u32 = 3;
+/// What keys begin with that name later deliveries of events.
+const REPLAYS: &[u8] = b"r:";
 
 /// A body whose script did not run for so long is nobody's: an append is asked for again for seconds only.
 const ORPHAN_AFTER: Duration = Duration::from_hours(1);
@@ -98,6 +104,8 @@ pub(super) struct Round {
     /// Listings for a recount, by partition.
     listings: BTreeMap<usize, BTreeSet<String>>,
     mended: Mended,
+    /// So often its next step has come to nothing that is known.
+    tried: u32,
 }
 
 /// What it looks at, and how far it is.
@@ -137,6 +145,15 @@ impl Round {
             walks: Vec::new(),
             listings: BTreeMap::new(),
             mended: Mended::default(),
+            tried: 0,
+        }
+    }
+
+    /// What came of a part of its next step: what stayed unknown so often is passed over.
+    fn pass(&self, part: Result<(), Fault>) -> Result<(), Fault> {
+        match part {
+            Err(Fault::Unknown) if self.tried >= TRIES_MAX => Ok(()),
+            part => part,
         }
     }
 
@@ -167,8 +184,8 @@ impl Core {
         }
         let mut mended = round.mended;
         for place in round.places.clone() {
-            let is_begun = self.glance(place).await?.is_begun;
-            if mended.lost > 0 || mended.aside > 0 || !is_begun {
+            let seen = self.glance(place).await?;
+            if mended.lost > 0 || mended.aside > 0 || !seen.is_whole || !seen.apart.is_empty() {
                 mended.counters += u64::from(self.mend_counters_of(place, &round).await?);
             }
         }
@@ -178,16 +195,27 @@ impl Core {
     /// Makes the counters of a partition again, by the listings that a round has met.
     pub(super) async fn mend_counters_of(&self, place: usize, round: &Round) -> Result<bool, Fault> {
         let listings: Vec<String> = round.listings.get(&place).into_iter().flatten().cloned().collect();
-        let keys = &self.space.partitions()[place];
-        let were_others = self.mend_counters(keys, &listings).await?;
+        let Recounted { were_others, spoilt } = self.mend_counters(place, &listings).await?;
         if were_others {
-            tracing::warn!(event = "counters_mended", partition = place, "counters are what is stored again");
+            let spoilt = spoilt.join(" ");
+            tracing::warn!(event = "counters_mended", partition = place, spoilt, "counters are what is stored again");
         }
         Ok(were_others)
     }
 
-    /// A step of a round, short enough to be done beside all else: some keys and their rows, or a piece of an index.
+    /// A step of a round, short enough to be done beside all else: some keys and their rows, or a piece of an index. What stays unknown,
+    /// however often it is tried, is passed over: all else is waiting behind it.
     pub(super) async fn mend_step(&self, round: &mut Round) -> Result<(), Fault> {
+        let done = self.try_step(round).await;
+        match done {
+            Ok(()) => round.tried = 0,
+            Err(Fault::Unknown) => round.tried += 1,
+            Err(_) => {}
+        }
+        done
+    }
+
+    async fn try_step(&self, round: &mut Round) -> Result<(), Fault> {
         match round.phase.clone() {
             Phase::Types(at) => {
                 let (next, found) = self.scan(&at, TYPES, round).await?;
@@ -237,7 +265,8 @@ impl Core {
             let of_type = of_type.bytes()?;
             let Some(wanted) = found.kind.of_type(&found.within) else { continue };
             if of_type != wanted.as_bytes() && of_type != b"none" {
-                self.put_aside(&found, round).await?;
+                let is_aside = self.put_aside(&found, round).await;
+                round.pass(is_aside)?;
             } else if let Kind::Index(index) = found.kind {
                 round.meet(found.place, index);
             }
@@ -253,7 +282,12 @@ impl Core {
             Kind::Index(_) | Kind::Other | Kind::Strange => {
                 let aside = self.space.partitions()[found.place].aside(&found.within);
                 let key = String::from_utf8_lossy(&aside).into_owned();
-                self.commits.one(Urgency::Upkeep, Command::new("RENAME").arg(&found.key).arg(aside)).await?;
+                let mut commands = vec![Command::new("RENAME").arg(&found.key).arg(aside)];
+                if found.within.starts_with(REPLAYS) {
+                    // Whom it named nobody knows. Until rows are asked, and also behind that, what does not hold keeps the event.
+                    commands.push(Command::new("SET").arg(&found.key).arg(replays::UNKNOWN));
+                }
+                self.commits.all(Urgency::Upkeep, commands).await?;
                 round.mended.aside += 1;
                 tracing::error!(
                     event = "key_aside",
@@ -276,12 +310,14 @@ impl Core {
         }
         for (place, ids) in deliveries {
             for ids in ids.chunks(ROWS_MAX) {
-                self.mend_deliveries(place, ids, round).await?;
+                let mended = self.mend_deliveries(place, ids, round).await;
+                round.pass(mended)?;
             }
         }
         for (place, ids) in events {
             for ids in ids.chunks(ROWS_MAX) {
-                self.mend_events(place, ids, round).await?;
+                let mended = self.mend_events(place, ids, round).await;
+                round.pass(mended)?;
             }
         }
         Ok(())
@@ -304,13 +340,10 @@ impl Core {
     async fn mend_events(&self, place: usize, ids: &[u128], round: &mut Round) -> Result<(), Fault> {
         let orphans_before = self.clock().await? - ORPHAN_AFTER;
         let ids: Vec<EventId> = ids.iter().copied().map(EventId::from_u128).collect();
-        let get = |id: &EventId| Command::new("GET").arg(self.space.of_event(*id).replays(*id));
-        let mut replays = Replies::new(self.reads.readable(ids.iter().map(get).collect()).await?);
+        let later = self.named_later(&ids).await?;
         let mut found = Vec::new();
-        for (id, front) in ids.iter().zip(self.fronts(&ids).await?) {
-            let replays = replays.next()?.maybe_bytes()?.unwrap_or_default();
-            let holds = self.replays(*id, &replays).whole.is_ok();
-            found.extend(front.filter(|_| holds).map(|front| (id.as_u128(), front, replays)));
+        for ((id, front), later) in ids.iter().zip(self.fronts(&ids).await?).zip(later) {
+            found.extend(front.zip(later).map(|(front, later)| (id.as_u128(), front, later)));
         }
         let listings = round.listings.entry(place).or_default();
         listings.extend(found.iter().map(|(_, front, _)| format!("s:{}", front.head.event.source)));
@@ -348,7 +381,9 @@ impl Core {
         let keys = &self.space.partitions()[*place];
         if let Some(ask) = index.ask_last(keys).filter(|_| last.is_none()) {
             if index.word == "ready" {
-                round.mended.consumers += self.retire_consumers(keys, index.key(keys)).await?;
+                let retired = self.retire_consumers(keys, index.key(keys)).await;
+                round.mended.consumers += *retired.as_ref().unwrap_or(&0);
+                round.pass(retired.map(drop))?;
             }
             let newest = self.reads.readable(vec![ask]).await?.pop().unwrap_or(Reply::Nil);
             *last = index.read(newest)?.1;
@@ -359,7 +394,8 @@ impl Core {
         let asked = self.reads.readable(vec![index.ask(keys, behind.as_deref(), last.as_deref(), ROWS_MAX)]).await?;
         let (entries, next) = index.read(asked.into_iter().next().unwrap_or(Reply::Nil))?;
         for entries in entries.chunks(ROWS_MAX) {
-            self.sweep_these(*place, index, entries, round).await?;
+            let swept = self.sweep_these(*place, index, entries, round).await;
+            round.pass(swept)?;
         }
         *behind = next;
         Ok(behind.is_some())

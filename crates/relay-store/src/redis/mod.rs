@@ -23,16 +23,20 @@ mod dedupe;
 mod due;
 mod event;
 mod events;
+mod examine;
 mod following;
 mod glance;
 mod hints;
 mod index;
+mod inspect;
 mod keys;
 mod lease;
 mod life;
 mod listing;
+mod lost;
 mod mark;
 mod mend;
+mod newest;
 mod notebook;
 mod over;
 mod place;
@@ -49,6 +53,7 @@ mod rights;
 mod room;
 mod row;
 mod rows;
+mod scribe;
 mod scripts;
 mod scrub;
 mod sentinel;
@@ -58,6 +63,7 @@ mod stats;
 mod step;
 mod tags;
 mod text;
+mod transfer;
 
 use std::{
     path::PathBuf,
@@ -72,8 +78,8 @@ use relay_core::{
     limits,
     name::Name,
     storage::{
-        Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, Extended, HeldAsk, LeaseAsk,
-        Leased, OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError,
+        Append, AppendError, Appended, BodyOf, Change, Changed, Dedupe, Due, DueAsk, Extend, Extended, HeldAsk,
+        LeaseAsk, Leased, OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError,
     },
     time::Wall,
 };
@@ -87,6 +93,8 @@ pub use self::{
     address::{Address, Deployment, Login, Sentinels},
     begin::BeginError,
     check::Finding,
+    examine::{Examined, Replica, StoredThere},
+    inspect::Inspected,
     life::{Edge, Edges},
     mend::Mended,
     room::FullProbe,
@@ -97,8 +105,10 @@ use crate::{
     copy::{BackupError, Copying},
     seam::{
         Archive, AuditEntry, AuditFilter, Condition, DeliveryFilter, Document, DocumentKey, DocumentKind, Durability,
-        EventFilter, EventRow, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats, Upkeep,
+        EventFilter, EventRow, HaveRoom, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats,
+        Transfer, Upkeep,
     },
+    watch::Watch,
 };
 
 /// How often Redis is asked how it is: its memory, its replicas, and whether it keeps what it is given.
@@ -262,6 +272,23 @@ impl RedisStore {
     /// Those of a write; what was mended until then is.
     pub fn mend(&self) -> Later<Result<Mended, StoreError>> {
         self.perform(|core| async move { core.mend().await })
+    }
+
+    /// Reads everything, and compares it with what is counted and with how much stands in each index. Nothing is mended.
+    ///
+    /// # Errors
+    /// Those of a read and of a recount.
+    pub fn inspect(&self, watch: Arc<Watch>) -> Later<Result<Inspected, StoreError>> {
+        self.perform(|core| async move { core.inspect(&watch).await })
+    }
+
+    /// Looks at the Redis and at what is stored there, for whoever operates them. A store is not made.
+    ///
+    /// # Errors
+    /// See [`BeginError`]; what keeps it from being used is among what is seen.
+    pub fn examine(&self) -> Later<Result<Examined, BeginError>> {
+        let core = Arc::clone(&self.core);
+        begun(async move { core.examine().await })
     }
 
     /// When the store last looked after its indexes by itself, and what came of it.
@@ -480,5 +507,24 @@ impl Upkeep for RedisStore {
     fn close(&self) -> Later<()> {
         let core = Arc::clone(&self.core);
         Box::pin(async move { core.commits.close().await })
+    }
+}
+
+impl Transfer for RedisStore {
+    fn keys(&self, of: Vec<EventId>) -> Later<Result<Vec<Option<Dedupe>>, StoreError>> {
+        self.perform(|core| async move { core.keys_of(&of).await })
+    }
+
+    /// All bits of an id tell it from others here.
+    fn have_room(&self, events: Vec<EventId>, deliveries: Vec<DeliveryId>) -> Later<Result<HaveRoom, StoreError>> {
+        Box::pin(async move { Ok(HaveRoom::all(events.len(), deliveries.len())) })
+    }
+
+    fn put_attempts(&self, of: Vec<(DeliveryId, Vec<Attempt>)>) -> Later<Result<(), StoreError>> {
+        self.perform(|core| async move { core.put_attempts(&of).await })
+    }
+
+    fn put_totals(&self, totals: Stats) -> Later<Result<(), StoreError>> {
+        self.perform(|core| async move { core.put_totals(&totals).await })
     }
 }

@@ -1,6 +1,6 @@
 //! What was acknowledged last, on this server's own disk, so that a restart of server and Redis together still names what was lost.
 //!
-//! Notes stand one behind the other, each sealed; the first that does not hold ends what is read. Written beside all else, within a
+//! Notes stand one behind the other, each sealed; what does not hold is passed over, and said. Written beside all else, within a
 //! second of the answer: no answer waits for it.
 
 use std::{
@@ -20,6 +20,8 @@ use crate::{
 };
 
 const VERSION: u8 = 1;
+/// No note is longer: a name, a process and an epoch are short.
+const NOTE_MAX: usize = 512;
 /// A file that has grown to so many bytes for each of what it stands for is written anew.
 const GROWN: u64 = 4;
 /// Below this it is not.
@@ -57,19 +59,27 @@ pub(super) struct Notebook {
     whole: u64,
 }
 
+/// What stands in a file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// What holds.
+    pub(super) notes: Vec<Note>,
+    /// So many bytes do not.
+    pub(super) unread: usize,
+}
+
 impl Notebook {
-    /// Opens that of a store of this name, and reads what is written down.
+    /// Opens that of a store of this name, and reads what is written down. It stays as it is until it is written anew, which comes
+    /// before anything is added.
     ///
     /// # Errors
     /// Those of the system.
-    pub(super) fn open(path: &Path, store: &str) -> io::Result<(Self, Vec<Note>)> {
+    pub(super) fn open(path: &Path, store: &str) -> io::Result<(Self, Found)> {
         let mut file = private::open(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let notes = read_all(store, &bytes);
-        let mut book = Self { path: path.to_owned(), store: store.to_owned(), file, bytes: 0, whole: 0 };
-        book.rewrite(&notes)?;
-        Ok((book, notes))
+        let book = Self { path: path.to_owned(), store: store.to_owned(), file, bytes: 0, whole: 0 };
+        Ok((book, read_all(store, &bytes)))
     }
 
     /// Writes these down behind the others.
@@ -133,15 +143,27 @@ fn written(store: &str, notes: &[Note]) -> Vec<u8> {
     out
 }
 
-fn read_all(store: &str, bytes: &[u8]) -> Vec<Note> {
-    let (mut notes, mut rest) = (Vec::new(), bytes);
-    while let Some((length, behind)) = rest.split_first_chunk::<2>() {
-        let Some((note, behind)) = behind.split_at_checked(usize::from(u16::from_be_bytes(*length))) else { break };
-        let Ok(note) = read(store, note) else { break };
-        notes.push(note);
-        rest = behind;
+fn read_all(store: &str, bytes: &[u8]) -> Found {
+    let (mut found, mut rest) = (Found::default(), bytes);
+    while !rest.is_empty() {
+        if let Some((note, behind)) = first_of(store, rest) {
+            found.notes.push(note);
+            rest = behind;
+        } else {
+            // Where the next begins is not known either: it is where one holds again.
+            found.unread += 1;
+            rest = &rest[1..];
+        }
     }
-    notes
+    found
+}
+
+/// The note that begins here, if one does, and what stands behind it.
+fn first_of<'a>(store: &str, bytes: &'a [u8]) -> Option<(Note, &'a [u8])> {
+    let (length, behind) = bytes.split_first_chunk::<2>()?;
+    let length = Some(usize::from(u16::from_be_bytes(*length))).filter(|length| *length <= NOTE_MAX)?;
+    let (note, behind) = behind.split_at_checked(length)?;
+    Some((read(store, note).ok()?, behind))
 }
 
 fn read(store: &str, bytes: &[u8]) -> Result<Note, RecordError> {
@@ -174,28 +196,53 @@ mod tests {
         vec![made(1), made(2), Note::In(known), Note::Gone(DeliveryId::from_u128(1)), Note::In(Known::default())]
     }
 
-    /// I18: what was written down is read, up to where it does not hold, and only by the store that wrote it.
+    fn found(store: &str, bytes: &[u8]) -> (Vec<Note>, usize) {
+        let Found { notes, unread } = read_all(store, bytes);
+        (notes, unread)
+    }
+
+    /// I18: what was written down is read, but for what does not hold, of which is said how much it is; and only by the store that wrote it.
     #[test]
     fn what_holds_is_read() {
         let dir = tempfile::tempdir().expect("a directory can be made");
         let path = dir.path().join("acknowledged");
-        let (mut book, found) = Notebook::open(&path, "one").expect("opens");
-        assert_eq!(found, []);
+        let (mut book, nothing) = Notebook::open(&path, "one").expect("opens");
+        assert_eq!(nothing, Found::default());
+        book.rewrite(&[]).expect("writes");
         book.add(&notes()[..2]).expect("writes");
         book.add(&notes()[2..]).expect("writes");
         let open = |store| Notebook::open(&path, store).expect("opens").1;
-        assert_eq!(open("one"), notes());
+        assert_eq!(open("one"), Found { notes: notes(), unread: 0 });
         let bytes = std::fs::read(&path).expect("reads");
         for length in 0..bytes.len() {
-            let found = read_all("one", &bytes[..length]);
-            assert!(found.len() < 5 && notes().starts_with(&found), "{length}");
+            let (held, unread) = found("one", &bytes[..length]);
+            assert!(held.len() < 5 && notes().starts_with(&held), "{length}");
+            assert_eq!(bytes[..length].len(), written("one", &held).len() + unread, "{length}");
         }
         for bit in 0..bytes.len() * 8 {
             let mut bad = bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(notes().starts_with(&read_all("one", &bad)), "bit {bit}");
+            let (held, unread) = found("one", &bad);
+            let lost: Vec<Note> = notes().into_iter().filter(|note| !held.contains(note)).collect();
+            assert_eq!((held.len(), lost.len()), (4, 1), "bit {bit}");
+            assert_eq!(unread, written("one", &lost).len(), "bit {bit}");
         }
-        assert_eq!(open("another"), []);
-        assert_eq!(open("one"), [], "it is another's now");
+        assert_eq!(open("another"), Found { notes: Vec::new(), unread: bytes.len() });
+        assert_eq!(open("one").notes, notes(), "it is nobody's but its own until it is written anew");
+    }
+
+    /// I18, F3: where a new file cannot be written, the old one stays.
+    #[test]
+    fn what_cannot_be_written_anew_stays() {
+        let dir = tempfile::tempdir().expect("a directory can be made");
+        let path = dir.path().join("acknowledged");
+        let (mut book, _) = Notebook::open(&path, "one").expect("opens");
+        book.rewrite(&notes()).expect("writes");
+        // Where the new one is to be made stands something else.
+        std::fs::create_dir(path.with_extension("new")).expect("it can be made");
+        let (mut book, found) = Notebook::open(&path, "one").expect("opens");
+        assert_eq!(found.notes, notes());
+        assert!(book.rewrite(&notes()[..1]).is_err());
+        assert_eq!(Notebook::open(&path, "one").expect("opens").1.notes, notes());
     }
 }

@@ -79,7 +79,11 @@ fn write_span(record: &mut Sealing<'_>, span: Duration) {
     record.u64(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
 }
 
-fn read(run: u64, said: &[u8]) -> Result<Presence, RecordError> {
+/// Reads what a run said.
+///
+/// # Errors
+/// It is not what it wrote.
+pub(super) fn read(run: u64, said: &[u8]) -> Result<Presence, RecordError> {
     let (moment, sealed) = said.split_at_checked(text::MOMENT).ok_or(RecordError::Short)?;
     let mut fields = Fields::open(VERSION, &[&run.to_be_bytes()], sealed)?;
     let at = Wall::from_micros(fields.i64()?);

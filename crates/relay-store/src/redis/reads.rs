@@ -15,6 +15,14 @@ use super::{
     standing::Standing,
 };
 
+/// What stands where a string should.
+pub(super) enum Value {
+    Bytes(Vec<u8>),
+    Nothing,
+    /// Something of another type.
+    Strange,
+}
+
 /// Reads, in turn over a few connections; each asks one thing after the other.
 pub(super) struct Reads {
     links: Vec<Mutex<Option<Reached>>>,
@@ -51,6 +59,16 @@ impl Reads {
             }
         }
         Ok(replies)
+    }
+
+    /// Values of strings, where it matters whether something is there.
+    pub(super) async fn values(&self, commands: Vec<Command>) -> Result<Vec<Value>, Fault> {
+        let value = |reply: Reply| match reply.refusal() {
+            None => Ok(reply.maybe_bytes()?.map_or(Value::Nothing, Value::Bytes)),
+            Some(Fault::Damaged(_) | Fault::Unexpected(_)) => Ok(Value::Strange),
+            Some(fault) => Err(fault),
+        };
+        self.ask_leniently(commands).await?.into_iter().map(value).collect()
     }
 
     /// The same; refusals are among the replies.

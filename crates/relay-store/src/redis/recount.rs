@@ -10,8 +10,16 @@ use super::{
     keys::Keys,
     reply::{Fault, Replies, Reply},
     scripts::Script,
+    text,
 };
 use crate::seam::Recount;
+
+/// What counters were that were counted again.
+pub(super) struct Recounted {
+    pub(super) were_others: bool,
+    /// Those that did not read.
+    pub(super) spoilt: Vec<String>,
+}
 
 /// So often one begins anew that another put an end to.
 const BEGUN_MAX: usize = 5;
@@ -34,19 +42,27 @@ impl Core {
         Ok(Recount { counted, kept, gaps: Vec::new(), damaged: self.damage.count() })
     }
 
-    /// Counts anew what counters of one partition can be made of again, and says whether they were others. What only they knew is as far
+    /// Counts anew what counters of one partition can be made of again, and says what they were. What only they knew is as far
     /// as it is still known: outcomes, duplicates and what was removed.
-    pub(super) async fn mend_counters(&self, keys: &Keys, listings: &[String]) -> Result<bool, Fault> {
+    pub(super) async fn mend_counters(&self, place: usize, listings: &[String]) -> Result<Recounted, Fault> {
         let _alone = self.counting.lock().await;
-        let run = fresh_run()?;
-        let (kept, counted) = self.count_in(keys, &run, listings, "mend").await?;
-        Ok(kept.sources != counted.sources || kept.destinations != counted.destinations)
+        let (run, keys) = (fresh_run()?, &self.space.partitions()[place]);
+        let mut newest = Counters::of_listings(listings);
+        self.newest(place, &mut newest).await?;
+        let latest = text::moment(newest.latest.unwrap_or_default());
+        let floor = text::sequence(newest.floor.unwrap_or_default());
+        let (kept, counted) = self.count_in(keys, &run, listings, &["mend", &latest, &floor]).await?;
+        // A script that met one that does not read says which.
+        let spoilt = kept.spoilt.iter().map(|field| field.trim_start_matches("spoilt:").to_owned()).collect();
+        let were_others =
+            !kept.spoilt.is_empty() || kept.sources != counted.sources || kept.destinations != counted.destinations;
+        Ok(Recounted { were_others, spoilt })
     }
 
     /// The counters of one partition, and what is counted there at the same moment.
     async fn recount_in(&self, keys: &Keys, run: &str) -> Result<(Counters, Counters), Fault> {
         for _ in 0..BEGUN_MAX {
-            match self.count_in(keys, run, &[], "end").await {
+            match self.count_in(keys, run, &[], &["end"]).await {
                 Err(Fault::Strayed) => {}
                 counted => return counted,
             }
@@ -59,14 +75,14 @@ impl Core {
         keys: &Keys,
         run: &str,
         listings: &[String],
-        end: &str,
+        end: &[&str],
     ) -> Result<(Counters, Counters), Fault> {
         self.recount_call(keys, &[run, "begin"]).await?;
         for listing in listings {
             self.count_listing(keys, run, listing).await?;
         }
         loop {
-            let mut answers = Replies::new(self.recount_call(keys, &[run, end]).await?.many()?);
+            let mut answers = Replies::new(self.recount_call(keys, &[&[run], end].concat()).await?.many()?);
             let missing = answers.next()?.many()?;
             if missing.is_empty() {
                 let kept = Counters::read(answers.next()?)?;
@@ -85,7 +101,9 @@ impl Core {
     }
 
     async fn recount_call(&self, keys: &Keys, arguments: &[&str]) -> Result<Reply, Fault> {
-        let call = Script::Recount.call(&keys.written(Vec::new()), arguments);
+        let mut written = keys.written(Vec::new());
+        written.push(keys.tally());
+        let call = Script::Recount.call(&written, arguments);
         match self.commits.one(Urgency::Upkeep, call).await? {
             // Another began since.
             Reply::Nil => Err(Fault::Strayed),

@@ -9,6 +9,9 @@ use crate::record::RecordError;
 /// Bytes of one: the id, and the CRC-32 of the event's id and of it.
 const NAMED: usize = 20;
 
+/// Where it is not known whom it named: it does not hold.
+pub(super) const UNKNOWN: [u8; NAMED] = [0; NAMED];
+
 /// Names a delivery as one of this event.
 pub(super) fn write(event: EventId, id: DeliveryId) -> [u8; NAMED] {
     let mut named = [0; NAMED];
@@ -61,6 +64,7 @@ mod tests {
         let bytes = ids.map(|id| write(event, id)).concat();
         assert_eq!(read(event, &bytes), Replays { ids: ids.to_vec(), whole: Ok(()) });
         assert_eq!(read(EventId::from_u128(8), &bytes).ids, []);
+        assert!(read(event, &UNKNOWN).whole.is_err());
         for bit in 0..bytes.len() * 8 {
             let mut bad = bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);

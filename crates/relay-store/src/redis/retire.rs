@@ -3,9 +3,11 @@
 //! A removal cannot be made again, and scripts compute no checksum: all that one is decided on is read and found sealed first, and
 //! the script removes what still is the same.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use relay_core::{
-    id::EventId,
+    id::{DeliveryId, EventId, JobId},
     name::Name,
     storage::{Ended, Forget, Retire, Retired},
     time::Wall,
@@ -21,7 +23,7 @@ use super::{
     event::Front,
     events::Seen,
     keys::{Key, Keys},
-    reply::{Fault, Replies, Reply},
+    reply::Fault,
     row, rows,
     scripts::Script,
     text,
@@ -31,6 +33,9 @@ use super::{
 const FORGET_MAX: usize = ROWS_MAX;
 /// So often what changed while it was looked at is looked at again.
 pub(super) const LOOKS_MAX: usize = 4;
+
+/// Whoever acknowledged it goes by another clock than what is stored: up to so much older it counts as young.
+const AS_YOUNG: Duration = Duration::from_mins(5);
 
 /// What scripts say of a removal: nothing was done, for something is other than it was read.
 const AGAIN: i64 = 3;
@@ -58,7 +63,6 @@ impl Core {
     /// is passed over when it is asked for again.
     pub(super) async fn retire(&self, retire: &Retire) -> Result<Retired, Fault> {
         self.life.check()?;
-        self.acknowledged.forget(&retire.ended);
         let mut retired = Retired { taken: retire.ended.len() as u32, ..Retired::default() };
         let mut is_begun = false;
         for (place, keys) in self.space.partitions().iter().enumerate() {
@@ -111,7 +115,9 @@ impl Core {
                 left.into_iter().zip(removals).filter_map(|(at, removal)| Some((at, removal?))).unzip();
             let mut arguments = Vec::new();
             removal_arguments(&removals, &mut arguments);
-            let call = Script::Retire.call(&keys.written(Vec::new()), arguments);
+            let mut written = keys.written(Vec::new());
+            written.extend(removals.iter().map(|removal| keys.attempts(removal.ended.id)));
+            let call = Script::Retire.call(&written, arguments);
             let replies = self.commits.one(Urgency::Upkeep, call).await.map_err(|fault| fault.behind(is_begun))?;
             is_begun = true;
             left = Vec::new();
@@ -121,6 +127,7 @@ impl Core {
                     answer => answers[at] = answer,
                 }
             }
+            self.acknowledged.forget(removed(ended, &answers));
             if left.is_empty() {
                 return Ok(answers);
             }
@@ -135,7 +142,8 @@ impl Core {
         let latest = Command::new("HGET").arg(self.space.of_delivery(first.id).counters()).arg("latest");
         let mut found = self.reads.readable(ended.iter().map(get).chain([latest]).collect()).await?;
         // By the clock of those who store.
-        let latest = found.pop().ok_or(Fault::Away)?.maybe_bytes()?.and_then(|text| text::read_moment(&text));
+        let latest = found.pop().ok_or(Fault::Away)?.maybe_bytes()?;
+        let latest = latest.and_then(|text| text::read_moment(text::once(&text)?));
         let mut standing = Vec::with_capacity(ended.len());
         for (ended, reply) in ended.iter().zip(found) {
             let bytes = reply.maybe_bytes()?;
@@ -149,7 +157,7 @@ impl Core {
         let removal = |(ended, standing): (&Ended, Option<(EventId, Vec<u8>)>)| {
             let (event, row) = standing?;
             let at = events.binary_search(&event).ok()?;
-            let is_young = latest.is_none_or(|latest| latest.since(ended.id.minted_at()) < YOUNG);
+            let is_young = latest.is_none_or(|latest| latest.since(ended.id.minted_at()) < YOUNG + AS_YOUNG);
             Some(Removal { ended: *ended, row, event: decided[at].clone(), is_young })
         };
         Ok(ended.iter().zip(standing).map(removal).collect())
@@ -157,27 +165,19 @@ impl Core {
 
     /// How these events are found.
     async fn decided(&self, events: &[EventId]) -> Result<Vec<Decided>, Fault> {
-        let get = |event: &EventId| Command::new("GET").arg(self.space.of_event(*event).replays(*event));
-        let mut named = Replies::new(self.reads.readable(events.iter().map(get).collect()).await?);
-        let mut all = Vec::with_capacity(events.len());
-        for (event, seen) in events.iter().zip(self.seen(events).await?) {
-            let replays = named.next()?.maybe_bytes()?.unwrap_or_default();
-            let holds = self.replays(*event, &replays).whole.is_ok();
-            all.push(match seen {
-                Seen::Whole(Front { sealed, .. }) if holds => Decided::On { front: sealed, replays },
-                Seen::Gone if holds => Decided::On { front: Bytes::new(), replays },
-                Seen::Whole(_) | Seen::Gone | Seen::Damaged => Decided::Kept,
-            });
-        }
-        Ok(all)
+        let named = self.named_later(events).await?;
+        let decided = |(seen, replays): (Seen<Front>, Option<Vec<u8>>)| match (seen, replays) {
+            (Seen::Whole(Front { sealed, .. }), Some(replays)) => Decided::On { front: sealed, replays },
+            (Seen::Gone, Some(replays)) => Decided::On { front: Bytes::new(), replays },
+            (Seen::Whole(_) | Seen::Gone, None) | (Seen::Damaged, _) => Decided::Kept,
+        };
+        Ok(self.seen(events).await?.into_iter().zip(named).map(decided).collect())
     }
 
     /// Forgets what is over by time alone; gives how many events went.
     async fn forget(&self, keys: &Keys, forget: &Forget, is_begun: &mut bool, more: &mut bool) -> Result<u64, Fault> {
         let lone = self.lone_before(keys, forget.unrouted_before, more).await?;
-        let jobs = before(keys.marks(), forget.jobs_before, FORGET_MAX);
-        let jobs = self.reads.readable(vec![jobs]).await?.pop().ok_or(Fault::Away)?.many()?;
-        *more |= jobs.len() == FORGET_MAX;
+        let jobs = self.jobs_before(keys, forget.jobs_before, more).await?;
         if lone.is_empty() && jobs.is_empty() {
             return Ok(0);
         }
@@ -190,8 +190,12 @@ impl Core {
             ]);
         }
         arguments.push(jobs.len().to_string().into_bytes());
-        arguments.extend(jobs.into_iter().map(Reply::bytes).collect::<Result<Vec<_>, _>>()?);
-        let call = Script::Forget.call(&keys.written(Vec::new()), arguments);
+        let mut written = keys.written(Vec::new());
+        for job in jobs {
+            arguments.push(job.as_u128().to_be_bytes().to_vec());
+            written.push(keys.mark(job));
+        }
+        let call = Script::Forget.call(&written, arguments);
         let gone = self.commits.one(Urgency::Upkeep, call).await?.number()?;
         *is_begun = true;
         Ok(gone.max(0) as u64)
@@ -209,15 +213,40 @@ impl Core {
             for event in events {
                 ids.extend(rows::ids(&event.bytes()?).map(EventId::from_u128));
             }
+            let later = self.named_later(&ids).await?;
             let mut lone = Vec::new();
-            for (id, front) in ids.iter().zip(self.fronts(&ids).await?) {
-                let front = front.filter(|front| front.deliveries.is_empty());
+            for ((id, front), later) in ids.iter().zip(self.fronts(&ids).await?).zip(later) {
+                // The score is under no seal, and what has a delivery by now stands there until the next round.
+                let is_lone = |front: &Front| front.deliveries.is_empty() && front.head.event.received_at < at;
+                let front = front.filter(|front| is_lone(front) && later.is_some_and(|later| later.is_empty()));
                 lone.extend(front.map(|front| (*id, front.head.event.source, front.sealed)));
             }
             if lone.len() >= FORGET_MAX || is_all {
                 *more |= lone.len() >= FORGET_MAX;
                 lone.truncate(FORGET_MAX);
                 return Ok(lone);
+            }
+            count *= 2;
+        }
+    }
+
+    /// Jobs that were begun before, by their own ids: a score is under no seal. Those that stand there too early are passed over, however
+    /// many they are.
+    async fn jobs_before(&self, keys: &Keys, at: Wall, more: &mut bool) -> Result<Vec<JobId>, Fault> {
+        let mut count = FORGET_MAX;
+        loop {
+            let members = self.reads.readable(vec![before(keys.marks(), at, count)]).await?;
+            let members = members.into_iter().next().ok_or(Fault::Away)?.many()?;
+            let is_all = members.len() < count;
+            let mut jobs = Vec::new();
+            for member in members {
+                let job = rows::id(&member.bytes()?).map(JobId::from_u128);
+                jobs.extend(job.ok().filter(|job| job.minted_at() < at));
+            }
+            if jobs.len() >= FORGET_MAX || is_all {
+                *more |= jobs.len() >= FORGET_MAX;
+                jobs.truncate(FORGET_MAX);
+                return Ok(jobs);
             }
             count *= 2;
         }
@@ -244,6 +273,11 @@ impl Core {
 fn before(key: Key, at: Wall, count: usize) -> Command {
     let range = Command::new("ZRANGEBYSCORE").arg(key).arg("-inf").arg(format!("({}", at.as_millis()));
     range.arg("LIMIT").number(0).number(count as i64)
+}
+
+/// Those of them that were removed, by what the script says of each.
+fn removed(ended: &[Ended], answers: &[i64]) -> impl Iterator<Item = DeliveryId> {
+    ended.iter().zip(answers).filter(|(_, answer)| **answer > 0).map(|(ended, _)| ended.id)
 }
 
 /// What scripts are told of removals.

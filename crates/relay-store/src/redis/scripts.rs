@@ -46,6 +46,7 @@ scripts! {
     Recount: " flags=allow-oom" ["prelude", "recount"],
     Document: " flags=allow-oom" ["prelude", "document"],
     Audit: " flags=allow-oom" ["prelude", "audit"],
+    Lost: " flags=allow-oom" ["prelude", "lost"],
     Presence: " flags=allow-oom" ["presence"],
 }
 

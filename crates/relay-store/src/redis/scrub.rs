@@ -174,18 +174,22 @@ impl Core {
         let seen = self.glance(place).await;
         let is_known = |apart: &BTreeMap<String, i64>| scrub.known.get(&place).is_some_and(|known| known == apart);
         match &seen {
-            Ok(seen) if seen.is_begun && (seen.apart.is_empty() || is_known(&seen.apart)) => return Ok(()),
+            Ok(seen) if seen.is_whole && (seen.apart.is_empty() || is_known(&seen.apart)) => return Ok(()),
             Ok(_) | Err(Fault::Damaged(_) | Fault::Unexpected(_)) => {}
             Err(fault) => return Err(fault.clone()),
         }
         let mut round = Round::through(BTreeSet::from([place]));
         while !round.is_over() {
             let began = Instant::now();
-            self.step_of(&mut round).await?;
+            match self.step_of(&mut round).await {
+                // It is tried again, and then passed over.
+                Err(Fault::Unknown) => {}
+                stepped => stepped?,
+            }
             time::sleep(began.elapsed()).await;
         }
         let mut seen = self.glance(place).await?;
-        if !seen.is_begun || !seen.apart.is_empty() || round.mended().lost > 0 {
+        if !seen.is_whole || !seen.apart.is_empty() || round.mended().lost > 0 {
             let has_changed = self.mend_counters_of(place, &round).await?;
             self.scrubs.with(|state| state.mended.counters += u64::from(has_changed));
             seen = self.glance(place).await?;

@@ -36,7 +36,8 @@ impl Core {
         let places: BTreeSet<usize> = partitions.into_iter().map(|partition| self.space.place(partition)).collect();
         for place in places {
             let counters = self.space.partitions()[place].counters();
-            let again = Command::new("HINCRBY").arg(counters).arg("again").number(1);
+            // A write like any other, though it changes nothing; one that adds could be refused.
+            let again = Command::new("HSET").arg(counters).arg("confirmed").number(1);
             self.commits.one(Urgency::Settle, again).await?;
         }
         Ok(())
@@ -143,5 +144,8 @@ fn settle_call(keys: &Keys, changes: &[&Change], is_audited: bool) -> Command {
         change_arguments(change, audit, &mut arguments);
         destinations.push(&change.next.destination);
     }
-    Script::Settle.call(&keys.written(destinations), arguments)
+    let mut written = keys.written(destinations);
+    written
+        .extend(changes.iter().filter(|change| change.archive.is_some()).map(|change| keys.attempts(change.next.id)));
+    Script::Settle.call(&written, arguments)
 }

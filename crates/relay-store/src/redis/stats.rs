@@ -45,8 +45,8 @@ impl Core {
             disk_free_bytes: None,
             store_bytes: self.room.used(),
             full: self.room.is_full(),
-            id_floor: counters.floor,
-            latest: counters.latest,
+            id_floor: counters.floor.unwrap_or_default(),
+            latest: counters.latest.unwrap_or_default(),
             damaged: self.damage.count(),
         }
     }

@@ -27,7 +27,6 @@ impl Core {
         if step.adds() && self.room.is_full() {
             return Err(Fault::Full);
         }
-        self.acknowledged.forget(&step.retire);
         let home = self.space.of_job(step.job);
         let key = home.mark(step.job);
         let stored = self.reads.one(Command::new("GET").arg(&key)).await?.maybe_bytes()?;
@@ -119,7 +118,9 @@ impl Core {
             reply.many()?.into_iter().map(|answer| Ok(answer.number()? != 0)).collect()
         };
         let mut removed = done(replies.next()?)?.into_iter();
-        let retired = is_there.iter().map(|is_there| *is_there && removed.next().unwrap_or(false)).collect();
+        let retired: Vec<bool> = is_there.iter().map(|is_there| *is_there && removed.next().unwrap_or(false)).collect();
+        self.acknowledged
+            .forget(step.retire.iter().zip(&retired).filter(|(_, gone)| **gone).map(|(ended, _)| ended.id));
         Ok(Some(Stepped::Done { mark, settled, retired, made: done(replies.next()?)? }))
     }
 }
@@ -154,5 +155,7 @@ fn step_call(
     let settled = step.settle.iter().map(|change| &change.next.destination);
     let mut written = keys.written(settled.chain(step.make.iter().map(|made| &made.destination)).collect());
     written.insert(2, keys.mark(step.job));
+    let archived = step.settle.iter().filter(|change| change.archive.is_some()).map(|change| change.next.id);
+    written.extend(archived.chain(step.retire.iter().map(|ended| ended.id)).map(|id| keys.attempts(id)));
     Script::Step.call(&written, arguments)
 }

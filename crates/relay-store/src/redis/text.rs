@@ -29,6 +29,19 @@ pub(super) fn read_sequence(text: &[u8]) -> Option<i64> {
     Some((ms.parse::<i64>().ok()? << 12) | counter.parse::<i64>().ok()?)
 }
 
+/// Digits twice: as they are, and each as what is missing to nine.
+pub(super) fn twice(digits: &str) -> String {
+    let missing = digits.bytes().map(|digit| char::from(b'0' + b'9'.saturating_sub(digit)));
+    digits.chars().chain(missing).collect()
+}
+
+/// Digits that were written [`twice`]; nothing where that does not agree.
+pub(super) fn once(text: &[u8]) -> Option<&[u8]> {
+    let (digits, missing) = text.split_at_checked(text.len() / 2)?;
+    let agrees = |(digit, missing): (&u8, &u8)| digit.is_ascii_digit() && *missing == b'0' + b'9' - digit;
+    (digits.len() == missing.len() && digits.iter().zip(missing).all(agrees)).then_some(digits)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +55,22 @@ mod tests {
         assert_eq!(moment(Wall::MAX).len(), MOMENT);
         for number in [0, 4_095, 4_096, (1 << 59) + 7] {
             assert_eq!(read_sequence(sequence(number).as_bytes()), Some(number));
+        }
+    }
+
+    /// F7, I18: no bit of what stands there twice flips unseen.
+    #[test]
+    fn what_stands_there_twice_agrees_or_is_nothing() {
+        let whole = b"0179900000000000012398200999999999999876";
+        assert_eq!(once(whole), Some(&whole[..20]));
+        assert_eq!(twice("01799000000000000123").as_bytes(), whole);
+        for bit in 0..whole.len() * 8 {
+            let mut bad = whole.to_vec();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(once(&bad), None, "bit {bit}");
+        }
+        for length in 1..whole.len() {
+            assert_eq!(once(&whole[..length]), None, "cut to {length}");
         }
     }
 }

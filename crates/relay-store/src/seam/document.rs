@@ -18,6 +18,22 @@ pub enum DocumentKind {
     FetchedKey = 10,
     /// What all servers on the store have alike.
     Shared = 11,
+    /// Where what is stored was moved to, or comes from: see [`migrate`](crate::migrate).
+    Migration = 12,
+}
+
+impl DocumentKind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Source,
+        Self::Route,
+        Self::Destination,
+        Self::Key,
+        Self::Token,
+        Self::FetchedKey,
+        Self::Shared,
+        Self::Migration,
+    ];
 }
 
 /// Names a registry document.

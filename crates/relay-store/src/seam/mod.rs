@@ -1,6 +1,6 @@
 //! The seam: the operations every backend offers, each a promise that the conformance suite checks.
 //!
-//! They are four trades, each a trait of its own, and whoever uses a store holds the one that it needs:
+//! They are five trades, each a trait of its own, and whoever uses a store holds the one that it needs:
 //!
 //! | trade | who uses it |
 //! | --- | --- |
@@ -8,6 +8,7 @@
 //! | [`Archive`] | listings of the admin API |
 //! | [`Registry`] | sources, routes, destinations, keys and tokens; fetched keys |
 //! | [`Upkeep`] | retention, health, metrics, operators' commands |
+//! | [`Transfer`] | a move into another store |
 //!
 //! All operations are safe to call from any thread; order between calls that were not awaited one after the other is not
 //! promised. Every writing operation is a promise about durability: see [the crate](crate).
@@ -22,6 +23,7 @@ mod queue;
 mod recount;
 mod registry;
 mod stats;
+mod transfer;
 mod upkeep;
 
 pub use relay_core::storage::{
@@ -39,11 +41,12 @@ pub use self::{
     recount::{Gap, Recount, Why},
     registry::Registry,
     stats::{DestinationStats, SourceStats, Stats},
+    transfer::{HaveRoom, Transfer},
     upkeep::Upkeep,
 };
 
-/// A durable store of events, deliveries and registry documents: all four trades. For whoever wires a process together;
+/// A durable store of events, deliveries and registry documents: all five trades. For whoever wires a process together;
 /// an `Arc<dyn Store>` is handed on as the trade that is needed.
-pub trait Store: Queue + Archive + Registry + Upkeep {}
+pub trait Store: Queue + Archive + Registry + Upkeep + Transfer {}
 
-impl<T: Queue + Archive + Registry + Upkeep> Store for T {}
+impl<T: Queue + Archive + Registry + Upkeep + Transfer> Store for T {}

@@ -25,6 +25,13 @@ pub(super) enum Fault {
     NotOpened(String),
     /// A write did not go through, perhaps for want of room: the writer finds out, anybody else stops for good.
     Unwritten(String),
+    /// SQLite met what does not hold: an index that is not what its table says, or a page. An index can be made anew from its
+    /// table, and the writer does; where it does not, this is as good as [`Broken`](Self::Broken).
+    Corrupt {
+        reason: String,
+        /// The row of deliveries that was about to change.
+        delivery: Option<i64>,
+    },
     /// The store can no longer be trusted: stop for good.
     Broken(String),
     /// A failure point asks for the end of the process to be played.
@@ -41,8 +48,16 @@ impl Fault {
     /// Why the store can no longer be trusted, if that is so.
     pub(super) fn breaks(&self) -> Option<&str> {
         match self {
-            Self::Broken(reason) | Self::Unwritten(reason) => Some(reason),
+            Self::Broken(reason) | Self::Unwritten(reason) | Self::Corrupt { reason, .. } => Some(reason),
             Self::Full | Self::Damaged(_) | Self::Later(_) | Self::TooSlow | Self::NotOpened(_) | Self::Crash => None,
+        }
+    }
+
+    /// As it is, met where this row was about to change.
+    pub(super) fn at_delivery(self, seq: i64) -> Self {
+        match self {
+            Self::Corrupt { reason, .. } => Self::Corrupt { reason, delivery: Some(seq) },
+            other => other,
         }
     }
 
@@ -61,7 +76,7 @@ impl Fault {
                 );
                 StoreError::Away
             }
-            Self::Broken(_) | Self::Unwritten(_) | Self::Crash => StoreError::Unavailable,
+            Self::Broken(_) | Self::Unwritten(_) | Self::Corrupt { .. } | Self::Crash => StoreError::Unavailable,
         }
     }
 }
@@ -71,6 +86,7 @@ impl From<rusqlite::Error> for Fault {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full,
             Some(ErrorCode::OperationInterrupted) => Self::TooSlow,
+            Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt { reason: format!("sqlite: {error}"), delivery: None },
             _ if is_unwritten(&error) => Self::Unwritten(format!("sqlite: {error}")),
             _ => Self::Broken(format!("sqlite: {error}")),
         }
@@ -96,8 +112,11 @@ mod tests {
         for code in [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_SHMSIZE] {
             assert!(matches!(fault(code), Fault::Unwritten(_)), "{code}");
         }
-        for code in [ffi::SQLITE_IOERR_READ, ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_CORRUPT, ffi::SQLITE_CANTOPEN] {
+        for code in [ffi::SQLITE_IOERR_READ, ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_CANTOPEN] {
             assert!(matches!(fault(code), Fault::Broken(_)), "{code}");
+        }
+        for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_CORRUPT_INDEX] {
+            assert!(fault(code).breaks().is_some() && matches!(fault(code), Fault::Corrupt { .. }), "{code}");
         }
     }
 }

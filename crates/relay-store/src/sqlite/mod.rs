@@ -14,6 +14,7 @@ mod read;
 mod status;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod verify;
 mod write;
 
@@ -30,8 +31,8 @@ use relay_core::{
     id::{DeliveryId, EventId},
     name::Name,
     storage::{
-        Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, Extended, HeldAsk, LeaseAsk,
-        Leased, OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError,
+        Append, AppendError, Appended, BodyOf, Change, Changed, Dedupe, Due, DueAsk, Extend, Extended, HeldAsk,
+        LeaseAsk, Leased, OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError,
     },
     time::Wall,
 };
@@ -57,6 +58,7 @@ use self::{
         reader::Readers,
     },
     status::Status,
+    transfer::Keys,
     verify::{check, recount::Counting, scrub::Scrub},
     write::{
         append, lease, put,
@@ -85,7 +87,8 @@ use crate::{
     private::Owners,
     seam::{
         Archive, AuditEntry, AuditFilter, Condition, DeliveryFilter, Document, DocumentKey, DocumentKind, Durability,
-        EventFilter, EventRow, Gap, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats, Upkeep,
+        EventFilter, EventRow, Gap, HaveRoom, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats,
+        Transfer, Upkeep,
     },
 };
 
@@ -107,6 +110,7 @@ pub struct SqliteStore {
     disk_free: DiskFree,
     readers: Readers,
     ahead: Ahead,
+    keys: Arc<Keys>,
     /// `None`: this one only reads.
     scrub: Option<Scrub>,
     writer: Option<JoinHandle<()>>,
@@ -213,6 +217,7 @@ impl SqliteStore {
             disk_free,
             readers,
             ahead: Ahead::default(),
+            keys: Arc::default(),
             scrub: Some(scrub),
             writer: Some(writer),
             doubt: None,
@@ -260,6 +265,7 @@ impl SqliteStore {
             disk_free: options.disk_free.unwrap_or_else(|| open::disk_free_below(&options.dir)),
             readers,
             ahead: Ahead::default(),
+            keys: Arc::default(),
             scrub: None,
             writer: None,
             doubt,
@@ -302,6 +308,7 @@ impl SqliteStore {
             stall_max: STALL_MAX,
             growth_max: backup::GROWTH_MAX,
             moves: self.writer.is_some(),
+            shelf: self.shelf.clone(),
         }
     }
 
@@ -341,7 +348,7 @@ impl SqliteStore {
             if !is_kept {
                 shelf.read_anew(db)?;
             }
-            read(db, &shelf).inspect_err(noting)
+            shelf.judged(|| read(db, &shelf)).inspect_err(noting)
         });
         Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) })
     }
@@ -528,7 +535,7 @@ impl Upkeep for SqliteStore {
     }
 
     fn recount(&self) -> Later<Result<Recount, StoreError>> {
-        let asked = self.counting.ask(&self.dir, &self.status);
+        let asked = self.counting.ask(&self.dir, &self.status, &self.shelf);
         let (shelf, doubt) = (self.shelf.clone(), self.doubt);
         Box::pin(async move {
             let mut counted = asked.await.unwrap_or(Err(StoreError::Unavailable))?;
@@ -578,6 +585,28 @@ impl Upkeep for SqliteStore {
         self.counting.stop();
         self.queues.finish();
         Box::pin(self.status.end())
+    }
+}
+
+impl Transfer for SqliteStore {
+    fn keys(&self, of: Vec<EventId>) -> Later<Result<Vec<Option<Dedupe>>, StoreError>> {
+        let (keys, reads) = (Arc::clone(&self.keys), self.readers.reads().clone());
+        Box::pin(async move { keys.of(&reads, &of).await })
+    }
+
+    fn have_room(&self, events: Vec<EventId>, deliveries: Vec<DeliveryId>) -> Later<Result<HaveRoom, StoreError>> {
+        self.read(move |db, shelf| transfer::have_room(db, shelf, &events, &deliveries))
+    }
+
+    fn put_attempts(&self, of: Vec<(DeliveryId, Vec<Attempt>)>) -> Later<Result<(), StoreError>> {
+        self.urgent(of.len(), move |tx| transfer::put_attempts(tx, &of))
+    }
+
+    fn put_totals(&self, totals: Stats) -> Later<Result<(), StoreError>> {
+        self.urgent(1, move |tx| {
+            transfer::put_totals(tx, &totals);
+            Ok(())
+        })
     }
 }
 

@@ -12,6 +12,8 @@ const WHOLE: &[(&str, &str)] = &[
     ("open.rs SELECT count(*) FROM sqlite_schema", "of the tables themselves"),
     ("gap.rs", "gaps are read by an audit: as many as there were restores"),
     ("check.rs", "a check reads everything, with no store open"),
+    ("accept.rs", "an accepted loss reads everything, with no store open"),
+    ("book.rs SELECT name FROM names INDEXED BY", "a check, of names that do not read"),
     ("recount.rs", "a recount reads everything, on a connection of its own"),
     ("backup.rs", "a backup reads everything, on a connection of its own"),
     ("of_source.rs SELECT source", "recounts, and makes the table anew in a check"),

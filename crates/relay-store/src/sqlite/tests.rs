@@ -1,5 +1,6 @@
 //! What only this backend can show: files, crashes between the steps of a commit, a full disk, damage.
 
+mod accepted;
 mod copies;
 mod format;
 mod full_disk;
@@ -7,6 +8,7 @@ mod jobs;
 mod log;
 mod loss;
 mod retire;
+mod rot;
 
 use std::{
     path::Path,

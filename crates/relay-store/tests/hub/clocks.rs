@@ -125,6 +125,51 @@ fn a_server_whose_clock_is_right_again_leases() {
     rigs[1].grant(again);
 }
 
+/// I19: a server whose clock is off and that is left alone leases before long, without anybody's help: by the clock of those that are
+/// gone, which is that of all that is stored. Whoever comes later finds that clock kept.
+#[test]
+fn a_server_whose_clock_is_off_leases_once_it_is_alone() {
+    for off in [-HOUR, HOUR] {
+        let mut rigs = Rig::apart([0, off]);
+        pass(&mut rigs, limits::PRESENCE_EVERY * 2);
+        rigs[0].send();
+        let right = rigs[0].now;
+        let left = &mut rigs[1..];
+        pass(left, limits::PRESENCE_GONE + limits::PRESENCE_EVERY);
+        let early = left[0].join(1, 7, 4);
+        assert!(sends_elsewhere(&mut left[0], early), "the others may have leases yet");
+        left[0].input(Input::Closed(early));
+        pass(left, limits::PRESENCE_GONE + limits::LAPSE_AFTER + limits::PRESENCE_EVERY);
+        let client = left[0].join(2, 8, 4);
+        assert!(left[0].hub.clock_apart().is_none());
+
+        let lease = lease_of(&left[0].grant(client));
+        let since_then = Duration::from_micros(left[0].now.mono.as_micros() - right.mono.as_micros());
+        let shared = right.wall + since_then;
+        let near = |at: Wall, wanted: Wall| at.since(wanted).max(wanted.since(at)) <= STEP * 2;
+        let until = left[0].only().lease.expect("it is leased").until;
+        assert!(near(until, shared + limits::LEASE), "{until} is not {shared} and a lease");
+        left[0].report(client, lease, &outcome(Class::Busy));
+        pass(left, Duration::from_secs(2));
+        let again = lease_of(&left[0].grant(client));
+        pass(left, Duration::from_secs(30));
+        left[0].heartbeat(client, &[]);
+        pass(left, Duration::from_secs(29));
+        assert_eq!(left[0].only().token, again.1, "its lease ends when it ends");
+
+        // The others come back, with the clock that they had.
+        let passed = Duration::from_micros(rigs[1].now.mono.as_micros() - right.mono.as_micros());
+        rigs[0].now = right + passed;
+        rigs[0].crash();
+        pass(&mut rigs, limits::PRESENCE_EVERY * 3);
+        assert!(rigs.iter().all(|rig| rig.hub.clock_apart().is_none()), "both keep it");
+        rigs[1].heartbeat(client, &[again]);
+        rigs[1].report(client, again, &outcome(Class::Delivered));
+        assert_eq!(rigs[1].only().state, State::Delivered);
+        assert!(near(rigs[1].only().changed_at, rigs[0].now.wall), "{:?}", rigs[1].only());
+    }
+}
+
 fn sends_elsewhere(rig: &mut Rig, conn: ConnId) -> bool {
     rig.received(conn).iter().any(|message| matches!(message, Message::GoAway(GoAway { elsewhere: true, .. })))
 }

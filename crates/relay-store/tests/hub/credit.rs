@@ -6,8 +6,10 @@ use relay_core::{
     delivery::{State, outcome::Class, retry::RetryPolicy},
     hub::{ConnId, Input},
     limits,
-    wire::message::Message,
+    storage::StoreError,
+    wire::message::{GoAway, Message},
 };
+use relay_store::memory::Trouble;
 
 use crate::rig::{OUTGOING_BYTES_MAX, Rig, lease_of, name, outcome};
 
@@ -584,4 +586,26 @@ fn what_has_begun_to_leave_is_taken_back_and_goes_on_where_it_was() {
         rig.report(conn, lease, &outcome(Class::Delivered));
     }
     assert_eq!(rig.count(State::Delivered), 26);
+}
+
+/// I8: what is leased for a client that has said goodbye meanwhile goes to others at once, also where it has no slot for it: nothing
+/// frees one any more.
+#[test]
+fn a_large_lease_for_a_client_that_leaves_is_handed_back() {
+    let mut rig = Rig::new();
+    let large = vec![b'x'; 200_000];
+    rig.send_body("src", &large, None);
+    // The first takes the only slot for large ones until it is read.
+    rig.trouble(Trouble::Bodies, StoreError::TooSlow { after: Duration::from_secs(1) });
+    let client = rig.join(1, 7, 2);
+    rig.prompt = false;
+    rig.send_body("src", &large, None);
+    rig.asked.clear();
+    while !rig.asked.contains(&"lease") {
+        assert!(rig.answer_one(), "the second is to be leased");
+    }
+    rig.input(Input::Received(client, Message::GoAway(GoAway::default())));
+    rig.prompt = true;
+    rig.answer_store();
+    assert_eq!((rig.count(State::Leased), rig.count(State::Ready)), (0, 2));
 }

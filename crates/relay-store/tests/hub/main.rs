@@ -5,6 +5,7 @@ mod accepting;
 mod circuits;
 mod clocks;
 mod credit;
+mod late;
 mod leases;
 mod owners;
 mod pair;

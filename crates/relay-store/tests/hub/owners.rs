@@ -490,6 +490,33 @@ fn what_lapses_waits_for_no_server_that_has_died() {
     assert_eq!((lives.only().state, lives.only().losses), (State::Ready, 0));
 }
 
+/// I8, I13: of what others look after only leases are asked for, now and then: a store that looks after its indexes goes by what expires.
+#[test]
+fn only_leases_of_others_are_asked_for() {
+    let mut rigs = Rig::sharing();
+    for rig in &mut rigs {
+        rig.pass(limits::PRESENCE_EVERY + STEP);
+    }
+    rigs[0].pass(limits::PRESENCE_EVERY);
+    let [rig, _other] = &mut rigs;
+    rig.prompt = false;
+    let (mut looks, mut farther) = (0, 0);
+    for _ in 0..60 {
+        rig.pass(STEP);
+        let mine = rig.hub.partitions();
+        assert!(mine.places().count() < usize::from(PARTITIONS), "the other is heard of");
+        while let Some(op) = rig.pending.front() {
+            if let StoreOp::Due(due) = op {
+                assert_eq!(due.ask.partitions, mine);
+                looks += 1;
+                farther += u64::from(due.ask.lapsed_in == Partitions::all(PARTITIONS));
+            }
+            rig.answer_one();
+        }
+    }
+    assert!((looks / 4..looks).contains(&farther), "{farther} of {looks}");
+}
+
 /// I13: a server that stops says so, and another has what it looked after before it would have been heard of no more.
 #[test]
 fn a_server_that_stops_leaves_its_partitions_to_others() {

@@ -22,7 +22,7 @@ fn welcome(messages: Vec<Message>) -> Welcome {
 }
 
 /// A hub whose one delivery is being forwarded: by the instance 7, which came with the token `office`.
-fn forwarding() -> (Rig, ConnId, LeaseKey) {
+pub(crate) fn forwarding() -> (Rig, ConnId, LeaseKey) {
     let mut rig = Rig::new();
     let client = rig.join(1, 7, 4);
     rig.send();
@@ -125,6 +125,29 @@ fn a_client_that_says_goodbye_leaves_at_once() {
     rig.input(Input::Closed(client));
     assert_eq!(rig.only().losses, 0);
     assert!(rig.notices.iter().any(|notice| matches!(notice, Notice::ClientLeft { clients: 1, held: 0, .. })));
+}
+
+/// I11, I22: the socket of a client that holds nothing any more is closed once all is back that was on its way to it, and nothing is
+/// lost with it. One that does not say so closes it itself.
+#[test]
+fn a_client_that_is_done_is_let_go_once_nothing_is_on_its_way() {
+    let (mut rig, client, lease) = forwarding();
+    let done = || Message::GoAway(GoAway { done: true, ..GoAway::default() });
+    rig.input(Input::Received(client, done()));
+    assert!(rig.closed.is_empty(), "the grant crossed its goodbye");
+    rig.release(client, lease);
+    assert_eq!(rig.closed.iter().map(|(conn, _)| *conn).collect::<Vec<_>>(), [client]);
+    rig.pass(Duration::from_secs(120));
+    assert_eq!((rig.only().state, rig.only().losses), (State::Ready, 0));
+    assert!(rig.notices.iter().any(|notice| matches!(notice, Notice::ClientLeft { clients: 0, .. })));
+
+    let mut rig = Rig::new();
+    let client = rig.join(1, 7, 4);
+    rig.input(Input::Received(client, Message::GoAway(GoAway::default())));
+    rig.pass(Duration::from_secs(1));
+    assert!(rig.closed.is_empty());
+    rig.input(Input::Received(client, done()));
+    assert_eq!(rig.closed.len(), 1);
 }
 
 /// I22: a client that stops and loses its socket may still be forwarding: what it did not hand back waits for it.

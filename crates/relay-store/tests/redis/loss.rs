@@ -6,16 +6,19 @@ use relay_core::{
     delivery::cancel,
     id::IdMint,
     partitions::Partitions,
-    storage::{Ended, Forget, Retire},
+    storage::{Ended, Forget, Retire, StoreError},
 };
 use relay_store::{
     conformance::{Fixture, at},
     redis::{Options, RedisStore},
-    seam::{AuditFilter, DocumentKey, DocumentKind, Page, Registry as _},
+    seam::{AuditFilter, DocumentKey, DocumentKind, Durability, Page, Registry as _},
 };
 use tokio::time::{Instant, sleep};
 
-use crate::{backend::Shared, node::Node};
+use crate::{
+    backend::Shared,
+    node::{Node, Server},
+};
 
 fn fixture(node: &Node) -> Fixture<Shared> {
     let options = Options { glance_every: Duration::from_millis(5), ..Options::new(node.address()) };
@@ -208,6 +211,124 @@ async fn what_is_lost_is_named_after_a_restart_of_both() {
     second.check_sums().await;
     is_known(&node).await;
     assert_eq!(named(&second).await, all, "once");
+}
+
+/// I1, I5: what is lost is counted and written down once, also while no replica confirms that it is.
+#[tokio::test]
+async fn a_loss_is_counted_once_though_nobody_confirms_it() {
+    let (primary, replica) = Node::with_replica(Server::Installed);
+    let options = Options {
+        glance_every: Duration::from_millis(5),
+        durability: Some(Durability::Replicated),
+        replicas_within: Duration::from_secs(10),
+        patience: Duration::from_secs(20),
+        ..Options::new(primary.address())
+    };
+    let mut fixture = Fixture::over(Shared::on(options.clone()), IdMint::new(0, 7));
+    let lost = fixture.accept("crm", at(0)).await;
+    is_known(&primary).await;
+    let hasty = Options { replicas_within: Duration::from_millis(20), ..options };
+    let mut fixture = Fixture::over(Shared::on(hasty), fixture.mint);
+    let other = fixture.accept("crm", at(1)).await;
+    is_known(&primary).await;
+    replica.pause();
+    // A Redis that went back, seen by its epoch.
+    let row = [b"crm-relay:{00-23}:d:", &other.id.as_u128().to_be_bytes()[..]].concat();
+    primary.ask_all(&[&[b"DEL", &row], &[b"HSET", b"crm-relay:{reg}:meta", b"epoch", b"another"]]);
+    let all = until(async || Some(named(&fixture).await).filter(|named| !named.is_empty())).await;
+    primary.ask(&[b"CONFIG", b"RESETSTAT"]);
+    // It is told again and again.
+    let tells = async || {
+        let stats = primary.ask(&[b"INFO", b"commandstats"]);
+        let calls = stats.split_once("cmdstat_evalsha:calls=")?.1.split(',').next()?.parse::<u32>().ok()?;
+        Some(calls).filter(|calls| *calls > 3)
+    };
+    until(tells).await;
+    assert_eq!(fixture.counters("crm").await.lost, 1);
+    replica.resume();
+    is_known(&primary).await;
+    assert_eq!((fixture.counters("crm").await.lost, named(&fixture).await), (1, all.clone()));
+    assert_eq!(all.matches(&other.id.to_string()).count(), 1, "{all}");
+    assert!(!all.contains(&lost.id.to_string()), "{all}");
+}
+
+/// I1: a removal that was refused takes nothing out of what is remembered: what is lost of it then is named.
+#[tokio::test]
+async fn what_was_not_removed_is_missed_when_it_is_lost() {
+    let node = Node::start();
+    let mut fixture = fixture(&node);
+    let stored = fixture.accept("crm", at(0)).await;
+    let ended = fixture.apply(cancel(&stored, at(1))).await;
+    is_known(&node).await;
+    node.ask(&[b"SET", b"crm-relay:{00-23}:gone", b"nonsense"]);
+    let forget = Forget {
+        partitions: Partitions::ALL,
+        keys_until: at(0),
+        unrouted_before: at(0),
+        jobs_before: at(0),
+        audit_before: at(0),
+    };
+    let ended = Ended::of(&ended).into_iter().collect();
+    let refused = fixture.store().retire(Retire { ended, more: false, forget }).await;
+    assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{refused:?}");
+    node.ask(&[b"FLUSHALL"]);
+    let all = until(async || Some(named(&fixture).await).filter(|named| !named.is_empty())).await;
+    assert!(all.contains(&stored.id.to_string()), "{all}");
+}
+
+/// I21: a Redis that somebody emptied, and another server began anew before this one looked: nothing is believed of its registry until
+/// documents are there again, as this one knows them.
+#[tokio::test]
+async fn an_emptied_redis_that_another_server_began_gets_its_documents_back() {
+    let node = Node::start();
+    // It looks when it is told to: once a second.
+    let store = RedisStore::open(Options::new(node.address()));
+    store.begin().await.expect("it keeps what it is given");
+    let key = |name: &str| DocumentKey { kind: DocumentKind::Source, name: name.to_owned() };
+    assert_eq!(store.put_document(key("in"), 0, Some("{}".into()), Vec::new()).await, Ok(Some(1)));
+    node.ask(&[b"FLUSHALL"]);
+    RedisStore::open(Options::new(node.address())).begin().await.expect("it begins anew");
+    // Either it has not looked yet, and says nothing, or it has, and all is there.
+    let found = until(async || match store.documents(DocumentKind::Source).await {
+        Ok(found) => Some(found),
+        Err(error) => {
+            assert_eq!(error, StoreError::Away);
+            None
+        }
+    });
+    let found = found.await;
+    assert_eq!(found.iter().map(|found| (found.key.clone(), found.version)).collect::<Vec<_>>(), [(key("in"), 1)]);
+    let other = RedisStore::open(Options::new(node.address()));
+    assert_eq!(other.document(key("in")).await.expect("reads").map(|found| found.version), Some(1));
+}
+
+/// I1, F3: what an earlier run wrote down is read, and kept, where there is no room to write it anew.
+#[tokio::test]
+async fn a_disk_without_room_keeps_what_was_written_down() {
+    let mut node = Node::start();
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let path = dir.path().join("acknowledged");
+    let options = Options {
+        glance_every: Duration::from_millis(5),
+        remembers_in: Some(path.clone()),
+        ..Options::new(node.address())
+    };
+    let mut first = Fixture::over(Shared::on(options.clone()), IdMint::new(0, 7));
+    let lost = first.accept("crm", at(0)).await;
+    let bits = lost.id.as_u128().to_le_bytes();
+    until(async || fs::read(&path).ok().filter(|bytes| bytes.windows(16).any(|part| part == bits))).await;
+    is_known(&node).await;
+    drop(first);
+    node.stop();
+    fs::remove_dir_all(node.on_disk()).expect("it can be removed");
+    node.restart();
+    // Where its new file is to be made stands something else, which is as good as no room.
+    until(async || fs::create_dir(path.with_extension("new")).ok()).await;
+    let second = Fixture::over(Shared::on(options), IdMint::new(0, 8));
+    let all = until(async || Some(named(&second).await).filter(|named| !named.is_empty())).await;
+    assert!(all.contains(&lost.id.to_string()), "{all}");
+    let kept = fs::read(&path).expect("reads");
+    assert!(kept.windows(16).any(|part| part == bits), "it stays until a new one is whole");
 }
 
 /// I21: a Redis that goes back to what it was does not give the number of the change that is lost to the next one: whoever saw the one

@@ -3,6 +3,7 @@
 mod backend;
 mod begin;
 mod costs;
+mod counters;
 mod failover;
 mod gate;
 mod hints;
@@ -14,10 +15,12 @@ mod node;
 mod partitions;
 mod proxy;
 mod recount;
+mod removals;
 mod replicated;
 mod seals;
 mod spoiling;
 mod trouble;
+mod writes;
 
 use self::backend::{OnRedis8, OnValkey9, Restarted, RestartedSpread, Shared, Spread};
 

@@ -7,7 +7,7 @@ use relay_core::{
     id::{DeliveryId, EventId, IdMint, InstanceId},
     jobs::Rules,
     partitions::Partitions,
-    storage::{About, DueAsk, Ended, Forget, HeldAsk, LeaseAsk, LeaseOrder, Presence, Retire},
+    storage::{About, DueAsk, Ended, Forget, HeldAsk, LeaseAsk, LeaseOrder, Presence, Retire, StoreError},
     time::Wall,
 };
 use relay_store::{
@@ -102,6 +102,64 @@ async fn a_lost_index_is_made_of_the_rows_again() {
             Rules { partitions: Partitions::ALL, now: at(1_000), delivered_before: at(900), dead_before: at(900) };
         assert_eq!(fixture.retain(rules, 10).await.deliveries, 4, "{lost:?}");
         fixture.check_sums().await;
+    }
+}
+
+/// I1, I10, I13: a score is under no seal: where one says another time than its row, what stands there is put right, or it would wait, be
+/// held or be kept for ever.
+#[tokio::test]
+async fn a_score_that_its_row_does_not_say_is_put_right() {
+    let node = Node::start();
+    for index in ["back:crm:0", "due:crm:0", "tries:crm:0", "exp:crm", "leases", "ended:crm", "made:crm"] {
+        node.ask(&[b"FLUSHALL"]);
+        let options = Options::new(node.address());
+        let mut fixture = Fixture::over(Shared::at_hand(options.clone()), IdMint::new(0, 7));
+        filled(&mut fixture).await;
+        let (before, store) = (seen(&fixture).await, RedisStore::open(options));
+        let key = format!("crm-relay:{{00-23}}:{index}");
+        let ahead: &[u8] = b"for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do redis.call('ZADD', KEYS[1], '9007199254740991', member) end";
+        node.ask(&[b"EVAL", ahead, b"1", key.as_bytes()]);
+        let mended = store.mend().await.expect("mends");
+        assert!(mended.mended > 0, "{index}: {mended:?}");
+        assert_eq!(store.mend().await.map(|again| again.mended + again.strays), Ok(0), "{index}: once");
+        assert_eq!(seen(&fixture).await, before, "{index}");
+        assert_eq!(fixture.lease("crm", at(1_000)).await.deliveries.len(), 3, "{index}");
+        let rules =
+            Rules { partitions: Partitions::ALL, now: at(1_000), delivered_before: at(900), dead_before: at(900) };
+        assert_eq!(fixture.retain(rules, 10).await.deliveries, 4, "{index}");
+        fixture.check_sums().await;
+    }
+}
+
+/// I1: where one piece of a round is refused half way whenever it is tried, the round goes on behind it, and all else is put right.
+#[tokio::test]
+async fn a_round_goes_on_past_what_stays_unknown() {
+    let node = Node::start();
+    let options = Options { glance_every: Duration::from_millis(5), ..Options::new(node.address()) };
+    let mut fixture = Fixture::over(Shared::at_hand(options.clone()), IdMint::new(0, 7));
+    let store = RedisStore::open(options);
+    // A listing behind whose last entry no other fits: what is missing in it cannot be put there.
+    let done = fixture.ended("erp", State::Delivered, at(0)).await;
+    node.ask(&[b"DEL", b"crm-relay:{00-23}:done:erp"]);
+    let last = b"18446744073709551615-18446744073709551615";
+    node.ask(&[b"XADD", b"crm-relay:{00-23}:done:erp", last, b"i", &done.id.as_u128().to_be_bytes()]);
+    let mut waits = Vec::new();
+    for second in 0..400 {
+        waits.push(fixture.accept("crm", at(second)).await.id);
+    }
+    node.ask(&[b"DEL", b"crm-relay:{00-23}:exp:crm"]);
+    assert_eq!(store.mend().await, Err(StoreError::Unknown), "it is there");
+    // From now on it looks after everything.
+    store.due(DueAsk::at(at(0), 1)).await.expect("reads");
+    let began = tokio::time::Instant::now();
+    loop {
+        let expired = store.due(DueAsk::at(at(1_000_000), 1_000)).await.expect("reads").expired.len();
+        // Those beside it in its piece wait for it.
+        if expired > 200 && store.scrubbed().through.is_some() {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{expired} of 400: {:?}", store.scrubbed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

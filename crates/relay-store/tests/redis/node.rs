@@ -85,6 +85,10 @@ impl Node {
         let replica = Self::with(server, vec![("replicaof".into(), format!("127.0.0.1 {port}"))]);
         // Answered once the other has it.
         primary.ask_all(&[&[b"SET", b"follows", b"1"], &[b"WAIT", b"1", b"0"]]);
+        if server != Server::Installed {
+            // One that has just been sent everything rewrites its file, and until that is done says of nothing that it is on its disk.
+            primary.ask_all(&[&[b"SET", b"follows", b"1"], &[b"WAITAOF", b"1", b"1", b"0"]]);
+        }
         // Not before: without a replica it would not have taken that.
         primary.ask(&[b"CONFIG", b"SET", b"min-replicas-to-write", b"1"]);
         (primary, replica)

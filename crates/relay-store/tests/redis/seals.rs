@@ -5,13 +5,13 @@ use relay_core::{
     id::{EventId, IdMint},
     partitions::Partitions,
     storage::{
-        Append, AppendError, Appended, Dedupe, Ended, Forget, Replay, Replayed, Retire, Retired, Step, Stepped,
-        StoreError,
+        Append, AppendError, Appended, Changed, Dedupe, Ended, Forget, Replay, Replayed, Retire, Retired, Step,
+        Stepped, StoreError,
     },
 };
 use relay_store::{
     conformance::{Fixture, at},
-    redis::Options,
+    redis::{Mended, Options, RedisStore},
     seam::{DocumentKey, DocumentKind},
 };
 
@@ -111,6 +111,118 @@ async fn no_flipped_bit_of_a_row_removes_anything() {
         assert_eq!((retired.deliveries, retired.events), (0, 0), "byte {byte}");
         assert!(is_there(&node, &key(b"d:", done.id.as_u128())), "byte {byte}");
         assert!(is_there(&node, &key(b"e:", event.as_u128())), "byte {byte}");
+        assert_eq!(damaged(&fixture).await, 1, "byte {byte}");
+    }
+}
+
+/// I1, I5, I12, I18: a bit flips in any byte of a row, also of those that say where it stands and are under no seal: nothing else goes with
+/// it, what can be read goes once the next round has put it right, and nothing is said to be lost that is there or was removed.
+#[tokio::test]
+async fn no_flipped_bit_of_a_row_costs_another_anything() {
+    let node = Node::start();
+    let mut byte = 0;
+    loop {
+        node.ask(&[b"FLUSHALL"]);
+        let mut fixture = fixture(&node);
+        // Others stand beside it in every listing.
+        let beside = [fixture.ended("crm", State::Delivered, at(0)).await, fixture.accept("crm", at(0)).await];
+        let (event, done) = half_done(&mut fixture).await;
+        fixture.ended("crm", State::Delivered, at(2)).await;
+        let row = key(b"d:", done.id.as_u128());
+        if node.ask(&[b"STRLEN", &row]) == format!(":{byte}\r\n") {
+            break;
+        }
+        node.flip(&row, byte, [0, 2, 4, 6][byte % 4]);
+        let mut retired = retire(&fixture, &[&done]).await;
+        let store = RedisStore::open(Options::new(node.address()));
+        let mended = store.mend().await.expect("mends");
+        assert_eq!(mended.lost, 0, "byte {byte}");
+        assert_eq!(store.mend().await, Ok(Mended { rows: mended.rows, ..Mended::default() }), "byte {byte}: once");
+        retired.deliveries += retire(&fixture, &[&done]).await.deliveries;
+        let is_damaged = fixture.find(done.id).await.is_none() && retired.deliveries == 0;
+        assert_eq!((retired.deliveries, retired.events), (u64::from(!is_damaged), 0), "byte {byte}");
+        assert_eq!(is_there(&node, &row), is_damaged, "byte {byte}");
+        // Place and entries are no part of what the delivery is, nor is what is said of a lease that is over.
+        let says_nothing = [2, 3].contains(&byte) || (110..176).contains(&byte) || (232..242).contains(&byte);
+        assert!(is_damaged || says_nothing, "byte {byte}");
+        for of in &beside {
+            assert_eq!(fixture.find(of.id).await.as_ref(), Some(of), "byte {byte}");
+        }
+        assert!(is_there(&node, &key(b"e:", event.as_u128())), "byte {byte}");
+        let waits = fixture.lease("erp", at(3)).await.deliveries;
+        assert_eq!(fixture.bodies(&waits).await.iter().filter(|body| body.is_some()).count(), 1, "byte {byte}");
+        let waits = fixture.lease("crm", at(3)).await.deliveries;
+        assert_eq!(waits.iter().map(|held| held.id).collect::<Vec<_>>(), [beside[1].id], "byte {byte}");
+        assert!(is_damaged || mended.rows > 0);
+        if !is_damaged {
+            fixture.check_sums().await;
+        }
+        byte += 1;
+    }
+    assert!(byte > 400, "{byte}");
+}
+
+/// I1, I7, I18: the same of what waits, and of what is leased: it is leased once, and ends.
+#[tokio::test]
+async fn no_flipped_bit_of_where_a_row_stands_holds_it_up() {
+    let node = Node::start();
+    for byte in std::iter::once(2).chain(110..176) {
+        for bit in [0, 2, 4] {
+            node.ask(&[b"FLUSHALL"]);
+            let mut fixture = fixture(&node);
+            let (mut all, mut seen) = (Vec::new(), Vec::new());
+            for second in 0..3 {
+                all.push(fixture.accept("crm", at(second)).await.id);
+            }
+            let what = format!("bit {bit} of byte {byte}");
+            node.flip(&key(b"d:", all[1].as_u128()), byte, bit);
+            let store = RedisStore::open(Options::new(node.address()));
+            // Before any round, and behind one.
+            for second in 10..12 {
+                for held in fixture.lease("crm", at(second)).await.deliveries {
+                    seen.push(held.id);
+                    node.flip(&key(b"d:", held.id.as_u128()), byte, bit);
+                    let settled = fixture.settle(cancel(&held, at(second))).await;
+                    assert!(matches!(settled, Changed::Applied | Changed::Conflict(None)), "{what}: {settled:?}");
+                    if settled != Changed::Applied {
+                        // It does not read any more: an entry is digits.
+                        assert!(byte > 2, "{what}");
+                        node.flip(&key(b"d:", held.id.as_u128()), byte, bit);
+                        fixture.apply(cancel(&held, at(second))).await;
+                    }
+                }
+                assert_eq!(store.mend().await.map(|mended| mended.lost), Ok(0), "{what}");
+            }
+            if seen.len() < 3 {
+                // What is no entry is named, and waits for who mends it.
+                assert!(damaged(&fixture).await > 0, "{what}");
+                node.flip(&key(b"d:", all[1].as_u128()), byte, bit);
+                store.mend().await.expect("mends");
+                seen.extend(fixture.lease("crm", at(20)).await.deliveries.iter().map(|held| held.id));
+            }
+            seen.sort_unstable();
+            assert_eq!(seen, all, "{what}");
+            store.mend().await.expect("mends");
+            fixture.check_sums().await;
+        }
+    }
+}
+
+/// I13, I18: a due time in which a bit flips hides nothing that waits behind it, and is named.
+#[tokio::test]
+async fn no_flipped_bit_of_a_due_time_holds_up_others() {
+    let node = Node::start();
+    // The highest digits: centuries from now.
+    for byte in [28, 29, 30] {
+        node.ask(&[b"FLUSHALL"]);
+        let mut fixture = fixture(&node);
+        let mut waiting = Vec::new();
+        for seconds in 0..3 {
+            waiting.push(fixture.accept("crm", at(seconds)).await);
+        }
+        node.flip(&key(b"d:", waiting[0].id.as_u128()), byte, 3);
+        let leased: Vec<_> = fixture.lease("crm", at(9)).await.deliveries.iter().map(|held| held.id).collect();
+        assert_eq!(leased, [waiting[1].id, waiting[2].id], "byte {byte}");
         assert_eq!(damaged(&fixture).await, 1, "byte {byte}");
     }
 }

@@ -24,6 +24,7 @@ pub(crate) enum Fault {
     Cut(bool),
     ClientKill,
     ClientStop,
+    ClientRenew,
     TargetMood,
     TargetMixed,
     StoreFull(bool),
@@ -85,6 +86,12 @@ impl World {
             for _ in 0..self.several.random_range(1..=4) {
                 let at = self.several.random_range(0..trouble);
                 self.at(at, What::Trouble(Fault::Cut(true)));
+            }
+        }
+        if self.plan.faults.renewals {
+            for _ in 0..self.renewing.random_range(1..=4) {
+                let at = self.renewing.random_range(0..trouble);
+                self.at(at, What::Trouble(Fault::ClientRenew));
             }
         }
         if self.plan.faults.mixed {
@@ -159,6 +166,10 @@ impl World {
                 let client = self.some_client();
                 self.client_handles(client, ClientInput::Stop);
             }
+            Fault::ClientRenew => {
+                let client = self.renewing.random_range(0..self.clients.len());
+                self.renew_client(client);
+            }
             Fault::TargetMood => {
                 let (name, mood) = self.targets.change(&mut self.rng);
                 self.tell(format_args!("target {name} is now {mood:?}"));
@@ -196,7 +207,7 @@ impl World {
         self.store.set_trouble(Vec::new());
         self.lossy = false;
         self.cut.clear();
-        self.restart_those_apart();
+        self.leave_alone_who_is_apart();
         for client in 0..self.clients.len() {
             self.end_partition(client);
         }

@@ -9,6 +9,7 @@ use relay_core::{
     hub::{ConnId, Input as HubInput, Serves},
     id::{DeliveryId, InstanceId},
     limits,
+    name::Name,
     wire::{
         codec::{self, LeaseKey},
         message::{Hello, HelloDestination, Message, Report},
@@ -29,21 +30,9 @@ const TRICKLES_FOR: u64 = 25_000_000;
 impl World {
     /// A client process starts, with an instance of its own.
     pub(crate) fn start_client(&mut self, client: usize) {
-        let plan = &self.plan.clients[client];
-        let served = plan.serves.iter().map(|name| Served {
-            name: name.clone(),
-            slots: plan.slots,
-            forward_timeout: plan.forward_timeout,
-        });
         let instance = InstanceId::from_u128(self.rng.random());
-        let setup = Setup {
-            instance,
-            label: format!("client-{client}"),
-            version: "sim".to_owned(),
-            destinations: served.collect(),
-            buffer_bytes: plan.buffer_bytes,
-            seed: self.rng.random(),
-        };
+        let seed = self.rng.random();
+        let setup = self.setup_of(client, instance, self.plan.clients[client].slots, seed);
         self.tell(format_args!("client {client} starts as {}", setup.instance));
         let machine = Client::new(setup, self.now(self.clock, 0));
         self.clients[client].epoch += 1;
@@ -57,6 +46,31 @@ impl World {
             taken_away: BTreeSet::new(),
         });
         self.drain_client(client);
+    }
+
+    fn setup_of(&self, client: usize, instance: InstanceId, slots: u32, seed: u64) -> Setup {
+        let plan = &self.plan.clients[client];
+        let (buffer_bytes, forward_timeout) = (plan.buffer_bytes, plan.forward_timeout);
+        let served = |name: &Name| Served { name: name.clone(), slots, forward_timeout };
+        Setup {
+            instance,
+            label: format!("client-{client}"),
+            version: "sim".to_owned(),
+            destinations: plan.serves.iter().map(served).collect(),
+            buffer_bytes,
+            seed,
+        }
+    }
+
+    /// It goes on with other slots, in some cases as another instance, as with another token.
+    pub(crate) fn renew_client(&mut self, client: usize) {
+        let Some(process) = &self.clients[client].process else { return };
+        let another = self.renewing.random_bool(0.3).then(|| InstanceId::from_u128(self.renewing.random()));
+        let instance = another.unwrap_or(process.instance);
+        let (slots, seed) = (self.renewing.random_range(1..=8), self.renewing.random());
+        let setup = self.setup_of(client, instance, slots, seed);
+        self.tell(format_args!("client {client} goes on as {instance} with {slots} slots"));
+        self.client_handles(client, Input::Renew(Box::new(setup)));
     }
 
     /// The process dies, with its forwards and outcomes.
@@ -137,6 +151,8 @@ impl World {
         let Some(process) = &mut self.clients[client].process else { return };
         if let Message::Hello(hello) = &message {
             process.said_held = hello.held.iter().flat_map(codec::lease_key).collect();
+            let instance = hello.instance[..].try_into().expect("an instance has 16 bytes");
+            process.instance = InstanceId::from_u128(u128::from_be_bytes(instance));
         }
         let Some(socket) = process.socket else { return };
         self.tell(format_args!("socket {socket} -> {}", Words(&message)));

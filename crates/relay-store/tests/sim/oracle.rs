@@ -166,7 +166,7 @@ impl Oracle {
             routing: plan.routing.clone(),
             serves: BTreeMap::new(),
             steady_clock: !plan.faults.clock_jumps,
-            loses_nothing: plan.faults.spares_clients() && !plan.operators,
+            loses_nothing: plan.spares_clients() && !plan.operators,
             first_try_within: FIRST_TRY_WITHIN
                 + longest * turns
                 + if plan.faults.is_slow() { FULL_LINK } else { Duration::ZERO },

@@ -30,6 +30,9 @@ const CRAWLERS: u64 = 0xc7a3_71e7_5000;
 /// The same for operators who replay what matches.
 const REPLAYS: u64 = 0x4e91_a754_0000;
 
+/// The same for clients that are configured anew.
+pub(crate) const RENEWALS: u64 = 0x4e4e_3a15_0000;
+
 /// Makes of a seed the one for the world of several servers.
 const SEVERAL: u64 = 0x5e7e_7a10_0000_0000;
 
@@ -116,6 +119,8 @@ pub(crate) struct Faults {
     pub(crate) clocks_apart: bool,
     /// The clock of a server is an hour off.
     pub(crate) apart: bool,
+    /// Clients are configured anew.
+    pub(crate) renewals: bool,
 }
 
 impl Plan {
@@ -135,6 +140,8 @@ impl Plan {
             let others = faults.bytes_per_second.is_none() && !faults.store_trouble && !faults.clock_jumps;
             faults.crawlers = others && StdRng::seed_from_u64(seed ^ CRAWLERS).random_bool(0.4);
             faults.large_bodies |= faults.crawlers;
+            let quick = faults.bytes_per_second.is_none();
+            faults.renewals = quick && StdRng::seed_from_u64(seed ^ RENEWALS).random_bool(0.3);
         }
         let mut long = StdRng::seed_from_u64(seed ^ LONG_TROUBLE);
         let hours = (!is_old && long.random_bool(0.1)).then(|| long.random_range(1..=12));
@@ -219,6 +226,7 @@ impl Plan {
         faults.resets |= rng.random_bool(0.6);
         faults.server_kills |= rng.random_bool(0.4);
         faults.cuts = rng.random_bool(0.4);
+        faults.renewals &= !is_old;
         for off in [&mut faults.routes, &mut faults.narrowing, &mut faults.thieves, &mut faults.clock_jumps] {
             *off = false;
         }
@@ -265,6 +273,7 @@ impl Faults {
             cuts: false,
             clocks_apart: false,
             apart: false,
+            renewals: false,
         }
     }
 
@@ -297,6 +306,7 @@ impl Faults {
             cuts: false,
             clocks_apart: false,
             apart: false,
+            renewals: false,
         }
     }
 
@@ -333,20 +343,26 @@ impl Faults {
             || self.server_kills
             || self.server_stops
             || self.client_kills
-            || self.client_stops
             || self.narrowing
             || self.backups
             || self.cuts
             || self.clock_jumps)
     }
 
-    /// Whether every client lives on with what it holds, and finds back to any server: then no lease may be lost (I11).
-    pub(crate) fn spares_clients(&self) -> bool {
+    /// Whether a client that stops hears in time that it is let go: then nothing is lost with it.
+    fn stops_are_heard(&self) -> bool {
+        let quick = self.delay_ms <= 400 && self.store_ms <= 20 && !self.store_trouble;
+        quick && self.bytes_per_second.is_none() && !self.crawlers && !self.server_kills && !self.server_stops
+    }
+
+    /// Whether every client lives on with what it holds, or leaves in peace, and finds back to any server: then no lease may be lost
+    /// (I11).
+    fn spares_clients(&self) -> bool {
         !(self.resets
             || self.half_open
             || self.partitions
             || self.client_kills
-            || self.client_stops
+            || ((self.client_stops || self.renewals) && !self.stops_are_heard())
             || self.narrowing
             || self.backups
             || self.cuts
@@ -394,6 +410,12 @@ fn names(stem: &str, count: usize) -> Vec<Name> {
 }
 
 impl Plan {
+    /// Whether no lease may be lost: where answers of the store are lost, who leaves may not be heard in time.
+    pub(crate) fn spares_clients(&self) -> bool {
+        let leaves = self.faults.client_stops || self.faults.renewals;
+        self.faults.spares_clients() && (self.servers == 1 || !leaves)
+    }
+
     /// Whether nothing but its client, its socket or its server can end a lease: then one that its client is about to name
     /// stays its own.
     pub(crate) fn may_judge_returns(&self) -> bool {

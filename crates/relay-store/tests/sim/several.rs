@@ -164,38 +164,52 @@ impl World {
         if may && !std::mem::replace(&mut self.went_apart, true) { *pick(&mut self.several, &[-HOUR, HOUR]) } else { 0 }
     }
 
-    /// Whether all but the server whose turn it is are off, or about to go: it is spared.
+    /// Whether a server that is off has nobody to find that by but the one whose turn it is: that one is spared.
     pub(crate) fn is_last_right(&self) -> bool {
         let stays = |server: &Server| {
             server.apart == 0 && !server.stopping && server.started + micros(KNOWN_WITHIN) <= self.clock
         };
-        self.plan.faults.apart
+        let unaware = |server: &Server| server.apart != 0 && server.hub.clock_shift().is_none();
+        self.elsewhere.iter().any(unaware)
             && self.server.as_ref().is_some_and(|server| server.apart == 0)
             && !self.elsewhere.iter().any(stays)
     }
 
-    /// An operator reads what such a server says of itself.
-    pub(crate) fn restart_those_apart(&mut self) {
-        let off = |server: &&Server| server.apart != 0;
-        let epochs: Vec<u64> =
-            self.server.iter().chain(&self.elsewhere).filter(off).map(|server| server.epoch).collect();
-        for epoch in epochs {
+    /// All that are right go and do not come back, in some seeds, where one is off and knows it: it is left alone.
+    pub(crate) fn leave_alone_who_is_apart(&mut self) {
+        let off = |server: &&Server| server.apart != 0 && !server.stopping && server.hub.clock_shift().is_some();
+        let Some(left) = self.server.iter().chain(&self.elsewhere).find(off).map(|server| server.epoch) else { return };
+        self.left_alone = self.several.random_bool(0.5);
+        if !self.left_alone {
+            return;
+        }
+        let others = self.server.iter().chain(&self.elsewhere).map(|server| server.epoch);
+        let others: Vec<u64> = others.filter(|epoch| *epoch != left).collect();
+        for epoch in others {
             if self.turn_to(epoch) {
                 self.end_server(false);
             }
         }
+        self.turn_to(left);
+        self.tell(format_args!("server {left} is left alone"));
+        self.oracle.is_left_alone();
     }
 
-    /// I10: a server whose clock is off leases nothing, and what it stores is of the time that all have.
+    /// I10: a server whose clock is off leases nothing while there are others that it is compared with, and what it stores is of
+    /// the time that all have.
     pub(crate) fn check_clock(&mut self, op: &StoreOp) {
-        let Some(apart) = self.server.as_ref().map(|server| server.apart).filter(|apart| *apart != 0) else { return };
+        let Some(server) = self.server.as_ref().filter(|server| server.apart != 0) else { return };
+        let (apart, goes_as_others) = (server.apart, server.hub.clock_apart().is_none());
         let wall = self.server_wall();
         let near = |at: Wall| at.since(wall).max(wall.since(at)) <= DATED_WITHIN;
         let wrong = match op {
-            StoreOp::Lease(_) => Some("leases".to_owned()),
+            StoreOp::Lease(lease) => {
+                let dated = near(lease.ask.now) && near(lease.ask.until - self.plan.lease);
+                (!goes_as_others || !dated).then(|| format!("leases {lease:?}"))
+            }
             StoreOp::Append(append) => {
                 let append = &append.ask;
-                let leased = append.deliveries.iter().any(|made| made.state == State::Leased);
+                let leased = !goes_as_others && append.deliveries.iter().any(|made| made.state == State::Leased);
                 let dated = near(append.event.received_at) && append.deliveries.iter().all(|made| near(made.ready_at));
                 (leased || !dated).then(|| format!("stores {append:?}"))
             }

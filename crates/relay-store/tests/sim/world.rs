@@ -32,7 +32,7 @@ use crate::{
     net::{End, Packet, Socket},
     operator::Act,
     oracle::Oracle,
-    plan::{Plan, STORE_TROUBLE, TRICKLES},
+    plan::{Plan, RENEWALS, STORE_TROUBLE, TRICKLES},
     scenario::{Script, Seen},
     several::News,
     target::Targets,
@@ -81,10 +81,14 @@ pub(crate) struct World {
     pub(crate) elsewhere: Vec<Server>,
     /// The clock of one server was off.
     pub(crate) went_apart: bool,
+    /// That one is all that is left, and no other starts.
+    pub(crate) left_alone: bool,
     /// Servers that are cut off from the store.
     pub(crate) cut: BTreeSet<u64>,
     /// Chance of what happens where there are several.
     pub(crate) several: StdRng,
+    /// Chance of what clients are configured with anew.
+    pub(crate) renewing: StdRng,
     pub(crate) server_epoch: u64,
     /// How far the wall clock of the next server process is off, in microseconds.
     pub(crate) skew: i64,
@@ -209,8 +213,10 @@ impl World {
             server: None,
             elsewhere: Vec::new(),
             went_apart: false,
+            left_alone: false,
             cut: BTreeSet::new(),
             several: StdRng::seed_from_u64(seed.rotate_left(17) ^ 0x5e7e_7a10),
+            renewing: StdRng::seed_from_u64(!seed ^ RENEWALS),
             server_epoch: 0,
             skew: 0,
             clients: Vec::new(),
@@ -309,7 +315,7 @@ impl World {
             What::ServerWakes { epoch } => self.server_wakes(epoch),
             What::ServerStarts { epoch } => {
                 let is_next = epoch == self.server_epoch && self.server.is_none();
-                if is_next || self.plan.servers > 1 {
+                if (is_next || self.plan.servers > 1) && !self.left_alone {
                     self.start_server();
                 }
             }

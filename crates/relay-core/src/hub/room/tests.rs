@@ -53,6 +53,27 @@ fn a_client_is_given_what_it_takes_and_one_body_in_any_case() {
     assert_eq!(admitted(&mut room), [4], "alone, however long it is");
 }
 
+#[test]
+fn nothing_is_kept_of_a_client_that_is_forgotten_while_a_body_is_read_for_it() {
+    let (mut room, crm) = (room(1, 1_000), pair(1, "crm"));
+    room.wait(&crm, id_of(1), 600);
+    assert_eq!(admitted(&mut room), [1]);
+    room.settled(&crm, 600);
+    room.forget(crm.0);
+    assert_eq!(room.clients.len(), 1, "its body is read yet");
+    room.left(&crm, 600, most_of(600));
+    room.check();
+    assert!(room.clients.is_empty());
+
+    room.set_buffer(crm.0, 1_000);
+    room.claim(&crm, 600, most_of(600));
+    room.settled(&crm, 600);
+    room.forget(crm.0);
+    room.set_buffer(crm.0, 1_000);
+    room.left(&crm, 600, most_of(600));
+    assert_eq!(room.clients.len(), 1, "it came back meanwhile");
+}
+
 /// I15: where the target of one destination hangs, another waits for one of its bodies, not for all that were leased before.
 #[test]
 fn a_line_whose_target_hangs_lets_others_go() {

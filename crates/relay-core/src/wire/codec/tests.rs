@@ -82,7 +82,16 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("report_answer", Message::Report(moved)),
         ("settled", Message::Settled(Settled { leases: vec![lease.clone()] })),
         ("release", Message::Release(Release { leases: vec![lease] })),
-        ("go_away", Message::GoAway(GoAway { reason: "stopping".into(), retry_after_ms: 1_000, elsewhere: true })),
+        (
+            "go_away",
+            Message::GoAway(GoAway {
+                reason: "stopping".into(),
+                retry_after_ms: 1_000,
+                elsewhere: true,
+                ..GoAway::default()
+            }),
+        ),
+        ("go_away_done", Message::GoAway(GoAway { reason: "stopping".into(), done: true, ..GoAway::default() })),
         ("peers", Message::Peers(Peers { destination: "crm".into(), clients: 2 })),
     ]
 }
@@ -157,7 +166,7 @@ fn fields_that_change_the_meaning_of_others_are_refused() {
         ("report", 6, 9, None),
         ("hello", 1, 7, None),
         ("welcome", 2, 6, None),
-        ("go_away", 9, 4, None),
+        ("go_away", 9, 5, None),
     ] {
         let found = decode(with_field(of(name), tag, field, b"x"));
         let expected = refused.map_or_else(|| Ok(Some(of(name))), |field| Err(CodecError::Later(field)));
@@ -171,11 +180,7 @@ fn what_is_out_of_bounds_is_refused() {
     let refused = |message| decode(encode(message));
     assert_eq!(refused(Message::Extend(Extend { held: vec![lease] })), Err(CodecError::Field("lease.delivery")));
     assert_eq!(refused(Message::Chunk(Chunk::default())), Err(CodecError::Field("lease")));
-    let long = Message::GoAway(GoAway {
-        reason: "x".repeat(limits::WORDS_BYTES_MAX + 1),
-        retry_after_ms: 0,
-        elsewhere: false,
-    });
+    let long = Message::GoAway(GoAway { reason: "x".repeat(limits::WORDS_BYTES_MAX + 1), ..GoAway::default() });
     assert_eq!(refused(long), Err(CodecError::Field("go_away.reason")));
     let huge = Bytes::from(vec![0; limits::MESSAGE_BYTES_MAX + 1]);
     assert_eq!(decode(huge), Err(CodecError::TooLarge(limits::MESSAGE_BYTES_MAX + 1)));
@@ -187,7 +192,7 @@ fn words_that_steer_are_refused_and_our_own_are_made_plain() {
     for steering in
         ["\u{1b}[2J", "a\nb", "a\rb", "\t", "\0", "\u{7f}", "\u{9b}2J", "\u{202e}", "\u{2066}", "\u{200f}", "\u{2028}"]
     {
-        let reason = Message::GoAway(GoAway { reason: steering.into(), retry_after_ms: 0, elsewhere: false });
+        let reason = Message::GoAway(GoAway { reason: steering.into(), ..GoAway::default() });
         assert_eq!(decode(encode(reason)), Err(CodecError::Field("go_away.reason")), "{steering:?}");
         let lease = (DeliveryId::from_u128(1), Token::default());
         let outcome = Outcome {
@@ -203,9 +208,7 @@ fn words_that_steer_are_refused_and_our_own_are_made_plain() {
     }
     let reason = "größer als 5 – 漢字 \u{1f600} \"quoted\"";
     assert_eq!(plain(reason), reason);
-    assert!(
-        decode(encode(Message::GoAway(GoAway { reason: reason.into(), retry_after_ms: 0, elsewhere: false }))).is_ok()
-    );
+    assert!(decode(encode(Message::GoAway(GoAway { reason: reason.into(), ..GoAway::default() }))).is_ok());
 }
 
 /// S11: what repeats is counted before it is decoded: two bytes on the wire are fifty in memory.

@@ -37,7 +37,9 @@ pub(super) async fn create(
     Extension(who): Extension<Principal>,
     Body(body): Body<TokenAsk>,
 ) -> Result<impl IntoResponse, AdminError> {
-    let new = NewToken { name: name(&body.name)?, destinations: names(body.destinations)? };
+    let pins = body.pins.iter().map(|pin| pin.parse().map_err(RegistryError::Invalid));
+    let pins = pins.collect::<Result<Vec<_>, _>>()?;
+    let new = NewToken { name: name(&body.name)?, destinations: names(body.destinations)?, pins };
     let made = state.registry.create_token(new, &who).await?;
     Ok((StatusCode::CREATED, Json(TokenDto::new(&made.document, &state.registry).showing(made.secret))))
 }

@@ -139,7 +139,10 @@ async fn a_token_that_changes_during_the_upgrade_ends_its_session() {
         Arc::clone(&admin.guesses),
     );
     let (who, token) = (Principal::nobody("cli"), "office".parse::<Name>().unwrap());
-    let made = registry.create_token(NewToken { name: token.clone(), destinations: None }, &who).await.unwrap();
+    let made = registry
+        .create_token(NewToken { name: token.clone(), destinations: None, pins: Vec::new() }, &who)
+        .await
+        .unwrap();
     let digest = secret::sha256(made.secret.as_bytes());
     let holder = || Holder { token: token.clone(), serves: Serves::All, digest };
     let upgraded = |holder: Holder| {

@@ -2,15 +2,21 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use relay_core::{
-    hub::{Accepting, Setup},
+    delivery::retry::RetryPolicy,
+    hub::{Accepting, Answer, Setup},
     limits,
+    quota::{Measure, Quota},
+    routing::{Route, Routing},
     storage::About,
     time::Wall,
 };
 use relay_store::memory::MemoryStore;
 
 use super::*;
-use crate::hub::{Handle, QUEUE};
+use crate::{
+    hub::{Handle, QUEUE},
+    quotas::Quotas,
+};
 
 fn driver(inlet: Inlet) -> Driver {
     let setup = Setup {
@@ -55,7 +61,7 @@ fn webhook() -> Box<Accepting> {
 async fn requests_that_wait_when_the_hub_ends_are_turned_away_for_certain() {
     for _ in 0..10 {
         let (handle, inlet) = Handle::new();
-        let accepted = join_all((0..2 * QUEUE).map(|_| handle.accept(webhook())));
+        let accepted = join_all((0..2 * QUEUE).map(|_| handle.accept(webhook(), None)));
         let (answers, ()) = tokio::join!(accepted, async {
             // Half of them are in the queue by now, the others wait for room there.
             let (stopped, done) = oneshot::channel();
@@ -65,4 +71,33 @@ async fn requests_that_wait_when_the_hub_ends_are_turned_away_for_certain() {
         });
         assert!(!answers.contains(&Answer::Unavailable));
     }
+}
+
+/// S36: what is stored is counted though its sender has gone, and what is turned away is not, nor held any more.
+#[tokio::test]
+async fn what_is_stored_counts_whether_or_not_its_sender_waits() {
+    let (quotas, quota) = (Arc::new(Quotas::default()), Quota { events: Some(9), bytes: None });
+    // The day is that on which it is stored.
+    let today = || Clock::start(Wall::MIN).wall();
+    let hold = || quotas.hold(&Name::fallback(), &quota, 2, today).unwrap();
+    let used = || quotas.used(&Name::fallback(), Measure::Bytes, today());
+    let (handle, inlet) = Handle::new();
+    let mut driver = driver(inlet);
+    let (destination, retry) = (Name::fallback(), RetryPolicy::default());
+    let routes = vec![Route { destination, ttl: limits::MESSAGE_TTL, retry }];
+    let routing = Routing { routes: BTreeMap::from([(Name::fallback(), routes)]), ..Routing::default() };
+    driver.feed(Input::Routing(Arc::new(routing)));
+    // It is in the hub's queue, and its sender gone.
+    assert!(handle.accept(webhook(), hold()).now_or_never().is_none());
+    let stays = handle.accept(webhook(), hold());
+    let stops = async {
+        assert!(matches!(stays.await, Answer::Accepted { repeat: false, .. }));
+        let (stopped, done) = oneshot::channel();
+        assert!(handle.tell(Event::Stop(stopped)).await);
+        done.await.unwrap();
+    };
+    tokio::join!(driver.run(), stops);
+    assert_eq!(used(), 4);
+    assert_eq!(handle.accept(webhook(), hold()).await, Answer::Stopping);
+    quotas.check(&Name::fallback(), &Quota { events: Some(3), bytes: None }, today).expect("nothing is held");
 }

@@ -36,7 +36,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Patience, Prefix, Settings, listener::serve_on};
+use super::{Patience, Prefix, Settings, listener::serve};
 use crate::budget::Budget;
 use recorder::Recorder;
 
@@ -99,7 +99,7 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let served = tokio::spawn(serve_on(put_before(listener), Arc::clone(&backend), settings, stop.clone()));
+        let served = tokio::spawn(serve(put_before(listener), Arc::clone(&backend), settings, stop.clone()));
         Self { backend, budget, address, stop, served }
     }
 

@@ -351,7 +351,12 @@ async fn guesses_at_a_source_are_few() {
     let right = format!("X-API-Key: {}", super::KEY);
     let generated = format!("X-API-Key: crk_{}", "0a".repeat(32));
     assert_eq!(told("192.0.2.2", "/webhook", &right).await.status, 202);
-    for (path, wrong) in [("/webhook", "X-API-Key: guess"), ("/webhook/basic", "Authorization: Basic Y3JtOmd1ZXNz")] {
+    for (path, wrong) in [
+        ("/webhook", "X-API-Key: guess"),
+        ("/webhook/basic", "Authorization: Basic Y3JtOmd1ZXNz"),
+        ("/webhook/token", "X-Telegram-Bot-Api-Secret-Token: guess"),
+        ("/webhook/query?access_token=guess", "X-None: 0"),
+    ] {
         for _ in 0..5 {
             assert_eq!(told("192.0.2.1", path, wrong).await.status, 401, "{path}");
         }

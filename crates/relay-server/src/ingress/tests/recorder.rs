@@ -31,7 +31,13 @@ use super::{
     },
     KEY,
 };
-use crate::{clock::Clock, error::Problem, guesses::Guesses, network_policy::Terms, quotas::Quotas};
+use crate::{
+    clock::Clock,
+    error::Problem,
+    guesses::Guesses,
+    network_policy::Terms,
+    quotas::{Hold, Quotas},
+};
 
 /// Bytes of the answer at `/large`: more than socket buffers take.
 pub(super) const LARGE_BYTES: usize = 32 * 1024 * 1024;
@@ -40,13 +46,15 @@ pub(super) const LARGE_BYTES: usize = 32 * 1024 * 1024;
 pub(super) struct Recorder {
     clock: Clock,
     sources: BTreeMap<&'static str, Arc<Source>>,
+    /// The source that is broken from now on.
+    pub(super) breaks: Mutex<Option<&'static str>>,
     pub(super) mode: Mutex<Mode>,
     pub(super) stopping: AtomicBool,
     pub(super) panics: AtomicUsize,
     accepted: Mutex<Accepted>,
     refused: Mutex<Vec<(String, &'static str)>>,
     pub(super) seen: Refusals,
-    quotas: Quotas,
+    quotas: Arc<Quotas>,
     guesses: Guesses,
 }
 
@@ -101,6 +109,15 @@ impl Recorder {
             sources: BTreeMap::from([
                 source("default", "api-key", &key, false, false),
                 source("empty", "api-key", &key, true, false),
+                source(
+                    "chosen",
+                    "api-key",
+                    &[key[0], ("ack_status", "200"), ("ack_body", "<ok/>"), ("ack_type", "text/xml")],
+                    false,
+                    false,
+                ),
+                source("silent", "api-key", &[key[0], ("ack_status", "204")], false, false),
+                source("named", "api-key", &[key[0], ("ack_status", "201")], false, false),
                 source("bounded", "api-key", &key, false, false),
                 source("daily", "api-key", &key, false, false),
                 source("paused", "api-key", &key, false, true),
@@ -116,13 +133,14 @@ impl Recorder {
                 source("header", "mercadopago", &[("secret", KEY)], false, false),
                 source("bare", "xero", &[("webhook_key", KEY)], false, false),
             ]),
+            breaks: Mutex::default(),
             mode: Mutex::new(Mode::Store),
             stopping: AtomicBool::new(false),
             panics: AtomicUsize::new(0),
             accepted: Mutex::new(Accepted { mint: IdMint::new(0, 1), events: Vec::new(), first: BTreeMap::new() }),
             refused: Mutex::new(Vec::new()),
             seen: Refusals::default(),
-            quotas: Quotas::default(),
+            quotas: Arc::default(),
         }
     }
 
@@ -164,13 +182,21 @@ impl Recorder {
 
 impl Backend for Recorder {
     fn source(&self, name: &[u8]) -> Option<Arc<Source>> {
-        self.sources.get(std::str::from_utf8(name).ok()?).cloned()
+        let name = std::str::from_utf8(name).ok()?;
+        let broken = self.breaks.lock().unwrap().filter(|broken| *broken == name).map(|_| "broken");
+        self.sources.get(broken.unwrap_or(name)).cloned()
     }
 
-    async fn accept(&self, request: Box<Accepting>) -> Answer {
+    async fn accept(&self, request: Box<Accepting>, hold: Option<Box<Hold>>) -> Answer {
         let mode = *self.mode.lock().unwrap();
         match mode {
-            Mode::Store => self.store(*request),
+            Mode::Store => {
+                let answer = self.store(*request);
+                if let Some(hold) = hold.filter(|_| matches!(answer, Answer::Accepted { repeat: false, .. })) {
+                    hold.count(self.now());
+                }
+                answer
+            }
             Mode::Unavailable => Answer::Unavailable,
             Mode::NotStored(why) => Answer::NotStored(why),
             Mode::Busy => Answer::Busy,
@@ -191,7 +217,7 @@ impl Backend for Recorder {
         &self.seen
     }
 
-    fn quotas(&self) -> &Quotas {
+    fn quotas(&self) -> &Arc<Quotas> {
         &self.quotas
     }
 

@@ -60,6 +60,20 @@ async fn handshakes_that_stop_give_way() {
     }
 }
 
+/// S9, S36: so does who speaks no TLS and stays after he was told: his place is not kept for as long as he likes.
+#[tokio::test]
+async fn who_speaks_no_tls_and_stays_gives_way() {
+    let (relay, trusted) = secured(|settings| {
+        settings.connections = Bounds::of(1);
+        settings.patience = Patience { handshake: STUCK * 2, ..Patience::default() };
+    })
+    .await;
+    let mut stays = relay.connect().await;
+    stays.send("G").await;
+    timeout(STUCK, is_taken(&relay, &trusted)).await.expect("there is a place");
+    while stays.more().await {}
+}
+
 /// S9: a handshake has its time, however many bytes of it come.
 #[tokio::test]
 async fn a_handshake_has_its_time() {

@@ -50,9 +50,11 @@ async fn a_source_takes_so_much_in_a_day() {
         let stranger = "POST /webhook/daily HTTP/1.1\r\nHost: a\r\nX-API-Key: wrong\r\nContent-Length: 1\r\n\r\n1";
         assert_eq!(relay.ask(stranger).await.status, 401);
     }
-    relay.backend.answer_with(Mode::Full);
-    for _ in 0..5 {
-        assert_eq!(told("", "1").await.status, 503);
+    for outage in [Mode::Full, Mode::Unavailable] {
+        relay.backend.answer_with(outage);
+        for _ in 0..5 {
+            assert_eq!(told("", "1").await.status, 503);
+        }
     }
     relay.backend.answer_with(Mode::Store);
     for _ in 0..3 {
@@ -74,6 +76,36 @@ async fn a_source_takes_so_much_in_a_day() {
     for (body, status) in [(large.as_str(), 202), (large.as_str(), 202), ("x", 429)] {
         assert_eq!(relay.ask(request("POST /webhook/daily", "", body)).await.status, status);
     }
+}
+
+/// S36: those that are stored at the same time are no more than the source takes; whoever finds the rest spoken for is asked to wait a
+/// moment, and takes it when it is not used up.
+#[tokio::test]
+async fn senders_at_the_same_time_are_no_more_than_the_quota() {
+    let relay = Relay::start().await;
+    relay.backend.answer_with(Mode::Never);
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        let mut socket = relay.connect().await;
+        socket.send(request("POST /webhook/daily", "", "1")).await;
+        waiting.push(socket);
+    }
+    let ask = async || relay.ask(request("POST /webhook/daily", "", "1")).await;
+    let held = loop {
+        let asked = ask().await;
+        if asked.status == 429 {
+            break asked;
+        }
+        // Not all of them have been looked at: this one was one of the four.
+        assert_eq!(asked.status, 503);
+    };
+    let wait: u64 = held.field("retry-after").unwrap().parse().unwrap();
+    assert!(wait <= 4, "{wait}");
+    for mut socket in waiting {
+        assert!([503, 429].contains(&socket.reply().await.status), "it was not stored");
+    }
+    relay.backend.answer_with(Mode::Store);
+    assert_eq!(ask().await.status, 202);
 }
 
 fn values(event: &Accepting, name: &str) -> Vec<Bytes> {
@@ -114,6 +146,24 @@ async fn the_receipt_is_json_with_id_and_time() {
     assert!(receipt["event_id"].as_str().unwrap().parse::<EventId>().is_ok());
     let received_at = receipt["received_at"].as_str().unwrap();
     assert!(received_at.ends_with('Z') && received_at.parse::<jiff::Timestamp>().is_ok(), "{received_at}");
+}
+
+/// I1: what a source's operator chose is what its sender hears, once it is stored and not before.
+#[tokio::test]
+async fn a_source_acknowledges_as_its_operator_chose() {
+    let relay = Relay::start().await;
+    for (source, status, kind, body) in [
+        ("chosen", 200, Some("text/xml"), Some("<ok/>")),
+        ("silent", 204, None, Some("")),
+        ("named", 201, Some("application/json"), None),
+    ] {
+        let reply = relay.ask(request(&format!("POST /webhook/{source}"), "", "{}")).await;
+        assert_eq!((reply.status, reply.field("content-type")), (status, kind), "{source}");
+        assert_eq!(reply.body, body.map_or_else(|| reply.body.clone(), str::to_owned), "{source}");
+        assert!(reply.field("relay-event-id").is_some(), "{source}");
+    }
+    relay.backend.answer_with(Mode::Unavailable);
+    assert_eq!(relay.ask(request("POST /webhook/chosen", "", "{}")).await.status, 503);
 }
 
 #[tokio::test]
@@ -247,6 +297,24 @@ async fn what_is_not_durable_is_never_acknowledged() {
     let relay = Relay::with(|settings| settings.patience.commit = Duration::from_millis(20)).await;
     relay.backend.answer_with(Mode::Never);
     assert_eq!(relay.ask(request("POST /webhook", "", "x")).await.code().as_deref(), Some("store_unavailable"));
+}
+
+/// S35: of a source that does not read any more it is not known who may come, also where a body was on its way by then.
+#[tokio::test]
+async fn what_was_on_its_way_to_a_source_that_broke_is_not_taken() {
+    let relay = Relay::start().await;
+    let mut sender = relay.connect().await;
+    let whole = request("POST /webhook", "", "xy");
+    let (begun, rest) = whole.split_at(whole.len() - 1);
+    sender.send(begun).await;
+    while relay.budget.used() == 0 {
+        tokio::task::yield_now().await;
+    }
+    *relay.backend.breaks.lock().unwrap() = Some("default");
+    sender.send(rest).await;
+    let refused = sender.reply().await;
+    assert_eq!((refused.status, refused.code().as_deref()), (503, Some("source_broken")));
+    assert_eq!(relay.backend.heard(), 0);
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ fn token(of: &str, sha256: [u8; 32]) -> Token {
         sha256,
         prefix: String::new(),
         destinations: None,
+        pins: Vec::new(),
         rotation: None,
         created_at: Wall::MIN,
         revoked_at: None,
@@ -129,7 +130,7 @@ async fn a_command_is_answered_after_the_hub() {
     let cli = &CLI;
     let store = Arc::new(MemoryStore::new());
     let (registry, mut inlet) = registry(&store).await;
-    let (crm, new) = (name("default"), NewToken { name: name("office"), destinations: None });
+    let (crm, new) = (name("default"), NewToken { name: name("office"), destinations: None, pins: Vec::new() });
     registry.create_token(new, cli).await.expect("no matter of the hub's");
     let route = NewRoute { source: crm.clone(), destination: name("erp"), ttl: None, retry: None };
     let mut pause = pin!(registry.set_paused(&crm, true, cli));
@@ -166,7 +167,7 @@ async fn what_another_changed_is_told_alike() {
     let store = Arc::new(MemoryStore::new());
     let ((registry, mut inlet), (other, other_inlet)) = (registry(&store).await, registry(&store).await);
     drop(other_inlet);
-    registry.create_token(NewToken { name: name("office"), destinations: None }, &CLI).await.unwrap();
+    registry.create_token(NewToken { name: name("office"), destinations: None, pins: Vec::new() }, &CLI).await.unwrap();
     other.reload().await.unwrap();
     other.revoke_token(&name("office"), &CLI).await.unwrap();
     other.set_paused(&name("default"), true, &CLI).await.unwrap();

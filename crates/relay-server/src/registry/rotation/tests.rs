@@ -130,7 +130,7 @@ async fn what_is_no_secret_or_was_not_there_is_not_rotated() {
 #[tokio::test]
 async fn an_old_secret_is_worth_nothing_after_its_time_and_leaves_the_store() {
     let (store, registry) = with_shop().await;
-    let new = NewToken { name: name("crm"), destinations: None };
+    let new = NewToken { name: name("crm"), destinations: None, pins: Vec::new() };
     let first = registry.create_token(new, &CLI).await.unwrap();
     let keep = Some(Duration::from_secs(1));
     registry.rotate_source(&name("shop"), &set(&[("app_secret", NEW)]), keep, &CLI).await.unwrap();
@@ -183,7 +183,7 @@ async fn an_old_secret_that_is_over_already_leaves_the_store() {
 async fn a_token_has_two_secrets_until_it_is_finished_aborted_or_revoked() {
     let (_store, registry) = with_shop().await;
     let crm = name("crm");
-    let new = NewToken { name: crm.clone(), destinations: Some(vec![crm.clone()]) };
+    let new = NewToken { name: crm.clone(), destinations: Some(vec![crm.clone()]), pins: Vec::new() };
     let first = registry.create_token(new.clone(), &CLI).await.unwrap().secret;
     let digest = |secret: &str| secret::sha256(secret.as_bytes());
     let valid = || registry.directory().tokens[&crm].document.digests(Wall::MIN).copied().collect::<Vec<_>>();

@@ -11,7 +11,7 @@ use super::*;
 const SOON: Duration = Duration::from_millis(100);
 
 fn crm() -> NewToken {
-    NewToken { name: name("crm"), destinations: None }
+    NewToken { name: name("crm"), destinations: None, pins: Vec::new() }
 }
 
 fn created(store: &MemoryStore) -> usize {

@@ -16,7 +16,7 @@ async fn what_another_server_changed_holds_in_time() {
     for hints in [true, false] {
         let store = store();
         let first = at(&store, "a", config()).await;
-        first.create_token(NewToken { name: name("crm"), destinations: None }, &CLI).await.unwrap();
+        first.create_token(NewToken { name: name("crm"), destinations: None, pins: Vec::new() }, &CLI).await.unwrap();
         let second = at(&store, "b", config()).await;
         if !hints {
             store.lose_hints();
@@ -71,7 +71,7 @@ async fn what_changed_while_the_store_was_away_holds_once_it_is_back() {
 async fn a_command_knows_what_another_server_made() {
     let store = store();
     let (first, second) = (at(&store, "a", config()).await, at(&store, "b", config()).await);
-    first.create_token(NewToken { name: name("crm"), destinations: None }, &CLI).await.unwrap();
+    first.create_token(NewToken { name: name("crm"), destinations: None, pins: Vec::new() }, &CLI).await.unwrap();
     assert!(!second.directory().tokens.contains_key("crm"), "it has not followed");
     second.revoke_token(&name("crm"), &CLI).await.unwrap();
     let unknown = second.revoke_token(&name("erp"), &CLI).await;

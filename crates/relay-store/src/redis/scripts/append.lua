@@ -7,8 +7,12 @@
 -- front of the body of its event, names of later deliveries, deliveries: its key was taken, and its body is removed.
 -- Always writes: what is there already counts as `again`, a repeat as a duplicate.
 local source = next_argument()
--- Of the front of an event so much is given: nearly always all of it.
+-- Of the front of an event so much is given behind the ids in it: nearly always all of it.
 local front_max = 4096
+local function front_of(event)
+    local count = part_of(key('e:', event), 33, 34)
+    return part_of(key('e:', event), 0, front_max - 1 + (#count == 2 and 16 * struct.unpack('>I2', count) or 0))
+end
 
 local function next_event()
     local event = {
@@ -60,7 +64,7 @@ local function of_key(event)
         elseif redis.call('EXISTS', key('e:', first)) == 1 then
             redis.call('UNLINK', key('e:', event.id))
             count_source(source, 'duplicates', 1)
-            return { 'r', taken, part_of(key('e:', first), 0, front_max - 1), replays_of(first), family(first) }
+            return { 'r', taken, front_of(first), replays_of(first), family(first) }
         end
     end
     if is_seen or says_the_same(taken, first, ending) then

@@ -96,7 +96,8 @@ local function is_event(event, front, replays)
     else
         is_there = part_of(value, 33, 32 + #front) == front
     end
-    return is_there and replays_of(event) == replays
+    -- What is of another type by now is not what was read, were that nothing.
+    return is_there and redis.pcall('GETRANGE', key('r:', event), 0, -1) == replays
 end
 
 -- A removal, with all that it is decided on as its reader found it sealed: row, and front and names of the event; `k` where the
@@ -133,11 +134,19 @@ local function retire(removal)
     elseif removal.unlike then
         return 3
     end
-    leave(id, stored, removal.destination)
+    local listed, log = listed_at(stored), key('log:', removal.destination)
+    if listed ~= '' and not is_entry(log, listed, id) then
+        -- Its listing is another's, or lost, and would be taken for that of one that is: the next round makes it right.
+        return 0
+    end
+    local placed = stored
+    if place_of(stored) == 'o' and not is_entry(key('done:', removal.destination), entry_of(stored), id) then
+        placed = stands(stored, 'o', '')
+    end
+    leave(id, placed, removal.destination)
     recount_delivery(id, stored, removal.destination, -1)
-    local listed = listed_at(stored)
     if listed ~= '' then
-        redis.call('XDEL', key('log:', removal.destination), listed)
+        redis.call('XDEL', log, listed)
     else
         redis.call('ZREM', key('made:', removal.destination), id)
     end

@@ -17,5 +17,7 @@ for _, found in ipairs(all.err and {} or all) do
         gone = gone + 1
     end
 end
-redis.call('HINCRBY', KEYS[1], 'again', 1)
+if type(redis.pcall('HINCRBY', KEYS[1], 'again', 1)) == 'table' then
+    redis.call('HSET', KEYS[1], 'spoilt:again', 1)
+end
 return gone

@@ -19,17 +19,21 @@ for _, place in ipairs({ 'l', 'b', 'd' }) do
     check_place(place, destination)
 end
 
-local cursor = redis.call('HGET', counters, 'cursor:' .. destination) or '0-0'
+local cursor = cursor_of(destination)
 local whole, spoilt = {}, {}
+local function note_spoilt(id, row)
+    spoilt[#spoilt + 1] = id
+    spoilt[#spoilt + 1] = row
+    whole[id] = false
+end
 local function row_of(id)
     if whole[id] == nil then
         local row = load(id)
         if row and not is_whole(row) then
-            spoilt[#spoilt + 1] = id
-            spoilt[#spoilt + 1] = row
-            row = nil
+            note_spoilt(id, row)
+        else
+            whole[id] = row or false
         end
-        whole[id] = row or false
     end
     return whole[id]
 end
@@ -64,12 +68,24 @@ end
 -- Entries of the stream behind the cursor. Where that was lost, what is leased by now is among them.
 local entry_of_id, behind = {}, {}
 local function stands_at(row, place, entry) return row and place_of(row) == place and entry_of(row) == entry end
+-- Whether a row is due later than its entry of the stream says: an entry names the millisecond in which it is due, or a later one.
+local function is_behind_entry(row) return tonumber(millis(due_of(row))) > parts_of(entry_of(row)) end
+-- The row of an entry. One that is due later than its entry says is spoilt: it must not hide what stands behind it.
+local function row_in_stream(entry)
+    local id = entry[2][2]
+    local row = row_of(id)
+    if stands_at(row, 'r', entry[1]) and is_behind_entry(row) then
+        note_spoilt(id, row)
+        row = nil
+    end
+    return row
+end
 local next_in_stream
 local function oldest_in_stream()
     local found = {}
     for _, entry in ipairs(redis.call('XRANGE', ready, '(' .. cursor, '+', 'COUNT', limit + 1 + 64)) do
         local id = entry[2][2]
-        local row = row_of(id)
+        local row = row_in_stream(entry)
         local waits = stands_at(row, 'r', entry[1])
         if waits and tonumber(due_of(row)) > moment then
             next_in_stream = due_of(row)
@@ -91,7 +107,7 @@ local function newest_in_stream()
     local entries = redis.call('XREVRANGE', ready, '+', '(' .. cursor, 'COUNT', limit + 1 + 64)
     for _, entry in ipairs(entries) do
         local id = entry[2][2]
-        local row = row_of(id)
+        local row = row_in_stream(entry)
         local waits = stands_at(row, 'r', entry[1])
         if waits and tonumber(due_of(row)) > moment then
             next_in_stream = due_of(row)

@@ -29,36 +29,40 @@ local function next_event()
     return event
 end
 
-local function is_entry(stream, entry, id)
-    local found = entry ~= '' and redis.call('XRANGE', stream, entry, entry)[1]
-    return found and found[2][2] == id
-end
-
 -- Whether the group will still read an entry.
 local function is_unread(entry, destination)
-    local cursor = redis.call('HGET', counters, 'cursor:' .. destination) or '0-0'
     local ms, number = parts_of(entry)
-    local read_ms, read_number = parts_of(cursor)
+    local read_ms, read_number = parts_of(cursor_of(destination))
     return ms > read_ms or (ms == read_ms and number > read_number)
 end
+
+-- Whether a row is due later than its entry of the stream says: an entry names the millisecond in which it is due, or a later one.
+local function is_behind_entry(row) return tonumber(millis(due_of(row))) > parts_of(entry_of(row)) end
 
 local function stands_right(id, row, destination)
     local place, entry = place_of(row), entry_of(row)
     if place == 'l' then
-        return redis.call('ZSCORE', key('leases', ''), id .. instance_of(row))
+        return has_score(key('leases', ''), id .. instance_of(row), until_of(row))
     elseif place == 'e' then
-        return redis.call('ZSCORE', key('ended:', destination), id)
+        return has_score(key('ended:', destination), id, change_of(row))
     elseif place == 'o' then
         return is_entry(key('done:', destination), entry, id)
-    elseif not redis.call('ZSCORE', key('exp:', destination), id) then
+    elseif not has_score(key('exp:', destination), id, expiry_of(row)) then
         return false
     elseif place == 'r' then
         return is_entry(key('ready:', destination, track .. generation), entry, id) and is_unread(entry, destination)
+            and not is_behind_entry(row)
     elseif place == 'd' then
-        return redis.call('ZSCORE', key('due:', destination, track), id)
-            and redis.call('ZSCORE', key('tries:', destination, track), due_of(row) .. id)
+        return has_score(key('due:', destination, track), id, due_of(row))
+            and has_score(key('tries:', destination, track), due_of(row) .. id, tries_of(row))
     end
-    return redis.call('ZSCORE', key('back:', destination, track), id)
+    return has_score(key('back:', destination, track), id, due_of(row))
+end
+
+-- Whether a row says a place that its state has. Only scripts have seen that byte.
+local function has_its_place(row)
+    local place, wanted = place_of(row), place_for(row)
+    return place == wanted or (place == 'r' and wanted == 'b')
 end
 
 -- Whether an event names a delivery: with those that it was stored with, or behind them under the seal that it should have.
@@ -97,11 +101,11 @@ local function mend_delivery(delivery)
     if listed ~= '' and not is_entry(key('log:', destination), listed, id) then
         row, listed = put(row, 143, pad('')), ''
     end
-    if listed == '' and not redis.call('ZSCORE', key('made:', destination), id) then
+    if listed == '' and not has_score(key('made:', destination), id, minted(id)) then
         redis.call('ZADD', key('made:', destination), minted(id), id)
         mended = mended + 1
     end
-    if not stands_right(id, row, destination) then
+    if not has_its_place(row) or not stands_right(id, row, destination) then
         leave(id, row, destination)
         row = enter(id, row, destination, source)
         mended = mended + 1

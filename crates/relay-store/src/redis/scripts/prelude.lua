@@ -38,6 +38,23 @@ local function parts_of(entry)
     return tonumber(ms), tonumber(number)
 end
 
+-- Whether an entry is named as Redis names it, by which names are compared.
+local function is_name(entry) return parts_of(entry) and not string.match(entry, '^0%d') and not string.match(entry, '%-0%d') end
+
+-- What ids are minted past, and the latest moment, stand in counters twice: as they are, and digit by digit as what is missing to nine.
+-- Nothing is believed of what does not agree.
+local nines = {}
+for digit = 0, 9 do
+    nines[tostring(digit)] = tostring(9 - digit)
+end
+local function twice(digits) return digits .. (string.gsub(digits, '%d', nines)) end
+local function once(text, length)
+    local digits = string.match(string.sub(text or '', 1, length), '^%d+$')
+    return digits and #digits == length and twice(digits) == text and digits or nil
+end
+-- A number that HINCRBY takes.
+local function is_count(text) return text == '0' or (#text < 16 and string.match(text, '^%-?[1-9]%d*$') ~= nil) end
+
 -- A row as it stands there, read once; nothing if that is none.
 local rows = {}
 local function load(id)
@@ -51,7 +68,7 @@ local function keep(id, row)
     redis.call('SET', key('d:', id), row)
     rows[id] = row
 end
-local function is_blank_or_entry(entry) return entry == '' or parts_of(entry) end
+local function is_blank_or_entry(text) return string.match(text, '^%d+%-%d+ *$') or string.match(text, '^ *$') end
 -- Whether a row can be reckoned with. Whether it is what was written, its reader finds out.
 local function is_whole(row)
     if #row < 246 or cut(row, 0, 1) ~= '1' then
@@ -59,7 +76,7 @@ local function is_whole(row)
     end
     local source_at = 244 + string.byte(row, 243)
     return tonumber(due_of(row)) and tonumber(expiry_of(row)) and tonumber(change_of(row)) and tries_of(row)
-        and is_blank_or_entry(entry_of(row)) and is_blank_or_entry(listed_at(row))
+        and is_blank_or_entry(cut(row, 110, 33)) and is_blank_or_entry(cut(row, 143, 33))
         and source_at < #row and source_at + string.byte(row, source_at) < #row
 end
 
@@ -153,7 +170,7 @@ end
 local tally = key('tally', '')
 local recounted = {}
 local function recount(field, by) recounted[field] = (recounted[field] or 0) + by end
-local passed = nil
+local passed, is_tally_spoilt = nil, false
 local function is_passed(of, ms, number)
     if passed == nil then
         passed = redis.pcall('HMGET', tally, 'run', 'of', 'ms', 'number')
@@ -161,8 +178,9 @@ local function is_passed(of, ms, number)
     if not passed[1] then
         return false
     elseif passed[2] == of then
-        local at = tonumber(passed[3])
-        return ms < at or (ms == at and number <= tonumber(passed[4]))
+        local at, last = tonumber(passed[3]), tonumber(passed[4])
+        is_tally_spoilt = not at or not last
+        return not is_tally_spoilt and (ms < at or (ms == at and number <= last))
     end
     return redis.call('HEXISTS', tally, 'done:' .. of) == 1
 end
@@ -193,33 +211,56 @@ local function will_expire(id, row, destination)
     of[#of + 1] = id
 end
 
--- Last of all: what was counted and seen.
+-- Moves what is counted in a hash; gives what is no number there, which stays as it is.
+local function move(hash, by_field)
+    local spoilt = {}
+    for field, by in pairs(by_field) do
+        if by ~= 0 and type(redis.pcall('HINCRBY', hash, field, by)) == 'table' then
+            spoilt[#spoilt + 1] = field
+        end
+    end
+    return spoilt
+end
+
+-- Last of all: what was counted and seen. What is spoilt there refuses nothing: it is marked, and whoever glances counts again.
 local function tell()
     for destination, of in pairs(expiries) do
         redis.call('ZADD', key('exp:', destination), unpack(of))
     end
     local kept = redis.call('HMGET', counters, 'latest', 'floor')
-    local set = {}
-    if latest and (tonumber(kept[1] or 0) or 0) < tonumber(latest) then
-        set[1], set[2] = 'latest', latest
+    local known_latest, known_floor = once(kept[1], 16), once(kept[2], 20)
+    local spoilt, set = move(counters, moved), {}
+    if kept[1] and not known_latest then
+        spoilt[#spoilt + 1] = 'latest'
     end
-    if floor and (not kept[2] or is_above(floor, kept[2])) then
+    if kept[2] and not known_floor then
+        spoilt[#spoilt + 1] = 'floor'
+    end
+    for _, field in ipairs(spoilt) do
+        set[#set + 1] = 'spoilt:' .. field
+        set[#set + 1] = 1
+    end
+    if latest and (not known_latest or tonumber(known_latest) < tonumber(latest)) then
+        set[#set + 1] = 'latest'
+        set[#set + 1] = twice(latest)
+    end
+    if floor and (not known_floor or is_above(floor, known_floor)) then
         set[#set + 1] = 'floor'
-        set[#set + 1] = floor
+        set[#set + 1] = twice(floor)
     end
     if #set > 0 then
         redis.call('HSET', counters, unpack(set))
     end
-    for field, by in pairs(moved) do
-        if by ~= 0 then
-            redis.call('HINCRBY', counters, field, by)
-        end
+    -- A tally that is spoilt counts nothing any more: whoever counts begins anew.
+    if #move(tally, recounted) > 0 or is_tally_spoilt then
+        redis.call('DEL', tally)
     end
-    for field, by in pairs(recounted) do
-        if by ~= 0 then
-            redis.call('HINCRBY', tally, field, by)
-        end
-    end
+end
+
+-- Up to where the group of a destination's stream has read. What does not read is as one that was lost.
+local function cursor_of(destination)
+    local cursor = redis.call('HGET', counters, 'cursor:' .. destination)
+    return cursor and is_name(cursor) and cursor or '0-0'
 end
 
 -- Where a row will stand that is put into the indexes of its state.
@@ -249,7 +290,6 @@ local stands_at_last = {
         must_be('zset', key('ended:', of))
         must_be('zset', key('made:', of))
         must_be('stream', key('log:', of))
-        must_be('stream', dead_letters)
     end,
     o = function(of) must_be('stream', key('done:', of)) end,
 }
@@ -274,6 +314,14 @@ local function take_entry(stream, entry)
     end
 end
 
+-- Takes what waits out of wherever that may be: its row says no place, or another than it has.
+local function leave_anywhere(id, row, destination)
+    redis.pcall('XDEL', key('ready:', destination, track .. generation), entry_of(row))
+    redis.pcall('ZREM', key('due:', destination, track), id)
+    redis.pcall('ZREM', key('tries:', destination, track), due_of(row) .. id)
+    redis.pcall('ZREM', key('back:', destination, track), id)
+end
+
 -- Takes a row out of the indexes of the place it stands in.
 local function leave(id, row, destination)
     local place, entry = place_of(row), entry_of(row)
@@ -286,21 +334,31 @@ local function leave(id, row, destination)
         end
     elseif place == 'e' then
         redis.call('ZREM', key('ended:', destination), id)
-        take_entry(dead_letters, entry)
+        -- Whatever others made of that stream keeps nothing from its end.
+        redis.pcall('XDEL', dead_letters, entry)
     elseif place == 'o' then
         take_entry(key('done:', destination), entry)
     else
         redis.call('ZREM', key('exp:', destination), id)
-        if place == 'r' then
-            take_entry(key('ready:', destination, track .. generation), entry)
-        elseif place == 'd' then
+        if place == 'r' and entry ~= '' then
+            redis.call('XDEL', key('ready:', destination, track .. generation), entry)
+        elseif place == 'd' and entry == '' then
             redis.call('ZREM', key('due:', destination, track), id)
             redis.call('ZREM', key('tries:', destination, track), due_of(row) .. id)
-        else
+        elseif place == 'b' and entry == '' then
             redis.call('ZREM', key('back:', destination, track), id)
+        else
+            leave_anywhere(id, row, destination)
         end
     end
 end
+
+-- Whether an entry of a stream is that of an id.
+local function is_entry(stream, entry, id)
+    local found = entry ~= '' and redis.call('XRANGE', stream, entry, entry)[1]
+    return found and found[2][2] == id
+end
+local function has_score(set, member, score) return tonumber(redis.call('ZSCORE', set, member)) == tonumber(score) end
 
 local function stands(row, place, entry)
     return string.sub(row, 1, 2) .. place .. string.sub(row, 4, 110) .. pad(entry) .. string.sub(row, 144)
@@ -313,8 +371,9 @@ end
 
 -- Dead letters leave the stream of their listing: one that keeps a few of its entries keeps most of its memory.
 local function bury(id, row, destination, source)
-    local entry = redis.call('XADD', dead_letters, '*', 'delivery', named('dlv_', id), 'event',
+    local entry = redis.pcall('XADD', dead_letters, '*', 'delivery', named('dlv_', id), 'event',
         named('evt_', event_of(row)), 'source', source, 'destination', destination, 'state', state_of(row))
+    entry = type(entry) == 'string' and entry or ''
     redis.call('ZADD', key('ended:', destination), change_of(row), id)
     local listed = listed_at(row)
     if listed ~= '' then

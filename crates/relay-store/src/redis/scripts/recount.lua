@@ -1,9 +1,10 @@
 -- recount: counts what is stored in a tally, a piece at a time, in the order of listings. Whatever is written meanwhile and stands where it
 -- has passed moves the tally as it moves the counters; so at the end both speak of the same moment.
--- ARGV: run, what to do: `begin`; `next` and a listing (`d:` or `s:` and a name); `end`; `mend`: the same, and counters become what was
--- counted. Of those that only they know a delivery that is not there is lost, and an event that is not there was removed.
+-- ARGV: run, what to do: `begin`; `next` and a listing (`d:` or `s:` and a name); `end`; `mend`, with latest moment and highest sequence of
+-- what is stored: the same, and counters become what was counted. Of those that only they know a delivery that is not there is lost, and an
+-- event that is not there was removed; one that does not read is what the others leave, else none.
 -- Gives for `next` 1 if there is more of it, else 0; for `end` and `mend` listings that were not counted, or the counters (as they were)
--- and the tally; nothing if another run has begun since. Always writes.
+-- and the tally; nothing if another run has begun since, or the tally is spoilt: it is begun anew. Always writes.
 local run, what, of = ARGV[1], ARGV[2], ARGV[3]
 local piece = 64
 must_be('hash', counters)
@@ -24,9 +25,14 @@ if redis.call('HGET', tally, 'run') ~= run then
     return finish(false)
 end
 
-local function number_of_field(field) return tonumber(redis.call('HGET', counters, field) or 0) or 0 end
+-- A counter, and whether it is one. What is not there is none yet.
+local function kept_number(field)
+    local text = redis.call('HGET', counters, field) or '0'
+    return is_count(text) and tonumber(text) or 0, is_count(text)
+end
 local function set(field, number) redis.call('HSET', counters, field, string.format('%.0f', number)) end
 
+-- Of created, removed and lost one that does not read is what the others leave; where all read, what is not there is lost.
 local function mend_destination(name)
     local of, present = 'd:' .. name, 0
     for state = 1, 7 do
@@ -34,7 +40,15 @@ local function mend_destination(name)
         set(of .. ':' .. state, there)
         present = present + there
     end
-    local retired, created = number_of_field(of .. ':retired'), number_of_field(of .. ':created')
+    local retired, reads_retired = kept_number(of .. ':retired')
+    local created, reads_created = kept_number(of .. ':created')
+    local lost = kept_number(of .. ':lost')
+    if not reads_created then
+        created = present + retired + lost
+    elseif not reads_retired then
+        retired = math.max(created - present - lost, 0)
+    end
+    set(of .. ':retired', retired)
     set(of .. ':created', math.max(created, present + retired))
     set(of .. ':lost', math.max(created - present - retired, 0))
 end
@@ -42,10 +56,28 @@ end
 local function mend_source(name)
     local of = 's:' .. name
     local there = tonumber(redis.call('HGET', tally, of) or 0)
-    local accepted, retired = number_of_field(of .. ':accepted'), number_of_field(of .. ':retired')
+    local retired, reads_retired = kept_number(of .. ':retired')
+    local accepted, reads_accepted = kept_number(of .. ':accepted')
+    accepted = reads_accepted and accepted or there + retired
+    retired = reads_retired and retired or math.max(accepted - there, 0)
     set(of .. ':stored', there)
     set(of .. ':accepted', math.max(accepted, there + retired))
     set(of .. ':retired', math.max(retired, accepted - there))
+end
+
+-- What counts nothing that is stored, and does not read, begins anew.
+local function mend_others(kept)
+    for at = 1, #kept, 2 do
+        local field, text = kept[at], kept[at + 1]
+        local begins = string.match(field, '^%l+')
+        local is_spoilt = begins == 'spoilt' or (begins == 'cursor' and not is_name(text)) or (begins == 'last' and not (#text == 16 and tonumber(text)))
+            or (field == 'latest' and not once(text, 16)) or (field == 'floor' and not once(text, 20))
+        if is_spoilt then
+            redis.call('HDEL', counters, field)
+        elseif (begins == 'd' or begins == 's' or field == 'again') and not is_count(text) then
+            set(field, 0)
+        end
+    end
 end
 
 local function mend_counters(counted)
@@ -57,14 +89,21 @@ local function mend_counters(counted)
             mend_source(name)
         end
     end
-    local seen = redis.call('HMGET', tally, 'floor', 'latest')
-    if seen[1] then
-        holds_id(seen[1])
-    end
-    if seen[2] then
-        saw(seen[2])
-    end
+    mend_others(redis.call('HGETALL', counters))
+    -- Their reader found them sealed, in the newest rows.
+    saw(ARGV[3])
+    holds_id(ARGV[4])
     redis.call('HSET', counters, 'begun', 1)
+end
+
+-- Whether a tally can be reckoned with.
+local function is_whole_tally(counted)
+    for at = 1, #counted, 2 do
+        if string.match(counted[at], '^[ds]:') and not is_count(counted[at + 1]) then
+            return false
+        end
+    end
+    return true
 end
 
 if what == 'end' or what == 'mend' then
@@ -79,6 +118,10 @@ if what == 'end' or what == 'mend' then
         return finish({ missing })
     end
     local counted = redis.call('HGETALL', tally)
+    if not is_whole_tally(counted) then
+        redis.call('DEL', tally)
+        return finish(false)
+    end
     if what == 'mend' then
         mend_counters(counted)
     end
@@ -91,6 +134,10 @@ local at = redis.call('HMGET', tally, 'of', 'ms', 'number')
 local ms, number = 0, 0
 if at[1] == of then
     ms, number = tonumber(at[2]), tonumber(at[3])
+    if not ms or not number then
+        redis.call('DEL', tally)
+        return finish(false)
+    end
 end
 local function is_behind(one_ms, one_number) return one_ms > ms or (one_ms == ms and one_number > number) end
 
@@ -120,7 +167,7 @@ if not is_source then
     repeat
         local ids = redis.call('ZRANGEBYSCORE', key('made:', name), ms, '+inf', 'LIMIT', skip, piece)
         for _, id in ipairs(ids) do
-            if taken < piece and is_behind(minted(id), number_of(id)) then
+            if taken < piece and #id == 16 and is_behind(minted(id), number_of(id)) then
                 find(id, '', minted(id), number_of(id))
                 taken = taken + 1
             end
@@ -144,26 +191,15 @@ for _, one in ipairs(found) do
         if is_source then
             local listed = unpad(part_of(key('e:', one.id), 0, 32))
             if listed == one.listed or not parts_of(listed) then
-                redis.call('HINCRBY', tally, of, redis.call('EXISTS', key('e:', one.id)))
+                recount(of, redis.call('EXISTS', key('e:', one.id)))
             end
         else
             local row = load(one.id)
             if row and is_whole(row) and listed_at(row) == one.listed then
-                redis.call('HINCRBY', tally, of .. ':' .. state_of(row), 1)
-                saw(change_of(row))
+                recount(of .. ':' .. state_of(row), 1)
             end
         end
-        if #one.id == 16 then
-            holds_id(string.format('%016.0f%04.0f', minted(one.id), math.floor(number_of(one.id) / 1099511627776)))
-        end
     end
-end
-local so_far = redis.call('HMGET', tally, 'floor', 'latest')
-if floor and (not so_far[1] or is_above(floor, so_far[1])) then
-    redis.call('HSET', tally, 'floor', floor)
-end
-if latest and (not so_far[2] or tonumber(so_far[2]) < tonumber(latest)) then
-    redis.call('HSET', tally, 'latest', latest)
 end
 if last then
     redis.call('HSET', tally, 'of', of, 'ms', string.format('%.0f', last.ms), 'number', string.format('%.0f', last.number))

@@ -1,6 +1,6 @@
--- sweep: takes out of an index what does not stand there: its row is gone, or stands elsewhere.
+-- sweep: takes out of an index what does not stand there: its row is gone, or stands elsewhere; and puts right by when an id stands there.
 -- ARGV: index, its name (nothing for those of a partition), number of entries; for each: the entry or member, and the id in it.
--- Gives how many were taken out, and the ids of those whose row, or event, is gone. What cannot be reckoned with stays. Writes only what it takes out.
+-- Gives how many were taken out or put right, and, of a listing, the ids of those whose row, or event, is gone. What cannot be reckoned with stays. Writes only what it takes out.
 local index, name = next_argument(), next_argument()
 local behind = { ready = track .. generation, back = track, due = track, tries = track }
 local at = key(name == '' and index or index .. ':', name, behind[index])
@@ -46,12 +46,17 @@ local function is_still_there(entry)
     return redis.call('ZSCORE', at, entry)
 end
 
+-- Where everything stands that there is: what is gone from there without its listing is lost. In all other indexes it is only a stray.
+local lists_all = ({ log = true, made = true, src = true })[index]
+-- Of these the score is the millisecond of the id, and nobody makes them of rows again.
+local is_by_id = index == 'lone' or index == 'steps'
+
 local taken_out, lost = 0, {}
 for _ = 1, tonumber(next_argument()) do
     local entry, id = next_argument(), next_argument()
     if not is_right(entry, id) and is_still_there(entry) then
         local kind = (index == 'src' or index == 'lone') and 'e:' or 'd:'
-        if index ~= 'steps' and redis.call('EXISTS', key(kind, id)) == 0 then
+        if lists_all and redis.call('EXISTS', key(kind, id)) == 0 then
             lost[#lost + 1] = id
         end
         if index == 'ready' then
@@ -62,6 +67,9 @@ for _ = 1, tonumber(next_argument()) do
         else
             redis.call('ZREM', at, entry)
         end
+        taken_out = taken_out + 1
+    elseif is_by_id and #id == 16 and is_still_there(entry) and not has_score(at, entry, minted(id)) then
+        redis.call('ZADD', at, minted(id), entry)
         taken_out = taken_out + 1
     end
 end

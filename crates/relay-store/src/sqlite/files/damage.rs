@@ -8,8 +8,10 @@ use std::{
     fmt::Write as _,
     fs, io,
     io::{Seek as _, SeekFrom, Write as _},
+    ops::Bound,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use relay_core::storage::StoreError;
@@ -18,6 +20,11 @@ use crate::{private, sqlite::fault::Fault};
 
 /// Records that are remembered by name; a store with more damage than this has told enough.
 const TOLD_MAX: usize = 10_000;
+
+/// So many rows are mended in one commit.
+const WANTED_MAX: usize = 100;
+/// So long an index that was made anew is not what is wrong.
+const TRUSTED_FOR: Duration = Duration::from_mins(10);
 
 /// Who can tell that something is not damaged any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,8 +47,28 @@ struct Known {
     /// Records of later versions.
     later: BTreeSet<Box<str>>,
     deliveries: BTreeSet<i64>,
+    wanted: Wanted,
+    /// When the indexes were made anew the last time.
+    made_anew: Option<Instant>,
     /// Passes of the scrub that have begun.
     pass: u64,
+}
+
+/// What only repeats something else, and does not do so any more: the writer makes it anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// The indexes, because of this.
+    pub(crate) indexes: Option<Box<str>>,
+    /// Columns of deliveries beside their records, by row.
+    pub(crate) columns: BTreeSet<i64>,
+    /// The rows of names, their counters and the store's own record, which are in memory.
+    pub(crate) names: bool,
+}
+
+impl Wanted {
+    pub(crate) fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +139,13 @@ impl Damage {
         fault.answer()
     }
 
+    /// Whether something is known to be damaged whose name begins so.
+    pub(crate) fn is_known(&self, begin: &str) -> bool {
+        let known = self.lock();
+        let behind = (Bound::Included(begin), Bound::Unbounded);
+        known.found.range::<str, _>(behind).next().is_some_and(|(what, _)| what.starts_with(begin))
+    }
+
     /// Names what cannot be read; any other fault is none of a record.
     pub(crate) fn note_fault(&self, fault: &Fault) {
         match fault {
@@ -121,6 +155,7 @@ impl Damage {
             | Fault::TooSlow
             | Fault::NotOpened(_)
             | Fault::Unwritten(_)
+            | Fault::Corrupt { .. }
             | Fault::Broken(_)
             | Fault::Crash => {}
         }
@@ -134,6 +169,48 @@ impl Damage {
         }
         drop(known);
         tracing::error!(event = "record_later", what, "it stays where it is; use the version that wrote it");
+    }
+
+    /// What a fault of a read that began then comes to. Where an index does not lead to what its table has, it is made anew,
+    /// and whoever asked may ask again; where one that was just made anew does not either, the store is broken.
+    pub(crate) fn judged(&self, fault: Fault, began: Instant) -> Fault {
+        let Fault::Corrupt { reason, .. } = fault else { return fault };
+        let mut known = self.lock();
+        let just_now = |at: &Instant| *at < began && at.elapsed() < TRUSTED_FOR;
+        if known.made_anew.as_ref().is_some_and(just_now) {
+            return Fault::Broken(reason);
+        }
+        let what = format!("an index, which is made anew: {reason}");
+        known.wanted.indexes.get_or_insert_with(|| reason.into());
+        Fault::Damaged(what.into())
+    }
+
+    /// An index does not lead to a row, or leads to another.
+    pub(crate) fn want_indexes(&self, why: &str) {
+        self.lock().wanted.indexes.get_or_insert_with(|| why.into());
+    }
+
+    /// Columns of a delivery do not repeat its record.
+    pub(crate) fn want_columns(&self, seq: i64) {
+        let mut known = self.lock();
+        if known.wanted.columns.len() < WANTED_MAX {
+            known.wanted.columns.insert(seq);
+        }
+    }
+
+    /// A row of names, of counters or of the store itself is not what is in memory.
+    pub(crate) fn want_names(&self) {
+        self.lock().wanted.names = true;
+    }
+
+    /// What the writer is to make anew; it is asked for once.
+    pub(crate) fn take_wanted(&self) -> Wanted {
+        std::mem::take(&mut self.lock().wanted)
+    }
+
+    /// The indexes were made anew.
+    pub(crate) fn made_anew(&self) {
+        self.lock().made_anew = Some(Instant::now());
     }
 
     /// The scrub begins to read everything.
@@ -166,6 +243,11 @@ impl Damage {
     /// Leases pass over the delivery in this row from now on.
     pub(crate) fn pass_over(&self, seq: i64) {
         self.lock().deliveries.insert(seq);
+    }
+
+    /// Leases take it again: it is mended.
+    pub(crate) fn pass_no_more(&self, seq: i64) {
+        self.lock().deliveries.remove(&seq);
     }
 
     pub(crate) fn is_passed_over(&self, seq: i64) -> bool {

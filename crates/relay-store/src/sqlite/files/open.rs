@@ -526,7 +526,7 @@ impl StoreDir {
             // That may be want of room, which only another write tells.
             Fault::Unwritten(_) if room::is_exhausted(&self.dir) => return self.damaged(Fault::Full),
             Fault::NotOpened(what) => return OpenError::NotOpened { dir: self.dir.clone(), what },
-            Fault::Broken(what) | Fault::Unwritten(what) => what,
+            Fault::Broken(what) | Fault::Unwritten(what) | Fault::Corrupt { reason: what, .. } => what,
             Fault::Full => return io_error("write", &self.dir, io::ErrorKind::StorageFull.into()),
             Fault::TooSlow | Fault::Crash => "it could not be read".to_owned(),
         };

@@ -42,7 +42,7 @@ impl Ahead {
         }
         let (ahead, shelf) = (self.clone(), shelf.clone());
         // Nobody waits for it: what did not come is read when it is asked for.
-        drop(reads.read(move |db| ahead.read(db, &shelf, &of)));
+        drop(reads.read(move |db| shelf.judged(|| ahead.read(db, &shelf, &of))));
     }
 
     /// All of these at once, in their order; `None` if one is missing, or they may be about to come.

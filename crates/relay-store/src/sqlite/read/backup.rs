@@ -23,7 +23,7 @@ use tokio::sync::{
     oneshot,
 };
 
-use super::book::{Book, Kind};
+use super::book::{Book, Kind, Shelf};
 use crate::{
     copy::{Backup, BackupError, Copying, Digest, FORMAT, Manifest, PIECE_BYTES, PIECES_WAITING, Piece},
     sqlite::{
@@ -86,6 +86,8 @@ pub(crate) struct Order {
     pub(crate) growth_max: u64,
     /// Whether what the copy held back is moved into the database afterwards: not by a command, whose store it is not.
     pub(crate) moves: bool,
+    /// Where damage is noted.
+    pub(crate) shelf: Shelf,
 }
 
 impl Copies {
@@ -291,13 +293,14 @@ impl Order {
             Fault::NotOpened(reason) => BackupError::NotNow(reason),
             Fault::TooSlow => BackupError::NotNow("it took too long".into()),
             Fault::Full => BackupError::Full,
-            Fault::Broken(reason) | Fault::Unwritten(reason) => {
+            Fault::Broken(reason) | Fault::Unwritten(reason) | Fault::Corrupt { reason, .. } => {
                 self.status.fail(&format!("backup: {reason}"));
                 BackupError::Unavailable
             }
+            // One record: the store works. What the book has is in memory, and is written anew.
             Fault::Damaged(what) | Fault::Later(what) => {
-                self.status.fail(&format!("backup: {what}"));
-                BackupError::Unavailable
+                self.shelf.damage().note(&what);
+                BackupError::NotNow(what.into())
             }
             Fault::Crash => BackupError::Unavailable,
         }
@@ -307,8 +310,9 @@ impl Order {
 /// Takes the snapshot, and what there is to say about it.
 fn begin(order: &Order, db: &Connection) -> Result<Backup, Fault> {
     db.execute_batch("BEGIN")?;
-    let meta = Meta::load(db)?.ok_or_else(|| Fault::Damaged("the meta row is missing".into()))?;
-    let book = Book::load(db)?;
+    let meta = Meta::load(db).and_then(|meta| meta.ok_or_else(|| Fault::Damaged("the meta row is missing".into())));
+    let meta = meta.inspect_err(|_| order.shelf.damage().want_names())?;
+    let book = Book::load_noting(db, &order.shelf)?;
     let (pages, size): (i64, i64) = (
         db.pragma_query_value(None, "page_count", |row| row.get(0))?,
         db.pragma_query_value(None, "page_size", |row| row.get(0))?,

@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
+    time::Instant,
 };
 
 use relay_core::{
@@ -15,12 +16,12 @@ use relay_core::{
     name::Name,
     time::Wall,
 };
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
     arrears::Arrears,
     event_names::{self, BySource, EventNames},
-    line::Lines,
+    line::{Lines, Walk},
     of_source,
 };
 use crate::{
@@ -28,7 +29,7 @@ use crate::{
         RecordError,
         seal::{Fields, Sealing},
     },
-    seam::{DestinationStats, SourceStats},
+    seam::{DestinationStats, SourceStats, Stats},
     sqlite::{
         fault::Fault,
         files::{damage::Damage, meta::Meta},
@@ -66,6 +67,13 @@ const RETRIED: usize = 14;
 const REFUSED: usize = 15;
 /// What is behind the last one is for what later versions count; this one keeps it as it is.
 const SLOTS: usize = 32;
+
+/// All names with their counters.
+const ROWS: &str = "SELECT id, kind, name, counters FROM names WHERE id > 0 ORDER BY id";
+/// What the index of names has of a row.
+const TWIN: &str = "SELECT name FROM names INDEXED BY sqlite_autoindex_names_1 WHERE id = ?1 ORDER BY kind, name";
+/// So many names that are missing in a row are made up for.
+const MISSING_MAX: u32 = 64;
 
 /// Of the counters of a name.
 const COUNTERS_VERSION: u8 = 1;
@@ -118,6 +126,27 @@ impl Shelf {
     /// What was found damaged.
     pub(crate) fn damage(&self) -> &Damage {
         &self.damage
+    }
+
+    /// Does a read; of what only repeats something else, a fault is noted for the writer to mend.
+    pub(crate) fn judged<T>(&self, read: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+        let began = Instant::now();
+        read().map_err(|fault| self.damage.judged(fault, began))
+    }
+
+    /// Events and deliveries that are stored.
+    pub(crate) fn rows(&self) -> u64 {
+        let entries = self.lock();
+        let stored = entries.iter().map(|entry| match entry.kind {
+            Kind::Source => entry.counters[STORED],
+            Kind::Destination => entry.counters[STATES..RETIRED].iter().sum(),
+        });
+        stored.sum()
+    }
+
+    /// To walk along the lines of a destination.
+    pub(crate) fn walk<'a>(&'a self, db: &'a Connection) -> Walk<'a> {
+        Walk { db, names: self, damage: &self.damage }
     }
 
     /// Highest id sequence ever stored.
@@ -185,25 +214,136 @@ impl Book {
     /// Reads it from the database.
     pub(crate) fn load(db: &Connection) -> Result<Self, Fault> {
         let mut book = Self { event_names: EventNames::load(db)?, ..Self::default() };
-        let mut statement = db.prepare_cached("SELECT id, kind, name, counters FROM names WHERE id > 0 ORDER BY id")?;
+        let mut statement = db.prepare_cached(ROWS)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let (number, kind, text): (u32, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let kind = Kind::from_number(kind)
-                .ok_or_else(|| Fault::record(&format_args!("name {number}"), &RecordError::Later("its kind is")))?;
-            let name: Name = text.parse().map_err(|error| Fault::Damaged(format!("name {number}: {error}").into()))?;
-            let counters = decode(number, kind, &text, row.get_ref(3)?.as_blob().unwrap_or_default())?;
-            if number as usize != book.entries.len() + 1 {
-                return Err(Fault::Damaged(format!("name {}: the row is missing", book.entries.len() + 1).into()));
+            let (number, entry) = read(row)?;
+            if number != book.next_number() {
+                return Err(missing(book.next_number()));
             }
-            if kind == Kind::Source {
-                book.accepted += counters[ACCEPTED];
-            }
-            book.numbers[kind as usize - 1].insert(name.clone(), number);
-            book.entries.push(Entry { kind, name, counters });
-            book.dirty.push(false);
+            book.enter(entry);
         }
         Ok(book)
+    }
+
+    /// Reads what there is of it, for a check: what does not read is named, and something stands in its place, so that all else
+    /// can be read and counted again.
+    pub(crate) fn load_leniently(db: &Connection) -> Result<(Self, Vec<Fault>), Fault> {
+        let (event_names, mut faults) = EventNames::load_leniently(db)?;
+        let mut book = Self { event_names, ..Self::default() };
+        let mut statement = db.prepare(ROWS)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let number: u32 = row.get(0)?;
+            let entry = match read(row) {
+                Ok((_, entry)) => entry,
+                Err(fault @ Fault::Damaged(_)) => {
+                    faults.push(fault);
+                    book.in_place_of(db, row)?
+                }
+                Err(other) => return Err(other),
+            };
+            if number < book.next_number() || number - book.next_number() > MISSING_MAX {
+                faults.push(Fault::Damaged(format!("name {number}: there are not so many").into()));
+                continue;
+            }
+            while number > book.next_number() {
+                faults.push(missing(book.next_number()));
+                let missing = book.placeholder(kind_by_use(db, book.next_number())?);
+                book.enter(missing);
+            }
+            book.enter(entry);
+        }
+        Ok((book, faults))
+    }
+
+    /// What stands for a row that does not read. The index of names has another copy of the name: that one is right which its
+    /// counters were sealed with.
+    fn in_place_of(&self, db: &Connection, row: &Row<'_>) -> Result<Entry, Fault> {
+        let (number, kind): (u32, i64) = (row.get(0)?, row.get(1)?);
+        let counters = row.get_ref(3)?.as_blob().unwrap_or_default();
+        let twin: Option<String> = db.prepare_cached(TWIN)?.query_row([number], |row| row.get(0)).optional()?;
+        let text = row.get_ref(2)?.as_str().ok().map(str::to_owned);
+        for text in twin.into_iter().chain(text) {
+            for kind in [Kind::Source, Kind::Destination] {
+                if let Ok(entry) = entry(number, kind as i64, &text, counters) {
+                    return Ok(entry);
+                }
+            }
+        }
+        let kind = Kind::from_number(kind).map_or_else(|| kind_by_use(db, number), Ok)?;
+        let name = row.get_ref(2)?.as_str().ok().and_then(|text| text.parse().ok());
+        let name = name.filter(|name| self.number(kind, name).is_none());
+        Ok(name.map_or_else(|| self.placeholder(kind), |name| Entry { kind, name, counters: [0; SLOTS] }))
+    }
+
+    /// What stands for the next name where nobody knows it.
+    fn placeholder(&self, kind: Kind) -> Entry {
+        let names = (self.next_number()..).map(|number| format!("damaged-{number}"));
+        let mut free = names.filter_map(|text| text.parse().ok()).filter(|name| self.number(kind, name).is_none());
+        let name = free.next().expect("there are more numbers than names");
+        Entry { kind, name, counters: [0; SLOTS] }
+    }
+
+    fn next_number(&self) -> u32 {
+        self.entries.len() as u32 + 1
+    }
+
+    /// The same for somebody who only reads. What is damaged there is in the writer's memory: it writes it anew.
+    pub(crate) fn load_noting(db: &Connection, shelf: &Shelf) -> Result<Self, Fault> {
+        Self::load(db).inspect_err(|fault| {
+            if matches!(fault, Fault::Damaged(_)) {
+                shelf.damage.note_fault(fault);
+                shelf.damage.want_names();
+            }
+        })
+    }
+
+    /// The same for the writer after a rollback: what is damaged there is taken from the shelf, as it was committed.
+    pub(crate) fn load_beside(db: &Connection, shelf: &Shelf) -> Result<Self, Fault> {
+        let fault = match Self::load_noting(db, shelf) {
+            Err(fault @ Fault::Damaged(_)) => fault,
+            other => return other,
+        };
+        let committed: i64 = db.query_row("SELECT count(*) FROM names WHERE id > 0", [], |row| row.get(0))?;
+        let shown = shelf.lock();
+        if (shown.len() as i64) < committed {
+            return Err(fault);
+        }
+        let mut book = Self::default();
+        for entry in shown.iter().take(committed as usize) {
+            book.enter(entry.clone());
+        }
+        drop(shown);
+        book.event_names = EventNames::committed(db, &shelf.event_names())?;
+        Ok(book)
+    }
+
+    /// Writes all of it anew, whatever is there now, also in the index of names; the store's own record stays.
+    pub(crate) fn write_anew(&self, db: &Connection) -> Result<(), Fault> {
+        let meta: Option<Vec<u8>> =
+            db.query_row("SELECT counters FROM names WHERE id = 0", [], |row| row.get(0)).optional()?;
+        // All at once: no row is looked for in the index.
+        db.execute("DELETE FROM names", [])?;
+        let mut statement =
+            db.prepare_cached("INSERT INTO names (id, kind, name, counters) VALUES (?1, ?2, ?3, ?4)")?;
+        if let Some(meta) = meta {
+            statement.execute(params![0, 0, "", meta])?;
+        }
+        for (index, entry) in self.entries.iter().enumerate() {
+            let number = index as u32 + 1;
+            statement.execute(params![number, entry.kind as i64, entry.name.as_str(), encode(number, entry)])?;
+        }
+        self.event_names.write_anew(db)
+    }
+
+    fn enter(&mut self, entry: Entry) {
+        if entry.kind == Kind::Source {
+            self.accepted += entry.counters[ACCEPTED];
+        }
+        self.numbers[entry.kind as usize - 1].insert(entry.name.clone(), self.entries.len() as u32 + 1);
+        self.entries.push(entry);
+        self.dirty.push(false);
     }
 
     /// The number of a name, if it has one.
@@ -306,6 +446,26 @@ impl Book {
         counters[RETIRED] += 1;
     }
 
+    /// Sets what only counters know, to what they were where all of it came from.
+    pub(crate) fn put_totals(&mut self, totals: &Stats) {
+        for of in &totals.sources {
+            let source = self.intern(Kind::Source, &of.source);
+            let counters = self.touch(source);
+            let before = std::mem::replace(&mut counters[ACCEPTED], of.accepted);
+            (counters[RETIRED_EVENTS], counters[DUPLICATES]) = (of.retired, of.duplicates);
+            self.accepted = self.accepted - before + of.accepted;
+        }
+        for of in &totals.destinations {
+            let destination = self.intern(Kind::Destination, &of.destination);
+            let counters = self.touch(destination);
+            (counters[CREATED], counters[RETIRED], counters[LOST]) = (of.created, of.retired, of.lost);
+            counters[RETRIED] = of.retried;
+            for (class, count) in Class::ALL.into_iter().zip(of.outcomes) {
+                counters[outcome_slot(class)] = count;
+            }
+        }
+    }
+
     /// Takes the counters over from what is stored, after a loss was accepted: deliveries that are missing are lost.
     pub(crate) fn take_over(&mut self, db: &Connection) -> Result<(), Fault> {
         let events = of_source::count(db)?;
@@ -384,6 +544,31 @@ impl Book {
         self.dirty[index] = true;
         &mut self.entries[index].counters
     }
+}
+
+/// Reads a row of [`ROWS`].
+fn read(row: &Row<'_>) -> Result<(u32, Entry), Fault> {
+    let number = row.get(0)?;
+    let text = row.get_ref(2)?.as_str().unwrap_or_default();
+    Ok((number, entry(number, row.get(1)?, text, row.get_ref(3)?.as_blob().unwrap_or_default())?))
+}
+
+fn entry(number: u32, kind: i64, text: &str, counters: &[u8]) -> Result<Entry, Fault> {
+    let kind = Kind::from_number(kind)
+        .ok_or_else(|| Fault::record(&format_args!("name {number}"), &RecordError::Later("its kind is")))?;
+    let name: Name = text.parse().map_err(|error| Fault::Damaged(format!("name {number}: {error}").into()))?;
+    let counters = decode(number, kind, text, counters)?;
+    Ok(Entry { kind, name, counters })
+}
+
+fn missing(number: u32) -> Fault {
+    Fault::Damaged(format!("name {number}: the row is missing").into())
+}
+
+/// What a number must be of, by what it is used for.
+fn kind_by_use(db: &Connection, number: u32) -> Result<Kind, Fault> {
+    let is_source = db.prepare_cached("SELECT 1 FROM of_source WHERE source = ?1")?.exists([number])?;
+    Ok(if is_source { Kind::Source } else { Kind::Destination })
 }
 
 impl Entry {

@@ -8,17 +8,6 @@ use crate::{
     sqlite::{fault::Fault, files::damage::Damage},
 };
 
-/// Every kind there is.
-pub(crate) const KINDS: [DocumentKind; 7] = [
-    DocumentKind::Source,
-    DocumentKind::Route,
-    DocumentKind::Destination,
-    DocumentKind::Key,
-    DocumentKind::Token,
-    DocumentKind::FetchedKey,
-    DocumentKind::Shared,
-];
-
 /// Reads one document.
 pub(crate) fn one(db: &Connection, key: &DocumentKey) -> Result<Option<Document>, Fault> {
     let mut statement =
@@ -52,7 +41,7 @@ pub(crate) fn refuse_unknown(db: &Connection) -> Result<(), Fault> {
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let number: i64 = row.get(0)?;
-        if !KINDS.iter().any(|kind| *kind as i64 == number) {
+        if !DocumentKind::ALL.iter().any(|kind| *kind as i64 == number) {
             return Err(Fault::record(&"a registry document", &RecordError::Later("its kind is")));
         }
     }
@@ -62,7 +51,7 @@ pub(crate) fn refuse_unknown(db: &Connection) -> Result<(), Fault> {
 /// The keys of all documents.
 pub(crate) fn keys(db: &Connection) -> Result<Vec<DocumentKey>, Fault> {
     let mut keys = Vec::new();
-    for kind in KINDS {
+    for kind in DocumentKind::ALL {
         let mut statement = db.prepare_cached("SELECT name FROM documents WHERE kind = ?1 ORDER BY name")?;
         let names = statement.query_map([kind as i64], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
         keys.extend(names.into_iter().map(|name| DocumentKey { kind, name }));

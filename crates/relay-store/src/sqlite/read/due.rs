@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::{
     ahead::Ahead,
     book::{Kind, Shelf},
-    line::Line,
+    line::{Line, Walk},
     rows,
 };
 use crate::{
@@ -39,29 +39,48 @@ pub(crate) fn due(db: &Connection, shelf: &Shelf, ask: DueAsk) -> Result<Due, Fa
     // It has one partition, so it is asked for all or for none.
     let limit = if partitions.is_empty() { 0 } else { limit };
     let mut due = Due::default();
-    let mut expired: Vec<(i64, i64)> = Vec::new();
+    let mut numbers = Vec::new();
     for (number, entry) in shelf.entries(Kind::Destination) {
-        let Some(next_due) = next_due(db, number, Wall::from_micros(i64::MIN))? else { continue };
+        let Some(next_due) = next_due(shelf.walk(db), number, Wall::from_micros(i64::MIN))? else { continue };
         let delivered = entry.delivered();
         due.destinations.push(DestinationDue { destination: entry.name, next_due: Some(next_due), delivered });
-        expired.extend(expiring(db, number, now.as_micros(), limit)?);
+        numbers.push(number);
     }
     due.destinations.sort_by(|a, b| a.destination.cmp(&b.destination));
-    expired.sort_unstable();
-    expired.truncate(limit as usize);
-    for (_, seq) in expired {
-        due.expired.extend(rows::passing_over_damage(shelf.damage(), rows::delivery_at(db, seq, shelf))?);
-    }
+    due.expired = expired(shelf.walk(db), &numbers, now, limit as usize)?;
     Ok(due)
 }
 
+/// Waiting deliveries of these destinations whose TTL has passed, the first to expire first. Damaged ones among them make room
+/// for no fewer others: it is read on until there are enough, or no more.
+fn expired(walk: Walk<'_>, numbers: &[u32], now: Wall, limit: usize) -> Result<Vec<Delivery>, Fault> {
+    let mut wanted = limit;
+    loop {
+        let mut places: Vec<(i64, i64)> = Vec::new();
+        for number in numbers {
+            places.extend(expiring(walk, *number, now.as_micros(), wanted)?);
+        }
+        places.sort_unstable();
+        places.truncate(wanted);
+        let mut found = Vec::with_capacity(places.len().min(limit));
+        for (_, seq) in &places {
+            found.extend(rows::passing_over_damage(walk.damage, rows::delivery_at(walk.db, *seq, walk.names))?);
+        }
+        if found.len() >= limit || places.len() < wanted {
+            found.truncate(limit);
+            return Ok(found);
+        }
+        wanted *= 2;
+    }
+}
+
 /// Waiting deliveries of a destination whose TTL ends by then, each with that moment; the first so many among them.
-fn expiring(db: &Connection, destination: u32, by: i64, limit: u32) -> Result<Vec<(i64, i64)>, Fault> {
-    let mut statement = db.prepare_cached(BY_EXPIRY)?;
-    let found = statement.query_map(params![destination, by, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+fn expiring(walk: Walk<'_>, destination: u32, by: i64, limit: usize) -> Result<Vec<(i64, i64)>, Fault> {
+    let mut statement = walk.db.prepare_cached(BY_EXPIRY)?;
+    let found = statement.query_map(params![destination, by, limit as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut found = found.collect::<rusqlite::Result<Vec<_>>>()?;
-    for line in Line::all(db, destination)? {
-        let first = line.between(db, i64::MIN, by.saturating_sub(line.ttl), limit as usize)?;
+    for line in Line::all(walk.db, destination)? {
+        let first = line.between(walk, i64::MIN, by.saturating_sub(line.ttl), limit)?;
         found.extend(first.iter().map(|waits| (waits.due + line.ttl, waits.seq)));
     }
     Ok(found)
@@ -152,8 +171,8 @@ pub(crate) fn stats(db: &Connection, shelf: &Shelf, seen: &Seen, dir: &Path) -> 
     let mut stats = kept(shelf);
     for destination in &mut stats.destinations {
         let Some(number) = shelf.number(Kind::Destination, &destination.destination) else { continue };
-        destination.oldest_due = next_due(db, number, Wall::from_micros(i64::MIN))?;
-        let next_expiry = expiring(db, number, i64::MAX, 1)?.into_iter().min();
+        destination.oldest_due = next_due(shelf.walk(db), number, Wall::from_micros(i64::MIN))?;
+        let next_expiry = expiring(shelf.walk(db), number, i64::MAX, 1)?.into_iter().min();
         destination.next_expiry = next_expiry.map(|(at, _)| Wall::from_micros(at));
     }
     let sizes = ["store.db", "store.db-wal", "ledger", "ballast"].map(|name| dir.join(name).metadata());
@@ -174,15 +193,15 @@ pub(crate) fn kept(shelf: &Shelf) -> Stats {
 }
 
 /// When the first waiting delivery behind `now` is due.
-pub(crate) fn next_due(db: &Connection, destination: u32, now: Wall) -> Result<Option<Wall>, Fault> {
-    let mut statement = db.prepare_cached(NEXT_DUE)?;
+pub(crate) fn next_due(walk: Walk<'_>, destination: u32, now: Wall) -> Result<Option<Wall>, Fault> {
+    let mut statement = walk.db.prepare_cached(NEXT_DUE)?;
     let mut earliest: Option<i64> = None;
     for tried in [0, 1] {
         let due = statement.query_row(params![destination, tried, now.as_micros()], |row| row.get(0)).optional()?;
         earliest = earliest.into_iter().chain(due).min();
     }
-    for line in Line::all(db, destination)? {
-        let next = line.first_behind(db, now.as_micros())?;
+    for line in Line::all(walk.db, destination)? {
+        let next = line.first_behind(walk, now.as_micros())?;
         earliest = earliest.into_iter().chain(next.map(|next| next.due)).min();
     }
     Ok(earliest.map(Wall::from_micros))

@@ -52,6 +52,82 @@ impl EventNames {
         Ok(names)
     }
 
+    /// Reads what there is of them, for a check: what does not read is named, and another name stands in its place.
+    pub(crate) fn load_leniently(db: &Connection) -> Result<(Self, Vec<Fault>), Fault> {
+        let (mut names, mut faults) = (Self::default(), Vec::new());
+        let mut statement = db.prepare("SELECT source, number, name, crc FROM event_names ORDER BY source, number")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (source, number): (u32, i64) = (row.get(0)?, row.get(1)?);
+            let text = row.get_ref(2)?.as_str().unwrap_or_default();
+            let crc = row.get(3).unwrap_or(u32::MAX);
+            // By its number, or by the next one, where the number is what has flipped.
+            let next = names.given(source) + 1;
+            let sealed = [u8::try_from(number).ok(), u8::try_from(next).ok()].into_iter().flatten();
+            let holds = sealed.into_iter().find(|number| checksum(source, *number, text) == crc);
+            if holds.map(i64::from) != Some(number) || number != next as i64 {
+                faults.push(lost(source, number));
+            }
+            match holds.map(usize::from) {
+                Some(number) if number >= next => {
+                    names.fill(source, number - 1);
+                    names.give(source, text);
+                }
+                Some(_) => {}
+                None => names.fill(source, next),
+            }
+        }
+        // Those that events have, and whose rows are gone.
+        let mut statement = db.prepare("SELECT source, max(name) FROM named WHERE name <= ?1 GROUP BY source")?;
+        let mut rows = statement.query([EVENT_NAMES_NUMBERED as i64])?;
+        while let Some(row) = rows.next()? {
+            let (source, highest): (u32, i64) = (row.get(0)?, row.get(1)?);
+            let highest = usize::try_from(highest).unwrap_or_default();
+            if highest > names.given(source) {
+                faults.push(lost(source, highest as i64));
+                names.fill(source, highest);
+            }
+        }
+        names.new.clear();
+        Ok((names, faults))
+    }
+
+    fn given(&self, source: u32) -> usize {
+        self.by_source.get(&source).map_or(0, Vec::len)
+    }
+
+    /// Gives something in the place of names up to that number.
+    fn fill(&mut self, source: u32, number: usize) {
+        for missing in self.given(source) + 1..=number {
+            self.give(source, &format!("damaged-{missing}"));
+        }
+    }
+
+    /// Those of these that have a row, whatever is in it.
+    pub(crate) fn committed(db: &Connection, shown: &BySource) -> Result<Self, Fault> {
+        let mut names = Self::default();
+        for (source, all) in shown {
+            let mut count = db.prepare_cached("SELECT count(*) FROM event_names WHERE source = ?1")?;
+            let count: i64 = count.query_row([source], |row| row.get(0))?;
+            for name in all.iter().take(count as usize) {
+                names.give(*source, name);
+            }
+        }
+        names.new.clear();
+        Ok(names)
+    }
+
+    /// Writes all of them anew, whatever is there now.
+    pub(crate) fn write_anew(&self, db: &Connection) -> Result<(), Fault> {
+        db.execute("DELETE FROM event_names", [])?;
+        for (source, names) in &self.by_source {
+            for (index, name) in names.iter().enumerate() {
+                insert(db, *source, index as u8 + 1, name)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The number of a name, given now if it has none; `None`: it has none and gets none.
     pub(crate) fn intern(&mut self, source: u32, name: &str) -> Option<NonZeroU8> {
         let known = self.numbers.get(&source).and_then(|numbers| numbers.get(name)).copied();
@@ -83,12 +159,23 @@ impl EventNames {
         let new = std::mem::take(&mut self.new);
         for (source, number) in &new {
             let Some(name) = name(&self.by_source, *source, *number) else { continue };
-            let crc = checksum(*source, number.get(), &name);
-            db.prepare_cached("INSERT INTO event_names (source, number, name, crc) VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![source, number.get(), &*name, crc])?;
+            insert(db, *source, number.get(), &name)?;
         }
         Ok(!new.is_empty())
     }
+}
+
+fn lost(source: u32, number: i64) -> Fault {
+    Fault::Damaged(
+        format!("name {number} of events of source {source}: it does not hold, or its row is missing").into(),
+    )
+}
+
+fn insert(db: &Connection, source: u32, number: u8, name: &str) -> Result<(), Fault> {
+    let crc = checksum(source, number, name);
+    db.prepare_cached("INSERT INTO event_names (source, number, name, crc) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![source, number, name, crc])?;
+    Ok(())
 }
 
 /// The name behind a number.

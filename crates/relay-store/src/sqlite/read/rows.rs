@@ -3,7 +3,7 @@
 use std::{num::NonZeroU8, sync::Arc};
 
 use bytes::Bytes;
-use relay_core::{delivery::Delivery, event::Event, name::Name};
+use relay_core::{delivery::Delivery, event::Event, id::EventId, name::Name};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, Statement};
 
 use super::book::{Book, Shelf};
@@ -58,7 +58,7 @@ const HEAD: &str =
 const EVENT: &str = "SELECT head, CASE WHEN length(body) <= ?2 THEN body END FROM events WHERE seq = ?1";
 
 /// One delivery by its sequence.
-pub(crate) fn delivery_at(db: &Connection, seq: i64, names: &impl Names) -> Result<Option<Delivery>, Fault> {
+pub(crate) fn delivery_at(db: &Connection, seq: i64, names: &(impl Names + ?Sized)) -> Result<Option<Delivery>, Fault> {
     delivery_by(&mut *db.prepare_cached(DELIVERY)?, seq, names)
 }
 
@@ -66,19 +66,35 @@ pub(crate) fn delivery_at(db: &Connection, seq: i64, names: &impl Names) -> Resu
 pub(crate) fn delivery_by(
     statement: &mut Statement<'_>,
     seq: i64,
-    names: &impl Names,
+    names: &(impl Names + ?Sized),
 ) -> Result<Option<Delivery>, Fault> {
     let mut rows = statement.query([seq])?;
     rows.next()?.map(|row| delivery(seq, row, names)).transpose()
 }
 
-/// Decodes a row of [`DELIVERY`].
-fn delivery(seq: i64, row: &Row<'_>, names: &impl Names) -> Result<Delivery, Fault> {
+/// What a delivery's record says, whatever stands in the columns beside it.
+pub(crate) fn record_at(db: &Connection, seq: i64, names: &impl Names) -> Result<Option<Delivery>, Fault> {
+    let mut statement = db.prepare_cached(DELIVERY)?;
+    let mut rows = statement.query([seq])?;
+    rows.next()?.map(|row| record(seq, row, names)).transpose()
+}
+
+/// Decodes a row of [`DELIVERY`], which must be of this record.
+fn record(seq: i64, row: &Row<'_>, names: &(impl Names + ?Sized)) -> Result<Delivery, Fault> {
     let bytes = row.get_ref(2)?.as_blob().unwrap_or_default();
-    let found =
-        record::decode_delivery(bytes, |number| names.name(number)).map_err(|error| damaged_delivery(seq, &error))?;
+    let found = record::decode_delivery(bytes, |number| names.name(number));
+    match found {
+        Ok(found) if found.id.sequence() == seq => Ok(found),
+        Ok(_) => Err(damaged_delivery(seq, &RecordError::Field("the id"))),
+        Err(error) => Err(damaged_delivery(seq, &error)),
+    }
+}
+
+/// The same, and the columns must repeat it.
+fn delivery(seq: i64, row: &Row<'_>, names: &(impl Names + ?Sized)) -> Result<Delivery, Fault> {
+    let found = record(seq, row, names)?;
     let (state, due): (i64, i64) = (row.get(0)?, row.get(1)?);
-    if found.id.sequence() != seq || schema::code_of(&found) != state || found.due_at.as_micros() != due {
+    if schema::code_of(&found) != state || found.due_at.as_micros() != due {
         return Err(damaged_delivery(seq, &RecordError::Field("an index column")));
     }
     Ok(found)
@@ -135,6 +151,13 @@ pub(crate) fn deliveries_of(db: &Connection, event_seq: i64) -> Result<Vec<i64>,
     rows.next()?.map_or_else(|| Ok(Vec::new()), |row| listed(event_seq, row, 0))
 }
 
+/// The sequences of deliveries that an event was stored with.
+pub(crate) fn first_of(db: &Connection, event_seq: i64) -> Result<Vec<i64>, Fault> {
+    let mut statement = db.prepare_cached("SELECT deliveries FROM events WHERE seq = ?1")?;
+    let stored: Option<Option<Vec<u8>>> = statement.query_row([event_seq], |row| row.get(0)).optional()?;
+    sequences(event_seq, &[], stored.flatten().as_deref())
+}
+
 /// The sequences of deliveries that were made of an event after it was stored.
 pub(crate) fn replays_of(db: &Connection, event_seq: i64) -> Result<Vec<i64>, Fault> {
     let mut statement = db.prepare_cached("SELECT deliveries FROM replays WHERE event = ?1")?;
@@ -189,9 +212,19 @@ pub(crate) fn passing_over_damage<T>(damage: &Damage, read: Result<Option<T>, Fa
     read.or_else(|fault| damage.pass(fault).map(|()| None))
 }
 
+/// What an event is called where its record does not read.
+pub(crate) fn named_event(seq: i64) -> String {
+    format!("event {}", shown(seq))
+}
+
+/// That an event reads and its body is not the one that was taken.
+pub(crate) fn body_without_digest(event: EventId) -> String {
+    format!("{event}: the body does not have its SHA-256")
+}
+
 /// A damaged event, named.
 pub(crate) fn damaged_event(seq: i64, error: &RecordError) -> Fault {
-    Fault::record(&format_args!("event {}", shown(seq)), error)
+    Fault::record(&named_event(seq), error)
 }
 
 /// A damaged delivery, named.

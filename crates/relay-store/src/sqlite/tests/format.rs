@@ -247,7 +247,7 @@ fn full(dir: &Path) -> SqliteStore {
     }
     let leased = wait(store.lease(LeaseAsk { now: second(9), nonce: 7, ..lease_ask(1) })).expect("leases");
     assert_eq!(leased.deliveries.len(), 1);
-    for kind in documents::KINDS {
+    for kind in DocumentKind::ALL {
         let key = DocumentKey { kind, name: "one".to_owned() };
         assert_eq!(wait(store.put_document(key, 0, Some("{}".to_owned()), Vec::new())), Ok(Some(1)));
     }
@@ -278,7 +278,7 @@ fn every_row(dir: &Path) -> Vec<String> {
     }
     lines.push(format!("invoices: {:?}", by_name(&store, "invoice.*", false, 2)));
     lines.push(format!("unnamed: {}", by_name(&store, "", true, 2).len()));
-    for kind in documents::KINDS {
+    for kind in DocumentKind::ALL {
         let documents = wait(store.documents(kind));
         // Kinds that came later have none there.
         if documents != Ok(Vec::new()) {

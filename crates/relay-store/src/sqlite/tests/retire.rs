@@ -47,7 +47,8 @@ pub(super) fn retire(store: &SqliteStore, rules: Rules, limit: u32) -> Result<Re
     wait(retire_these(store, rules, &over, over.len() == limit as usize))
 }
 
-fn over(rules: Rules, limit: u32) -> OverAsk {
+/// What is over by those.
+pub(super) fn over(rules: Rules, limit: u32) -> OverAsk {
     OverAsk {
         delivered_before: rules.delivered_before,
         dead_before: rules.dead_before,

@@ -12,35 +12,30 @@ use std::{
     time::Duration,
 };
 
-use relay_core::{
-    delivery::{Delivery, State},
-    time::Wall,
-};
-use rusqlite::{Connection, params};
+use relay_core::{delivery::Delivery, time::Wall};
+use rusqlite::Connection;
 
-use super::{epoch, gap, recount};
+use super::{accept, accept::line_of_audit, epoch, gap, recount};
 use crate::{
     private::{self, Owners},
     record,
-    seam::{AuditEntry, DocumentKind, Gap, Recount, Why},
+    seam::{DocumentKind, Gap, Recount, Why},
     sqlite::{
         fault::Fault,
         files::{
             damage::{self, Finder},
-            ledger::{self, Slot},
             lock::{Glance, Writing},
             meta::Meta,
             open::{Alone, Doubt, OpenError, StoreDir, io_error},
-            schema,
         },
         read::{
             audit,
             book::{Book, Kind},
             documents, event_names,
-            line::{self, Line, line_of},
+            line::Line,
             named, of_source, rows, unrouted,
         },
-        write::{append::Taken, step},
+        write::{append::Taken, columns, step},
     },
     watch::Watch,
 };
@@ -98,13 +93,37 @@ fn look_through(dir: &Path, watch: &Arc<Watch>) -> Result<CheckReport, OpenError
         Err(OpenError::Empty { .. }) => return Ok(CheckReport::default()),
         other => other?,
     };
+    let standing = Standing::of(&place, &db);
     let found = gives_way(&glance, watch, || read_store(&place, &mut db, alone, watch))?;
     drop((db, glance));
     // What is found is told in any case; a server that has begun meanwhile finds it by its scrub.
-    if let Ok((place, _lock)) = StoreDir::claim(dir, Owners::UsOrServed, Writing::Command) {
+    if let Ok((place, _lock)) = StoreDir::claim(dir, Owners::UsOrServed, Writing::Command)
+        && standing.is_still(&place)
+    {
         found.note(&place)?;
     }
     Ok(found.report)
+}
+
+/// What a check is about: what it found says nothing of what a server wrote, or met, after it had read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    meta: Option<Meta>,
+    suspect: Option<Vec<u8>>,
+    known: Option<Vec<u8>>,
+}
+
+impl Standing {
+    pub(crate) fn of(place: &StoreDir, db: &Connection) -> Self {
+        let meta = Meta::load(db).ok().flatten();
+        let [suspect, known] = [place.suspect(), place.known_damage()].map(|file| fs::read(file).ok());
+        Self { meta, suspect, known }
+    }
+
+    /// Whether nothing has changed since.
+    pub(crate) fn is_still(&self, place: &StoreDir) -> bool {
+        place.connect_looking().is_ok_and(|db| Self::of(place, &db) == *self)
+    }
 }
 
 /// Does work that only reads, and has it ended early as soon as a server wants to start.
@@ -142,7 +161,7 @@ fn mend(dir: &Path, at: Wall, watch: &Arc<Watch>) -> Result<CheckReport, OpenErr
         return Err(OpenError::Later { dir: place.dir, what });
     }
     if !found.report.is_healthy() {
-        let gap = accept(&place, &mut db, &found.damaged, &found.report.faults, found.vouched, at)?;
+        let gap = accept::accept(&place, &mut db, &found.damaged, &found.report.faults, found.vouched, at)?;
         found.report.gap = gap;
         found.report.accepted = true;
     }
@@ -270,18 +289,24 @@ fn trust_again(place: &StoreDir) -> Result<(), OpenError> {
     }
 }
 
-/// Rows that cannot be used.
+/// Rows that cannot be used, or have to be made anew.
 #[derive(Debug, Default)]
-struct Damaged {
-    events: BTreeSet<i64>,
-    deliveries: BTreeSet<i64>,
+pub(super) struct Damaged {
+    pub(super) events: BTreeSet<i64>,
+    pub(super) deliveries: BTreeSet<i64>,
+    /// Events whose lists of deliveries do not say which they have.
+    pub(super) lists: BTreeSet<i64>,
+    /// Deliveries whose record reads, and not the columns beside it.
+    pub(super) columns: BTreeSet<i64>,
+    /// Names or counters.
+    pub(super) book: bool,
     /// Events that are not listed with their sources.
-    unlisted: Vec<(i64, u32)>,
-    attempts: Vec<(i64, i64)>,
-    keys: Vec<(u32, Vec<u8>)>,
-    documents: Vec<(DocumentKind, String)>,
-    marks: Vec<Vec<u8>>,
-    audit: Vec<i64>,
+    pub(super) unlisted: Vec<(i64, u32)>,
+    pub(super) attempts: Vec<(i64, i64)>,
+    pub(super) keys: Vec<(u32, Vec<u8>)>,
+    pub(super) documents: Vec<(DocumentKind, String)>,
+    pub(super) marks: Vec<Vec<u8>>,
+    pub(super) audit: Vec<i64>,
     /// What is wrong with the store as a whole, in words: no other than a check finds it.
     whole: BTreeSet<String>,
     /// What a later version wrote, in words: it is no damage, and stays.
@@ -341,7 +366,7 @@ pub(crate) fn write_down(
 
 /// What the ledger can say of commits that are not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Vouched {
+pub(super) enum Vouched {
     /// None are missing.
     Whole,
     /// So many are, with so many events.
@@ -351,14 +376,20 @@ enum Vouched {
 }
 
 fn ledger(place: &StoreDir, db: &Connection, report: &mut CheckReport) -> Result<Vouched, OpenError> {
-    let read = Meta::load(db).and_then(|meta| Ok((meta, Book::load(db)?.accepted)));
+    let read = Meta::load(db).and_then(|meta| {
+        let (book, faults) = Book::load_leniently(db)?;
+        // Where counters do not read, nobody knows how many events there were.
+        Ok((meta, faults.is_empty().then_some(book.accepted)))
+    });
     let (fault, vouched) = match read {
-        Ok((Some(meta), accepted)) => match place.compare_ledger(&meta, accepted) {
+        Ok((Some(meta), accepted)) => match place.compare_ledger(&meta, accepted.unwrap_or_default()) {
             Ok(None) => return Ok(Vouched::Whole),
             Ok(Some(doubt @ Doubt::Torn { .. })) => (doubt.to_string(), Vouched::Unknown { commits: Some(1) }),
             Ok(Some(doubt @ Doubt::Old { .. })) => (doubt.to_string(), Vouched::Unknown { commits: None }),
             Err(fault @ OpenError::LostCommits { from, to, events, .. }) => {
-                (fault.to_string(), Vouched::Lacks { commits: to - from + 1, events })
+                let commits = to - from + 1;
+                let known = Vouched::Lacks { commits, events };
+                (fault.to_string(), accepted.map_or(Vouched::Unknown { commits: Some(commits) }, |_| known))
             }
             Err(fault @ (OpenError::OtherHistory { .. } | OpenError::NoLedger { .. })) => {
                 (fault.to_string(), Vouched::Unknown { commits: None })
@@ -382,7 +413,10 @@ fn read_everything(
     // Where even that cannot be read, nobody learns how long it takes; what is wrong is found below.
     watch.expect(["events", "deliveries"].map(|table| rows(table).unwrap_or(0) as u64).iter().sum());
     integrity(db, report, damaged)?;
-    let book = Book::load(db)?;
+    let (book, faults) = Book::load_leniently(db)?;
+    for fault in faults {
+        damaged.book |= damaged.is(fault, report)?;
+    }
     read_events(db, &book, report, damaged, watch)?;
     read_deliveries(db, &book, report, damaged, watch)?;
     read_lines(db, &book, report, damaged)?;
@@ -390,6 +424,9 @@ fn read_everything(
     read_keys_and_marks(db, report, damaged)?;
     read_audit(db, report, damaged)?;
     read_gaps(db, report)?;
+    if damaged.book {
+        return Ok(());
+    }
     let sums = recount::sums(db)?;
     if sums.counted != sums.kept {
         damaged.note_whole(report, "the counters differ from what is stored".to_owned());
@@ -416,12 +453,8 @@ fn read_events(
     for seq in sequences(db, "SELECT seq FROM events")?.into_iter().take_while(|_| !watch.is_stopped()) {
         report.events += 1;
         watch.add(1);
-        let read = rows::event_at(db, seq, book).and_then(|event| {
-            let deliveries = rows::deliveries_of(db, seq)?;
-            Ok((event, deliveries))
-        });
-        match read {
-            Ok((Some(event), listed)) => {
+        match rows::event_at(db, seq, book) {
+            Ok(Some(event)) => {
                 let source = book.number(Kind::Source, &event.source).unwrap_or(0);
                 let column: u32 = db
                     .prepare_cached("SELECT source FROM events WHERE seq = ?1")?
@@ -433,18 +466,27 @@ fn read_events(
                     damaged.unlisted.push((seq, source));
                 }
                 if !record::Head::holds_digest(&event) {
-                    report.faults.push(format!("{}: the body does not have its SHA-256", event.id));
+                    report.faults.push(rows::body_without_digest(event.id));
                     damaged.events.insert(seq);
                 }
-                // A purged delivery may be missing from an event that others keep alive.
+            }
+            Ok(None) => {}
+            Err(fault) => {
+                if damaged.is(fault, report)? {
+                    damaged.events.insert(seq);
+                }
+            }
+        }
+        match rows::deliveries_of(db, seq) {
+            // A purged delivery may be missing from an event that others keep alive.
+            Ok(listed) => {
                 if unrouted::is_misplaced(db, seq, &listed)? {
                     report.faults.push(unrouted_wrongly(seq));
                 }
             }
-            Ok((None, _)) => {}
             Err(fault) => {
                 if damaged.is(fault, report)? {
-                    damaged.events.insert(seq);
+                    damaged.lists.insert(seq);
                 }
             }
         }
@@ -477,14 +519,17 @@ fn read_deliveries(
     for seq in sequences(db, "SELECT seq FROM deliveries")?.into_iter().take_while(|_| !watch.is_stopped()) {
         report.deliveries += 1;
         watch.add(1);
-        match rows::delivery_at(db, seq, book) {
+        match rows::record_at(db, seq, book) {
             Ok(Some(found)) => {
                 let destination = book.number(Kind::Destination, &found.destination);
                 match misplaced(db, destination, &found) {
                     Ok(None) => {}
-                    Ok(Some(fault)) => {
-                        report.faults.push(fault);
-                        damaged.deliveries.insert(seq);
+                    Ok(Some(what)) => {
+                        report.faults.push(what.told(&found));
+                        match what {
+                            Misplaced::Columns => damaged.columns.insert(seq),
+                            Misplaced::Unlisted => damaged.lists.insert(found.event.sequence()),
+                        };
                     }
                     Err(fault) => drop(damaged.is(fault, report)?),
                 }
@@ -519,23 +564,38 @@ fn read_lines(db: &Connection, book: &Book, report: &mut CheckReport, damaged: &
     Ok(())
 }
 
-/// Whether the columns for the indexes, the event and its list agree with the record.
-pub(crate) fn misplaced(db: &Connection, destination: Option<u32>, found: &Delivery) -> Result<Option<String>, Fault> {
-    let seq = found.id.sequence();
-    let (columns, line): (_, Option<i64>) = db
-        .prepare_cached("SELECT dest, tries, expires, changed, state, line FROM deliveries WHERE seq = ?1")?
-        .query_row([seq], |row| Ok(((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?), row.get(5)?)))?;
-    let (expires, changed) = (found.expires_at.as_micros(), found.changed_at.as_micros());
-    let expected = (destination.unwrap_or(0), found.tries, expires, changed, schema::code_of(found));
-    if let Some(line) = line.filter(|line| !line::is_known(*line)) {
-        return Err(Fault::Later(format!("{}: it stands in line {line}, which is not known here", found.id).into()));
+/// What of a delivery does not hold though its record does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Misplaced {
+    /// The columns for the indexes do not repeat it.
+    Columns,
+    /// Its event does not list it.
+    Unlisted,
+}
+
+impl Misplaced {
+    /// In words.
+    pub(crate) fn told(self, of: &Delivery) -> String {
+        match self {
+            Self::Columns => format!("{}: an index column differs from the record", of.id),
+            Self::Unlisted => format!("{}: its event {} does not have it", of.id, of.event),
+        }
     }
-    if columns != expected || line.is_some_and(|_| line != line_of(found) || found.state != State::Ready) {
-        return Ok(Some(format!("{}: an index column differs from the record", found.id)));
+}
+
+/// Whether the columns for the indexes, the event and its list agree with the record.
+pub(crate) fn misplaced(
+    db: &Connection,
+    destination: Option<u32>,
+    found: &Delivery,
+) -> Result<Option<Misplaced>, Fault> {
+    let seq = found.id.sequence();
+    if !columns::repeat(db, destination, found)? {
+        return Ok(Some(Misplaced::Columns));
     }
     match rows::deliveries_of(db, found.event.sequence()) {
         Ok(listed) if listed.contains(&seq) => Ok(None),
-        Ok(_) => Ok(Some(format!("{}: its event {} does not have it", found.id, found.event))),
+        Ok(_) => Ok(Some(Misplaced::Unlisted)),
         // Told with the event.
         Err(Fault::Damaged(_) | Fault::Later(_)) => Ok(None),
         Err(fault) => Err(fault),
@@ -602,104 +662,6 @@ fn read_audit(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) 
         }
     }
     Ok(())
-}
-
-fn line_of_audit(who: &str, action: &str, subject: String, at: Wall) -> AuditEntry {
-    AuditEntry { at, who: who.to_owned(), action: action.to_owned(), subject, origin: String::new() }
-}
-
-/// Removes what cannot be used, takes the counters from what is left, and begins a new epoch: all of it in one commit, so
-/// that a loss is never accepted without being written down. Gives what is missing from now on, if events are.
-fn accept(
-    place: &StoreDir,
-    db: &mut Connection,
-    damaged: &Damaged,
-    faults: &[String],
-    vouched: Vouched,
-    at: Wall,
-) -> Result<Option<Gap>, OpenError> {
-    let latest = Meta::load(db).ok().flatten().map_or(Wall::MIN, |meta| meta.latest);
-    db.execute_batch("REINDEX").map_err(|error| place.damaged(error))?;
-    db.execute_batch("BEGIN IMMEDIATE").map_err(|error| place.damaged(error))?;
-    let removed = remove(db, damaged).map_err(|error| place.damaged(error))?;
-    let forgotten = gap::remove_damaged(db).map_err(|error| place.damaged(error))?;
-    let mut gap = gap_of(damaged, removed, vouched, latest, at);
-    if forgotten {
-        // What an earlier one said is gone: from now on nobody knows since when, and how much.
-        gap = Some(Gap { why: Why::Accepted, since: Wall::MIN, until: at, commits: None, events: None });
-    }
-    let audit: Vec<AuditEntry> =
-        faults.iter().map(|fault| line_of_audit("cli", "store.accept-loss", fault.clone(), at)).collect();
-    // What the database has lost may have been given out: the ledger knows how far.
-    let given_out = ledger::read(&place.ledger()).ok().flatten().map_or(0, |found| found.slot.id_high);
-    let begun = epoch::begin_within(db, &audit, given_out, |db| gap.map(|gap| gap::add(db, &gap)).transpose());
-    let (meta, accepted) = begun.map_err(|error| place.damaged(error))?;
-    place.open_ledger(&Slot::of(&meta, accepted))?;
-    Ok(gap)
-}
-
-/// What an accepted loss comes to. `removed`: events that the counters speak of and that are not there any more.
-fn gap_of(damaged: &Damaged, removed: u64, vouched: Vouched, latest: Wall, at: Wall) -> Option<Gap> {
-    let (commits, events) = match vouched {
-        Vouched::Whole if removed == 0 => return None,
-        Vouched::Whole => (Some(0), Some(removed)),
-        Vouched::Lacks { commits, events } => (Some(commits), Some(events + removed)),
-        Vouched::Unknown { commits } => (commits, None),
-    };
-    let minted = |seq: &i64| Wall::from_micros((seq >> schema::SEQ_BITS).saturating_mul(1000));
-    let oldest = damaged.events.first().map_or(latest, minted);
-    // Rows that are gone without a trace may have been of any time.
-    let since = if removed > damaged.events.len() as u64 { Wall::MIN } else { oldest.min(latest) };
-    Some(Gap { why: Why::Accepted, since, until: at.max(since), commits, events })
-}
-
-/// Inside a transaction. Gives how many events the counters spoke of that are not there any more.
-fn remove(db: &Connection, damaged: &Damaged) -> Result<u64, Fault> {
-    for seq in &damaged.deliveries {
-        db.prepare_cached("DELETE FROM deliveries WHERE seq = ?1")?.execute([seq])?;
-    }
-    for seq in &damaged.events {
-        db.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([seq])?;
-    }
-    for place in &damaged.attempts {
-        db.prepare_cached("DELETE FROM attempts WHERE delivery = ?1 AND version = ?2")?.execute(*place)?;
-    }
-    for (source, key) in &damaged.keys {
-        db.prepare_cached("DELETE FROM dedupe WHERE source = ?1 AND key = ?2")?.execute(params![source, key])?;
-    }
-    for (kind, name) in &damaged.documents {
-        db.prepare_cached("DELETE FROM documents WHERE kind = ?1 AND name = ?2")?
-            .execute(params![*kind as i64, name])?;
-    }
-    for job in &damaged.marks {
-        db.prepare_cached("DELETE FROM jobs WHERE job = ?1")?.execute(params![job])?;
-    }
-    for seq in &damaged.audit {
-        db.prepare_cached("DELETE FROM audit WHERE seq = ?1")?.execute([seq])?;
-    }
-    // Lines hold what is in order; the indexes of the backlog hold anything.
-    db.execute_batch("UPDATE deliveries SET line = NULL WHERE line IS NOT NULL")?;
-    // A delivery whose event went has nothing left to deliver.
-    let mut book = Book::load(db)?;
-    for seq in sequences(db, "SELECT seq FROM deliveries")? {
-        let Ok(Some(found)) = rows::delivery_at(db, seq, &book) else { continue };
-        if damaged.events.contains(&found.event.sequence()) {
-            db.prepare_cached("DELETE FROM deliveries WHERE seq = ?1")?.execute([seq])?;
-        }
-    }
-    // An event that lost all its deliveries is left to retention, like one that never had any.
-    unrouted::rebuild(db)?;
-    for place in &damaged.unlisted {
-        db.prepare_cached("UPDATE events SET source = ?2 WHERE seq = ?1")?.execute(*place)?;
-    }
-    of_source::rebuild(db)?;
-    named::rebuild(db)?;
-    let stored =
-        |book: &Book| -> u64 { book.entries(Kind::Source).map(|(_, entry)| entry.source_stats().stored).sum() };
-    let before = stored(&book);
-    book.take_over(db)?;
-    book.write(db, &crate::sqlite::read::book::Shelf::default())?;
-    Ok(before.saturating_sub(stored(&book)))
 }
 
 fn read_gaps(db: &Connection, report: &mut CheckReport) -> Result<(), Fault> {

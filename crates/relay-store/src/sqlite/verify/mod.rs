@@ -1,9 +1,12 @@
 //! Whether all of it holds: checks, the scrub, recounts, and what begins anew where it does not.
 
+mod accept;
 pub(crate) mod check;
 pub(crate) mod epoch;
 pub(crate) mod gap;
 pub(crate) mod indexes;
+mod pace;
+mod place;
 pub(crate) mod recount;
 pub(crate) mod restore;
 pub(crate) mod scrub;

@@ -17,7 +17,7 @@ use crate::{
         fault::Fault,
         files::{open, schema},
         read::{
-            book::{Book, Kind},
+            book::{Book, Kind, Shelf},
             of_source,
             reader::at_one_snapshot,
         },
@@ -48,8 +48,13 @@ struct Doing {
 
 impl Counting {
     /// Asks for a count. Ends without an answer when the store closes, or has failed.
-    pub(crate) fn ask(&self, dir: &Path, status: &Arc<Status>) -> oneshot::Receiver<Result<Recount, StoreError>> {
-        self.ask_in(thread::Builder::new().name("store-recount".into()), dir, status)
+    pub(crate) fn ask(
+        &self,
+        dir: &Path,
+        status: &Arc<Status>,
+        shelf: &Shelf,
+    ) -> oneshot::Receiver<Result<Recount, StoreError>> {
+        self.ask_in(thread::Builder::new().name("store-recount".into()), dir, status, shelf)
     }
 
     fn ask_in(
@@ -57,6 +62,7 @@ impl Counting {
         thread: thread::Builder,
         dir: &Path,
         status: &Arc<Status>,
+        shelf: &Shelf,
     ) -> oneshot::Receiver<Result<Recount, StoreError>> {
         let (answer, asked) = oneshot::channel();
         let mut doing = self.lock();
@@ -65,9 +71,9 @@ impl Counting {
         }
         doing.waiting.push(answer);
         if !doing.running {
-            let (this, dir, status) = (self.clone(), dir.to_owned(), Arc::clone(status));
+            let (this, dir, status, shelf) = (self.clone(), dir.to_owned(), Arc::clone(status), shelf.clone());
             let work = move || {
-                status.guard("a recount", || this.work(&dir, &status));
+                status.guard("a recount", || this.work(&dir, &status, &shelf));
                 if status.has_failed() {
                     this.stop();
                 }
@@ -101,9 +107,10 @@ impl Counting {
         drop(thread.map(JoinHandle::join));
     }
 
-    fn work(&self, dir: &Path, status: &Status) {
+    fn work(&self, dir: &Path, status: &Status, shelf: &Shelf) {
         while self.takes_next() {
-            let counted = open::connect_reader(dir).and_then(|mut db| self.count(&mut db));
+            let count = || open::connect_reader(dir).and_then(|mut db| self.count(&mut db, shelf));
+            let counted = shelf.judged(count);
             if let Some(reason) = counted.as_ref().err().and_then(Fault::breaks) {
                 status.fail(reason);
             }
@@ -123,13 +130,14 @@ impl Counting {
         doing.running
     }
 
-    fn count(&self, db: &mut Connection) -> Result<Recount, Fault> {
+    fn count(&self, db: &mut Connection, shelf: &Shelf) -> Result<Recount, Fault> {
         let this = self.clone();
         let is_unwanted = move || {
             let doing = this.lock();
             doing.stop || doing.served.iter().all(oneshot::Sender::is_closed)
         };
         db.progress_handler(STEPS_BETWEEN_LOOKS, Some(is_unwanted))?;
+        Book::load_noting(db, shelf)?;
         recount(db)
     }
 
@@ -209,10 +217,10 @@ mod tests {
     fn without_a_thread_a_count_is_put_off() {
         let (counting, status) = (Counting::default(), Arc::new(Status::default()));
         let too_large = thread::Builder::new().stack_size(1 << 60);
-        let mut asked = counting.ask_in(too_large, Path::new("/nowhere"), &status);
+        let mut asked = counting.ask_in(too_large, Path::new("/nowhere"), &status, &Shelf::default());
         assert_eq!(asked.try_recv(), Ok(Err(StoreError::Away)));
         counting.stop();
-        let mut asked = counting.ask(Path::new("/nowhere"), &status);
+        let mut asked = counting.ask(Path::new("/nowhere"), &status, &Shelf::default());
         assert!(asked.try_recv().is_err(), "it is dropped");
     }
 }

@@ -1,6 +1,7 @@
 //! The scrub: reads every record again and again, slowly, so that damage is found before somebody needs the record.
 
 use std::{
+    cell::Cell,
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -10,7 +11,7 @@ use std::{
 
 use rusqlite::{Connection, params};
 
-use super::{check, gap, indexes};
+use super::{check, gap, indexes, pace::Pace, place::Place};
 use crate::{
     record::{self, Head},
     sqlite::{
@@ -18,23 +19,20 @@ use crate::{
         files::open,
         read::{
             audit,
-            book::{Kind, Shelf},
+            book::{Book, Kind, Shelf},
             documents, event_names, of_source,
             reader::at_one_snapshot,
             rows, unrouted,
         },
         status::Status,
-        write::{append::Taken, step},
+        write::{append::Taken, step as marks},
     },
 };
 
 /// Records of one step: a short read, so that checkpoints are never held up for long.
-const STEP_ROWS: usize = 200;
+const STEP_ROWS: usize = 2_000;
 /// A step that meets large bodies ends after this long.
 const STEP_TIME: Duration = Duration::from_millis(20);
-/// Rest between two steps, in times the length of the step: one percent of the time at most.
-const REST_FACTOR: u32 = 99;
-const REST_MIN: Duration = Duration::from_secs(1);
 /// A scrub that found no connection tries again.
 const OPEN_AGAIN: Duration = Duration::from_mins(1);
 /// Between two passes.
@@ -62,7 +60,7 @@ impl Stop {
 
 /// What is read, in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     /// Events with their bodies.
     #[default]
     Events,
@@ -72,18 +70,18 @@ enum Part {
     Keys,
     /// Lines of the audit log.
     Audit,
-    /// Registry documents, marks of jobs, and what is known to be missing: all that is few.
+    /// Registry documents, marks of jobs, names, and what is known to be missing: all that is few.
     Few,
 }
 
 /// Where a pass stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reached {
-    part: Part,
+    pub(super) part: Part,
     /// The last row read of events or deliveries.
-    seq: i64,
+    pub(super) seq: i64,
     /// The last dedupe key read.
-    key: (u32, Vec<u8>),
+    pub(super) key: (u32, Vec<u8>),
 }
 
 impl Scrub {
@@ -121,7 +119,7 @@ impl Drop for Scrub {
 /// Passes until the store closes, as soon as there is a connection.
 fn begin(dir: &Path, shelf: &Shelf, stop: &Stop, mut after: Duration) -> Result<(), Fault> {
     loop {
-        match open::connect_reader(dir).and_then(|db| run(&db, shelf, stop, after)) {
+        match open::connect_reader(dir).and_then(|db| run(&db, dir, shelf, stop, after)) {
             // It is no fault of what is stored: later there may be a descriptor again.
             Err(Fault::NotOpened(reason)) if !stop.rest(OPEN_AGAIN) => {
                 tracing::debug!(reason, "the scrub could not begin");
@@ -133,34 +131,60 @@ fn begin(dir: &Path, shelf: &Shelf, stop: &Stop, mut after: Duration) -> Result<
     }
 }
 
-fn run(db: &Connection, shelf: &Shelf, stop: &Stop, mut rest: Duration) -> Result<(), Fault> {
-    let mut reached = Reached::default();
+fn run(db: &Connection, dir: &Path, shelf: &Shelf, stop: &Stop, mut rest: Duration) -> Result<(), Fault> {
+    let (mut place, mut reached) = Place::kept_in(dir);
+    // What an earlier run found in the first part of a pass, this one has not seen: it cannot tell what is gone.
+    let mut is_whole = false;
+    let mut pace = Pace::default();
     while !stop.rest(rest) {
         let began = Instant::now();
         if reached == Reached::default() {
             shelf.damage().pass_begins();
+            (is_whole, pace) = (true, Pace::default());
         }
-        let next = at_one_snapshot(db, |db| read(db, shelf, &reached))?;
-        rest = (began.elapsed() * REST_FACTOR).max(REST_MIN);
+        let rows = Cell::new(0);
+        let next = match shelf.judged(|| at_one_snapshot(db, |db| step(db, shelf, &reached, &rows))) {
+            // It is mended by then.
+            Err(fault @ Fault::Damaged(_)) => {
+                shelf.damage().pass(fault)?;
+                Some(reached.clone())
+            }
+            other => other?,
+        };
+        rest = pace.rest(rows.get(), began.elapsed(), shelf.rows());
         reached = next.unwrap_or_else(|| {
-            shelf.damage().pass_ended();
+            if is_whole {
+                shelf.damage().pass_ended();
+            }
             rest = rest.max(PASS_EVERY);
             Reached::default()
         });
+        place.keep(&reached);
     }
+    place.keep_now(&reached);
     Ok(())
 }
 
 /// Reads the next records; gives where to go on, `None` at the end.
+#[cfg(test)]
 pub(crate) fn read(db: &Connection, shelf: &Shelf, from: &Reached) -> Result<Option<Reached>, Fault> {
+    step(db, shelf, from, &Cell::new(0))
+}
+
+/// Reads the next records, and counts them; gives where to go on, `None` at the end.
+fn step(db: &Connection, shelf: &Shelf, from: &Reached, rows: &Cell<u64>) -> Result<Option<Reached>, Fault> {
+    let counted = |read| {
+        rows.set(rows.get() + 1);
+        read
+    };
     match from.part {
         Part::Events => {
-            let read = |seq| event(db, shelf, seq);
+            let read = |seq| counted(event(db, shelf, seq));
             let last = walk(db, "SELECT seq FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2", from.seq, read)?;
             Ok(Some(behind(last, Part::Events, Part::Deliveries)))
         }
         Part::Deliveries => {
-            let read = |seq| delivery(db, shelf, seq);
+            let read = |seq| counted(delivery(db, shelf, seq));
             let last = walk(db, "SELECT seq FROM deliveries WHERE seq > ?1 ORDER BY seq LIMIT ?2", from.seq, read)?;
             Ok(Some(behind(last, Part::Deliveries, Part::Keys)))
         }
@@ -174,10 +198,11 @@ pub(crate) fn read(db: &Connection, shelf: &Shelf, from: &Reached) -> Result<Opt
             for key in documents::keys(db)? {
                 note(shelf, documents::one(db, &key))?;
             }
-            for (_, mark) in step::all(db)? {
+            for (_, mark) in marks::all(db)? {
                 note(shelf, mark)?;
             }
             note(shelf, gap::all(db))?;
+            note(shelf, Book::load_noting(db, shelf))?;
             Ok(None)
         }
     }
@@ -216,7 +241,7 @@ fn event(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
     let read = note(shelf, rows::event_at(db, seq, shelf))?.flatten();
     if let Some(event) = read {
         if !Head::holds_digest(&event) {
-            shelf.damage().note(&format!("{}: the body does not have its SHA-256", event.id));
+            shelf.damage().note(&rows::body_without_digest(event.id));
         }
         let source = shelf.number(Kind::Source, &event.source).unwrap_or(0);
         let code = event_names::code(&shelf.event_names(), source, event.name.as_deref());
@@ -233,10 +258,14 @@ fn event(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
 }
 
 fn delivery(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
-    if let Some(delivery) = note(shelf, rows::delivery_at(db, seq, shelf))?.flatten() {
+    let read = rows::delivery_at(db, seq, shelf).inspect_err(|_| shelf.damage().want_columns(seq));
+    if let Some(delivery) = note(shelf, read)?.flatten() {
         let destination = shelf.number(Kind::Destination, &delivery.destination);
         if let Some(fault) = note(shelf, check::misplaced(db, destination, &delivery))?.flatten() {
-            shelf.damage().note(&fault);
+            shelf.damage().note(&fault.told(&delivery));
+            if fault == check::Misplaced::Columns {
+                shelf.damage().want_columns(seq);
+            }
         }
     }
     found(shelf, &format_args!("the delivery in row {seq}"), &indexes::lacking(db, indexes::OF_DELIVERIES, [seq])?);
@@ -254,7 +283,9 @@ fn delivery(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
 /// Notes the indexes that lack a row.
 fn found(shelf: &Shelf, row: &fmt::Arguments<'_>, lacking: &[&str]) {
     for index in lacking {
-        shelf.damage().note(&format!("{row} is missing from the index {index}"));
+        let what = format!("{row} is missing from the index {index}");
+        shelf.damage().note(&what);
+        shelf.damage().want_indexes(&what);
     }
 }
 
@@ -263,8 +294,10 @@ fn keys(db: &Connection, shelf: &Shelf, from: &Reached) -> Result<Option<Reached
         "SELECT source, key, record FROM dedupe WHERE (source, key) > (?1, ?2) ORDER BY source, key LIMIT ?3",
     )?;
     let mut rows = statement.query(params![from.key.0, from.key.1, STEP_ROWS as i64])?;
-    let mut last = None;
-    while let Some(row) = rows.next()? {
+    let (began, mut last) = (Instant::now(), None);
+    while began.elapsed() < STEP_TIME
+        && let Some(row) = rows.next()?
+    {
         let key: (u32, Vec<u8>) = (row.get(0)?, row.get(1)?);
         if let Err(error) = Taken::decode(key.0, &key.1, row.get_ref(2)?.as_blob().unwrap_or_default()) {
             let what = format_args!("a dedupe key of source {}", key.0);

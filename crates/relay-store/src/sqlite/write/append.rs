@@ -17,7 +17,10 @@ use crate::{
     },
     sqlite::{
         fault::Fault,
-        read::{book::Kind, rows},
+        read::{
+            book::Kind,
+            rows::{self, body_without_digest},
+        },
     },
 };
 
@@ -60,21 +63,24 @@ fn append(tx: &mut Transaction<'_>, item: &Append) -> Result<Appended, Fault> {
     Ok(Appended::as_asked(item.event.id))
 }
 
-/// It is there, with these deliveries by now.
+/// It is there, with these deliveries by now. As if it were all as asked for, nothing of it may be damaged.
 fn stored_before(tx: &Transaction<'_>, event: EventId) -> Result<Appended, Fault> {
+    if is_known_damaged(tx, event) {
+        return Err(Fault::Damaged(rows::named_event(event.sequence()).into()));
+    }
     let mut deliveries = Vec::new();
     for seq in rows::deliveries_of(tx.db, event.sequence())? {
-        deliveries.extend(rows::passing_over_damage(tx.damage, rows::delivery_at(tx.db, seq, tx.book))?);
+        deliveries.extend(rows::delivery_at(tx.db, seq, tx.book)?);
     }
     Ok(Appended::Stored { event, deliveries })
 }
 
-/// The deliveries of an event that are there, and how many it ever had.
+/// The deliveries of an event that are there and read, and how many it ever had.
 pub(super) fn deliveries_of(tx: &Transaction<'_>, event: EventId) -> Result<(Vec<Delivery>, usize), Fault> {
     let mut deliveries: Vec<Delivery> = Vec::new();
     let listed = rows::deliveries_of(tx.db, event.sequence())?;
     for seq in &listed {
-        deliveries.extend(rows::delivery_at(tx.db, *seq, tx.book)?);
+        deliveries.extend(rows::passing_over_damage(tx.damage, rows::delivery_at(tx.db, *seq, tx.book))?);
     }
     Ok((deliveries, listed.len()))
 }
@@ -87,7 +93,7 @@ const TAKEN_VERSION: u8 = 1;
 pub(crate) struct Taken {
     pub(crate) event: EventId,
     received_at: Wall,
-    until: Wall,
+    pub(crate) until: Wall,
     body_sha256: [u8; 32],
 }
 
@@ -113,9 +119,11 @@ fn take_key(tx: &mut Transaction<'_>, event: &Event, dedupe: &Dedupe) -> Result<
         .prepare_cached("SELECT record FROM dedupe WHERE source = ?1 AND key = ?2")?
         .query_row(params![source, &dedupe.key[..]], |row| row.get(0))?;
     let first = Taken::decode(source, &dedupe.key, &stored)
-        .map_err(|error| Fault::record(&format_args!("dedupe key of {}", event.id), &error))?;
-    // A key goes with its event: what was purged, or retired early, must not swallow what is sent again.
-    if first.until > event.received_at && is_there(tx, first.event)? {
+        .map_err(|error| Fault::record(&format_args!("a dedupe key of source {source}"), &error));
+    if let Some(first) = passing_over(tx, first.map(Some))?
+        && first.until > event.received_at
+        && is_whole(tx, first.event)?
+    {
         return Ok(Some(first));
     }
     tx.db
@@ -124,10 +132,28 @@ fn take_key(tx: &mut Transaction<'_>, event: &Event, dedupe: &Dedupe) -> Result<
     Ok(None)
 }
 
-fn is_there(tx: &Transaction<'_>, event: EventId) -> Result<bool, Fault> {
-    let there = tx.db.prepare_cached("SELECT 1 FROM events WHERE seq = ?1")?.exists([event.sequence()])?;
-    // Canary: a key that was durable before its event would be free again.
-    Ok(there || relay_core::canary::is("dedupe_before_commit"))
+/// Whether an event is there and nothing of it is known to be damaged. A key goes with its event: what was purged, or retired
+/// early, or cannot be delivered any more, must not swallow what is sent again.
+fn is_whole(tx: &Transaction<'_>, event: EventId) -> Result<bool, Fault> {
+    if relay_core::canary::is("dedupe_before_commit") {
+        return Ok(true); // Canary: a key that was durable before its event would be free again.
+    }
+    let head = passing_over(tx, rows::head_at(tx.db, event.sequence(), tx.book))?;
+    Ok(head.is_some_and(|(head, _)| head.event.id == event) && !is_known_damaged(tx, event))
+}
+
+/// Whether somebody who read its body, now or in an earlier run, found it damaged.
+fn is_known_damaged(tx: &Transaction<'_>, event: EventId) -> bool {
+    let named = rows::named_event(event.sequence());
+    tx.damage.is_known(&format!("{named}: ")) || tx.damage.is_known(&body_without_digest(event))
+}
+
+/// Passes over what is damaged, not over what a later version wrote: that may be whole.
+fn passing_over<T>(tx: &Transaction<'_>, read: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
+    match read {
+        Err(fault @ Fault::Damaged(_)) => tx.damage.pass(fault).map(|()| None),
+        other => other,
+    }
 }
 
 fn repeat(tx: &mut Transaction<'_>, event: &Event, first: &Taken) -> Result<Appended, Fault> {

@@ -11,7 +11,11 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, para
 use super::transaction::Transaction;
 use crate::sqlite::{
     fault::Fault,
-    read::{book::Kind, due::next_due, line::Line},
+    read::{
+        book::Kind,
+        due::next_due,
+        line::{Line, Walk},
+    },
 };
 
 /// Rows that one range passes over because their TTL has passed, most. A backlog that expires as a whole would
@@ -50,7 +54,7 @@ pub(crate) fn lease(tx: &mut Transaction<'_>, ask: &LeaseAsk) -> Result<Leased, 
     let backlog = Backlog { tried, open: tx.book.open(destination) };
     // One more than may be leased shows whether more is due.
     let wanted = ask.limit as usize + 1 + tx.damage.passed_over();
-    let Candidates { found, all_untried, all_seen } = candidates(tx.db, destination, ask, wanted)?;
+    let Candidates { found, all_untried, all_seen } = candidates(tx.walk(), destination, ask, wanted)?;
     let mut leased = Leased { backlog, ..Leased::default() };
     let (mut tried, mut kept_back) = (0, false);
     for Candidate { tries, seq, .. } in found {
@@ -62,13 +66,19 @@ pub(crate) fn lease(tx: &mut Transaction<'_>, ask: &LeaseAsk) -> Result<Leased, 
             continue;
         }
         let Some(before) = readable(tx, seq)? else { continue };
+        if before.destination != ask.destination {
+            // It goes to nobody but its own: the index, or the column that it repeats, is made anew.
+            tx.damage.want_indexes(&format!("{} is found at {}", before.id, ask.destination));
+            tx.damage.want_columns(seq);
+            continue;
+        }
         let next = delivery::leased(&before, ask.instance, ask.nonce, ask.now, ask.until);
         tx.update_delivery(&before, &next)?;
         tried += u32::from(tries > 0);
         leased.deliveries.push(next);
     }
     let next_due = match () {
-        () if all_seen || (kept_back && all_untried) => next_due(tx.db, destination, ask.now)?,
+        () if all_seen || (kept_back && all_untried) => next_due(tx.walk(), destination, ask.now)?,
         () if leased.deliveries.is_empty() => Some(ask.now + LOOK_AGAIN),
         () => return Ok(leased),
     };
@@ -105,19 +115,19 @@ struct Candidates {
     all_seen: bool,
 }
 
-fn candidates(db: &Connection, dest: u32, ask: &LeaseAsk, wanted: usize) -> Result<Candidates, Fault> {
+fn candidates(walk: Walk<'_>, dest: u32, ask: &LeaseAsk, wanted: usize) -> Result<Candidates, Fault> {
     let now = ask.now.as_micros();
     let mut in_line = Vec::new();
-    for line in Line::all(db, dest)? {
+    for line in Line::all(walk.db, dest)? {
         let behind = now.saturating_sub(line.ttl);
         let due = match ask.order {
-            LeaseOrder::Newest => line.newest(db, behind, now, wanted)?,
-            LeaseOrder::Shared { .. } | LeaseOrder::FewestTries => line.between(db, behind, now, wanted)?,
+            LeaseOrder::Newest => line.newest(walk, behind, now, wanted)?,
+            LeaseOrder::Shared { .. } | LeaseOrder::FewestTries => line.between(walk, behind, now, wanted)?,
         };
         in_line.extend(due.iter().map(|next| Candidate { tries: 0, due: next.due, seq: next.seq }));
     }
     let enough = ask.order == LeaseOrder::Newest && in_line.len() >= wanted;
-    let Candidates { mut found, all_untried, all_seen } = out_of_line(db, dest, ask, wanted, enough)?;
+    let Candidates { mut found, all_untried, all_seen } = out_of_line(walk.db, dest, ask, wanted, enough)?;
     let all_untried = all_untried && in_line.len() < wanted;
     found.extend(in_line);
     found.sort_unstable_by_key(|found| found.place(ask.order));
@@ -231,6 +241,7 @@ fn readable(tx: &mut Transaction<'_>, seq: i64) -> Result<Option<Delivery>, Faul
         Err(fault) => {
             tx.damage.pass(fault)?;
             tx.damage.pass_over(seq);
+            tx.damage.want_columns(seq);
             Ok(None)
         }
         found => found,

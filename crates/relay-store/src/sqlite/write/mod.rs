@@ -1,7 +1,9 @@
 //! What is written, by one thread: operations in transactions, each commit with its one fsync.
 
 pub(crate) mod append;
+pub(crate) mod columns;
 pub(crate) mod lease;
+pub(crate) mod mend;
 pub(crate) mod put;
 pub(crate) mod queue;
 pub(crate) mod replay;

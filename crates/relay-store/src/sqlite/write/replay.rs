@@ -5,7 +5,7 @@ use relay_core::{
     delivery::Delivery,
     storage::{Replay, Replayed},
 };
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::{append::deliveries_of, transaction::Transaction};
 use crate::{
@@ -21,7 +21,9 @@ const PUT: &str = "INSERT INTO replays (event, deliveries) VALUES (?1, ?2)
 /// Stores new deliveries of old events, unless they were decided on when there were others.
 pub(crate) fn replay_if(tx: &mut Transaction<'_>, replay: &Replay, audit: &[AuditEntry]) -> Result<Replayed, Fault> {
     if let (Some(decided_on), Some(first)) = (replay.decided_on, replay.made.first()) {
-        let (now, listed) = deliveries_of(tx, first.event)?;
+        let found = deliveries_of(tx, first.event).map(Some);
+        // Where the list does not read nothing is stored either.
+        let (now, listed) = rows::passing_over_damage(tx.damage, found)?.unwrap_or_default();
         let is_done = replay.made.iter().all(|made| now.iter().any(|now| now.id == made.id));
         // Without its event, which lists what it ever had, nothing is stored anyway.
         if !is_done && listed > 0 && now.len() as u64 != u64::from(decided_on) {
@@ -58,12 +60,18 @@ pub(crate) fn replay(
     Ok(answers)
 }
 
+/// Writes the list of those that were made of an event later; gives its CRC.
+pub(crate) fn put_list(db: &Connection, event_seq: i64, replays: &[i64]) -> Result<u32, Fault> {
+    let (list, crc) = rows::encode_replays(event_seq, replays);
+    db.prepare_cached(PUT)?.execute(params![event_seq, list])?;
+    Ok(crc)
+}
+
 /// Notes a delivery with its event, which has one from now on.
 fn note(tx: &mut Transaction<'_>, event_seq: i64, seq: i64) -> Result<(), Fault> {
     let mut replays = rows::replays_of(tx.db, event_seq)?;
     replays.push(seq);
-    let (list, crc) = rows::encode_replays(event_seq, &replays);
+    let crc = put_list(tx.db, event_seq, &replays)?;
     tx.crcs.push(crc);
-    tx.db.prepare_cached(PUT)?.execute(params![event_seq, list])?;
     unrouted::remove(tx.db, event_seq)
 }

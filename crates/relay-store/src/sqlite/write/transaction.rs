@@ -17,6 +17,7 @@ use crate::{
         read::{
             audit,
             book::{Book, Kind},
+            line::Walk,
             named::Moves,
             of_source, rows, unrouted,
         },
@@ -76,6 +77,11 @@ impl<'a> Transaction<'a> {
             scratch: Vec::with_capacity(1024),
             statements: Statements::default(),
         }
+    }
+
+    /// To walk along the lines of a destination.
+    pub(crate) fn walk(&self) -> Walk<'_> {
+        Walk { db: self.db, names: &*self.book, damage: self.damage }
     }
 
     /// Writes what is written once for all operations; gives what was written.
@@ -157,15 +163,17 @@ impl<'a> Transaction<'a> {
         let destination = self.encode(next);
         let sql = "UPDATE deliveries SET state = ?2, line = NULL, tries = ?3, due = ?4, expires = ?5, changed = ?6, record = ?7
              WHERE seq = ?1";
-        at_hand(&mut self.statements.update_delivery, self.db, sql)?.execute(params![
-            next.id.sequence(),
+        let seq = next.id.sequence();
+        let updated = at_hand(&mut self.statements.update_delivery, self.db, sql)?.execute(params![
+            seq,
             code_of(next),
             next.tries,
             next.due_at.as_micros(),
             next.expires_at.as_micros(),
             next.changed_at.as_micros(),
             self.scratch
-        ])?;
+        ]);
+        updated.map_err(|error| Fault::from(error).at_delivery(seq))?;
         self.book.moved(destination, before, next);
         Ok(())
     }
@@ -196,7 +204,8 @@ impl<'a> Transaction<'a> {
         let event_seq = gone.event.sequence();
         let listed = rows::deliveries_of(self.db, event_seq);
         self.db.prepare_cached("DELETE FROM attempts WHERE delivery = ?1")?.execute([seq])?;
-        self.db.prepare_cached("DELETE FROM deliveries WHERE seq = ?1")?.execute([seq])?;
+        let deleted = self.db.prepare_cached("DELETE FROM deliveries WHERE seq = ?1")?.execute([seq]);
+        deleted.map_err(|error| Fault::from(error).at_delivery(seq))?;
         let destination = self.book.intern(Kind::Destination, &gone.destination);
         self.book.removed(destination, gone.state);
         self.removed(seq);

@@ -15,6 +15,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, wal::CheckpointMode};
 
 use super::{
+    mend,
     queue::{Allowed, Job, Queues, Refusal, Turn},
     retain,
     transaction::{Transaction, Written},
@@ -25,6 +26,7 @@ use crate::{
     sqlite::{
         fault::Fault,
         files::{
+            damage::Wanted,
             edge::{Edge, Edges},
             ledger::{Ledger, Slot},
             lock::Lock,
@@ -152,7 +154,12 @@ impl Writer {
                 status.fail("ended by a failure point");
                 None
             }
-            Ok(Err(Fault::Broken(reason) | Fault::Unwritten(reason) | Fault::NotOpened(reason))) => Some(reason),
+            Ok(Err(
+                Fault::Broken(reason)
+                | Fault::Unwritten(reason)
+                | Fault::NotOpened(reason)
+                | Fault::Corrupt { reason, .. },
+            )) => Some(reason),
             Ok(Err(Fault::Damaged(what))) => Some(format!("damaged record: {what}")),
             Ok(Err(Fault::Later(what))) => Some(format!("record of a later version: {what}")),
             Ok(Err(Fault::Full | Fault::TooSlow)) => Some("the disk is full where it must not be".to_owned()),
@@ -179,6 +186,10 @@ impl Writer {
             if self.status.has_failed() {
                 // A reader met an error: whatever this turn would answer can no longer be trusted.
                 return Ok(());
+            }
+            let wanted = self.shelf.damage().take_wanted();
+            if !wanted.is_nothing() {
+                self.mend(db, &wanted)?;
             }
             match turn {
                 Turn::Batch(jobs) => self.commit_and_checkpoint(db, jobs)?,
@@ -215,9 +226,10 @@ impl Writer {
         if jobs.iter().any(|job| job.adds) && self.room.is_full(|| schema::free_inside(db).unwrap_or(0)) {
             jobs = refuse_adders(jobs);
         }
-        let mut had_checkpoint = false;
+        let (mut had_checkpoint, mut had_mend) = (false, false);
         while !jobs.is_empty() {
-            let tried = self.attempt(db, &mut jobs).map_err(|fault| self.judged(fault));
+            let run = |tx: &mut Transaction<'_>| jobs.iter_mut().try_for_each(|job| job.task.run(tx));
+            let tried = self.attempt(db, run).map_err(|fault| self.judged(fault));
             match tried {
                 Ok(Committed::Vouched) => break,
                 Ok(Committed::Unvouched) => {
@@ -233,6 +245,14 @@ impl Writer {
                         jobs.drain(..).for_each(|job| job.task.refuse(Refusal::Full));
                     }
                 }
+                Err(Fault::Corrupt { reason, delivery }) if !std::mem::replace(&mut had_mend, true) => {
+                    self.roll_back(db)?;
+                    let columns = delivery.into_iter().collect();
+                    let wanted = Wanted { indexes: Some(reason.into()), columns, names: false };
+                    if !self.mend(db, &wanted)? {
+                        jobs.drain(..).for_each(|job| job.task.refuse(Refusal::Full));
+                    }
+                }
                 Err(fault) => return Err(fault),
             }
         }
@@ -244,7 +264,31 @@ impl Writer {
         self.edges.meet(Edge::AfterAnswers)
     }
 
-    fn attempt(&mut self, db: &Connection, jobs: &mut [Job]) -> Result<Committed, Fault> {
+    /// Makes anew what only repeats something else; `false`: there is no room for it now. A fault of SQLite in it is one of what
+    /// is stored, and ends the store.
+    fn mend(&mut self, db: &Connection, wanted: &Wanted) -> Result<bool, Fault> {
+        match self.attempt(db, |tx| mend::mend(tx, wanted)).map_err(|fault| self.judged(fault)) {
+            Ok(Committed::Vouched | Committed::Unvouched) => {
+                if wanted.indexes.is_some() {
+                    self.shelf.damage().made_anew();
+                }
+                Ok(true)
+            }
+            Err(Fault::Full) => {
+                self.roll_back(db)?;
+                self.room.ran_out();
+                Ok(false)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Runs that in one transaction, commits it and tells the ledger.
+    fn attempt(
+        &mut self,
+        db: &Connection,
+        run: impl FnOnce(&mut Transaction<'_>) -> Result<(), Fault>,
+    ) -> Result<Committed, Fault> {
         self.edges.meet(Edge::BeforeBegin)?;
         if self.ledger_lags {
             self.vouch()?;
@@ -253,9 +297,7 @@ impl Writer {
         let clock = Arc::clone(&*self.clock.lock().unwrap_or_else(PoisonError::into_inner));
         let now = clock();
         let mut tx = Transaction::new(db, &mut self.book, self.shelf.damage(), now);
-        for job in jobs {
-            job.task.run(&mut tx)?;
-        }
+        run(&mut tx)?;
         let Written { crcs, id_high, latest } = tx.finish()?;
         if crcs.is_empty() && !self.book.is_dirty() {
             db.prepare_cached("COMMIT")?.execute([])?;
@@ -337,7 +379,7 @@ impl Writer {
         if !db.is_autocommit() {
             db.execute_batch("ROLLBACK").map_err(|error| Fault::Broken(format!("rollback failed: {error}")))?;
         }
-        self.book = Book::load(db)?;
+        self.book = Book::load_beside(db, &self.shelf)?;
         self.book.publish_all(&self.shelf);
         Ok(())
     }

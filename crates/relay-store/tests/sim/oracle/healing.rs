@@ -16,6 +16,9 @@ use crate::{load::POISON, several::CLOCKS_APART};
 /// everything else at its destination comes before it over a link that was slow.
 const HOPE: Duration = Duration::from_mins(30);
 
+/// What that may be off by: presences come every few seconds, over a store and a network that are slow.
+const HEARD: Duration = Duration::from_secs(15);
+
 impl Oracle {
     /// Everything is well from now on.
     pub(crate) fn healed(&mut self, store: &MemoryStore, wall: Wall) {
@@ -47,6 +50,11 @@ impl Oracle {
         let poisoned = self.events.get(&found.event).is_some_and(|event| event.body.starts_with(POISON));
         let waits = found.lease.map_or(found.due_at, |lease| lease.until).max(found.due_at).max(wall);
         self.steady_clock && found.state.is_open() && !poisoned && waits + HOPE < found.expires_at
+    }
+
+    /// A server whose clock is off is all that is left: it waits until the others are gone for sure, and so do its clients.
+    pub(crate) fn is_left_alone(&mut self) {
+        self.first_try_within += 2 * limits::PRESENCE_GONE + limits::LAPSE_AFTER + limits::RECONNECT_PAUSE_MAX + HEARD;
     }
 
     /// I19: so long after healing, every destination with due work must have seen a try.

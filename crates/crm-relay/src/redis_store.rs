@@ -1,0 +1,302 @@
+//! What operators ask of a store in a Redis: `store check`, `doctor`, and what there is in the place of a backup.
+
+use std::{sync::Arc, time::Duration};
+
+use relay_store::{
+    redis::{self, Examined, Inspected, Mended, RedisStore, StoredThere},
+    watch::Watch,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    exit::{Exit, Failure, Outcome},
+    migrate, opening,
+    output::{pretty, print, tell},
+    render::{human_duration, progress::Progress, style, table},
+    runtime::block_on,
+    signals,
+};
+
+/// A Redis that is not there is tried for so long.
+const WITHIN: Duration = Duration::from_secs(10);
+/// Between two looks at how far it is.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Faults that are listed for people; JSON has all.
+const FAULTS_SHOWN: usize = 50;
+/// A clock that is off by more, in microseconds, is named.
+const CLOCK_OFF: u64 = 1_000_000;
+
+/// Reads everything, and with `repair` puts indexes right.
+///
+/// # Errors
+/// The Redis cannot be used, or does not answer.
+pub(crate) fn check(options: &redis::Options, json: bool, repair: bool) -> Outcome {
+    block_on(async {
+        let at = options.address.to_string();
+        let store = opening::redis(options.clone());
+        if examined(&store, &at).await?.stored.is_none() {
+            return Err(Failure::unreachable(format!("no store in the Redis at {at} under {}", options.stream_name)));
+        }
+        opening::begin(&store, &at, WITHIN).await?;
+        let failed = |error| Failure::new(Exit::StoreFailed, format!("the store in the Redis at {at}: {error}"));
+        let mended = if repair { Some(store.mend().await.map_err(failed)?) } else { None };
+        let inspected = inspected(&store).await?.map_err(failed)?;
+        if json { print(&pretty(&check_json(&inspected, mended))) } else { tell(&in_words(&at, &inspected, mended)) }?;
+        Ok(if inspected.is_healthy() { Exit::Done } else { Exit::No })
+    })
+}
+
+/// Tells how far it is, and ends early when somebody asks for that.
+async fn inspected(store: &RedisStore) -> Result<Result<Inspected, relay_core::storage::StoreError>, Failure> {
+    let (stop, watch, mut progress) = (signals::listen()?, Arc::new(Watch::default()), Progress::new(0));
+    let mut inspecting = store.inspect(Arc::clone(&watch));
+    loop {
+        tokio::select! {
+            done = &mut inspecting => return Ok(done),
+            () = tokio::time::sleep(LOOK_EVERY) => {
+                let (done, total) = watch.progress();
+                progress.reach(done, Some(total));
+                if stop.is_asked() {
+                    watch.stop();
+                }
+            }
+        }
+    }
+}
+
+fn check_json(inspected: &Inspected, mended: Option<Mended>) -> Value {
+    json!({
+        "ok": inspected.is_healthy(),
+        "events": inspected.events,
+        "deliveries": inspected.deliveries,
+        "faults": inspected.faults,
+        "apart": inspected.apart,
+        "mended": mended.map(|mended| json!({
+            "mended": mended.mended,
+            "strays": mended.strays,
+            "lost": mended.lost,
+            "orphans": mended.orphans,
+            "aside": mended.aside,
+            "counters": mended.counters,
+        })),
+    })
+}
+
+fn in_words(at: &str, inspected: &Inspected, mended: Option<Mended>) -> String {
+    let Inspected { events, deliveries, faults, apart } = inspected;
+    let mut lines = Vec::new();
+    if let Some(Mended { mended, strays, lost, orphans, aside, .. }) = mended {
+        lines.push(format!(
+            "{mended} places in indexes were missing, {strays} led nowhere, {lost} of them to what is gone; {orphans} bodies were nobody's, \
+             and {aside} keys are put aside"
+        ));
+    }
+    let read = format!("{at}: {events} events and {deliveries} deliveries read");
+    if inspected.is_healthy() {
+        lines.push(format!("{read}: {}", style::good("the store is healthy")));
+        return lines.join("\n");
+    }
+    lines.push(format!("{read}:"));
+    let all = faults.iter().chain(apart);
+    lines.extend(all.take(FAULTS_SHOWN).map(|fault| style::bad(format!("- {fault}"))));
+    let more = (faults.len() + apart.len()).saturating_sub(FAULTS_SHOWN);
+    if more > 0 {
+        lines.push(format!("... and {more} more: --json shows all"));
+    }
+    if !faults.is_empty() {
+        lines.push("What does not read is passed over, and cannot be made again: put a copy of the Redis back where it matters".into());
+    }
+    if !apart.is_empty() && mended.is_none() {
+        lines.push(
+            "Indexes are made of rows again: a server does so by itself, or crm-relay store check --repair".into(),
+        );
+    }
+    lines.join("\n")
+}
+
+/// There is another way.
+pub(crate) fn no_copy() -> Failure {
+    Failure::usage(
+        "the store is in a Redis (REDIS_URL), whose own copies are its backups: replicas, and its append-only file and RDB, copied as \
+         its documentation says (redis-cli --rdb FILE; or BGREWRITEAOF, then the appendonlydir). A copy as a data directory: stop the \
+         servers, then crm-relay store migrate --from URL --to DIR",
+    )
+}
+
+/// Looks at the Redis and at the store in it.
+///
+/// # Errors
+/// It is not there.
+pub(crate) fn doctor(options: &redis::Options, json: bool) -> Outcome {
+    block_on(async {
+        let at = options.address.to_string();
+        let store = opening::redis(options.clone());
+        let examined = examined(&store, &at).await?;
+        let mut findings: Vec<(String, String)> =
+            examined.findings.iter().map(|finding| (finding.what.clone(), finding.mend.clone())).collect();
+        if examined.stored.is_some()
+            && let Err(failure) = migrate::refuse_moved(&store, &at).await
+        {
+            findings.push((failure.text, "crm-relay store migrate".into()));
+        }
+        if examined.stored.is_some() && examined.findings.is_empty() && examined.commit.is_none() {
+            let mend = "see its log, and INFO replication";
+            findings.push(("a commit was not confirmed in time".into(), mend.into()));
+        }
+        if json {
+            print(&pretty(&doctor_json(&examined, &findings)))?;
+        } else {
+            print(&told(&examined, &findings))?;
+        }
+        Ok(if findings.is_empty() { Exit::Done } else { Exit::No })
+    })
+}
+
+async fn examined(store: &RedisStore, at: &str) -> Result<Examined, Failure> {
+    store.examine().await.map_err(|error| opening::not_begun(&error, at))
+}
+
+fn doctor_json(examined: &Examined, findings: &[(String, String)]) -> Value {
+    let Examined { server, seen, durability, confirm, replicas, commit, stored, servers, .. } = examined;
+    let seen: serde_json::Map<String, Value> =
+        seen.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.clone()))).collect();
+    json!({
+        "ok": findings.is_empty(),
+        "server": server,
+        "seen": seen,
+        "findings": findings.iter().map(|(what, mend)| json!({"what": what, "mend": mend})).collect::<Vec<_>>(),
+        "durability": durability.as_str(),
+        "confirm": confirm,
+        "replicas": replicas.iter().map(|replica| json!({
+            "address": replica.address, "state": replica.state, "behind": replica.behind, "lag_s": replica.lag,
+        })).collect::<Vec<_>>(),
+        "commit_us": commit.map(|took| took.as_micros() as u64),
+        "stored": stored.as_ref().map(|stored| json!({
+            "partitions": stored.partitions,
+            "events": stored.events,
+            "used_bytes": stored.used,
+            "bound_bytes": stored.bound,
+            "bytes_per_event": stored.bytes_per_event,
+            "events_per_day": stored.events_per_day,
+            "days_until_full": stored.days_until_full(),
+        })),
+        "servers": servers.iter().map(|server| json!({
+            "name": &*server.server.name,
+            "address": &*server.server.address,
+            "version": &*server.server.version,
+            "stopping": server.stopping,
+            "clock_ahead_us": server.clock.map(|clock| clock.ahead),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn told(examined: &Examined, findings: &[(String, String)]) -> String {
+    let mut lines = vec![checks(examined)];
+    for (what, mend) in findings {
+        lines.push(style::bad(format!("! {what}")));
+        lines.push(format!("      {mend}"));
+    }
+    if findings.is_empty() {
+        lines.push(style::good("it keeps what it is given"));
+    }
+    lines.push(String::new());
+    lines.push(replicas(examined));
+    if let Some(stored) = &examined.stored {
+        lines.push(room(stored));
+        lines.push(servers(examined));
+    } else {
+        lines.push("no store is there yet: the first server makes it".to_owned());
+    }
+    lines.join("\n")
+}
+
+/// Each check with what was seen; a finding that is about one names it.
+fn checks(examined: &Examined) -> String {
+    // As findings begin that are about it.
+    let begins = |name: &str| match name {
+        "version" => "it is version".to_owned(),
+        "role" => "it is a replica".to_owned(),
+        "append-only file" => "its append-only file".to_owned(),
+        name => name.to_owned(),
+    };
+    let is_named = |name: &str| examined.findings.iter().any(|finding| finding.what.starts_with(&begins(name)));
+    let mark = |name: &str, value: &str| {
+        if is_named(name) { style::bad(format!("{value}  !")) } else { format!("{value}  ok") }
+    };
+    let mut rows: Vec<(&str, String)> = examined.seen.iter().map(|(name, value)| (*name, mark(name, value))).collect();
+    let rights = if examined.findings.iter().any(|finding| finding.mend.starts_with("ACL SETUSER")) {
+        "too few  !"
+    } else {
+        "enough  ok"
+    };
+    rows.push(("rights", rights.to_owned()));
+    rows.push(("durability", examined.durability.as_str().to_owned()));
+    rows.push((
+        "a commit",
+        examined
+            .commit
+            .map_or_else(|| "not tried".to_owned(), |took| format!("{:.1} ms", took.as_secs_f64() * 1_000.0)),
+    ));
+    table::fields(&rows)
+}
+
+fn replicas(examined: &Examined) -> String {
+    let mut lines = vec![match (examined.confirm, examined.replicas.len()) {
+        (0, 0) => "no replica follows it, and no commit waits for one: what its disk loses is lost".to_owned(),
+        (0, count) => format!("{count} replicas are connected, and no commit waits for one"),
+        (confirm, count) => format!("{confirm} of {count} replicas confirm each commit"),
+    }];
+    for (place, replica) in examined.replicas.iter().enumerate() {
+        let elected = if place == 0 { "; with equal priorities Sentinel would elect it" } else { "" };
+        lines.push(format!(
+            "  {} {}, {} bytes behind, heard of {} s ago{elected}",
+            replica.address, replica.state, replica.behind, replica.lag
+        ));
+    }
+    lines.join("\n")
+}
+
+fn room(stored: &StoredThere) -> String {
+    let partitions = match stored.partitions {
+        1 => "one partition".to_owned(),
+        count => format!("{count} partitions"),
+    };
+    let mut lines = vec![format!("{} events in {partitions}, on one node, which has all 16384 slots", stored.events)];
+    if let Some(bytes) = stored.bytes_per_event {
+        let rate = stored
+            .events_per_day
+            .map_or_else(|| "too young for a rate".to_owned(), |rate| format!("{rate} events a day"));
+        lines.push(format!("{bytes} bytes for each event; {rate}"));
+    }
+    if stored.bound > 0 {
+        let full = match stored.days_until_full() {
+            Some(days) => format!("at this rate that is reached in {days} days, unless retention removes as much"),
+            None => "when that is reached, nobody can tell yet".to_owned(),
+        };
+        lines.push(format!(
+            "{} of {} bytes are used; webhooks are refused from there on: {full}",
+            stored.used, stored.bound
+        ));
+    }
+    lines.join("\n")
+}
+
+fn servers(examined: &Examined) -> String {
+    if examined.servers.is_empty() {
+        return "no server is heard of".to_owned();
+    }
+    let line = |server: &relay_core::storage::Presence| {
+        let clock = match server.clock {
+            None => "its clock is not known".to_owned(),
+            Some(clock) if clock.ahead.unsigned_abs() > CLOCK_OFF => style::bad(format!(
+                "its clock is off by {}",
+                human_duration(Duration::from_micros(clock.ahead.unsigned_abs()))
+            )),
+            Some(clock) => format!("its clock is off by {:.1} ms", clock.ahead as f64 / 1_000.0),
+        };
+        let stopping = if server.stopping { ", stopping" } else { "" };
+        let about = &server.server;
+        format!("server {} at {}, version {}, {clock}{stopping}", about.name, about.address, about.version)
+    };
+    examined.servers.iter().map(line).collect::<Vec<_>>().join("\n")
+}

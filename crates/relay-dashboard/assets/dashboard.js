@@ -1,0 +1,498 @@
+// What pages do beyond being read: live lists, forms that send JSON, keys, times in the viewer's zone.
+//
+// Which element does what stands here, and is bound once, by id, when the page has loaded: no attribute of the markup names a
+// request, so that markup which slips into a page sends nothing. HTML comes in by `markup` alone.
+
+const says = {
+  live: 'live',
+  polling: 'live, every 2 s',
+  paused: 'paused',
+  stale: (since) => `not updated for ${since}`,
+  away: 'the server does not answer',
+  zone: (zone) => `Times are in ${zone}.`,
+  leftOut: (count) => `${count} more came in and are not drawn. Reload for all.`,
+  waiting: (count) => `${count} came in while paused. Press p to go on.`,
+  copied: 'Copied',
+  linkFor: (name) => `Link for ${name}`,
+  linkOver: 'This link was used already, or is over. crm-relay dashboard prints another.',
+  now: 'now',
+  ago: (span) => `${span} ago`,
+  ahead: (span) => `in ${span}`,
+};
+
+const root = document.documentElement;
+const byId = (id) => document.getElementById(id);
+const base = document.body.dataset.base;
+const api = (path) => `${base}api/v1/${path}`;
+
+// Whether a link leads to a page of this site, as the browser reads it: `/\x` is another host.
+function isOurs(link) {
+  try {
+    const url = new URL(link, location.href);
+    return url.origin === location.origin && url.pathname.startsWith(base);
+  } catch {
+    return false;
+  }
+}
+
+const ROWS_MAX = 200;
+const DRAWN_MAX = 50;
+const READ_EVERY = 250;
+const POLL_EVERY = 2000;
+const SILENT_MAX = 5000;
+
+// ---- Times ----
+
+const utc = root.dataset.zone === 'utc' || undefined;
+const zone = utc ? 'UTC' : Intl.DateTimeFormat().resolvedOptions().timeZone;
+const parts = new Intl.DateTimeFormat('en-GB', {
+  timeZone: zone, year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit',
+  fractionalSecondDigits: 3, hourCycle: 'h23',
+});
+const days = new Intl.DateTimeFormat('en-CA', { timeZone: zone, year: 'numeric', month: '2-digit', day: '2-digit' });
+// Ages go by the server's clock: this machine's may be off.
+const ahead = Date.parse(document.body.dataset.now) - Date.now();
+const present = () => Date.now() + ahead;
+
+// In the largest unit.
+function span(seconds) {
+  const s = Math.floor(seconds);
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h`;
+  return `${Math.floor(s / 86400)} d`;
+}
+
+function told(at, as) {
+  const seconds = (present() - at) / 1000;
+  if (as === 'ago') return seconds <= -1 ? says.ahead(span(-seconds)) : seconds < 1 ? says.now : says.ago(span(seconds));
+  const part = Object.fromEntries(parts.formatToParts(at).map(({ type, value }) => [type, value]));
+  const day = days.format(at);
+  const clock = `${part.hour}:${part.minute}:${part.second}.${part.fractionalSecond}`;
+  if (as === 'full') return `${day} ${clock}`;
+  const today = days.format(present());
+  if (day === today) return clock;
+  return day.slice(0, 4) === today.slice(0, 4) ? `${part.month} ${part.day} ${part.hour}:${part.minute}` : day;
+}
+
+function tellTimes(within) {
+  for (const time of within.querySelectorAll('time[data-as]')) {
+    const at = Date.parse(time.dateTime);
+    if (Number.isNaN(at)) continue;
+    const text = told(at, time.dataset.as);
+    if (time.textContent !== text) time.textContent = text;
+    if (time.title) time.title = `${told(at, 'full')} ${zone}`;
+  }
+}
+
+// ---- HTML that comes in later ----
+
+const policy = globalThis.trustedTypes?.createPolicy('relay', { createHTML: (html) => html });
+const ELEMENTS = new Set(('A ARTICLE B BDI CODE DD DIV DL DT H2 H3 HEADER LI OL P SECTION SPAN STRONG TABLE TBODY TD TH THEAD '
+  + 'TIME TR UL').split(' '));
+const ATTRIBUTES = new Set(('aria-current aria-hidden aria-label aria-labelledby class data-as data-is data-on datetime dir href '
+  + 'id scope title').split(' '));
+
+// The one place where text becomes markup: of an answer that says that it is a fragment, and of that only what is listed.
+async function markup(answer) {
+  if (!answer.headers.has('Relay-Fragment')) throw new Error('no fragment');
+  const text = await answer.text();
+  const template = document.createElement('template');
+  template.innerHTML = policy ? policy.createHTML(text) : text;
+  for (const element of [...template.content.querySelectorAll('*')]) {
+    if (!ELEMENTS.has(element.tagName)) {
+      element.remove();
+      continue;
+    }
+    for (const { name, value } of [...element.attributes]) {
+      if (!ATTRIBUTES.has(name) || (name === 'href' && !isOurs(value))) element.removeAttribute(name);
+    }
+  }
+  tellTimes(template.content);
+  return template.content;
+}
+
+async function fragment() {
+  const answer = await fetch(location.href, { headers: { 'Relay-Fragment': 'live' }, cache: 'no-store' });
+  if (answer.status === 401) location.reload();
+  if (!answer.ok) throw new Error(`status ${answer.status}`);
+  return markup(answer);
+}
+
+// ---- Requests that change something ----
+
+class Refused extends Error {}
+
+async function send(method, path, value) {
+  const asked = { method, headers: { 'Content-Type': 'application/json' }, cache: 'no-store' };
+  if (value !== undefined) asked.body = JSON.stringify(value);
+  let answer;
+  try {
+    answer = await fetch(api(path), asked);
+  } catch {
+    throw new Refused(says.away);
+  }
+  const text = await answer.text();
+  let told;
+  try {
+    told = text ? JSON.parse(text) : {};
+  } catch {
+    told = {};
+  }
+  if (!answer.ok) throw new Refused(told.detail || told.title || `${answer.status}`);
+  return told;
+}
+
+// Runs what a click or a form asks for, once at a time, and says in `place` why it was not done.
+function bind(element, event, place, run) {
+  if (!element) return;
+  let busy = false;
+  element.addEventListener(event, async (happened) => {
+    if (event === 'submit') happened.preventDefault();
+    if (busy) return;
+    busy = true;
+    const button = event === 'submit' ? element.querySelector('[type=submit]') : null;
+    if (button) button.disabled = true;
+    if (place) say(place, '');
+    try {
+      await run(happened);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      if (place) say(place, error.message);
+    } finally {
+      busy = false;
+      if (button) button.disabled = false;
+    }
+  });
+}
+
+function say(place, text) {
+  place.hidden = text === '' && !place.closest('.alone');
+  place.textContent = text;
+}
+
+const field = (form, name) => form.elements.namedItem(name)?.value ?? '';
+
+// ---- Signing in ----
+
+// Only a path of this site, whoever wrote it.
+function next() {
+  const wanted = new URLSearchParams(location.search).get('next');
+  return wanted && isOurs(wanted) ? new URL(wanted, location.href).href : base;
+}
+
+async function signInByLink() {
+  const link = location.hash.slice(1);
+  const words = byId('by-link');
+  if (!words || !link) return;
+  // The link is not to stay in the history.
+  history.replaceState(null, '', location.pathname + location.search);
+  words.hidden = false;
+  try {
+    const { has_password: hasPassword } = await send('POST', 'session', { link });
+    location.replace(hasPassword === false ? `${base}me` : next());
+  } catch (error) {
+    words.hidden = true;
+    say(byId('login-said'), error instanceof Refused ? error.message : says.linkOver);
+  }
+}
+
+function bindLogin() {
+  const form = byId('login');
+  bind(form, 'submit', byId('login-said'), async () => {
+    await send('POST', 'session', { name: field(form, 'name').trim(), password: field(form, 'password') });
+    location.replace(next());
+  });
+  signInByLink();
+}
+
+// ---- The viewer and the users ----
+
+function bindMe() {
+  const said = byId('me-said');
+  bind(byId('logout'), 'click', said, async () => {
+    await send('DELETE', 'session');
+    location.replace(`${base}login`);
+  });
+  const password = byId('password');
+  bind(password, 'submit', said, async () => {
+    await send('POST', 'me/password', { old: field(password, 'old') || null, new: field(password, 'new') });
+    location.reload();
+  });
+  const reading = byId('reading');
+  bind(reading, 'submit', said, async () => {
+    const keys = field(reading, 'keys') === 'on';
+    await send('PATCH', 'me', { theme: field(reading, 'theme'), zone: field(reading, 'zone'), keys });
+    location.reload();
+  });
+  bind(byId('sessions'), 'click', said, async ({ target }) => {
+    const row = target.closest('button[name=revoke]')?.closest('tr');
+    if (!row) return;
+    await send('DELETE', `me/sessions/${encodeURIComponent(row.dataset.session)}`);
+    location.reload();
+  });
+}
+
+function showLink(name, { link }) {
+  if (!link) return;
+  byId('link-words').textContent = says.linkFor(name);
+  byId('link').textContent = new URL(link, location.origin).href;
+  byId('link-box').hidden = false;
+  byId('link-box').scrollIntoView({ block: 'nearest' });
+}
+
+function bindUsers() {
+  const said = byId('users-said');
+  const form = byId('new-user');
+  bind(form, 'submit', said, async () => {
+    const name = field(form, 'name').trim();
+    showLink(name, await send('POST', 'users', { name, role: field(form, 'role') }));
+    form.reset();
+  });
+  const of = (target) => {
+    const name = target.closest('tr')?.dataset.user;
+    return name === undefined ? undefined : { name, path: `users/${encodeURIComponent(name)}` };
+  };
+  bind(byId('users'), 'click', said, async ({ target }) => {
+    const user = of(target);
+    const button = target.closest('button');
+    if (!user || !button) return;
+    if (button.name === 'reset') return showLink(user.name, await send('POST', `${user.path}/link`));
+    await send('PATCH', user.path, { disabled: button.name === 'disable' });
+    location.reload();
+  });
+  bind(byId('users'), 'change', said, async ({ target }) => {
+    const user = of(target);
+    if (user && target.name === 'role') await send('PATCH', user.path, { role: target.value });
+  });
+  bind(byId('copy-link'), 'click', said, async () => {
+    await navigator.clipboard.writeText(byId('link').textContent);
+    byId('copy-link').textContent = says.copied;
+  });
+}
+
+// ---- The pulse: one stream a browser, shared by its tabs ----
+
+// Tells `heard` of each message, wherever it came from: the stream of this tab, that of another, or a question every two seconds.
+function listen(heard) {
+  const channel = new BroadcastChannel('relay-pulse');
+  let last = Date.now();
+  let seen = '';
+  const take = (text, how) => {
+    last = Date.now();
+    const moved = text !== seen;
+    seen = text;
+    heard(JSON.parse(text), how, moved);
+  };
+  // A tab that has just come asks the one with the stream for the last message: the next may be seconds away.
+  let holds = false;
+  channel.onmessage = ({ data }) => {
+    if (data.pulse) take(data.pulse, 'live');
+    else if (holds && seen) channel.postMessage({ pulse: seen });
+  };
+  channel.postMessage({});
+  // Whoever holds the lock holds the stream; with its tab the lock goes to the next.
+  navigator.locks?.request('relay-pulse', () => new Promise(() => {
+    holds = true;
+    const stream = new EventSource(api('pulse'));
+    stream.onmessage = ({ data }) => {
+      channel.postMessage({ pulse: data });
+      take(data, 'live');
+    };
+  }));
+  // A proxy that holds back streams: ask instead.
+  setInterval(async () => {
+    if (document.hidden || Date.now() - last < SILENT_MAX) return;
+    const silent = last;
+    try {
+      const answer = await fetch(api('pulse'), { headers: { Accept: 'application/json' }, cache: 'no-store' });
+      if (answer.status === 401) location.reload();
+      if (!answer.ok) throw new Error(`status ${answer.status}`);
+      const text = await answer.text();
+      take(text, 'polling');
+      last = silent;
+    } catch {
+      heard(null, 'stale', false);
+    }
+  }, POLL_EVERY);
+  addEventListener('pagehide', () => channel.close());
+}
+
+const live = { paused: false, follow: false, came: 0, since: Date.now() };
+
+function tellPulse(how) {
+  const place = byId('pulse');
+  if (!place) return;
+  const is = live.paused ? 'paused' : how;
+  const text = is === 'stale' ? says.stale(span((Date.now() - live.since) / 1000)) : says[is];
+  if (place.dataset.is !== is) place.dataset.is = is;
+  if (place.textContent !== text) place.textContent = text;
+}
+
+function startLive() {
+  const place = byId('live') ?? byId('lines');
+  const kind = document.querySelector('[data-live]')?.dataset.live;
+  // A page of older rows stands still.
+  if (!place || !byId('pulse') || new URLSearchParams(location.search).has('cursor')) return;
+  let accepted;
+  let reading = false;
+  let wanted = false;
+  const read = async () => {
+    if (reading) {
+      wanted = true;
+      return;
+    }
+    reading = true;
+    try {
+      const drawn = merge(place, await fragment(), kind);
+      leftOut(kind, drawn);
+    } catch {
+      tellPulse('stale');
+    }
+    setTimeout(() => {
+      reading = false;
+      if (wanted && !live.paused) {
+        wanted = false;
+        read();
+      }
+    }, READ_EVERY);
+  };
+  const leftOut = (kind, drawn) => {
+    if (kind !== 'events') return;
+    live.came = Math.max(0, live.came - drawn);
+    const words = byId('left-out');
+    const skipped = drawn >= DRAWN_MAX ? live.came : 0;
+    words.hidden = skipped === 0;
+    words.textContent = skipped === 0 ? '' : says.leftOut(skipped);
+    live.came = 0;
+  };
+  listen((pulse, how, moved) => {
+    if (pulse) {
+      live.since = Date.now();
+      const source = new URLSearchParams(location.search).get('source');
+      const counted = pulse.sources.filter(({ name }) => !source || name === source);
+      const sum = counted.reduce((sum, { accepted }) => sum + accepted, 0);
+      if (accepted !== undefined) live.came += Math.max(0, sum - accepted);
+      accepted = sum;
+    }
+    tellPulse(how);
+    if (live.paused && live.came > 0) {
+      const words = byId('left-out');
+      if (words) [words.hidden, words.textContent] = [false, says.waiting(live.came)];
+    }
+    if (moved && !live.paused && !document.hidden) read();
+  });
+  document.addEventListener('visibilitychange', () => {
+    if (!document.hidden && !live.paused) read();
+  });
+  setInterval(() => tellTimes(document), 1000);
+  live.read = read;
+}
+
+// Brings rows up to date in place: known ones by their id, new ones on top, none moves. Gives how many were new.
+function merge(place, content, kind) {
+  const shown = content.querySelector('#lines') ?? content;
+  if (kind === 'overview') {
+    patch(place, content);
+    return 0;
+  }
+  let fresh = 0;
+  let before = place.firstElementChild;
+  for (const row of [...shown.querySelectorAll('tr[id]')]) {
+    const known = byId(row.id);
+    if (known && place.contains(known)) {
+      update(known, row);
+      before = known.nextElementSibling;
+    } else {
+      row.classList.add('new');
+      place.insertBefore(row, before);
+      fresh += 1;
+    }
+  }
+  while (place.children.length > ROWS_MAX) place.lastElementChild.remove();
+  if (fresh > 0 && byId('empty')) byId('empty').hidden = true;
+  if (fresh > 0 && live.follow) place.querySelector('a.whole')?.click();
+  return fresh;
+}
+
+// Replaces the cells that differ, and never the one that has the focus.
+function update(known, row) {
+  for (const [at, cell] of [...known.children].entries()) {
+    const other = row.children[at];
+    if (other && other.innerHTML !== cell.innerHTML && !cell.contains(document.activeElement)) cell.replaceWith(other);
+  }
+}
+
+// The same for a tree whose shape stays: only what differs is replaced.
+function patch(old, fresh) {
+  const [a, b] = [[...old.childNodes], [...fresh.childNodes]];
+  if (a.length !== b.length) {
+    if (!old.contains(document.activeElement)) old.replaceChildren(...b);
+    return;
+  }
+  a.forEach((node, at) => {
+    const other = b[at];
+    if (node.isEqualNode(other)) return;
+    const same = node.nodeType === 1 && other.nodeType === 1 && node.tagName === other.tagName && node.id === other.id
+      && node.className === other.className;
+    if (same && node.childElementCount > 0) patch(node, other);
+    else if (!node.contains(document.activeElement)) node.replaceWith(other);
+  });
+}
+
+// ---- Keys ----
+
+function bindKeys() {
+  if (root.dataset.keys !== 'on') return;
+  let before = '';
+  const places = { o: '', e: 'events', d: 'deliveries', a: 'audit' };
+  const links = () => [...document.querySelectorAll('#lines a.whole')];
+  const move = (by) => {
+    const all = links();
+    const at = all.indexOf(document.activeElement);
+    all[Math.min(all.length - 1, Math.max(0, at + by))]?.focus();
+  };
+  const does = {
+    '/': () => byId('find')?.focus(),
+    j: () => move(1),
+    k: () => move(-1),
+    Escape: () => byId('close')?.click(),
+    p: () => {
+      live.paused = !live.paused;
+      tellPulse('live');
+      if (!live.paused) {
+        live.read?.();
+        byId('left-out')?.setAttribute('hidden', '');
+      }
+    },
+    f: () => {
+      live.follow = !live.follow;
+      if (live.follow) links()[0]?.click();
+    },
+  };
+  document.addEventListener('keydown', (event) => {
+    const { key, target } = event;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    if (target.closest('input, select, textarea, dialog')) {
+      if (key === 'Escape') target.blur();
+      return;
+    }
+    const goes = before === 'g' && Object.hasOwn(places, key);
+    before = key;
+    if (goes) location.assign(base + places[key]);
+    else if (Object.hasOwn(does, key)) {
+      event.preventDefault();
+      does[key]();
+    }
+  });
+}
+
+// ---- Start ----
+
+byId('zone')?.replaceChildren(says.zone(zone));
+tellTimes(document);
+bindLogin();
+bindMe();
+bindUsers();
+bindKeys();
+startLive();

@@ -1,0 +1,80 @@
+//! What a page loads beside itself: three files, in the program, under names that carry a digest of their content.
+//!
+//! A name never stands for other content, so that browsers may keep them for good.
+
+use std::sync::LazyLock;
+
+/// A file that pages load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asset {
+    /// The style sheet.
+    Style,
+    /// The module: live lists, forms, keys.
+    Module,
+    /// The icon.
+    Icon,
+}
+
+impl Asset {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Style, Self::Module, Self::Icon];
+
+    /// Its name, below `/assets`.
+    pub fn name(self) -> &'static str {
+        static NAMES: LazyLock<[String; 3]> = LazyLock::new(|| {
+            Asset::ALL.map(|asset| format!("dashboard-{:016x}.{}", digest(asset.bytes()), asset.extension()))
+        });
+        &NAMES[self as usize]
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|asset| asset.name() == name)
+    }
+
+    /// Its media type.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Style => "text/css; charset=utf-8",
+            Self::Module => "text/javascript; charset=utf-8",
+            Self::Icon => "image/svg+xml",
+        }
+    }
+
+    /// Its content.
+    pub const fn bytes(self) -> &'static [u8] {
+        match self {
+            Self::Style => include_bytes!("../assets/dashboard.css"),
+            Self::Module => include_bytes!("../assets/dashboard.js"),
+            Self::Icon => include_bytes!("../assets/icon.svg"),
+        }
+    }
+
+    const fn extension(self) -> &'static str {
+        match self {
+            Self::Style => "css",
+            Self::Module => "js",
+            Self::Icon => "svg",
+        }
+    }
+}
+
+/// FNV-1a in 64 bits: tells two builds apart, and proves nothing.
+fn digest(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_leads_to_its_file_and_follows_its_content() {
+        for asset in Asset::ALL {
+            assert_eq!(Asset::named(asset.name()), Some(asset));
+            assert!(asset.name().ends_with(asset.extension()), "{}", asset.name());
+        }
+        assert_eq!(Asset::named("dashboard.css"), None);
+        assert_ne!(digest(b"a"), digest(b"b"));
+    }
+}

@@ -1,0 +1,99 @@
+//! The frame around every screen: where it is, who looks, and as of when.
+
+use relay_core::time::Wall;
+
+use crate::{
+    asset::Asset,
+    text,
+    url::{Site, Url},
+    viewer::{Role, Theme, Viewer, Zone},
+};
+
+/// What all screens have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Under which path all of it is.
+    pub site: Site,
+    /// Who looks; nobody where one signs in.
+    pub viewer: Option<Viewer>,
+    /// As of when: what is shown relative is relative to that.
+    pub now: Wall,
+    /// Of the server.
+    pub version: String,
+}
+
+/// Where in the navigation a screen is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The overview.
+    Overview,
+    /// Events.
+    Events,
+    /// Deliveries.
+    Deliveries,
+    /// The audit log.
+    Audit,
+    /// Users.
+    Users,
+    /// The viewer himself.
+    Me,
+    /// Anywhere else.
+    Elsewhere,
+}
+
+/// A link of the navigation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Where it leads.
+    pub url: Url,
+    /// What it says.
+    pub words: &'static str,
+    /// It leads here.
+    pub here: bool,
+}
+
+impl Page {
+    /// What the viewer may go to.
+    pub fn navigation(&self, here: Place) -> Vec<Link> {
+        let Some(viewer) = &self.viewer else { return Vec::new() };
+        let site = &self.site;
+        let mut all = vec![
+            (Place::Overview, site.overview(), text::OVERVIEW),
+            (Place::Events, site.events(), text::EVENTS),
+            (Place::Deliveries, site.deliveries(), text::DELIVERIES),
+            (Place::Audit, site.audit(), text::AUDIT),
+        ];
+        if viewer.role == Role::Admin {
+            all.push((Place::Users, site.users(), text::USERS));
+        }
+        all.into_iter().map(|(place, url, words)| Link { url, words, here: place == here }).collect()
+    }
+
+    pub(crate) fn style(&self) -> Url {
+        self.site.asset(Asset::Style)
+    }
+
+    pub(crate) fn module(&self) -> Url {
+        self.site.asset(Asset::Module)
+    }
+
+    pub(crate) fn icon(&self) -> Url {
+        self.site.asset(Asset::Icon)
+    }
+
+    pub(crate) fn theme(&self) -> &'static str {
+        self.viewer.as_ref().map_or(Theme::System, |viewer| viewer.theme).as_str()
+    }
+
+    pub(crate) fn zone(&self) -> &'static str {
+        self.viewer.as_ref().map_or(Zone::Local, |viewer| viewer.zone).as_str()
+    }
+
+    pub(crate) fn keys(&self) -> &'static str {
+        if self.viewer.as_ref().is_some_and(|viewer| viewer.keys) { "on" } else { "off" }
+    }
+
+    pub(crate) fn sees_payloads(&self) -> bool {
+        self.viewer.as_ref().is_some_and(|viewer| viewer.payloads)
+    }
+}

@@ -1,0 +1,153 @@
+//! The events: a list that follows, and beside it the one that is open.
+
+use askama::Template;
+use relay_core::{delivery::Delivery, event::Event, id::EventId, name::Name, time::Wall};
+
+use super::{
+    EventFacts, Outcome,
+    choice::{self, Choice},
+    event::what,
+};
+use crate::{
+    filters,
+    page::{Page, Place},
+    since::Since,
+    text as t,
+    url::{Site, Url},
+};
+
+/// Deliveries of an event that a line shows.
+const OUTCOMES_MAX: usize = 3;
+
+/// The screen.
+#[derive(Clone, Debug, Template)]
+#[template(path = "events.html")]
+pub struct Events {
+    /// The frame.
+    pub page: Page,
+    /// Which events.
+    pub filter: EventsFilter,
+    /// The sources that there are.
+    pub sources: Vec<Name>,
+    /// The lines.
+    pub list: EventList,
+    /// The event that is open beside them.
+    pub open: Option<EventFacts>,
+    /// What is wrong with the filter.
+    pub fault: Option<String>,
+}
+
+/// The lines alone: what a list that follows asks for.
+#[derive(Clone, Copy, Debug, Template)]
+#[template(path = "part/event_lines.html")]
+pub struct EventLines<'a> {
+    /// The frame.
+    pub page: &'a Page,
+    /// Which events.
+    pub filter: &'a EventsFilter,
+    /// The lines.
+    pub list: &'a EventList,
+}
+
+/// Which events, and which one is open: all of it stands in the URL (R3).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventsFilter {
+    /// Of this source.
+    pub source: Option<String>,
+    /// Received since then.
+    pub since: Since,
+    /// An id, or a pattern of names, as it was typed.
+    pub find: Option<String>,
+    /// Goes on behind a page.
+    pub cursor: Option<String>,
+    /// The event that is open.
+    pub open: Option<EventId>,
+}
+
+/// A page of lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventList {
+    /// The newest first.
+    pub lines: Vec<EventLine>,
+    /// Where the next page goes on.
+    pub next: Option<String>,
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventLine {
+    /// Its id.
+    pub id: EventId,
+    /// When it was received.
+    pub at: Wall,
+    /// Where.
+    pub source: Name,
+    /// Its name, or what was asked for.
+    pub what: String,
+    /// Length of its body.
+    pub size: u64,
+    /// What became of it, the newest first.
+    pub outcomes: Vec<Outcome>,
+    /// Deliveries that are not among those.
+    pub more: usize,
+}
+
+impl EventLine {
+    /// Of an event as it is stored.
+    pub fn of(event: &Event, body_bytes: u64, deliveries: &[Delivery]) -> Self {
+        let outcomes: Vec<Outcome> = deliveries.iter().take(OUTCOMES_MAX).map(Outcome::of).collect();
+        Self {
+            id: event.id,
+            at: event.received_at,
+            source: event.source.clone(),
+            what: what(event),
+            size: body_bytes,
+            more: deliveries.len() - outcomes.len(),
+            outcomes,
+        }
+    }
+}
+
+impl Events {
+    const PLACE: Place = Place::Events;
+
+    fn of_sources(&self) -> Vec<Choice<'_>> {
+        choice::names(t::ANY_SOURCE, &self.sources, self.filter.source.as_deref())
+    }
+
+    fn of_spans(&self) -> Vec<Choice<'static>> {
+        choice::spans(self.filter.since)
+    }
+}
+
+impl EventsFilter {
+    /// The list without one that is open, from its newest.
+    pub fn url(&self, site: &Site) -> Url {
+        let since = (self.since != Since::default()).then_some(self.since.as_str());
+        let url = site.events().with_some("source", self.source.as_deref()).with_some("since", since);
+        url.with_some("q", self.find.as_deref())
+    }
+
+    /// The same list with an event open.
+    pub fn open(&self, site: &Site, id: &EventId) -> Url {
+        self.here(site).with("open", &id.to_string())
+    }
+
+    /// The same page of the list, with none open.
+    pub fn here(&self, site: &Site) -> Url {
+        self.url(site).with_some("cursor", self.cursor.as_deref())
+    }
+
+    /// The page behind this one.
+    pub fn next(&self, site: &Site, cursor: &str) -> Url {
+        self.url(site).with("cursor", cursor)
+    }
+
+    fn is_narrow(&self) -> bool {
+        self.source.is_some() || self.find.is_some() || self.since != Since::Ever
+    }
+
+    fn has_open(&self, id: &EventId) -> bool {
+        self.open == Some(*id)
+    }
+}

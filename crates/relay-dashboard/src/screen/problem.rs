@@ -1,0 +1,27 @@
+//! A page that cannot be shown, and what to do instead.
+
+use askama::Template;
+
+use crate::{
+    filters,
+    page::{Page, Place},
+    text as t,
+};
+
+/// The screen.
+#[derive(Clone, Debug, Template)]
+#[template(path = "problem.html")]
+pub struct Problem {
+    /// The frame.
+    pub page: Page,
+    /// The answer's status.
+    pub status: u16,
+    /// What is wrong.
+    pub title: String,
+    /// What to do.
+    pub detail: String,
+}
+
+impl Problem {
+    const PLACE: Place = Place::Elsewhere;
+}

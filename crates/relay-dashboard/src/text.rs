@@ -1,0 +1,373 @@
+//! Every word that a page says. A translation is another file like this one.
+
+#![expect(clippy::trivially_copy_pass_by_ref, reason = "templates hand over references")]
+
+use relay_core::delivery::{Reason, State};
+
+use crate::{
+    show,
+    since::Since,
+    sums::{DeliveriesSum, EventsSum},
+    viewer::{Theme, Zone},
+};
+
+/// A text that is always the same.
+macro_rules! words {
+    ($($name:ident = $text:literal;)*) => {
+        $(pub(crate) const $name: &str = $text;)*
+    };
+}
+
+// The frame.
+words! {
+    PRODUCT = "crm-relay";
+    SKIP = "Skip to the content";
+    PAGES = "Pages";
+    TIMES_IN_UTC = "Times are in UTC.";
+    AS_OF_LOADING = "as of loading";
+    NEVER = "never";
+    NAME = "Name";
+    VALUE = "Value";
+    TIME = "Time";
+    SHOW = "Show";
+    FIND = "Find";
+    OLDER = "Older →";
+    LOOK = "Look";
+    CLOSE = "Close";
+    COPY = "Copy";
+    ACTIONS = "Actions";
+    TO_OVERVIEW = "To the overview";
+    CHANGES_NEED_SCRIPT = "Changes need JavaScript, or the command line: crm-relay user.";
+}
+
+// The overview.
+words! {
+    OVERVIEW = "Overview";
+    ALL_WELL = "All is well.";
+    ACCEPTED = "Accepted";
+    DELIVERED = "Delivered";
+    WAITING = "Waiting";
+    DEAD = "Dead";
+    REFUSED = "Refused";
+    SHOW_READY = "what is ready";
+    SHOW_DEAD = "what died";
+    SOURCES = "Sources";
+    SOURCE = "Source";
+    LAST = "Last";
+    NO_SOURCE = "There is no source.";
+    NO_SOURCE_HOW = "A source takes webhooks of one platform. This makes one, with its route and a client's token:";
+    DESTINATIONS = "Destinations";
+    DESTINATION = "Destination";
+    NO_DESTINATION = "There is no destination.";
+    NO_DESTINATION_HOW = "A destination is made by the first route that leads there.";
+    CLIENTS = "Clients";
+    OLDEST = "Oldest";
+    CIRCUIT = "Circuit";
+    NO_CLIENT = "no client";
+    CLOSED = "closed";
+    OPEN = "open";
+    PAUSED = "paused";
+    NOTHING_LOST = "Nothing is lost";
+    SUMS_DIFFER = "The sums do not hold";
+}
+
+// Events.
+words! {
+    EVENTS = "Events";
+    EVENT = "Event";
+    EVENTS_NEWEST_FIRST = "Events, the newest first";
+    ANY_SOURCE = "any source";
+    RECEIVED = "Received";
+    FIND_EVENT = "Id, or name (* for anything)";
+    FIND_EVENT_EXAMPLE = "evt_…, dlv_… or invoice.*";
+    SIZE = "Size";
+    NO_DELIVERY = "no delivery";
+    NO_DELIVERY_LONG = "No route led from its source when it came.";
+    NO_EVENT_YET = "No webhook has come yet.";
+    NO_EVENT_YET_HOW = "The first one is here within a second of its arrival. This sends a sample:";
+    NO_EVENT_MATCHES = "No event matches.";
+    SHOW_ALL_EVENTS = "Show all events";
+    OPEN_PAGE = "Open page";
+    ALL_EVENTS = "All events";
+    REQUEST = "Request";
+    ID = "Id";
+    TRIES = "Tries";
+    REPLAY = "replay";
+    NEXT_TRY = "Next try";
+    EXPIRES = "Expires";
+    NOT_COUNTED = "not counted";
+    BODY = "Body";
+    BODY_LINES = "Lines of the body";
+    VIEWS = "Views of the body";
+    TEXT = "Text";
+    HEX = "Hex";
+    DOWNLOAD = "Download";
+    BODY_EMPTY = "The body is empty.";
+    BODY_WITHHELD = "Your role does not see bodies.";
+    HEADERS = "Headers";
+    VALUES_WITHHELD = "your role does not see values";
+}
+
+// Deliveries.
+words! {
+    DELIVERIES = "Deliveries";
+    DELIVERIES_NEWEST_FIRST = "Deliveries, the newest first";
+    ANY_DESTINATION = "any destination";
+    ANY_STATE = "any state";
+    STATE = "State";
+    MADE = "Made";
+    NEXT_OR_LAST = "Next, or last";
+    LAST_ANSWER = "Last answer";
+    WAITS = "waits";
+    UNDER_WAY = "under way";
+    NO_DELIVERY_YET = "There is no delivery yet.";
+    NO_DELIVERY_YET_HOW = "Each event makes one for each route of its source. This sends a sample:";
+    NO_DELIVERY_MATCHES = "No delivery matches.";
+    SHOW_ALL_DELIVERIES = "Show all deliveries";
+}
+
+// The audit log.
+words! {
+    AUDIT = "Audit";
+    AUDIT_NEWEST_FIRST = "The audit log, the newest first";
+    WHO = "Who";
+    ACTION = "Action";
+    WHEN = "When";
+    SUBJECT = "Subject";
+    FROM = "From";
+    NO_LINE_YET = "Nothing has been changed yet.";
+    NO_LINE_YET_HOW = "Each change has its line here: who, what, from where.";
+    NO_LINE_MATCHES = "No line matches.";
+    SHOW_ALL_LINES = "Show all lines";
+}
+
+// Who may in.
+words! {
+    SIGN_IN = "Sign in";
+    SIGN_OUT = "Sign out";
+    PASSWORD = "Password";
+    SIGNING_IN_BY_LINK = "Signing in by the link…";
+    LOGIN_NEEDS_SCRIPT = "Signing in needs JavaScript. Pages can be read without it afterwards.";
+    LOGIN_HOW = "On the server's machine, this prints a link that is good once:";
+    NO_USER_YET = "There is no user with a password yet. Sign in by a link, or make one: crm-relay user create NAME --role admin";
+    PLAIN = "Nobody signs in over plain HTTP.";
+    PLAIN_HOW = "Whoever is on the way would read the password. Come by https, or on the server's own machine by its loopback address.";
+    USERS = "Users";
+    ROLE = "Role";
+    SESSIONS = "Sessions";
+    LAST_SIGNED_IN = "Last signed in";
+    ACTIVE = "active";
+    INVITED = "invited";
+    DISABLED = "disabled";
+    YOU = "you";
+    NEW_LINK = "New link";
+    ENABLE = "Enable";
+    DISABLE = "Disable";
+    NO_USER = "There is no user.";
+    NO_USER_HOW = "Whoever runs the machine comes in by a link of crm-relay dashboard. Others need a user.";
+    NEW_USER = "New user";
+    MAKE_USER = "Make user and link";
+    NAME_RULE = "1 to 63 of a-z, 0-9, _ and -, the first a letter or digit";
+    LINK_ONCE = "It is shown this once, and is good once. Hand it over by a way that you trust.";
+    VIEWER_MAY = "sees what came and what became of it, without bodies and values of headers";
+    OPERATOR_MAY = "sees payloads too, and may replay, redrive, cancel and pause";
+    ADMIN_MAY = "may do everything, users among it";
+    YOUR_ACCOUNT = "Your account";
+    NO_PASSWORD_YET = "You have no password yet: without one you come in by a link alone.";
+    OLD_PASSWORD = "Present password";
+    NEW_PASSWORD = "New password";
+    PASSWORD_RULE = "12 characters or more. Your other sessions end.";
+    SET_PASSWORD = "Set password";
+    READING = "Reading";
+    THEME = "Colours";
+    ZONE = "Times";
+    KEYS = "Keys";
+    ON = "on";
+    OFF = "off";
+    SAVE = "Save";
+    KEY_FIND = "find";
+    KEY_MOVE = "down, up";
+    KEY_PAUSE = "pause";
+    KEY_FOLLOW = "follow the newest";
+    BROWSER = "Browser";
+    LAST_USED = "Last used";
+    THIS_ONE = "this one";
+    END = "End";
+    SESSIONS_LAST = "A session ends after 12 hours without use, and after 7 days in any case.";
+}
+
+pub(crate) fn version(version: &str) -> String {
+    format!("crm-relay {version}")
+}
+
+pub(crate) fn reasons(count: usize) -> String {
+    match count {
+        1 => "One thing needs a look".to_owned(),
+        _ => format!("{count} things need a look"),
+    }
+}
+
+pub(crate) fn stored(stored: &u64) -> String {
+    format!("{} kept", show::count(*stored))
+}
+
+pub(crate) fn of_created(created: &u64) -> String {
+    format!("of {} made", show::count(*created))
+}
+
+pub(crate) fn events_sum(sum: &EventsSum) -> String {
+    let [accepted, stored, retired] = [sum.accepted, sum.stored, sum.retired].map(show::count);
+    let equals = if sum.holds() { "=" } else { "≠" };
+    format!("Events: {accepted} accepted {equals} {stored} kept + {retired} retired")
+}
+
+pub(crate) fn deliveries_sum(sum: &DeliveriesSum) -> String {
+    let equals = if sum.holds() { "=" } else { "≠" };
+    let parts = [
+        (sum.open, "waiting"),
+        (sum.delivered, "delivered"),
+        (sum.dead, "dead"),
+        (sum.cancelled, "cancelled"),
+        (sum.retired, "retired"),
+        (sum.lost, "lost"),
+    ];
+    let parts = parts.map(|(count, word)| format!("{} {word}", show::count(count)));
+    format!("Deliveries: {} made {equals} {}", show::count(sum.created), parts.join(" + "))
+}
+
+pub(crate) const fn state(state: State) -> &'static str {
+    match state {
+        State::Ready => "ready",
+        State::Scheduled => "scheduled",
+        State::Leased => "leased",
+        State::Delivered => "delivered",
+        State::Dead => "dead",
+        State::Expired => "expired",
+        State::Cancelled => "cancelled",
+    }
+}
+
+const fn reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Rejected => "rejected",
+        Reason::Busy => "busy",
+        Reason::LostLeases => "leases lost",
+        Reason::Expired => "expired",
+        Reason::Refused => "refused",
+    }
+}
+
+pub(crate) fn tried(tries: u32, status: Option<u16>) -> String {
+    let tries = self::tries(tries);
+    status.map_or_else(|| tries.clone(), |status| format!("{tries}, {status}"))
+}
+
+fn tries(tries: u32) -> String {
+    if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") }
+}
+
+/// Of one that ended without success: `rejected, 500`. That what is expired did expire needs no second word.
+pub(crate) fn ended(end: State, why: Option<Reason>, status: Option<u16>) -> String {
+    let why = why.map_or(state(end), reason);
+    status.map_or_else(|| why.to_owned(), |status| format!("{why}, {status}"))
+}
+
+pub(crate) fn more(count: &usize) -> String {
+    format!("+ {count}")
+}
+
+pub(crate) const fn since(since: Since) -> &'static str {
+    match since {
+        Since::Hour => "last hour",
+        Since::Day => "last 24 hours",
+        Since::Week => "last 7 days",
+        Since::Ever => "any time",
+    }
+}
+
+pub(crate) const fn looked_back(since: &Since) -> &'static str {
+    match since {
+        Since::Hour => "Looked back over the last hour.",
+        Since::Day => "Looked back over the last 24 hours.",
+        Since::Week => "Looked back over the last 7 days.",
+        Since::Ever => "Looked back as far as events are kept.",
+    }
+}
+
+pub(crate) fn shown(lines: usize) -> String {
+    if lines == 1 { "1 shown".to_owned() } else { format!("{lines} shown") }
+}
+
+pub(crate) fn by_key(key: &str) -> String {
+    format!("proved by key {key}")
+}
+
+pub(crate) fn to(destination: &str) -> String {
+    format!("To {destination}")
+}
+
+pub(crate) fn losses(losses: &u32) -> String {
+    if *losses == 1 { "1 lease lost".to_owned() } else { format!("{losses} leases lost") }
+}
+
+pub(crate) fn number(number: &u32) -> String {
+    format!("#{number}")
+}
+
+pub(crate) fn earlier_tries(count: &usize) -> String {
+    if *count == 1 { "1 earlier try is not shown".to_owned() } else { format!("{count} earlier tries are not shown") }
+}
+
+pub(crate) fn body_rest(shown: &u64, of: &u64) -> String {
+    if shown >= of {
+        return "Long lines are cut; the download has all of it.".to_owned();
+    }
+    format!("The first {} of {} are shown; the download has all of it.", show::size(*shown), show::size(*of))
+}
+
+pub(crate) fn says_is(claimed: &str) -> String {
+    format!("says it is {claimed}")
+}
+
+pub(crate) fn users(count: usize) -> String {
+    if count == 1 { "1 user".to_owned() } else { format!("{count} users") }
+}
+
+pub(crate) fn role_of(user: &str) -> String {
+    format!("Role of {user}")
+}
+
+pub(crate) fn new_link_for(user: &str) -> String {
+    format!("New link for {user}")
+}
+
+pub(crate) fn enable(user: &str) -> String {
+    format!("Enable {user}")
+}
+
+pub(crate) fn disable(user: &str) -> String {
+    format!("Disable {user}")
+}
+
+pub(crate) fn sessions(count: usize) -> String {
+    if count == 1 { "1 session".to_owned() } else { format!("{count} sessions") }
+}
+
+pub(crate) fn end_session(agent: &str) -> String {
+    format!("End the session of {agent}")
+}
+
+pub(crate) const fn theme(theme: Theme) -> &'static str {
+    match theme {
+        Theme::System => "as the system has them",
+        Theme::Light => "light",
+        Theme::Dark => "dark",
+    }
+}
+
+pub(crate) const fn zone(zone: Zone) -> &'static str {
+    match zone {
+        Zone::Local => "in the browser's zone",
+        Zone::Utc => "in UTC",
+    }
+}

@@ -1,0 +1,42 @@
+//! What pages may weigh, as sent: `docs/internals/dashboard.md`.
+
+use crate::sample::{Words, screens};
+use relay_dashboard::asset::Asset;
+
+const ASSET_BYTES_MAX: usize = 24 * 1024;
+const PAGE_BYTES_MAX: usize = 60 * 1024;
+/// The page, its assets, the live stream, one fragment.
+const REQUESTS_MAX: usize = 6;
+
+#[test]
+fn what_pages_load_is_small_and_little() {
+    for asset in Asset::ALL {
+        assert!(asset.bytes().len() <= ASSET_BYTES_MAX, "{}: {} bytes", asset.name(), asset.bytes().len());
+    }
+    for (name, html) in screens(&Words::usual()) {
+        assert!(html.len() <= PAGE_BYTES_MAX, "{name}: {} bytes", html.len());
+        let loaded = html.matches(" src=\"").count() + html.matches("<link ").count();
+        assert!(1 + loaded + 2 <= REQUESTS_MAX, "{name} loads {loaded}");
+    }
+}
+
+/// Whatever a body is, its page stays within what one of that length may weigh.
+#[test]
+fn no_body_makes_a_page_heavy() {
+    for body in ["<", "\u{202e}", "\n", "\"", "{\"a\":1}\n"] {
+        let words = Words { body: body.repeat(200_000).into_bytes(), ..Words::usual() };
+        for (name, html) in screens(&words).into_iter().filter(|(name, _)| name.starts_with("event")) {
+            assert!(html.len() <= PAGE_BYTES_MAX, "{name}: {} bytes of {body:?}", html.len());
+        }
+    }
+}
+
+#[test]
+fn every_screen_is_a_whole_document_with_one_title() {
+    for words in [Words::usual(), Words::long()] {
+        for (name, html) in screens(&words).into_iter().filter(|(name, _)| !name.contains(".fragment")) {
+            assert!(html.starts_with("<!doctype html>") && html.trim_end().ends_with("</html>"), "{name}");
+            assert_eq!(html.matches("<h1").count(), 1, "{name}");
+        }
+    }
+}

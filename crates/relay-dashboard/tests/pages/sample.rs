@@ -1,0 +1,416 @@
+//! Every screen in every state, with values that a test chooses.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use relay_core::{
+    delivery::{Attempt, Delivery, Reason, State, answer::Answer, outcome::Class},
+    event::Event,
+    id::{DeliveryId, EventId},
+    name::Name,
+    time::Wall,
+};
+use relay_dashboard::{
+    body::View,
+    page::Page,
+    screen::{
+        Audit, AuditFilter, AuditLine, AuditLines, AuditList, Circuit, Deliveries, DeliveriesFilter, DeliveryFacts,
+        DeliveryLine, DeliveryLines, DeliveryList, DestinationLine, EventFacts, EventLine, EventLines, EventList,
+        EventPage, Events, EventsFilter, Login, Me, Overview, OverviewLive, Problem, Reason as Trouble, Screen as _,
+        SessionLine, Situation, SourceLine, UserLine, UserState, Users, Way,
+    },
+    since::Since,
+    sums::{DeliveriesSum, EventsSum},
+    url::Site,
+    viewer::{Role, Theme, Viewer, Zone},
+};
+
+/// 2026-11-28 18:25:44.120 UTC.
+pub(crate) const NOW: Wall = Wall::from_micros(1_795_890_344_120_000);
+
+/// Values of others, each in its own place.
+#[derive(Clone, Debug)]
+pub(crate) struct Words {
+    pub(crate) body: Vec<u8>,
+    pub(crate) header_name: String,
+    pub(crate) header_value: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) name: Option<String>,
+    pub(crate) error: String,
+    pub(crate) answer: String,
+    pub(crate) reason: String,
+    pub(crate) agent: String,
+    pub(crate) claimed: String,
+    pub(crate) find: Option<String>,
+    /// How long lists are.
+    pub(crate) lines: u64,
+}
+
+impl Words {
+    /// As they are on most days.
+    pub(crate) fn usual() -> Self {
+        let body = include_bytes!("invoice.json").to_vec();
+        Self {
+            body,
+            header_name: "stripe-signature".into(),
+            header_value: "t=1795890343,v1=5257a869e7ecebeda32affa62cdca3fa51cad7e77a0e56ff536d0ce8e108d8bd".into(),
+            path: "/webhook/stripe".into(),
+            query: "account=acct_1N4".into(),
+            name: Some("invoice.paid".into()),
+            error: "status 500".into(),
+            answer: "{\"error\":\"database is locked\"}".into(),
+            reason: "destination crm: no client for 14 min, 212 waiting, first expires in 9 h".into(),
+            agent: "Chromium 156 on Linux".into(),
+            claimed: "ada".into(),
+            find: None,
+            lines: 50,
+        }
+    }
+
+    /// Longer than anybody drew them.
+    pub(crate) fn long() -> Self {
+        let word = "a-very-long-word-without-any-place-to-break-it-".repeat(6);
+        Self {
+            body: format!("{{\"{word}\": \"{}\"}}", "x".repeat(4_000)).into_bytes(),
+            header_name: "x-".to_owned() + &word,
+            header_value: word.repeat(8),
+            path: format!("/webhook/stripe/{word}"),
+            query: word.clone(),
+            name: Some(word.clone()),
+            error: format!("the target said {word}"),
+            answer: word.repeat(3),
+            reason: format!("destination crm: circuit open at client {word} for 2 d 3 h, 1,204,331 waiting: {word}"),
+            agent: word.clone(),
+            claimed: word.clone(),
+            find: Some(word),
+            lines: 50,
+        }
+    }
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+fn ago(seconds: u64) -> Wall {
+    NOW - Duration::from_secs(seconds)
+}
+
+fn event_id(at: Wall, number: u128) -> EventId {
+    EventId::from_u128((u128::from(at.as_millis()) << 80) | (7 << 76) | (2 << 62) | number)
+}
+
+fn delivery_id(at: Wall, number: u128) -> DeliveryId {
+    DeliveryId::from_u128((u128::from(at.as_millis()) << 80) | (7 << 76) | (2 << 62) | number)
+}
+
+pub(crate) fn page(role: Role) -> Page {
+    let viewer = Viewer {
+        name: "alice".into(),
+        role,
+        payloads: role >= Role::Operator,
+        theme: Theme::System,
+        zone: Zone::Utc,
+        keys: true,
+    };
+    Page { site: Site::default(), viewer: Some(viewer), now: NOW, version: "0.1.0".into() }
+}
+
+pub(crate) fn event(words: &Words, number: u64) -> Event {
+    let at = NOW - Duration::from_millis(37 * number + number * number * 400);
+    let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+    let headers = [
+        (words.header_name.as_str(), words.header_value.as_str()),
+        ("content-type", "application/json; charset=utf-8"),
+        ("user-agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)"),
+        ("accept", "*/*; q=0.5, application/xml"),
+        ("cache-control", "no-cache"),
+        ("content-length", "1183"),
+    ];
+    Event {
+        id: event_id(at, u128::from(number)),
+        source: name(if number % 3 == 1 { "github" } else { "stripe" }),
+        method: Bytes::from_static(b"POST"),
+        path: bytes(&words.path),
+        query: Some(bytes(&words.query)),
+        headers: headers.into_iter().map(|(name, value)| (bytes(name), bytes(value))).collect(),
+        body: Bytes::copy_from_slice(&words.body),
+        body_sha256: [0x9f; 32],
+        received_at: at,
+        name: words.name.as_deref().map(Arc::from),
+        key: None,
+    }
+}
+
+fn attempt(words: &Words, number: u32, class: Class) -> Attempt {
+    let good = class == Class::Delivered;
+    let answer = Answer { body: Some(words.answer.as_str().into()), ..Answer::default() };
+    Attempt {
+        number,
+        at: ago(600 - u64::from(number) * 60),
+        duration_ms: 41 + u64::from(number) * 7,
+        status: (class != Class::Unreachable).then_some(if good { 200 } else { 500 }),
+        class,
+        counted: class == Class::Rejected,
+        error: (!good).then(|| words.error.as_str().into()),
+        answer: (!good).then(|| Arc::new(answer)),
+    }
+}
+
+pub(crate) fn delivery(words: &Words, event: &Event, number: u64, state: State) -> Delivery {
+    let destination = name(if number.is_multiple_of(4) { "erp" } else { "crm" });
+    let id = delivery_id(event.received_at, u128::from(number) << 20);
+    let mut made = Delivery::ready(id, event, destination, false, event.received_at, Duration::from_secs(86_400));
+    made.state = state;
+    let last = match state {
+        State::Ready | State::Leased => None,
+        State::Delivered => Some(attempt(words, 1, Class::Delivered)),
+        State::Scheduled | State::Dead | State::Expired | State::Cancelled => Some(attempt(words, 3, Class::Rejected)),
+    };
+    made.reason = match state {
+        State::Dead => Some(Reason::Rejected),
+        State::Expired => Some(Reason::Expired),
+        _ => None,
+    };
+    (made.tries, made.attempts) = last.as_ref().map_or((0, 0), |last| (last.number, last.number));
+    made.last = last;
+    made.due_at = NOW + Duration::from_secs(4);
+    made
+}
+
+fn state_of(number: u64) -> State {
+    match number % 11 {
+        0 => State::Leased,
+        3 => State::Scheduled,
+        5 => State::Dead,
+        7 => State::Expired,
+        8 => State::Ready,
+        9 => State::Cancelled,
+        _ => State::Delivered,
+    }
+}
+
+pub(crate) fn lines(words: &Words, count: u64) -> Vec<EventLine> {
+    let line = |number| {
+        let event = event(words, number);
+        let size = 900 + number * number * 517;
+        let deliveries: Vec<Delivery> =
+            (0..=number % 2).map(|side| delivery(words, &event, number + side * 3, state_of(number + side))).collect();
+        EventLine::of(&event, size, if number == 6 { &[] } else { &deliveries })
+    };
+    (0..count).map(line).collect()
+}
+
+pub(crate) fn facts(words: &Words, role: Role, view: View) -> EventFacts {
+    let event = event(words, 0);
+    let (dead, good) = (delivery(words, &event, 1, State::Dead), delivery(words, &event, 4, State::Delivered));
+    let history: Vec<Attempt> =
+        (1..=4).map(|n| attempt(words, n, if n == 2 { Class::Unreachable } else { Class::Rejected })).collect();
+    let deliveries = vec![
+        DeliveryFacts::of(&delivery(words, &event, 2, State::Scheduled), &history[..2]),
+        DeliveryFacts::of(&dead, &history),
+        DeliveryFacts::of(&good, &[attempt(words, 1, Class::Delivered)]),
+    ];
+    EventFacts::of(&event, event.body.len() as u64, view, role >= Role::Operator).with(deliveries)
+}
+
+pub(crate) fn situation(words: &Words, trouble: bool) -> Situation {
+    let source = |at: &str, last: u64, accepted, refused| SourceLine {
+        name: name(at),
+        last_at: Some(ago(last)),
+        accepted,
+        duplicates: 3,
+        refused,
+        stopped: None,
+    };
+    let destination = |at: &str, clients, waiting, dead, circuit| DestinationLine {
+        name: name(at),
+        clients,
+        waiting,
+        oldest: (waiting > 0).then_some(Duration::from_secs(840)),
+        dead,
+        circuit,
+        paused: at == "archive",
+    };
+    let site = Site::default();
+    let reasons = if trouble {
+        vec![
+            Trouble {
+                words: words.reason.clone(),
+                url: Some(site.deliveries().with("destination", "crm")),
+                mild: false,
+            },
+            Trouble { words: "destination crm: 37 dead, 5 expired".into(), url: Some(site.deliveries()), mild: true },
+        ]
+    } else {
+        Vec::new()
+    };
+    let crm = if trouble { (0, 212, 37, Circuit::Idle) } else { (2, 0, 0, Circuit::Closed) };
+    let (open, dead) = (crm.1, crm.2);
+    Situation {
+        reasons,
+        sources: vec![source("github", 240, 301_220, 41), source("stripe", 2, 903_111, 0)],
+        destinations: vec![
+            destination("archive", 1, 0, 0, Circuit::Open),
+            destination("crm", crm.0, crm.1, crm.2, crm.3),
+            destination("erp", 2, 0, 0, Circuit::Closed),
+        ],
+        events: EventsSum { accepted: 1_204_331, stored: 903_112, retired: 301_219 },
+        deliveries: DeliveriesSum {
+            created: 1_204_900,
+            open,
+            delivered: 903_000 - open - dead,
+            dead,
+            cancelled: 0,
+            retired: 301_900,
+            lost: 0,
+        },
+    }
+}
+
+fn audit_lines(words: &Words) -> Vec<AuditLine> {
+    let line = |seconds, who: &str, action: &str, subject: &str| AuditLine {
+        at: ago(seconds),
+        who: who.into(),
+        action: action.into(),
+        subject: subject.into(),
+        url: Some(Site::default().events()),
+        origin: Some("192.0.2.7:51514".into()),
+        claimed: (who == "cli").then(|| words.claimed.clone()),
+    };
+    vec![
+        line(12, "user:alice", "session.begin", "alice"),
+        line(64, "cli", "dead.redrive", "37 of crm, ended before 2026-11-28T18:21:00Z"),
+        line(3_700, "user:bob", "event.replay", "evt_0193f1c2-7a30-7f2a-8000-000000000001"),
+        line(90_000, "config", "source.declare", "stripe"),
+    ]
+}
+
+/// Each screen in each state, under the name of its file.
+pub(crate) fn screens(words: &Words) -> Vec<(&'static str, String)> {
+    let mut all = of_people(words);
+    all.extend(of_events(words));
+    all.extend(of_deliveries(words));
+    all
+}
+
+fn of_people(words: &Words) -> Vec<(&'static str, String)> {
+    let nobody = Page { viewer: None, ..page(Role::Admin) };
+    let login = |way| Login { page: nobody.clone(), way }.html();
+    let user = |name: &str, role, state, signed_in_at| UserLine {
+        name: name.into(),
+        role,
+        state,
+        sessions: u64::from(signed_in_at == Some(ago(2))) * 2,
+        signed_in_at,
+        me: name == "alice",
+    };
+    let users = vec![
+        user("alice", Role::Admin, UserState::Active, Some(ago(2))),
+        user("bob", Role::Operator, UserState::Active, Some(ago(90_000))),
+        user("carol", Role::Viewer, UserState::Invited, None),
+        user("mallory", Role::Viewer, UserState::Disabled, Some(ago(9_000_000))),
+    ];
+    let session = |number: u64| SessionLine {
+        handle: format!("{number:016x}"),
+        began_at: ago(number * 4_000 + 60),
+        used_at: ago(number * 3_000),
+        peer: "192.0.2.7:51514".into(),
+        agent: words.agent.clone(),
+        this: number == 0,
+    };
+    let me = |user, has_password| Me {
+        page: page(Role::Admin),
+        user,
+        has_password,
+        sessions: (0..3).map(session).collect(),
+    };
+    let audit = |lines: Vec<AuditLine>, filter| Audit {
+        page: page(Role::Admin),
+        filter,
+        list: AuditList { next: (!lines.is_empty()).then(|| "audit.1.2".into()), lines },
+        fault: None,
+    };
+    let narrow = AuditFilter { who: words.find.clone(), action: Some("dead".into()), since: Since::Day };
+    let problem = Problem {
+        page: page(Role::Viewer),
+        status: 404,
+        title: "There is no such event".into(),
+        detail: words.error.clone(),
+    };
+    vec![
+        ("login", login(Way::Open)),
+        ("login-nobody", login(Way::NoUser)),
+        ("login-plain", login(Way::Plain)),
+        ("users", Users { page: page(Role::Admin), users }.html()),
+        ("users-empty", Users { page: page(Role::Admin), users: Vec::new() }.html()),
+        ("me", me(true, true).html()),
+        ("me-new", me(true, false).html()),
+        ("me-machine", me(false, false).html()),
+        ("audit", audit(audit_lines(words), AuditFilter::default()).html()),
+        ("audit-nothing", audit(Vec::new(), narrow).html()),
+        ("problem", problem.html()),
+    ]
+}
+
+fn of_events(words: &Words) -> Vec<(&'static str, String)> {
+    let sources = vec![name("github"), name("stripe")];
+    let list = |count: u64| EventList { lines: lines(words, count), next: (count > 0).then(|| "event.71.0a".into()) };
+    let filter = EventsFilter { find: words.find.clone(), ..EventsFilter::default() };
+    let events = |list, filter, open| Events {
+        page: page(Role::Operator),
+        filter,
+        sources: sources.clone(),
+        list,
+        open,
+        fault: None,
+    };
+    let facts = |role, view| facts(words, role, view);
+    let open = EventsFilter { open: Some(facts(Role::Operator, View::Text).id), ..filter.clone() };
+    let narrow = EventsFilter { source: Some("stripe".into()), since: Since::Day, ..filter.clone() };
+    let wrong = Events { fault: Some(words.error.clone()), ..events(EventList::default(), narrow.clone(), None) };
+    let event = |role, view| EventPage { page: page(role), event: facts(role, view) }.html();
+    vec![
+        ("events", events(list(words.lines), filter.clone(), None).html()),
+        ("events-open", events(list(words.lines), open, Some(facts(Role::Operator, View::Text))).html()),
+        ("events-empty", events(list(0), EventsFilter::default(), None).html()),
+        ("events-nothing", events(list(0), narrow, None).html()),
+        ("events-fault", wrong.html()),
+        ("event", event(Role::Operator, View::Text)),
+        ("event-hex", event(Role::Operator, View::Hex)),
+        ("event-viewer", event(Role::Viewer, View::Text)),
+        ("event-lines.fragment", EventLines { page: &page(Role::Operator), filter: &filter, list: &list(3) }.html()),
+    ]
+}
+
+fn of_deliveries(words: &Words) -> Vec<(&'static str, String)> {
+    let line = |number| {
+        let event = event(words, number);
+        DeliveryLine::of(&delivery(words, &event, number, state_of(number)))
+    };
+    let list = |count: u64| DeliveryList { lines: (0..count).map(line).collect(), next: None };
+    let deliveries = |list, filter| Deliveries {
+        page: page(Role::Operator),
+        filter,
+        destinations: vec![name("crm"), name("erp")],
+        list,
+        fault: None,
+    };
+    let narrow = DeliveriesFilter { destination: Some("crm".into()), state: Some(State::Dead) };
+    let overview = |now| Overview { page: page(Role::Admin), now };
+    vec![
+        ("overview", overview(situation(words, false)).html()),
+        ("overview-trouble", overview(situation(words, true)).html()),
+        ("overview-empty", overview(Situation::default()).html()),
+        ("overview-live.fragment", OverviewLive { page: &page(Role::Admin), now: &situation(words, true) }.html()),
+        ("deliveries", deliveries(list(words.lines), DeliveriesFilter::default()).html()),
+        ("deliveries-nothing", deliveries(list(0), narrow).html()),
+        ("deliveries-empty", deliveries(list(0), DeliveriesFilter::default()).html()),
+        ("delivery-lines.fragment", DeliveryLines { page: &page(Role::Operator), list: &list(3) }.html()),
+        (
+            "audit-lines.fragment",
+            AuditLines { page: &page(Role::Admin), list: &AuditList { lines: audit_lines(words), next: None } }.html(),
+        ),
+    ]
+}

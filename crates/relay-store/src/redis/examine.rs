@@ -1,0 +1,272 @@
+//! What a Redis, and the store in it, look like to whoever operates them: for `crm-relay doctor`. Nothing is changed there but a counter
+//! of commits, and a store is not made where there is none.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use relay_core::{limits, storage::Presence, time::Wall};
+use tokio::time::Instant;
+
+use super::{
+    Core,
+    backlog::Urgency,
+    begin::BeginError,
+    check::{self, Finding, Heard},
+    client::{Command, Link},
+    presence,
+    reply::{Fault, Reply},
+};
+use crate::seam::Durability;
+
+/// Commits that are timed.
+const COMMITS: usize = 5;
+/// Hundredths of its memory at which webhooks are refused.
+const FULL_AT: u64 = 80;
+/// A day.
+const DAY: Duration = Duration::from_hours(24);
+/// What was stored in less time than this says nothing about a day.
+const RATE_OF_LEAST: Duration = Duration::from_mins(10);
+
+/// What was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Examined {
+    /// Which server, and of which version.
+    pub server: String,
+    /// Each thing that is looked at, with what it is.
+    pub seen: Vec<(&'static str, String)>,
+    /// Why it is not used as it is, each with what mends it; empty: it is.
+    pub findings: Vec<Finding>,
+    /// When a commit is answered.
+    pub durability: Durability,
+    /// So many replicas confirm a commit.
+    pub confirm: u32,
+    /// Replicas that are connected, those first that have the most.
+    pub replicas: Vec<Replica>,
+    /// How long a commit takes with all that it waits for, the median of a few; `None`: none came about, or no store is there.
+    pub commit: Option<Duration>,
+    /// What is stored there; `None`: nothing yet.
+    pub stored: Option<StoredThere>,
+    /// Servers that were heard of lately.
+    pub servers: Vec<Presence>,
+}
+
+/// A replica as its primary sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// Where it is.
+    pub address: String,
+    /// It follows: `online`.
+    pub state: String,
+    /// Bytes of the history that it has not said to have.
+    pub behind: u64,
+    /// Seconds since it was heard of.
+    pub lag: u64,
+}
+
+/// What is stored there, and what that comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredThere {
+    /// Partitions.
+    pub partitions: usize,
+    /// Events.
+    pub events: u64,
+    /// Bytes that Redis uses.
+    pub used: u64,
+    /// Bytes that it may use before webhooks are refused; 0: it does not say.
+    pub bound: u64,
+    /// Bytes for each event, all that goes with it included; `None`: there are none.
+    pub bytes_per_event: Option<u64>,
+    /// Events a day, at the rate of those that are stored; `None`: too few, or too young.
+    pub events_per_day: Option<u64>,
+}
+
+impl StoredThere {
+    /// Days until webhooks are refused at this rate, if nothing is removed meanwhile.
+    pub fn days_until_full(&self) -> Option<u64> {
+        let a_day = self.events_per_day? * self.bytes_per_event?;
+        (a_day > 0 && self.bound > 0).then(|| self.bound.saturating_sub(self.used) / a_day)
+    }
+}
+
+impl Core {
+    /// Looks at it.
+    pub(super) async fn examine(&self) -> Result<Examined, BeginError> {
+        let mut link = self.connected().await?;
+        let away = |why: String| BeginError::Away(why);
+        let asked = link.send(check::asks().to_vec()).await.map_err(|broken| away(broken.to_string()))?;
+        let mut asked = asked.into_iter();
+        let (info, settings) = (asked.next().unwrap_or(Reply::Nil), asked.next().unwrap_or(Reply::Nil));
+        let said = Said::of(&info, &settings);
+        let checked = self.standing.heard(&Heard::new(info, settings), &self.options);
+        let mut findings = checked.findings.clone();
+        for looked in [self.check_rights(&mut link).await, self.check_keys(&mut link).await] {
+            match looked {
+                Err(BeginError::Refused(more)) => findings.extend(more),
+                Err(error) => return Err(error),
+                Ok(()) => {}
+            }
+        }
+        let mut examined = Examined {
+            server: said.server(),
+            seen: said.seen(self.options.address.to_string()),
+            durability: checked.durability,
+            confirm: checked.replicas,
+            replicas: said.replicas(),
+            findings,
+            commit: None,
+            stored: None,
+            servers: Vec::new(),
+        };
+        if self.holds_store(&mut link).await? {
+            let unread = |fault: Fault| BeginError::Away(format!("what is stored there does not read: {fault:?}"));
+            examined.stored = Some(self.stored_there(&said).await.map_err(unread)?);
+            examined.servers = self.servers().await.map_err(unread)?;
+            if examined.findings.is_empty() {
+                examined.commit = self.timed_commit().await;
+            }
+        }
+        Ok(examined)
+    }
+
+    async fn holds_store(&self, link: &mut Link) -> Result<bool, BeginError> {
+        let exists = link.send(vec![Command::new("EXISTS").arg(self.space.meta())]).await;
+        let exists = exists.map_err(|broken| BeginError::Away(broken.to_string()))?;
+        Ok(exists.into_iter().next().and_then(|reply| reply.number().ok()) == Some(1))
+    }
+
+    /// As any commit is: on its connection, with all that it waits for.
+    async fn timed_commit(&self) -> Option<Duration> {
+        let counters = self.space.partitions()[0].counters();
+        let mut took = Vec::with_capacity(COMMITS);
+        for _ in 0..COMMITS {
+            let began = Instant::now();
+            let again = Command::new("HINCRBY").arg(&counters).arg("again").number(1);
+            self.commits.one(Urgency::Other, again).await.ok()?;
+            took.push(began.elapsed());
+        }
+        took.sort_unstable();
+        Some(took[COMMITS / 2])
+    }
+
+    /// Those that said something lately. To ask as one of them would be to be one, for a while.
+    async fn servers(&self) -> Result<Vec<Presence>, Fault> {
+        let now = self.clock().await?;
+        let mut said = self.reads.one(Command::new("HGETALL").arg(self.space.runs())).await?.many()?.into_iter();
+        let mut servers = Vec::new();
+        while let (Some(run), Some(words)) = (said.next(), said.next()) {
+            let run: [u8; 8] = run.bytes()?.try_into().map_err(|_| Fault::Damaged("a run that is none".into()))?;
+            let run = u64::from_be_bytes(run);
+            servers.extend(
+                self.damage.passed(&format_args!("words of run {run:x}"), presence::read(run, &words.bytes()?)),
+            );
+        }
+        servers.retain(|server| server.at + limits::PRESENCE_GONE > now);
+        Ok(servers)
+    }
+
+    async fn stored_there(&self, said: &Said) -> Result<StoredThere, Fault> {
+        let mut events = 0;
+        let mut oldest: Option<u64> = None;
+        for (keys, counters) in self.space.partitions().iter().zip(self.counters().await?) {
+            for (source, tally) in counters.sources {
+                events += tally.stored;
+                let first = Command::new("XRANGE").arg(keys.source(&source)).arg("-").arg("+").arg("COUNT").number(1);
+                let first = super::audit::place_of_first(self.reads.one(first).await?)?;
+                oldest = oldest.into_iter().chain(first.map(|place| place.ms)).min();
+            }
+        }
+        let now: Wall = self.clock().await?;
+        let span = oldest.map(|ms| Duration::from_millis((now.as_millis()).saturating_sub(ms)));
+        let of_data = said.number("used_memory_dataset");
+        let rate = |span: Duration| (u128::from(events) * DAY.as_millis() / span.as_millis().max(1)) as u64;
+        let bound = match said.number("maxmemory") {
+            0 => said.number("total_system_memory"),
+            bound => bound,
+        };
+        Ok(StoredThere {
+            partitions: self.space.partitions().len(),
+            events,
+            used: said.number("used_memory"),
+            bound: bound / 100 * FULL_AT,
+            bytes_per_event: of_data.checked_div(events),
+            events_per_day: span.filter(|span| *span >= RATE_OF_LEAST).map(rate),
+        })
+    }
+}
+
+/// What a Redis said of itself, by name.
+struct Said(BTreeMap<String, String>);
+
+impl Said {
+    fn of(info: &Reply, settings: &Reply) -> Self {
+        let mut said = BTreeMap::new();
+        if let Reply::Bytes(text) = info {
+            let text = String::from_utf8_lossy(text);
+            let fields = text.lines().filter_map(|line| line.trim_end().split_once(':'));
+            said.extend(fields.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
+        if let Reply::Many(pairs) = settings {
+            let texts = pairs.iter().map(|reply| match reply {
+                Reply::Bytes(text) => String::from_utf8_lossy(text).into_owned(),
+                Reply::Nil | Reply::Number(_) | Reply::Many(_) | Reply::Refused { .. } => String::new(),
+            });
+            let texts: Vec<String> = texts.collect();
+            said.extend(texts.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())));
+        }
+        Self(said)
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        self.text(name).parse().unwrap_or_default()
+    }
+
+    fn server(&self) -> String {
+        match (self.text("server_name"), self.text("valkey_version")) {
+            ("", "") => format!("Redis {}", self.text("redis_version")),
+            (_, "") => format!("{} {}", self.text("server_name"), self.text("redis_version")),
+            (_, version) => format!("Valkey {version}"),
+        }
+    }
+
+    /// What is looked at, in the order of the checks.
+    fn seen(&self, address: String) -> Vec<(&'static str, String)> {
+        let is_on = |name: &str| if self.number(name) > 0 { "yes" } else { "no" };
+        let shown = |name: &str| match self.text(name) {
+            "" => "not told".to_owned(),
+            text => text.to_owned(),
+        };
+        vec![
+            ("address", address),
+            ("version", self.server()),
+            ("role", shown("role")),
+            ("appendonly", is_on("aof_enabled").to_owned()),
+            ("append-only file", shown("aof_last_write_status")),
+            ("appendfsync", shown("appendfsync")),
+            ("no-appendfsync-on-rewrite", shown("no-appendfsync-on-rewrite")),
+            ("maxmemory-policy", shown("maxmemory_policy")),
+            ("min-replicas-to-write", shown("min-replicas-to-write")),
+        ]
+    }
+
+    /// Those first that have the most: of such with the same priority, Sentinel takes the first.
+    fn replicas(&self) -> Vec<Replica> {
+        let offset = self.number("master_repl_offset");
+        let of_replica = |(name, said): (&String, &String)| {
+            name.strip_prefix("slave")?.parse::<u32>().ok()?;
+            let field = |name: &str| said.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+            let number = |name: &str| field(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+            Some(Replica {
+                address: format!("{}:{}", field("ip").unwrap_or_default(), field("port").unwrap_or_default()),
+                state: field("state").unwrap_or_default().to_owned(),
+                behind: offset.saturating_sub(number("offset")),
+                lag: number("lag"),
+            })
+        };
+        let mut replicas: Vec<Replica> = self.0.iter().filter_map(of_replica).collect();
+        replicas.sort_by_key(|replica| replica.behind);
+        replicas
+    }
+}
