@@ -125,7 +125,7 @@ impl Heard {
                 "start one, or lower REDIS_MIN_REPLICAS; REDIS_DURABILITY=fsync waits for none",
             ));
         }
-        let waits = if self.number("loading") > 0 || self.number("async_loading") > 0 {
+        let waits = if self.is_loading() {
             Some("it reads its data")
         } else if self.is_replica() {
             Some("it is a replica by now; its primary is asked for")
@@ -140,6 +140,10 @@ impl Heard {
     /// It is one.
     pub(super) fn is_replica(&self) -> bool {
         self.text("role") != "master"
+    }
+
+    fn is_loading(&self) -> bool {
+        self.number("loading") > 0 || self.number("async_loading") > 0
     }
 
     fn check_itself(&self, options: &Options, durability: Durability, findings: &mut Vec<Finding>) {
@@ -161,7 +165,8 @@ impl Heard {
             let primary = format!("REDIS_URL={}:{}", self.text("master_host"), self.text("master_port"));
             findings.push(finding("it is a replica, which takes no writes; its primary", primary));
         }
-        if self.number("aof_enabled") == 0 {
+        // While it reads its file it says that it has none.
+        if self.number("aof_enabled") == 0 && !self.is_loading() {
             findings.push(finding("appendonly is no: what it holds is gone with it", "CONFIG SET appendonly yes"));
         } else if self.text("aof_last_write_status") != "ok" {
             let mend = "make room on its disk; it goes on by itself";
@@ -296,6 +301,15 @@ mod tests {
             assert_eq!(mends(&checked), [mend], "{info}");
         }
         assert_eq!(checked(WELL, &[("appendfsync", "everysec")], Durability::Everysec).findings, []);
+    }
+
+    /// A Redis that still reads its file says that it has none: it takes nothing for now, and nobody has to mend that.
+    #[test]
+    fn one_that_reads_its_file_has_no_fault() {
+        let reads =
+            checked(&WELL.replace("loading:0", "loading:1").replace("enabled:1", "enabled:0"), &[], Durability::Fsync);
+        assert!(reads.waits.is_some());
+        assert_eq!(reads.findings, []);
     }
 
     /// I1: as many replicas confirm as follow, and never fewer than are asked for.

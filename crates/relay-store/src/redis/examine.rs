@@ -96,7 +96,7 @@ impl Core {
         let mut asked = asked.into_iter();
         let (info, settings) = (asked.next().unwrap_or(Reply::Nil), asked.next().unwrap_or(Reply::Nil));
         let said = Said::of(&info, &settings);
-        let checked = self.standing.heard(&Heard::new(info, settings), &self.options);
+        let checked = self.standing.heard(&Heard::new(info, settings), &self.options, self.primary.steady_since());
         let mut findings = checked.findings.clone();
         for looked in [self.check_rights(&mut link).await, self.check_keys(&mut link).await] {
             match looked {
