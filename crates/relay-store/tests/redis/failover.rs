@@ -201,13 +201,7 @@ async fn sentinels_are_asked_over_tls_by_a_user_of_their_own() {
     }
     let mut load = Load::on(options);
     load.append().await;
-    let before = set.primary().expect("most agree");
-    load.during(move || {
-        set.fail_over();
-        set.another_than(before);
-        set.is_whole();
-    })
-    .await;
+    load.all_is_there().await;
 }
 
 /// Where everything but the key of the authority lies, and its certificate.
