@@ -15,10 +15,10 @@ use relay_core::{limits, time::Wall};
 use relay_net::tls::{self, Identity, IdentityError, Shows};
 use tokio::{sync::Notify, time::timeout};
 
-use crate::acme;
-
 /// How soon another certificate is shown.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// When the certificate that nobody takes has ended, in seconds since the epoch.
+const NOBODYS_END: i64 = 86_400;
 /// The part of a certificate's life that may be left before it is told that it ends, where that is less than
 /// [`limits::CERTIFICATE_ENDS_WARN`]: those of a day are renewed when some hours are left, and all is well.
 const CERTIFICATE_ENDS_SHARE: u32 = 4;
@@ -166,7 +166,7 @@ impl Kept {
     fn show(&self, server: &tls::Server) {
         let Some((first, others)) = self.pairs.split_first() else { return };
         let (first, mut named) = (&first.identity, others.iter().map(|pair| pair.identity.clone()).collect::<Vec<_>>());
-        if self.obtained && acme::is_nobodys(first) {
+        if self.obtained && is_nobodys(first) {
             let fallback = others.first().map_or(first, |pair| &pair.identity);
             server.show(&Shows { fallback, named: &named, last: std::slice::from_ref(first) });
             return;
@@ -216,6 +216,11 @@ impl Pair {
             }
         }
     }
+}
+
+/// Whether this is only what stands where none was obtained yet: it was over before there were any.
+fn is_nobodys(identity: &Identity) -> bool {
+    identity.not_after() <= NOBODYS_END
 }
 
 /// What stands in the two files.

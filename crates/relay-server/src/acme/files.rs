@@ -131,14 +131,6 @@ pub(super) fn keep_account(
     private::replace(&file, text.as_bytes()).map_err(|error| format!("cannot write {}: {error}", file.display()))
 }
 
-/// When the certificate that nobody takes ended, in seconds since the epoch.
-const NOBODYS_END: i64 = 86_400;
-
-/// Whether this is only what stands where none was obtained yet.
-pub(crate) fn is_nobodys(identity: &Identity) -> bool {
-    identity.not_after() <= NOBODYS_END
-}
-
 /// A certificate that nobody takes, with its key.
 fn nobodys(domains: &[String]) -> Result<String, rcgen::Error> {
     let key = KeyPair::generate()?;

@@ -25,7 +25,7 @@ use crate::{
 };
 
 pub(crate) use challenges::Challenges;
-pub(crate) use files::{is_nobodys, prepare};
+pub(crate) use files::prepare;
 
 use order::{Failed, Orders};
 use schedule::{Life, renew_at, retry_in};

@@ -32,7 +32,7 @@ use relay_core::{
 use self::retire::{ended_before, retain};
 use super::{
     files::ledger,
-    verify::{indexes, scrub},
+    verify::{indexes, place, scrub},
     *,
 };
 use crate::copy::{Backup, Piece};

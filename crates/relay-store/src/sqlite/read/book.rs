@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     record::{
-        RecordError,
+        Names, RecordError,
         seal::{Fields, Sealing},
     },
     seam::{DestinationStats, SourceStats, Stats},
@@ -635,4 +635,24 @@ fn decode(number: u32, kind: Kind, name: &str, bytes: &[u8]) -> Result<Counters,
         Ok(words.map(u64::from_le_bytes))
     });
     counters.map_err(|error| Fault::record(&format_args!("counters of name {number} ({name})"), &error))
+}
+
+impl Names for Book {
+    fn name(&self, number: u32) -> Option<Name> {
+        Self::name(self, number)
+    }
+
+    fn event_name(&self, source: u32, number: NonZeroU8) -> Option<Arc<str>> {
+        Self::event_name(self, source, number)
+    }
+}
+
+impl Names for Shelf {
+    fn name(&self, number: u32) -> Option<Name> {
+        Self::name(self, number)
+    }
+
+    fn event_name(&self, source: u32, number: NonZeroU8) -> Option<Arc<str>> {
+        Self::event_name(self, source, number)
+    }
 }

@@ -1,12 +1,9 @@
 //! Reading rows: every one is checked against its CRC and against the columns that repeat it.
 
-use std::{num::NonZeroU8, sync::Arc};
-
 use bytes::Bytes;
-use relay_core::{delivery::Delivery, event::Event, id::EventId, name::Name};
+use relay_core::{delivery::Delivery, event::Event, id::EventId};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, Statement};
 
-use super::book::{Book, Shelf};
 use crate::{
     record::{
         self, Head, Names, RecordError,
@@ -26,26 +23,6 @@ const REPLAYS: &[u8] = b"replays";
 /// Bytes of a body that is read like any column. Of what is larger SQLite would make a copy for as long as the row is at hand,
 /// in memory that no budget knows of.
 const BODY_IN_ONE_MAX: i64 = 64 * 1024;
-
-impl Names for Book {
-    fn name(&self, number: u32) -> Option<Name> {
-        Self::name(self, number)
-    }
-
-    fn event_name(&self, source: u32, number: NonZeroU8) -> Option<Arc<str>> {
-        Self::event_name(self, source, number)
-    }
-}
-
-impl Names for Shelf {
-    fn name(&self, number: u32) -> Option<Name> {
-        Self::name(self, number)
-    }
-
-    fn event_name(&self, source: u32, number: NonZeroU8) -> Option<Arc<str>> {
-        Self::event_name(self, source, number)
-    }
-}
 
 /// What [`delivery_by`] runs.
 pub(crate) const DELIVERY: &str = "SELECT state, due, record FROM deliveries WHERE seq = ?1";

@@ -6,7 +6,7 @@ use relay_core::time::Wall;
 use rusqlite::{Connection, params};
 
 use super::{
-    check::{Damaged, Vouched},
+    damaged::{Damaged, Vouched},
     epoch, gap,
 };
 use crate::{

@@ -15,11 +15,16 @@ use std::{
 use relay_core::{delivery::Delivery, time::Wall};
 use rusqlite::Connection;
 
-use super::{accept, accept::line_of_audit, epoch, gap, recount};
+use super::{
+    accept,
+    accept::line_of_audit,
+    damaged::{Damaged, Vouched},
+    epoch, gap, recount,
+};
 use crate::{
     private::{self, Owners},
     record,
-    seam::{DocumentKind, Gap, Recount, Why},
+    seam::{Gap, Recount, Why},
     sqlite::{
         fault::Fault,
         files::{
@@ -289,53 +294,6 @@ fn trust_again(place: &StoreDir) -> Result<(), OpenError> {
     }
 }
 
-/// Rows that cannot be used, or have to be made anew.
-#[derive(Debug, Default)]
-pub(super) struct Damaged {
-    pub(super) events: BTreeSet<i64>,
-    pub(super) deliveries: BTreeSet<i64>,
-    /// Events whose lists of deliveries do not say which they have.
-    pub(super) lists: BTreeSet<i64>,
-    /// Deliveries whose record reads, and not the columns beside it.
-    pub(super) columns: BTreeSet<i64>,
-    /// Names or counters.
-    pub(super) book: bool,
-    /// Events that are not listed with their sources.
-    pub(super) unlisted: Vec<(i64, u32)>,
-    pub(super) attempts: Vec<(i64, i64)>,
-    pub(super) keys: Vec<(u32, Vec<u8>)>,
-    pub(super) documents: Vec<(DocumentKind, String)>,
-    pub(super) marks: Vec<Vec<u8>>,
-    pub(super) audit: Vec<i64>,
-    /// What is wrong with the store as a whole, in words: no other than a check finds it.
-    whole: BTreeSet<String>,
-    /// What a later version wrote, in words: it is no damage, and stays.
-    later: BTreeSet<String>,
-}
-
-impl Damaged {
-    /// Reports a record that cannot be read; whether it is damaged. Any other fault comes back.
-    fn is(&mut self, fault: Fault, report: &mut CheckReport) -> Result<bool, Fault> {
-        match fault {
-            Fault::Damaged(what) => {
-                report.faults.push(what.into());
-                Ok(true)
-            }
-            Fault::Later(what) => {
-                self.later.insert(what.clone().into());
-                report.faults.push(what.into());
-                Ok(false)
-            }
-            other => Err(other),
-        }
-    }
-
-    fn note_whole(&mut self, report: &mut CheckReport, what: String) {
-        self.whole.insert(what.clone());
-        report.faults.push(what);
-    }
-}
-
 /// What the ledger of a store that opens could not vouch for.
 pub(crate) fn doubted(doubt: &Doubt, meta: &Meta, at: Wall) -> Gap {
     tracing::warn!(
@@ -362,17 +320,6 @@ pub(crate) fn write_down(
     let entry = line_of_audit("server", "store.unvouched", doubt.to_string(), at);
     let begun = epoch::begin(db, &[entry], meta.id_high, |db| gap::add(db, &gap).map(Some));
     begun.map(|(meta, _)| meta).map_err(|error| place.damaged(error))
-}
-
-/// What the ledger can say of commits that are not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Vouched {
-    /// None are missing.
-    Whole,
-    /// So many are, with so many events.
-    Lacks { commits: u64, events: u64 },
-    /// Nothing: it is gone, of another history, or too old.
-    Unknown { commits: Option<u64> },
 }
 
 fn ledger(place: &StoreDir, db: &Connection, report: &mut CheckReport) -> Result<Vouched, OpenError> {
@@ -415,7 +362,7 @@ fn read_everything(
     integrity(db, report, damaged)?;
     let (book, faults) = Book::load_leniently(db)?;
     for fault in faults {
-        damaged.book |= damaged.is(fault, report)?;
+        damaged.book |= damaged.is(fault, &mut report.faults)?;
     }
     read_events(db, &book, report, damaged, watch)?;
     read_deliveries(db, &book, report, damaged, watch)?;
@@ -429,7 +376,7 @@ fn read_everything(
     }
     let sums = recount::sums(db)?;
     if sums.counted != sums.kept {
-        damaged.note_whole(report, "the counters differ from what is stored".to_owned());
+        damaged.note_whole(&mut report.faults, "the counters differ from what is stored".to_owned());
     }
     report.recount = Some(sums);
     Ok(())
@@ -439,7 +386,7 @@ fn read_everything(
 fn integrity(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
     let mut statement = db.prepare("PRAGMA integrity_check")?;
     let lines = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
-    lines.into_iter().filter(|line| line != "ok").for_each(|line| damaged.note_whole(report, line));
+    lines.into_iter().filter(|line| line != "ok").for_each(|line| damaged.note_whole(&mut report.faults, line));
     Ok(())
 }
 
@@ -472,7 +419,7 @@ fn read_events(
             }
             Ok(None) => {}
             Err(fault) => {
-                if damaged.is(fault, report)? {
+                if damaged.is(fault, &mut report.faults)? {
                     damaged.events.insert(seq);
                 }
             }
@@ -485,7 +432,7 @@ fn read_events(
                 }
             }
             Err(fault) => {
-                if damaged.is(fault, report)? {
+                if damaged.is(fault, &mut report.faults)? {
                     damaged.lists.insert(seq);
                 }
             }
@@ -494,17 +441,17 @@ fn read_events(
     let listed: u64 = of_source::count(db)?.iter().map(|(_, count)| count).sum();
     if listed != report.events {
         let what = format!("{listed} events are listed with their sources, {} are stored", report.events);
-        damaged.note_whole(report, what);
+        damaged.note_whole(&mut report.faults, what);
     }
     if unrouted::strays(db)? > 0 {
         damaged.note_whole(
-            report,
+            &mut report.faults,
             "replays, or the want of a delivery, are noted of events that are not stored".to_owned(),
         );
     }
     if let Some((source, minute)) = named::differs(db)? {
         let what = format!("the names of events of source {source} are counted wrongly in minute {minute}");
-        damaged.note_whole(report, what);
+        damaged.note_whole(&mut report.faults, what);
     }
     Ok(())
 }
@@ -531,12 +478,12 @@ fn read_deliveries(
                             Misplaced::Unlisted => damaged.lists.insert(found.event.sequence()),
                         };
                     }
-                    Err(fault) => drop(damaged.is(fault, report)?),
+                    Err(fault) => drop(damaged.is(fault, &mut report.faults)?),
                 }
             }
             Ok(None) => {}
             Err(fault) => {
-                if damaged.is(fault, report)? {
+                if damaged.is(fault, &mut report.faults)? {
                     damaged.deliveries.insert(seq);
                 }
             }
@@ -557,7 +504,7 @@ fn read_lines(db: &Connection, book: &Book, report: &mut CheckReport, damaged: &
         for line in Line::all(db, destination)? {
             if let Some(seq) = line.out_of_order(db)? {
                 let what = format!("the delivery in row {seq} stands in line before one that is due earlier");
-                damaged.note_whole(report, what);
+                damaged.note_whole(&mut report.faults, what);
             }
         }
     }
@@ -608,7 +555,7 @@ fn attempts(db: &Connection, seq: i64, report: &mut CheckReport, damaged: &mut D
     while let Some(row) = rows.next()? {
         if let Err(error) = record::decode_attempt(row.get_ref(1)?.as_blob().unwrap_or_default()) {
             let fault = Fault::record(&format_args!("an attempt of the delivery in row {seq}"), &error);
-            if damaged.is(fault, report)? {
+            if damaged.is(fault, &mut report.faults)? {
                 damaged.attempts.push((seq, row.get(0)?));
             }
         }
@@ -618,11 +565,11 @@ fn attempts(db: &Connection, seq: i64, report: &mut CheckReport, damaged: &mut D
 
 fn read_documents(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
     if let Err(fault) = documents::refuse_unknown(db) {
-        damaged.is(fault, report)?;
+        damaged.is(fault, &mut report.faults)?;
     }
     for key in documents::keys(db)? {
         if let Err(fault) = documents::one(db, &key)
-            && damaged.is(fault, report)?
+            && damaged.is(fault, &mut report.faults)?
         {
             damaged.documents.push((key.kind, key.name));
         }
@@ -638,14 +585,14 @@ fn read_keys_and_marks(db: &Connection, report: &mut CheckReport, damaged: &mut 
         let (source, key): (u32, Vec<u8>) = (row.get(0)?, row.get(1)?);
         if let Err(error) = Taken::decode(source, &key, row.get_ref(2)?.as_blob().unwrap_or_default()) {
             let fault = Fault::record(&format_args!("a dedupe key of source {source}"), &error);
-            if damaged.is(fault, report)? {
+            if damaged.is(fault, &mut report.faults)? {
                 damaged.keys.push((source, key));
             }
         }
     }
     for (job, mark) in step::all(db)? {
         if let Err(fault) = mark
-            && damaged.is(fault, report)?
+            && damaged.is(fault, &mut report.faults)?
         {
             damaged.marks.push(job);
         }
@@ -656,7 +603,7 @@ fn read_keys_and_marks(db: &Connection, report: &mut CheckReport, damaged: &mut 
 fn read_audit(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
     for seq in sequences(db, "SELECT seq FROM audit")? {
         if let Err(fault) = audit::at(db, seq)
-            && damaged.is(fault, report)?
+            && damaged.is(fault, &mut report.faults)?
         {
             damaged.audit.push(seq);
         }

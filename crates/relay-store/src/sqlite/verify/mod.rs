@@ -2,11 +2,12 @@
 
 mod accept;
 pub(crate) mod check;
+mod damaged;
 pub(crate) mod epoch;
 pub(crate) mod gap;
 pub(crate) mod indexes;
 mod pace;
-mod place;
+pub(crate) mod place;
 pub(crate) mod recount;
 pub(crate) mod restore;
 pub(crate) mod scrub;

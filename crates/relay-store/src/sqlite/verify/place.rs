@@ -7,11 +7,36 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::scrub::{Part, Reached};
 use crate::private;
 
 /// So often it is written at most.
 const KEPT_EVERY: Duration = Duration::from_mins(1);
+
+/// What is read, in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Events with their bodies.
+    #[default]
+    Events,
+    /// Deliveries with their attempts.
+    Deliveries,
+    /// Dedupe keys.
+    Keys,
+    /// Lines of the audit log.
+    Audit,
+    /// Registry documents, marks of jobs, names, and what is known to be missing: all that is few.
+    Few,
+}
+
+/// Where a pass stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reached {
+    pub(super) part: Part,
+    /// The last row read of events or deliveries.
+    pub(super) seq: i64,
+    /// The last dedupe key read.
+    pub(super) key: (u32, Vec<u8>),
+}
 
 /// The file.
 #[derive(Debug)]

@@ -11,7 +11,11 @@ use std::{
 
 use rusqlite::{Connection, params};
 
-use super::{check, gap, indexes, pace::Pace, place::Place};
+use super::{
+    check, gap, indexes,
+    pace::Pace,
+    place::{Part, Place, Reached},
+};
 use crate::{
     record::{self, Head},
     sqlite::{
@@ -56,32 +60,6 @@ impl Stop {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         *self.wake.wait_timeout_while(asked, span, |asked| !*asked).unwrap_or_else(PoisonError::into_inner).0
     }
-}
-
-/// What is read, in this order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Part {
-    /// Events with their bodies.
-    #[default]
-    Events,
-    /// Deliveries with their attempts.
-    Deliveries,
-    /// Dedupe keys.
-    Keys,
-    /// Lines of the audit log.
-    Audit,
-    /// Registry documents, marks of jobs, names, and what is known to be missing: all that is few.
-    Few,
-}
-
-/// Where a pass stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reached {
-    pub(super) part: Part,
-    /// The last row read of events or deliveries.
-    pub(super) seq: i64,
-    /// The last dedupe key read.
-    pub(super) key: (u32, Vec<u8>),
 }
 
 impl Scrub {
