@@ -148,6 +148,8 @@ async fn what_was_confirmed_outlives_the_primary() {
 /// S27, S30: sentinels and nodes over TLS, each with a user of its own that may do little.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sentinels_are_asked_over_tls_by_a_user_of_their_own() {
+    // In the program another crate brings what encrypts, and there is one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let (dir, authority) = certificates();
     let file = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
     let tls = [
