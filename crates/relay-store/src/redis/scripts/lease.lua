@@ -68,8 +68,6 @@ end
 -- Entries of the stream behind the cursor. Where that was lost, what is leased by now is among them.
 local entry_of_id, behind = {}, {}
 local function stands_at(row, place, entry) return row and place_of(row) == place and entry_of(row) == entry end
--- Whether a row is due later than its entry of the stream says: an entry names the millisecond in which it is due, or a later one.
-local function is_behind_entry(row) return tonumber(millis(due_of(row))) > parts_of(entry_of(row)) end
 -- The row of an entry. One that is due later than its entry says is spoilt: it must not hide what stands behind it.
 local function row_in_stream(entry)
     local id = entry[2][2]

@@ -36,9 +36,6 @@ local function is_unread(entry, destination)
     return ms > read_ms or (ms == read_ms and number > read_number)
 end
 
--- Whether a row is due later than its entry of the stream says: an entry names the millisecond in which it is due, or a later one.
-local function is_behind_entry(row) return tonumber(millis(due_of(row))) > parts_of(entry_of(row)) end
-
 local function stands_right(id, row, destination)
     local place, entry = place_of(row), entry_of(row)
     if place == 'l' then

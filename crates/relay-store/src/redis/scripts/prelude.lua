@@ -129,6 +129,8 @@ end
 
 -- Milliseconds of a moment.
 local function millis(moment) return string.format('%.0f', math.floor(tonumber(moment) / 1000)) end
+-- Whether a row is due later than its entry of the stream says: an entry names the millisecond in which it is due, or a later one.
+local function is_behind_entry(row) return tonumber(millis(due_of(row))) > parts_of(entry_of(row)) end
 
 -- Adds to a stream under this name; where that lies before the last entry, behind that one, in its millisecond.
 local function add(stream, name, ...)
