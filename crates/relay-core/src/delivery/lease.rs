@@ -131,6 +131,12 @@ impl Delivery {
         self.state == State::Leased && (self.token == token || crate::canary::is("no_fence"))
     }
 
+    /// Whether `token` can have been the fence of its present lease or of one before: of the present one the whole token is known, of
+    /// those before it the counter alone.
+    pub fn may_have_given(&self, token: Token) -> bool {
+        (1..self.token.counter).contains(&token.counter) || token.counter > 0 && token == self.token
+    }
+
     /// What is known of its present lease by whoever keeps it.
     pub fn claim(&self) -> Claim {
         Claim { token: self.token, keeper: self.lease.map_or(self.token.nonce, |lease| lease.keeper) }

@@ -32,11 +32,7 @@ pub struct Terms<'a> {
 /// A success is taken under a stale token too, also by a dead or expired delivery: the destination did get the event. A token
 /// that cannot have been given out yet is no stale one.
 pub fn settle(before: &Delivery, token: Token, outcome: &Outcome, terms: &Terms<'_>, now: Wall) -> Option<Change> {
-    let never_was = token.counter == 0
-        || token.counter > before.token.counter
-        // Of the latest lease the whole token is known; of those before it the counter alone.
-        || (token.counter == before.token.counter && token.nonce != before.token.nonce);
-    if never_was {
+    if !before.may_have_given(token) {
         return None;
     }
     match outcome.class {

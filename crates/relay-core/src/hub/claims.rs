@@ -28,6 +28,10 @@ impl Hub {
         }
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let instance = self.setup.instance_of(&session.token, greeting.instance);
+        if self.is_superseded(conn, instance) {
+            return;
+        }
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
         let before = BTreeSet::new();
         // It may have waited until this server began, and be at another by now.
         let (listed, since) = (BTreeSet::new(), session.heard);

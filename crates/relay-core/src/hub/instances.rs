@@ -107,6 +107,11 @@ impl Service {
 }
 
 impl Instance {
+    /// Whether it said Hello to this run of the server, and so which token it has is known.
+    pub(super) fn has_come(&self) -> bool {
+        self.since != Wall::MIN
+    }
+
     /// An instance that is known only by leases it took from an earlier run, or is about to say Hello.
     pub(super) fn unseen() -> Self {
         Self {

@@ -384,9 +384,7 @@ impl Hub {
             Sent::Done | Sent::Named if !live && !tail_over && self.may_be_resumed(held) => return self.postpone(id),
             Sent::Begun | Sent::Done | Sent::Named if held.rearmed => {
                 let instance = held.instance;
-                if !self.ends_late(id) {
-                    self.hand_back(id);
-                }
+                self.hand_back(id);
                 return self.forget_instance(instance);
             }
             // It may be elsewhere, with what it holds.
@@ -446,6 +444,9 @@ impl Hub {
     }
 
     fn end_lease(&mut self, id: DeliveryId, why: Why) {
+        if self.ends_late(id) {
+            return;
+        }
         if let Some(held) = self.unregister(id) {
             self.on_held_gone(&held);
             self.decide(id, why, &held.delivery);

@@ -130,6 +130,17 @@ impl Hub {
         }
     }
 
+    /// A Hello that was on its way for long comes behind that of a later socket, and says what its client held then: it is not
+    /// listened to. Whether it is such a one.
+    pub(super) fn is_superseded(&mut self, conn: ConnId, id: InstanceId) -> bool {
+        let is_older = self.instances.get(&id).and_then(|instance| instance.conn).is_some_and(|current| current > conn);
+        if is_older {
+            self.drop_session(conn);
+            self.outputs.push_back(Output::Close(conn, "its client has come on a later socket"));
+        }
+        is_older
+    }
+
     pub(super) fn welcome(&mut self, conn: ConnId, greeting: Greeting) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let (token, serves, peer) = (session.token.clone(), Arc::clone(&session.serves), session.peer.clone());
@@ -139,6 +150,9 @@ impl Hub {
         };
         if greeting.held.iter().any(is_others) {
             return self.misbehaved(conn, "claims leases of an instance that is another token's");
+        }
+        if self.is_superseded(conn, id) {
+            return;
         }
         let before = self.instances.get(&id).and_then(|instance| instance.conn);
         if let Some(old) = before {

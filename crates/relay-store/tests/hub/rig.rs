@@ -72,6 +72,8 @@ pub(crate) struct Rig {
     shares: bool,
     /// `FORWARD_TIMEOUT` of clients that join from now on: another than the default, which must not stand in for it.
     pub(crate) forward_timeout: Duration,
+    /// What clients connect with.
+    token: Name,
     /// The value of a header field of webhooks that are sent from now on.
     pub(crate) field: Bytes,
 }
@@ -148,6 +150,7 @@ impl Rig {
             lease,
             shares,
             forward_timeout: FORWARD_TIMEOUT,
+            token: name("office"),
             field: Bytes::from_static(b"text/plain"),
         }
     }
@@ -278,6 +281,14 @@ impl Rig {
         self.join_with(conn, instance, &[("crm", slots)], limits::CLIENT_BUFFER, &[])
     }
 
+    /// A client of another access token connects and says Hello.
+    pub(crate) fn join_as(&mut self, token: &str, conn: u64, instance: u128, slots: u32) -> ConnId {
+        self.token = name(token);
+        let conn = self.join(conn, instance, slots);
+        self.token = name("office");
+        conn
+    }
+
     /// A client connects and says Hello.
     pub(crate) fn join_with(
         &mut self,
@@ -289,7 +300,7 @@ impl Rig {
     ) -> ConnId {
         let conn = ConnId(conn);
         let peer = "10.0.0.7:4711".to_owned();
-        self.input(Input::Opened { conn, token: name("office"), serves: Serves::All, peer });
+        self.input(Input::Opened { conn, token: self.token.clone(), serves: Serves::All, peer });
         let forward_timeout_ms = self.forward_timeout.as_millis() as u32;
         let destination = |(name, slots): &(&str, u32)| HelloDestination {
             name: (*name).to_owned(),

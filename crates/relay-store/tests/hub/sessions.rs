@@ -496,11 +496,15 @@ fn a_report_counts_only_from_the_holder() {
             rig.received(stranger);
             rig.report(stranger, lease, &outcome(class));
             assert_eq!((rig.only().state, rig.only().tries), (State::Leased, 0), "{class:?} with {token}");
-            assert!(rig.received(stranger).iter().any(|said| matches!(said, Message::Settled(_))), "he may forget it");
+            let may_forget =
+                |rig: &mut Rig| rig.received(stranger).iter().any(|said| matches!(said, Message::Settled(_)));
+            assert!(!may_forget(&mut rig), "the holder may not come to say so");
             rig.input(Input::Closed(client));
             let back = connect(&mut rig, 3, "office", Serves::All, resuming(7, &["crm"], lease));
             rig.report(back, lease, &outcome(Class::Delivered));
             assert_eq!(rig.only().state, State::Delivered);
+            rig.pass(Duration::from_secs(1));
+            assert!(may_forget(&mut rig), "{class:?} with {token}");
         }
     }
 }
@@ -588,6 +592,23 @@ fn a_newer_socket_of_an_instance_replaces_the_older() {
     rig.pass(Duration::from_secs(10));
     rig.report(new, lease, &outcome(Class::Delivered));
     assert_eq!((rig.only().state, rig.only().losses), (State::Delivered, 0));
+}
+
+/// I9: a Hello that was on its way for long says what its client held then. It takes nothing from the socket on which that came since.
+#[test]
+fn a_hello_of_an_older_socket_comes_too_late() {
+    let mut rig = Rig::new();
+    rig.send();
+    let older = open(&mut rig, 1, "office", Serves::All);
+    let newer = connect(&mut rig, 2, "office", Serves::All, hello(7, &["crm"]));
+    let lease = lease_of(&rig.grant(newer));
+    rig.input(Input::Received(older, Message::Hello(hello(7, &["crm"]))));
+    assert_eq!(rig.closed.iter().map(|(conn, _)| *conn).collect::<Vec<_>>(), [older]);
+    rig.input(Input::Closed(older));
+    rig.pass(Duration::from_secs(10));
+    assert!(rig.grants(newer).is_empty(), "it was given out once more");
+    rig.report(newer, lease, &outcome(Class::Delivered));
+    assert_eq!((rig.only().state, rig.only().tries), (State::Delivered, 1));
 }
 
 /// I8: heartbeats of the server name what it believes is held.

@@ -86,13 +86,13 @@ impl Kind {
 const TWICE: u64 = 3;
 
 /// Seeds that once broke a promise; they are run beside the others.
-const ONCE_RED: [u64; 6] = [36, 215, 844, 12_766, 15_935, 60_455];
+const ONCE_RED: [u64; 8] = [36, 215, 230, 844, 5_181, 12_766, 15_935, 60_455];
 
 /// The same with operators.
 const ONCE_RED_OPERATED: [u64; 1] = [436];
 
 /// The same of several servers.
-const ONCE_RED_SEVERAL: [u64; 6] = [268, 6846, 7890, 12_162, 14_729, 15_679];
+const ONCE_RED_SEVERAL: [u64; 7] = [268, 1_189, 6846, 7890, 12_162, 14_729, 15_679];
 
 /// The same of several servers with operators, narrowed tokens and clocks apart.
 const ONCE_RED_SEVERAL_OPERATED: [u64; 3] = [11_005, 21_816, 23_828];

@@ -7,6 +7,7 @@ use relay_core::{
     delivery::{State, outcome::Class},
     hub::Input,
     id::InstanceId,
+    limits,
     partitions::Partitions,
     storage::{Change, Extend, StoreOp, Stored},
     time::Wall,
@@ -143,7 +144,11 @@ impl World {
 
     /// I13: then each partition is looked after by one of them.
     pub(crate) fn check_janitors(&mut self) {
-        if self.plan.servers == 1 || !self.all_know_each_other() {
+        // What a server says of itself is as old as it took to be stored, and is said anew once that is answered: behind a slower
+        // store it is taken for gone in between.
+        let store = Duration::from_millis(self.plan.faults.store_ms);
+        let are_heard = store * 3 + limits::PRESENCE_EVERY < limits::PRESENCE_GONE;
+        if self.plan.servers == 1 || !are_heard || !self.all_know_each_other() {
             return;
         }
         let parts: Vec<Partitions> =
