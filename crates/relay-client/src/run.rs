@@ -247,7 +247,7 @@ struct Driver<D> {
     /// Whether a server has let it in with this session's part of it.
     proven: bool,
     /// With which one did last, while it is not known whether one does with the present one.
-    former: Option<Box<Config>>,
+    former: Option<Box<(Config, InstanceId)>>,
     clock: Clock,
     client: Client,
     instance: InstanceId,
@@ -424,16 +424,16 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             return;
         }
         let before: Vec<Name> = self.config.names().collect();
-        match self.take_over(config) {
+        match self.take_over(config, None) {
             Ok(renews) => notice::reloaded(&self.config, &before, renews),
             Err(error) => notice::reload_failed(&error),
         }
     }
 
     /// The server refuses for good what it was to be asked with now: all is as it was before, and the process goes on.
-    fn go_back(&mut self, former: Config, failure: DialFailure) {
+    fn go_back(&mut self, (former, instance): (Config, InstanceId), failure: DialFailure) {
         notice::gone_back(&self.config, &failure);
-        let failure = match self.take_over(former) {
+        let failure = match self.take_over(former, Some(instance)) {
             Ok(_) => DialFailure::Failed("the configuration of before is in use again".into()),
             Err(error) => {
                 // It was in use before; what it names outside of it may be gone since.
@@ -445,18 +445,23 @@ impl<D: FnMut() -> Dialing> Driver<D> {
         self.client.handle(Input::DialFailed(failure), self.clock.now());
     }
 
-    /// All of it or nothing. What is at its target ends as it began; the session is kept if it would be the same, else
-    /// `true` comes back.
-    fn take_over(&mut self, config: Config) -> Result<bool, RunError> {
+    /// All of it or nothing, as the instance that had it before if there was one. What is at its target ends as it began; the session is
+    /// kept if it would be the same, else `true` comes back.
+    fn take_over(&mut self, config: Config, instance: Option<InstanceId>) -> Result<bool, RunError> {
         let targets = targets(&config, &self.status)?;
         let way = self.way.renewed(&config)?;
         let is_other = !config.has_session_of(&self.config);
         // An instance belongs to its token: with another one it would break into what was leased to somebody else.
         let belongs = config.token == self.config.token && config.relay_url == self.config.relay_url;
-        let instance = if belongs { self.instance } else { new_instance()? };
+        let instance = match instance {
+            Some(instance) => instance,
+            None if belongs => self.instance,
+            None => new_instance()?,
+        };
         let renews = is_other || !self.client.view().up;
         let renewal = if renews { Some(Box::new(setup(&config, instance)?)) } else { None };
-        (self.targets, self.instance) = (targets, instance);
+        self.targets = targets;
+        let before_it = std::mem::replace(&mut self.instance, instance);
         if let Some(way) = way {
             self.way = way;
         }
@@ -467,7 +472,7 @@ impl<D: FnMut() -> Dialing> Driver<D> {
         self.notices.server_is(&config);
         let before = std::mem::replace(&mut self.config, config);
         if is_other && std::mem::take(&mut self.proven) {
-            self.former = Some(Box::new(before));
+            self.former = Some(Box::new((before, before_it)));
         }
         if let Some(setup) = renewal {
             self.client.handle(Input::Renew(setup), self.clock.now());
@@ -634,7 +639,10 @@ impl<D: FnMut() -> Dialing> Driver<D> {
     /// Lets the goodbye out before everything is dropped.
     async fn leave(mut self, exit: Exit) -> Ended {
         self.notices.exit(exit);
-        while self.closing.next().await.is_some() {}
+        let patience = last_words_of(self.config.shutdown_grace);
+        let said = async { while self.closing.next().await.is_some() {} };
+        // A server that has gone without a word takes none of it.
+        let _ = tokio::time::timeout(patience, said).await;
         match exit {
             Exit::Stopped => Ended::Stopped,
             Exit::TokenRefused => Ended::TokenRefused,

@@ -5,7 +5,7 @@
 //! turn, and with those of SQLite's store (`sqlite_`), in which the simulation has no part, the store's own tests.
 
 /// All there are.
-pub const ALL: [&str; 44] = [
+pub const ALL: [&str; 46] = [
     "outage_charged",
     "three_xx_success",
     "delay_by_tries",
@@ -19,6 +19,8 @@ pub const ALL: [&str; 44] = [
     "resumed_keeps_released",
     "ack_before_commit",
     "settled_before_commit",
+    "foreign_report_forgotten",
+    "hello_too_late",
     "narrowed_stays",
     "default_cap",
     "cap_from_queue",

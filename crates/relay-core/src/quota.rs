@@ -156,9 +156,9 @@ impl Day {
         }
     }
 
-    /// An event that was held is stored; what is nearly used up by that, once a day.
-    pub fn count(&mut self, quota: &Quota, bytes: u64, now: Wall) -> impl Iterator<Item = Near> + use<> {
-        self.turn(now);
+    /// An event that was held is stored: on the day on which something was held last, so that one clock alone decides what day it is.
+    /// What is nearly used up by that, once a day.
+    pub fn count(&mut self, quota: &Quota, bytes: u64) -> impl Iterator<Item = Near> + use<> {
         self.release(bytes);
         for (used, more) in self.used.iter_mut().zip([1, bytes]) {
             *used = used.saturating_add(more);
@@ -233,7 +233,7 @@ mod tests {
     /// Holds and counts one.
     fn near(day: &mut Day, quota: &Quota, bytes: u64, now: Wall) -> Result<Vec<(Measure, u64)>, Measure> {
         day.hold(quota, bytes, now).map_err(|over| over.measure)?;
-        Ok(day.count(quota, bytes, now).map(|near| (near.measure, near.used)).collect())
+        Ok(day.count(quota, bytes).map(|near| (near.measure, near.used)).collect())
     }
 
     /// S36: a day's quota is told of at four fifths and at its end, once each, and is whole again at midnight.
@@ -271,13 +271,13 @@ mod tests {
         assert_eq!((day.used(Measure::Events, at(9, 0)), day.is_held()), (0, true));
         day.release(10);
         day.hold(&quota, 10, at(9, 1)).unwrap();
-        assert_eq!(day.count(&quota, 10, at(9, 2)).count(), 0);
-        // Over midnight what is held stays held, and counts on the day on which it is stored.
+        assert_eq!(day.count(&quota, 10).count(), 0);
+        // Over midnight what is held stays held, and counts on the day of what came last.
         let [late, today] = [at(9, 86_399), at(10, 0)];
         assert_eq!(day.hold(&quota, 10, late), held(Duration::from_secs(1)));
         day.hold(&quota, 10, today).unwrap();
         assert!(day.hold(&quota, 10, today).is_err());
-        assert_eq!(day.count(&quota, 10, today).count(), 0);
+        assert_eq!(day.count(&quota, 10).count(), 0);
         day.release(10);
         assert_eq!((day.used(Measure::Events, today), day.used(Measure::Bytes, today), day.is_held()), (1, 10, false));
     }

@@ -17,7 +17,7 @@ use crate::{
         Token,
         outcome::{Class, Outcome},
     },
-    id::DeliveryId,
+    id::{DeliveryId, InstanceId},
     limits,
     name::Name,
     time::Wall,
@@ -42,6 +42,8 @@ pub(super) enum Granted {
 /// Everything held.
 #[derive(Debug)]
 pub(super) struct Holdings {
+    /// What this client is now.
+    instance: InstanceId,
     leases: BTreeMap<LeaseKey, Holding>,
     /// Which lease the running forward of a delivery belongs to.
     running: BTreeMap<DeliveryId, LeaseKey>,
@@ -62,9 +64,9 @@ struct Holding {
     body_bytes: u64,
     /// It stands on the server's account of slots and bytes; ends with the report, a release, or the socket.
     credited: bool,
-    /// It was leased to an instance that this client was before. To name it in a Hello would break the protocol; what comes of
-    /// it is reported all the same.
-    disowned: bool,
+    /// To which instance it was leased. If this client is another one by now, to name it in a Hello would break the protocol; what
+    /// comes of it is reported all the same.
+    leased_to: InstanceId,
     stage: Stage,
 }
 
@@ -98,6 +100,7 @@ impl Holdings {
     pub(super) fn new(setup: &Setup) -> Self {
         let slots = |most| Slots { most, before: 0, credited: 0, running: 0, waiting: VecDeque::new() };
         Self {
+            instance: setup.instance,
             leases: BTreeMap::new(),
             running: BTreeMap::new(),
             destinations: setup.destinations.iter().map(|served| (served.name.clone(), slots(served.slots))).collect(),
@@ -109,8 +112,9 @@ impl Holdings {
         }
     }
 
-    /// Goes on with the destinations and the buffer of another setup. What runs ends; nothing else may be held.
+    /// Goes on with the destinations and the buffer of another setup, and as its instance. What runs ends; nothing else may be held.
     pub(super) fn reconfigure(&mut self, setup: &Setup) {
+        self.instance = setup.instance;
         self.buffer_bytes = setup.buffer_bytes;
         for slots in self.destinations.values_mut() {
             (slots.most, slots.before) = (0, slots.running);
@@ -162,7 +166,7 @@ impl Holdings {
         if matches!(stage, Stage::Waiting(_)) {
             self.slots(&destination).waiting.push_back(key);
         }
-        let held = Holding { destination, body_bytes, credited: false, disowned: false, stage };
+        let held = Holding { destination, body_bytes, credited: false, leased_to: self.instance, stage };
         self.kept_bytes += held.kept_bytes();
         self.leases.insert(key, held);
         if let Some(outcome) = known {
@@ -319,14 +323,9 @@ impl Holdings {
         })
     }
 
-    /// What is held now was leased to another instance than what comes.
-    pub(super) fn disown(&mut self) {
-        self.leases.values_mut().for_each(|held| held.disowned = true);
-    }
-
     /// Every lease of this instance that is held, for a Hello.
     pub(super) fn all(&self) -> impl Iterator<Item = LeaseKey> {
-        self.leases.iter().filter(|(_, held)| !held.disowned).map(|(key, _)| *key)
+        self.leases.iter().filter(|(_, held)| held.leased_to == self.instance).map(|(key, _)| *key)
     }
 
     /// The leases on the server's account that are at their targets, for a heartbeat: from the first on they have the time of a

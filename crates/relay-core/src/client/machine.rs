@@ -508,9 +508,6 @@ impl Client {
     fn take_over(&mut self, setup: Setup) {
         self.held.hand_back();
         self.held.reconfigure(&setup);
-        if setup.instance != self.setup.instance {
-            self.held.disown();
-        }
         self.refused_since = None;
         self.setup = setup;
     }

@@ -33,7 +33,8 @@ impl Hub {
         let is_success = report.outcome.class == Class::Delivered;
         let (token, is_given) = (report.lease.1, record.may_have_given(report.lease.1));
         let speaks = token == record.token || is_success && is_given && self.is_away(holder);
-        speaks && report.serves.allows(&record.destination)
+        // Canary: what is confirmed is forgotten, and must not count later.
+        speaks && report.serves.allows(&record.destination) && !crate::canary::is("foreign_report_forgotten")
     }
 
     /// Whether an instance has no socket anywhere, and is not about to.

@@ -236,6 +236,20 @@ fn without_a_session_a_new_setup_counts_at_once() {
     assert!(matches!(outputs[0], Output::Hangup), "crm is not served any more: {outputs:?}");
 }
 
+/// I9: a client that goes back to what it was, since no server takes the new configuration, names what runs as its own again.
+#[test]
+fn what_was_leased_to_an_instance_is_named_by_it_alone() {
+    let mut bench = Bench::up(1);
+    bench.says(grant(lease(1)));
+    bench.lose();
+    for (instance, named) in [(8, vec![]), (7, vec![lease(1)])] {
+        bench.feed(renew(setup(instance, &[("crm", 1)])));
+        assert!(matches!(bench.wait()[..], [Output::Dial]));
+        assert_eq!(hello(&mut bench), (instance, vec![("crm".into(), 1)], named));
+        bench.lose();
+    }
+}
+
 /// A lost session does not wait any longer; a stop comes before a new setup.
 #[test]
 fn a_session_that_is_lost_or_stopped_while_a_new_setup_waits() {
