@@ -99,6 +99,10 @@ pub(crate) fn after_webhook(code: Code, source: Option<&str>) -> String {
         Code::AddressRefused => {
             format!("from where it takes webhooks: crm-relay source show {source}; behind a proxy see TRUSTED_PROXIES")
         }
+        Code::KeyRefused => {
+            "which keys may come with the token: crm-relay token show NAME; that of this client is in RELAY_CERT_FILE"
+                .to_owned()
+        }
         Code::UnknownSource => "all of them: crm-relay source list".to_owned(),
         Code::NotFound => "webhooks go to /webhook/SOURCE; all sources: crm-relay source list".to_owned(),
         Code::MethodNotAllowed => "the methods that a platform uses: crm-relay provider show PROVIDER".to_owned(),

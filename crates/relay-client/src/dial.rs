@@ -154,7 +154,10 @@ impl Dialer {
                 after: retry_after::of(headers).unwrap_or(LATER_UNSAID),
                 why: self.answered(status, is_ours, body),
             },
-            StatusCode::NOT_FOUND => DialFailure::Failed(format!("no crm-relay server at {} (404)", self.url)),
+            StatusCode::NOT_FOUND => DialFailure::Failed(match detail(body) {
+                Some(detail) => format!("no session at {} (404): {detail}", self.url),
+                None => format!("no crm-relay server at {} (404)", self.url),
+            }),
             _ => DialFailure::Failed(self.answered(status, is_ours, body)),
         }
     }

@@ -115,15 +115,11 @@ impl Peer {
 
     async fn dial_in(&self, deadline: Option<Instant>) -> Result<Stream, DialError> {
         let tcp = match &self.proxy {
-            None => self.connect(&self.host, self.port, self.to_string(), deadline).await?,
+            None => connected(&self.host, self.port, self.to_string(), deadline).await?,
             Some(proxy) => {
-                let (host, port) = place(proxy);
-                let named = format!("the proxy {host}:{port}");
-                let known = until(deadline, &named, self.known_to(proxy)).await?;
-                let target = known.map_err(|source| DialError::Connect { peer: self.to_string(), source })?;
-                let mut tcp = self.connect(host, port, named.clone(), deadline).await?;
-                until(deadline, &named, lead(&mut tcp, proxy, &target, self.port)).await??;
-                tcp
+                let known = until(deadline, &self.to_string(), self.known_to(proxy)).await?;
+                let hosts = known.map_err(|source| DialError::Connect { peer: self.to_string(), source })?;
+                through(proxy, &hosts, self.port, deadline).await?
             }
         };
         let Some(config) = &self.tls else { return Ok(Either::Left(tcp)) };
@@ -132,23 +128,13 @@ impl Peer {
         encrypted.map_err(|source| DialError::Encrypt { peer, source })
     }
 
-    /// The host as its proxy is told of it: by its address where the proxy is to look up no names.
-    async fn known_to(&self, proxy: &Uri) -> io::Result<String> {
-        if socks::looks_up(proxy) != Some(false) {
-            return Ok(self.host.clone());
+    /// The host as its proxy is told of it: by its addresses where the proxy is to look up no names.
+    async fn known_to(&self, proxy: &Uri) -> io::Result<Vec<String>> {
+        if !takes_addresses_alone(proxy) {
+            return Ok(vec![self.host.clone()]);
         }
         let found = addresses(bare(&self.host), self.port).await?;
-        socks::by_address(&found).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no address is known of it"))
-    }
-
-    async fn connect(
-        &self,
-        host: &str,
-        port: u16,
-        peer: String,
-        deadline: Option<Instant>,
-    ) -> Result<TcpStream, DialError> {
-        until(deadline, &peer, tcp(host, port)).await?.map_err(|source| DialError::Connect { peer, source })
+        Ok(found.iter().map(|address| address.ip().to_string()).collect())
     }
 }
 
@@ -158,11 +144,45 @@ pub fn place(proxy: &Uri) -> (&str, u16) {
     (proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(usual))
 }
 
-/// Has the proxy behind `stream` lead to a port of a host, whose name it looks up, with the login of the proxy's URL.
+/// Whether a proxy is to be told addresses, and no names: `socks5://`.
+pub fn takes_addresses_alone(proxy: &Uri) -> bool {
+    socks::looks_up(proxy) == Some(false)
+}
+
+/// A connection through a proxy to a port of one of these hosts, with the login of the proxy's URL: the first to which it leads. A
+/// refusal says nothing of the next one, which may be of the kind of address that the proxy has a way to. Cancel-safe.
 ///
 /// # Errors
-/// [`DialError::Tunnel`], [`DialError::Socks`].
-pub async fn lead(stream: &mut TcpStream, proxy: &Uri, host: &str, port: u16) -> Result<(), DialError> {
+/// Of the first host: at which step it ended.
+pub async fn through(
+    proxy: &Uri,
+    hosts: &[String],
+    port: u16,
+    deadline: Option<Instant>,
+) -> Result<TcpStream, DialError> {
+    let (at, at_port) = place(proxy);
+    let named = format!("the proxy {at}:{at_port}");
+    let mut refused = None;
+    for host in hosts {
+        let mut tcp = connected(at, at_port, named.clone(), deadline).await?;
+        match until(deadline, &named, lead(&mut tcp, proxy, host, port)).await? {
+            Ok(()) => return Ok(tcp),
+            Err(error @ DialError::Socks(SocksError::Refused { .. })) => refused = refused.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refused.unwrap_or_else(|| {
+        let source = io::Error::new(io::ErrorKind::NotFound, "no address is known of it");
+        DialError::Connect { peer: format!("the host behind {named}"), source }
+    }))
+}
+
+async fn connected(host: &str, port: u16, peer: String, deadline: Option<Instant>) -> Result<TcpStream, DialError> {
+    until(deadline, &peer, tcp(host, port)).await?.map_err(|source| DialError::Connect { peer, source })
+}
+
+/// Has the proxy behind `stream` lead to a port of a host.
+async fn lead(stream: &mut TcpStream, proxy: &Uri, host: &str, port: u16) -> Result<(), DialError> {
     match socks::looks_up(proxy) {
         Some(_) => Ok(socks::lead(stream, proxy, (bare(host), port)).await?),
         None if host.contains(':') => Ok(tunnel::tunnel(stream, proxy, &format!("[{}]:{port}", bare(host))).await?),
@@ -316,6 +336,34 @@ mod tests {
             let dialled = peer.dial_until(Instant::now() + Duration::from_millis(200)).await;
             assert_eq!(dialled.err().unwrap().to_string(), format!("no answer from {named}"));
         }
+    }
+
+    /// A proxy that has no way to the first address of a host may have one to the next.
+    #[tokio::test]
+    async fn a_proxy_is_told_the_next_address_once_it_refuses_one() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy: Uri = format!("socks5://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let proxying = async {
+            let mut asked = Vec::new();
+            for reply in [3, 0] {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                socket.read_exact(&mut [0; 3]).await.unwrap();
+                socket.write_all(b"\x05\x00").await.unwrap();
+                let mut request = vec![0; if reply == 0 { 10 } else { 22 }];
+                socket.read_exact(&mut request).await.unwrap();
+                socket.write_all(&[5, reply, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+                asked.push((request[3], socket));
+            }
+            asked
+        };
+        let hosts = ["2001:db8::1".to_owned(), "192.0.2.7".to_owned()];
+        let (led, asked) = tokio::join!(through(&proxy, &hosts, 443, None), proxying);
+        assert!(led.is_ok(), "{:?}", led.err());
+        assert_eq!(asked.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [4, 1]);
+        let nowhere = through(&proxy, &[], 443, None).await.unwrap_err();
+        assert!(matches!(nowhere, DialError::Connect { .. }), "{nowhere}");
     }
 
     #[tokio::test]

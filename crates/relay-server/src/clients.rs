@@ -28,6 +28,8 @@ use crate::{
 
 /// How soon other authorities, and lists of what they have revoked, are gone by.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// What is found another is read once more after this: it may be half written, and lists of what is revoked stand last.
+const SETTLED: Duration = Duration::from_secs(1);
 /// What requests of nobody's are counted under.
 const UNKNOWN: &str = "unknown";
 
@@ -60,11 +62,24 @@ impl Trusted {
         let mut refused = None;
         loop {
             sleep(LOOK_EVERY).await;
-            let file = self.file.clone();
-            // A file system that is away holds up this task alone.
-            let Ok(found) = tokio::task::spawn_blocking(move || Authorities::in_file(&file)).await else { continue };
+            let mut found = self.look().await;
+            if found.as_ref().is_ok_and(|found| *found != self.in_use) {
+                sleep(SETTLED).await;
+                let again = self.look().await;
+                if again.as_ref().ok() != found.as_ref().ok() {
+                    continue;
+                }
+                found = again;
+            }
             self.take(found, &mut refused);
         }
+    }
+
+    /// What the file says now. A file system that is away holds up this task alone.
+    async fn look(&self) -> Result<Authorities, AuthoritiesError> {
+        let (file, name) = (self.file.clone(), self.file.display().to_string());
+        let looked = tokio::task::spawn_blocking(move || Authorities::in_file(&file)).await;
+        looked.unwrap_or_else(|error| Err(AuthoritiesError::File { file: name, source: error.into() }))
     }
 
     fn take(&mut self, found: Result<Authorities, AuthoritiesError>, refused: &mut Option<String>) {
@@ -103,8 +118,7 @@ pub(crate) async fn serve(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) {
-    let bounds = Bounds::private();
-    let connections = Connections::new(Bounds { sessions: bounds.all, ..bounds });
+    let connections = Connections::new(Bounds::clients());
     serve::serve(listener, "clients", connections, Arc::new(Entrance { tls, gate, metrics }), stop).await;
 }
 
@@ -125,7 +139,7 @@ impl Serve<TcpStream> for Entrance {
         let Some(shaken) = unless_given_up(&seat, closing, shaking).await else { return };
         let (socket, key) = match shaken {
             Ok(shaken) => shaken,
-            Err(unshaken) => return self.refuse(unshaken),
+            Err(unshaken) => return self.refuse(unshaken, origin),
         };
         let origin = Origin { tls: true, ..origin };
         let connection = Connection { socket, seat: Arc::clone(&seat), patience, answers: Answers::Short };
@@ -139,7 +153,7 @@ impl Serve<TcpStream> for Entrance {
 
 impl Entrance {
     /// Counts a handshake that came to nothing: without a certificate, or with one that is not trusted, not valid now, or revoked.
-    fn refuse(&self, unshaken: Unshaken) {
+    fn refuse(&self, unshaken: Unshaken, origin: Origin) {
         match unshaken {
             Unshaken::Plain(_) => self.metrics.refused(UNKNOWN, "no_tls"),
             Unshaken::Proven => {}
@@ -147,7 +161,7 @@ impl Entrance {
             Unshaken::Failed(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
             Unshaken::Failed(error) => {
                 self.metrics.refused(UNKNOWN, "client_certificate");
-                tracing::debug!(%error, "a client's handshake failed");
+                self.gate.no_certificate(origin, &error);
             }
         }
     }

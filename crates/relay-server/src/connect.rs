@@ -200,6 +200,14 @@ impl Gate {
         Ok(Admitted { holder, accept, place })
     }
 
+    /// Takes note of a client whose certificate is none that is taken where clients show one.
+    pub(crate) fn no_certificate(&self, origin: Origin, error: &std::io::Error) {
+        if let Some(left_out) = self.guesses.may_tell(Entrance::Connect, "client_certificate") {
+            let peer = origin.shown();
+            tracing::warn!(event = "client_certificate_refused", peer, %error, left_out, "a client was not let in");
+        }
+    }
+
     /// A place among the sessions of a token.
     fn place(&self, token: &Name, origin: Origin) -> Result<TokenUse, Problem> {
         let place = self.registry.uses().place(token);
@@ -223,8 +231,9 @@ impl Gate {
         self.guesses.may_try(entrance, origin, token).map_err(Problem::too_many_tokens)?;
         if let Some((token, holder)) = token.and_then(|token| Some((token, self.holder(token)?))) {
             if !self.fits(&holder, key) {
-                self.guesses.wrong(entrance, origin, Some(token)).await;
-                return Err(Problem::new(Code::NotGenuine, OTHER_KEY));
+                // The token is right, so nobody guesses here; whoever shows it without its key may have found it.
+                self.guesses.other_key(entrance, origin, &holder.token);
+                return Err(Problem::new(Code::KeyRefused, if key.is_some() { OTHER_KEY } else { NO_KEY }));
             }
             self.guesses.right(entrance, origin, token);
             return Ok(holder);
@@ -260,7 +269,11 @@ impl Gate {
 
 const NO_TOKEN: &str = "the token is missing, unknown or revoked; on the server: crm-relay token list";
 
-const OTHER_KEY: &str = "the token is for the holder of another key: this client shows no certificate with it";
+const OTHER_KEY: &str = "the token is for the holder of another key than that of this client's certificate (RELAY_CERT_FILE); on the \
+                         server: crm-relay token show NAME";
+
+const NO_KEY: &str = "the token is for the holder of a key, and this client shows no certificate here: it needs RELAY_CERT_FILE, and \
+                      the address of CLIENTS_LISTEN";
 
 fn static_token_name() -> Name {
     STATIC_TOKEN.parse().expect("a constant in the form of a name")

@@ -21,6 +21,8 @@ pub enum Code {
     NotGenuine,
     /// Nobody of its address may come to the source.
     AddressRefused,
+    /// The token is for the holder of another key.
+    KeyRefused,
     /// No source has that name.
     UnknownSource,
     /// Nothing is at that path.
@@ -59,10 +61,11 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Malformed,
         Self::NotGenuine,
         Self::AddressRefused,
+        Self::KeyRefused,
         Self::UnknownSource,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -88,6 +91,7 @@ impl Code {
             Self::Malformed => "malformed",
             Self::NotGenuine => "not_genuine",
             Self::AddressRefused => "address_refused",
+            Self::KeyRefused => "key_refused",
             Self::UnknownSource => "unknown_source",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -113,7 +117,7 @@ impl Code {
         match self {
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::NotGenuine => StatusCode::UNAUTHORIZED,
-            Self::AddressRefused => StatusCode::FORBIDDEN,
+            Self::AddressRefused | Self::KeyRefused => StatusCode::FORBIDDEN,
             Self::UnknownSource | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
@@ -139,6 +143,7 @@ impl Code {
             Self::Malformed
             | Self::NotGenuine
             | Self::AddressRefused
+            | Self::KeyRefused
             | Self::UnknownSource
             | Self::NotFound
             | Self::MethodNotAllowed
@@ -174,6 +179,7 @@ impl Code {
             Self::Malformed
             | Self::NotGenuine
             | Self::AddressRefused
+            | Self::KeyRefused
             | Self::UnknownSource
             | Self::NotFound
             | Self::MethodNotAllowed

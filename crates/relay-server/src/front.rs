@@ -40,6 +40,13 @@ pub(crate) struct Front {
     pub(crate) refusing: CancellationToken,
 }
 
+/// Clients come to a listener of their own.
+const CLIENTS_ELSEWHERE: Problem = Problem::new(
+    Code::NotFound,
+    "this server takes clients at a listener of their own (CLIENTS_LISTEN), each with a certificate: RELAY_URL is to lead there, and \
+     RELAY_CERT_FILE to name it",
+);
+
 impl Backend for Front {
     fn source(&self, name: &[u8]) -> Option<Arc<Source>> {
         let name = std::str::from_utf8(name).ok()?;
@@ -139,10 +146,11 @@ impl Backend for Front {
 
     async fn other(&self, request: Request<Incoming>, origin: Origin) -> Response<Body> {
         let path = request.uri().path();
-        if path == CONNECT
-            && let Some(gate) = &self.gate
-        {
-            return gate.connect(request, origin, None).await;
+        if path == CONNECT {
+            return match &self.gate {
+                Some(gate) => gate.connect(request, origin, None).await,
+                None => CLIENTS_ELSEWHERE.respond(),
+            };
         }
         if !matches!(path, "/livez" | "/readyz" | "/health") {
             return Problem::nothing_at(path).respond();

@@ -18,6 +18,8 @@ use tokio::sync::Semaphore;
 
 use crate::{clock::Clock, ingress::Refusals, metrics::Metrics, registry::secret};
 
+/// What a right token is counted under that came without its key.
+const OTHER_KEY: &str = "other_key";
 /// The kind under which it is counted at [`Entrance::Connect`] that a token has all the sessions that one may have.
 pub(crate) const SESSIONS_FULL: &str = "sessions_full";
 
@@ -247,6 +249,16 @@ impl Guesses {
                 left_out,
                 "not let in"
             );
+        }
+    }
+
+    /// Takes note of a right token that came without the key that it is for.
+    pub(crate) fn other_key(&self, entrance: Entrance, origin: Origin, token: &Name) {
+        self.metrics.token_refused(entrance.as_str(), OTHER_KEY);
+        self.refusals.count(entrance.about(), OTHER_KEY, self.clock.wall(), origin.ip());
+        if let Some(left_out) = self.may_tell(entrance, OTHER_KEY) {
+            let peer = origin.shown();
+            tracing::warn!(event = "token_without_key", %token, peer, left_out, "the token came without the key that it is for");
         }
     }
 

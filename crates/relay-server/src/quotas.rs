@@ -156,9 +156,9 @@ pub struct Hold {
 
 impl Hold {
     /// It is stored, and was not before.
-    pub(crate) fn count(mut self, now: Wall) {
+    pub(crate) fn count(mut self) {
         self.is_counted = true;
-        let near = self.quotas.day(&self.source, |day| day.count(&self.quota, self.bytes, now));
+        let near = self.quotas.day(&self.source, |day| day.count(&self.quota, self.bytes));
         self.quotas.changed.store(true, Ordering::Relaxed);
         near.into_iter().flatten().for_each(|near| tell_near(&self.source, &near));
     }
@@ -228,7 +228,7 @@ mod tests {
         quotas.write(dir.path(), today).unwrap();
         assert!(!path(dir.path()).exists(), "there is nothing to write");
         for _ in 0..3 {
-            hold(&shop).unwrap().count(today);
+            hold(&shop).unwrap().count();
         }
         let held = hold(&crm).unwrap();
         assert!(hold(&shop).is_err());
@@ -254,10 +254,10 @@ mod tests {
         let hold = || quotas.hold(&shop, &quota, 7, || now);
         let (first, second) = (hold().unwrap(), hold().unwrap());
         assert!(hold().unwrap_err().is_held && quotas.check(&shop, &quota, || now).is_err());
-        first.unwrap().count(now);
+        first.unwrap().count();
         drop(second);
         assert_eq!(quotas.used(&shop, Measure::Events, now), 1);
-        hold().unwrap().unwrap().count(now);
+        hold().unwrap().unwrap().count();
         assert!(!hold().unwrap_err().is_held);
     }
 

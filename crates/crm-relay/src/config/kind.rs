@@ -134,7 +134,7 @@ impl Kind {
     }
 
     /// Whether what is wanted stands in the file that a value names, where it names one. What comes through a pipe can be read once
-    /// only, by whoever needs it.
+    /// only, by whoever needs it; a key is read again with its certificate.
     ///
     /// # Errors
     /// What stands there instead; nothing of a key.
@@ -142,7 +142,10 @@ impl Kind {
         let bytes = |path| text_file::bytes(path, limits::CONFIGURATION_FILE_BYTES_MAX);
         let is_pipe = || path.metadata().is_ok_and(|found| found.file_type().is_fifo());
         match self {
-            Self::Certificates | Self::PrivateKey if is_pipe() => Ok(()),
+            Self::Certificates if is_pipe() => Ok(()),
+            Self::PrivateKey if is_pipe() => {
+                Err("it is a pipe, and is read again when it changes: want a file".to_owned())
+            }
             Self::Certificates => tls::certificates(&bytes(path)?).map(drop).map_err(|fault| fault.to_string()),
             Self::PrivateKey => tls::private_key(&bytes(path)?).map(drop).map_err(|fault| fault.to_string()),
             _ => Ok(()),

@@ -220,6 +220,26 @@ async fn a_client_over_its_grace_says_so_and_its_webhook_is_forwarded_again() {
     server.audit();
 }
 
+/// I8, I9: a server that stood still hears first what its clients said meanwhile: a lease that they named has not ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stood_still_takes_no_lease_from_a_client_that_was_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = Target::start(|_| Reply::hang()).await;
+    let server = Server::start(dir.path(), &[("LEASE", "2s")]);
+    let targets = [("default", target.url("/"))];
+    let client = client(dir.path(), "client", server.public, &targets, &[("FORWARD_TIMEOUT", "60s")]);
+    Sender::new().post(&server.url("/webhook"), "{}").await.unwrap().event();
+    wait_for("the forward to begin", || (target.count() == 1).then_some(()));
+    for _ in 0..5 {
+        server.process.signal("STOP");
+        tokio::time::sleep(std::time::Duration::from_millis(3_500)).await;
+        server.process.signal("CONT");
+        tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    }
+    assert_eq!(target.count(), 1, "{}{}", server.process.log(), client.log());
+    assert!(!server.process.log().contains("lease_lost"), "{}", server.process.log());
+}
+
 /// I22: a client that is stopped while its server restarts reports to the new one before it ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_stops_while_the_server_restarts_still_reports() {

@@ -2,10 +2,7 @@
 //!
 //! Nothing is read beyond the proxy's answers: what follows them is the peer's.
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-};
+use std::{io, net::IpAddr};
 
 use http::Uri;
 use percent_encoding::percent_decode_str;
@@ -172,11 +169,6 @@ fn login(proxy: &Uri) -> Option<(Vec<u8>, Vec<u8>)> {
     let (login, _) = proxy.authority()?.as_str().rsplit_once('@')?;
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
     Some((percent_decode_str(user).collect(), percent_decode_str(password).collect()))
-}
-
-/// A host that the proxy is told by its address.
-pub(super) fn by_address(found: &[SocketAddr]) -> Option<String> {
-    found.first().map(|address| address.ip().to_string())
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ const DESCRIPTORS_OWN: u64 = 64;
 /// Of the descriptors that the process may open, each private listener takes one in this many: what the public listener
 /// leaves is for the store and the clients as well.
 const DESCRIPTORS_PRIVATE_SHARE: u64 = 16;
+/// And a listener of clients one in this many.
+const DESCRIPTORS_CLIENTS_SHARE: u64 = 8;
 /// How long one who waits for room looks away at most: a connection that was told to end may have had a request at hand.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// One in this many places of the reserve may be held by strangers that wait for another: the rest is for whom it is kept.
@@ -77,6 +79,13 @@ impl Bounds {
     pub fn public() -> Self {
         let soft = descriptors();
         Self::of(soft.map_or(limits::CONNECTIONS_MAX, |soft| limits::CONNECTIONS_MAX.min(connections_of(soft))))
+    }
+
+    /// Of a listener that clients have to themselves: beside a public one, which takes none of them then, in the part of the file
+    /// descriptors that this leaves.
+    pub fn clients() -> Self {
+        let soft = descriptors().unwrap_or(u64::MAX);
+        Self::of((soft / DESCRIPTORS_CLIENTS_SHARE).clamp(1, limits::CONNECTIONS_MAX as u64) as usize)
     }
 
     /// Of a private listener.

@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     pem::{self, CertificatesFault},
     pin::Pin,
-    server::{ALPN, Server, Stream, Unshaken},
+    server::{ALPN, HANDSHAKE, Server, Stream, Unshaken},
 };
 
 /// The authorities that sign clients' certificates, and their lists of what they have revoked.
@@ -140,7 +140,7 @@ impl Clients {
     pub async fn accept(&self, socket: TcpStream, within: Duration) -> Result<(Stream, Pin), Unshaken> {
         let config = Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner));
         let shaken = async {
-            begins_with_handshake(&socket).await.map_err(Unshaken::Failed)?;
+            let socket = begins_with_handshake(socket).await?;
             let stream = TlsAcceptor::from(config).accept(socket).await.map_err(Unshaken::Failed)?;
             let (_, session) = stream.get_ref();
             let key = session.peer_certificates().and_then(<[_]>::first).and_then(Pin::of);
@@ -157,10 +157,12 @@ impl fmt::Debug for Clients {
 }
 
 /// Whoever has gone before he said anything looked whether the port is open.
-async fn begins_with_handshake(socket: &TcpStream) -> io::Result<()> {
-    match socket.peek(&mut [0]).await? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        _ => Ok(()),
+async fn begins_with_handshake(socket: TcpStream) -> Result<TcpStream, Unshaken> {
+    let mut first = [0];
+    match socket.peek(&mut first).await.map_err(Unshaken::Failed)? {
+        0 => Err(Unshaken::Failed(io::ErrorKind::UnexpectedEof.into())),
+        _ if first[0] != HANDSHAKE => Err(Unshaken::Plain(socket)),
+        _ => Ok(socket),
     }
 }
 

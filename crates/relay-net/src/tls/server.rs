@@ -27,7 +27,7 @@ pub(super) const ALPN: &[u8] = b"http/1.1";
 /// What an authority offers alone that checks whose a name is (RFC 8737).
 const PROVING_ALPN: &[u8] = b"acme-tls/1";
 /// What the first byte of a TLS connection is: a record of a handshake (RFC 8446, section 5.1).
-const HANDSHAKE: u8 = 22;
+pub(super) const HANDSHAKE: u8 = 22;
 
 /// A connection whose handshake is through.
 pub type Stream = TlsStream<TcpStream>;

@@ -47,7 +47,14 @@ pub(crate) fn prepare(data_dir: &Path, domains: &[String]) -> io::Result<TlsFile
 /// In words, those of the system.
 pub(super) fn try_to_write(data_dir: &Path) -> Result<(), String> {
     let file = of(data_dir).certificate;
-    let written = fs::read(&file).and_then(|kept| private::replace(&file, &kept));
+    let written = match fs::read(&file) {
+        // It was removed, so that another is obtained.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let probe = data_dir.join("acme-certificate.probe");
+            private::replace(&probe, b"").and_then(|()| fs::remove_file(&probe))
+        }
+        read => read.and_then(|kept| private::replace(&file, &kept)),
+    };
     written.map_err(|error| format!("cannot write {}: {error}", file.display()))
 }
 

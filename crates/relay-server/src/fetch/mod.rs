@@ -171,26 +171,35 @@ impl Fetcher {
         if let Some(address) = self.fetching.pinned.get(host) {
             return dial::tcp_to(vec![*address]).await.map_err(said);
         }
-        if let Some(proxy) = self.fetching.proxy.of(host) {
+        match self.fetching.proxy.of(host) {
+            None => dial::tcp_to(public(host).await?).await.map_err(said),
+            Some(proxy) if dial::takes_addresses_alone(&proxy) => {
+                let found = public(host).await?;
+                let hosts: Vec<String> = found.iter().map(|address| address.ip().to_string()).collect();
+                proxy::tunnel(&proxy, &hosts).await
+            }
             // The proxy looks the name up; an address of its own network must not be asked for by number or bare name.
-            let is_public = host.parse().map_or_else(|_| host.contains('.'), address::is_public);
-            return if is_public { proxy::tunnel(&proxy, host).await } else { Err(NOT_PUBLIC.into()) };
+            Some(proxy) => {
+                let is_public = host.parse().map_or_else(|_| host.contains('.'), address::is_public);
+                if is_public { proxy::tunnel(&proxy, &[host.to_owned()]).await } else { Err(NOT_PUBLIC.into()) }
+            }
         }
-        // A resolver without a descriptor says that the name is not known.
-        let unknown = |error: io::Error| Failed::at("cannot resolve the name", &Shortage::now().unwrap_or(error));
-        let found = lookup_host((host, PORT)).await.map_err(unknown)?;
-        let found: Vec<SocketAddr> = found.collect();
-        // One bad address is enough: who answers like that has something else in mind.
-        if found.is_empty() || !found.iter().all(|found| address::is_public(found.ip())) {
-            return Err(NOT_PUBLIC.into());
-        }
-        dial::tcp_to(found).await.map_err(said)
     }
 
     /// TLS that trusts what the operating system trusts, and `RELAY_CA_FILE` too.
     fn make_tls(&self) -> Result<Arc<ClientConfig>, String> {
         tls::trusting(&self.roots).map_err(|error| format!("no root certificates: {error}"))
     }
+}
+
+/// The addresses of a host, if all of them are public: one bad address is enough, for who answers like that has something else in
+/// mind.
+async fn public(host: &str) -> Result<Vec<SocketAddr>, Failed> {
+    // A resolver without a descriptor says that the name is not known.
+    let unknown = |error: io::Error| Failed::at("cannot resolve the name", &Shortage::now().unwrap_or(error));
+    let found: Vec<SocketAddr> = lookup_host((host, PORT)).await.map_err(unknown)?.collect();
+    let is_public = !found.is_empty() && found.iter().all(|found| address::is_public(found.ip()));
+    if is_public { Ok(found) } else { Err(NOT_PUBLIC.into()) }
 }
 
 const NOT_PUBLIC: &str = "its address is not one of the public internet";

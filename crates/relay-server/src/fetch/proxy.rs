@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use http::Uri;
-use relay_net::dial;
+use relay_net::dial::{self, DialError};
 use tokio::net::TcpStream;
 
 use super::{Failed, PORT};
@@ -38,14 +38,12 @@ impl fmt::Debug for ProxyChoice {
     }
 }
 
-/// A connection through `proxy` to port 443 of `host`.
-pub(super) async fn tunnel(proxy: &Uri, host: &str) -> Result<TcpStream, Failed> {
-    let (host_of_proxy, port) = dial::place(proxy);
-    let socket = dial::tcp(host_of_proxy, port).await;
-    let mut socket = socket.map_err(|error| Failed::at("cannot connect to the proxy", &error))?;
-    // By its name: what this machine would find for it is not judged here.
-    dial::lead(&mut socket, proxy, host, PORT).await.map_err(|error| error.to_string())?;
-    Ok(socket)
+/// A connection through `proxy` to port 443 of the first of these hosts, names or addresses, to which it leads.
+pub(super) async fn tunnel(proxy: &Uri, hosts: &[String]) -> Result<TcpStream, Failed> {
+    dial::through(proxy, hosts, PORT, None).await.map_err(|error| match error {
+        DialError::Connect { source, .. } => Failed::at("cannot connect to the proxy", &source),
+        other => other.to_string().into(),
+    })
 }
 
 /// A host as a URL has it: with brackets around an IPv6 address.
@@ -85,7 +83,8 @@ mod tests {
             socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
             (String::from_utf8_lossy(&head[..read]).into_owned(), socket)
         };
-        let (tunnel, (head, _socket)) = tokio::join!(tunnel(&proxy, "2001:db8::1"), answers);
+        let hosts = ["2001:db8::1".to_owned()];
+        let (tunnel, (head, _socket)) = tokio::join!(tunnel(&proxy, &hosts), answers);
         assert!(tunnel.is_ok());
         assert!(head.starts_with("CONNECT [2001:db8::1]:443 HTTP/1.1\r\n"), "{head}");
         assert!(head.to_ascii_lowercase().contains("\r\nhost: [2001:db8::1]:443\r\n"), "{head}");
@@ -104,7 +103,8 @@ mod tests {
                 socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
                 socket
             };
-            let (tunnel, _socket) = tokio::join!(tunnel(&proxy, "keys.example"), answers);
+            let hosts = ["keys.example".to_owned()];
+            let (tunnel, _socket) = tokio::join!(tunnel(&proxy, &hosts), answers);
             assert!(tunnel.is_ok(), "{proxy}: {}", tunnel.err().map_or_else(String::new, |failed| failed.why));
         }
     }

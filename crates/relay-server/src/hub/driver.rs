@@ -37,6 +37,10 @@ const APPENDS_MAX: usize = 512;
 const APPEND_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How far the timer is set when the machine waits for nothing.
 const IDLE: Duration = Duration::from_hours(1);
+/// A timer that is looked at so late says that the process stood still.
+const STOOD_STILL: Duration = Duration::from_millis(500);
+/// How long is listened then before anything is judged: the sockets' tasks read what their peers said meanwhile.
+const HEARS_FOR: Duration = Duration::from_millis(300);
 
 /// The hub's task.
 pub(crate) struct Driver {
@@ -55,6 +59,8 @@ pub(crate) struct Driver {
     appends: BTreeMap<Name, Vec<Asked<Box<Append>>>>,
     commits: Commits,
     pending: FuturesUnordered<Pending>,
+    /// Until when nothing is judged by the time.
+    hears_until: Option<Instant>,
     stopping: Option<oneshot::Sender<()>>,
     stopped: bool,
 }
@@ -128,6 +134,7 @@ impl Driver {
             appends: BTreeMap::new(),
             commits: Commits::new(oldest_commit),
             pending: FuturesUnordered::new(),
+            hears_until: None,
             stopping: None,
             stopped: false,
         }
@@ -175,7 +182,9 @@ impl Driver {
                 }
                 () = timer.as_mut() => {
                     self.now = self.clock.own();
-                    self.hub.handle_timeout(self.now);
+                    if !self.stood_still() {
+                        self.hub.handle_timeout(self.now);
+                    }
                 }
             }
             self.perform();
@@ -190,6 +199,18 @@ impl Driver {
             // Whoever asked may have given up waiting.
             let _ = stopped.send(());
         }
+    }
+
+    /// Whether the process has just stood still: stopped, or without a processor. What came meanwhile, a heartbeat that names a lease
+    /// among it, is heard for a moment before that lease's end is judged.
+    fn stood_still(&mut self) -> bool {
+        let late = self.hub.poll_timeout().is_some_and(|due| self.now.mono.since(due) >= STOOD_STILL);
+        if late && self.hears_until.is_none() {
+            self.hears_until = Some(Instant::now() + HEARS_FOR);
+            return true;
+        }
+        self.hears_until = None;
+        false
     }
 
     /// What the machine said last goes out as far as its peers take it in a moment: a client that hears that its outcomes are
@@ -332,7 +353,7 @@ impl Driver {
                 Output::Store(op) => self.ask(op),
                 Output::Answer(ticket, answer) => {
                     if let Some(waiting) = self.waiting.remove(&ticket) {
-                        waiting.hears(answer, self.now.wall);
+                        waiting.hears(answer);
                     }
                 }
                 Output::Transmit(conn) => self.pump(conn),
@@ -431,6 +452,7 @@ impl Driver {
             Some(at) => self.clock.instant(at).into(),
             None => Instant::now() + IDLE,
         };
+        let at = self.hears_until.map_or(at, |until| at.max(until));
         if timer.deadline() != at {
             timer.reset(at);
         }

@@ -14,7 +14,6 @@ use relay_core::{
     limits,
     partitions::Partitions,
     storage::Apart,
-    time::Wall,
 };
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
@@ -73,7 +72,7 @@ impl Inlet {
         // First, so that none slips in behind the last one.
         self.requests.close();
         while let Some(request) = self.requests.recv().await {
-            request.waiting.hears(Answer::Stopping, Wall::MIN);
+            request.waiting.hears(Answer::Stopping);
         }
     }
 }

@@ -18,7 +18,6 @@ use relay_core::{
     name::Name,
     partitions::Partitions,
     routing::Routing,
-    time::Wall,
 };
 use tokio::sync::oneshot;
 
@@ -46,10 +45,10 @@ struct Waiting {
 
 impl Waiting {
     /// Tells the answer. What is stored is counted whether or not its sender is there to hear of it.
-    fn hears(self, answer: Answer, now: Wall) {
+    fn hears(self, answer: Answer) {
         let is_new = matches!(answer, Answer::Accepted { repeat: false, .. });
         if let Some(hold) = self.hold.filter(|_| is_new) {
-            hold.count(now);
+            hold.count();
         }
         // The sender may have gone away; the event stays.
         let _ = self.answer.send(answer);

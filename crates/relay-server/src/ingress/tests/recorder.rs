@@ -44,7 +44,7 @@ pub(super) const LARGE_BYTES: usize = 32 * 1024 * 1024;
 
 /// Keeps what was accepted, as the hub and its store would.
 pub(super) struct Recorder {
-    clock: Clock,
+    pub(super) clock: Clock,
     sources: BTreeMap<&'static str, Arc<Source>>,
     /// The source that is broken from now on.
     pub(super) breaks: Mutex<Option<&'static str>>,
@@ -193,7 +193,7 @@ impl Backend for Recorder {
             Mode::Store => {
                 let answer = self.store(*request);
                 if let Some(hold) = hold.filter(|_| matches!(answer, Answer::Accepted { repeat: false, .. })) {
-                    hold.count(self.now());
+                    hold.count();
                 }
                 answer
             }
@@ -261,6 +261,10 @@ impl Backend for Recorder {
 
     fn now(&self) -> Wall {
         self.clock.wall()
+    }
+
+    fn hub_time(&self) -> Wall {
+        self.clock.own().wall
     }
 
     fn mono(&self) -> Mono {

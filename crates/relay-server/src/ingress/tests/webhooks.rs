@@ -7,6 +7,7 @@ use relay_core::{
     hub::{Accepting, NotStored},
     id::EventId,
     quota::{Day, Quota},
+    storage::Apart,
     time::Wall,
 };
 
@@ -76,6 +77,27 @@ async fn a_source_takes_so_much_in_a_day() {
     for (body, status) in [(large.as_str(), 202), (large.as_str(), 202), ("x", 429)] {
         assert_eq!(relay.ask(request("POST /webhook/daily", "", body)).await.status, status);
     }
+}
+
+/// I10, S36: where the time is put right, what a source takes in a day and when it was refused go by that; only what the hub is given
+/// goes by its own, which the hub puts right itself.
+#[tokio::test]
+async fn days_and_refusals_go_by_the_time_that_is_put_right() {
+    let relay = Relay::start().await;
+    let told = async || relay.ask(request("POST /webhook/daily", "", "1")).await.status;
+    for day in 1..=2 {
+        for _ in 0..4 {
+            assert_eq!(told().await, 202, "day {day}");
+        }
+        assert_eq!(told().await, 429, "what was stored was counted on the day on which it was asked for");
+        relay.backend.clock.put_right(Some(Apart { by: Duration::from_hours(24), ahead: false }));
+    }
+    let now = relay.backend.now();
+    let events = relay.backend.events();
+    assert!(events.iter().all(|event| now.since(event.received_at) > Duration::from_hours(23)), "{events:?}");
+    assert_eq!(relay.ask("POST /webhook/nobody HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await.status, 404);
+    let missed = relay.backend.seen.missed();
+    assert!(missed.iter().all(|missed| missed.at >= now) && !missed.is_empty(), "{missed:?}");
 }
 
 /// S36: those that are stored at the same time are no more than the source takes; whoever finds the rest spoken for is asked to wait a
