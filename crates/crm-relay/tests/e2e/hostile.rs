@@ -227,10 +227,10 @@ async fn a_server_that_stood_still_takes_no_lease_from_a_client_that_was_there()
     let target = Target::start(|_| Reply::hang()).await;
     let server = Server::start(dir.path(), &[("LEASE", "2s")]);
     let targets = [("default", target.url("/"))];
-    let client = client(dir.path(), "client", server.public, &targets, &[("FORWARD_TIMEOUT", "60s")]);
+    let client = client(dir.path(), "client", server.public, &targets, &[("FORWARD_TIMEOUT", "25s")]);
     Sender::new().post(&server.url("/webhook"), "{}").await.unwrap().event();
     wait_for("the forward to begin", || (target.count() == 1).then_some(()));
-    for _ in 0..5 {
+    for _ in 0..3 {
         server.process.signal("STOP");
         tokio::time::sleep(std::time::Duration::from_millis(3_500)).await;
         server.process.signal("CONT");
