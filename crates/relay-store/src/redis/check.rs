@@ -15,7 +15,10 @@ const VERSION_MIN: Version = Version(7, 0, 4);
 /// WAITAOF came with it.
 const VERSION_WAITAOF: Version = Version(7, 2, 0);
 /// What `CONFIG GET` is asked for.
-const SETTINGS: [&str; 4] = ["appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy", "min-replicas-to-write"];
+const SETTINGS: [&str; 5] =
+    ["appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy", "min-replicas-to-write", FULL_COVERAGE];
+/// Whether all nodes of a cluster refuse everything while one slot is nobody's. No fault: nothing is lost by it.
+pub(super) const FULL_COVERAGE: &str = "cluster-require-full-coverage";
 
 /// Something about a Redis for which nothing is given to it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -165,10 +165,18 @@ impl Core {
             partition: Some(*place).filter(|place| *place != self.space.registry_place()),
             slot: self.space.slot(*place),
         };
+        let mut all = said.seen(address.clone());
+        if self.nodes.is_cluster() {
+            let coverage = match said.text(check::FULL_COVERAGE) {
+                "yes" => "yes: while one primary is gone, all refuse everything".to_owned(),
+                other => other.to_owned(),
+            };
+            all.push((check::FULL_COVERAGE, coverage));
+        }
         let seen = ExaminedNode {
             parts: places.iter().map(part).collect(),
             server: said.server(),
-            seen: said.seen(address.clone()),
+            seen: all,
             address,
             durability: checked.durability,
             confirm: checked.replicas,

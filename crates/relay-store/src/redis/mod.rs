@@ -236,7 +236,8 @@ impl RedisStore {
         sentinel::begin(&nodes);
         cluster::begin(&nodes);
         let (damage, scrubs, hints, turn) = (Damage::default(), Scrubs::default(), Hints::new(), AtomicUsize::new(0));
-        let (counting, acknowledged, last_read) = (Mutex::default(), Acknowledged::default(), Default::default());
+        let (counting, acknowledged) = (Mutex::default(), Acknowledged::default());
+        let last_read = std::sync::Mutex::default();
         let core = Arc::new(Core {
             options,
             space,
