@@ -21,10 +21,10 @@ use tokio::time::{self, Instant};
 use super::{
     Core, audit,
     backlog::Urgency,
-    begin,
     client::{self, Command},
     keys::Keys,
     lost::Telling,
+    meta,
     node::Node,
     notebook::{Known, Note},
     recount,
@@ -321,7 +321,7 @@ impl Core {
             if is_emptied {
                 self.write_back().await?;
             }
-            self.nodes.all(Urgency::Other, begin::layout(&self.space)?).await?;
+            self.nodes.all(Urgency::Other, meta::layout(&self.space)?).await?;
             return if is_emptied { self.look_for_all().await } else { Ok(()) };
         }
         seen.was_missing = false;

@@ -6,15 +6,12 @@ use super::{
     backlog::Urgency,
     check::{self, Finding, Heard, finding},
     client::{Broken, Command, Link},
-    keys::Space,
+    meta::{LAYOUT, apart, ask_meta, layout, meta_of},
     node::Node,
-    recount,
-    reply::{Fault, Reply, number},
+    reply::{Fault, Reply},
     rights::{self, Trial},
 };
 
-/// How keys and rows are laid out; a later one is not read.
-const LAYOUT: i64 = 1;
 /// Of commands that a user lacks, so many are named.
 const LACKS_SHOWN: usize = 6;
 
@@ -191,16 +188,17 @@ impl Core {
     async fn check_meta(&self) -> Result<(), BeginError> {
         let (meta, partitions) = (self.space.meta(), self.space.partitions().len());
         let asked = async || self.nodes.one(ask_meta(&self.space)).await.map_err(|fault| self.not_committed(fault));
+        let told = |answer| meta_of(vec![answer]).map_err(|fault| BeginError::Away(format!("{fault:?}")));
         let known = |told: (Option<i64>, Option<i64>)| match told {
             (Some(layout), _) if layout > LAYOUT => Err(BeginError::Newer(layout)),
             told => apart(told, partitions).map_or(Ok(()), |finding| Err(BeginError::Refused(vec![finding]))),
         };
-        known(meta_of(vec![asked().await?])?)?;
+        known(told(asked().await?)?)?;
         let mut written = layout(&self.space).map_err(|fault| self.not_committed(fault))?;
         // So that it is a write also where all of it is there.
         written.push(Command::new("HINCRBY").arg(&meta).arg("starts").number(1));
         self.nodes.all(Urgency::Other, written).await.map_err(|fault| self.not_committed(fault))?;
-        known(meta_of(vec![asked().await?])?)?;
+        known(told(asked().await?)?)?;
         self.begin_watch().await.map_err(|fault| self.not_committed(fault))
     }
 
@@ -217,45 +215,6 @@ impl Core {
             _ => BeginError::Away(self.nodes.reasons().1.pop().unwrap_or_else(|| "it takes nothing".to_owned())),
         }
     }
-}
-
-/// Asks what stands there.
-pub(super) fn ask_meta(space: &Space) -> Command {
-    Command::new("HMGET").arg(space.meta()).arg("layout").arg("partitions")
-}
-
-/// Why what stands there by that answer is nothing that this version, or a store in so many partitions, writes into, if so; also where
-/// another node has become the primary.
-///
-/// # Errors
-/// That answer says nothing.
-pub(super) fn not_ours(answer: Reply, partitions: usize) -> Result<Option<Finding>, BeginError> {
-    Ok(apart(meta_of(vec![answer])?, partitions))
-}
-
-fn apart(told: (Option<i64>, Option<i64>), partitions: usize) -> Option<Finding> {
-    match told {
-        (Some(layout), _) if layout > LAYOUT => Some(finding(
-            format!("what is stored there is of layout {layout}, which a later version of crm-relay has made"),
-            "start that version",
-        )),
-        (_, Some(theirs)) if theirs != partitions as i64 => Some(finding(
-            format!("what is stored there is in {theirs} partitions and not in {partitions}"),
-            format!("set REDIS_PARTITIONS={theirs}"),
-        )),
-        _ => None,
-    }
-}
-
-/// Writes down what the store is, where that does not stand there yet, and an epoch, which goes with everything else where somebody empties
-/// it.
-pub(super) fn layout(space: &Space) -> Result<Vec<Command>, Fault> {
-    let put = |field: &str, value: String| Command::new("HSETNX").arg(space.meta()).arg(field).arg(value);
-    Ok(vec![
-        put("layout", LAYOUT.to_string()),
-        put("partitions", space.partitions().len().to_string()),
-        put("epoch", recount::fresh_run()?),
-    ])
 }
 
 fn not_connected(broken: Broken) -> BeginError {
@@ -286,16 +245,6 @@ fn not_connected(broken: Broken) -> BeginError {
 
 async fn asked(link: &mut Link, commands: Vec<Command>) -> Result<Vec<Reply>, BeginError> {
     link.send(commands).await.map_err(|broken| BeginError::Away(broken.to_string()))
-}
-
-fn meta_of(mut replies: Vec<Reply>) -> Result<(Option<i64>, Option<i64>), BeginError> {
-    let away = |fault: Fault| BeginError::Away(format!("{fault:?}"));
-    let mut fields = replies.pop().unwrap_or(Reply::Nil).many().map_err(away)?.into_iter();
-    let mut next = || match fields.next() {
-        Some(Reply::Bytes(text)) => number(&text).ok(),
-        _ => None,
-    };
-    Ok((next(), next()))
 }
 
 /// What the certificate or the handshake lacks.

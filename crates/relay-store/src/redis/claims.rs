@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     address::{Address, Cluster, host_and_port},
     client::Broken,
-    nodes::Told,
     reply::{Reply, number},
 };
 
@@ -46,6 +45,14 @@ pub(super) struct Owner {
     pub(super) is_vouched: bool,
     /// And do not take it for failed: no other can have been put in its place lately.
     pub(super) is_steady: bool,
+}
+
+/// What nodes of a cluster say together.
+pub(super) struct Told {
+    /// All primaries that are not gone.
+    pub(super) primaries: BTreeSet<Address>,
+    /// Who has each part, if anybody says so.
+    pub(super) owners: Vec<Option<Owner>>,
 }
 
 impl Member {

@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     address::{Address, Cluster, Deployment},
-    claims::{self, Word},
+    claims::{self, Told, Word},
     client::{Broken, Command, Link},
-    node::Common,
-    nodes::{Nodes, Told},
+    nodes::Nodes,
+    shared::Shared,
 };
 
 /// How often they are asked.
@@ -37,7 +37,7 @@ pub(super) fn begin(nodes: &Arc<Nodes>) {
 async fn follow(nodes: Weak<Nodes>) {
     let mut links: BTreeMap<Address, Option<Link>> = BTreeMap::new();
     while let Some(known) = nodes.upgrade() {
-        let Deployment::Cluster(cluster) = &known.common().options.address else { return };
+        let Deployment::Cluster(cluster) = &known.shared().options.address else { return };
         let primaries = known.addresses();
         let asked: Vec<&Address> = cluster.at.iter().chain(&primaries).collect();
         links.retain(|at, _| asked.contains(&at));
@@ -45,9 +45,9 @@ async fn follow(nodes: Weak<Nodes>) {
             links.entry(at.clone()).or_default();
         }
         let began = Instant::now();
-        let common = known.common();
-        let answers = join_all(links.iter_mut().map(|(at, link)| ask(common, cluster, at, link))).await;
-        known.told(began, verdict(common, answers));
+        let shared = known.shared();
+        let answers = join_all(links.iter_mut().map(|(at, link)| ask(shared, cluster, at, link))).await;
+        known.told(began, verdict(shared, answers));
         let doubted = known.doubted();
         drop(known);
         sleep(ASK_APART).await;
@@ -57,12 +57,12 @@ async fn follow(nodes: Weak<Nodes>) {
 }
 
 /// Asks one of them, over a connection that is kept while it answers.
-async fn ask(common: &Common, cluster: &Cluster, at: &Address, kept: &mut Option<Link>) -> Result<Word, Broken> {
+async fn ask(shared: &Shared, cluster: &Cluster, at: &Address, kept: &mut Option<Link>) -> Result<Word, Broken> {
     let link = kept.take();
     let asked = async {
         let mut link = match link {
             Some(link) => link,
-            None => Link::connect(at, &common.options.login, ANSWERS_WITHIN).await?,
+            None => Link::connect(at, &shared.options.login, ANSWERS_WITHIN).await?,
         };
         let ask = |what: &str| Command::new("CLUSTER").arg(what);
         let replies = link.send(vec![ask("NODES"), ask("SLOTS")]).await?;
@@ -77,7 +77,7 @@ async fn ask(common: &Common, cluster: &Cluster, at: &Address, kept: &mut Option
 }
 
 /// What their words come to, where one of them says something.
-fn verdict(common: &Common, answers: Vec<Result<Word, Broken>>) -> Result<Told, Broken> {
+fn verdict(shared: &Shared, answers: Vec<Result<Word, Broken>>) -> Result<Told, Broken> {
     let (mut words, mut silent) = (Vec::new(), Vec::new());
     for answer in answers {
         match answer {
@@ -89,5 +89,5 @@ fn verdict(common: &Common, answers: Vec<Result<Word, Broken>>) -> Result<Told, 
         let refused = silent.iter().find(|broken| !matches!(broken, Broken::Away(_)));
         return Err(refused.or(silent.first()).cloned().unwrap_or_else(|| Broken::Away("nobody was asked".to_owned())));
     }
-    Ok(claims::together(&words, (0..common.space.parts()).map(|place| common.space.slot(place))))
+    Ok(claims::together(&words, (0..shared.space.parts()).map(|place| shared.space.slot(place))))
 }

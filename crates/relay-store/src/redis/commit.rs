@@ -4,27 +4,23 @@
 //! **Invariant:** nothing else is sent on that connection, for WAIT speaks of what its own connection wrote.
 //! **Invariant:** what was sent and not answered is told as *unknown*, and the connection is given up.
 
-use std::{
-    mem::take,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{mem::take, sync::Arc, time::Duration};
 
 use relay_core::{storage::AppendError, time::Wall};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     backlog::{Appending, Ask, Backlog, Batch, Urgency},
-    begin,
     check::{self, Heard},
     client::{Broken, Command, Sent},
     keys::Space,
     life::Edge,
-    node::Common,
+    meta,
     primary::{Primary, Reached},
     reply::{Fault, Reply},
     room::Room,
     scripts::Script,
+    shared::Shared,
     standing::{Demand, Standing},
 };
 
@@ -45,32 +41,15 @@ pub(super) struct Commits {
     work: mpsc::UnboundedSender<Work>,
 }
 
-/// What deadlines are compared with.
-#[derive(Clone, Default)]
-pub(super) struct Clock(Arc<Mutex<Option<Now>>>);
-
-type Now = Arc<dyn Fn() -> Wall + Send + Sync>;
-
-impl Clock {
-    pub(super) fn keep(&self, now: Now) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
-    }
-
-    fn now(&self) -> Option<Wall> {
-        let now = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        now.map(|now| now())
-    }
-}
-
 impl Commits {
     /// Begins the loop; it ends once nobody can hand anything over any more.
     pub(super) fn begin(
-        common: &Common,
+        shared: &Shared,
         (primary, room, standing): (&Arc<Primary>, &Arc<Room>, &Arc<Standing>),
     ) -> Self {
         let (work, waiting) = mpsc::unbounded_channel();
         let committer = Committer {
-            common: common.clone(),
+            shared: shared.clone(),
             primary: Arc::clone(primary),
             room: Arc::clone(room),
             standing: Arc::clone(standing),
@@ -144,7 +123,7 @@ fn of_one(mut replies: Vec<Reply>, bodies: usize, is_script: bool) -> Result<Vec
 }
 
 struct Committer {
-    common: Common,
+    shared: Shared,
     primary: Arc<Primary>,
     room: Arc<Room>,
     standing: Arc<Standing>,
@@ -181,11 +160,11 @@ impl Committer {
     fn take(&mut self, work: Work, closing: &mut Vec<oneshot::Sender<()>>) {
         match work {
             Work::Close(closed) => closing.push(closed),
-            Work::Ask(ask) => match self.common.life.check() {
+            Work::Ask(ask) => match self.shared.life.check() {
                 Ok(()) => self.backlog.ask(ask),
                 Err(fault) => drop(ask.answer.send(Err(fault))),
             },
-            Work::Append(appending) => match self.common.life.check() {
+            Work::Append(appending) => match self.shared.life.check() {
                 Ok(()) => self.backlog.append(appending),
                 Err(fault) => drop(appending.answer.send(Err(fault.of_append()))),
             },
@@ -214,7 +193,7 @@ impl Committer {
 
     /// Sends all parts at once; the replies, one behind the other.
     async fn send(&mut self, parts: &mut [Part]) -> Result<(Vec<Reply>, Sent), Fault> {
-        if self.common.options.edges.dies_at(Edge::BeforeSend) {
+        if self.shared.options.edges.dies_at(Edge::BeforeSend) {
             return Err(self.die("died before it was sent"));
         }
         let mut reached = match self.reached.take().filter(|reached| self.primary.holds(reached)) {
@@ -224,7 +203,7 @@ impl Committer {
         // What the connection is, may have been found out just now.
         let demand = self.standing.demand()?;
         let mut commands: Vec<Command> = parts.iter_mut().flat_map(|part| take(&mut part.commands)).collect();
-        let confirming = confirming(demand, self.common.options.replicas_within);
+        let confirming = confirming(demand, self.shared.options.replicas_within);
         let confirmations = confirming.len();
         commands.extend(confirming);
         let (mut replies, sent) = reached.link.send_kept(commands).await.map_err(|broken| {
@@ -245,7 +224,7 @@ impl Committer {
             self.primary.doubt();
         }
         self.reached = Some(reached).filter(|_| !is_turned_away);
-        if self.common.options.edges.dies_at(Edge::AfterReplies) {
+        if self.shared.options.edges.dies_at(Edge::AfterReplies) {
             return Err(self.die("died before it told anybody"));
         }
         Ok((replies, sent))
@@ -274,12 +253,12 @@ impl Committer {
 
     /// Looks whether it keeps what it is given.
     async fn look_at(&self, reached: &mut Reached) -> Result<(), Broken> {
-        let asked = check::asks().into_iter().chain([begin::ask_meta(&self.common.space)]).collect();
+        let asked = check::asks().into_iter().chain([meta::ask_meta(&self.shared.space)]).collect();
         let mut replies = reached.link.send(asked).await?.into_iter();
         if let (Some(info), Some(settings), Some(meta)) = (replies.next(), replies.next(), replies.next()) {
-            self.standing.heard(&Heard::new(info, settings), &self.common.options, self.primary.steady_since());
+            self.standing.heard(&Heard::new(info, settings), &self.shared.options, self.primary.steady_since());
             // Where the registry is not, nobody knows.
-            if let Ok(another) = begin::not_ours(meta, self.common.space.partitions().len()) {
+            if let Ok(another) = meta::not_ours(meta, self.shared.space.partitions().len()) {
                 self.standing.holds_another(another);
             }
         }
@@ -287,14 +266,14 @@ impl Committer {
     }
 
     fn die(&self, why: &str) -> Fault {
-        self.common.life.fail(why.to_owned());
+        self.shared.life.fail(why.to_owned());
         Fault::Unavailable
     }
 
     /// What is sent for a batch; appends of a source in a partition go together.
     fn parts(&self, batch: Batch) -> Vec<Part> {
         let mut parts: Vec<Part> = batch.asks.into_iter().map(Part::ask).collect();
-        let (now, is_full) = (self.common.clock.now(), self.room.is_full());
+        let (now, is_full) = (self.shared.clock.now(), self.room.is_full());
         let mut groups: Vec<(usize, Vec<Appending>)> = Vec::new();
         for appending in batch.appends {
             if appending.deadline < now.unwrap_or(Wall::MIN).max(appending.received_at) {
@@ -305,7 +284,7 @@ impl Committer {
                 join(&mut groups, appending);
             }
         }
-        parts.extend(groups.into_iter().map(|(_, group)| Part::append(&self.common.space, group)));
+        parts.extend(groups.into_iter().map(|(_, group)| Part::append(&self.shared.space, group)));
         parts
     }
 }

@@ -16,6 +16,7 @@ mod browse;
 mod check;
 mod claims;
 mod client;
+mod clock;
 mod cluster;
 mod commit;
 mod consumers;
@@ -38,6 +39,7 @@ mod listing;
 mod lost;
 mod mark;
 mod mend;
+mod meta;
 mod newest;
 mod node;
 mod nodes;
@@ -64,6 +66,7 @@ mod scripts;
 mod scrub;
 mod sentinel;
 mod settle;
+mod shared;
 mod standing;
 mod stats;
 mod step;
@@ -92,8 +95,8 @@ use relay_core::{
 use tokio::{sync::Mutex, time};
 
 use self::{
-    acknowledged::Acknowledged, commit::Clock, counters::Counters, damage::Damage, hints::Hints, keys::Space,
-    life::Life, node::Common, nodes::Nodes, scrub::Scrubs,
+    acknowledged::Acknowledged, clock::Clock, counters::Counters, damage::Damage, hints::Hints, keys::Space,
+    life::Life, nodes::Nodes, scrub::Scrubs, shared::Shared,
 };
 pub use self::{
     address::{Address, Cluster, Deployment, Login, Sentinels},
@@ -226,7 +229,7 @@ impl RedisStore {
         let space = Space::new(&options.stream_name, &options.dead_letter_queue, options.partitions);
         let (space, life) = (Arc::new(space), Arc::new(Life::begin()));
         let clock = Clock::default();
-        let nodes = Nodes::of(Common {
+        let nodes = Nodes::of(Shared {
             options: options.clone(),
             space: Arc::clone(&space),
             life: Arc::clone(&life),

@@ -2,27 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    Options,
-    commit::{Clock, Commits},
-    keys::Space,
-    life::Life,
-    primary::Primary,
-    reads::Reads,
-    room::Room,
-    standing::{OfStore, Standing},
-};
-
-/// What all nodes of a store have in common.
-#[derive(Clone)]
-pub(super) struct Common {
-    pub(super) options: Options,
-    pub(super) space: Arc<Space>,
-    pub(super) life: Arc<Life>,
-    pub(super) clock: Clock,
-    /// What is known of the store itself, wherever it is.
-    pub(super) of_store: Arc<OfStore>,
-}
+use super::{commit::Commits, primary::Primary, reads::Reads, room::Room, shared::Shared, standing::Standing};
 
 /// A primary. What waits for its commits fails when nobody holds it any more.
 pub(super) struct Node {
@@ -40,12 +20,12 @@ pub(super) struct Node {
 
 impl Node {
     /// One that is connected to when it is first asked for something.
-    pub(super) fn of(primary: Primary, common: &Common) -> Self {
+    pub(super) fn of(primary: Primary, shared: &Shared) -> Self {
         let primary = Arc::new(primary);
-        let room = Arc::new(Room::new(common.options.full.clone()));
-        let standing = Arc::new(Standing::of(&common.of_store));
-        let commits = Commits::begin(common, (&primary, &room, &standing));
-        let reads = Reads::new(common.options.readers, &primary, &common.life, &standing);
+        let room = Arc::new(Room::new(shared.options.full.clone()));
+        let standing = Arc::new(Standing::of(&shared.of_store));
+        let commits = Commits::begin(shared, (&primary, &room, &standing));
+        let reads = Reads::new(shared.options.readers, &primary, &shared.life, &standing);
         Self { primary, commits, reads, room, standing }
     }
 }

@@ -17,11 +17,12 @@ use tokio::{
 
 use super::{
     address::{Address, Deployment},
-    claims::Owner,
+    claims::{Owner, Told},
     client::Broken,
     keys::Space,
-    node::{Common, Node},
+    node::Node,
     primary::{Primary, Verdict},
+    shared::Shared,
 };
 use crate::seam::Durability;
 
@@ -32,7 +33,7 @@ const LATE: Duration = Duration::from_secs(10);
 
 /// All nodes that have a part of the store.
 pub(super) struct Nodes {
-    common: Common,
+    shared: Shared,
     table: watch::Sender<Table>,
     doubt: Arc<Notify>,
 }
@@ -57,41 +58,33 @@ struct Owned {
     epoch: u64,
 }
 
-/// What nodes of a cluster say together.
-pub(super) struct Told {
-    /// All primaries that are not gone.
-    pub(super) primaries: BTreeSet<Address>,
-    /// Who has each part, if anybody says so.
-    pub(super) owners: Vec<Option<Owner>>,
-}
-
 impl Nodes {
     /// Nobody was asked yet.
-    pub(super) fn of(common: Common) -> Arc<Self> {
+    pub(super) fn of(shared: Shared) -> Arc<Self> {
         let doubt = Arc::default();
-        let parts = common.space.parts();
+        let parts = shared.space.parts();
         let mut table = Table { owners: Vec::new(), known: BTreeMap::new(), version: 0, asked: None };
-        if let Deployment::Cluster(_) = &common.options.address {
+        if let Deployment::Cluster(_) = &shared.options.address {
             table.owners = vec![Err(Broken::Away("no node of the cluster was asked yet".to_owned())); parts];
         } else {
-            let node = Arc::new(Node::of(Primary::of(&common.options), &common));
+            let node = Arc::new(Node::of(Primary::of(&shared.options), &shared));
             table.owners = vec![Ok(Owned { node, epoch: 0 }); parts];
         }
-        Arc::new(Self { common, table: watch::Sender::new(table), doubt })
+        Arc::new(Self { shared, table: watch::Sender::new(table), doubt })
     }
 
-    /// What they have in common.
-    pub(super) fn common(&self) -> &Common {
-        &self.common
+    /// What they have in shared.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     pub(super) fn space(&self) -> &Space {
-        &self.common.space
+        &self.shared.space
     }
 
     /// Whether parts can be at several nodes.
     pub(super) fn is_cluster(&self) -> bool {
-        matches!(self.common.options.address, Deployment::Cluster(_))
+        matches!(self.shared.options.address, Deployment::Cluster(_))
     }
 
     /// Who has a part.
@@ -215,7 +208,7 @@ impl Nodes {
     }
 
     fn fresh(&self, at: &Address) -> Arc<Node> {
-        Arc::new(Node::of(Primary::of_part(&self.common.options, at, &self.doubt), &self.common))
+        Arc::new(Node::of(Primary::of_part(&self.shared.options, at, &self.doubt), &self.shared))
     }
 
     /// Tells each primary what is known of it; those that are none any more are given up.
@@ -233,7 +226,7 @@ impl Nodes {
 
     /// When a commit is answered: as at the one that promises least.
     pub(super) fn durability(&self) -> Durability {
-        let options = &self.common.options;
+        let options = &self.shared.options;
         let of = |(node, _): &(Arc<Node>, Vec<usize>)| node.standing.durability(options);
         let least = self.owners().iter().map(of).min();
         least.or(options.durability).unwrap_or(Durability::Fsync)
@@ -283,6 +276,6 @@ impl Nodes {
     pub(super) async fn close(&self) {
         let owners = self.owners();
         join_all(owners.iter().map(|(node, _)| node.commits.close())).await;
-        self.common.life.close();
+        self.shared.life.close();
     }
 }

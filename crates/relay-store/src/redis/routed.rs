@@ -43,7 +43,7 @@ impl Nodes {
     ) -> impl Future<Output = Result<Vec<Reply>, Fault>> + Send + use<> {
         let (nodes, place) = (Arc::clone(self), self.place_of(&commands));
         let kept = self.is_cluster().then(|| commands.clone());
-        let until = Instant::now() + self.common().options.patience;
+        let until = Instant::now() + self.shared().options.patience;
         let first = self.of_part(place).map(|node| node.commits.all(urgency, commands));
         async move {
             let mut came = match first {
@@ -155,7 +155,7 @@ impl Nodes {
             return self.ask_at(0, commands).await;
         }
         self.are_asked().await;
-        let until = Instant::now() + self.common().options.patience;
+        let until = Instant::now() + self.shared().options.patience;
         let mut replies = vec![Reply::Nil; commands.len()];
         let mut left = self.units(commands);
         loop {
@@ -206,7 +206,7 @@ impl Nodes {
 
     /// What the node says that a key has moved to ahead of its slot; what was said here, if that one does not say anything.
     async fn ask_there(&self, said: &str, unit: &Unit, here: Vec<Reply>) -> Vec<Reply> {
-        let Deployment::Cluster(cluster) = &self.common().options.address else { return here };
+        let Deployment::Cluster(cluster) = &self.shared().options.address else { return here };
         let Some((host, port)) = said.rsplit(' ').next().and_then(host_and_port) else { return here };
         let Some(node) = self.at(&cluster.reached(&host, port)) else { return here };
         let commands = [vec![Command::new("ASKING")], unit.commands.clone()].concat();

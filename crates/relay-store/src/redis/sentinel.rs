@@ -89,7 +89,7 @@ pub(super) async fn listen(primary: Weak<Primary>, at: Address, login: Login) {
 
 /// Begins to follow what they say, and to listen to each.
 pub(super) fn begin(nodes: &Nodes) {
-    let Deployment::Sentinel(sentinels) = &nodes.common().options.address else { return };
+    let Deployment::Sentinel(sentinels) = &nodes.shared().options.address else { return };
     for (node, _) in nodes.owners() {
         tokio::spawn(follow(Arc::downgrade(&node.primary)));
         for at in &sentinels.at {
