@@ -60,7 +60,7 @@ canaries: ## plant each known bug in turn; fails unless the simulation (SEEDS=n)
 torture: setup ## kill -9 server and clients under load, KILLS=n times
 	KILLS='$(KILLS)' $(CARGO) test --locked --package crm-relay --test e2e torture:: -- --nocapture
 
-torture-redis: setup ## ROUNDS=n faults under load (SEED=n: in another order) on SET=several (servers on one Redis; first one is without it for GONE=60 s at RATE=200 webhooks a second) or SET=sentinel (failovers)
+torture-redis: setup ## ROUNDS=n faults under load (SEED=n: in another order) on SET=several (servers on one Redis; first one is without it for GONE=60 s at RATE=200 webhooks a second) SET=sentinel (failovers) or SET=cluster (failovers, and slots that move)
 	@if [[ '$(or $(SET),several)' = several ]]; then GONE='$(or $(GONE),60)' RATE='$(or $(RATE),200)' $(CARGO) test --locked --package crm-relay --test e2e_redis gone::a_redis_that_is_gone -- --nocapture; fi
 	ROUNDS='$(ROUNDS)' SEED='$(SEED)' $(CARGO) test --locked --package crm-relay --test e2e_redis $(or $(SET),several)_torture:: -- --nocapture --test-threads=1
 

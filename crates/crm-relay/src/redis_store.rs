@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use relay_store::{
-    redis::{self, Examined, Inspected, Mended, RedisStore, StoredThere},
+    redis::{self, Examined, ExaminedNode, Finding, Inspected, Mended, RedisStore, StoredThere},
     watch::Watch,
 };
 use serde_json::{Value, json};
@@ -132,16 +132,20 @@ pub(crate) fn doctor(options: &redis::Options, json: bool) -> Outcome {
         let at = options.address.to_string();
         let store = opening::redis(options.clone());
         let examined = examined(&store, &at).await?;
-        let mut findings: Vec<(String, String)> =
-            examined.findings.iter().map(|finding| (finding.what.clone(), finding.mend.clone())).collect();
+        let mut findings: Vec<(String, String)> = examined
+            .nodes
+            .iter()
+            .flat_map(|node| node.findings.iter().map(|finding| named(&examined, node, finding)))
+            .collect();
         if examined.stored.is_some()
             && let Err(failure) = migrate::refuse_moved(&store, &at).await
         {
             findings.push((failure.text, "crm-relay store migrate".into()));
         }
-        if examined.stored.is_some() && examined.findings.is_empty() && examined.commit.is_none() {
-            let mend = "see its log, and INFO replication";
-            findings.push(("a commit was not confirmed in time".into(), mend.into()));
+        let is_tried = examined.stored.is_some() && examined.findings().next().is_none();
+        for node in examined.nodes.iter().filter(|node| is_tried && has_partition(node) && node.commit.is_none()) {
+            let (what, mend) = ("a commit was not confirmed in time", "see its log, and INFO replication");
+            findings.push((of_several(&examined, node, what), mend.into()));
         }
         if json {
             print(&pretty(&doctor_json(&examined, &findings)))?;
@@ -156,22 +160,59 @@ async fn examined(store: &RedisStore, at: &str) -> Result<Examined, Failure> {
     store.examine().await.map_err(|error| opening::not_begun(&error, at))
 }
 
-fn doctor_json(examined: &Examined, findings: &[(String, String)]) -> Value {
-    let Examined { server, seen, durability, confirm, replicas, commit, stored, servers, .. } = examined;
+/// What is said of one of several primaries.
+fn of_several(examined: &Examined, node: &ExaminedNode, what: &str) -> String {
+    if examined.nodes.len() > 1 { format!("{}: {what}", node.address) } else { what.to_owned() }
+}
+
+fn named(examined: &Examined, node: &ExaminedNode, finding: &Finding) -> (String, String) {
+    (of_several(examined, node, &finding.what), finding.mend.clone())
+}
+
+/// Whether anything is committed there but what servers say of themselves.
+fn has_partition(node: &ExaminedNode) -> bool {
+    node.parts.iter().any(|part| part.partition.is_some())
+}
+
+fn node_json(node: &ExaminedNode) -> serde_json::Map<String, Value> {
+    let ExaminedNode { server, seen, durability, confirm, replicas, commit, .. } = node;
     let seen: serde_json::Map<String, Value> =
         seen.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.clone()))).collect();
-    json!({
-        "ok": findings.is_empty(),
-        "server": server,
-        "seen": seen,
-        "findings": findings.iter().map(|(what, mend)| json!({"what": what, "mend": mend})).collect::<Vec<_>>(),
-        "durability": durability.as_str(),
-        "confirm": confirm,
-        "replicas": replicas.iter().map(|replica| json!({
-            "address": replica.address, "state": replica.state, "behind": replica.behind, "lag_s": replica.lag,
-        })).collect::<Vec<_>>(),
-        "commit_us": commit.map(|took| took.as_micros() as u64),
-        "stored": stored.as_ref().map(|stored| json!({
+    let mut of_node = serde_json::Map::new();
+    let replica = |replica: &redis::Replica| {
+        let redis::Replica { address, state, behind, lag } = replica;
+        json!({"address": address, "state": state, "behind": behind, "lag_s": lag})
+    };
+    of_node.insert("server".into(), json!(server));
+    of_node.insert("seen".into(), seen.into());
+    of_node.insert("durability".into(), json!(durability.as_str()));
+    of_node.insert("confirm".into(), json!(confirm));
+    of_node.insert("replicas".into(), replicas.iter().map(replica).collect());
+    of_node.insert("commit_us".into(), json!(commit.map(|took| took.as_micros() as u64)));
+    of_node
+}
+
+/// A single node is told of at the top, several each by itself.
+fn doctor_json(examined: &Examined, findings: &[(String, String)]) -> Value {
+    let Examined { nodes, stored, servers } = examined;
+    let mut told = match &nodes[..] {
+        [node] => node_json(node),
+        several => {
+            let with_parts = |node: &ExaminedNode| {
+                let mut of_node = node_json(node);
+                let part = |part: &redis::Part| json!({"partition": part.partition, "slot": part.slot});
+                of_node.insert("address".into(), json!(node.address));
+                of_node.insert("parts".into(), node.parts.iter().map(part).collect());
+                Value::from(of_node)
+            };
+            serde_json::Map::from_iter([("nodes".into(), several.iter().map(with_parts).collect())])
+        }
+    };
+    told.insert("ok".into(), json!(findings.is_empty()));
+    let findings = findings.iter().map(|(what, mend)| json!({"what": what, "mend": mend}));
+    told.insert("findings".into(), findings.collect());
+    let stored = stored.as_ref().map(|stored| {
+        json!({
             "partitions": stored.partitions,
             "events": stored.events,
             "used_bytes": stored.used,
@@ -179,19 +220,32 @@ fn doctor_json(examined: &Examined, findings: &[(String, String)]) -> Value {
             "bytes_per_event": stored.bytes_per_event,
             "events_per_day": stored.events_per_day,
             "days_until_full": stored.days_until_full(),
-        })),
-        "servers": servers.iter().map(|server| json!({
+        })
+    });
+    told.insert("stored".into(), json!(stored));
+    let server = |server: &relay_core::storage::Presence| {
+        json!({
             "name": &*server.server.name,
             "address": &*server.server.address,
             "version": &*server.server.version,
             "stopping": server.stopping,
             "clock_ahead_us": server.clock.map(|clock| clock.ahead),
-        })).collect::<Vec<_>>(),
-    })
+        })
+    };
+    told.insert("servers".into(), servers.iter().map(server).collect());
+    told.into()
 }
 
 fn told(examined: &Examined, findings: &[(String, String)]) -> String {
-    let mut lines = vec![checks(examined)];
+    let mut lines = Vec::new();
+    for node in &examined.nodes {
+        lines.push(checks(node));
+        lines.extend((examined.nodes.len() > 1).then(|| parts(node)));
+        lines.push(String::new());
+    }
+    if findings.is_empty() {
+        lines.pop();
+    }
     for (what, mend) in findings {
         lines.push(style::bad(format!("! {what}")));
         lines.push(format!("      {mend}"));
@@ -200,9 +254,9 @@ fn told(examined: &Examined, findings: &[(String, String)]) -> String {
         lines.push(style::good("it keeps what it is given"));
     }
     lines.push(String::new());
-    lines.push(replicas(examined));
+    lines.extend(examined.nodes.iter().map(|node| replicas(examined, node)));
     if let Some(stored) = &examined.stored {
-        lines.push(room(stored));
+        lines.push(room(stored, examined.nodes.len()));
         lines.push(servers(examined));
     } else {
         lines.push("no store is there yet: the first server makes it".to_owned());
@@ -210,8 +264,17 @@ fn told(examined: &Examined, findings: &[(String, String)]) -> String {
     lines.join("\n")
 }
 
+/// What of the store is at one of several.
+fn parts(node: &ExaminedNode) -> String {
+    let part = |part: &redis::Part| match part.partition {
+        Some(partition) => format!("partition {partition} (slot {})", part.slot),
+        None => format!("the registry (slot {})", part.slot),
+    };
+    format!("it has {}", node.parts.iter().map(part).collect::<Vec<_>>().join(", "))
+}
+
 /// Each check with what was seen; a finding that is about one names it.
-fn checks(examined: &Examined) -> String {
+fn checks(node: &ExaminedNode) -> String {
     // As findings begin that are about it.
     let begins = |name: &str| match name {
         "version" => "it is version".to_owned(),
@@ -219,35 +282,40 @@ fn checks(examined: &Examined) -> String {
         "append-only file" => "its append-only file".to_owned(),
         name => name.to_owned(),
     };
-    let is_named = |name: &str| examined.findings.iter().any(|finding| finding.what.starts_with(&begins(name)));
+    let is_named = |name: &str| node.findings.iter().any(|finding| finding.what.starts_with(&begins(name)));
     let mark = |name: &str, value: &str| {
         if is_named(name) { style::bad(format!("{value}  !")) } else { format!("{value}  ok") }
     };
-    let mut rows: Vec<(&str, String)> = examined.seen.iter().map(|(name, value)| (*name, mark(name, value))).collect();
-    let rights = if examined.findings.iter().any(|finding| finding.mend.starts_with("ACL SETUSER")) {
+    let mut rows: Vec<(&str, String)> = node.seen.iter().map(|(name, value)| (*name, mark(name, value))).collect();
+    let rights = if node.findings.iter().any(|finding| finding.mend.starts_with("ACL SETUSER")) {
         "too few  !"
     } else {
         "enough  ok"
     };
     rows.push(("rights", rights.to_owned()));
-    rows.push(("durability", examined.durability.as_str().to_owned()));
+    rows.push(("durability", node.durability.as_str().to_owned()));
     rows.push((
         "a commit",
-        examined
-            .commit
-            .map_or_else(|| "not tried".to_owned(), |took| format!("{:.1} ms", took.as_secs_f64() * 1_000.0)),
+        node.commit.map_or_else(|| "not tried".to_owned(), |took| format!("{:.1} ms", took.as_secs_f64() * 1_000.0)),
     ));
     table::fields(&rows)
 }
 
-fn replicas(examined: &Examined) -> String {
-    let mut lines = vec![match (examined.confirm, examined.replicas.len()) {
+fn replicas(examined: &Examined, node: &ExaminedNode) -> String {
+    let mut lines = vec![match (node.confirm, node.replicas.len()) {
         (0, 0) => "no replica follows it, and no commit waits for one: what its disk loses is lost".to_owned(),
         (0, count) => format!("{count} replicas are connected, and no commit waits for one"),
         (confirm, count) => format!("{confirm} of {count} replicas confirm each commit"),
     }];
-    for (place, replica) in examined.replicas.iter().enumerate() {
-        let elected = if place == 0 { "; with equal priorities Sentinel would elect it" } else { "" };
+    if examined.nodes.len() > 1 {
+        lines[0] = format!("{}: {}", node.address, lines[0]);
+    }
+    for (place, replica) in node.replicas.iter().enumerate() {
+        let elected = match (place, examined.nodes.len()) {
+            (0, 1) => "; with equal priorities Sentinel would elect it",
+            (0, _) => "; it would stand for election first",
+            _ => "",
+        };
         lines.push(format!(
             "  {} {}, {} bytes behind, heard of {} s ago{elected}",
             replica.address, replica.state, replica.behind, replica.lag
@@ -256,12 +324,16 @@ fn replicas(examined: &Examined) -> String {
     lines.join("\n")
 }
 
-fn room(stored: &StoredThere) -> String {
+fn room(stored: &StoredThere, nodes: usize) -> String {
     let partitions = match stored.partitions {
         1 => "one partition".to_owned(),
         count => format!("{count} partitions"),
     };
-    let mut lines = vec![format!("{} events in {partitions}, on one node, which has all 16384 slots", stored.events)];
+    let on = match nodes {
+        1 => "one node, which has all 16384 slots".to_owned(),
+        count => format!("{count} primaries"),
+    };
+    let mut lines = vec![format!("{} events in {partitions}, on {on}", stored.events)];
     if let Some(bytes) = stored.bytes_per_event {
         let rate = stored
             .events_per_day

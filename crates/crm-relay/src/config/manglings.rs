@@ -417,7 +417,7 @@ fn refused(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("redis://redis local", "no host"),
             ("redis+sentinel://a,b,c", "name of the master"),
             ("redis+sentinel://a,a/main", "twice"),
-            ("redis+cluster://a,b,c", "not spoken yet"),
+            ("redis+cluster://a,b,c/3", "database 0 only"),
             ("unix:///run/redis.sock", "want redis://"),
         ],
         Kind::AddressMap => &[

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use relay_core::limits;
 use relay_store::{
-    redis::{Address, Deployment, Login, Options, Sentinels},
+    redis::{Address, Cluster, Deployment, Login, Options, Sentinels},
     seam::Durability,
 };
 
@@ -17,6 +17,8 @@ use super::{
 
 /// Longer names of streams are hardly meant, and stand in every key.
 const NAME_MAX: usize = 100;
+/// Unless something else is set, so that each of up to eight primaries has some of them.
+const PARTITIONS_OF_CLUSTER: usize = 16;
 /// Of `REDIS_TIMEOUT` so much is for replicas, and as much for their disks.
 const OF_REPLICAS: u32 = 2;
 
@@ -42,7 +44,14 @@ pub(super) fn options(layers: &mut Layers) -> Option<Options> {
         (Some(Value::Number(number)), _) => number as u32,
         (_, other) => other.unwrap_or_default(),
     };
+    if url.is_cluster && database > 0 {
+        layers.fault("REDIS_DB", "a cluster has database 0 only");
+    }
     let address = deployment(layers, &url)?;
+    let partitions = match layers.given("REDIS_PARTITIONS") {
+        None if url.is_cluster => PARTITIONS_OF_CLUSTER,
+        _ => layers.number("REDIS_PARTITIONS") as usize,
+    };
     let patience = layers.span("REDIS_TIMEOUT");
     let text = |name: &str| layers.text(name).unwrap_or_default();
     Some(Options {
@@ -50,7 +59,7 @@ pub(super) fn options(layers: &mut Layers) -> Option<Options> {
         stream_name: text("STREAM_NAME"),
         dead_letter_queue: text("DEAD_LETTER_QUEUE"),
         consumer: layers.text("CONSUMER_NAME").unwrap_or_else(|| "relay".to_owned()),
-        partitions: layers.number("REDIS_PARTITIONS") as usize,
+        partitions,
         durability: durability(&text("REDIS_DURABILITY")),
         replicas_min: layers.number("REDIS_MIN_REPLICAS") as u32,
         replicas_within: patience / OF_REPLICAS,
@@ -75,10 +84,17 @@ fn deployment(layers: &mut Layers, url: &Url) -> Option<Deployment> {
     let elsewhere = layers.text("REDIS_ADDRESS_MAP").and_then(|text| redis_url::read_map(&text).ok());
     let (user, password) = (layers.text("REDIS_SENTINEL_USER"), layers.text("REDIS_SENTINEL_PASSWORD"));
     let Some(master) = url.master.clone() else {
-        for name in ["REDIS_ADDRESS_MAP", "REDIS_SENTINEL_USER", "REDIS_SENTINEL_PASSWORD"] {
+        for name in ["REDIS_SENTINEL_USER", "REDIS_SENTINEL_PASSWORD"] {
             if layers.given(name).is_some() {
-                layers.fault(name, "REDIS_URL names a node, and no sentinels: want redis+sentinel://, or leave it out");
+                layers.fault(name, "REDIS_URL names no sentinels: want redis+sentinel://, or leave it out");
             }
+        }
+        if url.is_cluster {
+            return Some(Deployment::Cluster(Cluster { at: at.collect(), elsewhere: elsewhere.unwrap_or_default() }));
+        }
+        if layers.given("REDIS_ADDRESS_MAP").is_some() {
+            let want = "REDIS_URL names a node, and nobody who knows others: want redis+sentinel:// or redis+cluster://, or leave it out";
+            layers.fault("REDIS_ADDRESS_MAP", want);
         }
         return at.next().map(Deployment::Node);
     };

@@ -9,13 +9,15 @@ const SENTINEL_PORT: u16 = 26_379;
 /// More hosts are hardly meant.
 const HOSTS_MAX: usize = 16;
 /// What a URL may begin with, for whoever wrote another.
-const WANT: &str = "want redis://host:port, rediss:// for TLS, host:port, or redis+sentinel://host,host,host/NAME";
+const WANT: &str = "want redis://host:port, rediss:// for TLS, host:port, redis+sentinel://host,host,host/NAME, or \
+                    redis+cluster://host,host,host";
 
 /// What a URL says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Url {
     pub(super) is_tls: bool,
-    /// One node, or each of the sentinels.
+    pub(super) is_cluster: bool,
+    /// One node, each of the sentinels, or some nodes of a cluster.
     pub(super) hosts: Vec<(String, u16)>,
     /// What sentinels call the primary; `None`: there are none.
     pub(super) master: Option<String>,
@@ -92,9 +94,9 @@ pub(super) fn read(text: &str) -> Result<Url, String> {
     let master = named.and_then(|name| noted(decoded(name), &mut faults));
     match shape {
         Shape::Node if hosts.len() > 1 => faults.push("several hosts: want one".to_owned()),
-        Shape::Cluster => faults.push("Cluster is not spoken yet; want a single node: redis://host:port".to_owned()),
-        Shape::Node | Shape::Sentinel => {}
+        Shape::Node | Shape::Sentinel | Shape::Cluster => {}
     }
+    let is_cluster = shape == Shape::Cluster;
     if hosts.len() > HOSTS_MAX {
         faults.push(format!("want {HOSTS_MAX} hosts at most"));
     }
@@ -104,7 +106,11 @@ pub(super) fn read(text: &str) -> Result<Url, String> {
             break;
         }
     }
-    if faults.is_empty() { Ok(Url { is_tls, hosts, master, user, password, database }) } else { Err(faults.join("; ")) }
+    if faults.is_empty() {
+        Ok(Url { is_tls, is_cluster, hosts, master, user, password, database })
+    } else {
+        Err(faults.join("; "))
+    }
 }
 
 /// Where nodes are reached that others know at another address: `host:port=host:port`, with commas between them.
@@ -220,7 +226,7 @@ mod tests {
 
     fn node(host: &str, port: u16) -> Url {
         let hosts = vec![(host.to_owned(), port)];
-        Url { is_tls: false, hosts, master: None, user: None, password: None, database: None }
+        Url { is_tls: false, is_cluster: false, hosts, master: None, user: None, password: None, database: None }
     }
 
     #[test]
@@ -253,6 +259,15 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_is_written_with_some_of_its_nodes() {
+        let hosts = vec![("h1".to_owned(), 6379), ("::1".to_owned(), 7)];
+        let plain = Url { is_cluster: true, hosts, ..node("", 1) };
+        assert_eq!(read("redis+cluster://h1,[::1]:7"), Ok(plain.clone()));
+        assert_eq!(read("redis+cluster://h1,[::1]:7/0"), Ok(plain.clone()));
+        assert_eq!(read("rediss+cluster://h1,[::1]:7"), Ok(Url { is_tls: true, ..plain }));
+    }
+
+    #[test]
     fn a_map_of_addresses_is_read_whole_or_not_at_all() {
         let map = read_map("10.0.0.1:6379=h:1, [::1]:2=[::2]:3").map(|map| map.into_iter().collect::<Vec<_>>());
         let pairs = [("10.0.0.1:6379", "h:1"), ("[::1]:2", "[::2]:3")];
@@ -276,8 +291,8 @@ mod tests {
             ("redis+sentinel://canary@h1:0,h2", &["name of the master", "1 to 65535"]),
             ("rediss+sentinel://h1,h2:26379,h1/main", &["stands there twice"]),
             ("redis+sentinel://h1/main/x", &["number of a database"]),
-            ("redis+cluster://h1,h2/3", &["database 0 only", "not spoken yet"]),
-            ("rediss+cluster://h1", &["Cluster is not spoken yet"]),
+            ("redis+cluster://h1,h2/3", &["database 0 only"]),
+            ("rediss+cluster://canary@h1:0,h1/3", &["database 0 only", "1 to 65535"]),
             ("redis://h/1/2", &["number of a database"]),
         ] {
             let said = read(text).expect_err(text);
@@ -297,6 +312,7 @@ mod tests {
             ("h", "h:6379"),
             ("rediss://[::1]", "rediss://[::1]:6379"),
             ("redis+sentinel://u:canary@h1,h2:1/main/3", "redis+sentinel://redacted@h1:26379,h2:1/main/3"),
+            ("redis+cluster://u:canary@h1,h2:1/0", "redis+cluster://redacted@h1:6379,h2:1"),
             ("u:canary@", "redacted"),
             ("redis://u:canary@h:0", "redacted"),
         ] {

@@ -475,7 +475,7 @@ pub const SETTINGS: &[Setting] = &[
         "",
         Role::Server,
         "Keeps the store in a Redis and not in DATA_DIR: host:port, redis://user:password@host:port/db, rediss:// for TLS; \
-         redis+sentinel://host,host,host/NAME, rediss+sentinel:// for TLS.",
+         redis+sentinel://host,host,host/NAME or redis+cluster://host,host,host, with rediss for TLS.",
     ),
     setting("REDIS_PASSWORD", Kind::Foreign, "", Role::Server, "Password of the Redis, if it is not in REDIS_URL."),
     setting(
@@ -511,7 +511,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::AddressMap,
         "",
         Role::Server,
-        "Where nodes are reached that sentinels know at another address: 10.0.0.1:6379=redis-1.example:6379, with commas \
+        "Where nodes are reached that sentinels, or others of a cluster, know at another address: 10.0.0.1:6379=redis-1.example:6379, with commas \
          between them.",
     ),
     setting(
@@ -541,7 +541,8 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Count(1, 16),
         "1",
         Role::Server,
-        "Parts that the store is made in, the same for all servers and for good; 1 is fastest on a single node.",
+        "Parts that the store is made in, the same for all servers and for good; 1 is fastest on a single node. On a cluster 16 \
+         unless set.",
     ),
     setting(
         "REDIS_ASSUME_DURABLE",

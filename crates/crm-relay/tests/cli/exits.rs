@@ -85,7 +85,7 @@ fn seventy_seven_is_a_refused_token() {
 fn seventy_eight_is_the_configuration() {
     let place = Place::new();
     let code = |env: &[(&str, &str)]| place.run(&["server"], env).status.code();
-    assert_eq!(code(&[("REDIS_URL", "redis+cluster://localhost")]), Some(78), "never silently another store");
+    assert_eq!(code(&[("REDIS_URL", "redis+clusters://localhost")]), Some(78), "never silently another store");
     assert_eq!(code(&[("SERVER_PORT", "eighty")]), Some(78));
     assert!(!place.path("crm-relay-data").exists(), "nothing was begun");
     assert_eq!(place.run(&["client"], &[]).status.code(), Some(78));

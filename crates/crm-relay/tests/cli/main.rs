@@ -33,7 +33,7 @@ use place::{Place, wait_until};
 fn faults_of_a_configuration_are_listed_all_at_once() {
     let place = Place::new();
     place.write("crm-relay.toml", "servre_port = 80\nmax_body_bytes = \"plenty\"\n\n[[route]]\nsource = \"default\"\n");
-    let env = [("MESSAGE_TTL", "7 fortnights"), ("API_KEY", "changeme"), ("REDIS_URL", "redis+cluster://localhost")];
+    let env = [("MESSAGE_TTL", "7 fortnights"), ("API_KEY", "changeme"), ("REDIS_URL", "redis+cluster://localhost/3")];
     let output = place.run(&["config", "check"], &env);
     assert_eq!(output.status.code(), Some(78));
     insta::assert_snapshot!(place.transcript(&output));

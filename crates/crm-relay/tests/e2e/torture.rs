@@ -128,6 +128,11 @@ impl Load {
     pub(crate) fn acknowledged(&self) -> usize {
         self.history.lock().unwrap().acknowledged.len()
     }
+
+    /// How many were refused, or not answered, so far.
+    pub(crate) fn unknown(&self) -> u64 {
+        self.history.lock().unwrap().unknown
+    }
 }
 
 async fn send_until(

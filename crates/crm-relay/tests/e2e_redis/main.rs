@@ -12,6 +12,9 @@
 mod balanced;
 #[path = "../e2e/clock.rs"]
 mod clock;
+mod cluster_torture;
+#[path = "../../../relay-store/tests/redis/clustered.rs"]
+mod clustered;
 mod configuration;
 #[path = "../e2e/delivery.rs"]
 mod delivery;

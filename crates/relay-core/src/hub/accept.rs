@@ -189,7 +189,10 @@ impl Hub {
 
     pub(super) fn on_appended(&mut self, op: OpId, pending: Pending, result: Result<Appended, AppendError>) {
         let result = match result {
-            Err(AppendError::Away) if !self.failed => return self.append_again(pending),
+            Err(AppendError::Away) if !self.failed => {
+                let pending = self.in_another_partition(pending);
+                return self.append_again(pending);
+            }
             // Canary: what may not be stored must not be acknowledged.
             Err(AppendError::Unknown) if crate::canary::is("unknown_accepted") => {
                 Ok(Appended::as_asked(pending.event.id))
@@ -240,6 +243,23 @@ impl Hub {
                 self.give_up_append(pending, answer);
             }
         }
+    }
+
+    /// The same in another partition, for its own is away: another may be there. What may be stored stays where it is, and so does what has
+    /// a key, for its repeats look for it there.
+    fn in_another_partition(&mut self, mut pending: Pending) -> Pending {
+        if self.setup.partitions < 2 || pending.dedupe.is_some() || pending.unsure.is_some() {
+            return pending;
+        }
+        let id = self.ids.event(self.shared_now());
+        pending.event = Arc::new(Event { id, ..Event::clone(&pending.event) });
+        for (_, delivery) in &mut pending.leased {
+            (delivery.event, delivery.id) = (id, delivery.id.beside(id));
+        }
+        for (made, ..) in &mut pending.waiting {
+            *made = made.beside(id);
+        }
+        pending
     }
 
     /// Asks for it once more before long: the store was away, or did not say whether it is stored (I2).

@@ -21,10 +21,11 @@ use tokio::time::{self, Instant};
 use super::{
     Core, audit,
     backlog::Urgency,
-    begin,
-    client::Command,
+    client::{self, Command},
     keys::Keys,
     lost::Telling,
+    meta,
+    node::Node,
     notebook::{Known, Note},
     recount,
     reply::{Fault, Replies},
@@ -61,6 +62,9 @@ struct Remembered {
     told: u64,
     /// What tells those of this run from others, once there are any.
     run: Option<String>,
+    /// Which process has each part, and what partitions are marked with, as they were last seen.
+    processes: BTreeMap<usize, String>,
+    marks: BTreeMap<usize, Vec<u8>>,
 }
 
 /// What is not written down yet.
@@ -296,7 +300,8 @@ impl Core {
 
     /// This is the Redis that it begins with, which has an epoch by now.
     pub(super) async fn begin_watch(&self) -> Result<(), Fault> {
-        let now = self.which_redis().await?;
+        self.mark(self.which_redis().await?.1).await?;
+        let (now, _) = self.which_redis().await?;
         self.acknowledged.with(|remembered| remembered.known = Some(now).filter(|now| now.epoch.is_some()));
         Ok(())
     }
@@ -306,7 +311,7 @@ impl Core {
         if known.is_none() {
             *known = self.acknowledged.with(|remembered| remembered.known.clone());
         }
-        let now = self.which_redis().await?;
+        let (now, bare) = self.which_redis().await?;
         if now.epoch.is_none() {
             if !take(&mut seen.was_missing) {
                 seen.was_missing = true;
@@ -316,7 +321,7 @@ impl Core {
             if is_emptied {
                 self.write_back().await?;
             }
-            self.commits.all(Urgency::Other, begin::layout(&self.space)?).await?;
+            self.nodes.all(Urgency::Other, meta::layout(&self.space)?).await?;
             return if is_emptied { self.look_for_all().await } else { Ok(()) };
         }
         seen.was_missing = false;
@@ -329,21 +334,70 @@ impl Core {
             self.look_for_all().await?;
             seen.looks_again = is_another;
         }
+        self.mark(bare).await?;
         *known = Some(now.clone());
         self.acknowledged.with(|remembered| remembered.known = Some(now));
         Ok(())
     }
 
-    async fn which_redis(&self) -> Result<Known, Fault> {
+    /// Which Redis there is, and in a cluster partitions that nobody has marked: new ones, and such as were emptied. One that is away is the
+    /// one that it was.
+    async fn which_redis(&self) -> Result<(Known, Vec<usize>), Fault> {
         let epoch = Command::new("HGET").arg(self.space.meta()).arg("epoch");
+        let epoch = self.nodes.one(epoch).await?.maybe_bytes()?;
+        let mut bare = Vec::new();
+        let owners = self.nodes.owners();
+        for (node, places) in &owners {
+            match self.process_of(node).await {
+                Ok(process) => self.acknowledged.with(|remembered| {
+                    remembered.processes.extend(places.iter().map(|place| (*place, process.clone())));
+                }),
+                Err(Fault::Away) if owners.len() > 1 => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        let mut processes = self.acknowledged.with(|remembered| remembered.processes.clone());
+        if self.nodes.is_cluster() {
+            // With several nodes one of them can be emptied, and the registry is still there.
+            let ask = |keys: &Keys| vec![Command::new("HGET").arg(keys.counters()).arg("epoch")];
+            let marks = self.nodes.ask_parts(self.space.partitions().iter().map(ask).collect()).await?;
+            for (place, mark) in marks.into_iter().enumerate() {
+                let Some(mark) = mark.and_then(|mut mark| mark.pop()) else { continue };
+                let mark = mark.maybe_bytes()?;
+                bare.extend(mark.is_none().then_some(place));
+                self.acknowledged.with(|remembered| remembered.marks.insert(place, mark.unwrap_or_default()));
+            }
+            let marks = self.acknowledged.with(|remembered| remembered.marks.clone());
+            for (place, mark) in marks {
+                processes.entry(place).or_default().push_str(&String::from_utf8_lossy(&mark));
+            }
+        }
+        let process = match processes.values().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()[..] {
+            [process] => process.clone(),
+            _ => client::digest(&format!("{processes:?}")),
+        };
+        Ok((Known { process, epoch }, bare))
+    }
+
+    /// One start of a process, as long as it is not made a replica of another.
+    async fn process_of(&self, node: &Node) -> Result<String, Fault> {
         let info = |section| Command::new("INFO").arg(section);
-        let mut replies = Replies::new(self.reads.ask(vec![epoch, info("server"), info("replication")]).await?);
-        let epoch = replies.next()?.maybe_bytes()?;
+        let mut replies = Replies::new(node.reads.ask(vec![info("server"), info("replication")]).await?);
         let (server, replication) = (replies.next()?.bytes()?, replies.next()?.bytes()?);
         let info = String::from_utf8_lossy(&[server, replication].concat()).into_owned();
         let field = |name| info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
         // The same process was a replica of another one in between where its history is another.
-        Ok(Known { process: format!("{} {}", field("run_id:"), field("master_replid:")), epoch })
+        Ok(format!("{} {}", field("run_id:"), field("master_replid:")))
+    }
+
+    /// Marks partitions, so that it is seen when the node that has one is emptied.
+    async fn mark(&self, bare: Vec<usize>) -> Result<(), Fault> {
+        for place in bare {
+            let counters = self.space.partitions()[place].counters();
+            let put = Command::new("HSETNX").arg(counters).arg("epoch").arg(recount::fresh_run()?);
+            self.nodes.commit(Urgency::Other, put).await?;
+        }
+        Ok(())
     }
 
     /// Looks for what was acknowledged, in all partitions. What is lost is told once, however often the answer to that is lost.
@@ -373,7 +427,7 @@ impl Core {
         let mut missing = Vec::new();
         for chunk in newest.chunks(CHUNK) {
             let ask = chunk.iter().map(|(id, _)| Command::new("EXISTS").arg(keys.delivery(*id)));
-            let there = self.reads.ask(ask.collect()).await?;
+            let there = self.nodes.ask(ask.collect()).await?;
             for ((id, (destination, at)), there) in chunk.iter().zip(there) {
                 if there.number()? == 0 {
                     missing.push((*id, destination.clone(), *at));
@@ -396,7 +450,7 @@ impl Core {
     /// What was removed lately while it was young.
     async fn removed_lately(&self, keys: &Keys) -> Result<Removed, Fault> {
         let all = Command::new("XRANGE").arg(keys.gone()).arg("-").arg("+");
-        let all = self.reads.readable(vec![all]).await?.pop().ok_or(Fault::Away)?;
+        let all = self.nodes.readable(vec![all]).await?.pop().ok_or(Fault::Away)?;
         let mut removed = Removed::default();
         for (place, id) in audit::entries(all)? {
             let since = Wall::from_micros((place.ms * 1_000) as i64);
@@ -414,7 +468,7 @@ impl Core {
         for document in documents.values() {
             let keys = [self.space.documents(document.key.kind), self.space.version(), self.space.registry_audit()];
             let put = Script::Document.call(&keys, super::registry::put_arguments(document)?);
-            written += self.commits.one(Urgency::Other, put).await?.number()?;
+            written += self.nodes.commit(Urgency::Other, put).await?.number()?;
         }
         if written > 0 {
             tracing::error!(

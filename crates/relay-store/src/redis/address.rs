@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 /// Where a Redis is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Address {
     /// A host and a port.
     Tcp {
@@ -38,6 +38,14 @@ impl fmt::Display for Address {
 }
 
 impl Address {
+    /// Its host; of a socket none.
+    pub(super) fn host(&self) -> Option<&str> {
+        match self {
+            Self::Tcp { host, .. } | Self::Tls { host, .. } => Some(host),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Another of the same kind: over TLS, if this one is, under the same authorities. A socket has none.
     pub(super) fn beside(&self, host: String, port: u16) -> Self {
         match self {
@@ -54,6 +62,8 @@ pub enum Deployment {
     Node(Address),
     /// A primary and its replicas, of which sentinels say which is which.
     Sentinel(Sentinels),
+    /// Several primaries, each with some of the slots, who say of each other which has which.
+    Cluster(Cluster),
 }
 
 impl From<Address> for Deployment {
@@ -64,14 +74,47 @@ impl From<Address> for Deployment {
 
 impl fmt::Display for Deployment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listed = |at: &[Address]| at.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         match self {
             Self::Node(address) => address.fmt(f),
-            Self::Sentinel(Sentinels { at, master, .. }) => {
-                let at = at.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-                write!(f, "{at}/{master}")
-            }
+            Self::Sentinel(Sentinels { at, master, .. }) => write!(f, "{}/{master}", listed(at)),
+            Self::Cluster(Cluster { at, .. }) => f.write_str(&listed(at)),
         }
     }
+}
+
+/// Where nodes are reached that are known at another address: both as `host:port`.
+pub(super) type Elsewhere = BTreeMap<String, String>;
+
+/// The nodes of a cluster that are asked for the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Some of them, at least one; more are better, for those may be gone.
+    pub at: Vec<Address>,
+    /// Where a node is reached that others know at another address.
+    pub elsewhere: Elsewhere,
+}
+
+impl Cluster {
+    /// Where a node is reached that is named so.
+    pub(super) fn reached(&self, host: &str, port: u16) -> Address {
+        reached(&self.at, &self.elsewhere, host, port)
+    }
+}
+
+/// Where a node is reached that others name so, in the way that those are.
+fn reached(at: &[Address], elsewhere: &Elsewhere, host: &str, port: u16) -> Address {
+    let named = Address::Tcp { host: host.to_owned(), port };
+    let elsewhere = elsewhere.get(&named.to_string()).and_then(|at| host_and_port(at));
+    let (host, port) = elsewhere.unwrap_or_else(|| (host.to_owned(), port));
+    // They speak TLS where nodes do.
+    at.first().map_or(named, |like| like.beside(host, port))
+}
+
+/// Both of `host:port`, where that is one.
+pub(super) fn host_and_port(text: &str) -> Option<(String, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    Some((host.trim_start_matches('[').trim_end_matches(']').to_owned(), port.parse().ok()?))
 }
 
 /// Who is asked for the primary.
@@ -83,21 +126,14 @@ pub struct Sentinels {
     pub master: String,
     /// As whom they are asked; nodes have a login of their own.
     pub login: Login,
-    /// Where a node is reached that they know at another address: both as `host:port`.
-    pub elsewhere: BTreeMap<String, String>,
+    /// Where a node is reached that they know at another address.
+    pub elsewhere: Elsewhere,
 }
 
 impl Sentinels {
     /// Where a node is reached that they name so.
     pub(super) fn reached(&self, host: &str, port: u16) -> Address {
-        let named = Address::Tcp { host: host.to_owned(), port };
-        let elsewhere = self.elsewhere.get(&named.to_string()).and_then(|at| {
-            let (host, port) = at.rsplit_once(':')?;
-            Some((host.trim_start_matches('[').trim_end_matches(']').to_owned(), port.parse().ok()?))
-        });
-        let (host, port) = elsewhere.unwrap_or_else(|| (host.to_owned(), port));
-        // They speak TLS where nodes do.
-        self.at.first().map_or(named, |like| like.beside(host, port))
+        reached(&self.at, &self.elsewhere, host, port)
     }
 }
 

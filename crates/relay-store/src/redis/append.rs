@@ -45,6 +45,7 @@ enum Came {
 impl Core {
     /// Stores events with their deliveries; one answer for each, in order.
     pub(super) async fn append(&self, batch: Vec<Append>) -> Vec<Result<Appended, AppendError>> {
+        self.nodes.are_asked().await;
         let mut asked = Vec::with_capacity(batch.len());
         for append in &batch {
             asked.push(self.ask_append(append, Judged::default()));
@@ -64,7 +65,7 @@ impl Core {
 
     fn ask_append(&self, append: &Append, judged: Judged) -> oneshot::Receiver<Result<Reply, AppendError>> {
         let (answer, later) = oneshot::channel();
-        self.commits.append(self.appending(append, judged, answer));
+        self.nodes.append(self.appending(append, judged, answer));
         later
     }
 

@@ -84,7 +84,7 @@ impl Core {
             arguments.extend([write(line), place(line).into_bytes()]);
         }
         let call = Script::Audit.call(&[self.space.registry_audit()], arguments);
-        self.commits.one(Urgency::Other, call).await.map(drop)
+        self.nodes.commit(Urgency::Other, call).await.map(drop)
     }
 
     /// A page of the audit log, newest first.
@@ -127,7 +127,7 @@ impl Core {
             let from = from.unwrap_or(Place::FIRST).to_string();
             Command::new("XREVRANGE").arg(key).arg(from).arg("-").arg("COUNT").number(count as i64)
         };
-        let replies = self.reads.ask(keys.iter().enumerate().map(ask).collect()).await?;
+        let replies = self.nodes.ask(keys.iter().enumerate().map(ask).collect()).await?;
         let mut found = Vec::new();
         for (stream, reply) in replies.into_iter().enumerate() {
             found.extend(entries(reply)?.into_iter().map(|(place, bytes)| ((place, stream), bytes)));

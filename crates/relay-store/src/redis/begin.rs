@@ -6,16 +6,17 @@ use super::{
     backlog::Urgency,
     check::{self, Finding, Heard, finding},
     client::{Broken, Command, Link},
-    keys::Space,
-    recount,
-    reply::{Fault, Reply, number},
+    meta::{LAYOUT, apart, ask_meta, layout, meta_of},
+    node::Node,
+    reply::{Fault, Reply},
     rights::{self, Trial},
 };
 
-/// How keys and rows are laid out; a later one is not read.
-const LAYOUT: i64 = 1;
 /// Of commands that a user lacks, so many are named.
 const LACKS_SHOWN: usize = 6;
+
+/// What connecting to a port without TLS comes to.
+const NO_TLS: &str = "corrupt message";
 
 /// Why a store is not used. Nothing that was there is changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,23 +40,51 @@ fn listed(findings: &[Finding]) -> String {
 
 impl Core {
     pub(super) async fn begin(&self) -> Result<(), BeginError> {
-        let mut link = self.connected().await?;
-        self.check_itself(&mut link).await?;
-        self.check_rights(&mut link).await?;
-        self.check_keys(&mut link).await?;
-        self.check_meta(&mut link).await
+        self.ask_who().await?;
+        for (node, places) in self.nodes.owners() {
+            let mut link = self.connected(&node).await?;
+            self.check_itself(&node, &mut link).await.map_err(|error| self.at(&node, error))?;
+            self.check_rights(&mut link).await.map_err(|error| self.at(&node, error))?;
+            self.check_keys(&places, &mut link).await?;
+        }
+        self.check_meta().await
     }
 
-    /// A connection to it.
-    pub(super) async fn connected(&self) -> Result<Link, BeginError> {
-        self.primary.ask_anew().await;
-        match self.primary.connect().await {
+    /// Asks who has which part; all have to be somebody's.
+    pub(super) async fn ask_who(&self) -> Result<(), BeginError> {
+        self.nodes.ask_anew().await;
+        match self.nodes.missing() {
+            Some(Broken::Away(_)) if self.speaks_no_tls().await => {
+                Err(not_connected(Broken::Unproven(NO_TLS.to_owned())))
+            }
+            Some(broken) => Err(not_connected(broken)),
+            None => Ok(()),
+        }
+    }
+
+    /// A connection to one of those who have a part.
+    pub(super) async fn connected(&self, node: &Node) -> Result<Link, BeginError> {
+        match node.primary.connect().await {
             Ok(reached) => Ok(reached.link),
             Err(Broken::Away(why)) if self.speaks_no_tls().await => {
                 tracing::debug!(why, "no handshake of TLS");
-                Err(not_connected(Broken::Unproven("corrupt message".to_owned())))
+                Err(not_connected(Broken::Unproven(NO_TLS.to_owned())))
             }
             Err(broken) => Err(not_connected(broken)),
+        }
+    }
+
+    /// Says of which of several it is.
+    fn at(&self, node: &Node, error: BeginError) -> BeginError {
+        let named = |finding: Finding| match node.primary.at() {
+            Ok(at) => Finding { what: format!("{at}: {}", finding.what), ..finding },
+            Err(_) => finding,
+        };
+        match error {
+            BeginError::Refused(findings) if self.nodes.is_cluster() => {
+                BeginError::Refused(findings.into_iter().map(named).collect())
+            }
+            error => error,
         }
     }
 
@@ -64,6 +93,7 @@ impl Core {
         let address = match &self.options.address {
             Deployment::Node(address) => Some(address),
             Deployment::Sentinel(sentinels) => sentinels.at.first(),
+            Deployment::Cluster(cluster) => cluster.at.first(),
         };
         let Some(Address::Tls { host, port, .. }) = address else { return false };
         let plain = Address::Tcp { host: host.clone(), port: *port };
@@ -74,17 +104,17 @@ impl Core {
         }
     }
 
-    async fn check_itself(&self, link: &mut Link) -> Result<(), BeginError> {
-        if self.check_once(link).await?.is_some() {
+    async fn check_itself(&self, node: &Node, link: &mut Link) -> Result<(), BeginError> {
+        if self.check_once(node, link).await?.is_some() {
             // Whoever says which one is the primary is to say so of what was just looked at.
-            self.primary.ask_anew().await;
-            return self.check_once(link).await?.map_or(Ok(()), |why| Err(BeginError::Away(why.to_owned())));
+            node.primary.ask_anew().await;
+            return self.check_once(node, link).await?.map_or(Ok(()), |why| Err(BeginError::Away(why.to_owned())));
         }
         Ok(())
     }
 
     /// Gives why it takes nothing yet, if it does not.
-    async fn check_once(&self, link: &mut Link) -> Result<Option<&'static str>, BeginError> {
+    async fn check_once(&self, node: &Node, link: &mut Link) -> Result<Option<&'static str>, BeginError> {
         let mut replies = asked(link, check::asks().to_vec()).await?.into_iter();
         let (Some(info), Some(settings)) = (replies.next(), replies.next()) else {
             return Err(BeginError::Away("an answer that is cut short".to_owned()));
@@ -99,13 +129,13 @@ impl Core {
                 _ => BeginError::Away(text.to_string()),
             });
         }
-        let checked = self.standing.heard(&Heard::new(info, settings), &self.options, self.primary.steady_since());
+        let checked = node.standing.heard(&Heard::new(info, settings), &self.options, node.primary.steady_since());
         if checked.findings.is_empty() { Ok(checked.waits) } else { Err(BeginError::Refused(checked.findings)) }
     }
 
     /// Whether its user may do what a server does.
     pub(super) async fn check_rights(&self, link: &mut Link) -> Result<(), BeginError> {
-        let (trial, commands) = Trial::begin(&self.space);
+        let (trial, commands) = Trial::begin(&self.space, &self.options);
         let lacks = trial.lacks(&asked(link, commands).await?);
         if lacks.is_empty() { Ok(()) } else { Err(self.lacking(&lacks)) }
     }
@@ -121,11 +151,12 @@ impl Core {
         BeginError::Refused(vec![finding(format!("its user may not use {shown}{rest}"), mend)])
     }
 
-    /// Somebody else's keys under our names are left alone.
-    pub(super) async fn check_keys(&self, link: &mut Link) -> Result<(), BeginError> {
-        let (name, fixed) = (&self.options.stream_name, self.space.fixed());
+    /// Somebody else's keys under our names are left alone; of these parts, which are there.
+    pub(super) async fn check_keys(&self, places: &[usize], link: &mut Link) -> Result<(), BeginError> {
+        let (name, mut fixed) = (&self.options.stream_name, self.space.fixed());
+        fixed.retain(|(place, ..)| places.contains(place));
         let mut commands = vec![Command::new("TYPE").arg(name)];
-        commands.extend(fixed.iter().map(|(key, _)| Command::new("TYPE").arg(key)));
+        commands.extend(fixed.iter().map(|(_, key, _)| Command::new("TYPE").arg(key)));
         let mut types = asked(link, commands)
             .await?
             .into_iter()
@@ -139,8 +170,9 @@ impl Core {
                 "let that program finish and rename or delete its stream, or choose another STREAM_NAME",
             ));
         }
-        for ((key, want), found) in fixed.iter().zip(types) {
-            if found != *want && found != "none" {
+        for ((_, key, want), found) in fixed.iter().zip(types) {
+            // Nothing is said of one whose slot is being moved.
+            if found != *want && !matches!(&*found, "none" | "") {
                 let key = String::from_utf8_lossy(key);
                 findings.push(finding(
                     format!("the key {key} there is a {found} and not a {want}, and is left alone"),
@@ -153,19 +185,20 @@ impl Core {
 
     /// What the store is stands there once, and is the same for all servers. Writing it is the first commit, with all that one waits
     /// for.
-    async fn check_meta(&self, link: &mut Link) -> Result<(), BeginError> {
+    async fn check_meta(&self) -> Result<(), BeginError> {
         let (meta, partitions) = (self.space.meta(), self.space.partitions().len());
-        let ask = || ask_meta(&self.space);
+        let asked = async || self.nodes.one(ask_meta(&self.space)).await.map_err(|fault| self.not_committed(fault));
+        let told = |answer| meta_of(vec![answer]).map_err(|fault| BeginError::Away(format!("{fault:?}")));
         let known = |told: (Option<i64>, Option<i64>)| match told {
             (Some(layout), _) if layout > LAYOUT => Err(BeginError::Newer(layout)),
             told => apart(told, partitions).map_or(Ok(()), |finding| Err(BeginError::Refused(vec![finding]))),
         };
-        known(meta_of(asked(link, vec![ask()]).await?)?)?;
+        known(told(asked().await?)?)?;
         let mut written = layout(&self.space).map_err(|fault| self.not_committed(fault))?;
         // So that it is a write also where all of it is there.
         written.push(Command::new("HINCRBY").arg(&meta).arg("starts").number(1));
-        self.commits.all(Urgency::Other, written).await.map_err(|fault| self.not_committed(fault))?;
-        known(meta_of(asked(link, vec![ask()]).await?)?)?;
+        self.nodes.all(Urgency::Other, written).await.map_err(|fault| self.not_committed(fault))?;
+        known(told(asked().await?)?)?;
         self.begin_watch().await.map_err(|fault| self.not_committed(fault))
     }
 
@@ -179,45 +212,9 @@ impl Core {
                 format!("it does not do what Redis does: {what}"),
                 "want Redis 7.0.4 or later, or Valkey",
             )]),
-            _ => BeginError::Away(self.standing.reasons().pop().unwrap_or_else(|| "it takes nothing".to_owned())),
+            _ => BeginError::Away(self.nodes.reasons().1.pop().unwrap_or_else(|| "it takes nothing".to_owned())),
         }
     }
-}
-
-/// Asks what stands there.
-pub(super) fn ask_meta(space: &Space) -> Command {
-    Command::new("HMGET").arg(space.meta()).arg("layout").arg("partitions")
-}
-
-/// Why what stands there by that answer is nothing that this version, or a store in so many partitions, writes into; also where another node
-/// has become the primary.
-pub(super) fn not_ours(answer: Reply, partitions: usize) -> Option<Finding> {
-    apart(meta_of(vec![answer]).ok()?, partitions)
-}
-
-fn apart(told: (Option<i64>, Option<i64>), partitions: usize) -> Option<Finding> {
-    match told {
-        (Some(layout), _) if layout > LAYOUT => Some(finding(
-            format!("what is stored there is of layout {layout}, which a later version of crm-relay has made"),
-            "start that version",
-        )),
-        (_, Some(theirs)) if theirs != partitions as i64 => Some(finding(
-            format!("what is stored there is in {theirs} partitions and not in {partitions}"),
-            format!("set REDIS_PARTITIONS={theirs}"),
-        )),
-        _ => None,
-    }
-}
-
-/// Writes down what the store is, where that does not stand there yet, and an epoch, which goes with everything else where somebody empties
-/// it.
-pub(super) fn layout(space: &Space) -> Result<Vec<Command>, Fault> {
-    let put = |field: &str, value: String| Command::new("HSETNX").arg(space.meta()).arg(field).arg(value);
-    Ok(vec![
-        put("layout", LAYOUT.to_string()),
-        put("partitions", space.partitions().len().to_string()),
-        put("epoch", recount::fresh_run()?),
-    ])
 }
 
 fn not_connected(broken: Broken) -> BeginError {
@@ -236,6 +233,10 @@ fn not_connected(broken: Broken) -> BeginError {
             "set REDIS_SENTINEL_USER and REDIS_SENTINEL_PASSWORD; it needs +sentinel|get-master-addr-by-name +sentinel|master \
              +subscribe &+switch-master",
         ),
+        Broken::NoCluster => refused(
+            "what REDIS_URL names is no node of a cluster".to_owned(),
+            "want redis:// for a single node (rediss:// with TLS), or cluster-enabled yes in its file",
+        ),
         Broken::Unproven(why) => {
             refused(in_words(&why), "want a certificate for that host, and REDIS_CA_FILE with who signed it")
         }
@@ -246,16 +247,6 @@ async fn asked(link: &mut Link, commands: Vec<Command>) -> Result<Vec<Reply>, Be
     link.send(commands).await.map_err(|broken| BeginError::Away(broken.to_string()))
 }
 
-fn meta_of(mut replies: Vec<Reply>) -> Result<(Option<i64>, Option<i64>), BeginError> {
-    let away = |fault: Fault| BeginError::Away(format!("{fault:?}"));
-    let mut fields = replies.pop().unwrap_or(Reply::Nil).many().map_err(away)?.into_iter();
-    let mut next = || match fields.next() {
-        Some(Reply::Bytes(text)) => number(&text).ok(),
-        _ => None,
-    };
-    Ok((next(), next()))
-}
-
 /// What the certificate or the handshake lacks.
 fn in_words(why: &str) -> String {
     if why.contains("UnknownIssuer") {
@@ -264,7 +255,7 @@ fn in_words(why: &str) -> String {
         "its certificate is for another name than that in REDIS_URL".to_owned()
     } else if why.contains("certificate expired") {
         "its certificate has expired".to_owned()
-    } else if why.contains("corrupt message") {
+    } else if why.contains(NO_TLS) {
         "that port speaks no TLS (redis:// is without)".to_owned()
     } else {
         format!("TLS with it does not come about: {why}")

@@ -15,7 +15,10 @@ const VERSION_MIN: Version = Version(7, 0, 4);
 /// WAITAOF came with it.
 const VERSION_WAITAOF: Version = Version(7, 2, 0);
 /// What `CONFIG GET` is asked for.
-const SETTINGS: [&str; 4] = ["appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy", "min-replicas-to-write"];
+const SETTINGS: [&str; 5] =
+    ["appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy", "min-replicas-to-write", FULL_COVERAGE];
+/// Whether all nodes of a cluster refuse everything while one slot is nobody's. No fault: nothing is lost by it.
+pub(super) const FULL_COVERAGE: &str = "cluster-require-full-coverage";
 
 /// Something about a Redis for which nothing is given to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +133,12 @@ impl Heard {
         } else if self.is_replica() {
             Some("it is a replica by now; its primary is asked for")
         } else if is_replicated && following.is_none() {
-            Some("most sentinels do not hear this primary, or take another one")
+            Some(match options.address {
+                Deployment::Node(_) | Deployment::Sentinel(_) => {
+                    "most sentinels do not hear this primary, or take another one"
+                }
+                Deployment::Cluster(_) => "most primaries of the cluster do not hear this one, or take another one",
+            })
         } else {
             None
         };
@@ -156,9 +164,8 @@ impl Heard {
             findings.push(finding(what, format!("want Redis {least} or later, or Valkey")));
             return;
         }
-        if self.number("cluster_enabled") > 0 {
-            let mend = "this version uses a single node; a cluster is for a later one";
-            findings.push(finding("it is a node of a cluster", mend));
+        if self.number("cluster_enabled") > 0 && !matches!(options.address, Deployment::Cluster(_)) {
+            findings.push(finding("it is a node of a cluster", "want redis+cluster:// (rediss+cluster:// with TLS)"));
         }
         // Elsewhere others say which one is.
         if self.is_replica() && matches!(options.address, Deployment::Node(_)) {
@@ -294,7 +301,7 @@ mod tests {
                 WELL.replace("cluster_enabled:0", "cluster_enabled:1"),
                 &[],
                 fsync,
-                "this version uses a single node; a cluster is for a later one",
+                "want redis+cluster:// (rediss+cluster:// with TLS)",
             ),
         ] {
             let checked = checked(&info, set, durability);

@@ -18,6 +18,9 @@ use super::{
     reply::Reply,
 };
 
+/// Behind the name of a script and the number of its keys.
+const SCRIPT_KEYS: usize = 3;
+
 /// One command.
 #[derive(Clone, Debug)]
 pub(super) struct Command(Cmd);
@@ -30,7 +33,24 @@ impl Command {
 
     /// Whether it runs a script.
     pub(super) fn is_script(&self) -> bool {
-        self.0.args_iter().next() == Some(redis::Arg::Simple(b"EVALSHA"))
+        self.name() == b"EVALSHA"
+    }
+
+    /// What it is called.
+    pub(super) fn name(&self) -> &[u8] {
+        self.argument(0).unwrap_or_default()
+    }
+
+    /// The key that says where it belongs: the first of a script, or what stands behind the name. What is no key there is none of ours.
+    pub(super) fn key(&self) -> Option<&[u8]> {
+        self.argument(if self.is_script() { SCRIPT_KEYS } else { 1 })
+    }
+
+    fn argument(&self, at: usize) -> Option<&[u8]> {
+        match self.0.args_iter().nth(at)? {
+            redis::Arg::Simple(bytes) => Some(bytes),
+            _ => None,
+        }
     }
 
     /// With this behind it.
@@ -80,6 +100,8 @@ pub(super) enum Broken {
     Unnamed(String),
     /// A sentinel refuses to tell.
     Turned(String),
+    /// It is no node of a cluster.
+    NoCluster,
 }
 
 impl fmt::Display for Broken {
@@ -88,6 +110,7 @@ impl fmt::Display for Broken {
             Self::Away(why) | Self::Refused(why) | Self::Unproven(why) | Self::Unnamed(why) | Self::Turned(why) => {
                 f.write_str(why)
             }
+            Self::NoCluster => f.write_str("it is no node of a cluster"),
         }
     }
 }
@@ -235,7 +258,12 @@ fn reply(value: Value) -> Reply {
     }
 }
 
-/// The name that Redis knows a script by.
+/// The name that Redis knows a script by: its digest.
 pub(super) fn script_hash(text: &str) -> String {
+    digest(text)
+}
+
+/// The digest of a text, in hex.
+pub(super) fn digest(text: &str) -> String {
     redis::Script::new(text).get_hash().to_owned()
 }

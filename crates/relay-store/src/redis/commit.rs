@@ -4,27 +4,23 @@
 //! **Invariant:** nothing else is sent on that connection, for WAIT speaks of what its own connection wrote.
 //! **Invariant:** what was sent and not answered is told as *unknown*, and the connection is given up.
 
-use std::{
-    mem::take,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{mem::take, sync::Arc, time::Duration};
 
 use relay_core::{storage::AppendError, time::Wall};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Options,
     backlog::{Appending, Ask, Backlog, Batch, Urgency},
-    begin,
     check::{self, Heard},
     client::{Broken, Command, Sent},
     keys::Space,
-    life::{Edge, Life},
+    life::Edge,
+    meta,
     primary::{Primary, Reached},
     reply::{Fault, Reply},
     room::Room,
     scripts::Script,
+    shared::Shared,
     standing::{Demand, Standing},
 };
 
@@ -43,53 +39,25 @@ enum Work {
 #[derive(Clone)]
 pub(super) struct Commits {
     work: mpsc::UnboundedSender<Work>,
-    clock: Clock,
-}
-
-/// What deadlines are compared with.
-#[derive(Clone, Default)]
-pub(super) struct Clock(Arc<Mutex<Option<Now>>>);
-
-type Now = Arc<dyn Fn() -> Wall + Send + Sync>;
-
-impl Clock {
-    pub(super) fn keep(&self, now: Now) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
-    }
-
-    fn now(&self) -> Option<Wall> {
-        let now = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        now.map(|now| now())
-    }
 }
 
 impl Commits {
-    /// Begins the loop; it ends with the store.
+    /// Begins the loop; it ends once nobody can hand anything over any more.
     pub(super) fn begin(
-        options: &Options,
-        space: &Arc<Space>,
-        (primary, life, room, standing): (&Arc<Primary>, &Arc<Life>, &Arc<Room>, &Arc<Standing>),
+        shared: &Shared,
+        (primary, room, standing): (&Arc<Primary>, &Arc<Room>, &Arc<Standing>),
     ) -> Self {
         let (work, waiting) = mpsc::unbounded_channel();
-        let clock = Clock::default();
         let committer = Committer {
-            options: options.clone(),
-            space: Arc::clone(space),
+            shared: shared.clone(),
             primary: Arc::clone(primary),
-            life: Arc::clone(life),
             room: Arc::clone(room),
             standing: Arc::clone(standing),
-            clock: clock.clone(),
             reached: None,
             backlog: Backlog::default(),
         };
         tokio::spawn(committer.run(waiting));
-        Self { work, clock }
-    }
-
-    /// The clock of deadlines.
-    pub(super) fn clock(&self) -> &Clock {
-        &self.clock
+        Self { work }
     }
 
     /// Commits these as one; a reply for each. They wait for their turn from now on, not from when the answer is asked for.
@@ -102,11 +70,6 @@ impl Commits {
         // If the loop is gone, so is the answer's sender with it.
         drop(self.work.send(Work::Ask(Ask { urgency, commands: as_one(commands), answer })));
         async move { asked.await.unwrap_or(Err(Fault::Unavailable)) }
-    }
-
-    /// Commits this one.
-    pub(super) async fn one(&self, urgency: Urgency, command: Command) -> Result<Reply, Fault> {
-        self.all(urgency, vec![command]).await?.pop().ok_or(Fault::Unknown)
     }
 
     /// Appends, when its turn comes.
@@ -160,13 +123,10 @@ fn of_one(mut replies: Vec<Reply>, bodies: usize, is_script: bool) -> Result<Vec
 }
 
 struct Committer {
-    options: Options,
-    space: Arc<Space>,
+    shared: Shared,
     primary: Arc<Primary>,
-    life: Arc<Life>,
     room: Arc<Room>,
     standing: Arc<Standing>,
-    clock: Clock,
     reached: Option<Reached>,
     backlog: Backlog,
 }
@@ -176,7 +136,6 @@ impl Committer {
         let mut closing = Vec::new();
         loop {
             if self.backlog.is_empty() && !closing.is_empty() {
-                self.life.close();
                 closing.drain(..).for_each(|closed: oneshot::Sender<()>| {
                     // Whoever closed it may be gone.
                     let _ = closed.send(());
@@ -201,11 +160,11 @@ impl Committer {
     fn take(&mut self, work: Work, closing: &mut Vec<oneshot::Sender<()>>) {
         match work {
             Work::Close(closed) => closing.push(closed),
-            Work::Ask(ask) => match self.life.check() {
+            Work::Ask(ask) => match self.shared.life.check() {
                 Ok(()) => self.backlog.ask(ask),
                 Err(fault) => drop(ask.answer.send(Err(fault))),
             },
-            Work::Append(appending) => match self.life.check() {
+            Work::Append(appending) => match self.shared.life.check() {
                 Ok(()) => self.backlog.append(appending),
                 Err(fault) => drop(appending.answer.send(Err(fault.of_append()))),
             },
@@ -234,7 +193,7 @@ impl Committer {
 
     /// Sends all parts at once; the replies, one behind the other.
     async fn send(&mut self, parts: &mut [Part]) -> Result<(Vec<Reply>, Sent), Fault> {
-        if self.options.edges.dies_at(Edge::BeforeSend) {
+        if self.shared.options.edges.dies_at(Edge::BeforeSend) {
             return Err(self.die("died before it was sent"));
         }
         let mut reached = match self.reached.take().filter(|reached| self.primary.holds(reached)) {
@@ -244,7 +203,7 @@ impl Committer {
         // What the connection is, may have been found out just now.
         let demand = self.standing.demand()?;
         let mut commands: Vec<Command> = parts.iter_mut().flat_map(|part| take(&mut part.commands)).collect();
-        let confirming = confirming(demand, self.options.replicas_within);
+        let confirming = confirming(demand, self.shared.options.replicas_within);
         let confirmations = confirming.len();
         commands.extend(confirming);
         let (mut replies, sent) = reached.link.send_kept(commands).await.map_err(|broken| {
@@ -260,12 +219,12 @@ impl Committer {
             self.primary.doubt();
             return Err(Fault::Unknown);
         }
-        if self.primary.is_told() && replies.iter().any(is_turned_away) {
+        let is_turned_away = self.primary.is_told() && replies.iter().any(is_turned_away);
+        if is_turned_away || replies.iter().any(is_elsewhere) {
             self.primary.doubt();
-        } else {
-            self.reached = Some(reached);
         }
-        if self.options.edges.dies_at(Edge::AfterReplies) {
+        self.reached = Some(reached).filter(|_| !is_turned_away);
+        if self.shared.options.edges.dies_at(Edge::AfterReplies) {
             return Err(self.die("died before it told anybody"));
         }
         Ok((replies, sent))
@@ -294,24 +253,27 @@ impl Committer {
 
     /// Looks whether it keeps what it is given.
     async fn look_at(&self, reached: &mut Reached) -> Result<(), Broken> {
-        let asked = check::asks().into_iter().chain([begin::ask_meta(&self.space)]).collect();
+        let asked = check::asks().into_iter().chain([meta::ask_meta(&self.shared.space)]).collect();
         let mut replies = reached.link.send(asked).await?.into_iter();
         if let (Some(info), Some(settings), Some(meta)) = (replies.next(), replies.next(), replies.next()) {
-            self.standing.heard(&Heard::new(info, settings), &self.options, self.primary.steady_since());
-            self.standing.holds_another(begin::not_ours(meta, self.space.partitions().len()));
+            self.standing.heard(&Heard::new(info, settings), &self.shared.options, self.primary.steady_since());
+            // Where the registry is not, nobody knows.
+            if let Ok(another) = meta::not_ours(meta, self.shared.space.partitions().len()) {
+                self.standing.holds_another(another);
+            }
         }
         Ok(())
     }
 
     fn die(&self, why: &str) -> Fault {
-        self.life.fail(why.to_owned());
+        self.shared.life.fail(why.to_owned());
         Fault::Unavailable
     }
 
     /// What is sent for a batch; appends of a source in a partition go together.
     fn parts(&self, batch: Batch) -> Vec<Part> {
         let mut parts: Vec<Part> = batch.asks.into_iter().map(Part::ask).collect();
-        let (now, is_full) = (self.clock.now(), self.room.is_full());
+        let (now, is_full) = (self.shared.clock.now(), self.room.is_full());
         let mut groups: Vec<(usize, Vec<Appending>)> = Vec::new();
         for appending in batch.appends {
             if appending.deadline < now.unwrap_or(Wall::MIN).max(appending.received_at) {
@@ -322,7 +284,7 @@ impl Committer {
                 join(&mut groups, appending);
             }
         }
-        parts.extend(groups.into_iter().map(|(_, group)| Part::append(&self.space, group)));
+        parts.extend(groups.into_iter().map(|(_, group)| Part::append(&self.shared.space, group)));
         parts
     }
 }
@@ -330,6 +292,11 @@ impl Committer {
 /// Whether it did nothing, as one does that is no primary.
 fn is_turned_away(reply: &Reply) -> bool {
     reply.refusal() == Some(Fault::Away)
+}
+
+/// Whether the node has not got what that is about.
+fn is_elsewhere(reply: &Reply) -> bool {
+    reply.refusal() == Some(Fault::Elsewhere)
 }
 
 /// What is asked behind a batch: that as many replicas have it.

@@ -21,7 +21,7 @@ impl Core {
     /// Takes those out of the group of a stream whose runs are gone; gives how many.
     pub(super) async fn retire_consumers(&self, keys: &Keys, ready: Key) -> Result<u64, Fault> {
         let runs = Command::new("HGETALL").arg(self.space.runs());
-        let runs = self.reads.readable(vec![runs]).await?.pop().ok_or(Fault::Away)?.many()?;
+        let runs = self.nodes.readable(vec![runs]).await?.pop().ok_or(Fault::Away)?.many()?;
         let mut arguments = vec![self.options.consumers_idle.as_millis().to_string().into_bytes()];
         for run in runs.into_iter().step_by(2) {
             // Whatever a run of another name of consumers is called, its number is behind that.
@@ -29,6 +29,6 @@ impl Core {
             arguments.push(format!("{:016x}", u64::from_be_bytes(run)).into_bytes());
         }
         let call = Script::Consumers.call(&[keys.counters(), ready], arguments);
-        Ok(self.commits.one(Urgency::Upkeep, call).await?.number()?.max(0) as u64)
+        Ok(self.nodes.commit(Urgency::Upkeep, call).await?.number()?.max(0) as u64)
     }
 }

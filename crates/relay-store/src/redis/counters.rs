@@ -1,12 +1,16 @@
 //! Counters: a hash in each partition, moved by the scripts that change what they count.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::PoisonError,
+};
 
 use relay_core::{name::Name, storage::StoreError, time::Wall};
 
 use super::{
     Core,
     client::Command,
+    keys::Keys,
     place::Place,
     reply::{Fault, Reply},
     text,
@@ -177,7 +181,23 @@ impl Core {
     /// Those of each partition.
     pub(super) async fn counters(&self) -> Result<Vec<Counters>, Fault> {
         let all = self.space.partitions().iter().map(|keys| Command::new("HGETALL").arg(keys.counters()));
-        self.reads.ask(all.collect()).await?.into_iter().map(Counters::read).collect()
+        self.nodes.ask(all.collect()).await?.into_iter().map(Counters::read).collect()
+    }
+
+    /// Those of each partition, as they were last read where its node is away; and of which that is so.
+    pub(super) async fn counters_last_read(&self) -> Result<(Vec<Counters>, BTreeSet<usize>), Fault> {
+        let ask = |keys: &Keys| vec![Command::new("HGETALL").arg(keys.counters())];
+        let came = self.nodes.ask_parts(self.space.partitions().iter().map(ask).collect()).await?;
+        let mut away = BTreeSet::new();
+        let mut last = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+        last.resize_with(came.len(), Counters::default);
+        for (place, (last, came)) in last.iter_mut().zip(came).enumerate() {
+            match came.and_then(|mut replies| replies.pop()) {
+                Some(reply) => *last = Counters::read(reply)?,
+                None => drop(away.insert(place)),
+            }
+        }
+        Ok((last.clone(), away))
     }
 
     /// Those of all partitions together.

@@ -29,11 +29,21 @@ fn earlier(one: Option<Wall>, other: Option<Wall>) -> Option<Wall> {
 }
 
 impl Core {
-    /// What waits first at each destination, of all partitions.
-    pub(super) async fn first_waiting(&self, counted: &[Counters]) -> Result<BTreeMap<Name, First>, Fault> {
+    /// Some partitions with what is counted there.
+    pub(super) fn some_of_parts<'a>(
+        &'a self,
+        counted: &'a [Counters],
+        are: impl Fn(usize) -> bool,
+    ) -> impl Iterator<Item = (&'a Keys, &'a Counters)> {
+        let all = self.space.partitions().iter().zip(counted).enumerate();
+        all.filter(move |(place, _)| are(*place)).map(|(_, part)| part)
+    }
+
+    /// What waits first at each destination, of those partitions.
+    pub(super) async fn first_waiting(&self, parts: &[(&Keys, &Counters)]) -> Result<BTreeMap<Name, First>, Fault> {
         let mut asked = Vec::new();
         let mut of = Vec::new();
-        for (keys, counters) in self.space.partitions().iter().zip(counted) {
+        for (keys, counters) in parts {
             for name in counters.waiting() {
                 let cursor = counters.cursors.get(name).map_or("0-0", String::as_str);
                 asked.extend([
@@ -50,7 +60,7 @@ impl Core {
                 of.push(name.clone());
             }
         }
-        let mut replies = Replies::new(self.reads.readable(asked).await?);
+        let mut replies = Replies::new(self.nodes.readable(asked).await?);
         let mut firsts: BTreeMap<Name, First> = BTreeMap::new();
         let mut in_streams = Vec::new();
         for name in of {
@@ -79,7 +89,7 @@ impl Core {
             let key = self.space.of_delivery(*id).delivery(*id);
             Command::new("GETRANGE").arg(key).number(row::DUE_AT).number(row::DUE_AT + text::MOMENT as i64 - 1)
         };
-        let replies = self.reads.readable(ids.iter().map(get).collect()).await?;
+        let replies = self.nodes.readable(ids.iter().map(get).collect()).await?;
         let moment = |reply: Reply| Ok(reply.maybe_bytes()?.and_then(|text| text::read_moment(&text)));
         replies.into_iter().map(moment).collect()
     }
@@ -87,9 +97,11 @@ impl Core {
     /// What has work to do.
     pub(super) async fn due(&self, ask: DueAsk) -> Result<Due, Fault> {
         self.scrubs.look_after(ask.partitions);
-        let counted = self.counters().await?;
+        // What is away waits; of all else it is told.
+        let (counted, away) = self.counters_last_read().await?;
+        let there: Vec<(&Keys, &Counters)> = self.some_of_parts(&counted, |place| !away.contains(&place)).collect();
         let mut due = Due::default();
-        for (destination, first) in self.first_waiting(&counted).await? {
+        for (destination, first) in self.first_waiting(&there).await? {
             if first.due.is_none() {
                 continue;
             }
@@ -99,12 +111,14 @@ impl Core {
         }
         let limit = ask.limit as usize;
         let mut asked = Vec::new();
-        for (keys, counters) in self.space.some(ask.partitions).map(|(place, keys)| (keys, &counted[place])) {
+        let is_asked = |place: usize| self.space.is_one_of(ask.partitions, place) && !away.contains(&place);
+        for (keys, counters) in self.some_of_parts(&counted, is_asked) {
             asked.extend(counters.waiting().map(|name| keys.expiries(name)));
         }
         due.expired = self.earliest(&asked, ask.now, limit).await?;
         if let Some(by) = ask.lapsed_by {
-            let leases: Vec<Key> = self.space.some(ask.lapsed_in).map(|(_, keys)| keys.leases()).collect();
+            let lapsed_in = self.space.some(ask.lapsed_in).filter(|(place, _)| !away.contains(place));
+            let leases: Vec<Key> = lapsed_in.map(|(_, keys)| keys.leases()).collect();
             due.lapsed = self.earliest(&leases, by, limit).await?;
         }
         Ok(due)
@@ -116,7 +130,7 @@ impl Core {
         let mut count = limit;
         loop {
             let (mut all, mut is_all) = (Vec::new(), true);
-            for reply in self.reads.readable(sets.iter().map(|set| until(set.clone(), by, count)).collect()).await? {
+            for reply in self.nodes.readable(sets.iter().map(|set| until(set.clone(), by, count)).collect()).await? {
                 let members = scored(reply)?;
                 is_all &= members.len() < count;
                 let id = |member: &[u8]| rows::ids(member).next().map(DeliveryId::from_u128);
@@ -138,7 +152,7 @@ impl Core {
     pub(super) async fn held(&self, ask: HeldAsk) -> Result<Vec<Delivery>, Fault> {
         let all = |keys: &Keys| Command::new("ZRANGE").arg(keys.leases()).number(0).number(-1);
         let mut ids = Vec::new();
-        for reply in self.reads.readable(self.space.partitions().iter().map(all).collect()).await? {
+        for reply in self.nodes.readable(self.space.partitions().iter().map(all).collect()).await? {
             for member in reply.many()? {
                 let member = member.bytes()?;
                 let mut parts = rows::ids(&member);

@@ -14,9 +14,9 @@ use super::{
     Core,
     client::Command,
     event::{self, Front, HEAD_GUESS},
-    reads::Value,
     replays::{self, Replays},
     reply::{Fault, Replies},
+    routed::Value,
 };
 use crate::record::RecordError;
 
@@ -44,14 +44,14 @@ impl Core {
     /// One event with its body.
     pub(super) async fn event(&self, id: EventId) -> Result<Option<Arc<Event>>, Fault> {
         let get = Command::new("GET").arg(self.space.of_event(id).event(id));
-        let Some(value) = self.reads.one(get).await?.maybe_bytes()? else { return Ok(None) };
+        let Some(value) = self.nodes.one(get).await?.maybe_bytes()? else { return Ok(None) };
         self.damage.told(&id, event::read(id, &Bytes::from(value))).map(Some)
     }
 
     /// Events of leased deliveries, in order; `None` for those that are gone or do not read.
     pub(super) async fn bodies(&self, of: &[BodyOf]) -> Result<Vec<Option<Arc<Event>>>, Fault> {
         let get = |of: &BodyOf| Command::new("GET").arg(self.space.of_event(of.event).event(of.event));
-        let replies = self.reads.readable(of.iter().map(get).collect()).await?;
+        let replies = self.nodes.readable(of.iter().map(get).collect()).await?;
         let mut events = Vec::with_capacity(of.len());
         for (of, reply) in of.iter().zip(replies) {
             let value = reply.maybe_bytes()?.map(Bytes::from);
@@ -75,7 +75,7 @@ impl Core {
                 let key = self.space.of_event(ids[*at]).event(ids[*at]);
                 Command::new("GETRANGE").arg(key).number(0).number(*length as i64 - 1)
             };
-            let values = self.reads.values(wanted.iter().map(get).collect()).await?;
+            let values = self.nodes.values(wanted.iter().map(get).collect()).await?;
             let mut longer = Vec::new();
             for ((at, length), value) in wanted.into_iter().zip(values) {
                 let value = match value {
@@ -122,7 +122,7 @@ impl Core {
     /// What names the later deliveries of these, in order; `None` where it does not hold, which is named.
     pub(super) async fn named_later(&self, events: &[EventId]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
         let get = |event: &EventId| Command::new("GET").arg(self.space.of_event(*event).replays(*event));
-        let values = self.reads.values(events.iter().map(get).collect()).await?;
+        let values = self.nodes.values(events.iter().map(get).collect()).await?;
         let named = |(event, value): (&EventId, Value)| match value {
             Value::Bytes(bytes) => self.replays(*event, &bytes).whole.is_ok().then_some(bytes),
             Value::Nothing => Some(Vec::new()),
@@ -137,7 +137,7 @@ impl Core {
     /// Ids of the deliveries of an event, those made later behind the first; some may be gone.
     pub(super) async fn ids_of(&self, event: EventId, front: &Front) -> Result<Vec<DeliveryId>, Fault> {
         let get = Command::new("GET").arg(self.space.of_event(event).replays(event));
-        let later = self.reads.readable(vec![get]).await?.pop().ok_or(Fault::Away)?.maybe_bytes()?.unwrap_or_default();
+        let later = self.nodes.readable(vec![get]).await?.pop().ok_or(Fault::Away)?.maybe_bytes()?.unwrap_or_default();
         Ok(front.deliveries.iter().copied().chain(self.replays(event, &later).ids).collect())
     }
 
@@ -152,7 +152,7 @@ impl Core {
     /// The deliveries of many events, each in the order of their ids.
     pub(super) async fn of_events(&self, events: &[(EventId, Front)]) -> Result<Vec<Vec<Delivery>>, Fault> {
         let get = |(id, _): &(EventId, Front)| Command::new("GET").arg(self.space.of_event(*id).replays(*id));
-        let mut later = Replies::new(self.reads.readable(events.iter().map(get).collect()).await?);
+        let mut later = Replies::new(self.nodes.readable(events.iter().map(get).collect()).await?);
         let mut ids: Vec<(usize, DeliveryId)> = Vec::new();
         for (at, (event, front)) in events.iter().enumerate() {
             ids.extend(front.deliveries.iter().map(|id| (at, *id)));

@@ -11,7 +11,8 @@ use super::{
     backlog::Urgency,
     begin::BeginError,
     check::{self, Finding, Heard},
-    client::{Command, Link},
+    client::Command,
+    node::Node,
     presence,
     reply::{Fault, Reply},
 };
@@ -29,6 +30,21 @@ const RATE_OF_LEAST: Duration = Duration::from_mins(10);
 /// What was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Examined {
+    /// Each primary that has a part of the store.
+    pub nodes: Vec<ExaminedNode>,
+    /// What is stored there; `None`: nothing yet.
+    pub stored: Option<StoredThere>,
+    /// Servers that were heard of lately.
+    pub servers: Vec<Presence>,
+}
+
+/// What was seen of one primary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExaminedNode {
+    /// Where it is, or who was asked for it.
+    pub address: String,
+    /// What it has of the store.
+    pub parts: Vec<Part>,
     /// Which server, and of which version.
     pub server: String,
     /// Each thing that is looked at, with what it is.
@@ -43,10 +59,22 @@ pub struct Examined {
     pub replicas: Vec<Replica>,
     /// How long a commit takes with all that it waits for, the median of a few; `None`: none came about, or no store is there.
     pub commit: Option<Duration>,
-    /// What is stored there; `None`: nothing yet.
-    pub stored: Option<StoredThere>,
-    /// Servers that were heard of lately.
-    pub servers: Vec<Presence>,
+}
+
+/// A part of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which partition; `None`: the registry.
+    pub partition: Option<usize>,
+    /// Its slot in a cluster.
+    pub slot: u16,
+}
+
+impl Examined {
+    /// Why it is not used as it is, each with what mends it; empty: it is.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.nodes.iter().flat_map(|node| &node.findings)
+    }
 }
 
 /// A replica as its primary sees it.
@@ -90,57 +118,90 @@ impl StoredThere {
 impl Core {
     /// Looks at it.
     pub(super) async fn examine(&self) -> Result<Examined, BeginError> {
-        let mut link = self.connected().await?;
-        let away = |why: String| BeginError::Away(why);
-        let asked = link.send(check::asks().to_vec()).await.map_err(|broken| away(broken.to_string()))?;
+        self.ask_who().await?;
+        let mut examined = Examined { nodes: Vec::new(), stored: None, servers: Vec::new() };
+        let mut all = Vec::new();
+        for (node, places) in self.nodes.owners() {
+            let (seen, said) = self.examine_node(&node, &places).await?;
+            examined.nodes.push(seen);
+            all.push(said);
+        }
+        if self.holds_store().await? {
+            let unread = |fault: Fault| BeginError::Away(format!("what is stored there does not read: {fault:?}"));
+            examined.stored = Some(self.stored_there(&all).await.map_err(unread)?);
+            examined.servers = self.servers().await.map_err(unread)?;
+            if examined.findings().next().is_none() {
+                for node in &mut examined.nodes {
+                    let partition = node.parts.iter().find_map(|part| part.partition);
+                    node.commit = self.timed_commit(partition).await;
+                }
+            }
+        }
+        Ok(examined)
+    }
+
+    /// Looks at one of the primaries.
+    async fn examine_node(&self, node: &Node, places: &[usize]) -> Result<(ExaminedNode, Said), BeginError> {
+        let mut link = self.connected(node).await?;
+        let asked = link.send(check::asks().to_vec()).await.map_err(|broken| BeginError::Away(broken.to_string()))?;
         let mut asked = asked.into_iter();
         let (info, settings) = (asked.next().unwrap_or(Reply::Nil), asked.next().unwrap_or(Reply::Nil));
         let said = Said::of(&info, &settings);
-        let checked = self.standing.heard(&Heard::new(info, settings), &self.options, self.primary.steady_since());
+        let heard = Heard::new(info, settings);
+        let checked = node.standing.heard(&heard, &self.options, node.primary.steady_since());
         let mut findings = checked.findings.clone();
-        for looked in [self.check_rights(&mut link).await, self.check_keys(&mut link).await] {
+        for looked in [self.check_rights(&mut link).await, self.check_keys(places, &mut link).await] {
             match looked {
                 Err(BeginError::Refused(more)) => findings.extend(more),
                 Err(error) => return Err(error),
                 Ok(()) => {}
             }
         }
-        let mut examined = Examined {
+        let address = match node.primary.at() {
+            Ok(at) if self.nodes.is_cluster() => at.to_string(),
+            Ok(_) | Err(_) => self.options.address.to_string(),
+        };
+        let part = |place: &usize| Part {
+            partition: Some(*place).filter(|place| *place != self.space.registry_place()),
+            slot: self.space.slot(*place),
+        };
+        let mut all = said.seen(address.clone());
+        if self.nodes.is_cluster() {
+            let coverage = match said.text(check::FULL_COVERAGE) {
+                "yes" => "yes: while one primary is gone, all refuse everything".to_owned(),
+                other => other.to_owned(),
+            };
+            all.push((check::FULL_COVERAGE, coverage));
+        }
+        let seen = ExaminedNode {
+            parts: places.iter().map(part).collect(),
             server: said.server(),
-            seen: said.seen(self.options.address.to_string()),
+            seen: all,
+            address,
             durability: checked.durability,
             confirm: checked.replicas,
             replicas: said.replicas(),
             findings,
             commit: None,
-            stored: None,
-            servers: Vec::new(),
         };
-        if self.holds_store(&mut link).await? {
-            let unread = |fault: Fault| BeginError::Away(format!("what is stored there does not read: {fault:?}"));
-            examined.stored = Some(self.stored_there(&said).await.map_err(unread)?);
-            examined.servers = self.servers().await.map_err(unread)?;
-            if examined.findings.is_empty() {
-                examined.commit = self.timed_commit().await;
-            }
-        }
-        Ok(examined)
+        Ok((seen, said))
     }
 
-    async fn holds_store(&self, link: &mut Link) -> Result<bool, BeginError> {
-        let exists = link.send(vec![Command::new("EXISTS").arg(self.space.meta())]).await;
-        let exists = exists.map_err(|broken| BeginError::Away(broken.to_string()))?;
-        Ok(exists.into_iter().next().and_then(|reply| reply.number().ok()) == Some(1))
+    async fn holds_store(&self) -> Result<bool, BeginError> {
+        let exists = self.nodes.one(Command::new("EXISTS").arg(self.space.meta())).await;
+        let away = |fault| BeginError::Away(format!("the registry does not answer: {fault:?}"));
+        Ok(exists.and_then(Reply::number).map_err(away)? == 1)
     }
 
     /// As any commit is: on its connection, with all that it waits for.
-    async fn timed_commit(&self) -> Option<Duration> {
-        let counters = self.space.partitions()[0].counters();
+    async fn timed_commit(&self, partition: Option<usize>) -> Option<Duration> {
+        // Where the registry alone is, nothing is written for this.
+        let counters = self.space.partitions()[partition?].counters();
         let mut took = Vec::with_capacity(COMMITS);
         for _ in 0..COMMITS {
             let began = Instant::now();
             let again = Command::new("HINCRBY").arg(&counters).arg("again").number(1);
-            self.commits.one(Urgency::Other, again).await.ok()?;
+            self.nodes.commit(Urgency::Other, again).await.ok()?;
             took.push(began.elapsed());
         }
         took.sort_unstable();
@@ -150,7 +211,7 @@ impl Core {
     /// Those that said something lately. To ask as one of them would be to be one, for a while.
     async fn servers(&self) -> Result<Vec<Presence>, Fault> {
         let now = self.clock().await?;
-        let mut said = self.reads.one(Command::new("HGETALL").arg(self.space.runs())).await?.many()?.into_iter();
+        let mut said = self.nodes.one(Command::new("HGETALL").arg(self.space.runs())).await?.many()?.into_iter();
         let mut servers = Vec::new();
         while let (Some(run), Some(words)) = (said.next(), said.next()) {
             let run: [u8; 8] = run.bytes()?.try_into().map_err(|_| Fault::Damaged("a run that is none".into()))?;
@@ -163,29 +224,30 @@ impl Core {
         Ok(servers)
     }
 
-    async fn stored_there(&self, said: &Said) -> Result<StoredThere, Fault> {
+    async fn stored_there(&self, all: &[Said]) -> Result<StoredThere, Fault> {
         let mut events = 0;
         let mut oldest: Option<u64> = None;
         for (keys, counters) in self.space.partitions().iter().zip(self.counters().await?) {
             for (source, tally) in counters.sources {
                 events += tally.stored;
                 let first = Command::new("XRANGE").arg(keys.source(&source)).arg("-").arg("+").arg("COUNT").number(1);
-                let first = super::audit::place_of_first(self.reads.one(first).await?)?;
+                let first = super::audit::place_of_first(self.nodes.one(first).await?)?;
                 oldest = oldest.into_iter().chain(first.map(|place| place.ms)).min();
             }
         }
         let now: Wall = self.clock().await?;
         let span = oldest.map(|ms| Duration::from_millis((now.as_millis()).saturating_sub(ms)));
-        let of_data = said.number("used_memory_dataset");
+        let sum = |of: &dyn Fn(&Said) -> u64| all.iter().map(of).sum::<u64>();
+        let of_data = sum(&|said| said.number("used_memory_dataset"));
         let rate = |span: Duration| (u128::from(events) * DAY.as_millis() / span.as_millis().max(1)) as u64;
-        let bound = match said.number("maxmemory") {
+        let bound = sum(&|said| match said.number("maxmemory") {
             0 => said.number("total_system_memory"),
             bound => bound,
-        };
+        });
         Ok(StoredThere {
             partitions: self.space.partitions().len(),
             events,
-            used: said.number("used_memory"),
+            used: sum(&|said| said.number("used_memory")),
             bound: bound / 100 * FULL_AT,
             bytes_per_event: of_data.checked_div(events),
             events_per_day: span.filter(|span| *span >= RATE_OF_LEAST).map(rate),

@@ -26,7 +26,7 @@ impl Core {
     /// Looks at one partition, at one moment.
     pub(super) async fn glance(&self, place: usize) -> Result<Glance, Fault> {
         let keys = &self.space.partitions()[place];
-        let names = Counters::read(self.reads.one(Command::new("HGETALL").arg(keys.counters())).await?)?;
+        let names = Counters::read(self.nodes.one(Command::new("HGETALL").arg(keys.counters())).await?)?;
         let (destinations, sources): (Vec<Name>, Vec<Name>) =
             (names.destinations.into_keys().collect(), names.sources.into_keys().collect());
         let mut asked = vec![Command::new("MULTI"), Command::new("HGETALL").arg(keys.counters())];
@@ -37,7 +37,7 @@ impl Core {
         asked.extend(sources.iter().map(|name| entries(keys.source(name))));
         asked.push(Command::new("EXEC"));
         // What is refused among them, a key of another type or a group that is not there, counts for none.
-        let seen = match self.reads.ask_leniently(asked).await?.pop() {
+        let seen = match self.nodes.ask_leniently(asked).await?.pop() {
             Some(Reply::Many(seen)) => seen,
             other => return Err(other.and_then(|reply| reply.refusal()).unwrap_or(Fault::Away)),
         };

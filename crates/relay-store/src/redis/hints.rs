@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     Core,
-    client::{Command, Ear},
+    client::{Broken, Command, Ear},
     primary::Primary,
 };
 
@@ -122,7 +122,7 @@ pub(super) async fn tell(core: Weak<Core>) {
         let word = names.iter().fold(format!("{DUE} {run:x}"), |word, name| format!("{word} {name}"));
         let tell = Command::new("PUBLISH").arg(core.space.hints()).arg(word);
         // What is not heard is looked for.
-        let _ = core.reads.ask_leniently(vec![tell]).await;
+        let _ = core.nodes.ask_leniently(vec![tell]).await;
     }
 }
 
@@ -130,13 +130,13 @@ pub(super) async fn tell(core: Weak<Core>) {
 pub(super) async fn listen(core: Weak<Core>) {
     let mut pause = AGAIN_AFTER.0;
     loop {
-        let Some((ear, primary, era)) = ear(&core).await else { return };
+        let Some(ear) = ear(&core).await else { return };
         match ear {
-            Ok(mut ear) => {
+            Ok((mut ear, primary, era)) => {
                 pause = AGAIN_AFTER.0;
                 look(&core).await;
                 // At one that is no primary any more nobody says anything, and nobody ends the connection.
-                while let Some(word) = heard(&mut ear).await.filter(|_| primary.era() == era) {
+                while let Some(word) = heard(&mut ear).await.filter(|_| still_there(&core, &primary, era)) {
                     match word {
                         Some(word) if word.starts_with(DUE) => {
                             let Some(core) = core.upgrade() else { return };
@@ -156,12 +156,20 @@ pub(super) async fn listen(core: Weak<Core>) {
 }
 
 /// A new connection that hears, and of which era it is; nothing: the store is gone.
-async fn ear(core: &Weak<Core>) -> Option<(Result<Ear, String>, Arc<Primary>, u64)> {
+async fn ear(core: &Weak<Core>) -> Option<Result<(Ear, Arc<Primary>, u64), String>> {
     let core = core.upgrade()?;
-    let (primary, channel) = (Arc::clone(&core.primary), core.space.hints());
-    let era = primary.era();
-    let ear = primary.hear(&channel).await.map_err(|broken| broken.to_string());
-    Some((ear, primary, era))
+    let heard = async {
+        let primary = Arc::clone(&core.nodes.of_registry()?.primary);
+        let era = primary.era();
+        Ok((primary.hear(&core.space.hints()).await?, primary, era))
+    };
+    Some(heard.await.map_err(|broken: Broken| broken.to_string()))
+}
+
+/// Whether hints are told where that one is.
+fn still_there(core: &Weak<Core>, primary: &Arc<Primary>, era: u64) -> bool {
+    let there = core.upgrade().and_then(|core| core.nodes.of_registry().ok());
+    primary.era() == era && there.is_none_or(|node| Arc::ptr_eq(&node.primary, primary))
 }
 
 /// What was said, if anything was for a while; nothing: the connection is gone.
@@ -185,7 +193,7 @@ impl Core {
     pub(super) async fn hint(&self) {
         let version = Command::new("GET").arg(self.space.version());
         let tell = Command::new("PUBLISH").arg(self.space.hints()).arg(REGISTRY);
-        let Ok(replies) = self.reads.ask_leniently(vec![version, tell]).await else { return };
+        let Ok(replies) = self.nodes.ask_leniently(vec![version, tell]).await else { return };
         let version = replies.into_iter().next().and_then(|reply| reply.number().ok());
         if let Some(version) = version {
             self.hints.saw(Some(version.max(0) as u64));

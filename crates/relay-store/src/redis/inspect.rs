@@ -9,14 +9,7 @@ use relay_core::{
     storage::StoreError,
 };
 
-use super::{
-    Core,
-    client::Command,
-    event,
-    events::Seen,
-    index::Kind,
-    reply::{Fault, Replies},
-};
+use super::{Core, client::Command, event, events::Seen, index::Kind, reply::Fault, scan::At};
 use crate::{
     record::{Head, RecordError},
     watch::Watch,
@@ -54,14 +47,12 @@ impl Core {
         let events: u64 = counters.sources.values().map(|tally| tally.stored).sum();
         watch.expect(events + counters.destinations.values().flat_map(|tally| tally.states).sum::<u64>());
         let mut inspected = Inspected::default();
-        let mut at = b"0".to_vec();
-        loop {
-            let scan = Command::new("SCAN").arg(&at).arg("MATCH").arg(self.space.pattern());
-            let mut replies = Replies::new(self.reads.one(scan.arg("COUNT").number(KEYS_AT_ONCE)).await?.many()?);
-            at = replies.next()?.bytes()?;
+        let mut at = Some(At::default());
+        while let Some(here) = at {
+            let (next, keys) = self.scan_keys(&here, KEYS_AT_ONCE).await?;
+            at = next;
             let (mut events, mut deliveries) = (BTreeSet::new(), BTreeSet::new());
-            for key in replies.next()?.many()? {
-                let key = key.bytes()?;
+            for key in keys {
                 match self.space.partitions().iter().find_map(|keys| keys.within(&key)).map(Kind::of) {
                     Some(Kind::Event(id)) => drop(events.insert(EventId::from_u128(id))),
                     Some(Kind::Delivery(id)) => drop(deliveries.insert(DeliveryId::from_u128(id))),
@@ -71,7 +62,7 @@ impl Core {
             watch.add((events.len() + deliveries.len()) as u64);
             self.inspect_deliveries(deliveries, &mut inspected).await?;
             self.inspect_events(events, &mut inspected).await?;
-            if at == b"0" || watch.is_stopped() {
+            if watch.is_stopped() {
                 break;
             }
         }
@@ -84,7 +75,7 @@ impl Core {
         let ids: Vec<DeliveryId> = ids.into_iter().collect();
         let found = self.found(&ids).await?;
         let exists = |event: EventId| Command::new("EXISTS").arg(self.space.of_event(event).event(event));
-        let there = self.reads.ask(found.iter().map(|found| exists(found.event)).collect()).await?;
+        let there = self.nodes.ask(found.iter().map(|found| exists(found.event)).collect()).await?;
         for (found, there) in found.iter().zip(there) {
             if there.number()? == 0 {
                 inspected.faults.push(format!("{}: its event {} is gone", found.id, found.event));
@@ -111,7 +102,7 @@ impl Core {
 
     async fn inspect_bodies(&self, ids: &[EventId], inspected: &mut Inspected) -> Result<(), Fault> {
         let get = |id: &EventId| Command::new("GET").arg(self.space.of_event(*id).event(*id));
-        let values = self.reads.readable(ids.iter().map(get).collect()).await?;
+        let values = self.nodes.readable(ids.iter().map(get).collect()).await?;
         for (id, value) in ids.iter().zip(values) {
             // It may have been retired since.
             let Some(value) = value.maybe_bytes()?.map(Bytes::from) else { continue };

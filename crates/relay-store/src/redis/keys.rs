@@ -18,7 +18,12 @@ pub(super) struct Space {
     name: String,
     partitions: Vec<Keys>,
     registry: String,
+    /// What stands in braces in the keys of each part, by its place: the partitions, and the registry behind them.
+    tags: Vec<&'static str>,
 }
+
+/// That of the registry.
+const REGISTRY: &str = "reg";
 
 impl Space {
     /// Of a store of this name in so many partitions, whose dead letters go to a stream of that name.
@@ -26,7 +31,30 @@ impl Space {
         let of = partitions.clamp(1, tags::PARTITIONS_MAX);
         let keys = |partition| Keys::new(name, dead_letters, tags::tag(partition, of));
         let partitions = (0..of).map(keys).collect();
-        Self { name: name.to_owned(), partitions, registry: format!("{name}:{{reg}}:") }
+        let tags = (0..of).map(|partition| tags::tag(partition, of)).chain([REGISTRY]).collect();
+        Self { name: name.to_owned(), partitions, registry: format!("{name}:{{{REGISTRY}}}:"), tags }
+    }
+
+    /// How many parts it has, each in a slot: the partitions, and the registry.
+    pub(super) fn parts(&self) -> usize {
+        self.tags.len()
+    }
+
+    /// The place of the registry, among the parts.
+    pub(super) fn registry_place(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// The slot of a part, in a cluster.
+    pub(super) fn slot(&self, place: usize) -> u16 {
+        tags::slot(self.tags[place])
+    }
+
+    /// Which part a key of ours is in.
+    pub(super) fn part_of(&self, key: &[u8]) -> Option<usize> {
+        let tag = key.strip_prefix(self.name.as_bytes())?.strip_prefix(b":{")?;
+        let tag = &tag[..tag.iter().position(|byte| *byte == b'}')?];
+        self.tags.iter().position(|known| known.as_bytes() == tag)
     }
 
     /// A pattern that the keys of all partitions match.
@@ -109,17 +137,26 @@ impl Space {
         self.partitions[0].dead_letters.clone().into_bytes()
     }
 
-    /// Keys that any store has or will have, each with its type.
-    pub(super) fn fixed(&self) -> Vec<(Key, &'static str)> {
-        let mut keys = vec![
+    /// Keys that any store has or will have, each with its part and its type.
+    pub(super) fn fixed(&self) -> Vec<(usize, Key, &'static str)> {
+        let of_registry = [
             (self.meta(), "hash"),
             (self.version(), "string"),
             (self.runs(), "hash"),
             (self.registry_audit(), "stream"),
         ];
-        for of in &self.partitions {
-            keys.extend([(of.counters(), "hash"), (of.leases(), "zset"), (of.lone(), "zset"), (of.audit(), "stream")]);
-            keys.extend([(of.gone(), "stream"), (of.dead_letters.clone().into_bytes(), "stream")]);
+        let mut keys: Vec<_> =
+            of_registry.into_iter().map(|(key, of_type)| (self.registry_place(), key, of_type)).collect();
+        for (place, of) in self.partitions.iter().enumerate() {
+            let here = [
+                (of.counters(), "hash"),
+                (of.leases(), "zset"),
+                (of.lone(), "zset"),
+                (of.audit(), "stream"),
+                (of.gone(), "stream"),
+                (of.dead_letters.clone().into_bytes(), "stream"),
+            ];
+            keys.extend(here.into_iter().map(|(key, of_type)| (place, key, of_type)));
         }
         keys
     }
@@ -321,4 +358,26 @@ fn pattern(begin: &[u8]) -> Vec<u8> {
     }
     pattern.push(b'*');
     pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// I12: every key is in the part whose slot it is in, and what is no key of ours is in none.
+    #[test]
+    fn keys_are_in_the_part_that_their_tag_says() {
+        let space = Space::new("hooks", "dead", 16);
+        for (place, keys) in space.partitions().iter().enumerate() {
+            assert_eq!(space.part_of(&keys.counters()), Some(place));
+            assert_eq!(space.part_of(&keys.inner("e:}{reg}:")), Some(place));
+        }
+        assert_eq!(space.part_of(&space.meta()), Some(space.registry_place()));
+        assert_eq!(space.part_of(&space.hints()), Some(space.registry_place()));
+        let strange =
+            ["", "hooks", "hooks:{", "hooks:{reg", "hooks:{other}:n", "hooks2:{reg}:meta", "0", "replication"];
+        assert!(strange.iter().all(|key| space.part_of(key.as_bytes()).is_none()));
+        let slots: std::collections::BTreeSet<u16> = (0..space.parts()).map(|place| space.slot(place)).collect();
+        assert_eq!(slots.len(), 17);
+    }
 }

@@ -33,6 +33,21 @@ struct Known {
     open: u64,
     /// Something that was tried waits.
     tried: bool,
+    /// Nobody knows: the node that has it is away.
+    is_away: bool,
+}
+
+impl Known {
+    fn read(replies: Vec<Reply>) -> Result<Self, Fault> {
+        let mut replies = Replies::new(replies);
+        let mut states = [0; 3];
+        for (count, reply) in states.iter_mut().zip(replies.next()?.many()?) {
+            *count = if reply == Reply::Nil { 0 } else { reply.number()?.max(0) as u64 };
+        }
+        let [ready, scheduled, leased] = states;
+        let waits = ready + scheduled;
+        Ok(Self { waits, open: waits + leased, tried: replies.next()?.number()? != 0, is_away: false })
+    }
 }
 
 impl Core {
@@ -50,6 +65,11 @@ impl Core {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % partitions.len();
         let places = (turn..partitions.len()).chain(0..turn);
         for (keys, known) in places.map(|place| (&partitions[place], &known[place])) {
+            if known.is_away {
+                failed.get_or_insert(Fault::Away);
+                all.end = LeaseEnd::More;
+                continue;
+            }
             if known.waits == 0 || left.limit == 0 {
                 all.backlog.open += known.open;
                 all.backlog.tried |= known.tried;
@@ -59,11 +79,11 @@ impl Core {
             let part = match self.lease_in(keys, &left).await {
                 Ok(part) => part,
                 Err(Fault::Unknown) => return Err(Fault::Unknown),
-                // Nothing was leased there. What is spoilt in one partition keeps nothing waiting in the others; where Redis is away,
-                // so it is for them.
+                // Nothing was leased there. What is spoilt in one partition keeps nothing waiting in the others; where a single node is
+                // away, so it is for them.
                 Err(fault) => {
-                    let is_spoilt = matches!(fault, Fault::Damaged(_) | Fault::Later(_));
-                    left.limit *= u32::from(is_spoilt);
+                    let is_its_own = matches!(fault, Fault::Damaged(_) | Fault::Later(_)) || self.nodes.is_cluster();
+                    left.limit *= u32::from(is_its_own);
                     all.end = LeaseEnd::More;
                     all.backlog.open += known.open;
                     all.backlog.tried |= known.tried;
@@ -88,29 +108,22 @@ impl Core {
         let ask = |keys: &Keys| {
             let counted = Command::new("HMGET").arg(keys.counters());
             let counted = counted.args((1..=3).map(|state| format!("d:{destination}:{state}")));
-            [counted, Command::new("EXISTS").arg(keys.due(destination))]
+            vec![counted, Command::new("EXISTS").arg(keys.due(destination))]
         };
-        let mut replies = Replies::new(self.reads.ask(self.space.partitions().iter().flat_map(ask).collect()).await?);
-        let mut all = Vec::new();
-        while !replies.is_over() {
-            let mut states = [0; 3];
-            for (count, reply) in states.iter_mut().zip(replies.next()?.many()?) {
-                *count = if reply == Reply::Nil { 0 } else { reply.number()?.max(0) as u64 };
-            }
-            let [ready, scheduled, leased] = states;
-            let waits = ready + scheduled;
-            all.push(Known { waits, open: waits + leased, tried: replies.next()?.number()? != 0 });
-        }
-        Ok(all)
+        let known = |of: Option<Vec<Reply>>| match of {
+            Some(replies) => Known::read(replies),
+            None => Ok(Known { waits: 0, open: 0, tried: false, is_away: true }),
+        };
+        self.nodes.ask_parts(self.space.partitions().iter().map(ask).collect()).await?.into_iter().map(known).collect()
     }
 
     async fn lease_in(&self, keys: &Keys, ask: &LeaseAsk) -> Result<Leased, Fault> {
         let call = lease_call(keys, ask, &self.consumer(ask.nonce));
         for _ in 0..MENDS_MAX {
-            match self.commits.one(Urgency::Lease, call.clone()).await {
+            match self.nodes.commit(Urgency::Lease, call.clone()).await {
                 Err(Fault::Strayed) => {
                     let group = [keys.counters(), keys.ready(&ask.destination)];
-                    self.commits.one(Urgency::Lease, Script::Group.call(&group, [ask.destination.as_str()])).await?;
+                    self.nodes.commit(Urgency::Lease, Script::Group.call(&group, [ask.destination.as_str()])).await?;
                 }
                 answer => return self.leased(answer?),
             }
@@ -144,7 +157,7 @@ impl Core {
                 .collect();
             let calls: Vec<Command> = here.chunks(ROWS_MAX).map(|chunk| extend_call(keys, chunk)).collect();
             if !calls.is_empty() {
-                asked.push((here, self.commits.all(Urgency::Extend, calls)));
+                asked.push((here, self.nodes.all(Urgency::Extend, calls)));
             }
         }
         let mut answers = vec![Extended::Over(None); batch.len()];

@@ -97,10 +97,10 @@ impl Life {
         }
     }
 
-    /// How it is; `reasons`: why it does not commit at the moment.
-    pub(super) fn condition(&self, durability: Durability, reasons: Vec<String>) -> Condition {
+    /// How it is, as long as it is open; `reasons`: why it does not commit at the moment, or not all of it.
+    pub(super) fn condition(&self, durability: Durability, commits: bool, reasons: Vec<String>) -> Condition {
         match &*self.0.borrow() {
-            State::Open => Condition { commits: reasons.is_empty(), durability, reasons },
+            State::Open => Condition { commits, durability, reasons },
             State::Closed => Condition::broken(durability, "it is closed"),
             State::Failed(why) => Condition::broken(durability, why.clone()),
         }

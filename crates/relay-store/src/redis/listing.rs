@@ -192,7 +192,7 @@ impl Core {
                     None => walk.rows[number].is_over = true,
                 }
             }
-            for (number, reply) in of.into_iter().zip(self.reads.readable(asked).await?) {
+            for (number, reply) in of.into_iter().zip(self.nodes.readable(asked).await?) {
                 let found = walk.rows[number].shelf.read(reply)?;
                 walk.take(number, found);
             }

@@ -64,6 +64,6 @@ impl Core {
             arguments.extend([audit::write(&line), audit::place(&line).into_bytes()]);
         }
         let call = Script::Lost.call(&keys.written(Vec::new()), arguments);
-        self.commits.one(Urgency::Other, call).await.map(drop)
+        self.nodes.commit(Urgency::Other, call).await.map(drop)
     }
 }

@@ -22,6 +22,7 @@ use super::{
     replays,
     reply::{Fault, Replies, Reply},
     rows,
+    scan::At,
     scripts::Script,
 };
 
@@ -111,8 +112,8 @@ pub(super) struct Round {
 /// What it looks at, and how far it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
-    Types(Vec<u8>),
-    Rows(Vec<u8>),
+    Types(At),
+    Rows(At),
     Indexes,
 }
 
@@ -140,7 +141,7 @@ impl Round {
     pub(super) fn through(places: BTreeSet<usize>) -> Self {
         Self {
             places,
-            phase: Phase::Types(b"0".to_vec()),
+            phase: Phase::Types(At::default()),
             met: BTreeSet::new(),
             walks: Vec::new(),
             listings: BTreeMap::new(),
@@ -220,7 +221,7 @@ impl Core {
             Phase::Types(at) => {
                 let (next, found) = self.scan(&at, TYPES, round).await?;
                 self.mend_types(found, round).await?;
-                round.phase = next.map_or_else(|| Phase::Rows(b"0".to_vec()), Phase::Types);
+                round.phase = next.map_or_else(|| Phase::Rows(At::default()), Phase::Types);
             }
             Phase::Rows(at) => {
                 let (next, found) = self.scan(&at, ROWS, round).await?;
@@ -239,16 +240,14 @@ impl Core {
         Ok(())
     }
 
-    /// Some keys, and where there are more.
-    async fn scan(&self, at: &[u8], count: i64, round: &Round) -> Result<(Option<Vec<u8>>, Vec<Found>), Fault> {
-        let scan = Command::new("SCAN").arg(at).arg("MATCH").arg(self.space.pattern());
-        let mut replies = Replies::new(self.reads.one(scan.arg("COUNT").number(count)).await?.many()?);
-        let next = replies.next()?.bytes()?;
+    /// Some keys, and where there are more. Those of other nodes, and of other partitions, are passed over.
+    async fn scan(&self, at: &At, count: i64, round: &Round) -> Result<(Option<At>, Vec<Found>), Fault> {
+        let (next, keys) = self.scan_keys(at, count).await?;
         let mut found = Vec::new();
-        for key in replies.next()?.many()? {
-            found.extend(self.found_at(key.bytes()?).filter(|found| round.places.contains(&found.place)));
+        for key in keys {
+            found.extend(self.found_at(key).filter(|found| round.places.contains(&found.place)));
         }
-        Ok((Some(next).filter(|next| next != b"0"), found))
+        Ok((next, found))
     }
 
     /// Which partition a key is in, and what it is there.
@@ -260,7 +259,7 @@ impl Core {
 
     /// Of another type than ours rows and events are named and left alone; all else can be made again, and is put aside.
     async fn mend_types(&self, found: Vec<Found>, round: &mut Round) -> Result<(), Fault> {
-        let types = self.reads.ask(found.iter().map(|found| Command::new("TYPE").arg(&found.key)).collect()).await?;
+        let types = self.nodes.ask(found.iter().map(|found| Command::new("TYPE").arg(&found.key)).collect()).await?;
         for (found, of_type) in found.into_iter().zip(types) {
             let of_type = of_type.bytes()?;
             let Some(wanted) = found.kind.of_type(&found.within) else { continue };
@@ -287,7 +286,7 @@ impl Core {
                     // Whom it named nobody knows. Until rows are asked, and also behind that, what does not hold keeps the event.
                     commands.push(Command::new("SET").arg(&found.key).arg(replays::UNKNOWN));
                 }
-                self.commits.all(Urgency::Upkeep, commands).await?;
+                self.nodes.all(Urgency::Upkeep, commands).await?;
                 round.mended.aside += 1;
                 tracing::error!(
                     event = "key_aside",
@@ -367,7 +366,7 @@ impl Core {
         round: &mut Round,
     ) -> Result<(), Fault> {
         let call = Script::Mend.call(&self.space.partitions()[place].written(Vec::new()), arguments);
-        let mut answers = Replies::new(self.commits.one(Urgency::Upkeep, call).await?.many()?);
+        let mut answers = Replies::new(self.nodes.commit(Urgency::Upkeep, call).await?.many()?);
         let mut count = || Ok::<_, Fault>(answers.next()?.number()?.max(0) as u64);
         round.mended.rows += rows as u64;
         round.mended.mended += count()?;
@@ -385,13 +384,13 @@ impl Core {
                 round.mended.consumers += *retired.as_ref().unwrap_or(&0);
                 round.pass(retired.map(drop))?;
             }
-            let newest = self.reads.readable(vec![ask]).await?.pop().unwrap_or(Reply::Nil);
+            let newest = self.nodes.readable(vec![ask]).await?.pop().unwrap_or(Reply::Nil);
             *last = index.read(newest)?.1;
             if last.is_none() {
                 return Ok(false);
             }
         }
-        let asked = self.reads.readable(vec![index.ask(keys, behind.as_deref(), last.as_deref(), ROWS_MAX)]).await?;
+        let asked = self.nodes.readable(vec![index.ask(keys, behind.as_deref(), last.as_deref(), ROWS_MAX)]).await?;
         let (entries, next) = index.read(asked.into_iter().next().unwrap_or(Reply::Nil))?;
         for entries in entries.chunks(ROWS_MAX) {
             let swept = self.sweep_these(*place, index, entries, round).await;
@@ -414,7 +413,7 @@ impl Core {
             arguments.extend([entry.clone(), id.clone()]);
         }
         let call = Script::Sweep.call(&self.space.partitions()[place].written(Vec::new()), arguments);
-        let mut answers = Replies::new(self.commits.one(Urgency::Upkeep, call).await?.many()?);
+        let mut answers = Replies::new(self.nodes.commit(Urgency::Upkeep, call).await?.many()?);
         round.mended.strays += answers.next()?.number()?.max(0) as u64;
         for id in answers.next()?.many()? {
             round.mended.lost += 1;

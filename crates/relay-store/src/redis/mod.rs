@@ -1,8 +1,8 @@
 //! A store in Redis: one server or several share it.
 //!
 //! Keys, rows and scripts are described in `docs/internals/redis.md`; why it is so in `docs/adr/0015-truth-in-rows-on-redis.md`.
-//! Imports point down: an operation a file (`append`, `lease`, `settle`, `due`, `browse`, ...) over `commit` and `reads`, those over
-//! `scripts` and `keys`, all over `client`, which alone speaks the types of the client crate.
+//! Imports point down: an operation a file (`append`, `lease`, `settle`, `due`, `browse`, ...) over `scripts` and `keys`, all over `nodes`, which
+//! know who has which part of the store, and `client`, which alone speaks the types of the client crate.
 //!
 //! **Invariant:** no failure of Redis ends a store. It is away, full, or its answer is unknown; then the same is asked again.
 
@@ -14,7 +14,10 @@ mod backlog;
 mod begin;
 mod browse;
 mod check;
+mod claims;
 mod client;
+mod clock;
+mod cluster;
 mod commit;
 mod consumers;
 mod counters;
@@ -36,7 +39,10 @@ mod listing;
 mod lost;
 mod mark;
 mod mend;
+mod meta;
 mod newest;
+mod node;
+mod nodes;
 mod notebook;
 mod over;
 mod place;
@@ -51,13 +57,16 @@ mod reply;
 mod retire;
 mod rights;
 mod room;
+mod routed;
 mod row;
 mod rows;
+mod scan;
 mod scribe;
 mod scripts;
 mod scrub;
 mod sentinel;
 mod settle;
+mod shared;
 mod standing;
 mod stats;
 mod step;
@@ -86,14 +95,14 @@ use relay_core::{
 use tokio::{sync::Mutex, time};
 
 use self::{
-    acknowledged::Acknowledged, commit::Commits, damage::Damage, hints::Hints, keys::Space, life::Life,
-    primary::Primary, reads::Reads, room::Room, scrub::Scrubs, standing::Standing,
+    acknowledged::Acknowledged, clock::Clock, counters::Counters, damage::Damage, hints::Hints, keys::Space,
+    life::Life, nodes::Nodes, scrub::Scrubs, shared::Shared,
 };
 pub use self::{
-    address::{Address, Deployment, Login, Sentinels},
+    address::{Address, Cluster, Deployment, Login, Sentinels},
     begin::BeginError,
     check::Finding,
-    examine::{Examined, Replica, StoredThere},
+    examine::{Examined, ExaminedNode, Part, Replica, StoredThere},
     inspect::Inspected,
     life::{Edge, Edges},
     mend::Mended,
@@ -196,12 +205,9 @@ pub struct RedisStore {
 struct Core {
     options: Options,
     space: Arc<Space>,
-    primary: Arc<Primary>,
-    commits: Commits,
-    reads: Reads,
+    nodes: Arc<Nodes>,
+    clock: Clock,
     life: Arc<Life>,
-    room: Arc<Room>,
-    standing: Arc<Standing>,
     damage: Damage,
     scrubs: Scrubs,
     acknowledged: Acknowledged,
@@ -210,6 +216,8 @@ struct Core {
     hints: Hints,
     /// Which partition leases begin with.
     turn: AtomicUsize,
+    /// Counters of each partition, as they were last read.
+    last_read: std::sync::Mutex<Vec<Counters>>,
 }
 
 impl RedisStore {
@@ -220,29 +228,32 @@ impl RedisStore {
     pub fn open(options: Options) -> Self {
         let space = Space::new(&options.stream_name, &options.dead_letter_queue, options.partitions);
         let (space, life) = (Arc::new(space), Arc::new(Life::begin()));
-        let room = Arc::new(Room::new(options.full.clone()));
-        let standing = Arc::new(Standing::default());
-        let primary = Arc::new(Primary::of(&options));
-        sentinel::begin(&primary);
-        let commits = Commits::begin(&options, &space, (&primary, &life, &room, &standing));
-        let reads = Reads::new(options.readers, &primary, &life, &standing);
+        let clock = Clock::default();
+        let nodes = Nodes::of(Shared {
+            options: options.clone(),
+            space: Arc::clone(&space),
+            life: Arc::clone(&life),
+            clock: clock.clone(),
+            of_store: Arc::default(),
+        });
+        sentinel::begin(&nodes);
+        cluster::begin(&nodes);
         let (damage, scrubs, hints, turn) = (Damage::default(), Scrubs::default(), Hints::new(), AtomicUsize::new(0));
         let (counting, acknowledged) = (Mutex::default(), Acknowledged::default());
+        let last_read = std::sync::Mutex::default();
         let core = Arc::new(Core {
             options,
             space,
-            primary,
-            commits,
-            reads,
+            nodes,
+            clock,
             life,
-            room,
-            standing,
             damage,
             scrubs,
             acknowledged,
             counting,
             hints,
             turn,
+            last_read,
         });
         if core.options.full.is_none() {
             tokio::spawn(look(Arc::downgrade(&core)));
@@ -383,7 +394,7 @@ impl Queue for RedisStore {
     }
 
     fn keep_time(&self, clock: Arc<dyn Fn() -> Wall + Send + Sync>) {
-        self.core.commits.clock().keep(clock);
+        self.core.clock.keep(clock);
     }
 }
 
@@ -476,7 +487,7 @@ impl Upkeep for RedisStore {
     }
 
     fn promises(&self) -> Promises {
-        let durability = self.core.standing.durability(&self.core.options);
+        let durability = self.core.nodes.durability();
         Promises {
             backend: "redis",
             durability: match durability {
@@ -493,10 +504,10 @@ impl Upkeep for RedisStore {
     }
 
     fn condition(&self) -> Condition {
-        let standing = &self.core.standing;
-        let mut condition = self.core.life.condition(standing.durability(&self.core.options), standing.reasons());
+        let nodes = &self.core.nodes;
+        let (commits, reasons) = nodes.reasons();
+        let mut condition = self.core.life.condition(nodes.durability(), commits, reasons);
         condition.reasons.extend(self.core.scrubs.late());
-        condition.reasons.extend(self.core.primary.late());
         condition
     }
 
@@ -506,7 +517,7 @@ impl Upkeep for RedisStore {
 
     fn close(&self) -> Later<()> {
         let core = Arc::clone(&self.core);
-        Box::pin(async move { core.commits.close().await })
+        Box::pin(async move { core.nodes.close().await })
     }
 }
 

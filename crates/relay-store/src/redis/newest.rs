@@ -27,7 +27,7 @@ impl Core {
     /// Counters of one partition; where they do not all read, with what the newest rows say.
     pub(super) async fn counters_of(&self, place: usize) -> Result<Counters, Fault> {
         let keys = &self.space.partitions()[place];
-        let mut counters = Counters::read(self.reads.one(Command::new("HGETALL").arg(keys.counters())).await?)?;
+        let mut counters = Counters::read(self.nodes.one(Command::new("HGETALL").arg(keys.counters())).await?)?;
         if !counters.are_whole() {
             self.newest(place, &mut counters).await?;
         }
@@ -58,7 +58,7 @@ impl Core {
     /// Ids in the answers to these, each once.
     async fn newest_in(&self, asked: Vec<Command>) -> Result<Vec<u128>, Fault> {
         let mut ids = BTreeSet::new();
-        for reply in self.reads.readable(asked).await? {
+        for reply in self.nodes.readable(asked).await? {
             ids.extend(reply.many()?.into_iter().filter_map(id_in));
         }
         Ok(ids.into_iter().collect())

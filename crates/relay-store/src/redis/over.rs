@@ -43,7 +43,7 @@ impl Core {
             let each = left.div_ceil(open);
             let asked: Vec<&mut Shelf> = shelves.iter_mut().filter(|shelf| !shelf.is_over).take(left).collect();
             let commands = asked.iter().map(|shelf| shelf.ask(&ask, each)).collect();
-            let mut replies = Replies::new(self.reads.readable(commands).await?);
+            let mut replies = Replies::new(self.nodes.readable(commands).await?);
             let mut ids = Vec::new();
             for shelf in asked {
                 ids.extend(shelf.take(replies.next()?, each)?);
@@ -67,7 +67,7 @@ impl Core {
         }
         let first = shelves.iter().map(|shelf| shelf.ask(ask, 1)).collect();
         let mut over = Vec::new();
-        for (shelf, first) in shelves.into_iter().zip(self.reads.readable(first).await?) {
+        for (shelf, first) in shelves.into_iter().zip(self.nodes.readable(first).await?) {
             if first.many().is_ok_and(|first| !first.is_empty()) {
                 over.push(shelf);
             }

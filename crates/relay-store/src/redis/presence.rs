@@ -147,7 +147,7 @@ fn read_span(fields: &mut Fields<'_>) -> Result<Duration, RecordError> {
 impl Core {
     /// What time it is there. Of several primaries the first one's is everybody's.
     pub(super) async fn clock(&self) -> Result<Wall, Fault> {
-        let mut parts = self.reads.one(Command::new("TIME")).await?.many()?.into_iter();
+        let mut parts = self.nodes.one(Command::new("TIME")).await?.many()?.into_iter();
         let (Some(seconds), Some(micros)) = (parts.next(), parts.next()) else {
             return Err(Fault::Damaged("a time that is none".into()));
         };
@@ -159,7 +159,7 @@ impl Core {
         self.life.check()?;
         let gone = Wall::from_micros(mine.at.as_micros() - limits::PRESENCE_GONE.as_micros() as i64);
         let arguments = [mine.run.to_be_bytes().to_vec(), write(mine), text::moment(gone).into_bytes()];
-        let reply = self.commits.one(Urgency::Other, Script::Presence.call(&[self.space.runs()], arguments)).await?;
+        let reply = self.nodes.commit(Urgency::Other, Script::Presence.call(&[self.space.runs()], arguments)).await?;
         let mut parts = reply.many()?.into_iter();
         let mut others = Vec::new();
         while let (Some(run), Some(said)) = (parts.next(), parts.next()) {

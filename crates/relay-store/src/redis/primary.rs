@@ -57,6 +57,8 @@ pub(super) enum Verdict {
     },
     /// Too few agree.
     Open(Broken),
+    /// It is none any more.
+    Gone,
 }
 
 /// A connection to it.
@@ -70,7 +72,9 @@ impl Primary {
     pub(super) fn of(options: &Options) -> Self {
         let at = match &options.address {
             Deployment::Node(address) => Ok(address.clone()),
-            Deployment::Sentinel(_) => Err(Broken::Away("no sentinel was asked yet".to_owned())),
+            Deployment::Sentinel(_) | Deployment::Cluster(_) => {
+                Err(Broken::Away("nobody was asked who it is yet".to_owned()))
+            }
         };
         Self {
             deployment: options.address.clone(),
@@ -79,6 +83,12 @@ impl Primary {
             believed: watch::Sender::new(Believed { at, era: 0, asked: None, steady: None }),
             doubt: Arc::default(),
         }
+    }
+
+    /// One of several, there; what is in doubt about it is in doubt about all.
+    pub(super) fn of_part(options: &Options, at: &Address, doubt: &Arc<Notify>) -> Self {
+        let believed = Believed { at: Ok(at.clone()), era: 0, asked: None, steady: None };
+        Self { believed: watch::Sender::new(believed), doubt: Arc::clone(doubt), ..Self::of(options) }
     }
 
     /// How it is run.
@@ -169,6 +179,10 @@ impl Primary {
                     if is_steady {
                         believed.steady = Some(asked);
                     }
+                }
+                Verdict::Gone => {
+                    (believed.era, believed.steady) = (believed.era + 1, None);
+                    believed.at = Err(Broken::Away("that node has no part of the store any more".to_owned()));
                 }
                 // The one that was the primary may well still be.
                 Verdict::Open(_) if believed.at.is_ok() => {}

@@ -15,14 +15,6 @@ use super::{
     standing::Standing,
 };
 
-/// What stands where a string should.
-pub(super) enum Value {
-    Bytes(Vec<u8>),
-    Nothing,
-    /// Something of another type.
-    Strange,
-}
-
 /// Reads, in turn over a few connections; each asks one thing after the other.
 pub(super) struct Reads {
     links: Vec<Mutex<Option<Reached>>>,
@@ -40,39 +32,8 @@ impl Reads {
         Self { links, next: AtomicUsize::new(0), primary, life, standing }
     }
 
-    /// Asks these at once; one reply for each.
+    /// Asks these at once; one reply for each, refusals among them.
     pub(super) async fn ask(&self, commands: Vec<Command>) -> Result<Vec<Reply>, Fault> {
-        let replies = self.ask_leniently(commands).await?;
-        let refused = replies.iter().find_map(Reply::refusal);
-        refused.map_or(Ok(replies), Err)
-    }
-
-    /// The same, where one key that somebody spoilt is to keep none of the others from being read: what is of another type than is
-    /// asked for reads as nothing. The scrub names it.
-    pub(super) async fn readable(&self, commands: Vec<Command>) -> Result<Vec<Reply>, Fault> {
-        let mut replies = self.ask_leniently(commands).await?;
-        for reply in &mut replies {
-            match reply.refusal() {
-                None => {}
-                Some(Fault::Damaged(_) | Fault::Unexpected(_)) => *reply = Reply::Nil,
-                Some(fault) => return Err(fault),
-            }
-        }
-        Ok(replies)
-    }
-
-    /// Values of strings, where it matters whether something is there.
-    pub(super) async fn values(&self, commands: Vec<Command>) -> Result<Vec<Value>, Fault> {
-        let value = |reply: Reply| match reply.refusal() {
-            None => Ok(reply.maybe_bytes()?.map_or(Value::Nothing, Value::Bytes)),
-            Some(Fault::Damaged(_) | Fault::Unexpected(_)) => Ok(Value::Strange),
-            Some(fault) => Err(fault),
-        };
-        self.ask_leniently(commands).await?.into_iter().map(value).collect()
-    }
-
-    /// The same; refusals are among the replies.
-    pub(super) async fn ask_leniently(&self, commands: Vec<Command>) -> Result<Vec<Reply>, Fault> {
         self.life.check()?;
         let place = self.next.fetch_add(1, Ordering::Relaxed) % self.links.len();
         let mut link = self.links[place].lock().await;
@@ -91,11 +52,6 @@ impl Reads {
             }
         }
         Err(Fault::Away)
-    }
-
-    /// Asks one thing.
-    pub(super) async fn one(&self, command: Command) -> Result<Reply, Fault> {
-        self.ask(vec![command]).await?.pop().ok_or(Fault::Away)
     }
 
     async fn ask_once(&self, kept: &mut Option<Reached>, commands: Vec<Command>) -> Result<Vec<Reply>, Broken> {

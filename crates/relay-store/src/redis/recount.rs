@@ -37,7 +37,9 @@ impl Core {
             counted.join(counted_here);
         }
         self.look().await;
-        let waiting = self.first_waiting(&self.counters().await?).await?;
+        let all = self.counters().await?;
+        let parts: Vec<_> = self.some_of_parts(&all, |_| true).collect();
+        let waiting = self.first_waiting(&parts).await?;
         let (counted, kept) = (self.shown(&counted, &waiting), self.shown(&kept, &waiting));
         Ok(Recount { counted, kept, gaps: Vec::new(), damaged: self.damage.count() })
     }
@@ -104,7 +106,7 @@ impl Core {
         let mut written = keys.written(Vec::new());
         written.push(keys.tally());
         let call = Script::Recount.call(&written, arguments);
-        match self.commits.one(Urgency::Upkeep, call).await? {
+        match self.nodes.commit(Urgency::Upkeep, call).await? {
             // Another began since.
             Reply::Nil => Err(Fault::Strayed),
             answer => Ok(answer),

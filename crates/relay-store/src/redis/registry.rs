@@ -77,7 +77,7 @@ impl Core {
     /// they would be forgotten here as well.
     async fn read_registry(&self, command: Command) -> Result<Reply, Fault> {
         let epoch = Command::new("HGET").arg(self.space.meta()).arg("epoch");
-        let mut replies = Replies::new(self.reads.ask(vec![command, epoch]).await?);
+        let mut replies = Replies::new(self.nodes.ask(vec![command, epoch]).await?);
         let (found, epoch) = (replies.next()?, replies.next()?);
         // Another server may have given it a new one, and no documents.
         let is_another = self.acknowledged.is_of_another(epoch.maybe_bytes()?.as_deref());
@@ -126,7 +126,7 @@ impl Core {
         for line in &lines {
             arguments.extend([audit::write(line), audit::place(line).into_bytes()]);
         }
-        let written = self.commits.one(Urgency::Other, Script::Document.call(&keys, arguments)).await?;
+        let written = self.nodes.commit(Urgency::Other, Script::Document.call(&keys, arguments)).await?;
         if written.number()? == 0 {
             return Ok(None);
         }
@@ -138,7 +138,7 @@ impl Core {
 
     /// The registry's version; 0: no document was ever written.
     pub(super) async fn version(&self) -> Result<Option<u64>, Fault> {
-        match self.reads.one(Command::new("GET").arg(self.space.version())).await? {
+        match self.nodes.one(Command::new("GET").arg(self.space.version())).await? {
             Reply::Nil => Ok(Some(0)),
             version => Ok(Some(version.number()?.max(0) as u64)),
         }

@@ -25,7 +25,7 @@ impl Core {
     /// Stores new deliveries of old events.
     pub(super) async fn replay(&self, replay: Replay, audit: &[AuditEntry]) -> Result<Replayed, Fault> {
         self.life.check()?;
-        if self.room.is_full() {
+        if self.nodes.is_full() {
             return Err(Fault::Full);
         }
         let mut answers = vec![false; replay.made.len()];
@@ -67,7 +67,7 @@ impl Core {
     ) -> Result<Replayed, Fault> {
         let mut count = decided_on;
         for _ in 0..ASKS_MAX {
-            let reply = self.commits.one(Urgency::Other, replay_call(keys, made, count, audit)).await?;
+            let reply = self.nodes.commit(Urgency::Other, replay_call(keys, made, count, audit)).await?;
             let mut replies = Replies::new(reply.many()?);
             if replies.next()?.number()? != 0 {
                 let mut stored = Vec::with_capacity(made.len());

@@ -7,6 +7,10 @@ use crate::record::RecordError;
 /// What scripts begin a refusal with that came before they wrote anything: a key is of another type than ours.
 const SPOILT: &str = "SPOILT";
 
+/// What Redis says where a script asks for a key that is not there any more, but in another node. Nothing is decided by it but whether
+/// somebody has to be told.
+const NOT_LOCAL: &str = "attempted to access a non local key";
+
 /// One reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
@@ -32,6 +36,8 @@ pub(super) enum Reply {
 pub(super) enum Fault {
     /// It cannot be reached, or did nothing; nothing is changed.
     Away,
+    /// The node has not got that part of the store, or not all of it, now; nothing is changed.
+    Elsewhere,
     /// It was sent, and no answer came, or too few replicas have it.
     Unknown,
     /// There is no room.
@@ -54,8 +60,9 @@ impl Fault {
     /// By the first word of a refusal, never by its text, which differs between servers and versions.
     fn of_refusal(word: &str, text: &str) -> Self {
         match word {
-            "READONLY" | "MOVED" | "ASK" | "TRYAGAIN" | "EXECABORT" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN"
-            | "NOREPLICAS" | "MISCONF" | "BUSY" | "NOAUTH" | "NOPERM" | "WRONGPASS" => Self::Away,
+            "READONLY" | "EXECABORT" | "LOADING" | "MASTERDOWN" | "NOREPLICAS" | "MISCONF" | "BUSY" | "NOAUTH"
+            | "NOPERM" | "WRONGPASS" => Self::Away,
+            "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" => Self::Elsewhere,
             "OOM" => Self::Full,
             "NOSCRIPT" => Self::Unscripted,
             "STRAYED" | "NOGROUP" => Self::Strayed,
@@ -69,6 +76,8 @@ impl Fault {
     /// What a refusal means that came where a script ran, or a transaction: some of it may be done.
     pub(super) fn half_way(self) -> Self {
         match self {
+            // A row has left its slot ahead of the indexes that lead to it: what is moved is asked for again.
+            Self::Unexpected(text) if text.contains(NOT_LOCAL) => Self::Unknown,
             Self::Unexpected(text) => {
                 tracing::error!(event = "redis_refused", text, "Redis refused what it was in the midst of");
                 Self::Unknown
@@ -101,7 +110,7 @@ impl Fault {
     /// What who appends is told.
     pub(super) fn of_append(self) -> AppendError {
         match self {
-            Self::Away => AppendError::Away,
+            Self::Away | Self::Elsewhere => AppendError::Away,
             Self::Unknown | Self::Unscripted | Self::Strayed => AppendError::Unknown,
             Self::Full => AppendError::Full,
             Self::Damaged(_) | Self::Unexpected(_) | Self::Later(_) => AppendError::Damaged,
@@ -113,7 +122,7 @@ impl Fault {
 impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Away => Self::Away,
+            Fault::Away | Fault::Elsewhere => Self::Away,
             Fault::Unknown | Fault::Unscripted | Fault::Strayed => Self::Unknown,
             Fault::Full => Self::Full,
             Fault::Damaged(what) | Fault::Unexpected(what) => Self::Damaged { what },

@@ -118,7 +118,7 @@ impl Core {
             let mut written = keys.written(Vec::new());
             written.extend(removals.iter().map(|removal| keys.attempts(removal.ended.id)));
             let call = Script::Retire.call(&written, arguments);
-            let replies = self.commits.one(Urgency::Upkeep, call).await.map_err(|fault| fault.behind(is_begun))?;
+            let replies = self.nodes.commit(Urgency::Upkeep, call).await.map_err(|fault| fault.behind(is_begun))?;
             is_begun = true;
             left = Vec::new();
             for (at, answer) in places.into_iter().zip(replies.many()?) {
@@ -140,7 +140,7 @@ impl Core {
         let Some(first) = ended.first() else { return Ok(Vec::new()) };
         let get = |ended: &Ended| Command::new("GET").arg(self.space.of_delivery(ended.id).delivery(ended.id));
         let latest = Command::new("HGET").arg(self.space.of_delivery(first.id).counters()).arg("latest");
-        let mut found = self.reads.readable(ended.iter().map(get).chain([latest]).collect()).await?;
+        let mut found = self.nodes.readable(ended.iter().map(get).chain([latest]).collect()).await?;
         // By the clock of those who store.
         let latest = found.pop().ok_or(Fault::Away)?.maybe_bytes()?;
         let latest = latest.and_then(|text| text::read_moment(text::once(&text)?));
@@ -196,7 +196,7 @@ impl Core {
             written.push(keys.mark(job));
         }
         let call = Script::Forget.call(&written, arguments);
-        let gone = self.commits.one(Urgency::Upkeep, call).await?.number()?;
+        let gone = self.nodes.commit(Urgency::Upkeep, call).await?.number()?;
         *is_begun = true;
         Ok(gone.max(0) as u64)
     }
@@ -206,7 +206,7 @@ impl Core {
     async fn lone_before(&self, keys: &Keys, at: Wall, more: &mut bool) -> Result<Vec<(EventId, Name, Bytes)>, Fault> {
         let mut count = FORGET_MAX;
         loop {
-            let events = self.reads.readable(vec![before(keys.lone(), at, count)]).await?;
+            let events = self.nodes.readable(vec![before(keys.lone(), at, count)]).await?;
             let events = events.into_iter().next().ok_or(Fault::Away)?.many()?;
             let is_all = events.len() < count;
             let mut ids = Vec::new();
@@ -235,7 +235,7 @@ impl Core {
     async fn jobs_before(&self, keys: &Keys, at: Wall, more: &mut bool) -> Result<Vec<JobId>, Fault> {
         let mut count = FORGET_MAX;
         loop {
-            let members = self.reads.readable(vec![before(keys.marks(), at, count)]).await?;
+            let members = self.nodes.readable(vec![before(keys.marks(), at, count)]).await?;
             let members = members.into_iter().next().ok_or(Fault::Away)?.many()?;
             let is_all = members.len() < count;
             let mut jobs = Vec::new();
@@ -254,7 +254,7 @@ impl Core {
 
     async fn trim_all(&self, log: Key, before: Wall) -> Result<(), Fault> {
         if let Some(trim) = self.trim(log, before).await? {
-            self.commits.one(Urgency::Upkeep, trim).await?;
+            self.nodes.commit(Urgency::Upkeep, trim).await?;
         }
         Ok(())
     }
@@ -262,7 +262,7 @@ impl Core {
     /// Takes lines of the audit log from before, if there are any.
     async fn trim(&self, log: Key, before: Wall) -> Result<Option<Command>, Fault> {
         let oldest = Command::new("XRANGE").arg(&log).arg("-").arg("+").arg("COUNT").number(1);
-        let oldest = audit::place_of_first(self.reads.one(oldest).await?)?;
+        let oldest = audit::place_of_first(self.nodes.one(oldest).await?)?;
         let before = before.as_millis();
         let trim = || Command::new("XTRIM").arg(&log).arg("MINID").arg(before.to_string());
         Ok(oldest.filter(|oldest| oldest.ms < before).map(|_| trim()))

@@ -1,6 +1,6 @@
 //! What a user of Redis has to be allowed: each command once, in a form that changes nothing.
 
-use super::{Options, client::Command, keys::Space, reply::Reply};
+use super::{Options, address::Deployment, client::Command, keys::Space, reply::Reply};
 use crate::seam::Durability;
 
 /// What is asked about a key that is never there. `KEY` is that key, in the registry's slot.
@@ -55,6 +55,9 @@ const ON_A_KEY: &[&str] = &[
 /// What is asked about no key.
 const OTHERS: &[&str] = &["info", "config|get appendfsync", "time", "scan 0 COUNT 1", "wait 0 1", "evalsha x 0"];
 
+/// What nodes of a cluster are asked besides.
+const OF_CLUSTER: &[&str] = &["asking", "cluster|nodes", "cluster|slots"];
+
 /// What needs no trial: connecting, or the trial itself, has shown it. The last two are for hints of changes.
 const UNTRIED: &[&str] = &["discard", "exec", "multi", "script|load", "select", "publish", "subscribe"];
 
@@ -65,10 +68,10 @@ pub(super) struct Trial {
 
 impl Trial {
     /// Each command in a transaction that is thrown away: what a user may not is refused while it queues up.
-    pub(super) fn begin(space: &Space) -> (Self, Vec<Command>) {
+    pub(super) fn begin(space: &Space, options: &Options) -> (Self, Vec<Command>) {
         let (key, dead, mut names) = (space.trial(), space.dead_letters(), Vec::new());
         let mut commands = vec![Command::new("MULTI")];
-        for line in ON_A_KEY.iter().chain(OTHERS) {
+        for line in ON_A_KEY.iter().chain(OTHERS).chain(of_cluster(options)) {
             let mut words = line.split(' ');
             let name = words.next().unwrap_or_default();
             let mut parts = name.split('|');
@@ -100,7 +103,8 @@ impl Trial {
 pub(super) fn acl_line(options: &Options) -> String {
     let user = options.login.user.as_deref().unwrap_or("relay");
     let (name, dead) = (&options.stream_name, &options.dead_letter_queue);
-    let mut commands: Vec<&str> = ON_A_KEY.iter().chain(OTHERS).chain(UNTRIED).map(|line| first(line)).collect();
+    let tried = ON_A_KEY.iter().chain(OTHERS).chain(of_cluster(options));
+    let mut commands: Vec<&str> = tried.chain(UNTRIED).map(|line| first(line)).collect();
     // One that an older Redis does not know is not given.
     commands.extend((options.durability == Some(Durability::FsyncReplicated)).then_some("waitaof"));
     commands.sort_unstable();
@@ -110,6 +114,10 @@ pub(super) fn acl_line(options: &Options) -> String {
         "ACL SETUSER {user} on >PASSWORD resetkeys ~{name} ~{name}:* ~{dead}:* resetchannels &{name}:* -@all {}",
         commands.join(" ")
     )
+}
+
+fn of_cluster(options: &Options) -> &'static [&'static str] {
+    if matches!(options.address, Deployment::Cluster(_)) { OF_CLUSTER } else { &[] }
 }
 
 fn first(line: &str) -> &str {
@@ -147,6 +155,7 @@ mod tests {
         let known: BTreeSet<String> = ON_A_KEY
             .iter()
             .chain(OTHERS)
+            .chain(OF_CLUSTER)
             .chain(UNTRIED)
             .map(|line| first(line).split('|').next().unwrap_or_default().to_owned())
             .collect();

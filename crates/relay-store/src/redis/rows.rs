@@ -49,7 +49,7 @@ impl Core {
     /// Those of these ids, in order; `None` for those that are gone or do not read.
     pub(super) async fn find(&self, ids: &[DeliveryId]) -> Result<Vec<Option<Delivery>>, Fault> {
         let get = |id: &DeliveryId| Command::new("GET").arg(self.space.of_delivery(*id).delivery(*id));
-        let replies = self.reads.readable(ids.iter().map(get).collect()).await?;
+        let replies = self.nodes.readable(ids.iter().map(get).collect()).await?;
         let read = |(id, reply): (&DeliveryId, Reply)| Ok(reply.maybe_bytes()?.and_then(|bytes| self.row(*id, &bytes)));
         ids.iter().zip(replies).map(read).collect()
     }
@@ -66,7 +66,7 @@ impl Core {
             Command::new("LRANGE").arg(keys.attempts(id)).number(0).number(-1),
             Command::new("GET").arg(keys.delivery(id)),
         ];
-        let mut replies = Replies::new(self.reads.ask(asked).await?);
+        let mut replies = Replies::new(self.nodes.ask(asked).await?);
         let mut attempts = Vec::new();
         for sealed in replies.next()?.many()? {
             let read = record::decode_attempt(&sealed.bytes()?);

@@ -124,8 +124,10 @@ impl Core {
         }
         let round = scrub.round.get_or_insert_with(|| Round::through(places));
         let stepped = self.step_of(round).await;
-        if round.is_over() || matches!(stepped, Err(Fault::Damaged(_) | Fault::Unexpected(_) | Fault::Later(_))) {
-            // One that met what it cannot work on begins anew, by the types of keys.
+        let is_stuck =
+            matches!(stepped, Err(Fault::Damaged(_) | Fault::Unexpected(_) | Fault::Later(_) | Fault::Elsewhere));
+        if round.is_over() || is_stuck {
+            // One that met what it cannot work on, or parts that have moved, begins anew, by the types of keys.
             if let Some(round) = scrub.round.take() {
                 self.end_round(&round);
             }

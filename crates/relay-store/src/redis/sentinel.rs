@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{
     address::{Address, Deployment, Login, Sentinels},
     client::{Broken, Command, Ear, Link},
+    nodes::Nodes,
     primary::{Primary, Verdict},
     reply::{Reply, number},
 };
@@ -87,11 +88,12 @@ pub(super) async fn listen(primary: Weak<Primary>, at: Address, login: Login) {
 }
 
 /// Begins to follow what they say, and to listen to each.
-pub(super) fn begin(primary: &Arc<Primary>) {
-    if let Deployment::Sentinel(sentinels) = primary.deployment() {
-        tokio::spawn(follow(Arc::downgrade(primary)));
+pub(super) fn begin(nodes: &Nodes) {
+    let Deployment::Sentinel(sentinels) = &nodes.shared().options.address else { return };
+    for (node, _) in nodes.owners() {
+        tokio::spawn(follow(Arc::downgrade(&node.primary)));
         for at in &sentinels.at {
-            tokio::spawn(listen(Arc::downgrade(primary), at.clone(), sentinels.login.clone()));
+            tokio::spawn(listen(Arc::downgrade(&node.primary), at.clone(), sentinels.login.clone()));
         }
     }
 }

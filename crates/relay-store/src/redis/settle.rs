@@ -30,15 +30,12 @@ impl Core {
     /// Completes once what stands in these partitions is confirmed: a write whose answer was lost, or that too few replicas had,
     /// is otherwise seen by who reads before it is kept by all that keep it. A commit behind it is waited for like any other.
     pub(super) async fn confirm(&self, partitions: impl IntoIterator<Item = Partition>) -> Result<(), Fault> {
-        if !self.standing.waits_for_replicas() {
-            return Ok(());
-        }
         let places: BTreeSet<usize> = partitions.into_iter().map(|partition| self.space.place(partition)).collect();
-        for place in places {
+        for place in places.into_iter().filter(|place| self.nodes.waits_for_replicas(*place)) {
             let counters = self.space.partitions()[place].counters();
             // A write like any other, though it changes nothing; one that adds could be refused.
             let again = Command::new("HSET").arg(counters).arg("confirmed").number(1);
-            self.commits.one(Urgency::Settle, again).await?;
+            self.nodes.commit(Urgency::Settle, again).await?;
         }
         Ok(())
     }
@@ -66,7 +63,7 @@ impl Core {
                 .map(|chunk| settle_call(keys, &chunk.iter().map(|at| &batch[*at]).collect::<Vec<_>>(), is_audited))
                 .collect();
             if !calls.is_empty() {
-                asked.push((here, self.commits.all(urgency, calls)));
+                asked.push((here, self.nodes.all(urgency, calls)));
             }
         }
         for (here, replies) in all_done(asked).await? {

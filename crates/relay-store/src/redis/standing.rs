@@ -1,6 +1,6 @@
 //! How a Redis stands at the moment: what a commit needs there, and why nothing is committed.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
@@ -14,16 +14,35 @@ use super::{
 use crate::seam::Durability;
 
 /// How it stands, as it was last heard of.
+#[derive(Debug)]
+pub(super) struct Standing {
+    seen: Mutex<Seen>,
+    of_store: Arc<OfStore>,
+}
+
+/// What is known of a store, at whichever node it was found out.
 #[derive(Debug, Default)]
-pub(super) struct Standing(Mutex<Seen>);
+pub(super) struct OfStore(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// When commits are answered, as it was decided at the first look.
+    durability: Option<Durability>,
+    /// What stands there is nothing of ours.
+    another: Option<Finding>,
+}
+
+impl OfStore {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 #[derive(Debug, Default)]
 struct Seen {
     /// `None`: it was never reached.
     checked: Option<Checked>,
     following: Following,
-    /// What stands there is nothing of ours.
-    another: Option<Finding>,
     /// Why it was not reached when it was last tried.
     unreached: Option<String>,
     /// Why the last commit did not come about, if it did not.
@@ -40,12 +59,20 @@ pub(super) struct Demand {
 }
 
 impl Standing {
+    /// That of a node that was never reached.
+    pub(super) fn of(of_store: &Arc<OfStore>) -> Self {
+        Self { seen: Mutex::default(), of_store: Arc::clone(of_store) }
+    }
+
     /// Takes note of what it says of itself; gives what that comes to. `steady`: as of when it is known to be the primary.
     pub(super) fn heard(&self, heard: &Heard, options: &Options, steady: Option<Instant>) -> Checked {
         let mut seen = self.seen();
         let following = seen.following.look(&heard.primary(), &heard.replicas(), Instant::now(), steady);
         let before = seen.checked.as_ref();
-        let checked = heard.check(options, before.map(|before| before.durability), following);
+        // A replica that goes makes no commit weaker.
+        let decided = &mut self.of_store.known().durability;
+        let checked = heard.check(options, *decided, following);
+        decided.get_or_insert(checked.durability);
         // What is wrong from the start is told by whoever begins.
         if let Some(before) = before {
             tell(&before.findings, &checked.findings);
@@ -57,10 +84,9 @@ impl Standing {
 
     /// Whether what stands where commits go is another store than it was; of whoever has become the primary nobody knows before.
     pub(super) fn holds_another(&self, another: Option<Finding>) {
-        let mut seen = self.seen();
-        let (before, now) = (seen.another.as_slice(), another.as_slice());
-        tell(before, now);
-        seen.another = another;
+        let mut known = self.of_store.known();
+        tell(known.another.as_slice(), another.as_slice());
+        known.another = another;
     }
 
     /// What a commit needs.
@@ -70,7 +96,7 @@ impl Standing {
     pub(super) fn demand(&self) -> Result<Demand, Fault> {
         let seen = self.seen();
         match &seen.checked {
-            Some(_) if seen.another.is_some() => Err(Fault::Away),
+            Some(_) if self.of_store.known().another.is_some() => Err(Fault::Away),
             Some(checked) if checked.findings.is_empty() && checked.waits.is_none() => {
                 let on_disk = checked.durability == Durability::FsyncReplicated;
                 Ok(Demand { replicas: checked.replicas, on_disk })
@@ -82,6 +108,11 @@ impl Standing {
     /// Whether it is not known yet how many replicas are waited for, and so whether it is the primary.
     pub(super) fn is_unsettled(&self) -> bool {
         self.seen().checked.as_ref().is_some_and(|checked| checked.waits.is_some() && checked.findings.is_empty())
+    }
+
+    /// Whether it was not reached when it was last tried.
+    pub(super) fn is_unreached(&self) -> bool {
+        self.seen().unreached.is_some()
     }
 
     /// Whether replicas are waited for.
@@ -98,7 +129,7 @@ impl Standing {
         };
         let what = match fault {
             // Why it is not even asked is known already.
-            Fault::Away => return,
+            Fault::Away | Fault::Elsewhere => return,
             Fault::Unknown => "Redis does not answer, or too few replicas confirm".to_owned(),
             Fault::Full => "Redis has no memory left".to_owned(),
             other => format!("{other:?}"),
@@ -113,15 +144,14 @@ impl Standing {
 
     /// When a commit is answered; as it is meant to be, where it was never reached.
     pub(super) fn durability(&self, options: &Options) -> Durability {
-        let decided = self.seen().checked.as_ref().map(|checked| checked.durability);
-        decided.or(options.durability).unwrap_or(Durability::Fsync)
+        self.of_store.known().durability.or(options.durability).unwrap_or(Durability::Fsync)
     }
 
     /// Why it commits nothing at the moment; empty: it does.
     pub(super) fn reasons(&self) -> Vec<String> {
         let seen = self.seen();
         let findings: &[Finding] = seen.checked.as_ref().map_or(&[], |checked| &checked.findings);
-        if let Some(another) = &seen.another {
+        if let Some(another) = &self.of_store.known().another {
             return vec![another.to_string()];
         }
         let waits = seen.checked.as_ref().and_then(|checked| checked.waits);
@@ -137,7 +167,7 @@ impl Standing {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::join_all;
 use relay_core::{name::Name, storage::StoreError};
 
 use super::{
     Core,
     check::{self, Heard},
     counters::Counters,
+    node::Node,
 };
 use crate::{
     seam::Stats,
@@ -15,24 +17,30 @@ use crate::{
 };
 
 impl Core {
-    /// Asks Redis how it is, and how much memory it uses. Where it does not answer, what was heard last stands.
+    /// Asks each Redis how it is, and how much memory it uses. Where it does not answer, what was heard last stands.
     pub(super) async fn look(&self) {
-        let Ok(replies) = self.reads.ask_leniently(check::asks().to_vec()).await else { return };
+        join_all(self.nodes.owners().iter().map(|(node, _)| self.look_at_node(node))).await;
+    }
+
+    async fn look_at_node(&self, node: &Node) {
+        let Ok(replies) = node.reads.ask(check::asks().to_vec()).await else { return };
         let mut replies = replies.into_iter();
         if let Some((info, settings)) = replies.next().zip(replies.next()) {
             let heard = Heard::new(info, settings);
-            self.room.heard(&heard);
+            node.room.heard(&heard);
             if heard.is_replica() {
-                self.primary.doubt();
+                node.primary.doubt();
             }
-            self.standing.heard(&heard, &self.options, self.primary.steady_since());
+            node.standing.heard(&heard, &self.options, node.primary.steady_since());
         }
     }
 
     /// The counters.
     pub(super) async fn stats(&self) -> Result<Stats, StoreError> {
         self.look().await;
-        let waiting = self.first_waiting(&self.counters().await?).await?;
+        let counted = self.counters().await?;
+        let parts: Vec<_> = self.some_of_parts(&counted, |_| true).collect();
+        let waiting = self.first_waiting(&parts).await?;
         Ok(self.shown(&self.counted().await?, &waiting))
     }
 
@@ -43,8 +51,8 @@ impl Core {
                 waiting.get(name).copied().unwrap_or_default()
             }),
             disk_free_bytes: None,
-            store_bytes: self.room.used(),
-            full: self.room.is_full(),
+            store_bytes: self.nodes.used(),
+            full: self.nodes.is_full(),
             id_floor: counters.floor.unwrap_or_default(),
             latest: counters.latest.unwrap_or_default(),
             damaged: self.damage.count(),

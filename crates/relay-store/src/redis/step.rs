@@ -24,12 +24,12 @@ impl Core {
     /// One step of a job: whole or not at all, where all of it is in the partition of its mark.
     pub(super) async fn step(&self, step: Step) -> Result<Stepped, Fault> {
         self.life.check()?;
-        if step.adds() && self.room.is_full() {
+        if step.adds() && self.nodes.is_full() {
             return Err(Fault::Full);
         }
         let home = self.space.of_job(step.job);
         let key = home.mark(step.job);
-        let stored = self.reads.one(Command::new("GET").arg(&key)).await?.maybe_bytes()?;
+        let stored = self.nodes.one(Command::new("GET").arg(&key)).await?.maybe_bytes()?;
         let before = self.damage.told(&step.job, mark::read(step.job, stored.as_deref()))?;
         if before.steps != step.before {
             self.confirm([step.job.partition()]).await?;
@@ -59,7 +59,7 @@ impl Core {
             let is_there: Vec<bool> = removals.iter().map(Option::is_some).collect();
             let removals: Vec<Removal> = removals.into_iter().flatten().collect();
             let call = step_call(home, step, (before, stored), &removals, elsewhere);
-            let reply = self.commits.one(Urgency::Upkeep, call).await?;
+            let reply = self.nodes.commit(Urgency::Upkeep, call).await?;
             if let Some(stepped) = self.stepped(step, before, &is_there, reply)? {
                 self.hints.made_due(&mut redriven(&step.settle).chain(step.make.iter().map(|made| &made.destination)));
                 return Ok(stepped);

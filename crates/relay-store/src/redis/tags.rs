@@ -14,21 +14,24 @@ pub(super) fn tag(partition: usize, of: usize) -> &'static str {
     TAGS[partition * TAGS.len() / of]
 }
 
+/// Slots of a cluster.
+pub(super) const SLOTS: u16 = 16_384;
+
+/// The slot of a tag, as `CLUSTER KEYSLOT` reckons it: CRC-16 (XMODEM) of what stands in braces.
+pub(super) fn slot(tag: &str) -> u16 {
+    let mut crc = 0_u16;
+    for byte in tag.bytes() {
+        crc ^= u16::from(byte) << 8;
+        for _ in 0..8 {
+            crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
+        }
+    }
+    crc % SLOTS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// As `CLUSTER KEYSLOT` reckons it: CRC-16 (XMODEM) of what stands in braces.
-    fn slot(tag: &str) -> u16 {
-        let mut crc = 0_u16;
-        for byte in tag.bytes() {
-            crc ^= u16::from(byte) << 8;
-            for _ in 0..8 {
-                crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
-            }
-        }
-        crc % 16_384
-    }
 
     #[test]
     fn every_primary_has_work_however_many_share_the_slots() {

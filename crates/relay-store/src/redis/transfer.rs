@@ -37,7 +37,7 @@ impl Core {
         let get = |(at, key, source): &(usize, [u8; 32], _)| {
             Command::new("GET").arg(self.space.of_event(events[*at]).dedupe(source, key))
         };
-        let entries = self.reads.readable(asked.iter().map(get).collect()).await?;
+        let entries = self.nodes.readable(asked.iter().map(get).collect()).await?;
         for ((at, key, source), entry) in asked.into_iter().zip(entries) {
             let Some(entry) = entry.maybe_bytes()? else { continue };
             let taken = self.damage.passed(&format_args!("a dedupe key of {source}"), sealed(&source, &key, &entry));
@@ -58,7 +58,7 @@ impl Core {
         for deliveries in by_partition.values() {
             for some in deliveries.chunks(DELIVERIES_A_COMMIT) {
                 let commands = some.iter().flat_map(|(id, attempts)| self.attempts_commands(*id, attempts)).collect();
-                self.commits.all(Urgency::Other, commands).await.map_err(|fault| fault.behind(is_begun))?;
+                self.nodes.all(Urgency::Other, commands).await.map_err(|fault| fault.behind(is_begun))?;
                 is_begun = true;
             }
         }
@@ -97,7 +97,7 @@ impl Core {
         for (field, total) in fields(totals, &others) {
             set = set.args([field.into_bytes(), total.to_string().into_bytes()]);
         }
-        self.commits.one(Urgency::Other, set).await.map(drop)
+        self.nodes.commit(Urgency::Other, set).await.map(drop)
     }
 }
 

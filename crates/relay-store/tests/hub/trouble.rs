@@ -1,6 +1,6 @@
 //! A store that cannot, for now: full, or too slow.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use relay_core::{
     delivery::{State, outcome::Class},
@@ -213,6 +213,49 @@ fn an_append_that_is_not_answered_is_asked_for_again() {
             rig.report(client, lease, &outcome(Class::Delivered));
             assert_eq!(rig.only().state, State::Delivered);
         }
+    }
+}
+
+/// I1, I20: what a partition of the store that is away has nothing of goes to another one; with a key it waits where its repeats look for
+/// it, and so does what may be stored there.
+#[test]
+fn an_append_without_a_key_goes_to_another_partition() {
+    for (error, dedupe, goes) in
+        [(StoreError::Away, None, true), (StoreError::Away, Some([1; 32]), false), (StoreError::Unknown, None, false)]
+    {
+        let [mut rig, mut other] = Rig::sharing();
+        for _ in 0..2 {
+            rig.pass(limits::PRESENCE_EVERY);
+            other.pass(limits::PRESENCE_EVERY);
+        }
+        let client = rig.join(1, 7, 4);
+        rig.trouble(Trouble::Append, error.clone());
+        rig.prompt = false;
+        let ticket = rig.send_body("src", b"a", dedupe);
+        let mut asked = Vec::new();
+        for _ in 0..4 {
+            while let Some(op) = rig.pending.front() {
+                if let StoreOp::Append(append) = op {
+                    let ids = append.ask.deliveries.iter().map(|made| (made.event, made.id.partition()));
+                    let event = append.ask.event.id;
+                    assert!(ids.into_iter().all(|beside| beside == (event, event.partition())), "{error:?}");
+                    asked.push(event);
+                }
+                rig.answer_one();
+            }
+            rig.pass(limits::APPEND_AGAIN);
+        }
+        assert!(asked.len() > 2, "{asked:?}");
+        let places: BTreeSet<u16> = asked.iter().map(|id| id.partition().number()).collect();
+        assert_eq!(places.len() > 1, goes, "{error:?}, {dedupe:?}: {asked:?}");
+        rig.no_trouble();
+        rig.prompt = true;
+        rig.pass(Duration::from_secs(1));
+        assert!(matches!(rig.answers[&ticket], Answer::Accepted { repeat: false, .. }), "{error:?}");
+        assert_eq!(rig.store.event_ids().len(), 1);
+        let lease = lease_of(&rig.grant(client));
+        rig.report(client, lease, &outcome(Class::Delivered));
+        assert_eq!(rig.only().state, State::Delivered);
     }
 }
 

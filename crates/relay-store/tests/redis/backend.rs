@@ -8,10 +8,13 @@ use std::sync::{
 use relay_store::{
     Store,
     conformance::Backend,
-    redis::{Address, Edge, Edges, FullProbe, Options, RedisStore},
+    redis::{Deployment, Edge, Edges, FullProbe, Options, RedisStore},
 };
 
-use crate::node::{Node, Server, fresh_name};
+use crate::{
+    clustered::Clustered,
+    node::{Node, Server, fresh_name},
+};
 
 /// A store on a node, with the levers of whoever owns its machine.
 pub(crate) struct Opened {
@@ -22,7 +25,7 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    fn fresh(address: Address, partitions: usize) -> Self {
+    fn fresh(address: impl Into<Deployment>, partitions: usize) -> Self {
         let name = fresh_name();
         let dead_letter_queue = format!("{name}-dead");
         let options = Options { stream_name: name, dead_letter_queue, partitions, ..Options::new(address) };
@@ -86,9 +89,9 @@ macro_rules! levers {
     };
 }
 
-/// On the node of all tests, in so many partitions.
+/// On what all tests have in common, in so many partitions.
 macro_rules! on_shared_node {
-    ($(#[$about:meta])* $name:ident, $server:ident, $partitions:literal) => {
+    ($(#[$about:meta])* $name:ident, $address:expr, $partitions:literal) => {
         $(#[$about])*
         pub(crate) struct $name(Opened);
 
@@ -102,7 +105,7 @@ macro_rules! on_shared_node {
             const STRICT_ORDER: bool = $partitions == 1;
 
             async fn fresh() -> Self {
-                Self(Opened::fresh(Node::shared(Server::$server).address(), $partitions))
+                Self(Opened::fresh($address, $partitions))
             }
 
             async fn reopen(self) -> Self {
@@ -116,19 +119,23 @@ macro_rules! on_shared_node {
 
 on_shared_node!(
     /// In one partition.
-    Shared, Installed, 1
+    Shared, Node::shared(Server::Installed).address(), 1
 );
 on_shared_node!(
     /// In sixteen.
-    Spread, Installed, 16
+    Spread, Node::shared(Server::Installed).address(), 16
 );
 on_shared_node!(
     /// On Redis 8.
-    OnRedis8, Redis8, 1
+    OnRedis8, Node::shared(Server::Redis8).address(), 1
 );
 on_shared_node!(
     /// On Valkey 9.
-    OnValkey9, Valkey9, 1
+    OnValkey9, Node::shared(Server::Valkey9).address(), 1
+);
+on_shared_node!(
+    /// In sixteen, on a cluster of three.
+    OnCluster, Clustered::shared().plain(), 16
 );
 
 impl Shared {

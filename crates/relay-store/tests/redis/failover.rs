@@ -42,18 +42,18 @@ fn options(sentinels: Sentinels, durability: Durability) -> Options {
 }
 
 /// Appends one after the other, whatever happens meanwhile; each is asked for again until it is confirmed.
-struct Load {
-    fixture: Fixture<Shared>,
+pub(crate) struct Load {
+    pub(crate) fixture: Fixture<Shared>,
     confirmed: Vec<(DeliveryId, Instant)>,
 }
 
 impl Load {
-    fn on(options: Options) -> Self {
+    pub(crate) fn on(options: Options) -> Self {
         Self { fixture: Fixture::over(Shared::on(options), IdMint::new(0, 7)), confirmed: Vec::new() }
     }
 
     /// Until that is over; gives what it gives.
-    async fn during<T: Send + 'static>(&mut self, what: impl FnOnce() -> T + Send + 'static) -> T {
+    pub(crate) async fn during<T: Send + 'static>(&mut self, what: impl FnOnce() -> T + Send + 'static) -> T {
         let done = spawn_blocking(what);
         while !done.is_finished() {
             self.append().await;
@@ -61,7 +61,7 @@ impl Load {
         done.await.expect("it does not panic")
     }
 
-    async fn append(&mut self) {
+    pub(crate) async fn append(&mut self) {
         let event = self.fixture.event("in", b"{}", at(self.confirmed.len() as u64));
         let append = self.fixture.appending(event, &["crm"]);
         let since = Instant::now();
@@ -78,13 +78,13 @@ impl Load {
     }
 
     /// How long after that moment something was confirmed for the first time.
-    fn first_after(&self, moment: Instant) -> Duration {
+    pub(crate) fn first_after(&self, moment: Instant) -> Duration {
         let first = self.confirmed.iter().map(|(_, at)| *at).find(|at| *at > moment);
         first.expect("something was") - moment
     }
 
     /// All of it is there, and nothing is said to be lost.
-    async fn all_is_there(&self) {
+    pub(crate) async fn all_is_there(&self) {
         for (id, _) in &self.confirmed {
             assert!(self.fixture.find(*id).await.is_some(), "I1: {id} was confirmed and is gone");
         }
@@ -207,7 +207,7 @@ async fn sentinels_are_asked_over_tls_by_a_user_of_their_own() {
 }
 
 /// Where everything but the key of the authority lies, and its certificate.
-fn certificates() -> (TempDir, Vec<u8>) {
+pub(crate) fn certificates() -> (TempDir, Vec<u8>) {
     let dir = tempfile::tempdir().expect("a directory can be made");
     let key = || KeyPair::generate().expect("there is chance");
     let mut authority = CertificateParams::new(Vec::new()).expect("it names nobody");

@@ -2,6 +2,8 @@
 
 mod backend;
 mod begin;
+mod cluster;
+mod clustered;
 mod costs;
 mod counters;
 mod failover;
@@ -22,7 +24,7 @@ mod spoiling;
 mod trouble;
 mod writes;
 
-use self::backend::{OnRedis8, OnValkey9, Restarted, RestartedSpread, Shared, Spread};
+use self::backend::{OnCluster, OnRedis8, OnValkey9, Restarted, RestartedSpread, Shared, Spread};
 
 mod one_partition {
     use super::Shared;
@@ -46,6 +48,12 @@ mod restarted_sixteen {
     use super::RestartedSpread;
 
     relay_store::conformance_suite!(RestartedSpread);
+}
+
+mod three_primaries {
+    use super::OnCluster;
+
+    relay_store::conformance_suite!(OnCluster);
 }
 
 mod redis_8 {

@@ -154,6 +154,11 @@ impl Node {
 
     /// The same for several on one connection.
     pub(crate) fn ask_all(&self, commands: &[&[&[u8]]]) -> String {
+        String::from_utf8_lossy(&self.ask_raw(commands)).into_owned()
+    }
+
+    /// The same where answers are bytes.
+    pub(crate) fn ask_raw(&self, commands: &[&[&[u8]]]) -> Vec<u8> {
         let mut stream = UnixStream::connect(self.socket()).expect("it is there");
         let mut sent = Vec::new();
         for command in commands {
@@ -175,8 +180,10 @@ impl Node {
         }
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("it answers, and closes");
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        if is_sentinel { answer } else { answer.strip_suffix("+OK\r\n").expect("it says so when it closes").to_owned() }
+        if is_sentinel {
+            return answer;
+        }
+        answer.strip_suffix(b"+OK\r\n").expect("it says so when it closes").to_vec()
     }
 
     /// What it holds, as a digest.

@@ -1,0 +1,234 @@
+//! Two servers on a cluster of three primaries and three replicas, clients, a load, and one fault after the other at whichever primary has some
+//! partition: a failover by command, kill -9, SIGSTOP, and slots that are moved. Nothing acknowledged is lost.
+//!
+//! `ROUNDS=n` (by `make torture-redis SET=cluster ROUNDS=n`) sets the number of rounds; `SEED=n` another order of them.
+
+use std::time::{Duration, Instant};
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
+
+use crate::{
+    clustered::Clustered,
+    front::Front,
+    node::Server as Redis,
+    process::{Process, Server, client, wait_for},
+    replicated::until,
+    target::{Arrival, Reply, Target},
+    torture::Load,
+};
+
+/// How soon a webhook is taken once there is another primary.
+const TAKEN_WITHIN: Duration = Duration::from_secs(10);
+/// The longest that somebody stays away once there is another primary.
+const AWAY_MAX: Duration = Duration::from_secs(6);
+/// All that was acknowledged arrives so soon once nothing happens any more: what is leased in vain lapses before.
+const ARRIVE_WITHIN: Duration = Duration::from_secs(90);
+const CLIENTS: usize = 2;
+const SLOTS: u64 = 8;
+const PRIMARIES: usize = 3;
+/// Tags of parts, by which slots are chosen.
+const TAGS: [&str; 6] = ["00-23", "04-44", "07-78", "11-37", "15-43", "reg"];
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// A replica takes over, in agreement with its primary.
+    Command,
+    Kill,
+    Stop,
+    /// A slot goes to another primary, key by key.
+    Move,
+    /// And in one step.
+    MoveAtOnce,
+}
+
+fn given(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// I1, I3, I5, I9, F5.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_on_a_cluster() {
+    let faults = [Fault::Kill, Fault::Move, Fault::Stop, Fault::Command];
+    Box::pin(torture(Redis::Installed, "replicated", &faults)).await;
+}
+
+/// The same where the disks of replicas have it, and slots move in one step.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_on_a_cluster_and_its_disks() {
+    let faults = [Fault::MoveAtOnce, Fault::Command, Fault::Kill];
+    Box::pin(torture(Redis::Valkey9, "fsync-replicated", &faults)).await;
+}
+
+async fn torture(redis: Redis, durability: &str, faults: &[Fault]) {
+    let (rounds, seed) = (given("ROUNDS"), given("SEED").unwrap_or(4711));
+    let count = rounds.unwrap_or(faults.len() as u64);
+    eprintln!("torture on a cluster: {count} rounds, {durability}, seed {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut scene = Scene::set(redis, durability).await;
+    let mut order = Vec::new();
+    for round in 0..count {
+        if order.is_empty() {
+            order = faults.to_vec();
+            // Each of them comes; which comes behind which differs.
+            order.shuffle(&mut rng);
+        }
+        let Some(fault) = order.pop() else { break };
+        scene.flows();
+        let tag = TAGS[rng.random_range(0..TAGS.len())];
+        let away = Duration::from_millis(rng.random_range(200..AWAY_MAX.as_millis() as u64));
+        let away = if rounds.is_some() { away } else { away / 4 };
+        let (took, taken, refused) = match fault {
+            Fault::Move | Fault::MoveAtOnce => scene.moves(tag, fault == Fault::MoveAtOnce),
+            Fault::Command | Fault::Kill | Fault::Stop => scene.fails_over(fault, tag, away),
+        };
+        eprintln!(
+            "round {round}: {fault:?} of {tag} took {took:?}, first 2xx {taken:?} behind that, {refused} without 2xx"
+        );
+        assert!(taken <= TAKEN_WITHIN, "a webhook was taken {taken:?} after it");
+        if matches!(fault, Fault::Move | Fault::MoveAtOnce) {
+            assert_eq!(refused, 0, "webhooks without a key keep their 2xx while a slot moves");
+        }
+    }
+    scene.ends_well(count).await;
+}
+
+struct Scene {
+    cluster: Clustered,
+    servers: Vec<Server>,
+    front: Front,
+    target: Target,
+    clients: Vec<Process>,
+    load: Load,
+    dir: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn set(redis: Redis, durability: &str) -> Self {
+        let cluster = Clustered::start(redis, (PRIMARIES, 1), &[], false);
+        let dir = tempfile::tempdir().unwrap();
+        let hosts = cluster.ports.iter().map(|port| format!("127.0.0.1:{port}"));
+        let url = format!("redis+cluster://{}", hosts.collect::<Vec<_>>().join(","));
+        let mut servers = Vec::new();
+        for name in ["a", "b"] {
+            let home = dir.path().join(name);
+            std::fs::create_dir(&home).unwrap();
+            let settings = [
+                ("REDIS_URL", url.as_str()),
+                ("REDIS_DURABILITY", durability),
+                ("STREAM_NAME", "spread"),
+                ("LEASE", "20s"),
+                ("MESSAGE_TTL", "1h"),
+                ("MAX_RETRIES", "8"),
+                ("RETRY_DELAY", "200ms"),
+            ];
+            servers.push(Server::start(&home, &settings));
+        }
+        let front = Front::start(servers.iter().map(|server| server.public).collect()).await;
+        let target = Target::start(now_and_then).await;
+        let start = |which: usize| {
+            let to = [("default", target.url(&format!("/{which}")))];
+            client(dir.path(), &format!("client-{which}"), front.addr, &to, &[])
+        };
+        let clients = (0..CLIENTS).map(start).collect();
+        let load = Load::at(&front.url("/webhook"), 100);
+        Self { cluster, servers, front, target, clients, load, dir }
+    }
+
+    /// The load flows, to the target.
+    fn flows(&self) {
+        let enough = self.target.count() + 20;
+        wait_for("the load to flow", || (self.target.count() >= enough).then_some(()));
+    }
+
+    fn slot(&self, tag: &str) -> u16 {
+        let said = self.cluster.nodes[0].ask(&[b"CLUSTER", b"KEYSLOT", format!("{{{tag}}}").as_bytes()]);
+        said.trim_start_matches(':').trim_end().parse().unwrap()
+    }
+
+    /// A replica takes the place of the primary that has a part. Gives how long that was, how long from then until a webhook was taken, and
+    /// how many were not meanwhile.
+    fn fails_over(&mut self, fault: Fault, tag: &str, away: Duration) -> (Duration, Duration, u64) {
+        let slot = self.slot(tag);
+        let cluster = &mut self.cluster;
+        let before = cluster.owner(slot).unwrap();
+        let replica = cluster.replica_of(before);
+        let (refused, began) = (self.load.unknown(), Instant::now());
+        match fault {
+            Fault::Kill => cluster.nodes[before].stop(),
+            Fault::Stop => cluster.nodes[before].pause(),
+            Fault::Command | Fault::Move | Fault::MoveAtOnce => cluster.fail_over(replica),
+        }
+        until("another primary", || (cluster.owner_by(replica, slot) == Some(replica)).then_some(()));
+        let took = began.elapsed();
+        let taken = self.taken();
+        std::thread::sleep(away);
+        match fault {
+            Fault::Kill => self.cluster.nodes[before].restart(),
+            Fault::Stop => self.cluster.nodes[before].resume(),
+            Fault::Command | Fault::Move | Fault::MoveAtOnce => {}
+        }
+        self.cluster.is_whole();
+        (took, taken, self.load.unknown() - refused)
+    }
+
+    /// A slot goes to the next primary.
+    fn moves(&mut self, tag: &str, at_once: bool) -> (Duration, Duration, u64) {
+        let (slot, refused, began) = (self.slot(tag), self.load.unknown(), Instant::now());
+        let from = self.cluster.owner(slot).unwrap();
+        let count = self.cluster.nodes.len();
+        let mut others = (from + 1..count).chain(0..from);
+        let to = others.find(|at| self.cluster.says(*at, "role:master")).unwrap();
+        if at_once {
+            self.cluster.move_slot_at_once(slot, to);
+        } else {
+            self.cluster.move_slot(slot, to, Duration::from_millis(2));
+        }
+        let took = began.elapsed();
+        let taken = self.taken();
+        self.cluster.is_whole();
+        (took, taken, self.load.unknown() - refused)
+    }
+
+    /// How long it is until a webhook is taken.
+    fn taken(&self) -> Duration {
+        let (known, since) = (self.load.acknowledged(), Instant::now());
+        wait_for("a webhook to be taken", || (self.load.acknowledged() > known).then_some(()));
+        since.elapsed()
+    }
+
+    async fn ends_well(self, rounds: u64) {
+        // What is first goes last, so that those who fail can show their logs.
+        let Self { dir, servers, target, load, clients, cluster, front } = self;
+        let history = load.stop().await;
+        let since = Instant::now();
+        while history.missing(&target.delivered()) > 0 {
+            assert!(
+                since.elapsed() <= ARRIVE_WITHIN,
+                "I1: {} acknowledged events never arrived",
+                history.missing(&target.delivered())
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        wait_for("the queue to empty", || (servers[0].queue_depth() == 0).then_some(()));
+        servers[0].audit();
+        for server in &servers {
+            let log = server.process.log();
+            assert!(!log.contains("acknowledged_lost") && !log.contains("store_mended"), "{log}");
+        }
+        let findings = history.check(&target.arrivals());
+        eprintln!(
+            "{rounds} rounds: {} acknowledged, {} delivered, 0 lost, {} duplicates, {} of unknown outcome",
+            findings.acknowledged, findings.delivered, findings.duplicates, history.unknown
+        );
+        let in_flight = rounds * SLOTS * CLIENTS as u64;
+        assert!(findings.duplicates <= in_flight, "I9: {} duplicates, {in_flight} leases", findings.duplicates);
+        drop((clients, dir, cluster, front));
+    }
+}
+
+/// Fails one in sixteen first tries.
+fn now_and_then(arrival: &Arrival) -> Reply {
+    let first = arrival.header("relay-attempt") == "1";
+    Reply::status(if first && arrival.body.len().is_multiple_of(16) { 500 } else { 200 })
+}

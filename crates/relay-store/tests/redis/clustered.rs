@@ -1,0 +1,239 @@
+//! A cluster of real nodes, each a process of its own: primaries with the slots evenly among them, and replicas.
+
+use std::{sync::LazyLock, thread, time::Duration};
+
+use relay_store::redis::{Address, Cluster, Deployment};
+
+use crate::{
+    node::{Node, Server, free_port},
+    replicated::until,
+};
+
+/// Slots of any cluster.
+const SLOTS: usize = 16_384;
+/// A node is taken for failed that was not heard for so long, in milliseconds.
+const NODE_TIMEOUT: &str = "2000";
+
+/// All of them.
+pub(crate) struct Clustered {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) ports: Vec<u16>,
+    buses: Vec<u16>,
+    /// The first have slots, the others follow them in turn.
+    primaries: usize,
+    is_tls: bool,
+}
+
+impl Clustered {
+    /// So many primaries, each with so many replicas.
+    pub(crate) fn start(
+        server: Server,
+        (primaries, replicas): (usize, usize),
+        settings: &[(String, String)],
+        is_tls: bool,
+    ) -> Self {
+        let count = primaries * (1 + replicas);
+        let ports: Vec<u16> = (0..count).map(|_| free_port()).collect();
+        let buses: Vec<u16> = (0..count).map(|_| free_port()).collect();
+        let start = |at: usize| Node::with(server, of_node((ports[at], buses[at]), replicas, settings, is_tls));
+        let nodes = (0..count).map(start).collect();
+        let all = Self { nodes, ports, buses, primaries, is_tls };
+        all.form();
+        all.is_whole();
+        all
+    }
+
+    /// The one of this process, for tests that leave it alone: three primaries.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: LazyLock<Clustered> = LazyLock::new(|| Clustered::start(Server::Installed, (3, 0), &[], false));
+        &SHARED
+    }
+
+    fn form(&self) {
+        for (at, node) in self.nodes.iter().enumerate() {
+            let epoch = (at + 1).to_string();
+            assert_eq!(node.ask(&[b"CLUSTER", b"SET-CONFIG-EPOCH", epoch.as_bytes()]), "+OK\r\n");
+            self.meet(at, 0);
+        }
+        for at in 0..self.primaries {
+            let (first, last) = (SLOTS * at / self.primaries, SLOTS * (at + 1) / self.primaries - 1);
+            let (first, last) = (first.to_string(), last.to_string());
+            let added = self.nodes[at].ask(&[b"CLUSTER", b"ADDSLOTSRANGE", first.as_bytes(), last.as_bytes()]);
+            assert_eq!(added, "+OK\r\n");
+        }
+        for at in self.primaries..self.nodes.len() {
+            let id = self.id(at % self.primaries);
+            until("a replica to know its primary", || {
+                let said = self.nodes[at].ask(&[b"CLUSTER", b"REPLICATE", id.as_bytes()]);
+                (said == "+OK\r\n").then_some(())
+            });
+        }
+    }
+
+    /// Introduces a node to another.
+    fn meet(&self, at: usize, other: usize) {
+        if at != other {
+            let (port, bus) = (self.ports[other].to_string(), self.buses[other].to_string());
+            let meet: [&[u8]; 5] = [b"CLUSTER", b"MEET", b"127.0.0.1", port.as_bytes(), bus.as_bytes()];
+            assert_eq!(self.nodes[at].ask(&meet), "+OK\r\n");
+        }
+    }
+
+    /// What a node is called by the others.
+    pub(crate) fn id(&self, at: usize) -> String {
+        let answer = self.nodes[at].ask(&[b"CLUSTER", b"MYID"]);
+        answer.split("\r\n").nth(1).expect("it has one").to_owned()
+    }
+
+    /// How a store is told of it.
+    pub(crate) fn deployment(&self, address: impl Fn(u16) -> Address) -> Deployment {
+        let at = self.ports.iter().map(|port| address(*port)).collect();
+        Deployment::Cluster(Cluster { at, elsewhere: std::collections::BTreeMap::new() })
+    }
+
+    /// The same without TLS.
+    pub(crate) fn plain(&self) -> Deployment {
+        assert!(!self.is_tls);
+        self.deployment(|port| Address::Tcp { host: "127.0.0.1".into(), port })
+    }
+
+    /// Whether a node says that of its replication.
+    pub(crate) fn says(&self, at: usize, what: &str) -> bool {
+        self.nodes[at].ask(&[b"INFO", b"replication"]).contains(what)
+    }
+
+    /// Nodes that run.
+    fn running(&self) -> impl Iterator<Item = usize> {
+        (0..self.nodes.len()).filter(|at| self.nodes[*at].is_running())
+    }
+
+    /// Which node has a slot, by what those that run say, if they agree.
+    pub(crate) fn owner(&self, slot: u16) -> Option<usize> {
+        let mut said = self.running().map(|at| self.owner_by(at, slot));
+        let first = said.next()??;
+        said.all(|other| other == Some(first)).then_some(first)
+    }
+
+    /// The same by one of them.
+    pub(crate) fn owner_by(&self, at: usize, slot: u16) -> Option<usize> {
+        let told = self.nodes[at].ask(&[b"CLUSTER", b"NODES"]);
+        let has = |run: &str| {
+            let (first, last) = run.split_once('-').unwrap_or((run, run));
+            let within = first.parse::<u16>().ok().zip(last.parse::<u16>().ok());
+            within.is_some_and(|(first, last)| (first..=last).contains(&slot))
+        };
+        let line = told.lines().find(|line| line.split_whitespace().skip(8).any(has))?;
+        let port: u16 = line.split([':', '@']).nth(1)?.parse().ok()?;
+        self.ports.iter().position(|known| *known == port)
+    }
+
+    /// Waits until all that run know of each other, nothing is wrong, and every replica follows.
+    pub(crate) fn is_whole(&self) {
+        until("the cluster to be whole", || {
+            let is_well = |at: usize| {
+                let info = self.nodes[at].ask(&[b"CLUSTER", b"INFO"]);
+                let nodes = self.nodes[at].ask(&[b"CLUSTER", b"NODES"]);
+                let follows = self.says(at, "role:master") || self.says(at, "master_link_status:up");
+                let known = nodes.matches("connected").count() - nodes.matches("disconnected").count();
+                let is_known =
+                    known >= self.running().count() && !nodes.contains("fail") && !nodes.contains("handshake");
+                info.contains("cluster_state:ok") && is_known && follows
+            };
+            self.running().all(is_well).then_some(())
+        });
+        until("replicas to be online", || {
+            let of = |at: usize| self.nodes[at].ask(&[b"INFO", b"replication"]).matches("state=online").count();
+            let online: usize = self.running().map(of).sum();
+            (online + self.primaries == self.running().count()).then_some(())
+        });
+    }
+}
+
+impl Clustered {
+    /// Moves a slot to another primary key by key, as `redis-cli` does, with so long a pause behind each few.
+    pub(crate) fn move_slot(&self, slot: u16, to: usize, pause: Duration) {
+        let from = self.owner(slot).expect("all agree");
+        let (number, port) = (slot.to_string(), self.ports[to].to_string());
+        let set = |at: usize, state: &str, of: usize| {
+            let id = self.id(of);
+            let command: [&[u8]; 5] = [b"CLUSTER", b"SETSLOT", number.as_bytes(), state.as_bytes(), id.as_bytes()];
+            assert_eq!(self.nodes[at].ask(&command), "+OK\r\n");
+        };
+        set(to, "IMPORTING", from);
+        set(from, "MIGRATING", to);
+        loop {
+            let some = self.nodes[from].ask_raw(&[&[b"CLUSTER", b"GETKEYSINSLOT", number.as_bytes(), b"20"]]);
+            let keys = bulks(&some);
+            if keys.is_empty() {
+                break;
+            }
+            let mut command: Vec<&[u8]> =
+                vec![b"MIGRATE", b"127.0.0.1", port.as_bytes(), b"", b"0", b"5000", b"REPLACE", b"KEYS"];
+            command.extend(keys.iter().map(Vec::as_slice));
+            let moved = self.nodes[from].ask(&command);
+            assert!(moved == "+OK\r\n" || moved == "+NOKEY\r\n", "{moved}");
+            thread::sleep(pause);
+        }
+        set(to, "NODE", to);
+        set(from, "NODE", to);
+        until("all to know of it", || (self.owner(slot) == Some(to)).then_some(()));
+    }
+
+    /// The same in one step, where nodes can.
+    pub(crate) fn move_slot_at_once(&self, slot: u16, to: usize) {
+        let from = self.owner(slot).expect("all agree");
+        let (number, id) = (slot.to_string(), self.id(to));
+        let moves: [&[u8]; 7] =
+            [b"CLUSTER", b"MIGRATESLOTS", b"SLOTSRANGE", number.as_bytes(), number.as_bytes(), b"NODE", id.as_bytes()];
+        assert_eq!(self.nodes[from].ask(&moves), "+OK\r\n");
+        until("the slot to be moved", || (self.owner(slot) == Some(to)).then_some(()));
+    }
+
+    /// Has a replica take its primary's place, in agreement with it.
+    pub(crate) fn fail_over(&self, replica: usize) {
+        assert_eq!(self.nodes[replica].ask(&[b"CLUSTER", b"FAILOVER"]), "+OK\r\n");
+    }
+
+    /// A replica of that primary.
+    pub(crate) fn replica_of(&self, primary: usize) -> usize {
+        let port = format!("master_port:{}\r\n", self.ports[primary]);
+        let found = self.running().find(|at| self.says(*at, "role:slave") && self.says(*at, &port));
+        found.expect("one follows it")
+    }
+}
+
+/// The strings of an array.
+fn bulks(answer: &[u8]) -> Vec<Vec<u8>> {
+    let line = |at: usize| {
+        let end = answer[at..].windows(2).position(|two| two == b"\r\n").expect("a line ends") + at;
+        let number = std::str::from_utf8(&answer[at + 1..end]).ok().and_then(|text| text.parse::<usize>().ok());
+        (number.expect("a number stands there"), end + 2)
+    };
+    let (count, mut at) = line(0);
+    let mut all = Vec::new();
+    for _ in 0..count {
+        let (length, begin) = line(at);
+        all.push(answer[begin..begin + length].to_vec());
+        at = begin + length + 2;
+    }
+    all
+}
+
+fn of_node((port, bus): (u16, u16), replicas: usize, more: &[(String, String)], is_tls: bool) -> Vec<(String, String)> {
+    let least = usize::from(replicas > 0).to_string();
+    let (port, bus) = (port.to_string(), bus.to_string());
+    let mut all = vec![
+        (if is_tls { "tls-port" } else { "port" }, &*port),
+        ("cluster-port", &*bus),
+        ("bind", "127.0.0.1"),
+        ("cluster-enabled", "yes"),
+        ("cluster-node-timeout", NODE_TIMEOUT),
+        ("cluster-require-full-coverage", "no"),
+        ("repl-diskless-sync-delay", "0"),
+        ("repl-ping-replica-period", "1"),
+        ("min-replicas-to-write", &*least),
+    ];
+    all.extend(is_tls.then_some(("tls-cluster", "yes")));
+    let all = all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+    all.chain(more.iter().cloned()).collect()
+}
