@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{
     Core,
     backlog::Urgency,
-    begin::BeginError,
+    begin::{self, BeginError},
     check::{self, Finding, Heard},
     client::{Command, Link},
     presence,
@@ -105,6 +105,7 @@ impl Core {
                 Ok(()) => {}
             }
         }
+        findings.extend(self.looked_at_meta(&mut link).await?);
         let mut examined = Examined {
             server: said.server(),
             seen: said.seen(self.options.address.to_string()),
@@ -125,6 +126,13 @@ impl Core {
             }
         }
         Ok(examined)
+    }
+
+    /// Why what stands there is not used with these settings.
+    async fn looked_at_meta(&self, link: &mut Link) -> Result<Option<Finding>, BeginError> {
+        let told = link.send(vec![begin::ask_meta(&self.space)]).await;
+        let told = told.map_err(|broken| BeginError::Away(broken.to_string()))?.pop().unwrap_or(Reply::Nil);
+        Ok(begin::not_ours(told, self.space.partitions().len()))
     }
 
     async fn holds_store(&self, link: &mut Link) -> Result<bool, BeginError> {

@@ -21,6 +21,8 @@ pub(super) struct Standing(Mutex<Seen>);
 struct Seen {
     /// `None`: it was never reached.
     checked: Option<Checked>,
+    /// How it is used, as of the first look at one that takes anything; never weaker than that.
+    decided: Option<Durability>,
     following: Following,
     /// What stands there is nothing of ours.
     another: Option<Finding>,
@@ -45,10 +47,13 @@ impl Standing {
         let mut seen = self.seen();
         let following = seen.following.look(&heard.primary(), &heard.replicas(), Instant::now(), steady);
         let before = seen.checked.as_ref();
-        let checked = heard.check(options, before.map(|before| before.durability), following);
+        let checked = heard.check(options, seen.decided, following);
         // What is wrong from the start is told by whoever begins.
         if let Some(before) = before {
             tell(&before.findings, &checked.findings);
+        }
+        if checked.waits.is_none() {
+            seen.decided = seen.decided.max(Some(checked.durability));
         }
         seen.checked = Some(checked.clone());
         seen.unreached = None;
