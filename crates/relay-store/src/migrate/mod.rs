@@ -390,6 +390,10 @@ async fn patiently<T>(end: End, ask: impl Fn() -> Later<Result<T, StoreError>>) 
     loop {
         let error = match ask().await {
             Ok(answer) => return Ok(answer),
+            // It can be mended there, which is said with it.
+            Err(StoreError::Damaged { what }) if end == End::Source => {
+                return Err(MigrateError::Damaged(what.to_string()));
+            }
             Err(error) => error,
         };
         tries += 1;
