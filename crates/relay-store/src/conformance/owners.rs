@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use relay_core::{
     delivery::{self, Claim, Delivery, Lease, State, outcome::Class, retry::RetryPolicy},
     id::{IdMint, InstanceId},
@@ -242,7 +243,7 @@ pub async fn a_replay_that_two_owners_run_is_done_once<B: Backend>() {
     let stores = owners(&fixture);
     let mut mints = [2, 3].map(|seed| IdMint::new(command.job.sequence() + (1 << 40), seed));
     let mut jobs = [4, 6].map(|page| Job::new(command.clone()).by(page));
-    // Each asks for what comes next before the other is answered.
+    // Each asks for what comes next before the other is answered: both steps may find the same mark.
     while jobs.iter().any(|job| job.outcome().is_none()) {
         let mut asked = Vec::new();
         for (at_which, job) in jobs.iter_mut().enumerate() {
@@ -254,8 +255,11 @@ pub async fn a_replay_that_two_owners_run_is_done_once<B: Backend>() {
                 Some(Output::Tell(_) | Output::Pause(_) | Output::Over) | None => {}
             }
         }
-        for (at_which, op) in asked {
-            let answer = perform_job(Trades::of(&*stores[at_which]), op).await;
+        let performed = asked.into_iter().map(|(at_which, op)| {
+            let performing = perform_job(Trades::of(&*stores[at_which]), op);
+            async move { (at_which, performing.await) }
+        });
+        for (at_which, answer) in join_all(performed).await {
             jobs[at_which].handle(answer);
         }
     }
