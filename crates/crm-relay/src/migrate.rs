@@ -47,7 +47,13 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(dir) => dir.display().fmt(f),
-            Self::Redis(options) => write!(f, "{}, {}", options.address, options.stream_name),
+            // The first database is as good as none.
+            Self::Redis(options) if options.login.database == 0 => {
+                write!(f, "{}, {}", options.address, options.stream_name)
+            }
+            Self::Redis(options) => {
+                write!(f, "{} database {}, {}", options.address, options.login.database, options.stream_name)
+            }
         }
     }
 }
@@ -120,13 +126,15 @@ async fn look(at: &Place) -> Result<Arc<dyn Store>, Failure> {
             refuse_nothing(dir)?;
             Ok(Arc::new(opening::to_look(dir).map_err(|error| opening::failed(&error))?))
         }
-        Place::Redis(_) => open(at).await,
+        Place::Redis(options) => Ok(Arc::new(opening::there(options).await?)),
     }
 }
 
 async fn open_source(at: &Place) -> Result<Arc<dyn Store>, Failure> {
-    if let Place::Directory(dir) = at {
-        refuse_nothing(dir)?;
+    match at {
+        Place::Directory(dir) => refuse_nothing(dir)?,
+        // Whoever begins makes one where there is none.
+        Place::Redis(options) => drop(opening::there(options).await?),
     }
     open(at).await
 }

@@ -6,7 +6,7 @@ use relay_core::{delivery::State, storage::StoreError};
 use relay_store::{
     migrate::{self, Standing},
     private::Owners,
-    redis::{self, BeginError, RedisStore},
+    redis::{self, BeginError, Examined, RedisStore},
     seam::Upkeep as _,
     sqlite::{Occupied, OpenError, Options, SqliteStore},
 };
@@ -125,6 +125,19 @@ pub(crate) fn not_begun(error: &BeginError, at: &str) -> Failure {
 /// A store in a Redis, which is not connected yet.
 pub(crate) fn redis(options: redis::Options) -> RedisStore {
     RedisStore::open(options)
+}
+
+/// The store that is there in a Redis, which nobody makes by looking for it.
+///
+/// # Errors
+/// In words: the Redis cannot be used, or holds no store of that name.
+pub(crate) async fn there(options: &redis::Options) -> Result<RedisStore, Failure> {
+    let (at, store) = (options.address.to_string(), redis(options.clone()));
+    let Examined { stored, findings, .. } = store.examine().await.map_err(|error| not_begun(&error, &at))?;
+    if stored.is_none() {
+        return Err(Failure::unreachable(format!("no store in the Redis at {at} under {}", options.stream_name)));
+    }
+    if findings.is_empty() { Ok(store) } else { Err(not_begun(&BeginError::Refused(findings), &at)) }
 }
 
 /// In words, why a store was not opened.

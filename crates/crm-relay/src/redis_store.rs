@@ -26,24 +26,50 @@ const FAULTS_SHOWN: usize = 50;
 /// A clock that is off by more, in microseconds, is named.
 const CLOCK_OFF: u64 = 1_000_000;
 
-/// Reads everything, and with `repair` puts indexes right.
+/// What a check does beside reading.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mending {
+    /// Indexes are put right.
+    pub(crate) repair: bool,
+    /// What does not read is taken out.
+    pub(crate) accept_loss: bool,
+}
+
+/// Reads everything, and mends what is to be.
 ///
 /// # Errors
-/// The Redis cannot be used, or does not answer.
-pub(crate) fn check(options: &redis::Options, json: bool, repair: bool) -> Outcome {
+/// The Redis cannot be used, or does not answer; or it was interrupted.
+pub(crate) fn check(options: &redis::Options, json: bool, mending: Mending) -> Outcome {
     block_on(async {
         let at = options.address.to_string();
-        let store = opening::redis(options.clone());
-        if examined(&store, &at).await?.stored.is_none() {
-            return Err(Failure::unreachable(format!("no store in the Redis at {at} under {}", options.stream_name)));
-        }
+        let store = opening::there(options).await?;
         opening::begin(&store, &at, WITHIN).await?;
         let failed = |error| Failure::new(Exit::StoreFailed, format!("the store in the Redis at {at}: {error}"));
-        let mended = if repair { Some(store.mend().await.map_err(failed)?) } else { None };
-        let inspected = inspected(&store).await?.map_err(failed)?;
-        if json { print(&pretty(&check_json(&inspected, mended))) } else { tell(&in_words(&at, &inspected, mended)) }?;
+        let mended = if mending.repair { Some(store.mend().await.map_err(failed)?) } else { None };
+        let mut inspected = read(&store).await?.map_err(failed)?;
+        let mut accepted = Vec::new();
+        if mending.accept_loss && !inspected.is_healthy() {
+            accepted = store.accept_loss().await.map_err(failed)?;
+            // The one that met it all would name it on.
+            inspected = read(&opening::there(options).await?).await?.map_err(failed)?;
+        }
+        if json {
+            print(&pretty(&check_json(&inspected, mended, &accepted)))
+        } else {
+            tell(&in_words(&at, &inspected, mended, &accepted))
+        }?;
         Ok(if inspected.is_healthy() { Exit::Done } else { Exit::No })
     })
+}
+
+/// Reads all of it, which nobody has interrupted.
+async fn read(store: &RedisStore) -> Result<Result<Inspected, relay_core::storage::StoreError>, Failure> {
+    let inspected = inspected(store).await?;
+    if let Ok(Inspected { is_whole: false, events, faults, apart, .. }) = &inspected {
+        let found = faults.len() + apart.len();
+        return Err(Failure::no(format!("interrupted: {events} events were read by then, and {found} faults found")));
+    }
+    Ok(inspected)
 }
 
 /// Tells how far it is, and ends early when somebody asks for that.
@@ -64,13 +90,14 @@ async fn inspected(store: &RedisStore) -> Result<Result<Inspected, relay_core::s
     }
 }
 
-fn check_json(inspected: &Inspected, mended: Option<Mended>) -> Value {
+fn check_json(inspected: &Inspected, mended: Option<Mended>, accepted: &[String]) -> Value {
     json!({
         "ok": inspected.is_healthy(),
         "events": inspected.events,
         "deliveries": inspected.deliveries,
         "faults": inspected.faults,
         "apart": inspected.apart,
+        "accepted": accepted,
         "mended": mended.map(|mended| json!({
             "mended": mended.mended,
             "strays": mended.strays,
@@ -82,13 +109,21 @@ fn check_json(inspected: &Inspected, mended: Option<Mended>) -> Value {
     })
 }
 
-fn in_words(at: &str, inspected: &Inspected, mended: Option<Mended>) -> String {
-    let Inspected { events, deliveries, faults, apart } = inspected;
+fn in_words(at: &str, inspected: &Inspected, mended: Option<Mended>, accepted: &[String]) -> String {
+    let Inspected { events, deliveries, faults, apart, .. } = inspected;
     let mut lines = Vec::new();
     if let Some(Mended { mended, strays, lost, orphans, aside, .. }) = mended {
         lines.push(format!(
             "{mended} places in indexes were missing, {strays} led nowhere, {lost} of them to what is gone; {orphans} bodies were nobody's, \
              and {aside} keys are put aside"
+        ));
+    }
+    if !accepted.is_empty() {
+        let some = accepted.iter().take(FAULTS_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+        lines.push(format!(
+            "the loss is accepted: {} things that did not read, or led to such, are taken out and counted as lost, and the audit log names \
+             them: {some}",
+            accepted.len()
         ));
     }
     let read = format!("{at}: {events} events and {deliveries} deliveries read");
@@ -104,7 +139,11 @@ fn in_words(at: &str, inspected: &Inspected, mended: Option<Mended>) -> String {
         lines.push(format!("... and {more} more: --json shows all"));
     }
     if !faults.is_empty() {
-        lines.push("What does not read is passed over, and cannot be made again: put a copy of the Redis back where it matters".into());
+        lines.push(
+            "What does not read is passed over, and cannot be made again: put a copy of the Redis back where it matters; or go on without it: \
+             crm-relay store check --accept-loss"
+                .into(),
+        );
     }
     if !apart.is_empty() && mended.is_none() {
         lines.push(

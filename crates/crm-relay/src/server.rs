@@ -214,10 +214,14 @@ async fn start_over(
     let config = plan.complete(kept.credentials.clone());
     let asked = Asked::of(&config, beside.as_ref().map(|beside| beside.at.clone()));
     let (started, occupied) = match beside {
-        Some(Beside { bound, occupied, .. }) => (Server::start_on(bound, config, store, outside).await, Some(occupied)),
-        None => (Server::start(config, store, outside).await, None),
+        Some(Beside { bound, occupied, .. }) => {
+            (Server::start_on(bound, config, Arc::clone(&store), outside).await, Some(occupied))
+        }
+        None => (Server::start(config, Arc::clone(&store), outside).await, None),
     };
     let server = started.map_err(|error| start_failed(error, &asked))?;
+    // Whoever began to move it since the first look sees from now on that this server is there, and waits until it is gone.
+    migrate::refuse_moved(&*store, &at).await?;
     Ok(Started { server, kept, occupied })
 }
 

@@ -13,7 +13,7 @@ use std::{fmt, str::FromStr};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use uuid::{Uuid, fmt::Hyphenated};
 
-use crate::time::Wall;
+use crate::{mixed::mixed_bytes, name::Name, time::Wall};
 
 /// Bits of the counter inside one millisecond (`rand_a` of `UUIDv7`).
 const COUNTER_BITS: u32 = 12;
@@ -119,6 +119,15 @@ impl DeliveryId {
     #[must_use]
     pub const fn beside(self, event: EventId) -> Self {
         Self(event.partition().put(self.0))
+    }
+
+    /// The same, in the place of its random bits those of a number of these three: every delivery that a job makes of an event
+    /// for a destination has them, whichever process makes it and however often.
+    #[must_use]
+    pub fn of_job(self, job: JobId, event: EventId, to: &Name) -> Self {
+        let of = [&job.0.to_be_bytes()[..], &event.0.to_be_bytes(), to.as_str().as_bytes()].concat();
+        let random = ((1 << TAIL_BITS) - 1) & !u128::from(Partition::MASK);
+        Self(self.0 & !random | u128::from(mixed_bytes(&of)) & random)
     }
 }
 
@@ -276,6 +285,33 @@ mod tests {
             assert_eq!((first.sequence(), first.partition()), (second.sequence(), second.partition()));
             assert!(seen.insert(first) && seen.insert(second));
         }
+    }
+
+    /// Processes of other versions, on other machines, make the same of a job, and none of another one.
+    #[test]
+    fn what_a_job_makes_is_the_same_in_every_process() {
+        let (job, event) =
+            (JobId(0x0192_f3c2_7d4e_7a31_8f5e_2b1c_9d0e_4f6a), EventId(0x0192_0000_0000_7000_8000_0000_0000_0123));
+        let [to, other_to]: [Name; 2] = ["crm", "erp"].map(|name| name.parse().unwrap());
+        let tail = |id: DeliveryId| id.0 as u64;
+        let now = Wall::from_micros(5_000_000);
+        let mut made = Vec::new();
+        for (seed, floor) in [(1, 0), (2, 7 << 40)] {
+            let id = IdMint::new(floor, seed).delivery(now).beside(event);
+            let of = id.of_job(job, event, &to);
+            assert_eq!((of.sequence(), of.partition(), of.beside(event)), (id.sequence(), event.partition(), of));
+            let uuid = Uuid::from_u128(of.0);
+            assert_eq!((uuid.get_version_num(), uuid.get_variant()), (7, uuid::Variant::RFC4122));
+            made.push(of);
+        }
+        assert!(made[0] != made[1] && made.iter().all(|id| tail(*id) == 0xa8d5_b7fc_d101_c123), "{:#x}", tail(made[0]));
+        let others = [
+            made[0].of_job(JobId(job.0 ^ 1), event, &to),
+            made[0].of_job(job, EventId(event.0 ^ 1 << 14), &to),
+            made[0].of_job(job, event, &other_to),
+        ];
+        let tails: BTreeSet<u64> = others.iter().chain(&made).map(|id| tail(*id)).collect();
+        assert_eq!(tails.len(), 4, "{tails:x?}");
     }
 
     proptest! {

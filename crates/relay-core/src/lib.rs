@@ -25,6 +25,7 @@ pub mod id;
 pub mod jobs;
 pub mod limits;
 pub mod lines;
+mod mixed;
 pub mod name;
 mod outbox;
 pub mod partitions;

@@ -7,7 +7,7 @@
 //! one that is gone is still heard of, nobody may: what is done twice does no harm, for each change names the version that it was
 //! decided on, and what is left is done later.
 
-use crate::{id::Partition, limits};
+use crate::{id::Partition, limits, mixed::mixed};
 
 /// Some of the partitions of a store that has so many: the place of an id's [`Partition`] is its number's remainder by that.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,16 +85,9 @@ pub fn janitor(place: u16, runs: &[u64]) -> Option<u64> {
     runs.iter().copied().max_by_key(|run| (weight(*run, place), *run))
 }
 
-/// A number of all bits of both, by the finalizer of `SplitMix64` (Steele, Lea, Flood, 2014).
+/// A number of all bits of both.
 fn weight(run: u64, place: u16) -> u64 {
     mixed(run ^ mixed(u64::from(place)))
-}
-
-fn mixed(bits: u64) -> u64 {
-    let bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ bits >> 31
 }
 
 #[cfg(test)]

@@ -166,6 +166,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "crm-relay store check --data-dir /var/lib/crm-relay",
             "crm-relay store check --repair           # in a Redis",
+            "crm-relay store check --accept-loss      # go on without what does not read",
         ],
     ),
     (

@@ -8,7 +8,8 @@ use super::shared_options::Common;
 use crate::{
     exit::{Failure, Outcome, reason},
     migrate::{self, Place, What},
-    redis_store, store,
+    redis_store::{self, Mending},
+    store,
 };
 
 /// Backup, restore and check of the store, and a move to another one.
@@ -34,7 +35,7 @@ enum Verb {
     },
     /// Read everything, recount, compare; the server must not run
     Check {
-        /// Go on after a loss that was found: it is named in the audit log
+        /// Go on without what does not read: it is taken out, and named in the audit log
         #[arg(long)]
         accept_loss: bool,
         /// In a Redis: put what is missing or astray in its indexes back in its place
@@ -68,10 +69,7 @@ impl StoreArgs {
             Verb::Backup { directory } => store::backup(&layers, self.common.json, &directory),
             Verb::Restore { directory } => store::restore(&layers, self.common.json, &directory),
             Verb::Check { accept_loss, repair } => match self.common.redis(None)? {
-                Some(_) if accept_loss => {
-                    Err(Failure::usage("--accept-loss is for the embedded store; want --repair, or neither"))
-                }
-                Some(options) => redis_store::check(&options, self.common.json, repair),
+                Some(options) => redis_store::check(&options, self.common.json, Mending { repair, accept_loss }),
                 None if repair => Err(Failure::usage("--repair is for a store in a Redis: set REDIS_URL")),
                 None => store::check(&layers, self.common.json, accept_loss),
             },

@@ -132,6 +132,24 @@ async fn a_store_moves_to_a_redis_and_back_however_often_that_is_killed() {
     server.audit();
 }
 
+/// Where there is no store, none is made by looking for it, and nothing is told to be moved.
+#[tokio::test]
+async fn an_empty_redis_is_no_source() {
+    let dir = tempfile::tempdir().unwrap();
+    let redis = Redis::start(&[]);
+    let (url, to) = (redis.url(), dir.path().join("to"));
+    for more in [&["--dry-run"][..], &[]] {
+        let refused = migrate(dir.path(), &url, to.to_str().unwrap(), more);
+        assert!(
+            refused.status.code() == Some(69) && said(&refused).contains("no store in the Redis"),
+            "{}",
+            said(&refused)
+        );
+        assert_eq!(redis.node.ask(&[b"DBSIZE"]), ":0\r\n");
+        assert!(!to.exists());
+    }
+}
+
 /// Kills it as soon as something of it is there, and again when more is.
 fn kill_in_the_middle(dir: &Path, from: &str, to: &str, redis: &Redis) {
     let stored = || -> u64 {

@@ -123,7 +123,16 @@ async fn a_check_finds_what_is_damaged_and_repairs_what_can_be() {
     let found = check(&["--repair"]);
     let found: Value = serde_json::from_slice(&found.stdout).unwrap();
     assert_eq!(found["faults"].as_array().unwrap().len(), 1, "{found}");
-    assert_eq!(check(&["--accept-loss"]).status.code(), Some(2));
+    let out = dir.path().join("out");
+    let args = ["store", "migrate", "--from", &url, "--to", out.to_str().unwrap()];
+    let refused = run(dir.path(), &args, &[("STREAM_NAME", "moved")]);
+    assert!(refused.status.code() == Some(74) && said(&refused).contains("--accept-loss"), "{}", said(&refused));
+    // Without the webhook and its delivery it goes.
+    let accepted = json(&check(&["--accept-loss"]));
+    assert_eq!((accepted["accepted"].as_array().map(Vec::len), accepted["events"].as_u64()), (Some(2), Some(29)));
+    assert_eq!(json(&check(&[]))["ok"], true);
+    let moved = run(dir.path(), &args, &[("STREAM_NAME", "moved")]);
+    assert!(moved.status.success(), "{}", said(&moved));
     let copy = run(dir.path(), &["store", "backup", "copy"], &[("REDIS_URL", &url)]);
     assert!(copy.status.code() == Some(2) && said(&copy).contains("append-only file"), "{}", said(&copy));
 }

@@ -319,6 +319,8 @@ impl Job {
             }
             let due = pace.map_or(Wall::MIN, |pace| pace.due(step.matched));
             for (route, id) in routes.iter().zip(&mut ids) {
+                // Minted anew by whoever runs this job again, which a store has to know for the same.
+                let id = id.of_job(self.command.job, row.event.id, &route.destination);
                 let made = Delivery::ready(id, &row.event, route.destination.clone(), true, now, route.ttl);
                 // A row has its event without the body.
                 step.make.push(Delivery { body_bytes: row.body_bytes, ..made }.due_from(due));
@@ -397,6 +399,10 @@ impl Job {
                 self.tries = 0;
                 self.mark = mark;
                 let again = self.note(&work.step, settled, &retired, &made);
+                if work.is_uncertain {
+                    // Where a step is done in parts, some of them may have been when it was asked for before.
+                    self.tell_all(&work.step);
+                }
                 if again.is_empty() || work.round >= limits::DECIDE_AGAIN_MAX {
                     self.go_on();
                 } else {

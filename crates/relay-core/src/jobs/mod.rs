@@ -21,6 +21,10 @@
 //!   all: its first step is refused, and the answer says where the job is;
 //! - two that run one job at the same time do each step once.
 //!
+//! A store that is spread over several places may have done some of a step before its mark. Done again, by whatever pages, that makes
+//! no delivery twice, for what a job makes of an event says so in its id ([`DeliveryId::of_job`](crate::id::DeliveryId::of_job)); and what was
+//! changed or removed is another record by then.
+//!
 //! A page on which nothing was to be done makes no step. The last one does, whatever it had, so that a job that is
 //! over stays over.
 //!

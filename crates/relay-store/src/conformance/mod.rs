@@ -180,6 +180,7 @@ macro_rules! conformance_suite {
             leases_are_listed_by_keeper_and_by_instance,
             a_lease_that_was_adopted_is_ended_by_its_new_keeper,
             two_presses_at_two_owners_are_one,
+            a_replay_that_two_owners_run_is_done_once,
             what_was_delivered_is_told_with_what_is_due,
             an_append_that_is_repeated_names_its_deliveries_as_they_are,
             what_has_expired_or_lapsed_is_named_by_partition,

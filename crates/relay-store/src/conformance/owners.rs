@@ -1,24 +1,34 @@
 //! Several owners: servers that work on one store. Where a case needs two and the backend takes one, two handles of that
 //! one stand for them.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
+use futures_util::future::join_all;
 use relay_core::{
-    delivery::{self, Claim, Delivery, Lease, State, outcome::Class},
-    id::InstanceId,
+    delivery::{self, Claim, Delivery, Lease, State, outcome::Class, retry::RetryPolicy},
+    id::{IdMint, InstanceId},
+    jobs::{Action, End, Job, Output, Target},
     limits,
     partitions::Partitions,
+    routing::Route,
     storage::{
-        About, Append, Appended, Changed, Due, DueAsk, Extend, Extended, Held, HeldAsk, LeaseAsk, OpenCircuit,
-        Presence, Reading, Replay, Replayed, SeenCircuit, SeenClient, StoreError,
+        About, Append, Appended, Changed, Due, DueAsk, EventFilter, Extend, Extended, Held, HeldAsk, LeaseAsk,
+        OpenCircuit, Presence, Reading, Replay, Replayed, SeenCircuit, SeenClient, StoreError,
     },
 };
 
 use super::{
     Backend, Fixture,
-    fixture::{asking, at, failing, key, name},
+    fixture::{TTL, asking, at, failing, key, name},
 };
-use crate::{Store, seam::Promises};
+use crate::{
+    Store,
+    seam::{Promises, Trades, perform_job},
+};
 
 /// The handles of two owners.
 fn owners<B: Backend>(fixture: &Fixture<B>) -> [Arc<dyn Store>; 2] {
@@ -202,14 +212,7 @@ pub async fn two_presses_at_two_owners_are_one<B: Backend>() {
     let event = fixture.store().event(old.event).await.expect("reading works").expect("it is there");
     let [first, second] = owners(&fixture);
     let mut press = || Replay {
-        made: vec![Delivery::ready(
-            fixture.mint.delivery(at(5)),
-            &event,
-            name("crm"),
-            true,
-            at(5),
-            super::fixture::TTL,
-        )],
+        made: vec![Delivery::ready(fixture.mint.delivery(at(5)), &event, name("crm"), true, at(5), TTL)],
         decided_on: Some(1),
     };
     let (one, other) = (press(), press());
@@ -223,6 +226,48 @@ pub async fn two_presses_at_two_owners_are_one<B: Backend>() {
     let anyway = Replay { decided_on: Some(2), ..other };
     assert_eq!(second.replay(anyway, Vec::new()).await, Ok(Replayed::Stored(vec![true])));
     assert_eq!(fixture.counters("crm").await.created, 3);
+    fixture.check_sums().await;
+}
+
+/// I9: one command that two owners run at the same time, each by its own pages and under ids of its own, replays each event once; and
+/// both come to the same sums.
+pub async fn a_replay_that_two_owners_run_is_done_once<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    for number in 0..7 {
+        fixture.ended("crm", State::Delivered, at(number)).await;
+    }
+    let route = |to| Route { destination: name(to), ttl: TTL, retry: RetryPolicy::default() };
+    let routes = BTreeMap::from([(name("in"), vec![route("crm"), route("erp")])]);
+    let command =
+        fixture.command(Action::Replay { routes, pace: None }, Target::Events(EventFilter::default()), at(10));
+    let stores = owners(&fixture);
+    let mut mints = [2, 3].map(|seed| IdMint::new(command.job.sequence() + (1 << 40), seed));
+    let mut jobs = [4, 6].map(|page| Job::new(command.clone()).by(page));
+    // Each asks for what comes next before the other is answered: both steps may find the same mark.
+    while jobs.iter().any(|job| job.outcome().is_none()) {
+        let mut asked = Vec::new();
+        for (at_which, job) in jobs.iter_mut().enumerate() {
+            match job.poll(at(10)) {
+                Some(Output::Ask(op)) => asked.push((at_which, op)),
+                Some(Output::Mint(count)) => {
+                    job.mint((0..count).map(|_| mints[at_which].delivery(at(10))).collect());
+                }
+                Some(Output::Tell(_) | Output::Pause(_) | Output::Over) | None => {}
+            }
+        }
+        let performed = asked.into_iter().map(|(at_which, op)| {
+            let performing = perform_job(Trades::of(&*stores[at_which]), op);
+            async move { (at_which, performing.await) }
+        });
+        for (at_which, answer) in join_all(performed).await {
+            jobs[at_which].handle(answer);
+        }
+    }
+    for job in &jobs {
+        let outcome = job.outcome().expect("it is over");
+        assert_eq!((outcome.end, outcome.matched, outcome.changed), (End::Done, 7, 14));
+    }
+    assert_eq!((fixture.counters("crm").await.created, fixture.counters("erp").await.created), (14, 7));
     fixture.check_sums().await;
 }
 
@@ -274,7 +319,7 @@ pub async fn what_has_expired_or_lapsed_is_named_by_partition<B: Backend>() {
     }
     lapsed.extend(fixture.lease("leased", at(60)).await.deliveries.iter().map(|held| held.id));
     lapsed.retain(|_| several_owners);
-    let now = at(60) + super::fixture::TTL;
+    let now = at(60) + TTL;
     let (mut all_expired, mut all_lapsed) = (BTreeSet::new(), BTreeSet::new());
     let ids = |found: &[Delivery]| -> BTreeSet<_> { found.iter().map(|found| found.id).collect() };
     for place in 0..count {

@@ -12,9 +12,9 @@ use relay_core::{
 
 use super::{
     End, KINDS, MigrateError, Move, is_about_moves, line,
-    mark::{Arrival, Marked, Phase},
+    mark::{Arrival, Marked, Names, Phase},
     patiently,
-    whole::{self, Renamed, Whole},
+    whole::{self, Whole},
 };
 use crate::{
     Later,
@@ -33,6 +33,7 @@ const LINES_A_PAGE: u32 = 200;
 pub(super) struct Carrying<'a> {
     pub(super) stores: Move<'a>,
     pub(super) arrival: &'a mut Marked<Arrival>,
+    pub(super) names: &'a mut Names,
     pub(super) watch: &'a Watch,
 }
 
@@ -88,11 +89,10 @@ impl Carrying<'_> {
     /// Gives them the ids that they can have in the target. New ones are written down before anything is stored under them, or it would
     /// be stored once more by whoever goes on.
     async fn make_room(&mut self, wholes: Vec<Whole>) -> Result<Vec<Whole>, MigrateError> {
-        let mut renamed = Renamed::read(&self.arrival.mark.renamed);
+        let renamed = &self.names.renamed;
         let (old_events, old_deliveries) = ids(&wholes);
         let mut events: Vec<EventId> = old_events.iter().map(|id| renamed.event(*id)).collect();
         let mut deliveries: Vec<DeliveryId> = old_deliveries.iter().map(|id| renamed.delivery(*id)).collect();
-        let mut lines = Vec::new();
         loop {
             let target = self.stores.target;
             let room = patiently(End::Target, || target.have_room(events.clone(), deliveries.clone())).await?;
@@ -106,29 +106,16 @@ impl Carrying<'_> {
                 *id = id.one_behind();
             }
         }
-        for (old, new) in old_events.into_iter().zip(events) {
-            if renamed.event(old) != new {
-                renamed.events.insert(old, new);
-                lines.push(self.rename(&old, &new));
-            }
+        let others = old_events.into_iter().zip(events).filter(|(old, new)| renamed.event(*old) != *new);
+        let mut texts: BTreeMap<String, String> = others.map(|(old, new)| (old.to_string(), new.to_string())).collect();
+        let others = old_deliveries.into_iter().zip(deliveries).filter(|(old, new)| renamed.delivery(*old) != *new);
+        texts.extend(others.map(|(old, new)| (old.to_string(), new.to_string())));
+        if !texts.is_empty() {
+            let at = Wall::from_micros(self.arrival.mark.at_ms * 1_000);
+            let said = texts.iter().map(|(old, new)| line(at, "renamed", format!("{old} is {new} here"))).collect();
+            self.names.put(self.stores.target, texts, said).await?;
         }
-        for (old, new) in old_deliveries.into_iter().zip(deliveries) {
-            if renamed.delivery(old) != new {
-                renamed.deliveries.insert(old, new);
-                lines.push(self.rename(&old, &new));
-            }
-        }
-        if !lines.is_empty() {
-            self.arrival.put(self.stores.target, lines).await?;
-        }
-        Ok(wholes.into_iter().map(|whole| whole.renamed(&renamed)).collect())
-    }
-
-    fn rename(&mut self, old: &impl ToString, new: &impl ToString) -> AuditEntry {
-        let (old, new) = (old.to_string(), new.to_string());
-        let said = format!("{old} is {new} here");
-        self.arrival.mark.renamed.insert(old, new);
-        line(Wall::from_micros(self.arrival.mark.at_ms * 1_000), "renamed", said)
+        Ok(wholes.into_iter().map(|whole| whole.renamed(&self.names.renamed)).collect())
     }
 
     async fn store(&self, wholes: &[Whole]) -> Result<(), MigrateError> {

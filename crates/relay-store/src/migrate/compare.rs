@@ -5,12 +5,11 @@ use relay_core::{
     delivery::Delivery,
     id::{DeliveryId, EventId},
     storage::{AuditEntry, Listing, Page},
+    time::Wall,
 };
 
 use super::{
-    End, KINDS, MigrateError, Move, Moved, is_about_moves,
-    mark::Arrival,
-    patiently,
+    End, KINDS, MigrateError, Move, Moved, is_about_moves, patiently,
     whole::{self, Of, Renamed, Whole},
 };
 use crate::{
@@ -23,9 +22,14 @@ use crate::{
 /// Lines of the audit log that are read at a time.
 const LINES_A_PAGE: u32 = 1_000;
 
-/// Reads both, event by event, and compares all of it.
-pub(super) async fn compare(stores: Move<'_>, arrival: &Arrival, watch: &Watch) -> Result<Moved, MigrateError> {
-    let renamed = Renamed::read(&arrival.renamed);
+/// Reads both, event by event, and compares all of it. A dedupe key whose time is over by `now` is none: each store forgets it in its own
+/// time.
+pub(super) async fn compare(
+    stores: Move<'_>,
+    renamed: &Renamed,
+    now: Wall,
+    watch: &Watch,
+) -> Result<Moved, MigrateError> {
     let mut moved = Moved::default();
     let (mut mine, mut theirs) = (Digest::new(), Digest::new());
     let mut cursor = None;
@@ -34,8 +38,9 @@ pub(super) async fn compare(stores: Move<'_>, arrival: &Arrival, watch: &Watch) 
         watch.add(items.len() as u64);
         for group in whole::groups(items) {
             let wholes = whole::read(End::Source, stores.source, group).await?;
-            let wanted: Vec<Whole> = wholes.into_iter().map(|whole| whole.renamed(&renamed)).collect();
+            let wanted: Vec<Whole> = wholes.into_iter().map(|whole| whole.renamed(renamed).known_at(now)).collect();
             let found = read_there(stores.target, &wanted).await?;
+            let found: Vec<Whole> = found.into_iter().map(|whole| whole.known_at(now)).collect();
             for (wanted, found) in wanted.iter().zip(&found) {
                 refuse_other(wanted, found)?;
                 wanted.digest(&mut mine);
@@ -54,7 +59,9 @@ pub(super) async fn compare(stores: Move<'_>, arrival: &Arrival, watch: &Watch) 
     compare_counters(stores, &moved).await?;
     compare_documents(stores, &mut moved, (&mut mine, &mut theirs)).await?;
     compare_lines(stores, &mut moved, (&mut mine, &mut theirs)).await?;
-    (moved.digest, moved.renamed) = (theirs.finish(), arrival.moved(false).renamed);
+    // All of it was read by now: what does not read is passed over where it is listed, and missed here.
+    super::refuse_damaged(stores.source).await?;
+    (moved.digest, moved.renamed) = (theirs.finish(), renamed.texts());
     let of_source = mine.finish();
     if moved.digest != of_source {
         return Err(MigrateError::Differs(format!("digest {of_source} of the source, {} of the target", moved.digest)));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use relay_core::storage::{AuditEntry, StoreError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{End, MigrateError, Moved, patiently};
+use super::{End, MigrateError, Moved, patiently, whole::Renamed};
 use crate::seam::{Document, DocumentKey, DocumentKind, Registry};
 
 /// In a store that is moved elsewhere.
@@ -30,8 +30,6 @@ pub(super) struct Arrival {
     pub(super) cursor: Option<String>,
     /// Lines of the audit log that are there, from the oldest.
     pub(super) lines: u64,
-    /// Ids of the source, and what they are in the target, where that is another.
-    pub(super) renamed: BTreeMap<String, String>,
     /// What came of it: events, deliveries, attempts, keys, documents, lines.
     pub(super) counts: [u64; 6],
     pub(super) digest: String,
@@ -60,10 +58,9 @@ impl Arrival {
     }
 
     /// What came of it.
-    pub(super) fn moved(&self, was_done: bool) -> Moved {
+    pub(super) fn moved(&self, names: &Names, was_done: bool) -> Moved {
         let [events, deliveries, attempts, keys, documents, lines] = self.counts;
-        let renamed = self.renamed.iter().map(|(old, new)| (old.clone(), new.clone())).collect();
-        let digest = self.digest.clone();
+        let (renamed, digest) = (names.renamed.texts(), self.digest.clone());
         Moved { events, deliveries, attempts, keys, documents, lines, renamed, digest, was_done }
     }
 }
@@ -171,5 +168,57 @@ impl<T: Mark> Marked<T> {
 
     fn key() -> DocumentKey {
         DocumentKey { kind: DocumentKind::Migration, name: T::NAME.to_owned() }
+    }
+}
+
+/// What documents are called that hold names.
+const NAMES: &str = "renamed-";
+
+/// Ids of the source that are others in the target, which holds them in documents of their own: one for each group of events that
+/// has any, so that what is written does not grow with what was written before.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    pub(super) renamed: Renamed,
+    documents: u64,
+}
+
+impl Names {
+    /// Reads those of a target.
+    pub(super) async fn read(target: &dyn Registry) -> Result<Self, MigrateError> {
+        let mut names = Self::default();
+        for document in patiently(End::Target, || target.documents(DocumentKind::Migration)).await? {
+            if !document.key.name.starts_with(NAMES) {
+                continue;
+            }
+            let texts = serde_json::from_str(&document.body)
+                .map_err(|error| MigrateError::Damaged(format!("{}: {error}", document.key.name)))?;
+            names.renamed.read(&texts);
+            names.documents += 1;
+        }
+        Ok(names)
+    }
+
+    /// These too: written down, with these lines of the audit log.
+    pub(super) async fn put(
+        &mut self,
+        target: &dyn Registry,
+        texts: BTreeMap<String, String>,
+        lines: Vec<AuditEntry>,
+    ) -> Result<(), MigrateError> {
+        // Of a map of strings there always is a text.
+        let body = serde_json::to_string(&texts).unwrap_or_default();
+        let key = DocumentKey { kind: DocumentKind::Migration, name: format!("{NAMES}{:08}", self.documents) };
+        let put = || target.put_document(key.clone(), 0, Some(body.clone()), lines.clone());
+        if patiently(End::Target, put).await?.is_none() {
+            // Written by an earlier try whose answer was lost, or by somebody else.
+            let found = patiently(End::Target, || target.document(key.clone())).await?;
+            if found.is_none_or(|found| found.body != body) {
+                let what = "which goes on at this moment".into();
+                return Err(MigrateError::Another { end: End::Target, what });
+            }
+        }
+        self.renamed.read(&texts);
+        self.documents += 1;
+        Ok(())
     }
 }

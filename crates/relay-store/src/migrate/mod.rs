@@ -42,7 +42,7 @@ use tokio::time::sleep;
 pub use self::mark::{Standing, standing};
 use self::{
     carry::Carrying,
-    mark::{Arrival, Departure, Marked},
+    mark::{Arrival, Departure, Marked, Names},
 };
 use crate::{
     Later, Store,
@@ -184,7 +184,9 @@ pub enum MigrateError {
     #[error("what was in the source was moved to {0}")]
     Left(String),
     /// Something of the source does not read.
-    #[error("the source is damaged: {0}. Have it checked first, and what is lost accepted: crm-relay store check")]
+    #[error(
+        "the source is damaged: {0}. See what: crm-relay store check; and go on without it: crm-relay store check --accept-loss"
+    )]
     Damaged(String),
     /// They are not the same.
     #[error("the stores differ: {0}. Nothing of the source is lost by that; servers start on neither")]
@@ -220,36 +222,44 @@ pub async fn survey(source: &dyn Store) -> Result<Survey, MigrateError> {
 /// # Errors
 /// See [`MigrateError`].
 pub async fn migrate(stores: Move<'_>, now: Wall, watch: &Watch) -> Result<Moved, MigrateError> {
-    let (mut departure, mut arrival) = match begin(stores, now).await? {
+    let begun = begin(stores, now).await?;
+    let mut names = Names::read(stores.target).await?;
+    let (mut departure, mut arrival) = match begun {
         Begun::Now(departure, arrival) => (departure, arrival),
-        Begun::Over(arrival) => return Ok(arrival.moved(true)),
+        Begun::Over(arrival) => return Ok(arrival.moved(&names, true)),
     };
     if arrival.mark.done {
         // Killed between the two: a server may be at work on the target by now.
-        leave(stores, &mut departure, &arrival.mark.moved(true), now).await?;
-        return Ok(arrival.mark.moved(true));
+        let moved = arrival.mark.moved(&names, true);
+        leave(stores, &mut departure, &moved, now).await?;
+        return Ok(moved);
     }
     nobody::after_marks(stores, now.since(Wall::from_micros(arrival.mark.at_ms * 1_000))).await?;
     let survey = survey(stores.source).await?;
     watch.expect(2 * survey.events);
-    Carrying { stores, arrival: &mut arrival, watch }.all().await?;
-    let found = compare::compare(stores, &arrival.mark, watch).await?;
+    Carrying { stores, arrival: &mut arrival, names: &mut names, watch }.all().await?;
+    let found = compare::compare(stores, &names.renamed, now, watch).await?;
     end(stores, &mut departure, &mut arrival, found, now).await?;
-    Ok(arrival.mark.moved(false))
+    Ok(arrival.mark.moved(&names, false))
 }
 
 /// Gives a move up that is not over: servers may start on the source again. What is in the target by then is of no use.
 ///
 /// # Errors
-/// It is over, or was never begun; or see [`MigrateError`].
+/// It is over, or was never begun; it goes elsewhere, where it may be over; or see [`MigrateError`].
 pub async fn abandon(stores: Move<'_>, now: Wall) -> Result<(), MigrateError> {
     let arrival = Marked::<Arrival>::read(End::Target, stores.target).await?;
     let mut departure = Marked::<Departure>::read(End::Source, stores.source).await?;
     if departure.version == 0 {
         return Err(MigrateError::Another { end: End::Source, what: "which was never begun".into() });
     }
-    if departure.mark.done || (arrival.mark.done && arrival.mark.id == departure.mark.id) {
+    let is_there = arrival.version > 0 && arrival.mark.id == departure.mark.id;
+    if departure.mark.done || (arrival.mark.done && is_there) {
         return Err(MigrateError::Left(departure.mark.to));
+    }
+    // The one that it goes to may be a store by now, and only there that is known.
+    if !is_there && (arrival.version > 0 || departure.mark.to != stores.to) {
+        return Err(MigrateError::Another { end: End::Source, what: format!("to {}", departure.mark.to) });
     }
     let line = line(now, "abandon", format!("to {}", departure.mark.to));
     departure.remove(stores.source, vec![line]).await
@@ -380,6 +390,10 @@ async fn patiently<T>(end: End, ask: impl Fn() -> Later<Result<T, StoreError>>) 
     loop {
         let error = match ask().await {
             Ok(answer) => return Ok(answer),
+            // It can be mended there, which is said with it.
+            Err(StoreError::Damaged { what }) if end == End::Source => {
+                return Err(MigrateError::Damaged(what.to_string()));
+            }
             Err(error) => error,
         };
         tries += 1;

@@ -8,6 +8,7 @@ use relay_core::{
     event::Event,
     id::{DeliveryId, EventId},
     storage::{Dedupe, EventRow},
+    time::Wall,
 };
 
 use super::{End, MigrateError, patiently};
@@ -85,17 +86,22 @@ pub(super) struct Renamed {
 }
 
 impl Renamed {
-    /// Out of their texts; what is none is of no kind that is moved.
-    pub(super) fn read(texts: &BTreeMap<String, String>) -> Self {
-        let mut renamed = Self::default();
+    /// And these, out of their texts; what is none is of no kind that is moved.
+    pub(super) fn read(&mut self, texts: &BTreeMap<String, String>) {
         for (old, new) in texts {
             match (old.parse::<EventId>(), old.parse::<DeliveryId>()) {
-                (Ok(old), _) => renamed.events.extend(new.parse().map(|new| (old, new))),
-                (_, Ok(old)) => renamed.deliveries.extend(new.parse().map(|new| (old, new))),
+                (Ok(old), _) => self.events.extend(new.parse().map(|new| (old, new))),
+                (_, Ok(old)) => self.deliveries.extend(new.parse().map(|new| (old, new))),
                 (Err(_), Err(_)) => {}
             }
         }
-        renamed
+    }
+
+    /// All of them, as texts.
+    pub(super) fn texts(&self) -> Vec<(String, String)> {
+        let events = self.events.iter().map(|(old, new)| (old.to_string(), new.to_string()));
+        let deliveries = self.deliveries.iter().map(|(old, new)| (old.to_string(), new.to_string()));
+        deliveries.chain(events).collect()
     }
 
     pub(super) fn event(&self, id: EventId) -> EventId {
@@ -118,6 +124,12 @@ impl Whole {
             (delivery.id, delivery.event) = (renamed.delivery(delivery.id), id);
         }
         self.deliveries.sort_by_key(|tried| tried.delivery.id);
+        self
+    }
+
+    /// The same at this moment: a key whose time is over by then is none.
+    pub(super) fn known_at(mut self, now: Wall) -> Self {
+        self.dedupe = self.dedupe.filter(|dedupe| dedupe.until > now);
         self
     }
 

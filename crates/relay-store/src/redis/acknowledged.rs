@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use relay_core::{delivery::Delivery, id::DeliveryId, name::Name, time::Wall};
+use relay_core::{delivery::Delivery, id::DeliveryId, name::Name, storage::AuditEntry, time::Wall};
 use tokio::time::{self, Instant};
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
     backlog::Urgency,
     client::{self, Command},
     keys::Keys,
-    lost::Telling,
+    lost::{self, Telling},
     meta,
     node::Node,
     notebook::{Known, Note},
@@ -54,6 +54,12 @@ struct Remembered {
     /// By partition and id, which rise in time. When: of this run; nothing of one before it.
     deliveries: BTreeMap<usize, BTreeMap<DeliveryId, (Name, Option<Instant>)>>,
     documents: BTreeMap<DocumentKey, Document>,
+    /// Versions that documents would have had which this run removed.
+    removed: BTreeMap<DocumentKey, u64>,
+    /// Documents that were found gone, or there again, or to be earlier ones, since it was last seen that Redis is the one it was. Others remove some, too.
+    missed: BTreeSet<DocumentKey>,
+    /// Lines of the audit log that are to be written yet.
+    unsaid: Vec<AuditEntry>,
     /// The Redis that was there last, with an epoch: where that is gone, so is all else.
     known: Option<Known>,
     unwritten: Unwritten,
@@ -180,21 +186,48 @@ impl Acknowledged {
 
     /// All documents of a kind, as they are now.
     pub(super) fn remember_all(&self, kind: DocumentKind, documents: &[Document]) {
+        let now: BTreeMap<DocumentKey, Document> = documents.iter().map(|one| (one.key.clone(), one.clone())).collect();
         self.with(|remembered| {
+            let before = remembered.documents.iter().filter(|(key, _)| key.kind == kind);
+            let is_there =
+                |key: &DocumentKey, was: &Document| now.get(key).is_some_and(|now| now.version >= was.version);
+            let missed = before.filter(|(key, was)| !is_there(key, was)).map(|(key, _)| key);
+            let is_back =
+                |(key, version): &(&DocumentKey, &u64)| now.get(*key).is_some_and(|now| now.version < **version);
+            let back = remembered.removed.iter().filter(is_back).map(|(key, _)| key);
+            let missed: Vec<DocumentKey> = missed.chain(back).cloned().collect();
+            remembered.missed.extend(missed);
             remembered.documents.retain(|key, _| key.kind != kind);
-            remembered.documents.extend(documents.iter().map(|one| (one.key.clone(), one.clone())));
+            remembered.documents.extend(now);
+        });
+    }
+
+    /// What was missed until now.
+    fn missed(&self) -> BTreeSet<DocumentKey> {
+        self.with(|remembered| remembered.missed.clone())
+    }
+
+    /// Of these it is known why.
+    fn no_more_missed(&self, known: &BTreeSet<DocumentKey>) {
+        self.with(|remembered| {
+            remembered.missed.retain(|key| !known.contains(key));
+            remembered.removed.retain(|key, _| !known.contains(key));
         });
     }
 
     /// One document as it was written; nothing: it was deleted.
     pub(super) fn remember_one(&self, key: &DocumentKey, version: u64, body: Option<&str>) {
-        self.with(|remembered| match body {
-            Some(body) => {
+        self.with(|remembered| {
+            if let Some(body) = body {
                 let document = Document { key: key.clone(), version, body: body.to_owned() };
                 remembered.documents.insert(key.clone(), document);
+                remembered.removed.remove(key);
+                return;
             }
-            None => {
-                remembered.documents.remove(key);
+            remembered.documents.remove(key);
+            remembered.removed.insert(key.clone(), version);
+            if remembered.removed.len() > REMEMBERED {
+                remembered.removed.pop_first();
             }
         });
     }
@@ -253,6 +286,8 @@ struct Seen {
     was_missing: bool,
     /// Redis was another: what the one before it had confirmed a moment ago may not have been remembered yet.
     looks_again: bool,
+    /// Documents are being written back, and are not all there.
+    writes_back: bool,
 }
 
 /// Looks whether Redis is another, as long as there is a store.
@@ -311,32 +346,53 @@ impl Core {
         if known.is_none() {
             *known = self.acknowledged.with(|remembered| remembered.known.clone());
         }
+        let missed = self.acknowledged.missed();
         let (now, bare) = self.which_redis().await?;
         if now.epoch.is_none() {
-            if !take(&mut seen.was_missing) {
-                seen.was_missing = true;
-                return Ok(());
-            }
-            let is_emptied = known.is_some();
-            if is_emptied {
-                self.write_back().await?;
-            }
-            self.nodes.all(Urgency::Other, meta::layout(&self.space)?).await?;
-            return if is_emptied { self.look_for_all().await } else { Ok(()) };
+            return self.watch_emptied(known.is_some(), seen).await;
         }
         seen.was_missing = false;
-        if known.as_ref().is_some_and(|known| known.epoch != now.epoch) {
-            // Emptied, and begun anew by another server, which may know no documents.
-            self.write_back().await?;
-        }
         let is_another = known.as_ref().is_some_and(|known| *known != now);
+        if known.as_ref().is_some_and(|known| known.epoch != now.epoch) {
+            self.watch_begun_anew(seen).await?;
+        }
         if is_another || seen.looks_again {
             self.look_for_all().await?;
+            self.look_for_documents().await?;
             seen.looks_again = is_another;
+        } else {
+            // It is the one that it was: others removed them.
+            self.acknowledged.no_more_missed(&missed);
         }
         self.mark(bare).await?;
         *known = Some(now.clone());
         self.acknowledged.with(|remembered| remembered.known = Some(now));
+        self.say_missed().await
+    }
+
+    /// There is no epoch: nobody has begun there yet, and this is not who does, or somebody has emptied it.
+    async fn watch_emptied(&self, was_there: bool, seen: &mut Seen) -> Result<(), Fault> {
+        if !was_there {
+            return Ok(());
+        }
+        if !take(&mut seen.was_missing) {
+            seen.was_missing = true;
+            return Ok(());
+        }
+        self.write_back().await?;
+        self.nodes.all(Urgency::Other, meta::layout(&self.space)?).await?;
+        self.look_for_all().await
+    }
+
+    /// Another epoch: emptied, and begun by another server, which may know no documents. Where there are some, those that this one
+    /// knows, and that are not there, may have been removed since (I21).
+    async fn watch_begun_anew(&self, seen: &mut Seen) -> Result<(), Fault> {
+        let has_none = self.version().await? == Some(0);
+        if has_none || seen.writes_back {
+            seen.writes_back = true;
+            self.write_back().await?;
+            seen.writes_back = false;
+        }
         Ok(())
     }
 
@@ -413,6 +469,28 @@ impl Core {
                 self.tell(place, &telling).await?;
                 self.acknowledged.told(place, &telling);
             }
+        }
+        Ok(())
+    }
+
+    /// Compares all documents with those that this one knows, and names those that are gone, or went back to what they were.
+    async fn look_for_documents(&self) -> Result<(), Fault> {
+        for kind in DocumentKind::ALL {
+            self.documents_there(kind).await?;
+        }
+        let missed = self.acknowledged.missed();
+        let Some(line) = lost::missed_line(&missed, self.clock().await?) else { return Ok(()) };
+        self.acknowledged.with(|remembered| remembered.unsaid.push(line));
+        self.acknowledged.no_more_missed(&missed);
+        Ok(())
+    }
+
+    /// Writes into the audit log what was missed.
+    async fn say_missed(&self) -> Result<(), Fault> {
+        let lines = self.acknowledged.with(|remembered| remembered.unsaid.clone());
+        if !lines.is_empty() {
+            self.audit(&lines).await?;
+            self.acknowledged.with(|remembered| drop(remembered.unsaid.drain(..lines.len())));
         }
         Ok(())
     }

@@ -38,7 +38,11 @@ pub(super) fn write(entry: &AuditEntry) -> Vec<u8> {
     out
 }
 
-fn read(bytes: &[u8]) -> Result<AuditEntry, RecordError> {
+/// Opens a line.
+///
+/// # Errors
+/// Those of what is sealed.
+pub(super) fn read(bytes: &[u8]) -> Result<AuditEntry, RecordError> {
     let mut fields = Fields::open(VERSION, &[], bytes)?;
     let at = Wall::from_micros(fields.i64()?);
     let mut text = |name| fields.text(name).map(str::to_owned);
@@ -70,7 +74,8 @@ pub(super) fn entries(reply: Reply) -> Result<Vec<(Place, Vec<u8>)>, Fault> {
 }
 
 impl Core {
-    fn audit_keys(&self) -> Vec<Key> {
+    /// All logs.
+    pub(super) fn audit_keys(&self) -> Vec<Key> {
         let mut keys = vec![self.space.registry_audit()];
         keys.extend(self.space.partitions().iter().map(super::keys::Keys::audit));
         keys

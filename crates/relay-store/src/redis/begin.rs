@@ -130,6 +130,10 @@ impl Core {
             });
         }
         let checked = node.standing.heard(&Heard::new(info, settings), &self.options, node.primary.steady_since());
+        if checked.may_pass {
+            // Behind a failover replicas come within seconds, and nobody has to do anything.
+            return Err(BeginError::Away(listed(&checked.findings)));
+        }
         if checked.findings.is_empty() { Ok(checked.waits) } else { Err(BeginError::Refused(checked.findings)) }
     }
 

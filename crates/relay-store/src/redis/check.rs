@@ -58,6 +58,8 @@ pub(super) struct Checked {
     pub(super) waits: Option<&'static str>,
     /// Why nothing is given to it; empty: it keeps what it is given.
     pub(super) findings: Vec<Finding>,
+    /// The only one of them is that too few replicas follow, where sentinels have others follow whoever becomes the primary.
+    pub(super) may_pass: bool,
 }
 
 /// What it is asked.
@@ -110,18 +112,18 @@ impl Heard {
         followers.filter_map(|(_, said)| online(said)).collect()
     }
 
-    /// What it comes to, for a store with these options. `decided`: how it was used until now, where nobody said how; `following`: so
-    /// many replicas are waited for, if that can be told yet.
+    /// What it comes to, for a store with these options. `decided`: how it was used until now; `following`: so many replicas are waited
+    /// for, if that can be told yet.
     pub(super) fn check(&self, options: &Options, decided: Option<Durability>, following: Option<u32>) -> Checked {
         let online = self.replicas().len() as u32;
-        let usual = if online > 0 { Durability::Replicated } else { Durability::Fsync };
-        let durability = options.durability.or(decided).unwrap_or(usual);
+        let durability = options.durability.unwrap_or_else(|| self.usual(options, decided));
         let is_replicated = durability >= Durability::Replicated;
         let least = if is_replicated { options.replicas_min.max(1) } else { 0 };
         let replicas = if is_replicated { following.unwrap_or(online).max(least) } else { 0 };
         let mut findings = Vec::new();
         self.check_itself(options, durability, &mut findings);
         self.check_settings(options, durability, &mut findings);
+        let may_pass = findings.is_empty() && online < least && !matches!(options.address, Deployment::Node(_));
         if online < least {
             findings.push(finding(
                 format!("{online} of {least} replicas follow it"),
@@ -142,7 +144,19 @@ impl Heard {
         } else {
             None
         };
-        Checked { durability, replicas, waits, findings }
+        Checked { durability, replicas, waits, findings, may_pass }
+    }
+
+    /// How it is used where nobody says how: replicas are waited for where there are some, or were, or shall be. A look that comes before
+    /// they have found it does not decide that there are none.
+    fn usual(&self, options: &Options, decided: Option<Durability>) -> Durability {
+        let replicas = self.replicas();
+        let is_one_of_several = matches!(options.address, Deployment::Sentinel(_));
+        // Whoever only copies what is there, as `redis-cli --replica` does, is listed as well, and has no port.
+        let later = || replicas.iter().any(|at| !at.ends_with(":0"));
+        let has_some = if decided.is_some() { later() } else { !replicas.is_empty() };
+        let seen = if is_one_of_several || has_some { Durability::Replicated } else { Durability::Fsync };
+        decided.map_or(seen, |decided| decided.max(seen))
     }
 
     /// It is one.
@@ -239,7 +253,7 @@ impl fmt::Display for Version {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redis::Address;
+    use crate::redis::{Address, Login, Sentinels};
 
     const WELL: &str = "redis_version:7.0.15\r\nloading:0\r\naof_enabled:1\r\naof_last_write_status:ok\r\nrole:master\r\n\
                         maxmemory_policy:noeviction\r\ncluster_enabled:0\r\n";
@@ -340,15 +354,30 @@ mod tests {
         assert_eq!(mends(&old), ["want Redis 7.2.0 or later, or Valkey"]);
     }
 
-    /// Nobody says how: replicas where there are some, and that stays so when they are gone.
+    /// I1: nobody says how: replicas are waited for as soon as there are some, and that stays so when they are gone. One that comes later
+    /// than the first look is one as well; who only copies what is there is none.
     #[test]
-    fn what_is_usual_is_decided_once() {
-        let one = format!("{WELL}slave0:ip=1,port=2,state=online,offset=3,lag=0\r\n");
+    fn what_is_usual_never_gets_weaker() {
+        let with = |port| format!("{WELL}slave0:ip=1,port={port},state=online,offset=3,lag=0\r\n");
         let durability = |info: &str, decided| check(&heard(info, &[]), &options(None), decided).durability;
         assert_eq!(durability(WELL, None), Durability::Fsync);
-        assert_eq!(durability(&one, None), Durability::Replicated);
+        assert_eq!(durability(&with(2), None), Durability::Replicated);
+        assert_eq!(durability(&with(0), Some(Durability::Fsync)), Durability::Fsync);
         assert_eq!(durability(WELL, Some(Durability::Replicated)), Durability::Replicated);
-        assert_eq!(durability(&one, Some(Durability::Fsync)), Durability::Fsync);
+        assert_eq!(durability(&with(2), Some(Durability::Fsync)), Durability::Replicated);
+    }
+
+    /// I1: sentinels are there for replicas, though none follows at the moment, as behind a failover: that passes by itself.
+    #[test]
+    fn with_sentinels_replicas_are_waited_for() {
+        let at = vec![Address::Tcp { host: "s".into(), port: 1 }];
+        let sentinels = Sentinels { at, master: "m".into(), login: Login::default(), elsewhere: BTreeMap::new() };
+        let options = Options { address: Deployment::Sentinel(sentinels), ..options(None) };
+        let alone = check(&heard(WELL, &[]), &options, None);
+        assert_eq!((alone.durability, alone.replicas, alone.may_pass), (Durability::Replicated, 1, true));
+        assert_eq!(alone.findings[0].what, "0 of 1 replicas follow it");
+        let other = check(&heard(WELL, &[("appendfsync", "no")]), &options, None);
+        assert_eq!((other.findings.len(), other.may_pass), (2, false));
     }
 
     /// Where CONFIG is forbidden, its operator's word counts, and only for what cannot be looked at.

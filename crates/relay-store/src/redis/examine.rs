@@ -11,7 +11,8 @@ use super::{
     backlog::Urgency,
     begin::BeginError,
     check::{self, Finding, Heard},
-    client::Command,
+    client::{Command, Link},
+    meta,
     node::Node,
     presence,
     reply::{Fault, Reply},
@@ -157,6 +158,9 @@ impl Core {
                 Ok(()) => {}
             }
         }
+        if places.contains(&self.space.registry_place()) {
+            findings.extend(self.looked_at_meta(&mut link).await?);
+        }
         let address = match node.primary.at() {
             Ok(at) if self.nodes.is_cluster() => at.to_string(),
             Ok(_) | Err(_) => self.options.address.to_string(),
@@ -185,6 +189,14 @@ impl Core {
             commit: None,
         };
         Ok((seen, said))
+    }
+
+    /// Why what stands there is not used with these settings.
+    async fn looked_at_meta(&self, link: &mut Link) -> Result<Option<Finding>, BeginError> {
+        let told = link.send(vec![meta::ask_meta(&self.space)]).await;
+        let told = told.map_err(|broken| BeginError::Away(broken.to_string()))?.pop().unwrap_or(Reply::Nil);
+        meta::not_ours(told, self.space.partitions().len())
+            .map_err(|fault| BeginError::Away(format!("its layout does not read: {fault:?}")))
     }
 
     async fn holds_store(&self) -> Result<bool, BeginError> {

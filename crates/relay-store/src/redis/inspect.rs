@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use relay_core::{
     id::{DeliveryId, EventId},
-    storage::StoreError,
+    storage::{Page, StoreError},
 };
 
-use super::{Core, client::Command, event, events::Seen, index::Kind, reply::Fault, scan::At};
+use super::{Core, beside::Beside, client::Command, event, events::Seen, index::Kind, reply::Fault, scan::At};
 use crate::{
     record::{Head, RecordError},
+    seam::{AuditFilter, DocumentKind},
     watch::Watch,
 };
 
@@ -19,6 +20,9 @@ use crate::{
 const KEYS_AT_ONCE: i64 = 256;
 /// Bodies of so many bytes are read at a time, unless a single one has more.
 const BODIES_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Lines of the audit log that are read at a time.
+const LINES_AT_ONCE: u32 = 1_000;
 
 /// What was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,12 +35,14 @@ pub struct Inspected {
     pub faults: Vec<String>,
     /// What does not stand where it should, or is counted otherwise, each in words: [`mend`](super::RedisStore::mend) puts it right.
     pub apart: Vec<String>,
+    /// All of it was read; else somebody asked for an early end, and what is found so far is not all there may be.
+    pub is_whole: bool,
 }
 
 impl Inspected {
-    /// All is as it should be.
+    /// All is as it should be, as far as all was read.
     pub fn is_healthy(&self) -> bool {
-        self.faults.is_empty() && self.apart.is_empty()
+        self.is_whole && self.faults.is_empty() && self.apart.is_empty()
     }
 }
 
@@ -51,24 +57,49 @@ impl Core {
         while let Some(here) = at {
             let (next, keys) = self.scan_keys(&here, KEYS_AT_ONCE).await?;
             at = next;
-            let (mut events, mut deliveries) = (BTreeSet::new(), BTreeSet::new());
+            let (mut events, mut deliveries, mut others) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
             for key in keys {
-                match self.space.partitions().iter().find_map(|keys| keys.within(&key)).map(Kind::of) {
-                    Some(Kind::Event(id)) => drop(events.insert(EventId::from_u128(id))),
-                    Some(Kind::Delivery(id)) => drop(deliveries.insert(DeliveryId::from_u128(id))),
-                    Some(Kind::Index(_) | Kind::Other | Kind::Strange) | None => {}
+                let Some(within) = self.space.partitions().iter().find_map(|keys| keys.within(&key)) else { continue };
+                match Kind::of(within) {
+                    Kind::Event(id) => drop(events.insert(EventId::from_u128(id))),
+                    Kind::Delivery(id) => drop(deliveries.insert(DeliveryId::from_u128(id))),
+                    Kind::Other => others.extend(Beside::of(within).map(|beside| (beside, key.clone()))),
+                    Kind::Index(_) | Kind::Strange => {}
                 }
             }
             watch.add((events.len() + deliveries.len()) as u64);
             self.inspect_deliveries(deliveries, &mut inspected).await?;
             self.inspect_events(events, &mut inspected).await?;
+            self.read_beside(others).await?;
             if watch.is_stopped() {
+                return Ok(self.with_damage(inspected));
+            }
+        }
+        self.inspect_registry(watch).await?;
+        self.inspect_indexes(&mut inspected).await?;
+        inspected.is_whole = !watch.is_stopped();
+        Ok(self.with_damage(inspected))
+    }
+
+    /// What did not read, whoever met it.
+    fn with_damage(&self, mut inspected: Inspected) -> Inspected {
+        inspected.faults.extend(self.damage.names());
+        inspected
+    }
+
+    /// Documents of all kinds and all lines of the audit log: those that do not read are named.
+    async fn inspect_registry(&self, watch: &Watch) -> Result<(), Fault> {
+        for kind in DocumentKind::ALL {
+            self.documents(kind).await?;
+        }
+        let mut page = Page { cursor: None, limit: LINES_AT_ONCE };
+        while !watch.is_stopped() {
+            page.cursor = self.browse_audit(&AuditFilter::default(), &page).await?.next;
+            if page.cursor.is_none() {
                 break;
             }
         }
-        self.inspect_indexes(&mut inspected).await?;
-        inspected.faults.extend(self.damage.names());
-        Ok(inspected)
+        Ok(())
     }
 
     async fn inspect_deliveries(&self, ids: BTreeSet<DeliveryId>, inspected: &mut Inspected) -> Result<(), Fault> {

@@ -3,11 +3,12 @@
 //! One telling has a number. Where its answer is lost, or too few replicas have it, the same is told again under that number, and the
 //! script counts nothing twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use relay_core::{id::DeliveryId, name::Name, storage::AuditEntry};
+use relay_core::{id::DeliveryId, name::Name, storage::AuditEntry, time::Wall};
 
 use super::{Core, audit, backlog::Urgency, reply::Fault, scripts::Script};
+use crate::seam::DocumentKey;
 
 /// Named in one line of the log, and of the audit log.
 const NAMED: usize = 50;
@@ -40,6 +41,28 @@ impl Telling {
             );
         }
     }
+}
+
+/// Names documents of the registry that are in Redis what they were before, gone or there again; gives the line of the audit log about
+/// that.
+pub(super) fn missed_line(missed: &BTreeSet<DocumentKey>, at: Wall) -> Option<AuditEntry> {
+    let name = |key: &DocumentKey| format!("{:?} {}", key.kind, key.name).to_lowercase();
+    let shown: Vec<String> = missed.iter().take(NAMED).map(name).collect();
+    if shown.is_empty() {
+        return None;
+    }
+    let more = match missed.len() - shown.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let documents = shown.join(", ") + &more;
+    tracing::error!(
+        event = "documents_lost",
+        documents,
+        "Redis went back: these documents are as they were before, gone, or there again. What nobody else changed meanwhile is to be set anew"
+    );
+    let (who, action) = ("store".to_owned(), "store.lost".to_owned());
+    Some(AuditEntry { at, who, action, subject: documents, origin: String::new() })
 }
 
 impl Core {

@@ -181,7 +181,11 @@ impl Core {
     pub(super) async fn mend(&self) -> Result<Mended, Fault> {
         let mut round = Round::through((0..self.space.partitions().len()).collect());
         while !round.is_over() {
-            self.mend_step(&mut round).await?;
+            match self.mend_step(&mut round).await {
+                // It is tried again, and then passed over.
+                Err(Fault::Unknown) => {}
+                stepped => stepped?,
+            }
         }
         let mut mended = round.mended;
         for place in round.places.clone() {

@@ -6,12 +6,14 @@
 //!
 //! **Invariant:** no failure of Redis ends a store. It is away, full, or its answer is unknown; then the same is asked again.
 
+mod accept;
 mod acknowledged;
 mod address;
 mod append;
 mod audit;
 mod backlog;
 mod begin;
+mod beside;
 mod browse;
 mod check;
 mod claims;
@@ -291,6 +293,15 @@ impl RedisStore {
     /// Those of a read and of a recount.
     pub fn inspect(&self, watch: Arc<Watch>) -> Later<Result<Inspected, StoreError>> {
         self.perform(|core| async move { core.inspect(&watch).await })
+    }
+
+    /// Takes out what [`inspect`](Self::inspect) found not to read, and what belongs to that alone: it is counted as lost, and stands in the
+    /// audit log. Gives all of it in words. What a later version wrote stays.
+    ///
+    /// # Errors
+    /// Those of a write; what was taken out until then is, and the same again does the rest.
+    pub fn accept_loss(&self) -> Later<Result<Vec<String>, StoreError>> {
+        self.perform(|core| async move { core.accept_loss().await })
     }
 
     /// Looks at the Redis and at what is stored there, for whoever operates them. A store is not made.

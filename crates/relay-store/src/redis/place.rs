@@ -32,6 +32,14 @@ impl Place {
         Some(Self { ms: ms.parse().ok()?, number: number.parse().ok()? })
     }
 
+    /// The one behind it.
+    pub(super) fn next(self) -> Self {
+        match self {
+            Self { ms, number: u64::MAX } => Self { ms: ms.saturating_add(1), number: 0 },
+            Self { ms, number } => Self { ms, number: number + 1 },
+        }
+    }
+
     /// The one before it.
     pub(super) fn before(self) -> Option<Self> {
         match self {

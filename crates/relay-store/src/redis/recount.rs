@@ -32,7 +32,7 @@ impl Core {
         let run = fresh_run()?;
         let (mut kept, mut counted) = (Counters::default(), Counters::default());
         for keys in self.space.partitions() {
-            let (kept_here, counted_here) = self.recount_in(keys, &run).await?;
+            let (kept_here, counted_here) = self.recount_in(keys, &run, &[], &["end"]).await?;
             kept.join(kept_here);
             counted.join(counted_here);
         }
@@ -53,7 +53,7 @@ impl Core {
         self.newest(place, &mut newest).await?;
         let latest = text::moment(newest.latest.unwrap_or_default());
         let floor = text::sequence(newest.floor.unwrap_or_default());
-        let (kept, counted) = self.count_in(keys, &run, listings, &["mend", &latest, &floor]).await?;
+        let (kept, counted) = self.recount_in(keys, &run, listings, &["mend", &latest, &floor]).await?;
         // A script that met one that does not read says which.
         let spoilt = kept.spoilt.iter().map(|field| field.trim_start_matches("spoilt:").to_owned()).collect();
         let were_others =
@@ -62,9 +62,15 @@ impl Core {
     }
 
     /// The counters of one partition, and what is counted there at the same moment.
-    async fn recount_in(&self, keys: &Keys, run: &str) -> Result<(Counters, Counters), Fault> {
+    async fn recount_in(
+        &self,
+        keys: &Keys,
+        run: &str,
+        listings: &[String],
+        end: &[&str],
+    ) -> Result<(Counters, Counters), Fault> {
         for _ in 0..BEGUN_MAX {
-            match self.count_in(keys, run, &[], &["end"]).await {
+            match self.count_in(keys, run, listings, end).await {
                 Err(Fault::Strayed) => {}
                 counted => return counted,
             }

@@ -53,7 +53,7 @@ pub(super) fn put_arguments(document: &Document) -> Result<[Vec<u8>; 5], Fault> 
 
 /// A version that the registry never had. One that rose by one would come again where Redis goes back to what it was: another change
 /// would have the number of the one that was lost, and who saw that would miss it (I21).
-fn fresh_version() -> Result<String, Fault> {
+pub(super) fn fresh_version() -> Result<String, Fault> {
     let mut bytes = [0; 8];
     rand::fill(&mut bytes).map_err(|_| Fault::Away)?;
     // Positive, as numbers are read.
@@ -94,6 +94,17 @@ impl Core {
     /// All of a kind, by name.
     pub(super) async fn documents(&self, kind: DocumentKind) -> Result<Vec<Document>, Fault> {
         let all = self.read_registry(Command::new("HGETALL").arg(self.space.documents(kind))).await?;
+        self.documents_of(kind, all)
+    }
+
+    /// The same, whichever Redis that is by now.
+    pub(super) async fn documents_there(&self, kind: DocumentKind) -> Result<Vec<Document>, Fault> {
+        let all = Command::new("HGETALL").arg(self.space.documents(kind));
+        let all = self.nodes.readable(vec![all]).await?.pop().unwrap_or(Reply::Nil);
+        self.documents_of(kind, all)
+    }
+
+    fn documents_of(&self, kind: DocumentKind, all: Reply) -> Result<Vec<Document>, Fault> {
         let mut fields = all.many()?.into_iter();
         let mut documents = Vec::new();
         while let (Some(name), Some(stored)) = (fields.next(), fields.next()) {

@@ -26,7 +26,7 @@ pub(super) struct OfStore(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// When commits are answered, as it was decided at the first look.
+    /// When commits are answered, as of the first look at one that takes anything; never weaker than that.
     durability: Option<Durability>,
     /// What stands there is nothing of ours.
     another: Option<Finding>,
@@ -69,13 +69,15 @@ impl Standing {
         let mut seen = self.seen();
         let following = seen.following.look(&heard.primary(), &heard.replicas(), Instant::now(), steady);
         let before = seen.checked.as_ref();
-        // A replica that goes makes no commit weaker.
-        let decided = &mut self.of_store.known().durability;
-        let checked = heard.check(options, *decided, following);
-        decided.get_or_insert(checked.durability);
+        let before_all = self.of_store.known().durability;
+        let checked = heard.check(options, before_all, following);
         // What is wrong from the start is told by whoever begins.
         if let Some(before) = before {
             tell(&before.findings, &checked.findings);
+        }
+        if checked.waits.is_none() {
+            let mut known = self.of_store.known();
+            known.durability = known.durability.max(Some(checked.durability));
         }
         seen.checked = Some(checked.clone());
         seen.unreached = None;

@@ -68,9 +68,13 @@ impl Core {
         Err(Fault::Away)
     }
 
-    /// A step over several partitions: what it does first, each as for itself, then the mark. What was done before this process
-    /// died is done, and not among the changes that the mark counts.
+    /// A step over several partitions: what it does first, each as for itself, then the mark. What was changed or removed before this
+    /// process died is so, and not among the changes that the mark counts. Its line of the audit log comes before all of it, once more
+    /// where it is asked for again: nothing is done that is not written there.
     async fn step_apart(&self, mut step: Step, (before, stored): (&Mark, &[u8])) -> Result<Stepped, Fault> {
+        if let Some(line) = step.audit.take() {
+            self.audit(&[line]).await?;
+        }
         let (settle, retire, make) = (take(&mut step.settle), take(&mut step.retire), take(&mut step.make));
         let settled = self.apply(Urgency::Upkeep, &settle, false).await?;
         let mut retired = Vec::new();

@@ -49,13 +49,19 @@ pub(crate) fn embedded(dir: &Path) -> SqliteStore {
 
 /// A store in the Redis of all these tests, under a name of its own.
 pub(crate) async fn in_redis(partitions: usize) -> RedisStore {
+    in_redis_called(partitions).await.0
+}
+
+/// The same, and that name.
+pub(crate) async fn in_redis_called(partitions: usize) -> (RedisStore, String) {
     let stream_name = fresh_name();
+    let called = stream_name.clone();
     let dead_letter_queue = format!("{stream_name}-dead");
     let node = Node::shared(Server::Installed);
     let options = Options { stream_name, dead_letter_queue, partitions, ..Options::new(node.address()) };
     let store = RedisStore::open(options);
     store.begin().await.expect("it is fit for it");
-    store
+    (store, called)
 }
 
 /// Moves it.

@@ -60,6 +60,31 @@ async fn half_a_move_is_ended_with_the_same_or_given_up() {
     moved(&source, &other).await.unwrap();
 }
 
+/// I1: a move is given up where it goes to, or it may be over there: two stores would be served then.
+#[tokio::test]
+async fn a_move_is_given_up_only_where_it_goes_to() {
+    let (source, target, other) = (MemoryStore::new(), MemoryStore::new(), MemoryStore::new());
+    fill(&source, 20).await;
+    moved(&source, &target).await.unwrap();
+    // Killed before the source was none.
+    let key = DocumentKey { kind: DocumentKind::Migration, name: "out".into() };
+    let out = source.document(key.clone()).await.unwrap().unwrap();
+    let undone = out.body.replace("\"done\":true", "\"done\":false");
+    source.put_document(key, out.version, Some(undone), Vec::new()).await.unwrap();
+    let elsewhere = Move { source: &source, target: &other, from: "there", to: "elsewhere" };
+    let refused = abandon(elsewhere, at(9)).await;
+    assert!(matches!(refused, Err(MigrateError::Another { .. })), "{refused:?}");
+    let third = MemoryStore::new();
+    fill(&third, 1).await;
+    moved(&third, &other).await.unwrap();
+    let refused = abandon(Move { to: "here", ..elsewhere }, at(9)).await;
+    assert!(matches!(refused, Err(MigrateError::Another { .. })), "it has another move's: {refused:?}");
+    assert_eq!(standing(&source).await, Ok(Some(Standing::Leaving("here".into()))));
+    // Whatever it is called: it is the one.
+    let again = abandon(Move { target: &target, to: "over there", ..elsewhere }, at(9)).await;
+    assert_eq!(again, Err(MigrateError::Left("here".into())));
+}
+
 /// Killed after the target was the store and before the source was none: the same again says so, though a server has worked there since.
 #[tokio::test]
 async fn one_that_was_killed_at_its_very_end_is_over() {

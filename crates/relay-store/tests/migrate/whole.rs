@@ -4,19 +4,22 @@ use std::{sync::Arc, time::Duration};
 
 use relay_core::{
     delivery::Delivery,
-    id::{DeliveryId, EventId, IdMint},
-    storage::{Append, Appended, EventFilter, Page},
+    id::{DeliveryId, EventId, IdMint, Partition},
+    storage::{Append, Appended, Dedupe, EventFilter, Page},
     time::Wall,
 };
 use relay_store::{
     Store,
     memory::MemoryStore,
     migrate::{MigrateError, standing},
-    seam::{Archive as _, AuditFilter, Upkeep as _},
+    seam::{Archive as _, AuditFilter, DocumentKind, Queue as _, Registry as _, Upkeep as _},
     watch::Watch,
 };
 
-use crate::filled::{at, check_sums, embedded, event, fill, in_redis, moved, moved_watched, name, shown};
+use crate::{
+    filled::{at, check_sums, embedded, event, fill, in_redis, in_redis_called, moved, moved_watched, name, shown},
+    node::{Node, Server},
+};
 
 /// I5, I20: into a Redis of one partition or sixteen and back again: all of it is what it was, and counted so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,6 +89,10 @@ async fn an_id_whose_place_is_taken_is_another_and_listed() {
     assert_eq!(moved_watched(&source, &target, &watch).await, Err(MigrateError::Stopped));
     let came = moved(&source, &target).await.unwrap();
     assert_eq!(came.events, 2 * twins);
+    // What is written behind each page does not grow with what was renamed before.
+    let documents = target.documents(DocumentKind::Migration).await.unwrap();
+    let arrival = documents.iter().find(|document| document.key.name == "in").expect("it says so");
+    assert!(arrival.body.len() < 1_000 && documents.len() > 2, "{} {}", arrival.body.len(), documents.len());
     // Of each pair of events one, and of each pair of deliveries.
     assert!(came.renamed.len() as u64 >= 2 * twins, "{}", came.renamed.len());
     for (old, new) in &came.renamed {
@@ -107,6 +114,55 @@ async fn an_id_whose_place_is_taken_is_another_and_listed() {
     let lines = target.browse_audit(AuditFilter::default(), Page { cursor: None, limit: 1_000 }).await.unwrap().items;
     let told = lines.iter().filter(|line| line.action == "store.migrate.renamed").count();
     assert_eq!(told, came.renamed.len(), "each is in the audit log");
+}
+
+/// I20: a key that expires in the midst of a move is one that was free, in both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_expires_meanwhile_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, stream) = in_redis_called(1).await;
+    let mut mint = IdMint::new(0, 5);
+    let keys = [[1; 32], [2; 32]];
+    for (key, until) in keys.into_iter().zip([at(500), at(1_000_000)]) {
+        let event = Arc::new(event(mint.event_in(Partition::of_digest(&key), at(0)), 4, at(0)));
+        let dedupe = Some(Dedupe { key, until });
+        let append = Append { event, deliveries: Vec::new(), dedupe, deadline: Wall::MAX };
+        let [answer] = &source.append(vec![append]).await[..] else { panic!("one answer") };
+        assert!(answer.as_ref().is_ok_and(Appended::is_stored), "{answer:?}");
+    }
+    let target = embedded(dir.path());
+    let watch = Watch::default();
+    watch.stop();
+    assert_eq!(moved_watched(&source, &target, &watch).await, Err(MigrateError::Stopped));
+    // As Redis does by itself, once its time is over.
+    let entry = [stream.as_bytes(), b":{00-23}:k:shop:", &keys[0]].concat();
+    assert_eq!(Node::shared(Server::Installed).ask(&[b"DEL", &entry]), ":1\r\n");
+    let came = moved(&source, &target).await.unwrap();
+    assert_eq!((came.events, came.keys), (2, 1));
+}
+
+/// I18: what does not read beside events and deliveries is missed in a copy, too, and told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spoilt_line_or_key_is_not_moved_as_if_it_were_none() {
+    for within in ["audit", "k:in:"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, stream) = in_redis_called(1).await;
+        fill(&source, 20).await;
+        let spoil = "local key = redis.call('KEYS', ARGV[1])[1]
+            if redis.call('TYPE', key).ok == 'stream' then
+                redis.call('XADD', key, '*', 'l', 'nonsense')
+            else
+                redis.call('SETRANGE', key, redis.call('STRLEN', key) - 1, 'nonsense')
+            end
+            return 'done'";
+        let tag = if within == "audit" { "reg" } else { "00-23" };
+        let pattern = format!("{stream}:{{{tag}}}:{within}*");
+        let said = Node::shared(Server::Installed).ask(&[b"EVAL", spoil.as_bytes(), b"0", pattern.as_bytes()]);
+        assert_eq!(said, "$4\r\ndone\r\n");
+        let refused = moved(&source, &embedded(&dir.path().join("first"))).await;
+        assert_eq!(refused, Err(MigrateError::Damaged("1 record does not read".into())), "{within}");
+        assert!(standing(&source).await.unwrap().is_some(), "it goes on where it was");
+    }
 }
 
 /// Pairs of events of the same sequence, as two servers make them in the same moment.

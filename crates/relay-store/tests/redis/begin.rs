@@ -11,7 +11,7 @@ use relay_store::{
 
 use crate::{
     backend::Shared,
-    node::{Node, Server},
+    node::{Node, Server, free_port},
 };
 
 pub(crate) fn fixture(options: Options) -> Fixture<Shared> {
@@ -110,6 +110,50 @@ async fn replicas_are_waited_for(server: Server) {
     let mut fixture = fixture(on_disks);
     fixture.accept("crm", at(0)).await;
     assert_eq!(fixture.store().condition().durability, Durability::FsyncReplicated);
+}
+
+/// I1: a replica that comes later than the first look, as where all of them start together, is waited for as one that was there; and that
+/// stays so when it goes.
+#[tokio::test]
+async fn a_replica_that_comes_later_is_waited_for_as_well() {
+    let ports = [free_port(), free_port()].map(|port| port.to_string());
+    let listens = |at: usize| vec![("port".into(), ports[at].clone()), ("repl-diskless-sync-delay".into(), "0".into())];
+    let primary = Node::with(Server::Installed, listens(0));
+    let (replicas_within, patience) = (Duration::from_secs(20), Duration::from_secs(60));
+    let options = Options { durability: None, replicas_within, patience, ..options(&primary) };
+    let mut fixture = fixture(options.clone());
+    RedisStore::open(options).begin().await.expect("it keeps what it is given");
+    fixture.accept("crm", at(0)).await;
+    assert_eq!(fixture.store().condition().durability, Durability::Fsync);
+    let mut settings = listens(1);
+    settings.push(("replicaof".into(), format!("127.0.0.1 {}", ports[0])));
+    let mut replica = Node::with(Server::Installed, settings);
+    let pause = || tokio::time::sleep(Duration::from_millis(10));
+    while fixture.store().condition().durability != Durability::Replicated {
+        pause().await;
+    }
+    primary.ask(&[b"CONFIG", b"SET", b"min-replicas-to-write", b"1"]);
+    while !fixture.store().condition().commits {
+        pause().await;
+    }
+    fixture.accept("crm", at(1)).await;
+    replica.stop();
+    while fixture.store().condition().commits {
+        pause().await;
+    }
+    assert_eq!(fixture.store().condition().durability, Durability::Replicated);
+}
+
+/// Whoever looks with another number of partitions than the store has is told so, and not of what little there is in those.
+#[tokio::test]
+async fn whoever_looks_with_other_partitions_is_told() {
+    let node = Node::start();
+    let options = |partitions| Options { partitions, ..options(&node) };
+    RedisStore::open(options(4)).begin().await.expect("it keeps what it is given");
+    let examined = RedisStore::open(options(1)).examine().await.expect("it is there");
+    let mends: Vec<_> = examined.findings().map(|finding| &finding.mend[..]).collect();
+    assert_eq!(mends, ["set REDIS_PARTITIONS=4"]);
+    assert_eq!(RedisStore::open(options(4)).examine().await.expect("it is there").findings().next(), None);
 }
 
 /// S27: a wrong password is told as that, and not shown; a right one lets in.

@@ -20,9 +20,14 @@ use crate::{
     node::{Node, Server},
 };
 
-fn fixture(node: &Node) -> Fixture<Shared> {
-    let options = Options { glance_every: Duration::from_millis(5), ..Options::new(node.address()) };
-    Fixture::over(Shared::on(options), IdMint::new(0, 7))
+async fn fixture(node: &Node) -> Fixture<Shared> {
+    begun(Options { glance_every: Duration::from_millis(5), ..Options::new(node.address()) }, 7).await
+}
+
+/// A store that somebody has begun, as servers do.
+async fn begun(options: Options, seed: u64) -> Fixture<Shared> {
+    RedisStore::open(options.clone()).begin().await.expect("it keeps what it is given");
+    Fixture::over(Shared::on(options), IdMint::new(0, seed))
 }
 
 /// The ids in the lines about what was lost.
@@ -66,7 +71,7 @@ async fn is_back(fixture: &Fixture<Shared>) {
 #[tokio::test]
 async fn what_a_flush_takes_is_named_and_documents_come_back() {
     let node = Node::start();
-    let mut fixture = fixture(&node);
+    let mut fixture = fixture(&node).await;
     let key = |name: &str| DocumentKey { kind: DocumentKind::Source, name: name.to_owned() };
     for (name, writes) in [("in", 3), ("gone", 1)] {
         for version in 0..writes {
@@ -122,7 +127,7 @@ async fn a_flush_right_behind_the_start_is_noticed() {
 #[tokio::test]
 async fn what_a_redis_that_went_back_has_lost_is_named() {
     let mut node = Node::start();
-    let mut fixture = fixture(&node);
+    let mut fixture = fixture(&node).await;
     let kept = fixture.accept("crm", at(0)).await;
     is_known(&node).await;
     node.stop();
@@ -150,7 +155,7 @@ async fn what_a_redis_that_went_back_has_lost_is_named() {
 #[tokio::test]
 async fn what_another_removed_is_not_missed() {
     let mut node = Node::start();
-    let mut one = fixture(&node);
+    let mut one = fixture(&node).await;
     let other = Shared::at_hand(Options::new(node.address()));
     let other = Fixture::over(other, IdMint::new(0, 8));
     let (kept, removed) = (one.accept("crm", at(0)).await, one.accept("crm", at(1)).await);
@@ -187,7 +192,7 @@ async fn what_is_lost_is_named_after_a_restart_of_both() {
         remembers_in: Some(path.clone()),
         ..Options::new(node.address())
     };
-    let mut first = Fixture::over(Shared::on(options.clone()), IdMint::new(0, 7));
+    let mut first = begun(options.clone(), 7).await;
     let kept = first.accept("crm", at(0)).await;
     is_known(&node).await;
     node.stop();
@@ -224,7 +229,7 @@ async fn a_loss_is_counted_once_though_nobody_confirms_it() {
         patience: Duration::from_secs(20),
         ..Options::new(primary.address())
     };
-    let mut fixture = Fixture::over(Shared::on(options.clone()), IdMint::new(0, 7));
+    let mut fixture = begun(options.clone(), 7).await;
     let lost = fixture.accept("crm", at(0)).await;
     is_known(&primary).await;
     let hasty = Options { replicas_within: Duration::from_millis(20), ..options };
@@ -256,7 +261,7 @@ async fn a_loss_is_counted_once_though_nobody_confirms_it() {
 #[tokio::test]
 async fn what_was_not_removed_is_missed_when_it_is_lost() {
     let node = Node::start();
-    let mut fixture = fixture(&node);
+    let mut fixture = fixture(&node).await;
     let stored = fixture.accept("crm", at(0)).await;
     let ended = fixture.apply(cancel(&stored, at(1))).await;
     is_known(&node).await;
@@ -302,6 +307,84 @@ async fn an_emptied_redis_that_another_server_began_gets_its_documents_back() {
     assert_eq!(other.document(key("in")).await.expect("reads").map(|found| found.version), Some(1));
 }
 
+/// I21: a Redis that was emptied and begun anew while this server was away: what others removed since does not come back. What is not there
+/// is named, for nobody knows which of both it is.
+#[tokio::test]
+async fn what_others_removed_meanwhile_is_not_written_back() {
+    let node = Node::start();
+    let fixture = fixture(&node).await;
+    let key = |name: &str| DocumentKey { kind: DocumentKind::Source, name: name.to_owned() };
+    for name in ["in", "gone"] {
+        assert_eq!(fixture.store().put_document(key(name), 0, Some("{}".into()), Vec::new()).await, Ok(Some(1)));
+    }
+    is_known(&node).await;
+    // Between two of its looks.
+    let anew = b"local kept = redis.call('HGET', '{r}doc:1', 'in')
+        redis.call('FLUSHALL')
+        redis.call('HSET', '{r}meta', 'layout', 1, 'partitions', 1, 'epoch', 'another')
+        redis.call('HSET', '{r}doc:1', 'in', kept)
+        redis.call('SET', '{r}version', 7)";
+    let anew = String::from_utf8_lossy(anew).replace("{r}", "crm-relay:{reg}:");
+    node.ask(&[b"EVAL", anew.as_bytes(), b"0"]);
+    let documents = until(async || fixture.store().documents(DocumentKind::Source).await.ok()).await;
+    assert_eq!(documents.into_iter().map(|found| found.key).collect::<Vec<_>>(), [key("in")]);
+    let all = until(async || Some(named(&fixture).await).filter(|named| !named.is_empty())).await;
+    assert_eq!(all, "source gone ");
+    is_known(&node).await;
+    assert_eq!(named(&fixture).await, all, "once");
+}
+
+/// I1, I21: a Redis that went back to what it was has lost what became of documents as well: a change, one that is new, and that one was
+/// removed, which is there again. They are named, whoever reads them first.
+#[tokio::test]
+async fn documents_that_went_back_are_named() {
+    let mut node = Node::start();
+    let fixture = fixture(&node).await;
+    let key = |name: &str| DocumentKey { kind: DocumentKind::Source, name: name.to_owned() };
+    let put = async |name: &str, version| {
+        let written = fixture.store().put_document(key(name), version, Some("{}".into()), Vec::new()).await;
+        written.ok().flatten()
+    };
+    for name in ["in", "same", "gone"] {
+        assert_eq!(put(name, 0).await, Some(1));
+    }
+    is_known(&node).await;
+    assert_eq!(named(&fixture).await, "");
+    node.stop();
+    let copy = tempfile::tempdir().expect("a directory can be made");
+    copy_all(&node.on_disk(), copy.path());
+    node.restart();
+    is_back(&fixture).await;
+    assert_eq!((put("in", 1).await, put("new", 0).await), (Some(2), Some(1)));
+    assert_eq!(fixture.store().put_document(key("gone"), 1, None, Vec::new()).await, Ok(Some(2)));
+    is_known(&node).await;
+    node.stop();
+    fs::remove_dir_all(node.on_disk()).expect("it can be removed");
+    fs::create_dir(node.on_disk()).expect("it can be made");
+    copy_all(copy.path(), &node.on_disk());
+    node.restart();
+    // Whoever follows the registry asks as soon as it can.
+    until(async || fixture.store().documents(DocumentKind::Source).await.ok()).await;
+    let all = until(async || Some(named(&fixture).await).filter(|named| !named.is_empty())).await;
+    assert_eq!(all, "source gone, source in, source new ");
+}
+
+/// A store is made by whoever begins, and by nobody who only looks.
+#[tokio::test]
+async fn nobody_who_looks_makes_a_store() {
+    let node = Node::start();
+    let store = RedisStore::open(Options { glance_every: Duration::from_millis(5), ..Options::new(node.address()) });
+    let examined = store.examine().await.expect("it is there");
+    assert_eq!(examined.stored, None);
+    let reads = async || {
+        let stats = node.ask(&[b"INFO", b"commandstats"]);
+        let calls = stats.split_once("cmdstat_hget:calls=")?.1.split(',').next()?.parse::<u32>().ok()?;
+        Some(calls).filter(|calls| *calls > 6)
+    };
+    until(reads).await;
+    assert_eq!(node.ask(&[b"EXISTS", b"crm-relay:{reg}:meta"]), ":0\r\n");
+}
+
 /// I1, F3: what an earlier run wrote down is read, and kept, where there is no room to write it anew.
 #[tokio::test]
 async fn a_disk_without_room_keeps_what_was_written_down() {
@@ -313,7 +396,7 @@ async fn a_disk_without_room_keeps_what_was_written_down() {
         remembers_in: Some(path.clone()),
         ..Options::new(node.address())
     };
-    let mut first = Fixture::over(Shared::on(options.clone()), IdMint::new(0, 7));
+    let mut first = begun(options.clone(), 7).await;
     let lost = first.accept("crm", at(0)).await;
     let bits = lost.id.as_u128().to_le_bytes();
     until(async || fs::read(&path).ok().filter(|bytes| bytes.windows(16).any(|part| part == bits))).await;
@@ -336,7 +419,7 @@ async fn a_disk_without_room_keeps_what_was_written_down() {
 #[tokio::test]
 async fn no_version_of_the_registry_comes_twice() {
     let mut node = Node::start();
-    let fixture = fixture(&node);
+    let fixture = fixture(&node).await;
     let key = DocumentKey { kind: DocumentKind::Source, name: "in".to_owned() };
     let put = async |version| {
         let written = fixture.store().put_document(key.clone(), version, Some("{}".into()), Vec::new()).await;
@@ -363,7 +446,7 @@ async fn no_version_of_the_registry_comes_twice() {
 #[tokio::test]
 async fn what_was_retired_is_not_missed() {
     let mut node = Node::start();
-    let mut fixture = fixture(&node);
+    let mut fixture = fixture(&node).await;
     let stored = fixture.accept("crm", at(0)).await;
     let ended = fixture.apply(cancel(&stored, at(1))).await;
     let forget = Forget {

@@ -1,22 +1,32 @@
 //! Rows are the truth: whatever index is lost, it is made of them again.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use relay_core::{
     delivery::{Delivery, State, cancel, outcome::Class},
     id::{DeliveryId, EventId, IdMint, InstanceId},
-    jobs::Rules,
+    jobs::{Action, Rules, Target},
     partitions::Partitions,
-    storage::{About, DueAsk, Ended, Forget, HeldAsk, LeaseAsk, LeaseOrder, Presence, Retire, StoreError},
+    storage::{
+        About, Append, Dedupe, DueAsk, Ended, Forget, HeldAsk, LeaseAsk, LeaseOrder, Presence, Replay, Retire,
+        StoreError,
+    },
     time::Wall,
 };
 use relay_store::{
     conformance::{Fixture, at},
-    redis::{Mended, Options, RedisStore},
-    seam::{DeliveryFilter, EventFilter, Page, Queue as _},
+    redis::{Edges, FullProbe, Mended, Options, RedisStore},
+    seam::{AuditEntry, AuditFilter, DeliveryFilter, DocumentKey, DocumentKind, EventFilter, Page, Queue as _},
+    watch::Watch,
 };
 
-use crate::{backend::Shared, node::Node};
+use crate::{backend::Shared, node::Node, proxy::Proxy};
 
 const INDEXES: [&str; 12] = [
     "ready:crm:0:1",
@@ -148,7 +158,6 @@ async fn a_round_goes_on_past_what_stays_unknown() {
         waits.push(fixture.accept("crm", at(second)).await.id);
     }
     node.ask(&[b"DEL", b"crm-relay:{00-23}:exp:crm"]);
-    assert_eq!(store.mend().await, Err(StoreError::Unknown), "it is there");
     // From now on it looks after everything.
     store.due(DueAsk::at(at(0), 1)).await.expect("reads");
     let began = tokio::time::Instant::now();
@@ -161,6 +170,189 @@ async fn a_round_goes_on_past_what_stays_unknown() {
         assert!(began.elapsed() < Duration::from_secs(60), "{expired} of 400: {:?}", store.scrubbed());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    // And so does whoever is told to do it at once.
+    node.ask(&[b"DEL", b"crm-relay:{00-23}:exp:crm"]);
+    store.mend().await.expect("it goes on");
+    assert!(store.due(DueAsk::at(at(1_000_000), 1_000)).await.expect("reads").expired.len() > 200);
+}
+
+/// I18: an answer that is lost, whichever it is, ends no mending: the same is done again.
+#[tokio::test]
+async fn mending_goes_on_past_an_answer_that_is_lost() {
+    let node = Node::start();
+    let proxy = Proxy::to(node.socket());
+    let mut fixture = Fixture::over(Shared::at_hand(Options::new(node.address())), IdMint::new(0, 7));
+    let all = filled(&mut fixture).await.len();
+    let full = FullProbe::new(|| false);
+    let store = RedisStore::open(Options { full: Some(full), hears: false, ..Options::new(proxy.address()) });
+    store.mend().await.expect("nothing is in its way");
+    for lost in 1..60 {
+        node.ask(&[b"DEL", b"crm-relay:{00-23}:log:crm"]);
+        proxy.lose_behind(lost);
+        match store.mend().await {
+            Ok(_) => {}
+            // Of what only reads it is known that nothing was done, and it may be asked for again.
+            Err(error) => assert_eq!(error, StoreError::Away, "behind {lost}"),
+        }
+        proxy.lose_behind(-1);
+        store.mend().await.expect("nothing is in its way");
+        let listed =
+            fixture.store().browse_deliveries(DeliveryFilter::default(), Page { cursor: None, limit: 100 }).await;
+        assert_eq!(listed.expect("reads").items.len(), all, "behind {lost}");
+    }
+    assert!(proxy.lost() > 30, "{}", proxy.lost());
+    fixture.check_sums().await;
+}
+
+/// I5: counters are made again though somebody else begins to count in the midst of that.
+#[tokio::test]
+async fn counters_are_mended_beside_a_recount() {
+    let node = Arc::new(Node::start());
+    let mut fixture = Fixture::over(Shared::at_hand(Options::new(node.address())), IdMint::new(0, 7));
+    filled(&mut fixture).await;
+    node.ask(&[b"HSET", b"crm-relay:{00-23}:n", b"d:crm:1", b"99"]);
+    let (other, begun) = (Arc::clone(&node), Arc::new(AtomicU32::new(0)));
+    let count = Arc::clone(&begun);
+    // Before each of its commits, as long as that is the second of a count: what it has counted is somebody else's by then.
+    let edges = Edges::new(move |_| {
+        let tally = b"crm-relay:{00-23}:tally";
+        if count.load(Ordering::SeqCst) < 2 && other.ask(&[b"EXISTS", tally]) == ":1\r\n" {
+            other.ask(&[b"HSET", tally, b"run", b"another"]);
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        false
+    });
+    let full = Some(FullProbe::new(|| false));
+    let store = RedisStore::open(Options { full, hears: false, edges, ..Options::new(node.address()) });
+    let mended = store.mend().await.expect("it counts again");
+    assert_eq!((mended.counters, begun.load(Ordering::SeqCst)), (1, 2));
+    fixture.check_sums().await;
+}
+
+/// I18: whoever reads everything reads what stands beside rows and events, too: a bit that flipped in any of it is named.
+#[tokio::test]
+async fn a_bit_that_flipped_anywhere_is_found() {
+    let node = Node::start();
+    let mut fixture = Fixture::over(Shared::at_hand(Options::new(node.address())), IdMint::new(0, 7));
+    let dedupe = Dedupe { key: [7; 32], until: at(1_000) };
+    let event = fixture.event_of(&dedupe, "in", b"{}", at(0));
+    let append = Append { dedupe: Some(dedupe), ..fixture.appending(event, &["crm"]) };
+    assert!(fixture.append(append.clone()).await.is_ok_and(|appended| appended.is_stored()));
+    let (mut tried, event) = (append.deliveries[0].clone(), append.event.id);
+    for _ in 0..2 {
+        let archive = tried.last.clone();
+        let change = change(&tried, |next| {
+            (next.state, next.tries, next.attempts) = (State::Scheduled, tried.tries + 1, tried.attempts + 1);
+            next.last = Some(attempt(&tried));
+        });
+        tried = fixture.apply(relay_core::storage::Change { archive, ..change }).await;
+    }
+    let made =
+        Delivery { id: fixture.mint.delivery(at(1)).beside(event), replay: true, ..append.deliveries[0].clone() };
+    fixture.store().replay(Replay::anyway(vec![made]), Vec::new()).await.expect("it is stored");
+    let cancel = fixture.command(Action::Cancel, Target::Ids([tried.id].into()), at(2));
+    let job = cancel.job;
+    fixture.run(cancel, at(2)).await;
+    let document = DocumentKey { kind: DocumentKind::Token, name: "laptop".to_owned() };
+    fixture.store().put_document(document, 0, Some("{}".into()), Vec::new()).await.expect("it is written");
+    let line =
+        AuditEntry { at: at(3), who: "cli".into(), action: "x".into(), subject: "y".into(), origin: String::new() };
+    fixture.store().audit(vec![line]).await.expect("it is written");
+    let inspected = async |watch: Watch| {
+        let store = RedisStore::open(Options { full: Some(FullProbe::new(|| false)), ..Options::new(node.address()) });
+        store.inspect(Arc::new(watch)).await.expect("it reads")
+    };
+    let found = inspected(Watch::default()).await;
+    assert!(found.is_healthy() && (found.events, found.deliveries) == (1, 2), "{found:?}");
+
+    let of = |kind: &str, id: &[u8]| [b"crm-relay:{00-23}:", kind.as_bytes(), id].concat();
+    let (tries, named) = (of("t:", &tried.id.as_u128().to_be_bytes()), of("r:", &event.as_u128().to_be_bytes()));
+    let (entry, mark) = (of("k:in:", &[7; 32]), of("step:", &job.as_u128().to_be_bytes()));
+    let spoil = "local bytes = ... return string.sub(bytes, 1, -6) .. string.char((string.byte(bytes, -5) + 1) % 256) .. string.sub(bytes, -4)";
+    let script = |put: &str| format!("local function spoil(...) {spoil} end {put} return 'done'");
+    let string = "redis.call('SET', KEYS[1], spoil(redis.call('GET', KEYS[1])), 'KEEPTTL')";
+    let cases: [(&str, &[u8], &str); 6] = [
+        ("an attempt of dlv_", &tries, "redis.call('LSET', KEYS[1], 0, spoil(redis.call('LINDEX', KEYS[1], 0)))"),
+        ("what was made of evt_", &named, string),
+        ("a dedupe key of in", &entry, string),
+        ("job_", &mark, string),
+        (
+            "document Token laptop",
+            b"crm-relay:{reg}:doc:5",
+            "redis.call('HSET', KEYS[1], 'laptop', spoil(redis.call('HGET', KEYS[1], 'laptop')))",
+        ),
+        (
+            "line ",
+            b"crm-relay:{reg}:audit",
+            "local line = redis.call('XRANGE', KEYS[1], '-', '+')[1]
+             redis.call('XADD', KEYS[1], '*', 'l', spoil(line[2][2]))",
+        ),
+    ];
+    for (named, (begins, key, put)) in cases.into_iter().enumerate() {
+        let said = node.ask(&[b"EVAL", script(put).as_bytes(), b"1", key]);
+        assert_eq!(said, "$4\r\ndone\r\n", "{begins}");
+        let found = inspected(Watch::default()).await;
+        assert!(
+            !found.is_healthy() && found.faults.iter().any(|fault| fault.starts_with(begins)),
+            "{begins}: {found:?}"
+        );
+        assert_eq!(found.faults.len(), named + 1, "{found:?}");
+    }
+    accepted(&node, &mut fixture).await;
+}
+
+/// I5, I18: what does not read is taken out when that is asked for, with what belongs to it, and counted as lost; all else stays.
+async fn accepted(node: &Node, fixture: &mut Fixture<Shared>) {
+    let kept = fixture.accept("crm", at(10)).await;
+    let (row, event) = (fixture.accept("crm", at(11)).await, fixture.accept("crm", at(12)).await);
+    let of = |kind: &str, id: u128| [b"crm-relay:{00-23}:", kind.as_bytes(), &id.to_be_bytes()[..]].concat();
+    node.flip(&of("d:", row.id.as_u128()), 260, 3);
+    node.flip(&of("e:", event.event.as_u128()), 80, 3);
+    let full = || Some(FullProbe::new(|| false));
+    let open = || RedisStore::open(Options { full: full(), ..Options::new(node.address()) });
+    let store = open();
+    let found = store.inspect(Arc::default()).await.expect("it reads");
+    assert_eq!((found.faults.len(), found.apart.len()), (8, 0), "{found:?}");
+    let taken = store.accept_loss().await.expect("it is taken out");
+    let named = |wanted: &str| taken.iter().any(|taken| taken.starts_with(wanted));
+    for wanted in [
+        &row.id.to_string()[..],
+        &event.event.to_string(),
+        &event.id.to_string(),
+        "an attempt of dlv_",
+        "what was made of evt_",
+        "a dedupe key of in",
+        "job_",
+        "document Token laptop",
+        "line ",
+    ] {
+        assert!(named(wanted), "{wanted}: {taken:?}");
+    }
+    assert_eq!(taken.len(), 9, "{taken:?}");
+    let store = open();
+    let found = store.inspect(Arc::default()).await.expect("it reads");
+    assert!(found.is_healthy(), "{found:?}");
+    assert_eq!(fixture.find(kept.id).await, Some(kept));
+    assert_eq!((fixture.find(row.id).await, fixture.find(event.id).await), (None, None));
+    assert_eq!(fixture.counters("crm").await.lost, 2);
+    let filter = AuditFilter { action: Some("store.accept-loss".into()), ..AuditFilter::default() };
+    let lines = fixture.store().browse_audit(filter, Page { cursor: None, limit: 10 }).await.expect("reads").items;
+    assert!(lines.len() == 1 && lines[0].subject.contains(&row.id.to_string()), "{lines:?}");
+    // The event that only the row belonged to is one without a delivery, and goes as such.
+    assert_eq!(store.accept_loss().await, Ok(Vec::new()), "once");
+}
+
+/// I18: what was not read to its end is not told to be healthy.
+#[tokio::test]
+async fn who_is_stopped_does_not_say_that_all_is_well() {
+    let node = Node::start();
+    let mut fixture = Fixture::over(Shared::at_hand(Options::new(node.address())), IdMint::new(0, 7));
+    fixture.accept("crm", at(0)).await;
+    let store = RedisStore::open(Options { full: Some(FullProbe::new(|| false)), ..Options::new(node.address()) });
+    let watch = Watch::default();
+    watch.stop();
+    let found = store.inspect(Arc::new(watch)).await.expect("it reads");
+    assert!(!found.is_whole && !found.is_healthy() && found.faults.is_empty(), "{found:?}");
 }
 
 /// I2: a body that was set, and whose script did not run, is no event, and goes after an hour; one that is young stays, for its script may

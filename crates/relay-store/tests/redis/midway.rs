@@ -14,7 +14,7 @@ use relay_core::{
 use relay_store::{
     conformance::{Fixture, at},
     redis::Options,
-    seam::AuditEntry,
+    seam::{AuditEntry, AuditFilter, Page},
 };
 
 use crate::{backend::Shared, node::Node};
@@ -262,4 +262,33 @@ async fn what_retention_has_removed_is_not_denied() {
     assert_eq!(fixture.store().retire(retire).await, Err(StoreError::Unknown));
     assert_eq!(fixture.find(all[0][0].id).await, None);
     assert_eq!(fixture.find(all[1][0].id).await, None);
+}
+
+/// Nothing that a command has done is without its line in the audit log, also where it is done in one partition alone.
+#[tokio::test]
+async fn what_a_step_has_done_in_one_partition_is_in_the_audit_log() {
+    let node = Node::start();
+    let mut fixture = spread(&node);
+    let all = in_two(&mut fixture).await;
+    spoil_at(&node, &all[1][0], "done:crm");
+    let (who, action) = ("cli".into(), "delivery.cancel".into());
+    let line = AuditEntry { at: at(1), who, action, subject: String::new(), origin: String::new() };
+    let step = Step {
+        job: fixture.job(at(1)),
+        before: 0,
+        cursor: None,
+        matched: 2,
+        fingerprint: 7,
+        next_due: None,
+        is_over: true,
+        settle: all.iter().map(|found| cancel(&found[0], at(1))).collect(),
+        retire: Vec::new(),
+        make: Vec::new(),
+        audit: Some(line.clone()),
+    };
+    assert_eq!(fixture.store().step(step).await, Err(StoreError::Unknown));
+    assert_eq!(fixture.find(all[0][0].id).await.map(|found| found.state), Some(State::Cancelled));
+    let page = Page { cursor: None, limit: 10 };
+    let lines = fixture.store().browse_audit(AuditFilter::default(), page).await.expect("reads").items;
+    assert_eq!(lines, [line]);
 }

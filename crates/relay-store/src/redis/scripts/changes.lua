@@ -182,12 +182,24 @@ local function next_made()
     return made
 end
 
+-- Whether a delivery with the same tail was made of an event: by the same job, whose mark was lost, or which another one runs too.
+-- It minted another id for that. What it made may have been removed since; the name goes with the event.
+local function is_named(made)
+    local named, tail = replays_of(made.event), string.sub(made.id, 9)
+    for at = 9, #named - named_length + 9, named_length do
+        if string.sub(named, at, at + 7) == tail then
+            return true
+        end
+    end
+    return false
+end
+
 -- Stores a new delivery of an event: 0 if that is gone, 1 if it was there already, 2 if it is stored.
 local function make(made)
     if redis.call('EXISTS', key('e:', made.event)) == 0 then
         return 0
     end
-    if redis.call('EXISTS', key('d:', made.id)) == 1 then
+    if redis.call('EXISTS', key('d:', made.id)) == 1 or is_named(made) then
         return 1
     end
     local destination, source = names_of(made.row)
