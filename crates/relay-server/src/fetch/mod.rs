@@ -1,10 +1,13 @@
-//! Fetches what lives at a URL of a provider: keys and certificates that its requests are checked with, confirmations.
+//! Fetches what lives at a URL of a provider: keys and certificates that its requests are checked with, confirmations; and sends
+//! what an operator is told (`post.rs`).
 //!
 //! **Invariant:** https with a certificate that holds, no redirects, a bounded answer in a bounded time, and never an
 //! address inside the operator's network: strangers have a say in when and what is fetched.
 
 mod address;
 mod keyring;
+mod names;
+mod post;
 mod proxy;
 mod shelf;
 #[cfg(test)]
@@ -31,12 +34,11 @@ use relay_net::{
     tls::{self, TlsError},
 };
 use rustls::{ClientConfig, pki_types::CertificateDer};
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 
 pub(crate) use keyring::Keyring;
+pub use names::Names;
+pub(crate) use post::Post;
 pub use proxy::ProxyChoice;
 
 /// Whom keys and certificates are fetched from: a port that is no other service's.
@@ -53,6 +55,8 @@ pub struct Fetching {
     pub proxy: ProxyChoice,
     /// Hosts whose address is known: neither looked up nor judged. Tests name servers of their own here; no setting does.
     pub pinned: BTreeMap<String, SocketAddr>,
+    /// Who knows the addresses of all others, which are judged.
+    pub names: Names,
 }
 
 /// `RELAY_CA_FILE` cannot be used.
@@ -102,7 +106,7 @@ impl Failed {
 }
 
 /// Fetches; one try each.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Fetcher {
     fetching: Fetching,
     roots: Vec<CertificateDer<'static>>,
@@ -142,7 +146,8 @@ impl Fetcher {
 
     async fn exchange(&self, target: &Target) -> Result<Bytes, Failed> {
         let tls = self.tls.get_or_init(|| self.make_tls()).clone()?;
-        let stream = self.connect(&target.host).await?;
+        let url = proxy::url(&target.host).ok_or("not a URL")?;
+        let stream = self.connect(&url, &target.host, PORT, false).await?;
         let stream = encrypt(stream, &target.host, tls).await.map_err(|error| format!("TLS: {error}"))?;
         let said = |error: hyper::Error| format!("no HTTP answer: {error}");
         let connection = http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(stream));
@@ -165,23 +170,23 @@ impl Fetcher {
         Ok(beside(exchange, connection).await?)
     }
 
-    /// A byte stream to port 443 of a host.
-    async fn connect(&self, host: &str) -> Result<TcpStream, Failed> {
+    /// A byte stream to a port of the host of `url`, at an address of the public internet unless others are allowed.
+    async fn connect(&self, url: &Uri, host: &str, port: u16, allow_private: bool) -> Result<TcpStream, Failed> {
         let said = |error: io::Error| Failed::at("cannot connect", &error);
         if let Some(address) = self.fetching.pinned.get(host) {
             return dial::tcp_to(vec![*address]).await.map_err(said);
         }
-        if let Some(proxy) = self.fetching.proxy.of(host) {
+        if let Some(proxy) = self.fetching.proxy.of_url(url) {
             // The proxy looks the name up; an address of its own network must not be asked for by number or bare name.
             let is_public = host.parse().map_or_else(|_| host.contains('.'), address::is_public);
-            return if is_public { proxy::tunnel(&proxy, host).await } else { Err(NOT_PUBLIC.into()) };
+            let may = is_public || allow_private;
+            return if may { proxy::tunnel(&proxy, host, port).await } else { Err(NOT_PUBLIC.into()) };
         }
         // A resolver without a descriptor says that the name is not known.
         let unknown = |error: io::Error| Failed::at("cannot resolve the name", &Shortage::now().unwrap_or(error));
-        let found = lookup_host((host, PORT)).await.map_err(unknown)?;
-        let found: Vec<SocketAddr> = found.collect();
+        let found = self.fetching.names.of(host, port).await.map_err(unknown)?;
         // One bad address is enough: who answers like that has something else in mind.
-        if found.is_empty() || !found.iter().all(|found| address::is_public(found.ip())) {
+        if found.is_empty() || !allow_private && !found.iter().all(|found| address::is_public(found.ip())) {
             return Err(NOT_PUBLIC.into());
         }
         dial::tcp_to(found).await.map_err(said)

@@ -6,7 +6,7 @@ use http::Uri;
 use relay_net::dial;
 use tokio::net::TcpStream;
 
-use super::{Failed, PORT};
+use super::Failed;
 
 /// Which proxy leads to a host; none by default.
 #[derive(Clone, Default)]
@@ -21,11 +21,6 @@ impl ProxyChoice {
         Self(Some(Arc::new(choose)))
     }
 
-    pub(super) fn of(&self, host: &str) -> Option<Uri> {
-        let url = Uri::builder().scheme("https").authority(&*authority(host)).path_and_query("/").build().ok()?;
-        self.of_url(&url)
-    }
-
     /// The one that leads to a URL.
     pub(crate) fn of_url(&self, url: &Uri) -> Option<Uri> {
         self.0.as_deref()?(url)
@@ -38,13 +33,18 @@ impl fmt::Debug for ProxyChoice {
     }
 }
 
-/// A connection through `proxy` to port 443 of `host`.
-pub(super) async fn tunnel(proxy: &Uri, host: &str) -> Result<TcpStream, Failed> {
-    let (host_of_proxy, port) = dial::place(proxy);
-    let socket = dial::tcp(host_of_proxy, port).await;
+/// The URL that a proxy is chosen by, where only the host of one matters.
+pub(super) fn url(host: &str) -> Option<Uri> {
+    Uri::builder().scheme("https").authority(&*authority(host)).path_and_query("/").build().ok()
+}
+
+/// A connection through `proxy` to a port of `host`.
+pub(super) async fn tunnel(proxy: &Uri, host: &str, port: u16) -> Result<TcpStream, Failed> {
+    let (host_of_proxy, port_of_proxy) = dial::place(proxy);
+    let socket = dial::tcp(host_of_proxy, port_of_proxy).await;
     let mut socket = socket.map_err(|error| Failed::at("cannot connect to the proxy", &error))?;
     // By its name: what this machine would find for it is not judged here.
-    dial::lead(&mut socket, proxy, host, PORT).await.map_err(|error| error.to_string())?;
+    dial::lead(&mut socket, proxy, host, port).await.map_err(|error| error.to_string())?;
     Ok(socket)
 }
 
@@ -70,7 +70,7 @@ mod tests {
             ("192.0.2.1", "https://192.0.2.1/"),
             ("2001:db8::1", "https://[2001:db8::1]/"),
         ] {
-            assert_eq!(choice.of(host).map(|url| url.to_string()).as_deref(), Some(want));
+            assert_eq!(choice.of_url(&url(host).unwrap()).map(|url| url.to_string()).as_deref(), Some(want));
         }
     }
 
@@ -85,7 +85,7 @@ mod tests {
             socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
             (String::from_utf8_lossy(&head[..read]).into_owned(), socket)
         };
-        let (tunnel, (head, _socket)) = tokio::join!(tunnel(&proxy, "2001:db8::1"), answers);
+        let (tunnel, (head, _socket)) = tokio::join!(tunnel(&proxy, "2001:db8::1", 443), answers);
         assert!(tunnel.is_ok());
         assert!(head.starts_with("CONNECT [2001:db8::1]:443 HTTP/1.1\r\n"), "{head}");
         assert!(head.to_ascii_lowercase().contains("\r\nhost: [2001:db8::1]:443\r\n"), "{head}");
@@ -104,7 +104,7 @@ mod tests {
                 socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
                 socket
             };
-            let (tunnel, _socket) = tokio::join!(tunnel(&proxy, "keys.example"), answers);
+            let (tunnel, _socket) = tokio::join!(tunnel(&proxy, "keys.example", 443), answers);
             assert!(tunnel.is_ok(), "{proxy}: {}", tunnel.err().map_or_else(String::new, |failed| failed.why));
         }
     }
