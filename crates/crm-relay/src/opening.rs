@@ -6,7 +6,7 @@ use relay_core::{delivery::State, storage::StoreError};
 use relay_store::{
     migrate::{self, Standing},
     private::Owners,
-    redis::{self, BeginError, Examined, RedisStore},
+    redis::{self, BeginError, RedisStore},
     seam::Upkeep as _,
     sqlite::{Occupied, OpenError, Options, SqliteStore},
 };
@@ -133,10 +133,11 @@ pub(crate) fn redis(options: redis::Options) -> RedisStore {
 /// In words: the Redis cannot be used, or holds no store of that name.
 pub(crate) async fn there(options: &redis::Options) -> Result<RedisStore, Failure> {
     let (at, store) = (options.address.to_string(), redis(options.clone()));
-    let Examined { stored, findings, .. } = store.examine().await.map_err(|error| not_begun(&error, &at))?;
-    if stored.is_none() {
+    let examined = store.examine().await.map_err(|error| not_begun(&error, &at))?;
+    if examined.stored.is_none() {
         return Err(Failure::unreachable(format!("no store in the Redis at {at} under {}", options.stream_name)));
     }
+    let findings: Vec<_> = examined.findings().cloned().collect();
     if findings.is_empty() { Ok(store) } else { Err(not_begun(&BeginError::Refused(findings), &at)) }
 }
 

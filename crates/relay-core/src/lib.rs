@@ -12,6 +12,7 @@
 //!
 //! **Invariant:** no async, no sockets, no files, no environment, no clocks, no global random numbers.
 
+pub mod alert;
 mod by_id;
 pub mod canary;
 pub mod circuit;

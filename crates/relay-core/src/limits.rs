@@ -523,3 +523,43 @@ pub const POLICY_NETWORKS_MAX: usize = 1_000;
 /// A certificate that ends sooner should have been renewed: who renews them does so a month before, or when a third of their time is
 /// left.
 pub const CERTIFICATE_ENDS_WARN: Duration = Duration::from_hours(20 * 24);
+
+/// So long what is not as it should be is held before somebody is told, and so long what is over: what lasts less is no news, and
+/// what begins within it is one message.
+pub const ALERT_HOLD: Duration = Duration::from_mins(1);
+/// So long what an earlier run told is held before it is told as over: clients come back, and minutes pass, until it is seen again.
+pub const ALERT_RECALLED_HOLD: Duration = Duration::from_mins(5);
+/// After this long what lasts is told once more, and what grows is; then after twice as long, and so on.
+pub const ALERT_REMIND_FIRST: Duration = Duration::from_hours(1);
+/// Between two reminders at most: once a day.
+pub const ALERT_REMIND_MAX: Duration = Duration::from_hours(24);
+/// What begins so often within [`ALERT_FLAPPING_WITHIN`] comes and goes.
+pub const ALERT_FLAPS: usize = 4;
+/// See [`ALERT_FLAPS`]; so long it is remembered that something was.
+pub const ALERT_FLAPPING_WITHIN: Duration = Duration::from_hours(1);
+/// What came and went is steady once it has not for so long.
+pub const ALERT_STEADY: Duration = Duration::from_mins(30);
+/// Conditions that are known at a time; of more, the worst (security: senders and clients cause them, memory must not follow).
+pub const CONDITIONS_MAX: usize = 256;
+/// Conditions of which it is known that they were so, after they are over.
+pub const CONDITIONS_PAST_MAX: usize = 200;
+/// What began, what is over and what lasts, of each in a message: more than that nobody reads.
+pub const ALERT_ITEMS_MAX: usize = 20;
+/// Alerts that a file declares.
+pub const ALERTS_MAX: usize = 32;
+/// Messages that wait for somebody who does not answer; of more, the oldest are given up.
+pub const ALERT_MESSAGES_MAX: usize = 16;
+/// Tries to send a message: with their pauses, about half a day.
+pub const ALERT_TRIES_MAX: u32 = 50;
+/// Between the first try and the second; then twice as long each time.
+pub const ALERT_RETRY_FIRST: Duration = Duration::from_secs(5);
+/// Between two tries at most.
+pub const ALERT_RETRY_MAX: Duration = Duration::from_mins(15);
+/// One try, from the name's lookup to the head of the answer, and a command from its start to its end.
+pub const ALERT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of what a command of an alert prints that are looked at.
+pub const ALERT_OUTPUT_BYTES_MAX: usize = 4 * 1024;
+/// A source's requests are looked at over so long.
+pub const REFUSED_WITHIN: Duration = Duration::from_mins(5);
+/// So many of them at least are refused before that is told: a stranger's try is none of it.
+pub const REFUSED_LEAST: u64 = 10;

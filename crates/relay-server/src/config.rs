@@ -1,5 +1,6 @@
 //! What an operator decides about a server, already checked: bad combinations cannot be built from outside the binary.
 
+pub mod alert;
 pub(crate) mod likeness;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -7,12 +8,12 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use relay_core::{delivery::retry::RetryPolicy, name::Name};
 use relay_net::proxies::Proxies;
 
-pub use self::likeness::Difference;
+pub use self::{alert::DeclaredAlert, likeness::Difference};
 use crate::registry::secret::sha256;
 pub use crate::{
     acme::AcmeConfig,
     certificate::TlsFiles,
-    fetch::{Fetching, ProxyChoice},
+    fetch::{Fetching, Names, ProxyChoice},
     network_policy::NetworkPolicy,
     parameters::Parameters,
     registry::document::Dedupe,
@@ -58,6 +59,8 @@ pub struct Config {
     pub sources: Vec<DeclaredSource>,
     /// Routes that the configuration file declares.
     pub routes: Vec<DeclaredRoute>,
+    /// Who is told when something is not as it should be, by name.
+    pub alerts: Vec<DeclaredAlert>,
     /// Origins that get CORS headers; empty: none.
     pub cors_origins: Vec<String>,
     /// Largest body.
@@ -199,6 +202,7 @@ impl Config {
             route_defaults: RouteDefaults { ttl: limits::MESSAGE_TTL, retry: RetryPolicy::default() },
             sources: Vec::new(),
             routes: Vec::new(),
+            alerts: Vec::new(),
             cors_origins: Vec::new(),
             body_bytes_max: limits::MAX_BODY_BYTES,
             inflight_bytes_max: limits::MAX_INFLIGHT_BYTES,

@@ -27,6 +27,7 @@ use crate::{
     directory::Directory,
     hub::{Handle, OldestCommit, View},
     registry::Registry,
+    untold::{Failing, Untold},
 };
 
 /// Due work may be this old while a client could take it, before it counts as a stall of our own.
@@ -81,6 +82,8 @@ pub(crate) enum Reason {
     OtherConfiguration { servers: Vec<String> },
     /// A certificate of the public listener ends soon, or has ended: `None`.
     CertificateEnds { left: Option<Duration>, file: String, trouble: Option<String> },
+    /// An alert reaches nobody.
+    Untold { alert: Name, since: Duration, why: String },
 }
 
 /// The state of the whole server, for `/health` and `crm-relay status`.
@@ -121,6 +124,7 @@ pub(crate) struct Health {
     disk_reserve: u64,
     /// What the public listener shows of itself.
     certificate: Option<Certificate>,
+    untold: Untold,
     stopping: AtomicBool,
     unserved: Mutex<BTreeMap<Name, Now>>,
     look: tokio::sync::Mutex<Option<(Now, Report)>>,
@@ -143,6 +147,7 @@ impl Health {
             commits,
             disk_reserve,
             certificate: None,
+            untold: Untold::default(),
             stopping: AtomicBool::new(false),
             unserved: Mutex::default(),
             look: tokio::sync::Mutex::default(),
@@ -152,6 +157,11 @@ impl Health {
     /// The same, which looks after a certificate too.
     pub(crate) fn with(self, certificate: Option<Certificate>) -> Self {
         Self { certificate, ..self }
+    }
+
+    /// The same, which knows which alerts reach nobody.
+    pub(crate) fn hearing(self, untold: Untold) -> Self {
+        Self { untold, ..self }
     }
 
     /// Whether the store commits and no shutdown has begun. A full store is ready: it settles, and clients that come in
@@ -188,6 +198,12 @@ impl Health {
         Ok(report)
     }
 
+    /// The next report is a fresh one.
+    #[cfg(test)]
+    pub(crate) async fn forget(&self) {
+        *self.look.lock().await = None;
+    }
+
     async fn examine(&self) -> Result<Report, StoreError> {
         let stats = self.upkeep.stats().await?;
         let hub = self.hub.view().await;
@@ -215,6 +231,13 @@ impl Health {
         reasons.extend(other_configuration(&hub.servers));
         let ends = self.certificate.as_ref().map(Certificate::ends);
         reasons.extend(ends.and_then(|ends| certificate_ends(&ends, self.clock.present())));
+        let since = |failing: &Failing| now.mono.since(failing.since);
+        let untold = self.untold.all().into_iter();
+        reasons.extend(untold.map(|(alert, failing)| Reason::Untold {
+            alert,
+            since: since(&failing),
+            why: failing.why,
+        }));
         Ok(Report { stats, condition, hub, reasons })
     }
 }
@@ -425,6 +448,9 @@ impl fmt::Display for Reason {
                     write!(f, " and {more} more")?;
                 }
                 f.write_str("; give all servers on the store the same settings, file and secrets")
+            }
+            Self::Untold { alert, since, why } => {
+                write!(f, "alert {alert}: nobody is told for {}: {why}; crm-relay alert test {alert}", rough(*since))
             }
             Self::CertificateEnds { left, file, trouble } => {
                 match left {

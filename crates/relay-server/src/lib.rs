@@ -4,6 +4,7 @@ mod acme;
 mod admin;
 mod again;
 mod agreement;
+mod alerts;
 mod apart;
 pub mod api;
 pub mod budget;
@@ -39,6 +40,7 @@ pub mod server;
 mod start_error;
 mod state;
 mod supervise;
+mod untold;
 mod waiting;
 mod watch;
 

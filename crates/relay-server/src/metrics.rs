@@ -14,6 +14,7 @@ use std::{
 };
 
 use relay_core::{
+    alert::Severity,
     delivery::{State, outcome::Class},
     hub::DestinationView,
     name::Name,
@@ -34,12 +35,36 @@ pub(crate) struct Daily {
     pub(crate) used: u64,
 }
 
+/// What became of a message of an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Telling {
+    /// Somebody has it.
+    Told,
+    /// It was given up.
+    Untold,
+}
+
+impl Telling {
+    const ALL: [Self; 2] = [Self::Told, Self::Untold];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Told => "told",
+            Self::Untold => "untold",
+        }
+    }
+}
+
 /// What this process counts itself. Everything durable is counted by the store.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     refused: Mutex<BTreeMap<(String, &'static str), u64>>,
     handshakes: Mutex<BTreeMap<String, u64>>,
     tokens_refused: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    /// Messages of each alert, by what became of them.
+    alerts: Mutex<BTreeMap<String, [u64; Telling::ALL.len()]>>,
+    /// Conditions of each severity at the latest look.
+    conditions: [AtomicU64; Severity::ALL.len()],
     panics: AtomicU64,
     /// Lines of the log, counted by whoever prints them.
     lost_lines: Arc<AtomicU64>,
@@ -84,6 +109,20 @@ impl Metrics {
         handshakes.get(source).copied().unwrap_or_default()
     }
 
+    /// Counts what became of a message of an alert; with nothing, that there is one.
+    pub(crate) fn alert(&self, alert: &str, telling: Option<Telling>) {
+        let mut alerts = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = alerts.entry(alert.to_owned()).or_default();
+        if let Some(telling) = telling {
+            counts[telling as usize] += 1;
+        }
+    }
+
+    /// Notes how many conditions of each severity there are, as this server sees it.
+    pub(crate) fn conditions(&self, counts: [u64; Severity::ALL.len()]) {
+        self.conditions.iter().zip(counts).for_each(|(known, count)| known.store(count, Ordering::Relaxed));
+    }
+
     /// Counts a contained panic.
     pub(crate) fn panicked(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);
@@ -114,6 +153,7 @@ impl Metrics {
         render_deliveries(&mut page, stats, now);
         render_clients(&mut page, stats, view);
         render_pauses(&mut page, stats, paused);
+        self.render_alerts(&mut page);
         self.render_store(&mut page, stats);
         page.0
     }
@@ -145,6 +185,19 @@ impl Metrics {
             let name = source.source.as_str();
             page.sample("events", &[("source", name), ("state", "stored")], source.stored);
             page.sample("events", &[("source", name), ("state", "retired")], source.retired);
+        }
+    }
+
+    fn render_alerts(&self, page: &mut Page) {
+        page.head("conditions", "gauge", "What is not as it should be, of what this server tells, by severity.");
+        for (severity, count) in Severity::ALL.iter().zip(&self.conditions) {
+            page.sample("conditions", &[("severity", severity.as_str())], count.load(Ordering::Relaxed));
+        }
+        page.head("alert_messages_total", "counter", "Messages of alerts, by what became of them.");
+        for (alert, counts) in &*self.alerts.lock().unwrap_or_else(PoisonError::into_inner) {
+            for (telling, count) in Telling::ALL.iter().zip(counts) {
+                page.sample("alert_messages_total", &[("alert", alert), ("result", telling.as_str())], count);
+            }
         }
     }
 

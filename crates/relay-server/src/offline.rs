@@ -14,8 +14,10 @@ use tower::ServiceExt as _;
 
 use crate::{
     admin,
+    alerts::{self, Alerts},
     clock::Clock,
     config::RouteDefaults,
+    fetch::Fetcher,
     guesses::Guesses,
     health::Health,
     hub,
@@ -25,6 +27,7 @@ use crate::{
     registry::{Registry, RegistryError},
     state::State,
     supervise::Supervisor,
+    untold::Untold,
 };
 
 /// Answers reading requests of the admin API from a store alone.
@@ -71,6 +74,15 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
     let promises = store.promises();
     let (metrics, refusals) = (Arc::new(Metrics::default()), Arc::new(Refusals::default()));
     let guesses = Arc::new(Guesses::new(clock, Arc::clone(&metrics), Arc::clone(&refusals)));
+    let alerts = Alerts::new(alerts::Setup {
+        declared: Vec::new(),
+        server: String::new(),
+        fetcher: Fetcher::default(),
+        store: store.clone(),
+        clock,
+        metrics: Arc::clone(&metrics),
+        untold: Untold::default(),
+    });
     Ok(Arc::new(State {
         archive: store.clone(),
         upkeep: store.clone(),
@@ -82,6 +94,7 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
         refusals,
         quotas: Arc::default(),
         guesses,
+        alerts: Arc::new(alerts),
         clock,
         supervisor: Supervisor::new(Arc::default()).0,
         promises,

@@ -35,6 +35,7 @@ use crate::{
     acme::{Acme, AcmeConfig, Challenges},
     admin::{self, Served, Sites},
     agreement::Agreement,
+    alerts::{self, Alerts, Watched},
     budget::{self, Budget},
     certificate::{self, Certificate},
     clients::{self, Trusted},
@@ -56,6 +57,7 @@ use crate::{
     start_error::StartError,
     state::{Listening, State},
     supervise::{Failure, Supervisor, TaskKind},
+    untold::Untold,
     waiting::{Bound, Inherited},
     watch,
 };
@@ -163,8 +165,8 @@ impl Reloader {
         if let Some(certificate) = &self.certificate {
             certificate.look();
         }
-        if config.tls != self.started.tls {
-            let settings = "tls";
+        let sections = [("tls", config.tls != self.started.tls), ("alert", config.alerts != self.started.alerts)];
+        for (settings, _) in sections.into_iter().filter(|(_, changed)| *changed) {
             tracing::warn!(event = "reload_incomplete", settings, "changed, and in effect from the next start on");
         }
         let likeness = self.started.redeclared(config).likeness();
@@ -226,7 +228,7 @@ impl Server {
         store: Arc<dyn Store>,
         outside: Outside,
     ) -> Result<Self, StartError> {
-        let fetcher = Fetcher::new(config.fetching.clone())?;
+        let (fetcher, telling) = (Fetcher::new(config.fetching.clone())?, Fetcher::new(config.fetching.clone())?);
         let Bound { public, admin: admin_listener, redirect, clients, shown } = bound;
         let stats = store.stats().await?;
         let shares = store.promises().several_owners;
@@ -251,7 +253,17 @@ impl Server {
             Driver::new(machine, clock, (store.clone(), store.clone()), Arc::clone(&metrics), inlet, commits.clone());
         let reserve = config.disk_reserve_bytes;
         let health = Health::new(store.clone(), handle.clone(), Arc::clone(&registry), clock, commits, reserve);
-        let health = health.with(shown.as_ref().map(|(certificate, _)| certificate.clone()));
+        let untold = Untold::default();
+        let health = health.with(shown.as_ref().map(|(certificate, _)| certificate.clone())).hearing(untold.clone());
+        let alerts = Alerts::new(alerts::Setup {
+            declared: config.alerts.clone(),
+            server: config.server.clone(),
+            fetcher: telling,
+            store: store.clone(),
+            clock,
+            metrics: Arc::clone(&metrics),
+            untold,
+        });
         let refusals = Arc::new(Refusals::default());
         let guesses = Arc::new(Guesses::new(clock, Arc::clone(&metrics), Arc::clone(&refusals)));
         let admin = Arc::new(State {
@@ -265,6 +277,7 @@ impl Server {
             refusals,
             quotas: Arc::new(Quotas::open(&config.data_dir)),
             guesses: Arc::clone(&guesses),
+            alerts: Arc::new(alerts),
             clock,
             supervisor: supervisor.clone(),
             promises: store.promises(),
@@ -560,6 +573,7 @@ impl Server {
                 Ok(())
             });
         }
+        self.spawn_alerts();
         let (health, hub) = (Arc::clone(&self.admin.health), self.admin.hub.clone());
         self.supervisor.spawn(TaskKind::Watch, "watch", async move {
             watch::run(health, hub).await;
@@ -572,6 +586,35 @@ impl Server {
                 Ok(())
             });
         }
+    }
+
+    /// One task looks, and one for each alert tells: who is slow holds up nobody else.
+    fn spawn_alerts(&self) {
+        let (alerts, watched) = (Arc::clone(&self.admin.alerts), self.watched());
+        self.supervisor.spawn(TaskKind::Alert, "alerts", async move {
+            alerts.run(watched).await;
+            Ok(())
+        });
+        for receiver in self.admin.alerts.receivers() {
+            let receiver = Arc::clone(receiver);
+            self.supervisor.spawn(TaskKind::Alert, "alert", async move {
+                receiver.run().await;
+                Ok(())
+            });
+        }
+    }
+
+    /// Who is told what.
+    #[cfg(test)]
+    pub(crate) fn alerts(&self) -> Arc<Alerts> {
+        Arc::clone(&self.admin.alerts)
+    }
+
+    /// What the alerts look at.
+    pub(crate) fn watched(&self) -> Watched {
+        let State { health, hub, registry, metrics, promises, .. } = &*self.admin;
+        let (health, registry, metrics) = (Arc::clone(health), Arc::clone(registry), Arc::clone(metrics));
+        Watched { health, hub: hub.clone(), registry, metrics, shares: promises.several_owners }
     }
 
     /// Takes away what says that the server runs.

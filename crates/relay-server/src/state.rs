@@ -10,6 +10,7 @@ use relay_net::origin::Origin;
 use relay_store::seam::{Archive, AuditEntry, Promises, Queue, Upkeep};
 
 use crate::{
+    alerts::Alerts,
     clock::Clock,
     guesses::{Entrance, Guesses, bearer},
     health::Health,
@@ -38,6 +39,8 @@ pub(crate) struct State {
     pub(crate) quotas: Arc<Quotas>,
     /// Who shows wrong tokens.
     pub(crate) guesses: Arc<Guesses>,
+    /// Who is told what.
+    pub(crate) alerts: Arc<Alerts>,
     pub(crate) clock: Clock,
     pub(crate) supervisor: Supervisor,
     pub(crate) promises: Promises,

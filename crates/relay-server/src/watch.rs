@@ -93,7 +93,8 @@ fn subject(reason: &Reason) -> Option<(&'static str, Option<Name>)> {
         | Reason::DeadLetters { .. }
         | Reason::Paused { .. }
         | Reason::SourceBroken { .. }
-        | Reason::OldSecretBroken { .. } => None,
+        | Reason::OldSecretBroken { .. }
+        | Reason::Untold { .. } => None,
         Reason::Store { .. } => Some(("store_condition", None)),
         Reason::NoCommit { .. } => Some(("no_commit", None)),
         // One that was there at the start is told by the clock as `clock_set_back`.

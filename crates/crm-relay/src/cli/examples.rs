@@ -51,6 +51,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "crm-relay invite shop --destination crm --token-file token",
         ],
     ),
+    ("alert list", &["crm-relay alert list", "crm-relay alert list --json"]),
+    ("alert test", &["crm-relay alert test                     # every one", "crm-relay alert test ops"]),
     (
         "source create",
         &[

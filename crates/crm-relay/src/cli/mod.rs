@@ -1,6 +1,7 @@
 //! The command line: one file per noun, and here the tree that holds them.
 
 mod addressee;
+mod alert;
 mod audit;
 mod audit_log;
 mod awaited;
@@ -109,6 +110,9 @@ enum Command {
     /// Deliveries that ended without success
     #[command(visible_alias = "dlq")]
     Dead(Noun<dead::Verb>),
+    /// Who is told when something is not as it should be
+    #[command(alias = "alerts")]
+    Alert(Noun<alert::Verb>),
     /// Recount everything: was nothing lost?
     Audit(audit::AuditArgs),
     /// Who changed what, and when
@@ -162,6 +166,7 @@ impl Cli {
             Command::Event(args) => args.run(),
             Command::Delivery(args) => args.run(),
             Command::Dead(args) => args.run(),
+            Command::Alert(args) => args.run(),
             Command::Audit(args) => args.run(),
             Command::AuditLog(args) => args.run(),
             Command::Status(args) => args.run(),

@@ -3,6 +3,7 @@
 //! [`settings`] is the table of all settings, [`kind`] what values they take; `layers` collects their values, `raw` reads the file, and `server`
 //! and `client` build what the two processes take, which cannot hold a bad combination.
 
+mod alert;
 pub(crate) mod client;
 pub(crate) mod fault;
 pub mod kind;

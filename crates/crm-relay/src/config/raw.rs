@@ -30,6 +30,8 @@ pub(crate) struct File {
     pub(crate) routes: Vec<Section>,
     /// `[destination.NAME]`.
     pub(crate) destinations: Vec<Section>,
+    /// `[alert.NAME]`.
+    pub(crate) alerts: Vec<Section>,
     /// `[[tls]]`.
     pub(crate) tls: Vec<Section>,
 }
@@ -165,6 +167,7 @@ impl Walk<'_> {
             match name {
                 "source" => file.sources = self.named(name, &origin, value),
                 "destination" => file.destinations = self.named(name, &origin, value),
+                "alert" => file.alerts = self.named(name, &origin, value),
                 "route" => file.routes = self.listed(name, "source and destination", &origin, value),
                 "tls" => file.tls = self.listed(name, "cert_file and key_file", &origin, value),
                 _ => match SETTINGS.iter().find(|setting| setting.key() == name) {
@@ -174,7 +177,7 @@ impl Walk<'_> {
             }
         }
         // The table is sorted by key; people want faults and sections in the order of the file.
-        for sections in [&mut file.sources, &mut file.destinations] {
+        for sections in [&mut file.sources, &mut file.destinations, &mut file.alerts] {
             sections.sort_by_key(|section| line(&section.origin));
         }
         file
@@ -182,7 +185,7 @@ impl Walk<'_> {
 
     fn unknown_setting(&mut self, name: &str, origin: &Origin) {
         let keys: Vec<String> = SETTINGS.iter().map(Setting::key).collect();
-        let known = keys.iter().map(String::as_str).chain(["source", "route", "destination", "tls"]);
+        let known = keys.iter().map(String::as_str).chain(["source", "route", "destination", "alert", "tls"]);
         let text = match nearest(name, known) {
             Some(near) => format!("no such setting; did you mean {near}?"),
             None => "no such setting; they are listed by: crm-relay config print".to_owned(),

@@ -26,6 +26,7 @@ use relay_server::{
 use relay_store::redis::Options;
 
 use super::{
+    alert,
     client::{Fields, listen},
     data_dir,
     fault::{Faults, Origin},
@@ -118,6 +119,7 @@ impl Plan {
 pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     let route_defaults = route_defaults(&mut layers);
     let (sources, routes) = declared(&mut layers, &route_defaults);
+    let alerts = alert::declared(&mut layers);
     check_sizes(&mut layers);
     check_retention(&mut layers);
     check_places(&mut layers);
@@ -157,6 +159,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         route_defaults,
         sources,
         routes,
+        alerts,
         cors_origins: layers.list("CORS_ORIGINS"),
         // Less memory than the usual limit needs lowers that limit with it.
         body_bytes_max: layers.number("MAX_BODY_BYTES").min(body_bytes_fit(&layers)),

@@ -27,6 +27,12 @@ const OF_A_SERVER: &str = r#"
 #destination = "crm"
 #ttl = "7d"
 #max_retries = 5
+
+# Somebody is told when something is not as it should be: by a signed request, a chat or a program.
+#[alert.ops]
+#url = "https://hooks.example.com/relay"
+#secret = { file = "alert.secret" }
+#severity = "warning"
 "#;
 
 /// What a client declares, as an example.
@@ -74,6 +80,7 @@ mod tests {
     fn taken(process: Process) -> Layers {
         let dir = tempfile::tempdir().expect("a directory");
         fs::write(dir.path().join("shop.secret"), "whsec-0123456789abcdef\n").expect("it is written");
+        fs::write(dir.path().join("alert.secret"), format!("whsec_{}\n", "QUJD".repeat(8))).expect("it is written");
         let path = dir.path().join("crm-relay.toml");
         let lines = text(process);
         let settings = lines.lines().map(|line| match line.strip_prefix('#') {
@@ -94,6 +101,7 @@ mod tests {
                 assert!(setting.kind.read(setting.default).is_ok_and(|value| value == given.value), "{}", setting.name);
             }
             let declared = (layers.file.sources.len(), layers.file.routes.len(), layers.file.destinations.len());
+            assert_eq!(layers.file.alerts.len(), usize::from(process == Process::Server));
             assert_eq!(declared, if process == Process::Server { (1, 1, 0) } else { (0, 0, 1) });
         }
     }

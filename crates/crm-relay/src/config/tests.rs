@@ -567,3 +567,81 @@ fn a_store_in_redis_keeps_less_and_shows_no_password() {
     assert!(embedded.redis().is_none() && embedded.declared().dedupe_window.as_secs() == 3 * 86_400);
     assert!(embedded.declared().server.is_empty());
 }
+
+/// S27: every fault of an alert is told with what would be right, and no secret with any.
+#[test]
+fn faults_of_alerts_are_told_all_together_and_show_no_secret() {
+    let file = r#"
+[alert.Night]
+url = "https://hooks.example.com/canary"
+format = "slack"
+
+[alert.both]
+url = "https://hooks.example.com/canary"
+command = ["/bin/true"]
+
+[alert.nothing]
+severity = "loud"
+kinds = ["disk", "noise"]
+
+[alert.plain]
+url = "http://127.0.0.1:9000/canary"
+format = "teams"
+
+[alert.login]
+url = "https://user:canary@hooks.example.com/"
+secret = "canary"
+
+[alert.shell]
+command = ["mail -s relay ops@example.com"]
+format = "slack"
+
+[alert.chat]
+url = "https://hooks.example.com/canary"
+format = "slack"
+secret = "canary"
+kind = "disk"
+"#;
+    let told = faults_of(layers(Process::Server, &[], file));
+    assert!(!told.contains("canary"), "{told}");
+    for want in [
+        "Night",
+        "there is a url too",
+        "info, warning, critical",
+        "\"noise\"",
+        "want some of dead_letters",
+        "missing: it signs what is sent",
+        "with allow_private = true",
+        "a URL with a login",
+        "no shell reads it",
+        "a command has none",
+        "the URL is the secret there",
+        "did you mean kinds?",
+    ] {
+        assert!(told.contains(want), "{want}: {told}");
+    }
+}
+
+#[test]
+fn alerts_are_read_as_they_stand() {
+    let secret = format!("whsec_{}", "QUJD".repeat(8));
+    let file = format!(
+        "[alert.ops]\nurl = \"https://hooks.example.com/a?b=c\"\nsecret = \"{secret}\"\nkinds = [\"disk\", \"store\"]\nseverity = \"critical\"\n\
+         [alert.page]\nformat = \"pagerduty\"\nsecret = \"0123456789abcdef0123456789abcdef\"\n\
+         [alert.here]\nurl = \"http://10.0.0.7/x\"\nformat = \"slack\"\nallow_private = true\n\
+         [alert.tell]\ncommand = [\"/bin/true\", \"-x\", \"a b\"]\n"
+    );
+    let plan = server::plan(layers(Process::Server, &[], &file)).unwrap();
+    let shown: Vec<String> = plan.declared().alerts.iter().map(|alert| format!("{alert:?}")).collect();
+    assert_eq!(
+        shown,
+        [
+            "DeclaredAlert { name: \"here\", way: Post(Post(slack to 10.0.0.7, allow_private: true)), kinds: {}, severity: Warning }",
+            "DeclaredAlert { name: \"ops\", way: Post(Post(standard-webhooks to hooks.example.com, allow_private: false)), kinds: \
+             {Disk, Store}, severity: Critical }",
+            "DeclaredAlert { name: \"page\", way: Post(Post(pagerduty to events.pagerduty.com, allow_private: false)), kinds: {}, \
+             severity: Warning }",
+            "DeclaredAlert { name: \"tell\", way: Command(Command(/bin/true with 2 arguments)), kinds: {}, severity: Warning }",
+        ]
+    );
+}

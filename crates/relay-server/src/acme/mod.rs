@@ -206,6 +206,7 @@ mod tests {
             ca_file: Some(ca_file),
             proxy: ProxyChoice::new(|_| None),
             pinned: std::collections::BTreeMap::new(),
+            ..Fetching::default()
         };
         let trouble = Trouble::default();
         let acme = Acme::new(config, dir.path().to_owned(), &fetching, shown, None, trouble).unwrap();

@@ -30,6 +30,7 @@ use crate::{
     },
 };
 
+mod alert;
 mod audit;
 mod rotation;
 

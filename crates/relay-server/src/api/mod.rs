@@ -3,6 +3,7 @@
 //! Times are RFC 3339 in UTC, spans end in `_ms`. What is asked (`Ask`) refuses fields that it does not know, so that a slip
 //! is noticed; what is answered (`Dto`) may have more of them in a later version. `docs/reference/admin-api.md` describes it.
 
+mod alert;
 mod audit;
 mod backup;
 mod bulk;
@@ -18,6 +19,7 @@ mod words;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    alert::{AlertDto, ConditionDto},
     audit::{AuditDeliveriesDto, AuditDto, AuditEventsDto, AuditLineDto, GapDto, OriginDto},
     backup::BackupAsk,
     bulk::{BulkAsk, BulkDto, ReplayAsk},

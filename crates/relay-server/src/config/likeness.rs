@@ -13,7 +13,10 @@ use relay_core::{
 };
 use relay_providers::provider;
 
-use super::{Config, Credentials, DeclaredRoute, DeclaredSource};
+use super::{
+    Config, Credentials, DeclaredAlert, DeclaredRoute, DeclaredSource,
+    alert::{Command, Post, Way},
+};
 use crate::{
     budget,
     network_policy::NetworkPolicy,
@@ -75,6 +78,7 @@ impl Config {
         }
         self.sources.iter().for_each(|source| lines.source(source));
         self.routes.iter().for_each(|route| lines.route(route));
+        self.alerts.iter().for_each(|alert| lines.alert(alert));
         lines.likeness
     }
 }
@@ -184,6 +188,22 @@ impl Lines {
         hex(hmac::sign(&self.key, secret.as_bytes()).as_ref())[..DIGITS].to_owned()
     }
 
+    /// One of all servers tells what is of the store, so that it is all the same who.
+    fn alert(&mut self, alert: &DeclaredAlert) {
+        let DeclaredAlert { name, way, kinds, severity, .. } = alert;
+        self.put(&format!("alert {name}: format"), way.as_str());
+        self.put(&format!("alert {name}: severity"), severity.as_str());
+        let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+        self.put(&format!("alert {name}: kinds"), &kinds.join(","));
+        // Where it goes is a secret with some, and may be in an argument.
+        let whole = match way {
+            Way::Post(Post { url, secret, allow_private, .. }) => format!("{url} {secret:?} {allow_private}"),
+            Way::Command(Command { program, arguments }) => format!("{program} {arguments:?}"),
+        };
+        let digest = self.digest(&whole);
+        self.likeness.secrets.insert(format!("alert {name}: url, secret or command"), digest);
+    }
+
     fn route(&mut self, route: &DeclaredRoute) {
         let DeclaredRoute { source, destination, ttl, retry: policy, at: _ } = route;
         self.put(&format!("route {source} -> {destination}"), "declared");
@@ -235,6 +255,12 @@ mod tests {
         Config {
             sources: vec![source("github"), source("stripe")],
             routes: vec![route("crm"), route("erp")],
+            alerts: vec![DeclaredAlert {
+                name: "ops".parse().unwrap(),
+                way: Way::Command(Command { program: "/a".into(), arguments: vec!["x".into()] }),
+                kinds: std::collections::BTreeSet::new(),
+                severity: relay_core::alert::Severity::Warning,
+            }],
             ..Config::sample("/nonexistent".into())
         }
     }
@@ -263,7 +289,7 @@ mod tests {
     #[test]
     fn whatever_all_servers_are_to_have_counts() {
         let one = sample().likeness();
-        let changes: [fn(&mut Config); 15] = [
+        let changes: [fn(&mut Config); 17] = [
             |config| config.lease *= 2,
             |config| config.retention_dead *= 2,
             |config| config.route_defaults.ttl *= 2,
@@ -279,6 +305,8 @@ mod tests {
             |config| config.routes[0].ttl = Some(Duration::from_mins(1)),
             |config| config.routes[0].retry = Some(RetryPolicy::default()),
             |config| config.credentials.relay_token[0] ^= 1,
+            |config| config.alerts.clear(),
+            |config| config.alerts[0].way = Way::Command(Command { program: "/a".into(), arguments: vec!["y".into()] }),
         ];
         for (number, change) in changes.into_iter().enumerate() {
             let mut other = sample();

@@ -1,10 +1,13 @@
-//! Fetches what lives at a URL of a provider: keys and certificates that its requests are checked with, confirmations.
+//! Fetches what lives at a URL of a provider: keys and certificates that its requests are checked with, confirmations; and sends
+//! what an operator is told (`post.rs`).
 //!
 //! **Invariant:** https with a certificate that holds, no redirects, a bounded answer in a bounded time, and never an
 //! address inside the operator's network: strangers have a say in when and what is fetched.
 
 mod address;
 mod keyring;
+mod names;
+mod post;
 mod proxy;
 mod shelf;
 #[cfg(test)]
@@ -31,12 +34,11 @@ use relay_net::{
     tls::{self, TlsError},
 };
 use rustls::{ClientConfig, pki_types::CertificateDer};
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 
 pub(crate) use keyring::Keyring;
+pub use names::Names;
+pub(crate) use post::Post;
 pub use proxy::ProxyChoice;
 
 /// Whom keys and certificates are fetched from: a port that is no other service's.
@@ -53,6 +55,8 @@ pub struct Fetching {
     pub proxy: ProxyChoice,
     /// Hosts whose address is known: neither looked up nor judged. Tests name servers of their own here; no setting does.
     pub pinned: BTreeMap<String, SocketAddr>,
+    /// Who knows the addresses of all others, which are judged.
+    pub names: Names,
 }
 
 /// `RELAY_CA_FILE` cannot be used.
@@ -102,7 +106,7 @@ impl Failed {
 }
 
 /// Fetches; one try each.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Fetcher {
     fetching: Fetching,
     roots: Vec<CertificateDer<'static>>,
@@ -142,7 +146,8 @@ impl Fetcher {
 
     async fn exchange(&self, target: &Target) -> Result<Bytes, Failed> {
         let tls = self.tls.get_or_init(|| self.make_tls()).clone()?;
-        let stream = self.connect(&target.host).await?;
+        let url = proxy::url(&target.host).ok_or("not a URL")?;
+        let stream = self.connect(&url, &target.host, PORT, false).await?;
         let stream = encrypt(stream, &target.host, tls).await.map_err(|error| format!("TLS: {error}"))?;
         let said = |error: hyper::Error| format!("no HTTP answer: {error}");
         let connection = http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(stream));
@@ -165,41 +170,42 @@ impl Fetcher {
         Ok(beside(exchange, connection).await?)
     }
 
-    /// A byte stream to port 443 of a host.
-    async fn connect(&self, host: &str) -> Result<TcpStream, Failed> {
+    /// A byte stream to a port of the host of `url`, at an address of the public internet unless others are allowed.
+    async fn connect(&self, url: &Uri, host: &str, port: u16, allow_private: bool) -> Result<TcpStream, Failed> {
         let said = |error: io::Error| Failed::at("cannot connect", &error);
         if let Some(address) = self.fetching.pinned.get(host) {
             return dial::tcp_to(vec![*address]).await.map_err(said);
         }
-        match self.fetching.proxy.of(host) {
-            None => dial::tcp_to(public(host).await?).await.map_err(said),
+        match self.fetching.proxy.of_url(url) {
+            None => dial::tcp_to(self.found(host, port, allow_private).await?).await.map_err(said),
             Some(proxy) if dial::takes_addresses_alone(&proxy) => {
-                let found = public(host).await?;
+                let found = self.found(host, port, allow_private).await?;
                 let hosts: Vec<String> = found.iter().map(|address| address.ip().to_string()).collect();
-                proxy::tunnel(&proxy, &hosts).await
+                proxy::tunnel(&proxy, &hosts, port).await
             }
             // The proxy looks the name up; an address of its own network must not be asked for by number or bare name.
             Some(proxy) => {
                 let is_public = host.parse().map_or_else(|_| host.contains('.'), address::is_public);
-                if is_public { proxy::tunnel(&proxy, &[host.to_owned()]).await } else { Err(NOT_PUBLIC.into()) }
+                let may = is_public || allow_private;
+                if may { proxy::tunnel(&proxy, &[host.to_owned()], port).await } else { Err(NOT_PUBLIC.into()) }
             }
         }
+    }
+
+    /// The addresses of a host, if all of them may be dialled: one bad address is enough, for who answers like that has something else
+    /// in mind.
+    async fn found(&self, host: &str, port: u16, allow_private: bool) -> Result<Vec<SocketAddr>, Failed> {
+        // A resolver without a descriptor says that the name is not known.
+        let unknown = |error: io::Error| Failed::at("cannot resolve the name", &Shortage::now().unwrap_or(error));
+        let found = self.fetching.names.of(host, port).await.map_err(unknown)?;
+        let may = !found.is_empty() && (allow_private || found.iter().all(|found| address::is_public(found.ip())));
+        if may { Ok(found) } else { Err(NOT_PUBLIC.into()) }
     }
 
     /// TLS that trusts what the operating system trusts, and `RELAY_CA_FILE` too.
     fn make_tls(&self) -> Result<Arc<ClientConfig>, String> {
         tls::trusting(&self.roots).map_err(|error| format!("no root certificates: {error}"))
     }
-}
-
-/// The addresses of a host, if all of them are public: one bad address is enough, for who answers like that has something else in
-/// mind.
-async fn public(host: &str) -> Result<Vec<SocketAddr>, Failed> {
-    // A resolver without a descriptor says that the name is not known.
-    let unknown = |error: io::Error| Failed::at("cannot resolve the name", &Shortage::now().unwrap_or(error));
-    let found: Vec<SocketAddr> = lookup_host((host, PORT)).await.map_err(unknown)?.collect();
-    let is_public = !found.is_empty() && found.iter().all(|found| address::is_public(found.ip()));
-    if is_public { Ok(found) } else { Err(NOT_PUBLIC.into()) }
 }
 
 const NOT_PUBLIC: &str = "its address is not one of the public internet";

@@ -6,7 +6,7 @@ use http::Uri;
 use relay_net::dial::{self, DialError};
 use tokio::net::TcpStream;
 
-use super::{Failed, PORT};
+use super::Failed;
 
 /// Which proxy leads to a host; none by default.
 #[derive(Clone, Default)]
@@ -21,11 +21,6 @@ impl ProxyChoice {
         Self(Some(Arc::new(choose)))
     }
 
-    pub(super) fn of(&self, host: &str) -> Option<Uri> {
-        let url = Uri::builder().scheme("https").authority(&*authority(host)).path_and_query("/").build().ok()?;
-        self.of_url(&url)
-    }
-
     /// The one that leads to a URL.
     pub(crate) fn of_url(&self, url: &Uri) -> Option<Uri> {
         self.0.as_deref()?(url)
@@ -38,9 +33,14 @@ impl fmt::Debug for ProxyChoice {
     }
 }
 
-/// A connection through `proxy` to port 443 of the first of these hosts, names or addresses, to which it leads.
-pub(super) async fn tunnel(proxy: &Uri, hosts: &[String]) -> Result<TcpStream, Failed> {
-    dial::through(proxy, hosts, PORT, None).await.map_err(|error| match error {
+/// The URL that a proxy is chosen by, where only the host of one matters.
+pub(super) fn url(host: &str) -> Option<Uri> {
+    Uri::builder().scheme("https").authority(&*authority(host)).path_and_query("/").build().ok()
+}
+
+/// A connection through `proxy` to a port of the first of these hosts, names or addresses, to which it leads.
+pub(super) async fn tunnel(proxy: &Uri, hosts: &[String], port: u16) -> Result<TcpStream, Failed> {
+    dial::through(proxy, hosts, port, None).await.map_err(|error| match error {
         DialError::Connect { source, .. } => Failed::at("cannot connect to the proxy", &source),
         other => other.to_string().into(),
     })
@@ -68,7 +68,7 @@ mod tests {
             ("192.0.2.1", "https://192.0.2.1/"),
             ("2001:db8::1", "https://[2001:db8::1]/"),
         ] {
-            assert_eq!(choice.of(host).map(|url| url.to_string()).as_deref(), Some(want));
+            assert_eq!(choice.of_url(&url(host).unwrap()).map(|url| url.to_string()).as_deref(), Some(want));
         }
     }
 
@@ -84,7 +84,7 @@ mod tests {
             (String::from_utf8_lossy(&head[..read]).into_owned(), socket)
         };
         let hosts = ["2001:db8::1".to_owned()];
-        let (tunnel, (head, _socket)) = tokio::join!(tunnel(&proxy, &hosts), answers);
+        let (tunnel, (head, _socket)) = tokio::join!(tunnel(&proxy, &hosts, 443), answers);
         assert!(tunnel.is_ok());
         assert!(head.starts_with("CONNECT [2001:db8::1]:443 HTTP/1.1\r\n"), "{head}");
         assert!(head.to_ascii_lowercase().contains("\r\nhost: [2001:db8::1]:443\r\n"), "{head}");
@@ -104,7 +104,7 @@ mod tests {
                 socket
             };
             let hosts = ["keys.example".to_owned()];
-            let (tunnel, _socket) = tokio::join!(tunnel(&proxy, &hosts), answers);
+            let (tunnel, _socket) = tokio::join!(tunnel(&proxy, &hosts, 443), answers);
             assert!(tunnel.is_ok(), "{proxy}: {}", tunnel.err().map_or_else(String::new, |failed| failed.why));
         }
     }

@@ -377,6 +377,41 @@ fn one() -> f64 {
     1.0
 }
 
+/// What an alert has told and not told as over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertMemory {
+    /// When it last said anything.
+    #[serde(with = "micros")]
+    pub at: Wall,
+    /// Between that and the next reminder.
+    pub interval_ms: u64,
+    /// What it told.
+    pub told: Vec<AlertTold>,
+}
+
+/// A condition that somebody was told of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertTold {
+    /// What kind, by its word.
+    pub kind: String,
+    /// Of which destination, source or alert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// How bad, by its word.
+    pub severity: String,
+    /// What was said.
+    pub words: String,
+    /// Since when it is so.
+    #[serde(with = "micros")]
+    pub since: Wall,
+    /// How many.
+    #[serde(default)]
+    pub count: u64,
+    /// It was told to come and go.
+    #[serde(default)]
+    pub is_flapping: bool,
+}
+
 mod text {
     use std::{fmt::Display, str::FromStr};
 

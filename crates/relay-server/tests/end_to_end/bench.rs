@@ -163,6 +163,7 @@ fn config(data_dir: PathBuf) -> Config {
         },
         sources: Vec::new(),
         routes: Vec::new(),
+        alerts: Vec::new(),
         cors_origins: Vec::new(),
         body_bytes_max: limits::MAX_BODY_BYTES,
         inflight_bytes_max: limits::MAX_INFLIGHT_BYTES,

@@ -1,5 +1,6 @@
 //! The routes: one table, and one noun per file.
 
+mod alert;
 mod audit;
 mod audit_log;
 mod bulk;
@@ -38,10 +39,10 @@ use super::{
 };
 use crate::{
     api::{
-        AuditDto, AuditLineDto, BackupAsk, BulkAsk, BulkDto, DeliveryDto, DestinationDto, DraftDto, EventDto,
-        HealthDto, InviteDto, KeyAsk, KeyDto, PolicyAsk, ReplayAsk, ReplayDto, ReplayOneAsk, RouteAsk, RouteDto,
-        SecretDto, SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto, SummaryDto, TokenAsk, TokenDto,
-        TokenRotateAsk, TokenUpdateAsk, UnsignedAsk,
+        AlertDto, AuditDto, AuditLineDto, BackupAsk, BulkAsk, BulkDto, ConditionDto, DeliveryDto, DestinationDto,
+        DraftDto, EventDto, HealthDto, InviteDto, KeyAsk, KeyDto, PolicyAsk, ReplayAsk, ReplayDto, ReplayOneAsk,
+        RouteAsk, RouteDto, SecretDto, SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto, SummaryDto,
+        TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk, UnsignedAsk,
     },
     principal::{Permission, Principal},
     state::State,
@@ -71,7 +72,7 @@ pub(super) fn table() -> Vec<Route> {
 
 /// The server itself.
 fn of_server() -> Vec<Route> {
-    use Permission::{Reveal, See};
+    use Permission::{Configure, Reveal, See};
     vec![
         get("/status", See, "Everything that crm-relay status shows", status::status).one::<StatusDto>(),
         get("/health", See, "Health, with reasons", status::health).one::<HealthDto>(),
@@ -79,6 +80,10 @@ fn of_server() -> Vec<Route> {
         get("/audit-log", See, "Who changed what, and when", audit_log::list)
             .list::<AuditLineDto>()
             .query(&["who", "action", "since", "until", "cursor", "limit"]),
+        get("/alerts", See, "Who is told when something is not as it should be", alert::list).list::<AlertDto>(),
+        post("/alerts/{name}/test", Configure, "Tell somebody that he can be told", alert::test).one::<AlertDto>(),
+        get("/conditions", See, "What is not as it should be, and what was not", alert::conditions)
+            .list::<ConditionDto>(),
         post("/store/backup", Reveal, "A copy of the store, as a stream of frames", store::backup)
             .bytes()
             .asks::<BackupAsk>(),

@@ -1,0 +1,85 @@
+//! What of the reasons of `/health` is which condition, how bad, and whose.
+
+use relay_core::{
+    alert::{Came, Condition, Key, Kind, Scope, Severity},
+    limits,
+    name::Name,
+    storage::StoreError,
+};
+
+use crate::health::Reason;
+
+/// What the reasons say, one condition of each name. `shares`: several servers share the store, and what is said of its room is
+/// of all of them.
+pub(super) fn of(reasons: &[Reason], shares: bool) -> Vec<Condition> {
+    let mut all: Vec<Condition> = Vec::new();
+    for found in reasons.iter().map(|reason| one(reason, shares)) {
+        match all.iter_mut().find(|known| known.key == found.key) {
+            None => all.push(found),
+            // Several clients of a destination, several things that a store says of itself.
+            Some(known) => {
+                known.severity = known.severity.max(found.severity);
+                if known.words.len() < limits::WORDS_BYTES_MAX {
+                    known.words.push_str("; ");
+                    known.words.push_str(&found.words);
+                }
+            }
+        }
+    }
+    all
+}
+
+fn one(reason: &Reason, shares: bool) -> Condition {
+    let (kind, subject, severity, scope) = place(reason, shares);
+    let count = if let Reason::DeadLetters { dead, expired, .. } = reason { dead + expired } else { 0 };
+    Condition { key: Key { kind, subject: subject.cloned(), scope }, severity, words: reason.to_string(), count }
+}
+
+/// The name of what a reason says, and how bad it is.
+fn place(reason: &Reason, shares: bool) -> (Kind, Option<&Name>, Severity, Scope) {
+    use Scope::{Server, Store};
+    use Severity::{Critical, Info, Warning};
+    let of_room = if shares { Store } else { Server };
+    match reason {
+        Reason::NoClient { destination, .. } => (Kind::NoClient, Some(destination), Critical, Store),
+        Reason::CircuitOpen { destination, .. } => (Kind::DestinationDown, Some(destination), Critical, Server),
+        Reason::Stalled { destination, .. } => (Kind::Stalled, Some(destination), Critical, Server),
+        Reason::HalfTtl { destination, .. } => (Kind::HalfTtl, Some(destination), Warning, Store),
+        Reason::DeadLetters { destination, .. } => (Kind::DeadLetters, Some(destination), Warning, Store),
+        Reason::Paused { destination, .. } => (Kind::Paused, Some(destination), Info, Store),
+        Reason::Full { .. } => (Kind::Disk, None, Critical, of_room),
+        Reason::NearlyFull { .. } => (Kind::Disk, None, Warning, of_room),
+        Reason::Damaged { .. } => (Kind::Store, None, Critical, Store),
+        Reason::SourceBroken { source, .. } => (Kind::Source, Some(source), Critical, Store),
+        Reason::OldSecretBroken { source, .. } => (Kind::Source, Some(source), Warning, Store),
+        Reason::Store { commits: false, .. } | Reason::NoCommit { .. } => (Kind::Store, None, Critical, Server),
+        Reason::Store { commits: true, .. } => (Kind::Store, None, Warning, Server),
+        Reason::ClockMoved(_) => (Kind::Clock, None, Warning, Server),
+        Reason::ClockApart(_) => (Kind::Clock, None, Critical, Server),
+        Reason::OtherConfiguration { .. } => (Kind::Configuration, None, Warning, Server),
+        Reason::CertificateEnds { left: Some(_), .. } => (Kind::Certificate, None, Warning, Server),
+        Reason::CertificateEnds { left: None, .. } => (Kind::Certificate, None, Critical, Server),
+        Reason::Untold { alert, .. } => (Kind::Alert, Some(alert), Warning, Server),
+    }
+}
+
+/// The store does not say how it is.
+pub(super) fn unknown(error: &StoreError) -> Condition {
+    of_server(Kind::Store, None, Severity::Critical, format!("the store does not say how it is: {error}"))
+}
+
+/// A source refuses most of what comes.
+pub(super) fn refused(came: Came) -> Condition {
+    let Came { source, refused, accepted } = came;
+    let words = format!(
+        "source {source}: {refused} requests refused and {accepted} accepted within {} min; crm-relay source show {source}",
+        limits::REFUSED_WITHIN.as_secs() / 60
+    );
+    of_server(Kind::Refused, Some(source), Severity::Warning, words)
+}
+
+/// A condition of this server.
+fn of_server(kind: Kind, subject: Option<Name>, severity: Severity, words: String) -> Condition {
+    let key = Key { kind, subject, scope: Scope::Server };
+    Condition { key, severity, words, count: 0 }
+}

@@ -1,0 +1,216 @@
+//! Whom an alert tells: what waits for him, and how it is sent.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use relay_core::{
+    alert::{Message, pause_after},
+    limits,
+    name::Name,
+    time::Wall,
+};
+use tokio::{sync::Notify, time::sleep};
+
+use super::{command, format, notice::Notice};
+use crate::{
+    clock::Clock,
+    config::{
+        DeclaredAlert,
+        alert::{Post, Way},
+    },
+    fetch::{self, Fetcher},
+    metrics::{Metrics, Telling},
+    untold::Untold,
+};
+
+/// Tries that may fail before it counts that nobody is told.
+const FAILED_SHOWN: u32 = 3;
+
+/// Whom an alert tells.
+pub(crate) struct Receiver {
+    alert: DeclaredAlert,
+    server: String,
+    fetcher: Arc<Fetcher>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    untold: Untold,
+    queue: Mutex<Queue>,
+    came: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Message>,
+    is_sending: bool,
+    account: Account,
+}
+
+/// What became of the messages of an alert since the server started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) told: u64,
+    pub(crate) untold: u64,
+    pub(crate) waiting: usize,
+    /// When somebody was last told.
+    pub(crate) told_at: Option<Wall>,
+    /// Why the latest try failed, if it did.
+    pub(crate) error: Option<String>,
+}
+
+impl Receiver {
+    pub(super) fn new(
+        alert: DeclaredAlert,
+        server: &str,
+        fetcher: Arc<Fetcher>,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        untold: Untold,
+    ) -> Self {
+        let (queue, came) = (Mutex::default(), Notify::new());
+        metrics.alert(alert.name.as_str(), None);
+        Self { alert, server: server.to_owned(), fetcher, clock, metrics, untold, queue, came }
+    }
+
+    pub(crate) const fn name(&self) -> &Name {
+        &self.alert.name
+    }
+
+    /// As it is declared.
+    pub(crate) const fn declared(&self) -> &DeclaredAlert {
+        &self.alert
+    }
+
+    /// What became of its messages.
+    pub(crate) fn account(&self) -> Account {
+        let queue = self.lock();
+        Account { waiting: queue.waiting.len() + usize::from(queue.is_sending), ..queue.account.clone() }
+    }
+
+    /// Whether nothing is on its way.
+    pub(super) fn is_idle(&self) -> bool {
+        let queue = self.lock();
+        queue.waiting.is_empty() && !queue.is_sending
+    }
+
+    /// A message to be sent; where too many wait, the oldest is given up.
+    pub(super) fn put(&self, message: Message) {
+        let given_up = {
+            let mut queue = self.lock();
+            queue.waiting.push_back(message);
+            (queue.waiting.len() > limits::ALERT_MESSAGES_MAX).then(|| queue.waiting.pop_front())
+        };
+        if given_up.is_some() {
+            self.give_up("too many messages wait");
+        }
+        self.came.notify_one();
+    }
+
+    /// Sends what waits, for as long as it is polled.
+    pub(crate) async fn run(&self) {
+        loop {
+            let Some(message) = self.next() else {
+                self.came.notified().await;
+                continue;
+            };
+            self.deliver(&Notice::of(message)).await;
+            self.lock().is_sending = false;
+        }
+    }
+
+    fn next(&self) -> Option<Message> {
+        let mut queue = self.lock();
+        let next = queue.waiting.pop_front();
+        queue.is_sending = next.is_some();
+        next
+    }
+
+    async fn deliver(&self, notice: &Notice) {
+        let mut done = 0;
+        for failed in 1_u32.. {
+            let Err(why) = self.send(notice, &mut done).await else {
+                self.told(notice);
+                return;
+            };
+            if failed == 1 {
+                let alert = self.alert.name.as_str();
+                tracing::warn!(event = "alert_failed", alert, why, "tried again, with growing pauses");
+            }
+            self.lock().account.error = Some(why.clone());
+            if failed >= FAILED_SHOWN {
+                self.untold.fails(&self.alert.name, &why, self.clock.now().mono);
+            }
+            let Some(pause) = pause_after(failed) else {
+                self.untold.fails(&self.alert.name, &why, self.clock.now().mono);
+                self.give_up(&why);
+                return;
+            };
+            sleep(pause).await;
+        }
+    }
+
+    /// One try of a message beside those that wait.
+    ///
+    /// # Errors
+    /// Why it failed.
+    pub(super) async fn send_once(&self, notice: &Notice) -> Result<(), String> {
+        let sent = self.send(notice, &mut 0).await;
+        if sent.is_ok() {
+            self.told(notice);
+        }
+        sent
+    }
+
+    /// Sends it, but what of it was sent already.
+    async fn send(&self, notice: &Notice, done: &mut usize) -> Result<(), String> {
+        match &self.alert.way {
+            Way::Command(asked) => {
+                let input = format::webhook(notice, &self.server).to_string();
+                command::run(asked, input.as_bytes()).await
+            }
+            Way::Post(post) => self.post(post, notice, done).await,
+        }
+    }
+
+    async fn post(&self, post: &Post, notice: &Notice, done: &mut usize) -> Result<(), String> {
+        let requests = format::requests(notice, post, &self.server, self.clock.present())?;
+        for request in requests.into_iter().skip(*done) {
+            let (url, allow_private) = (&post.url, post.allow_private);
+            let asked = fetch::Post { url, headers: &request.headers, body: request.body, allow_private };
+            self.fetcher.post(asked).await.map_err(|error| error.to_string())?;
+            *done += 1;
+        }
+        Ok(())
+    }
+
+    fn told(&self, notice: &Notice) {
+        self.untold.works(&self.alert.name);
+        self.metrics.alert(self.alert.name.as_str(), Some(Telling::Told));
+        {
+            let account = &mut self.lock().account;
+            account.told += 1;
+            (account.told_at, account.error) = (Some(self.clock.wall()), None);
+        }
+        let Message { begun, over, lasting, .. } = &notice.message;
+        let (begun, over, lasting) = (begun.len(), over.len(), lasting.len());
+        tracing::info!(
+            event = "alert_told",
+            alert = self.alert.name.as_str(),
+            begun,
+            over,
+            lasting,
+            test = notice.is_test
+        );
+    }
+
+    fn give_up(&self, why: &str) {
+        self.metrics.alert(self.alert.name.as_str(), Some(Telling::Untold));
+        self.lock().account.untold += 1;
+        tracing::warn!(event = "alert_untold", alert = self.alert.name.as_str(), why, "a message is given up");
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,85 @@
+//! Sends something to a URL that an operator named.
+//!
+//! **Invariant:** one lookup a try, all addresses judged, and one of those is dialled; no redirect is followed; nothing of the
+//! answer is kept but its status.
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode, Uri, header};
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use relay_core::limits;
+use relay_net::dial::encrypt;
+use tokio::time::timeout;
+use tokio_util::either::Either;
+
+use super::{BUFFER_BYTES, Failed, Fetcher, Unfetched, beside, proxy};
+
+/// A request to be sent.
+pub(crate) struct Post<'a> {
+    /// Where to: http or https, without a login.
+    pub(crate) url: &'a Uri,
+    /// Header fields beside those that every request has.
+    pub(crate) headers: &'a [(Bytes, Bytes)],
+    /// JSON.
+    pub(crate) body: Bytes,
+    /// It may be dialled at an address that is not of the public internet, and without TLS.
+    pub(crate) allow_private: bool,
+}
+
+impl Fetcher {
+    /// Sends it once. Any status but 2xx is an error. Cancel safe: nobody knows then whether it arrived.
+    ///
+    /// # Errors
+    /// Why not, for the operator: without the URL, which may be a secret.
+    pub(crate) async fn post(&self, post: Post<'_>) -> Result<(), Unfetched> {
+        let host = post.url.host().unwrap_or_default().to_owned();
+        let sent = match timeout(limits::ALERT_TIMEOUT, self.send(&post)).await {
+            Ok(sent) => sent,
+            Err(_) => Err(format!("no answer within {} s", limits::ALERT_TIMEOUT.as_secs()).into()),
+        };
+        match sent {
+            Ok(status) if status.is_success() => Ok(()),
+            Ok(status) if status.is_redirection() => {
+                let why = format!("status {}; redirects are not followed", status.as_u16());
+                Err(Unfetched { host, why, is_ours: false })
+            }
+            Ok(status) => Err(Unfetched { host, why: format!("status {}", status.as_u16()), is_ours: false }),
+            Err(Failed { why, is_ours }) => Err(Unfetched { host, why, is_ours }),
+        }
+    }
+
+    async fn send(&self, post: &Post<'_>) -> Result<StatusCode, Failed> {
+        let host = post.url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let is_plain = post.url.scheme_str() == Some("http");
+        if is_plain && !post.allow_private {
+            return Err("not https".into());
+        }
+        let port = post.url.port_u16().unwrap_or(if is_plain { 80 } else { 443 });
+        let tcp = self.connect(post.url, host, port, post.allow_private).await?;
+        let stream = if is_plain {
+            Either::Left(tcp)
+        } else {
+            let tls = self.tls.get_or_init(|| self.make_tls()).clone()?;
+            Either::Right(encrypt(tcp, host, tls).await.map_err(|error| format!("TLS: {error}"))?)
+        };
+        let said = |error: hyper::Error| format!("no HTTP answer: {error}");
+        let connection = http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(stream));
+        let (mut sender, connection) = connection.await.map_err(said)?;
+        let path = post.url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let authority = match post.url.port_u16() {
+            Some(port) => format!("{}:{port}", proxy::authority(host)),
+            None => proxy::authority(host).into_owned(),
+        };
+        let mut request = Request::post(path)
+            .header(header::HOST, authority)
+            .header(header::USER_AGENT, HeaderValue::from_static(concat!("crm-relay/", env!("CARGO_PKG_VERSION"))))
+            .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for (name, value) in post.headers {
+            request = request.header(&name[..], &value[..]);
+        }
+        let request = request.body(Full::new(post.body.clone())).map_err(|error| error.to_string())?;
+        let exchange = async { sender.send_request(request).await.map(|answer| answer.status()).map_err(said) };
+        Ok(beside(exchange, connection).await?)
+    }
+}
