@@ -51,12 +51,13 @@ use crate::{
 };
 
 /// Kinds of documents that are moved.
-const KINDS: [DocumentKind; 6] = [
+const KINDS: [DocumentKind; 7] = [
     DocumentKind::Source,
     DocumentKind::Route,
     DocumentKind::Destination,
     DocumentKind::Key,
     DocumentKind::Token,
+    DocumentKind::User,
     DocumentKind::FetchedKey,
 ];
 /// A store that does not answer is asked again after this, and so often.

@@ -1,6 +1,6 @@
 //! Registry documents.
 
-/// Kinds of registry documents. The numbers are stored; 6 to 9 are for users, their sessions, jobs and alerts of later versions.
+/// Kinds of registry documents. The numbers are stored; 8 and 9 are for jobs and alerts of later versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum DocumentKind {
@@ -14,6 +14,10 @@ pub enum DocumentKind {
     Key = 4,
     /// A token.
     Token = 5,
+    /// A user of the dashboard.
+    User = 6,
+    /// A session of the dashboard, or a link that begins one.
+    Session = 7,
     /// A key or certificate that was fetched from a platform.
     FetchedKey = 10,
     /// What all servers on the store have alike.
@@ -24,12 +28,14 @@ pub enum DocumentKind {
 
 impl DocumentKind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Source,
         Self::Route,
         Self::Destination,
         Self::Key,
         Self::Token,
+        Self::User,
+        Self::Session,
         Self::FetchedKey,
         Self::Shared,
         Self::Migration,
