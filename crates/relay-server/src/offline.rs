@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use relay_store::Store;
+use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 use crate::{
@@ -20,10 +21,12 @@ use crate::{
     health::Health,
     hub,
     ingress::Refusals,
+    live::Live,
     metrics::Metrics,
+    people::People,
     principal::Entrance,
     registry::{Registry, RegistryError},
-    state::State,
+    state::{BODIES_AT_ONCE, State},
     supervise::Supervisor,
 };
 
@@ -71,19 +74,27 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
     let promises = store.promises();
     let (metrics, refusals) = (Arc::new(Metrics::default()), Arc::new(Refusals::default()));
     let guesses = Arc::new(Guesses::new(clock, Arc::clone(&metrics), Arc::clone(&refusals)));
+    let people = Arc::new(People::new(store.clone(), clock, Arc::clone(&guesses)));
+    let (health, supervisor) = (Arc::new(health), Supervisor::new(Arc::default()).0);
+    let (looked_at, told) = (Arc::clone(&health), supervisor.clone());
+    let live = Arc::new(Live::new(store.clone(), hub.clone(), looked_at, Arc::clone(&metrics), told, 0));
     Ok(Arc::new(State {
         archive: store.clone(),
         upkeep: store.clone(),
         queue: store,
         hub,
         registry,
-        health: Arc::new(health),
+        health,
         metrics,
         refusals,
         quotas: Arc::default(),
         guesses,
+        people,
+        live,
+        bodies: Semaphore::new(BODIES_AT_ONCE),
+        dashboard: None,
         clock,
-        supervisor: Supervisor::new(Arc::default()).0,
+        supervisor,
         promises,
         token: [0; 32],
         public_url: None,

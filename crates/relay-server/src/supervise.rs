@@ -27,6 +27,8 @@ pub(crate) enum TaskKind {
     Watch,
     /// Writes the summary line.
     Summary,
+    /// Tells whoever looks at pages that numbers have moved.
+    Pulse,
 }
 
 /// What becomes of a task when the server stops.
@@ -54,7 +56,7 @@ impl TaskKind {
             // Sessions end when the hub has said goodbye to them, listeners when their connections have ended, commands
             // when they are through.
             Self::Hub | Self::Public | Self::Admin | Self::Session | Self::Command => OnStop::Finish,
-            Self::Retention | Self::Watch | Self::Summary => OnStop::Cancel,
+            Self::Retention | Self::Watch | Self::Summary | Self::Pulse => OnStop::Cancel,
         }
     }
 
@@ -62,7 +64,9 @@ impl TaskKind {
     pub(crate) const fn on_error(self) -> OnFailure {
         match self {
             Self::Hub | Self::Public | Self::Admin => OnFailure::StopProcess,
-            Self::Session | Self::Command | Self::Retention | Self::Watch | Self::Summary => OnFailure::Contain,
+            Self::Session | Self::Command | Self::Retention | Self::Watch | Self::Summary | Self::Pulse => {
+                OnFailure::Contain
+            }
         }
     }
 
@@ -70,7 +74,7 @@ impl TaskKind {
     /// what it is.
     pub(crate) const fn ends(self) -> bool {
         match self {
-            Self::Session | Self::Command => true,
+            Self::Session | Self::Command | Self::Pulse => true,
             Self::Hub | Self::Public | Self::Admin | Self::Retention | Self::Watch | Self::Summary => false,
         }
     }
@@ -80,7 +84,7 @@ impl TaskKind {
         match self {
             Self::Hub | Self::Public | Self::Admin | Self::Retention | Self::Watch => OnFailure::StopProcess,
             // Public input reaches these: stopping would hand strangers a switch.
-            Self::Session | Self::Command | Self::Summary => OnFailure::Contain,
+            Self::Session | Self::Command | Self::Summary | Self::Pulse => OnFailure::Contain,
         }
     }
 }

@@ -9,6 +9,7 @@ mod client;
 mod collection;
 mod completions;
 mod config;
+mod dashboard;
 mod dead;
 mod delivery;
 mod destination;
@@ -38,6 +39,7 @@ mod status;
 mod store;
 mod tally;
 mod token;
+mod user;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -97,6 +99,9 @@ enum Command {
     /// Tokens of clients
     #[command(alias = "tokens")]
     Token(Noun<token::Verb>),
+    /// Users of the dashboard
+    #[command(alias = "users")]
+    User(Noun<user::Verb>),
     /// Targets behind the firewall
     #[command(alias = "destinations")]
     Destination(Noun<destination::Verb>),
@@ -115,6 +120,8 @@ enum Command {
     AuditLog(audit_log::AuditLogArgs),
     /// What the server does right now
     Status(status::StatusArgs),
+    /// A link that opens the dashboard
+    Dashboard(dashboard::DashboardArgs),
     /// Health of the server, or of a client
     Health(health::HealthArgs),
     /// Is the store kept as it should be? Each check with what mends it
@@ -158,6 +165,8 @@ impl Cli {
             Command::Route(args) => args.run(),
             Command::Key(args) => args.run(),
             Command::Token(args) => args.run(),
+            Command::User(args) => args.run(),
+            Command::Dashboard(args) => args.run(),
             Command::Destination(args) => args.run(),
             Command::Event(args) => args.run(),
             Command::Delivery(args) => args.run(),

@@ -31,7 +31,9 @@ use crate::{
 };
 
 mod audit;
+mod people;
 mod rotation;
+pub(super) mod withheld;
 
 impl MissedDto {
     pub(crate) fn new(missed: &crate::ingress::Missed) -> Self {
