@@ -393,9 +393,9 @@ async fn a_stream_tells_what_moves_until_its_session_ends() {
     }
     drop(others.pop());
     bench.command("PATCH", "/api/v1/users/alice", json!({"disabled": true})).await;
-    assert!(!read_until(&mut next, &mut String::new(), "").await, "it ends");
+    assert!(!read_until(&mut next, &mut String::from("\r\n"), "").await, "it ends");
     for mut socket in others {
-        assert!(!read_until(&mut socket, &mut String::new(), "").await, "and so do the others");
+        assert!(!read_until(&mut socket, &mut String::from("\r\n"), "").await, "and so do the others");
     }
     assert_eq!(alice.get("/api/v1/pulse").await.status, 401);
     assert_eq!(alice.get("/").await.status, 303);
