@@ -22,6 +22,9 @@ use crate::{
     signals, telemetry,
 };
 
+/// How long the link to the dashboard is good that is shown at the start: until somebody has read that.
+const LINK_KEPT: Duration = Duration::from_mins(15);
+
 /// Runs until stopped, or until one of the two halves ends.
 ///
 /// # Errors
@@ -39,7 +42,8 @@ pub(crate) fn run(plan: Plan, mut config: relay_client::Config, what: Option<Sho
         let is_quiet = what.is_some();
         let receiver = if config.destinations.is_empty() { Some(receiver(is_quiet).await?) } else { None };
         config.destinations.extend(receiver.as_ref().map(to_receiver).transpose()?);
-        let greeting = hints::dev(&Facts::of(&server, &kept), &config.destinations, receiver.is_some());
+        let facts = Facts::of(&server, &kept).with_link(link(&server).await);
+        let greeting = hints::dev(&facts, &config.destinations, receiver.is_some());
 
         // The receiver prints whole requests by itself, unless somebody wants less.
         let is_told = receiver.is_none() || is_quiet;
@@ -60,6 +64,15 @@ pub(crate) fn run(plan: Plan, mut config: relay_client::Config, what: Option<Sho
         }
         outcome
     })
+}
+
+/// A link that opens the dashboard, for whoever sits at the terminal; in a log it would be for whoever reads that.
+async fn link(server: &relay_server::Server) -> Option<String> {
+    if !style::is_terminal() {
+        return None;
+    }
+    let made = server.dashboard_link(LINK_KEPT).await;
+    made.inspect_err(|error| tracing::warn!(event = "no_link", %error, "there is no link to the dashboard")).ok()?
 }
 
 /// Prints what the teller has to say.

@@ -20,6 +20,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) url: String,
     /// Its secrets.
     pub(crate) kept: &'a Kept,
+    /// A link that opens its dashboard once.
+    pub(crate) link: Option<String>,
 }
 
 impl<'a> Facts<'a> {
@@ -28,7 +30,12 @@ impl<'a> Facts<'a> {
         let public = server.public_addr().map(|addr| addr.to_string()).unwrap_or_default();
         let public = url_on_this_machine(&public, server.speaks_tls());
         let url = kept.public_url.clone().unwrap_or_else(|| public.clone());
-        Self { public, url, kept }
+        Self { public, url, kept, link: None }
+    }
+
+    /// With a link that opens its dashboard.
+    pub(crate) fn with_link(self, link: Option<String>) -> Self {
+        Self { link, ..self }
     }
 }
 
@@ -51,13 +58,18 @@ pub(crate) fn dev(facts: &Facts<'_>, destinations: &[Destination], has_receiver:
     } else {
         format!("See what arrives without it:  {}", copy(format!("{} dev", program())))
     };
+    let dashboard = match &facts.link {
+        Some(link) => format!("See it in a browser, by a link that is good once:\n\n  {}\n\n", copy(link)),
+        None => format!("See it in a browser:  {}\n", copy(format!("{} dashboard", program()))),
+    };
     format!(
-        "{}\n\n  post to   {}\n  goes to   {}\n\nTry it in another terminal:\n\n  {}\n\n  {}\n\n{}\n{}\n",
+        "{}\n\n  post to   {}\n  goes to   {}\n\nTry it in another terminal:\n\n  {}\n\n  {}\n\n{}{}\n{}\n",
         bold("crm-relay dev: server and client in one process"),
         copy(&url),
         targets.join("\n            "),
         copy(curl(&url, &key)),
         copy(format!("{} send --count 3", program())),
+        dashboard,
         format_args!("{other}\nSee what is stored:  {}", copy(format!("{} status", program()))),
         dim("Ctrl-C stops; what is not delivered by then is after the next start."),
     )

@@ -299,10 +299,10 @@ function listen(heard) {
       channel.postMessage({ pulse: data });
       take(data, 'live');
     };
+    // It ended, perhaps with the session.
+    stream.onerror = ask;
   }));
-  // A proxy that holds back streams: ask instead.
-  setInterval(async () => {
-    if (document.hidden || Date.now() - last < SILENT_MAX) return;
+  const ask = async () => {
     const silent = last;
     try {
       const answer = await fetch(api('pulse'), { headers: { Accept: 'application/json' }, cache: 'no-store' });
@@ -314,6 +314,10 @@ function listen(heard) {
     } catch {
       heard(null, 'stale', false);
     }
+  };
+  // A proxy that holds back streams: ask instead.
+  setInterval(() => {
+    if (!document.hidden && Date.now() - last >= SILENT_MAX) ask();
   }, POLL_EVERY);
   addEventListener('pagehide', () => channel.close());
 }
@@ -370,8 +374,7 @@ function startLive() {
     if (pulse) {
       live.since = Date.now();
       const source = new URLSearchParams(location.search).get('source');
-      const counted = pulse.sources.filter(({ name }) => !source || name === source);
-      const sum = counted.reduce((sum, { accepted }) => sum + accepted, 0);
+      const sum = source ? pulse.sources.find(({ name }) => name === source)?.accepted ?? 0 : pulse.accepted;
       if (accepted !== undefined) live.came += Math.max(0, sum - accepted);
       accepted = sum;
     }

@@ -9,6 +9,12 @@ use crate::{
     viewer::{Role, Theme, Viewer, Zone},
 };
 
+/// The policy that goes with each page (S26): nothing but what stands in this crate, and no string becomes markup but by the module's
+/// one policy of Trusted Types.
+pub const POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; \
+                          frame-ancestors 'none'; base-uri 'none'; form-action 'self'; \
+                          require-trusted-types-for 'script'; trusted-types relay";
+
 /// What all screens have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {

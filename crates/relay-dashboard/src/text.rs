@@ -37,6 +37,8 @@ words! {
     COPY = "Copy";
     ACTIONS = "Actions";
     TO_OVERVIEW = "To the overview";
+    ONE_MOMENT = "One moment";
+    GO_ON = "Go on";
     CHANGES_NEED_SCRIPT = "Changes need JavaScript, or the command line: crm-relay user.";
 }
 
@@ -82,6 +84,7 @@ words! {
     FIND_EVENT_EXAMPLE = "evt_…, dlv_… or invoice.*";
     SIZE = "Size";
     NO_DELIVERY = "no delivery";
+    OLDER_DELIVERIES = "Older deliveries are not shown; crm-relay delivery list --event has all.";
     NO_DELIVERY_LONG = "No route led from its source when it came.";
     NO_EVENT_YET = "No webhook has come yet.";
     NO_EVENT_YET_HOW = "The first one is here within a second of its arrival. This sends a sample:";
@@ -160,7 +163,7 @@ words! {
     INVITED = "invited";
     DISABLED = "disabled";
     YOU = "you";
-    NEW_LINK = "New link";
+    RESET = "Reset";
     ENABLE = "Enable";
     DISABLE = "Disable";
     NO_USER = "There is no user.";
@@ -318,6 +321,10 @@ pub(crate) fn earlier_tries(count: &usize) -> String {
     if *count == 1 { "1 earlier try is not shown".to_owned() } else { format!("{count} earlier tries are not shown") }
 }
 
+pub(crate) fn left_out(count: &u64) -> String {
+    format!("{} more are not shown; crm-relay source list and destination list have all.", show::count(*count))
+}
+
 pub(crate) fn body_rest(shown: &u64, of: &u64) -> String {
     if shown >= of {
         return "Long lines are cut; the download has all of it.".to_owned();
@@ -337,8 +344,8 @@ pub(crate) fn role_of(user: &str) -> String {
     format!("Role of {user}")
 }
 
-pub(crate) fn new_link_for(user: &str) -> String {
-    format!("New link for {user}")
+pub(crate) fn reset(user: &str) -> String {
+    format!("Reset {user}: password and sessions end, and a link lets in anew")
 }
 
 pub(crate) fn enable(user: &str) -> String {

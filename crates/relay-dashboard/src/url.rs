@@ -98,6 +98,20 @@ impl Site {
         self.event(event).part(&id.to_string())
     }
 
+    /// A delivery whose event is looked for there.
+    pub fn delivery_alone(&self, id: &DeliveryId) -> Url {
+        self.at(&["deliveries", &id.to_string()])
+    }
+
+    /// A page of this site as somebody has its link: a path below the base with its query. `None` for anything that a browser could read
+    /// as another site, or as more than a path.
+    pub fn page(&self, link: &str) -> Option<Url> {
+        let base = self.base();
+        let rest = link.strip_prefix(base.as_str())?;
+        let is_plain = rest.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+        (is_plain && !rest.starts_with('/')).then(|| Url(link.to_owned()))
+    }
+
     /// The deliveries.
     pub fn deliveries(&self) -> Url {
         self.at(&["deliveries"])
@@ -171,6 +185,29 @@ mod tests {
             let rest = &url.as_str()["/events?source=".len()..];
             assert!(rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~%#".contains(&byte)), "{url}");
         }
+    }
+
+    /// S26
+    #[test]
+    fn only_a_page_of_the_site_is_one() {
+        let site = Site::new("/relay");
+        for own in ["/relay/", "/relay/events?source=a&q=%2F#b", "/relay/events/evt_1"] {
+            assert_eq!(site.page(own).as_ref().map(Url::as_str), Some(own));
+        }
+        for other in [
+            "/",
+            "/relay",
+            "//evil.example",
+            "/relay//evil.example",
+            "/relay/\\evil",
+            "https://evil.example",
+            "/relay/\r\nX: y",
+            "",
+        ] {
+            assert_eq!(site.page(other), None, "{other:?}");
+        }
+        assert_eq!(Site::default().page("//evil.example"), None);
+        assert_eq!(Site::default().page("/\\evil.example"), None);
     }
 
     #[test]

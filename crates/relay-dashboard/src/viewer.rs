@@ -76,6 +76,11 @@ impl Theme {
             Self::Dark => "dark",
         }
     }
+
+    /// The theme of that word; of another the usual one.
+    pub fn of(word: &str) -> Self {
+        Self::ALL.into_iter().find(|known| known.as_str() == word).unwrap_or_default()
+    }
 }
 
 impl Zone {
@@ -88,5 +93,10 @@ impl Zone {
             Self::Local => "local",
             Self::Utc => "utc",
         }
+    }
+
+    /// The zone of that word; of another the usual one.
+    pub fn of(word: &str) -> Self {
+        Self::ALL.into_iter().find(|known| known.as_str() == word).unwrap_or_default()
     }
 }

@@ -47,6 +47,21 @@ pub fn is_foreign(fields: &HeaderMap, host: &[u8]) -> bool {
     !fields.get_all(header::ORIGIN).iter().all(own) || !fields.get_all("sec-fetch-site").iter().all(fetched)
 }
 
+/// Whether a host is of the asker's own machine, whatever its port: a browser leaves that for none of these.
+pub fn is_loopback(host: &[u8]) -> bool {
+    let Ok(host) = str::from_utf8(host) else { return false };
+    let name = plain(host);
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    name == "localhost" || name.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// The port of a host, where it says one.
+pub fn port_of(host: &[u8]) -> Option<u16> {
+    let host = str::from_utf8(host).ok()?;
+    let (_, port) = host.rsplit_once(':').filter(|(_, port)| !port.contains(']'))?;
+    port.parse().ok()
+}
+
 /// A host without its port and the dot of the root, in lower case.
 fn plain(host: &str) -> String {
     let end = match host.rfind(':') {
@@ -113,6 +128,20 @@ mod tests {
             assert!(!hosts.name(other.as_bytes()), "{other}");
         }
         assert!(!Hosts::default().name(b""));
+    }
+
+    #[test]
+    fn a_loopback_host_is_of_the_askers_machine() {
+        for own in
+            ["localhost", "LOCALHOST.:8081", "a.localhost:1", "127.0.0.1:8081", "127.9.9.9", "[::1]:8081", "[::1]"]
+        {
+            assert!(is_loopback(own.as_bytes()), "{own}");
+        }
+        for other in ["", "relay", "10.0.0.7:8081", "localhost.evil.example", "127.0.0.1.evil.example", "[fd00::1]:1"] {
+            assert!(!is_loopback(other.as_bytes()), "{other}");
+        }
+        let ports = ["a:8081", "[::1]:80", "[::1]", "a", "a:", "a:x"].map(|host| port_of(host.as_bytes()));
+        assert_eq!(ports, [Some(8081), Some(80), None, None, None, None]);
     }
 
     #[test]

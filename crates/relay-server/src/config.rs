@@ -42,6 +42,10 @@ pub struct Config {
     pub admin_listen: Option<SocketAddr>,
     /// Names under which the admin listener may be asked, beside addresses, `localhost` and names without a dot.
     pub admin_hosts: Vec<String>,
+    /// Whether browsers get the dashboard there.
+    pub dashboard: bool,
+    /// Under which URL browsers and commands reach the admin listener, where they do not by its address; may carry a path.
+    pub admin_url: Option<String>,
     /// Names it among the servers that share its store, the same over restarts: what its file declares is known by that. Empty
     /// where the store has one owner.
     pub server: String,
@@ -194,6 +198,8 @@ impl Config {
             allowed_hosts: Vec::new(),
             admin_listen: None,
             admin_hosts: Vec::new(),
+            dashboard: true,
+            admin_url: None,
             server: String::new(),
             accepts: false,
             data_dir,

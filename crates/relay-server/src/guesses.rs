@@ -30,6 +30,8 @@ enum Door {
     Entrance(Entrance),
     /// A source's key or password.
     Source(Name),
+    /// The password of somebody of that name, whether there is one or not.
+    Account(Box<str>),
 }
 
 /// Where a token is asked for.
@@ -41,6 +43,8 @@ pub(crate) enum Entrance {
     Admin,
     /// `GET /health` on the public listener.
     Health,
+    /// The dashboard: a name and a password, or a link.
+    SignIn,
 }
 
 /// What was wrong with it.
@@ -91,13 +95,14 @@ impl Entrance {
             Self::Connect => "connect",
             Self::Admin => "admin",
             Self::Health => "health",
+            Self::SignIn => "sign_in",
         }
     }
 }
 
 impl Entrance {
     /// All there are.
-    pub(crate) const ALL: [Self; 3] = [Self::Connect, Self::Admin, Self::Health];
+    pub(crate) const ALL: [Self; 4] = [Self::Connect, Self::Admin, Self::Health, Self::SignIn];
 
     /// What refusals there are kept under: no source has such a name.
     pub(crate) const fn about(self) -> &'static str {
@@ -105,6 +110,7 @@ impl Entrance {
             Self::Connect => "/connect",
             Self::Admin => "/api",
             Self::Health => "/health",
+            Self::SignIn => "/login",
         }
     }
 }
@@ -153,6 +159,34 @@ impl Guesses {
             return Ok(());
         }
         self.may_guess(&Door::Source(source.clone()), origin.address)
+    }
+
+    /// Whether a password of that name is looked at, from there. Each look is charged before it is known what comes of it, so that no
+    /// crowd of them slips in at once; and those that many names were tried with are charged to their address ([`Self::wrong_password`]).
+    /// Nobody is exempt: whoever has a wrong one waits, and whoever comes from another network does not.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub(crate) fn may_sign_in(&self, account: &str, origin: Origin) -> Result<(), Duration> {
+        let all = Door::Entrance(Entrance::SignIn);
+        // Of the machine itself, and of a proxy that brings everybody, it is not known who that is.
+        let wait = if origin.address.is_local() { None } else { self.wait(&all, false, origin.address) };
+        let wait = wait.or_else(|| self.take(&Door::Account(account.into()), origin.address));
+        wait.map_or(Ok(()), |wait| {
+            self.tell(Entrance::SignIn, Wrong::TooMany, origin);
+            Err(wait)
+        })
+    }
+
+    /// The password was wrong.
+    pub(crate) fn wrong_password(&self, origin: Origin) {
+        self.tell(Entrance::SignIn, Wrong::Unknown, origin);
+        self.charge(&Door::Entrance(Entrance::SignIn), false, origin.address);
+    }
+
+    /// A link was none of those that are good: nobody guesses one.
+    pub(crate) fn wrong_link(&self, origin: Origin) {
+        self.tell(Entrance::SignIn, Wrong::Unknown, origin);
     }
 
     fn may_guess(&self, door: &Door, address: Address) -> Result<(), Duration> {
@@ -234,6 +268,17 @@ impl Guesses {
     fn charge(&self, door: &Door, ours: bool, address: Address) {
         let (mut throttle, now) = (self.lock(), self.now());
         networks(address).for_each(|(network, rate)| throttle.charge(&(door.clone(), ours, network), rate, now));
+    }
+
+    /// Charges a guess, or gives how long to wait for one.
+    fn take(&self, door: &Door, address: Address) -> Option<Duration> {
+        let (mut throttle, now) = (self.lock(), self.now());
+        let all = || networks(address).map(|(network, rate)| ((door.clone(), false, network), rate));
+        let wait = all().filter_map(|(key, rate)| throttle.wait(&key, rate, now)).max();
+        if wait.is_none() {
+            all().for_each(|(key, rate)| throttle.charge(&key, rate, now));
+        }
+        wait
     }
 
     fn tell(&self, entrance: Entrance, wrong: Wrong, origin: Origin) {
@@ -396,6 +441,30 @@ mod tests {
         assert!(guesses.may_show(&shop, from, &[made_up]).is_err(), "it was another source's");
         guesses.shown_right(&shop, from, &[made_up]);
         assert!(guesses.may_show(&shop, from, &[made_up]).is_ok(), "the right one has come from there");
+    }
+
+    /// S23: five looks a minute at a name's password from one network; another network is not shut out by them, and many names from
+    /// one address are no way round it.
+    #[tokio::test(start_paused = true)]
+    async fn a_password_is_looked_at_a_few_times() {
+        let guesses = guesses();
+        let looks =
+            |account: &str, origin| (0..50).take_while(|_| guesses.may_sign_in(account, origin).is_ok()).count();
+        assert_eq!(looks("alice", from("192.0.2.1")), 5, "right or wrong");
+        assert_eq!(looks("alice", from("192.0.2.2")), 5);
+        assert_eq!(looks("bob", from("192.0.2.1")), 5, "nothing was wrong yet");
+        assert_eq!(
+            (looks("alice", from("127.0.0.1")), looks("alice", from("127.0.0.1"))),
+            (5, 0),
+            "behind a proxy too"
+        );
+        for _ in 0..5 {
+            guesses.wrong_password(from("192.0.2.3"));
+        }
+        assert_eq!(looks("carol", from("192.0.2.3")), 0, "five names were tried there");
+        let of_one: usize = (0..10_000).map(|host| looks("dave", from(&format!("2001:db8:0:{host:x}::1")))).sum();
+        assert!(of_one <= 80, "{of_one} from one /48");
+        assert!(guesses.may_sign_in("dave", from("2001:db8:1::1")).is_ok());
     }
 
     /// S23: guessing is slow where nobody is shut out, and holds few connections.

@@ -207,16 +207,22 @@ impl Health {
     async fn examine(&self) -> Result<Report, StoreError> {
         let stats = self.upkeep.stats().await?;
         let hub = self.hub.view().await;
+        let reasons = self.judge(&stats, &hub);
+        Ok(Report { stats, condition: self.upkeep.condition(), hub, reasons })
+    }
+
+    /// What is not as it should be, by these counters and what the hub knows.
+    pub(crate) fn judge(&self, stats: &Stats, hub: &View) -> Vec<Reason> {
         let now = self.clock.now();
         let unserved = {
             let mut unserved = self.unserved.lock().unwrap_or_else(PoisonError::into_inner);
-            note_unserved(&mut unserved, &stats, &hub.destinations, now);
+            note_unserved(&mut unserved, stats, &hub.destinations, now);
             unserved.clone()
         };
         let directory = self.registry.directory();
         let known =
             Known { directory: &directory, unserved: &unserved, ttl_default: self.registry.defaults().ttl, now };
-        let mut reasons = assess(&stats, &hub.destinations, &known, self.disk_reserve);
+        let mut reasons = assess(stats, &hub.destinations, &known, self.disk_reserve);
         let broken = |(source, what): (&Name, &str)| Reason::SourceBroken { source: source.clone(), what: what.into() };
         reasons.extend(directory.broken().map(broken));
         let broken =
@@ -238,7 +244,7 @@ impl Health {
             since: since(&failing),
             why: failing.why,
         }));
-        Ok(Report { stats, condition, hub, reasons })
+        reasons
     }
 }
 

@@ -86,6 +86,9 @@ impl fmt::Display for Hint {
                     Entrance::Connect => ("of clients", "crm-relay token list, crm-relay token create NAME"),
                     Entrance::Admin => ("at the admin API", "the right one is in DATA_DIR/credentials, ADMIN_TOKEN"),
                     Entrance::Health => ("at /health", "the right one is in DATA_DIR/credentials, ADMIN_TOKEN"),
+                    Entrance::SignIn => {
+                        ("or passwords at /login", "who tried: crm-relay audit-log --action session.refuse")
+                    }
                 };
                 write!(f, "wrong tokens {whose}: {}; {next}", counted(tally, *now))
             }

@@ -98,6 +98,14 @@ impl Metrics {
     }
 
     /// Refused requests of a source since the process began, by reason.
+    pub(crate) fn refused_by_source(&self) -> BTreeMap<String, u64> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sums = BTreeMap::new();
+        refused.iter().for_each(|((source, _), count)| *sums.entry(source.clone()).or_default() += count);
+        sums
+    }
+
+    /// Refused requests of a source, by reason.
     pub(crate) fn refused_of(&self, source: &str) -> BTreeMap<&'static str, u64> {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.iter().filter(|((name, _), _)| name == source).map(|((_, reason), count)| (*reason, *count)).collect()

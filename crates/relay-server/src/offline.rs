@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use relay_store::Store;
+use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 use crate::{
@@ -22,10 +23,12 @@ use crate::{
     health::Health,
     hub,
     ingress::Refusals,
+    live::Live,
     metrics::Metrics,
+    people::People,
     principal::Entrance,
     registry::{Registry, RegistryError},
-    state::State,
+    state::{BODIES_AT_ONCE, State},
     supervise::Supervisor,
     untold::Untold,
 };
@@ -83,20 +86,28 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
         metrics: Arc::clone(&metrics),
         untold: Untold::default(),
     });
+    let people = Arc::new(People::new(store.clone(), clock, Arc::clone(&guesses)));
+    let (health, supervisor) = (Arc::new(health), Supervisor::new(Arc::default()).0);
+    let (looked_at, told) = (Arc::clone(&health), supervisor.clone());
+    let live = Arc::new(Live::new(store.clone(), hub.clone(), looked_at, Arc::clone(&metrics), told, 0));
     Ok(Arc::new(State {
         archive: store.clone(),
         upkeep: store.clone(),
         queue: store,
         hub,
         registry,
-        health: Arc::new(health),
+        health,
         metrics,
         refusals,
         quotas: Arc::default(),
         guesses,
         alerts: Arc::new(alerts),
+        people,
+        live,
+        bodies: Semaphore::new(BODIES_AT_ONCE),
+        dashboard: None,
         clock,
-        supervisor: Supervisor::new(Arc::default()).0,
+        supervisor,
         promises,
         token: [0; 32],
         public_url: None,

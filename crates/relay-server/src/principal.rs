@@ -1,5 +1,7 @@
 //! Who asks, what he may do, and from where: what the admin API judges by, and what the audit log says of a change.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use relay_core::{limits, time::Wall};
 use relay_net::origin::Origin;
@@ -12,8 +14,8 @@ const CLAIMED_USER: &str = "relay-user";
 /// Who asks, what he may do, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
-    /// `cli`, `admin`, `config`, `sender` or `server`.
-    pub name: &'static str,
+    /// `cli`, `admin`, `config`, `sender`, `server` or `stranger`; of a user of the dashboard `user:NAME`.
+    pub name: Cow<'static, str>,
     /// What he may do.
     pub role: Role,
     /// From where; nothing where nobody asked.
@@ -24,21 +26,37 @@ pub struct Principal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Everything.
+    Admin,
+    /// See payloads, and change what becomes of deliveries.
     Operator,
-    /// Look, and nothing else: a command that reads the store of a server that does not run.
+    /// Look at what is no payload.
+    Viewer,
+    /// Look at everything, and nothing else: a command that reads the store of a server that does not run.
     Reader,
     /// Nothing at the admin API: senders only cause what is written down.
     Sender,
+    /// Sign in: nobody knows who asks.
+    Stranger,
 }
 
 /// What a route of the admin API needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permission {
+    /// To sign in.
+    Enter,
     /// To look.
     See,
-    /// To change what becomes of deliveries: redrive, replay, cancel, purge, pause.
+    /// To see bodies, queries, values of headers and answers of targets.
+    Payload,
+    /// To see who may in.
+    Access,
+    /// To change what is one's own: how one reads, the password, the sessions.
+    Own,
+    /// To change what becomes of deliveries: redrive, replay, cancel, pause.
     Deliver,
-    /// To change sources, routes, keys and tokens.
+    /// To remove what is stored before its retention is over.
+    Purge,
+    /// To change sources, routes, keys, tokens and users.
     Configure,
     /// To get at what is secret: a handed-over secret, a signature, a copy of everything.
     Reveal,
@@ -46,13 +64,28 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 4] = [Self::See, Self::Deliver, Self::Configure, Self::Reveal];
+    pub const ALL: [Self; 9] = [
+        Self::Enter,
+        Self::See,
+        Self::Payload,
+        Self::Access,
+        Self::Own,
+        Self::Deliver,
+        Self::Purge,
+        Self::Configure,
+        Self::Reveal,
+    ];
 
     /// Its word.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Enter => "enter",
             Self::See => "see",
+            Self::Payload => "payload",
+            Self::Access => "access",
+            Self::Own => "own",
             Self::Deliver => "deliver",
+            Self::Purge => "purge",
             Self::Configure => "configure",
             Self::Reveal => "reveal",
         }
@@ -60,13 +93,39 @@ impl Permission {
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Self; 6] = [Self::Admin, Self::Operator, Self::Viewer, Self::Reader, Self::Sender, Self::Stranger];
+    /// Those that a user of the dashboard may have, from the least.
+    pub const OF_USERS: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
+
     /// Whether somebody of this role may do that.
     pub const fn may(self, permission: Permission) -> bool {
+        use Permission::{Access, Deliver, Enter, Own, Payload, See};
         match self {
-            Self::Operator => true,
-            Self::Reader => matches!(permission, Permission::See),
+            Self::Admin => true,
+            Self::Operator => matches!(permission, Enter | See | Own | Payload | Deliver),
+            Self::Viewer => matches!(permission, Enter | See | Own),
+            Self::Reader => matches!(permission, See | Payload | Access),
             Self::Sender => false,
+            Self::Stranger => matches!(permission, Enter),
         }
+    }
+
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Operator => "operator",
+            Self::Viewer => "viewer",
+            Self::Reader => "reader",
+            Self::Sender => "sender",
+            Self::Stranger => "stranger",
+        }
+    }
+
+    /// The one of that word, if a user may have it.
+    pub fn of_user(word: &str) -> Option<Self> {
+        Self::OF_USERS.into_iter().find(|role| role.as_str() == word)
     }
 }
 
@@ -101,16 +160,18 @@ pub struct Entrance {
 
 impl Entrance {
     /// The listener, for who shows the admin token.
-    pub const LISTENER: Self = Self { name: "admin", role: Role::Operator, credential: Some("ADMIN_TOKEN") };
+    pub const LISTENER: Self = Self { name: "admin", role: Role::Admin, credential: Some("ADMIN_TOKEN") };
     /// The socket: whoever may open the file may do everything.
-    pub const SOCKET: Self = Self { name: "cli", role: Role::Operator, credential: None };
+    pub const SOCKET: Self = Self { name: "cli", role: Role::Admin, credential: None };
     /// A command that reads the store itself.
     pub const STORE: Self = Self { name: "cli", role: Role::Reader, credential: None };
 }
 
 impl Principal {
     /// Whoever may stand in the audit log.
-    pub(crate) const ALL: [&str; 5] = ["cli", "admin", "config", "sender", "server"];
+    pub(crate) const ALL: [&str; 6] = ["cli", "admin", "config", "sender", "server", "stranger"];
+    /// What the name of a user of the dashboard begins with.
+    pub(crate) const USER: &str = "user:";
     /// The configuration file, and what exists out of the box.
     pub const CONFIG: Self = Self::nobody("config");
     /// The server itself: a time that was set has come.
@@ -118,13 +179,19 @@ impl Principal {
 
     pub(crate) const fn nobody(name: &'static str) -> Self {
         let via = Via { peer: None, uid: None, credential: None, claimed_user: None };
-        Self { name, role: Role::Operator, via }
+        Self { name: Cow::Borrowed(name), role: Role::Admin, via }
     }
 
     /// A sender at the public listener.
     pub fn sender(origin: Origin) -> Self {
         let via = Via { peer: origin.shown(), ..Via::default() };
-        Self { name: "sender", role: Role::Sender, via }
+        Self { name: Cow::Borrowed("sender"), role: Role::Sender, via }
+    }
+
+    /// Somebody at the admin listener who shows nothing that is known.
+    pub(crate) fn stranger(origin: Origin) -> Self {
+        let via = Via { peer: origin.shown(), ..Via::default() };
+        Self { name: Cow::Borrowed("stranger"), role: Role::Stranger, via }
     }
 
     /// Somebody at an entrance of the admin API, as the request says it of him.
@@ -135,14 +202,14 @@ impl Principal {
             credential: entrance.credential.map(str::to_owned),
             claimed_user: headers.get(CLAIMED_USER).and_then(|value| claimed(value.as_bytes())),
         };
-        Self { name: entrance.name, role: entrance.role, via }
+        Self { name: Cow::Borrowed(entrance.name), role: entrance.role, via }
     }
 
     /// A line of the audit log.
     pub(crate) fn audited(&self, at: Wall, action: &str, subject: impl Into<String>) -> AuditEntry {
         AuditEntry {
             at,
-            who: self.name.into(),
+            who: self.name.as_ref().into(),
             action: action.into(),
             subject: subject.into(),
             origin: self.via.written(),
@@ -191,13 +258,19 @@ mod tests {
         assert_eq!((nobody.as_str(), Via::read(&nobody)), ("", None));
     }
 
+    /// S34: each role may what those before it may and more; who reads a store only looks, a sender does nothing, and whom nobody
+    /// knows signs in.
     #[test]
-    fn who_reads_a_store_only_looks_and_a_sender_does_nothing() {
-        let may = |role: Role| Permission::ALL.map(|permission| role.may(permission));
-        assert_eq!(may(Role::Operator), [true; 4]);
-        assert_eq!(may(Role::Reader), [true, false, false, false]);
-        assert_eq!(may(Principal::sender(Origin::local()).role), [false; 4]);
-        assert_eq!((Entrance::SOCKET.role, Entrance::STORE.role), (Role::Operator, Role::Reader));
+    fn roles_may_what_the_table_says() {
+        let may = |role: Role| Permission::ALL.map(|permission| u8::from(role.may(permission)));
+        assert_eq!(may(Role::Admin), [1; 9]);
+        assert_eq!(may(Role::Operator), [1, 1, 1, 0, 1, 1, 0, 0, 0]);
+        assert_eq!(may(Role::Viewer), [1, 1, 0, 0, 1, 0, 0, 0, 0]);
+        assert_eq!(may(Role::Reader), [0, 1, 1, 1, 0, 0, 0, 0, 0]);
+        assert_eq!(may(Principal::stranger(Origin::local()).role), [1, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(may(Principal::sender(Origin::local()).role), [0; 9]);
+        assert_eq!((Entrance::SOCKET.role, Entrance::STORE.role), (Role::Admin, Role::Reader));
+        assert_eq!((Role::of_user("operator"), Role::of_user("reader")), (Some(Role::Operator), None));
     }
 
     /// S27: whatever is claimed stays one short word.

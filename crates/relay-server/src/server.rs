@@ -18,14 +18,17 @@ use relay_core::{
     storage::{About, Presence, Reading, StoreError, start_at},
     time::Wall,
 };
-use relay_net::serve::Listener;
+use relay_net::{
+    origin::Origin,
+    serve::{Bounds, Listener},
+};
 use relay_store::{
     Store, private,
     seam::{Promises, Stats},
 };
 use tokio::{
     net::UnixListener,
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -41,21 +44,24 @@ use crate::{
     clients::{self, Trusted},
     clock::Clock,
     connect::{Attached, Gate},
+    dashboard,
     fetch::{Fetcher, Keyring},
     front::Front,
     guesses::Guesses,
     health::Health,
     hub::{self, Driver, OldestCommit},
     ingress::{self, Refusals},
+    live::Live,
     metrics::Metrics,
-    principal::Entrance,
+    people::People,
+    principal::{Entrance, Principal},
     pulse::Pulse,
     quotas::Quotas,
     redirect::{self, Redirect},
     registry::{Registry, RegistryError, secret},
     retention::{self, Keep},
     start_error::StartError,
-    state::{Listening, State},
+    state::{BODIES_AT_ONCE, Dashboard, Listening, State},
     supervise::{Failure, Supervisor, TaskKind},
     untold::Untold,
     waiting::{Bound, Inherited},
@@ -266,18 +272,27 @@ impl Server {
         });
         let refusals = Arc::new(Refusals::default());
         let guesses = Arc::new(Guesses::new(clock, Arc::clone(&metrics), Arc::clone(&refusals)));
+        let people = Arc::new(People::new(store.clone(), clock, Arc::clone(&guesses)));
+        let health = Arc::new(health);
+        let (looked_at, counted) = (Arc::clone(&health), Arc::clone(&metrics));
+        let connections = Bounds::private().all();
+        let live = Live::new(store.clone(), handle.clone(), looked_at, counted, supervisor.clone(), connections);
         let admin = Arc::new(State {
             archive: store.clone(),
             upkeep: store.clone(),
             queue: store.clone(),
             hub: handle.clone(),
             registry: Arc::clone(&registry),
-            health: Arc::new(health),
+            health,
             metrics,
             refusals,
             quotas: Arc::new(Quotas::open(&config.data_dir)),
             guesses: Arc::clone(&guesses),
             alerts: Arc::new(alerts),
+            people,
+            live: Arc::new(live),
+            bodies: Semaphore::new(BODIES_AT_ONCE),
+            dashboard: config.dashboard.then(|| Dashboard::at(config.admin_url.as_deref())),
             clock,
             supervisor: supervisor.clone(),
             promises: store.promises(),
@@ -344,6 +359,17 @@ impl Server {
     /// Signs of life of it, also once it runs.
     pub fn pulse(&self) -> Pulse {
         Pulse::new(self.store.clone(), self.admin.hub.clone())
+    }
+
+    /// A link that opens the dashboard once, within that time, for whoever runs the machine; `None` where there is no dashboard.
+    ///
+    /// # Errors
+    /// No randomness, or the store failed.
+    pub async fn dashboard_link(&self, within: Duration) -> Result<Option<String>, RegistryError> {
+        let Some(base) = self.admin.dashboard_url() else { return Ok(None) };
+        let who = Principal::at(&Entrance::SOCKET, Origin::local(), &http::HeaderMap::new());
+        let (link, _until) = self.admin.people.link(&who, within).await?;
+        Ok(Some(format!("{base}login#{link}")))
     }
 
     /// Joins a client of the same process, without a socket and without a token.
@@ -475,7 +501,7 @@ impl Server {
         }
         if let Some(listener) = admin {
             let served = Served {
-                router: admin::guarded(Arc::clone(&self.admin)),
+                router: admin::guarded(Arc::clone(&self.admin), dashboard::pages(&self.admin)),
                 sites: Some(Sites::new(&self.config.admin_hosts)),
                 proxies: Arc::clone(&self.config.proxies),
             };

@@ -1,13 +1,17 @@
 //! What all rooms of a server share: the admin API, the public side, and commands that read a store without a server.
 
 use std::{
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use http::{HeaderMap, header};
+use relay_dashboard::url::Site;
 use relay_net::origin::Origin;
 use relay_store::seam::{Archive, AuditEntry, Promises, Queue, Upkeep};
+
+use tokio::sync::Semaphore;
 
 use crate::{
     alerts::Alerts,
@@ -16,7 +20,9 @@ use crate::{
     health::Health,
     hub::Handle,
     ingress::Refusals,
+    live::Live,
     metrics::Metrics,
+    people::People,
     principal::Principal,
     quotas::Quotas,
     registry::{Registry, secret},
@@ -41,6 +47,14 @@ pub(crate) struct State {
     pub(crate) guesses: Arc<Guesses>,
     /// Who is told what.
     pub(crate) alerts: Arc<Alerts>,
+    /// Who may in by the dashboard.
+    pub(crate) people: Arc<People>,
+    /// What moves, for whoever looks.
+    pub(crate) live: Arc<Live>,
+    /// Events with bodies that pages hold at a time.
+    pub(crate) bodies: Semaphore,
+    /// Where browsers find the dashboard; none: it is off.
+    pub(crate) dashboard: Option<Dashboard>,
     pub(crate) clock: Clock,
     pub(crate) supervisor: Supervisor,
     pub(crate) promises: Promises,
@@ -49,6 +63,26 @@ pub(crate) struct State {
     pub(crate) public_url: Option<String>,
     /// Addresses, known once the listeners are bound.
     pub(crate) listening: OnceLock<Listening>,
+}
+
+/// Bodies of any length that are in memory for pages: each may be as large as any body is.
+pub(crate) const BODIES_AT_ONCE: usize = 4;
+
+/// Where browsers find the dashboard.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Dashboard {
+    /// `ADMIN_URL`, with a slash at its end; none: the address of the admin listener.
+    pub(crate) url: Option<String>,
+    /// The path of that.
+    pub(crate) site: Site,
+}
+
+impl Dashboard {
+    /// At `ADMIN_URL`.
+    pub(crate) fn at(url: Option<&str>) -> Self {
+        let path = |url: &str| url.parse::<http::Uri>().map(|url| Site::new(url.path())).unwrap_or_default();
+        Self { site: url.map(path).unwrap_or_default(), url: url.map(|url| format!("{}/", url.trim_end_matches('/'))) }
+    }
 }
 
 /// Where the server listens.
@@ -101,6 +135,17 @@ impl State {
         }
         self.guesses.wrong(entrance, origin, token).await;
         Ok(Known::No)
+    }
+
+    /// Under which URL a browser finds the dashboard, with a slash at its end; `None`: under none.
+    pub(crate) fn dashboard_url(&self) -> Option<String> {
+        let dashboard = self.dashboard.as_ref()?;
+        let listening = self.listening.get()?.admin.as_deref()?;
+        dashboard.url.clone().or_else(|| {
+            let address: SocketAddr = listening.parse().ok()?;
+            let ip = if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
+            Some(format!("http://{}/", SocketAddr::new(ip, address.port())))
+        })
     }
 
     /// An audit entry of now.

@@ -29,6 +29,8 @@ pub(crate) enum TaskKind {
     Summary,
     /// Tells somebody.
     Alert,
+    /// Tells whoever looks at pages that numbers have moved.
+    Pulse,
 }
 
 /// What becomes of a task when the server stops.
@@ -56,7 +58,7 @@ impl TaskKind {
             // Sessions end when the hub has said goodbye to them, listeners when their connections have ended, commands
             // when they are through.
             Self::Hub | Self::Public | Self::Admin | Self::Session | Self::Command => OnStop::Finish,
-            Self::Retention | Self::Watch | Self::Summary | Self::Alert => OnStop::Cancel,
+            Self::Retention | Self::Watch | Self::Summary | Self::Alert | Self::Pulse => OnStop::Cancel,
         }
     }
 
@@ -64,9 +66,13 @@ impl TaskKind {
     pub(crate) const fn on_error(self) -> OnFailure {
         match self {
             Self::Hub | Self::Public | Self::Admin => OnFailure::StopProcess,
-            Self::Session | Self::Command | Self::Retention | Self::Watch | Self::Summary | Self::Alert => {
-                OnFailure::Contain
-            }
+            Self::Session
+            | Self::Command
+            | Self::Retention
+            | Self::Watch
+            | Self::Summary
+            | Self::Alert
+            | Self::Pulse => OnFailure::Contain,
         }
     }
 
@@ -74,7 +80,7 @@ impl TaskKind {
     /// what it is.
     pub(crate) const fn ends(self) -> bool {
         match self {
-            Self::Session | Self::Command => true,
+            Self::Session | Self::Command | Self::Pulse => true,
             Self::Hub | Self::Public | Self::Admin | Self::Retention | Self::Watch | Self::Summary | Self::Alert => {
                 false
             }
@@ -86,7 +92,7 @@ impl TaskKind {
         match self {
             Self::Hub | Self::Public | Self::Admin | Self::Retention | Self::Watch => OnFailure::StopProcess,
             // Public input reaches these: stopping would hand strangers a switch.
-            Self::Session | Self::Command | Self::Summary | Self::Alert => OnFailure::Contain,
+            Self::Session | Self::Command | Self::Summary | Self::Alert | Self::Pulse => OnFailure::Contain,
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct AuditLogArgs {
     /// What was done: dead.redrive, or a noun: dead
     #[arg(long, value_name = "ACTION")]
     action: Option<String>,
-    /// By whom: cli, admin, config, sender, server
+    /// By whom: cli, admin, config, sender, server, stranger, user:NAME
     #[arg(long, value_name = "WHO")]
     who: Option<String>,
     #[command(flatten)]

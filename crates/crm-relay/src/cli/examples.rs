@@ -154,6 +154,19 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("dead purge", &["crm-relay dead purge --destination crm --until 2026-01-31 --dry-run"]),
     ("audit", &["crm-relay audit                          # once a day is plenty"]),
+    (
+        "user create",
+        &[
+            "crm-relay user create alice --role operator    # prints a link, good once",
+            "crm-relay user create bob --role admin --password @file",
+        ],
+    ),
+    ("user list", &["crm-relay user list"]),
+    ("user role", &["crm-relay user role alice admin"]),
+    ("user disable", &["crm-relay user disable alice               # her sessions end at once"]),
+    ("user enable", &["crm-relay user enable alice"]),
+    ("user reset", &["crm-relay user reset alice                 # she forgot her password"]),
+    ("dashboard", &["crm-relay dashboard                        # open the link within a minute"]),
     ("audit-log", &["crm-relay audit-log --since 24h", "crm-relay audit-log --action dead --who cli"]),
     ("status", &["crm-relay status", "watch -n1 crm-relay status"]),
     (

@@ -10,6 +10,7 @@ mod client;
 mod collection;
 mod completions;
 mod config;
+mod dashboard;
 mod dead;
 mod delivery;
 mod destination;
@@ -39,6 +40,7 @@ mod status;
 mod store;
 mod tally;
 mod token;
+mod user;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -98,6 +100,9 @@ enum Command {
     /// Tokens of clients
     #[command(alias = "tokens")]
     Token(Noun<token::Verb>),
+    /// Users of the dashboard
+    #[command(alias = "users")]
+    User(Noun<user::Verb>),
     /// Targets behind the firewall
     #[command(alias = "destinations")]
     Destination(Noun<destination::Verb>),
@@ -119,6 +124,8 @@ enum Command {
     AuditLog(audit_log::AuditLogArgs),
     /// What the server does right now
     Status(status::StatusArgs),
+    /// A link that opens the dashboard
+    Dashboard(dashboard::DashboardArgs),
     /// Health of the server, or of a client
     Health(health::HealthArgs),
     /// Is the store kept as it should be? Each check with what mends it
@@ -162,6 +169,8 @@ impl Cli {
             Command::Route(args) => args.run(),
             Command::Key(args) => args.run(),
             Command::Token(args) => args.run(),
+            Command::User(args) => args.run(),
+            Command::Dashboard(args) => args.run(),
             Command::Destination(args) => args.run(),
             Command::Event(args) => args.run(),
             Command::Delivery(args) => args.run(),

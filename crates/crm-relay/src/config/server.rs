@@ -150,7 +150,9 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         proxy_protocol: layers.text("PROXY_PROTOCOL").as_deref() == Some("public"),
         allowed_hosts: allowed_hosts(&layers),
         admin_listen: listen(&layers, "ADMIN_LISTEN"),
-        admin_hosts: layers.list("ADMIN_HOSTS"),
+        admin_hosts: admin_hosts(&layers),
+        dashboard: layers.text("DASHBOARD").as_deref() != Some("off"),
+        admin_url: layers.text("ADMIN_URL").and_then(|url| target::admin_url(&url).ok()).map(|url| url.to_string()),
         server: redis.as_ref().map_or_else(String::new, |_| server_name(&layers)),
         accepts: false,
         data_dir: data_dir(&layers),
@@ -190,6 +192,14 @@ fn server_name(layers: &Layers) -> String {
         let digest = digest.as_ref();
         format!("{host}-{:02x}{:02x}", digest[0], digest[1])
     })
+}
+
+/// Names under which the admin listener is asked: those that were given, and that of `ADMIN_URL`.
+fn admin_hosts(layers: &Layers) -> Vec<String> {
+    let mut hosts = layers.list("ADMIN_HOSTS");
+    let url = layers.text("ADMIN_URL").and_then(|url| target::admin_url(&url).ok());
+    hosts.extend(url.as_ref().and_then(|url| url.host()).map(str::to_owned));
+    hosts
 }
 
 fn circuit_pause_max(layers: &Layers) -> Duration {

@@ -106,7 +106,9 @@ impl Setting {
                 matches!(self.name, "DATA_DIR" | "ADMIN_TOKEN" | "API_KEY" | "RELAY_CA_FILE")
             }
             (Role::Server, Process::Client) | (Role::Client, Process::Server) => self.name == "RELAY_TOKEN",
-            (Role::Command, Process::Server | Process::Client | Process::Dev) => false,
+            // Links to the dashboard begin with it.
+            (Role::Command, Process::Server | Process::Dev) => self.name == "ADMIN_URL",
+            (Role::Command, Process::Client) => false,
         }
     }
 }
@@ -245,6 +247,13 @@ pub const SETTINGS: &[Setting] = &[
         "Names under which the admin API is asked over TCP, with commas between them. Addresses, localhost and names \
          without a dot always are.",
     ),
+    setting(
+        "DASHBOARD",
+        Kind::Word(&["on", "off"]),
+        "on",
+        Role::Server,
+        "Pages for browsers on ADMIN_LISTEN, for users who sign in.",
+    ),
     // Secrets.
     setting(
         "API_KEY",
@@ -267,7 +276,14 @@ pub const SETTINGS: &[Setting] = &[
         Role::Server,
         "Token of the admin API over TCP. Generated into DATA_DIR/credentials when not given.",
     ),
-    setting("ADMIN_URL", Kind::Url, "", Role::Command, "Admin API that the commands use, instead of the socket."),
+    setting(
+        "ADMIN_URL",
+        Kind::Url,
+        "",
+        Role::Command,
+        "Admin API that the commands use, instead of the socket; for the server the URL under which browsers reach the dashboard, \
+         which may carry a path.",
+    ),
     // What is accepted.
     setting(
         "CORS_ORIGINS",

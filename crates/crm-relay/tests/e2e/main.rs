@@ -12,6 +12,7 @@ mod admin_api;
 mod backup;
 mod clients;
 mod clock;
+mod dashboard;
 mod delivery;
 mod descriptors;
 mod dev;

@@ -28,7 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("relay-net", &[]),
     ("relay-providers", &["relay-core"]),
     ("relay-store", &["relay-core"]),
-    ("relay-server", &["relay-core", "relay-net", "relay-providers", "relay-store"]),
+    ("relay-server", &["relay-core", "relay-dashboard", "relay-net", "relay-providers", "relay-store"]),
     ("relay-client", &["relay-core", "relay-net", "relay-providers"]),
     ("crm-relay", &["relay-core", "relay-net", "relay-providers", "relay-store", "relay-server", "relay-client"]),
 ];

@@ -63,6 +63,8 @@ pub struct EventFacts {
     pub body: Payload,
     /// Its deliveries, the newest first.
     pub deliveries: Vec<DeliveryFacts>,
+    /// There are older ones.
+    pub more: bool,
 }
 
 /// A header field.
@@ -157,13 +159,14 @@ impl EventFacts {
             headers: headers.collect(),
             body,
             deliveries: Vec::new(),
+            more: false,
         }
     }
 
-    /// The same with what became of it.
+    /// The same with what became of it; `more`: there are older deliveries.
     #[must_use]
-    pub fn with(self, deliveries: Vec<DeliveryFacts>) -> Self {
-        Self { deliveries, ..self }
+    pub fn with(self, deliveries: Vec<DeliveryFacts>, more: bool) -> Self {
+        Self { deliveries, more, ..self }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The screens: one a file, each a view model of the core's values and its template.
 
+mod again;
 mod audit;
 mod choice;
 mod deliveries;
@@ -13,6 +14,7 @@ mod problem;
 mod users;
 
 pub use self::{
+    again::Again,
     audit::{Audit, AuditFilter, AuditLine, AuditLines, AuditList},
     deliveries::{Deliveries, DeliveriesFilter, DeliveryLine, DeliveryLines, DeliveryList},
     event::{DeliveryFacts, EventFacts, EventPage, Header, Payload, Try},

@@ -42,6 +42,8 @@ pub struct Situation {
     pub sources: Vec<SourceLine>,
     /// By name.
     pub destinations: Vec<DestinationLine>,
+    /// Sources and destinations that are not among those.
+    pub left_out: u64,
     /// Of all sources.
     pub events: EventsSum,
     /// Of all destinations.

@@ -212,7 +212,7 @@ pub(crate) fn facts(words: &Words, role: Role, view: View) -> EventFacts {
         DeliveryFacts::of(&dead, &history),
         DeliveryFacts::of(&good, &[attempt(words, 1, Class::Delivered)]),
     ];
-    EventFacts::of(&event, event.body.len() as u64, view, role >= Role::Operator).with(deliveries)
+    EventFacts::of(&event, event.body.len() as u64, view, role >= Role::Operator).with(deliveries, false)
 }
 
 pub(crate) fn situation(words: &Words, trouble: bool) -> Situation {
@@ -256,6 +256,7 @@ pub(crate) fn situation(words: &Words, trouble: bool) -> Situation {
             destination("crm", crm.0, crm.1, crm.2, crm.3),
             destination("erp", 2, 0, 0, Circuit::Closed),
         ],
+        left_out: if trouble { 212 } else { 0 },
         events: EventsSum { accepted: 1_204_331, stored: 903_112, retired: 301_219 },
         deliveries: DeliveriesSum {
             created: 1_204_900,

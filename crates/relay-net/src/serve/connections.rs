@@ -94,6 +94,11 @@ impl Bounds {
         Self::of((soft / DESCRIPTORS_PRIVATE_SHARE).clamp(1, limits::PRIVATE_CONNECTIONS_MAX as u64) as usize)
     }
 
+    /// Connections in all.
+    pub const fn all(&self) -> usize {
+        self.all
+    }
+
     fn general(&self) -> usize {
         self.all - self.reserve
     }

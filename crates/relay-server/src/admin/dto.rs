@@ -32,7 +32,9 @@ use crate::{
 
 mod alert;
 mod audit;
+mod people;
 mod rotation;
+pub(super) mod withheld;
 
 impl MissedDto {
     pub(crate) fn new(missed: &crate::ingress::Missed) -> Self {

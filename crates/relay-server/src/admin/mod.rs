@@ -9,7 +9,7 @@ mod entry;
 mod intake;
 mod openapi;
 pub(crate) mod problem;
-mod routes;
+pub(crate) mod routes;
 mod serve;
 mod site;
 
@@ -22,7 +22,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::{Method, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use relay_core::name::Name;
 use relay_net::origin::Origin;
 use tokio::sync::oneshot;
@@ -34,10 +34,14 @@ pub(crate) use self::{
 };
 use crate::{
     guesses,
-    principal::{Entrance, Principal},
+    people::{Seen, cookie},
+    principal::{Entrance, Permission, Principal, Role},
     state::{Known, State},
     supervise::TaskKind,
 };
+
+/// Bytes of a body with which somebody signs in.
+const ENTRY_BYTES_MAX: usize = 4 * 1024;
 
 /// What handlers work with.
 pub(crate) struct Of(pub(crate) Arc<State>);
@@ -50,28 +54,38 @@ impl FromRequestParts<Arc<State>> for Of {
     }
 }
 
-/// For the admin listener: everything but metrics and probes wants the admin token.
-pub(crate) fn guarded(state: Arc<State>) -> Router {
-    let api = api(&state).route_layer(middleware::from_fn_with_state(Arc::clone(&state), require_token));
-    whole(api, Entrance::LISTENER, state)
+/// For the admin listener: everything but metrics, probes and the page where one signs in wants the admin token or a session. `pages`
+/// are the dashboard's, which answer who is not known by themselves.
+pub(crate) fn guarded(state: Arc<State>, pages: Option<Router<Arc<State>>>) -> Router {
+    let api = api(&state).route_layer(middleware::from_fn_with_state(Arc::clone(&state), let_in));
+    let known = middleware::from_fn_with_state(Arc::clone(&state), recognize);
+    let all = pages.into_iter().fold(api, |api, pages| api.merge(pages.route_layer(known.clone())));
+    whole(all, |request| Principal::stranger(origin_of(request)), state)
 }
 
 /// For the admin socket, or for commands without a server: whoever may open the file may do what that entrance lets him.
 pub(crate) fn unguarded(entrance: Entrance, state: Arc<State>) -> Router {
-    whole(api(&state), entrance, state)
+    let whoever = move |request: &Request| Principal::at(&entrance, origin_of(request), request.headers());
+    whole(api(&state), whoever, state)
 }
 
-fn whole(api: Router<Arc<State>>, entrance: Entrance, state: Arc<State>) -> Router {
-    let named = middleware::from_fn(move |request, next| named(entrance, request, next));
+fn whole(
+    api: Router<Arc<State>>,
+    whoever: impl Fn(&Request) -> Principal + Clone + Send + Sync + 'static,
+    state: Arc<State>,
+) -> Router {
+    let named = middleware::from_fn(move |request, next| named(whoever.clone(), request, next));
     let all = api.merge(open()).layer(named).fallback(nothing_here);
     all.method_not_allowed_fallback(wrong_method).with_state(state)
 }
 
 fn api(state: &Arc<State>) -> Router<Arc<State>> {
-    let api = Router::new().nest("/api/v1", routes::all()).route("/health", get(routes::status::health));
-    let api = api.route("/api/openapi.json", get(described));
+    let api = Router::new().nest("/api/v1", routes::all());
+    let api = api.route("/health", routes::permitting(Permission::See, get(routes::status::health)));
+    let api = api.route("/api/openapi.json", routes::permitting(Permission::See, get(described)));
     api.route_layer(middleware::from_fn_with_state(Arc::clone(state), to_its_end))
         .route_layer(middleware::from_fn(intake::whole))
+        .layer(middleware::from_fn(as_data))
         // The one bound on a body is that of the intake.
         .layer(DefaultBodyLimit::disable())
 }
@@ -92,11 +106,21 @@ fn open() -> Router<Arc<State>> {
         .route("/readyz", get(routes::status::ready))
 }
 
-/// Handlers find there for whom they work.
-async fn named(entrance: Entrance, mut request: Request, next: Next) -> Response {
-    let principal = Principal::at(&entrance, origin_of(&request), request.headers());
+/// Handlers find there for whom they work, and where he is.
+async fn named(whoever: impl Fn(&Request) -> Principal, mut request: Request, next: Next) -> Response {
+    let (principal, origin) = (whoever(&request), origin_of(&request));
     request.extensions_mut().insert(principal);
+    request.extensions_mut().insert(origin);
     next.run(request).await
+}
+
+/// No answer of the API is a page, or is kept by what stands in between (S26).
+async fn as_data(request: Request, next: Next) -> Response {
+    let mut answer = next.run(request).await;
+    let fields = answer.headers_mut();
+    fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    fields.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    answer
 }
 
 fn origin_of(request: &Request) -> Origin {
@@ -125,13 +149,68 @@ async fn to_its_end(Of(state): Of, request: Request, next: Next) -> Response {
     answered.await.unwrap_or_else(|_| AdminError::BrokenOff.into_response())
 }
 
-async fn require_token(Of(state): Of, request: Request, next: Next) -> Response {
-    let origin = origin_of(&request);
-    match state.looks_at(request.headers(), guesses::Entrance::Admin, origin).await {
-        Ok(Known::Yes) => next.run(request).await,
-        Ok(Known::No | Known::Nothing) => AdminError::Unauthorized.into_response(),
-        Err(wait) => AdminError::TooManyTokens(wait).into_response(),
+/// Whoever shows the admin token or a session's cookie is let in, and others to where they sign in.
+async fn let_in(Of(state): Of, mut request: Request, next: Next) -> Response {
+    if let Err(error) = known(&state, &mut request).await {
+        return error.into_response();
     }
+    if !is_stranger(&request) {
+        return next.run(request).await;
+    }
+    if !is_entry(&request) {
+        state.guesses.missing(guesses::Entrance::Admin, origin_of(&request));
+        return AdminError::Unauthorized.into_response();
+    }
+    // Whoever is not known has no memory but for a name and a password.
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_none_or(|length: usize| length > ENTRY_BYTES_MAX) {
+        return AdminError::TooLarge.into_response();
+    }
+    next.run(request).await
+}
+
+/// Whoever is known is; pages answer others themselves.
+async fn recognize(Of(state): Of, mut request: Request, next: Next) -> Response {
+    match known(&state, &mut request).await {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Says in a request who asks: by the token that it shows; else by the session of its cookie. A cookie alone has nothing done that a
+/// page of this site did not ask for (S25): browsers say of each such request where it comes from.
+async fn known(state: &State, request: &mut Request) -> Result<(), AdminError> {
+    let origin = origin_of(request);
+    if request.headers().contains_key(header::AUTHORIZATION) {
+        return match state.looks_at(request.headers(), guesses::Entrance::Admin, origin).await {
+            Ok(Known::Yes) => {
+                let principal = Principal::at(&Entrance::LISTENER, origin, request.headers());
+                request.extensions_mut().insert(principal);
+                Ok(())
+            }
+            Ok(Known::No | Known::Nothing) => Err(AdminError::Unauthorized),
+            Err(wait) => Err(AdminError::TooManyTokens(wait)),
+        };
+    }
+    let Some(secret) = cookie::read(request.headers()).filter(|_| state.dashboard.is_some()) else { return Ok(()) };
+    let Some(present) = state.people.present(secret).await? else { return Ok(()) };
+    // Signing in takes no session into account: whoever does it gets a new one.
+    if !request.method().is_safe() && !request.headers().contains_key(header::ORIGIN) && !is_entry(request) {
+        return Err(AdminError::Foreign);
+    }
+    let principal = present.principal(&Seen::of(origin, request.headers()));
+    request.extensions_mut().insert(principal);
+    request.extensions_mut().insert(present);
+    Ok(())
+}
+
+fn is_stranger(request: &Request) -> bool {
+    request.extensions().get().is_none_or(|who: &Principal| who.role == Role::Stranger)
+}
+
+fn is_entry(request: &Request) -> bool {
+    let (method, path) = routes::ENTRY;
+    *request.method() == method && request.uri().path() == path
 }
 
 /// A name from a path or a body.

@@ -16,7 +16,12 @@ use relay_store::copy::BackupError;
 use serde::de::DeserializeOwned;
 
 use super::code::AdminCode;
-use crate::{api::ProblemDto, principal::Permission, registry::RegistryError};
+use crate::{
+    api::ProblemDto,
+    people::{PasswordError, SignInError},
+    principal::{Permission, Role},
+    registry::RegistryError,
+};
 
 /// When to come again where nobody knows better.
 const SECOND: Duration = Duration::from_secs(1);
@@ -25,7 +30,9 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AdminError {
     /// No or the wrong admin token.
-    #[error("the admin token is missing or wrong; it stands in DATA_DIR/credentials as ADMIN_TOKEN")]
+    #[error(
+        "the admin token is missing or wrong, and so is a session; the token is in DATA_DIR/credentials as ADMIN_TOKEN"
+    )]
     Unauthorized,
     /// It was asked under a name that is not the listener's.
     #[error("the admin API is not asked under this name; ADMIN_HOSTS lists further ones")]
@@ -34,10 +41,25 @@ pub(crate) enum AdminError {
     #[error("pages of other sites may not ask the admin API")]
     Foreign,
     /// Whoever asks may not do that.
-    #[error("whoever reads the store of a server that does not run may look, and this needs the permission {}", .0.as_str())]
-    Forbidden(Permission),
+    #[error("{} may not do that: it needs the permission {}", whose(*.0), .1.as_str())]
+    Forbidden(Role, Permission),
+    /// Whoever signs in would show a password or a link to everybody on the way.
+    #[error(
+        "nobody signs in over plain HTTP: come by https, or on the server's machine (also through ssh -L) by its loopback \
+         address"
+    )]
+    Plain,
+    /// A name, a password or a link was wrong.
+    #[error("{0}")]
+    NotIn(String),
+    /// There are as many streams as there may be.
+    #[error("there are as many streams as there may be; ask for the numbers now and then instead")]
+    TooManyStreams,
+    /// There is no time for it now.
+    #[error("{0}; come again in a moment")]
+    Busy(String),
     /// Too many wrong admin tokens came from there.
-    #[error("too many wrong tokens came from this address; come again in {} s", .0.as_secs() + 1)]
+    #[error("too many wrong tokens or passwords came from this address; come again in {} s", .0.as_secs() + 1)]
     TooManyTokens(Duration),
     /// A value is not acceptable.
     #[error("{0}")]
@@ -97,11 +119,12 @@ pub(crate) enum AdminError {
 impl AdminError {
     fn status_and_code(&self) -> (StatusCode, AdminCode) {
         match self {
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, AdminCode::Unauthorized),
+            Self::Unauthorized | Self::NotIn(_) => (StatusCode::UNAUTHORIZED, AdminCode::Unauthorized),
             Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, AdminCode::Misdirected),
             Self::Foreign => (StatusCode::FORBIDDEN, AdminCode::ForeignSite),
-            Self::Forbidden(_) => (StatusCode::FORBIDDEN, AdminCode::Forbidden),
-            Self::TooManyTokens(_) => (StatusCode::TOO_MANY_REQUESTS, AdminCode::RateLimited),
+            Self::Forbidden(..) | Self::Plain => (StatusCode::FORBIDDEN, AdminCode::Forbidden),
+            Self::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, AdminCode::TooSlow),
+            Self::TooManyTokens(_) | Self::TooManyStreams => (StatusCode::TOO_MANY_REQUESTS, AdminCode::RateLimited),
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, AdminCode::Invalid),
             Self::Unknown(_) => (StatusCode::NOT_FOUND, AdminCode::Unknown),
             Self::Conflict(_) => (StatusCode::CONFLICT, AdminCode::Conflict),
@@ -120,14 +143,16 @@ impl AdminError {
     fn retry(&self) -> Retry {
         match self {
             Self::TooManyTokens(wait) => Retry::After(*wait + SECOND),
-            Self::Stopping | Self::Interrupted { .. } => Retry::After(SECOND),
+            Self::Stopping | Self::Interrupted { .. } | Self::TooManyStreams | Self::Busy(_) => Retry::After(SECOND),
             Self::Store(error) | Self::Broken { error, .. } => error.retry(),
             Self::Registry(error) => error.retry(),
             Self::Backup(error) => error.retry(),
             Self::Unauthorized
             | Self::Misdirected
             | Self::Foreign
-            | Self::Forbidden(_)
+            | Self::Forbidden(..)
+            | Self::Plain
+            | Self::NotIn(_)
             | Self::Invalid(_)
             | Self::Unknown(_)
             | Self::Conflict(_)
@@ -145,6 +170,30 @@ impl From<RegistryError> for AdminError {
             RegistryError::Store(error) => Self::Store(error),
             other => Self::Registry(other),
         }
+    }
+}
+
+impl From<SignInError> for AdminError {
+    fn from(error: SignInError) -> Self {
+        match error {
+            SignInError::TooMany(wait) => Self::TooManyTokens(wait),
+            SignInError::Wrong | SignInError::LinkOver => Self::NotIn(error.to_string()),
+            SignInError::Password(PasswordError::Busy) => Self::Busy(error.to_string()),
+            SignInError::Password(PasswordError::NoMeans(error)) => Self::Registry(error.into()),
+            SignInError::Registry(error) => error.into(),
+        }
+    }
+}
+
+/// What somebody of a role is called who is told that he may not.
+const fn whose(role: Role) -> &'static str {
+    match role {
+        Role::Reader => "whoever reads the store of a server that does not run",
+        Role::Admin => "an admin",
+        Role::Operator => "an operator",
+        Role::Viewer => "a viewer",
+        Role::Sender => "a sender",
+        Role::Stranger => "whoever has not signed in",
     }
 }
 

@@ -81,7 +81,7 @@ impl Office {
         };
         let Served { router, sites, proxies } = &self.served;
         if let Some(sites) = sites
-            && let Err(error) = sites.may_ask(request.headers())
+            && let Err(error) = sites.may_ask(request.method(), request.uri().path(), request.headers())
         {
             return error.into_response();
         }

@@ -1,7 +1,7 @@
 //! Which pages may ask the admin listener: none but its own. A browser on the operator's machine reaches loopback, whatever
 //! page it shows; names that an attacker's DNS points there are not ours (S25).
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use relay_net::sites::{Hosts, is_foreign};
 
 use super::problem::AdminError;
@@ -18,13 +18,14 @@ impl Sites {
         Self { hosts: Hosts::new(names) }
     }
 
-    /// Whether a request may be answered, by its head.
+    /// Whether a request may be answered, by its head. A page of another site may have a link to a page of ours: whoever follows it
+    /// only looks, and is signed in by no cookie.
     ///
     /// # Errors
     /// It was asked under another name, by another site's page, or with more than one proof.
-    pub(crate) fn may_ask(&self, headers: &HeaderMap) -> Result<(), AdminError> {
+    pub(crate) fn may_ask(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), AdminError> {
         let host = headers.get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
-        if is_foreign(headers, host) {
+        if is_foreign(headers, host) && !(is_page(path) && follows_link(method, headers)) {
             return Err(AdminError::Foreign);
         }
         // HTTP/1.0 has none; no browser speaks that.
@@ -38,6 +39,23 @@ impl Sites {
     }
 }
 
+/// Whether that is a page, as far as its path tells.
+fn is_page(path: &str) -> bool {
+    !path.starts_with("/api/")
+}
+
+/// Whether a browser goes where somebody clicked, in a window of its own: no script of another page learns what comes of it.
+fn follows_link(method: &Method, headers: &HeaderMap) -> bool {
+    let says = |name: &str, word: &str| {
+        let mut values = headers.get_all(name).iter();
+        values.next().is_some_and(|value| value == word) && values.next().is_none()
+    };
+    method == Method::GET
+        && !headers.contains_key(header::ORIGIN)
+        && says("sec-fetch-mode", "navigate")
+        && says("sec-fetch-dest", "document")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,7 +65,7 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        Sites::new(&["Relay.Example.com".to_owned()]).may_ask(&headers)
+        Sites::new(&["Relay.Example.com".to_owned()]).may_ask(&Method::GET, "/api/v1/status", &headers)
     }
 
     /// S25: a name that an attacker's DNS points here is not ours.
@@ -98,6 +116,25 @@ mod tests {
         assert_eq!(asked(&[host, own, ("sec-fetch-site", "same-origin")]), Ok(()));
         assert_eq!(asked(&[host, ("sec-fetch-site", "none")]), Ok(()), "typed into the address line");
         assert_eq!(asked(&[host, own, ("origin", "https://evil.example")]), Err(AdminError::Foreign));
+    }
+
+    /// S25: a link in a mail leads to a page, and to nothing that a script could read, frame or have done.
+    #[test]
+    fn a_link_of_another_site_leads_to_pages_alone() {
+        let link = [("host", "localhost"), ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")];
+        let asked = |method: Method, path: &str, more: &[(&'static str, &'static str)]| {
+            let fields = link.iter().chain(more);
+            let fields = fields.map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
+            Sites::default().may_ask(&method, path, &fields.collect())
+        };
+        let window = ("sec-fetch-dest", "document");
+        assert_eq!(asked(Method::GET, "/events/evt_1", &[window]), Ok(()));
+        assert_eq!(asked(Method::GET, "/", &[window]), Ok(()));
+        assert_eq!(asked(Method::GET, "/", &[("sec-fetch-dest", "iframe")]), Err(AdminError::Foreign));
+        assert_eq!(asked(Method::GET, "/", &[]), Err(AdminError::Foreign));
+        assert_eq!(asked(Method::POST, "/", &[window]), Err(AdminError::Foreign));
+        assert_eq!(asked(Method::GET, "/", &[window, ("origin", "https://evil.example")]), Err(AdminError::Foreign));
+        assert_eq!(asked(Method::GET, "/api/v1/audit", &[window]), Err(AdminError::Foreign));
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub struct AuditDeliveriesDto {
 pub struct AuditLineDto {
     /// When.
     pub at: String,
-    /// `cli`, `admin`, `config`, `sender` or `server`.
+    /// `cli`, `admin`, `config`, `sender`, `server`, `stranger` or `user:NAME`.
     pub who: String,
     /// What was done.
     pub action: String,

@@ -35,7 +35,7 @@ pub struct EventDto {
     pub deliveries: Vec<DeliveryDto>,
 }
 
-/// `[name, value]`; of a value that is no UTF-8, `[name, readable, hex]` with all its bytes.
+/// `[name, value]`; of a value that is no UTF-8, `[name, readable, hex]` with all its bytes; `[name]` for who may not see values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum HeaderDto {
@@ -43,19 +43,23 @@ pub enum HeaderDto {
     Text(String, String),
     /// Name, what of the value can be read, and all its bytes in hex.
     Bytes(String, String, String),
+    /// Name alone.
+    Withheld([String; 1]),
 }
 
 impl HeaderDto {
     /// Its name.
     pub fn name(&self) -> &str {
-        let (Self::Text(name, _) | Self::Bytes(name, ..)) = self;
+        let (Self::Text(name, _) | Self::Bytes(name, ..) | Self::Withheld([name])) = self;
         name
     }
 
     /// Its value, as far as it can be read.
     pub fn value(&self) -> &str {
-        let (Self::Text(_, value) | Self::Bytes(_, value, _)) = self;
-        value
+        match self {
+            Self::Text(_, value) | Self::Bytes(_, value, _) => value,
+            Self::Withheld(_) => "",
+        }
     }
 }
 

@@ -10,7 +10,9 @@ mod bulk;
 mod credential;
 mod delivery;
 mod event;
+mod people;
 mod problem;
+mod pulse;
 mod route;
 mod source;
 mod status;
@@ -26,7 +28,11 @@ pub use self::{
     credential::{KeyAsk, KeyDto, RotationDto, Shown, TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk, UseDto},
     delivery::{AnswerDto, AttemptDto, DeliveryDto, GroupDto, LeaseDto, SummaryDto},
     event::{EventDto, HeaderDto, ReplayDto, ReplayOneAsk},
+    people::{
+        LinkDto, MeAsk, MeDto, PasswordAsk, SessionDto, SessionLineDto, SignInAsk, UserAsk, UserDto, UserUpdateAsk,
+    },
     problem::ProblemDto,
+    pulse::{DestinationPulseDto, PulseDto, SourcePulseDto},
     route::{ClientDto, DestinationDto, PolicyAsk, RouteAsk, RouteDto},
     source::{
         ActivityDto, DraftDto, EventNameDto, InviteDto, ParameterDto, QuotaDto, RefusalDto, SecretDto, SourceAsk,

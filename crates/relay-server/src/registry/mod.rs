@@ -39,6 +39,7 @@ use tokio::sync::{Mutex, Notify};
 pub use change::Shown;
 pub use invite::Invited;
 pub use key::NewKey;
+pub(crate) use put::put_document;
 pub use rotation::End;
 pub use route::{NewRoute, Policy};
 pub use source::{NewSource, SourceUpdate};

@@ -26,8 +26,12 @@ pub fn generate(prefix: &str) -> Result<String, NoRandomness> {
 
 /// Whether a secret has the form of a generated token: nobody guesses those.
 pub(crate) fn is_generated(secret: &[u8]) -> bool {
-    let prefixes = [KEY_PREFIX, TOKEN_PREFIX, ADMIN_PREFIX];
-    let bits = prefixes.iter().find_map(|prefix| secret.strip_prefix(prefix.as_bytes()));
+    [KEY_PREFIX, TOKEN_PREFIX, ADMIN_PREFIX].into_iter().any(|prefix| is_generated_as(prefix, secret))
+}
+
+/// Whether a secret has the form of those that are generated with this prefix.
+pub(crate) fn is_generated_as(prefix: &str, secret: &[u8]) -> bool {
+    let bits = secret.strip_prefix(prefix.as_bytes());
     bits.is_some_and(|bits| bits.len() == 64 && bits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }
 

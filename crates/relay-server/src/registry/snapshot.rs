@@ -225,7 +225,12 @@ fn apply(directory: &mut Directory, key: &DocumentKey, version: u64, body: Optio
         DocumentKind::Key => put(&mut directory.keys, &key.name, version, body),
         DocumentKind::Token => put(&mut directory.tokens, &key.name, version, body),
         // Not of the registry.
-        DocumentKind::FetchedKey | DocumentKind::Alert | DocumentKind::Shared | DocumentKind::Migration => {}
+        DocumentKind::User
+        | DocumentKind::Session
+        | DocumentKind::FetchedKey
+        | DocumentKind::Alert
+        | DocumentKind::Shared
+        | DocumentKind::Migration => {}
     }
 }
 

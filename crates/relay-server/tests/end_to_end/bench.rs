@@ -148,6 +148,8 @@ fn config(data_dir: PathBuf) -> Config {
         proxy_protocol: false,
         allowed_hosts: Vec::new(),
         admin_hosts: Vec::new(),
+        dashboard: true,
+        admin_url: None,
         server: String::new(),
         accepts: false,
         data_dir,

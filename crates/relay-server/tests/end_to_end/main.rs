@@ -6,6 +6,7 @@
 mod admin;
 mod bench;
 mod client;
+mod dashboard;
 mod delivery;
 mod embedded;
 mod hostile;

@@ -51,12 +51,13 @@ use crate::{
 };
 
 /// Kinds of documents that are moved.
-const KINDS: [DocumentKind; 7] = [
+const KINDS: [DocumentKind; 8] = [
     DocumentKind::Source,
     DocumentKind::Route,
     DocumentKind::Destination,
     DocumentKind::Key,
     DocumentKind::Token,
+    DocumentKind::User,
     DocumentKind::Alert,
     DocumentKind::FetchedKey,
 ];

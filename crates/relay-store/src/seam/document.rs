@@ -1,6 +1,6 @@
 //! Registry documents.
 
-/// Kinds of registry documents. The numbers are stored; 6 to 8 are for users, their sessions and jobs of later versions.
+/// Kinds of registry documents. The numbers are stored; 8 is for jobs of later versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum DocumentKind {
@@ -14,6 +14,10 @@ pub enum DocumentKind {
     Key = 4,
     /// A token.
     Token = 5,
+    /// A user of the dashboard.
+    User = 6,
+    /// A session of the dashboard, or a link that begins one.
+    Session = 7,
     /// What an alert has told.
     Alert = 9,
     /// A key or certificate that was fetched from a platform.
@@ -26,12 +30,14 @@ pub enum DocumentKind {
 
 impl DocumentKind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Source,
         Self::Route,
         Self::Destination,
         Self::Key,
         Self::Token,
+        Self::User,
+        Self::Session,
         Self::Alert,
         Self::FetchedKey,
         Self::Shared,

@@ -28,9 +28,11 @@ pub(super) struct Listing {
 }
 
 pub(super) async fn list(Of(state): Of, Asked(asked): Asked<Listing>) -> Result<Json<List<AuditLineDto>>, AdminError> {
-    if let Some(who) = asked.who.as_deref().filter(|who| !Principal::ALL.contains(who)) {
+    if let Some(who) =
+        asked.who.as_deref().filter(|who| !Principal::ALL.contains(who) && !who.starts_with(Principal::USER))
+    {
         let (who, known) = (who.chars().take(40).collect::<String>(), Principal::ALL.join(", "));
-        return Err(AdminError::Invalid(format!("who is {who:?}; known: {known}")));
+        return Err(AdminError::Invalid(format!("who is {who:?}; known: {known}, and users as user:NAME")));
     }
     let range = filter::range(asked.since.as_deref(), asked.until.as_deref())?;
     let page = filter::page(Order::AuditLog, asked.cursor.as_deref(), asked.limit)?;

@@ -9,7 +9,7 @@ use crate::{admin::problem::AdminError, registry::secret};
 
 /// In which order pages follow each other: a place in one is none in another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// Events, the newest first.
     Events,
     /// Events, the oldest first: replays.
@@ -27,7 +27,7 @@ impl Order {
     const ALL: [Self; 5] = [Self::Events, Self::EventsFromOldest, Self::Deliveries, Self::Ended, Self::AuditLog];
 
     /// That of the deliveries which match.
-    pub(super) fn of(filter: &DeliveryFilter) -> Self {
+    pub(crate) fn of(filter: &DeliveryFilter) -> Self {
         if filter.comes_by_end() { Self::Ended } else { Self::Deliveries }
     }
 
@@ -56,7 +56,7 @@ impl Order {
     ///
     /// # Errors
     /// `Invalid`: no page of this order gave it out.
-    pub(super) fn read(self, given: Option<&str>) -> Result<Option<String>, AdminError> {
+    pub(crate) fn read(self, given: Option<&str>) -> Result<Option<String>, AdminError> {
         let Some(text) = given else { return Ok(None) };
         let found = Self::ALL.into_iter().find_map(|order| Some((order, order.place(text)?)));
         match found {
@@ -75,12 +75,12 @@ impl Order {
     }
 
     /// A store's cursor as it is given out.
-    pub(super) fn write(self, place: &str) -> String {
+    pub(crate) fn write(self, place: &str) -> String {
         format!("{}.{place}.{}", self.tag(), self.check(place))
     }
 
     /// A page as it is given out: its items made into what is shown.
-    pub(super) fn page<T, S>(self, listing: &Listing<T>, show: impl FnMut(&T) -> S) -> (Vec<S>, Option<String>) {
+    pub(crate) fn page<T, S>(self, listing: &Listing<T>, show: impl FnMut(&T) -> S) -> (Vec<S>, Option<String>) {
         (listing.items.iter().map(show).collect(), listing.next.as_deref().map(|next| self.write(next)))
     }
 

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     admin::{
         Of,
+        dto::withheld::Seen as _,
         problem::{AdminError, Asked, Body},
     },
     api::{BulkAsk, BulkDto, DeliveryDto, List},
@@ -20,17 +21,22 @@ use crate::{
     state::State,
 };
 
-pub(super) async fn list(Of(state): Of, Asked(asked): Asked<Listing>) -> Result<Json<List<DeliveryDto>>, AdminError> {
+pub(super) async fn list(
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
+    Asked(asked): Asked<Listing>,
+) -> Result<Json<List<DeliveryDto>>, AdminError> {
     if asked.state.is_some() {
         return Err(AdminError::Invalid("dead letters are dead or expired; filter by reason instead of state".into()));
     }
     let filter = DeliveryFilter { states: ended(), ..asked.deliveries()? };
-    page(&state, filter, &asked).await
+    page(&state, &who, filter, &asked).await
 }
 
 /// The page that was asked for of those that match. Where there are none, a source or destination that is not there is named.
 pub(super) async fn page(
     state: &State,
+    who: &Principal,
     filter: DeliveryFilter,
     asked: &Listing,
 ) -> Result<Json<List<DeliveryDto>>, AdminError> {
@@ -40,7 +46,7 @@ pub(super) async fn page(
     if listing.items.is_empty() {
         known(state, source.as_ref(), destination.as_ref()).await?;
     }
-    let (items, next) = order.page(&listing, DeliveryDto::new);
+    let (items, next) = order.page(&listing, |delivery| DeliveryDto::new(delivery).by(who));
     Ok(Json(List { items, next }))
 }
 

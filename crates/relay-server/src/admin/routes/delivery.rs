@@ -11,6 +11,7 @@ use super::{
 use crate::{
     admin::{
         Of,
+        dto::withheld::Seen as _,
         problem::{AdminError, Asked, At, Body},
     },
     api::{BulkAsk, BulkDto, DeliveryDto, List},
@@ -18,31 +19,48 @@ use crate::{
     state::State,
 };
 
-pub(super) async fn list(Of(state): Of, Asked(asked): Asked<Listing>) -> Result<Json<List<DeliveryDto>>, AdminError> {
+pub(super) async fn list(
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
+    Asked(asked): Asked<Listing>,
+) -> Result<Json<List<DeliveryDto>>, AdminError> {
     let mut asked = asked;
     if let Some(event) = &asked.event {
         asked.event = Some(super::id::event(&state, event).await?.to_string());
     }
     let filter = asked.deliveries()?;
-    page(&state, filter, &asked).await
+    page(&state, &who, filter, &asked).await
 }
 
-pub(super) async fn show(Of(state): Of, At(id): At<String>) -> Result<Json<DeliveryDto>, AdminError> {
-    shown(&state, &id, &[]).await
+pub(super) async fn show(
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
+    At(id): At<String>,
+) -> Result<Json<DeliveryDto>, AdminError> {
+    shown(&state, &who, &id, &[]).await
 }
 
 /// The same; `last` is the newest dead letter.
-pub(super) async fn show_dead(Of(state): Of, At(id): At<String>) -> Result<Json<DeliveryDto>, AdminError> {
-    shown(&state, &id, &ended()).await
+pub(super) async fn show_dead(
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
+    At(id): At<String>,
+) -> Result<Json<DeliveryDto>, AdminError> {
+    shown(&state, &who, &id, &ended()).await
 }
 
-async fn shown(state: &State, id: &str, states: &[DeliveryState]) -> Result<Json<DeliveryDto>, AdminError> {
+async fn shown(
+    state: &State,
+    who: &Principal,
+    id: &str,
+    states: &[DeliveryState],
+) -> Result<Json<DeliveryDto>, AdminError> {
     let parsed = super::id::delivery_in(state, id, states).await?;
     let found = state.archive.delivery(parsed).await?;
     let delivery = found
         .ok_or_else(|| AdminError::Unknown(format!("no delivery {id}: it never was, or its retention is over")))?;
     let history = state.archive.attempts(parsed).await?;
-    Ok(Json(DeliveryDto::new(&delivery).with_history(&history)))
+    Ok(Json(DeliveryDto::new(&delivery).with_history(&history).by(who)))
 }
 
 pub(super) async fn cancel(

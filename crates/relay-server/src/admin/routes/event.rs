@@ -8,6 +8,7 @@ use http::header;
 use relay_core::{
     delivery::Delivery,
     event::Event,
+    id::EventId,
     storage::{Replay, Replayed},
 };
 use relay_store::seam::{DeliveryFilter, Page};
@@ -18,13 +19,16 @@ use super::{
 };
 use crate::{
     admin::{
-        Of, name,
+        Of,
+        dto::withheld::Seen as _,
+        name,
         problem::{AdminError, Asked, At, Body},
     },
     again,
     api::{DeliveryDto, EventDto, List, ReplayDto, ReplayOneAsk},
     hub,
-    principal::Principal,
+    people::Present,
+    principal::{Permission, Principal},
     registry::listed,
     state::State,
 };
@@ -32,28 +36,44 @@ use crate::{
 /// Deliveries of one event that are shown with it.
 const DELIVERIES_SHOWN: u32 = 1000;
 
-pub(super) async fn list(Of(state): Of, Asked(asked): Asked<Listing>) -> Result<Json<List<EventDto>>, AdminError> {
+pub(super) async fn list(
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
+    Asked(asked): Asked<Listing>,
+) -> Result<Json<List<EventDto>>, AdminError> {
     let filter = asked.events()?;
     let source = filter.source.clone();
     let listing = state.archive.browse_events(filter, asked.page(Order::Events)?).await?;
     if listing.items.is_empty() {
         known(&state, source.as_ref(), None).await?;
     }
-    let (items, next) = Order::Events.page(&listing, EventDto::of_row);
+    let (items, next) = Order::Events.page(&listing, |row| EventDto::of_row(row).by(&who));
     Ok(Json(List { items, next }))
 }
 
-pub(super) async fn show(Of(state): Of, At(id): At<String>) -> Result<Json<EventDto>, AdminError> {
+pub(super) async fn show(
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
+    present: Option<Extension<Present>>,
+    At(id): At<String>,
+) -> Result<Json<EventDto>, AdminError> {
     let event = find(&state, &id).await?;
+    note_view(&state, present, &who, event.id).await;
     let filter = DeliveryFilter { event: Some(event.id), ..DeliveryFilter::default() };
     let page = Page { cursor: None, limit: DELIVERIES_SHOWN };
     let deliveries = state.archive.browse_deliveries(filter, page).await?.items;
-    Ok(Json(EventDto::new(&event, event.body.len() as u64, &deliveries)))
+    Ok(Json(EventDto::new(&event, event.body.len() as u64, &deliveries).by(&who)))
 }
 
 /// The body as it was received, never to be interpreted by whoever shows it (S26).
-pub(super) async fn body(Of(state): Of, At(id): At<String>) -> Result<Response, AdminError> {
+pub(super) async fn body(
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
+    present: Option<Extension<Present>>,
+    At(id): At<String>,
+) -> Result<Response, AdminError> {
     let event = find(&state, &id).await?;
+    note_view(&state, present, &who, event.id).await;
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream"),
         (header::CONTENT_DISPOSITION, "attachment"),
@@ -96,6 +116,13 @@ pub(super) async fn replay(
     state.hub.tell(hub::Event::Woken(chosen.iter().map(|route| route.destination.clone()).collect())).await;
     let event_id = event.id.to_string();
     Ok(Json(ReplayDto { event_id, deliveries: deliveries.iter().map(DeliveryDto::new).collect() }))
+}
+
+/// Whoever came in by the dashboard is written down with the payloads that he sees.
+async fn note_view(state: &State, present: Option<Extension<Present>>, who: &Principal, event: EventId) {
+    if let Some(Extension(present)) = present.filter(|_| who.role.may(Permission::Payload)) {
+        state.people.note_view(&present, who, event).await;
+    }
 }
 
 async fn find(state: &State, id: &str) -> Result<std::sync::Arc<Event>, AdminError> {

@@ -26,27 +26,27 @@ const LIMIT_MAX: u32 = 1000;
 /// The query of a listing of events or deliveries.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Listing {
-    pub(super) event: Option<String>,
-    pub(super) source: Option<String>,
+pub(crate) struct Listing {
+    pub(crate) event: Option<String>,
+    pub(crate) source: Option<String>,
     /// A pattern of events' names.
-    pub(super) name: Option<String>,
-    pub(super) destination: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) destination: Option<String>,
     /// States, separated by commas.
-    pub(super) state: Option<String>,
-    pub(super) reason: Option<String>,
-    pub(super) since: Option<String>,
-    pub(super) until: Option<String>,
-    pub(super) cursor: Option<String>,
-    pub(super) limit: Option<u32>,
+    pub(crate) state: Option<String>,
+    pub(crate) reason: Option<String>,
+    pub(crate) since: Option<String>,
+    pub(crate) until: Option<String>,
+    pub(crate) cursor: Option<String>,
+    pub(crate) limit: Option<u32>,
 }
 
 impl Listing {
-    pub(super) fn page(&self, order: Order) -> Result<Page, AdminError> {
+    pub(crate) fn page(&self, order: Order) -> Result<Page, AdminError> {
         page(order, self.cursor.as_deref(), self.limit)
     }
 
-    pub(super) fn events(&self) -> Result<EventFilter, AdminError> {
+    pub(crate) fn events(&self) -> Result<EventFilter, AdminError> {
         if self.event.is_some() || self.destination.is_some() || self.state.is_some() || self.reason.is_some() {
             return Err(AdminError::Invalid("events are filtered by source, name, since and until only".into()));
         }
@@ -59,7 +59,7 @@ impl Listing {
         })
     }
 
-    pub(super) fn deliveries(&self) -> Result<DeliveryFilter, AdminError> {
+    pub(crate) fn deliveries(&self) -> Result<DeliveryFilter, AdminError> {
         if self.name.is_some() {
             return Err(AdminError::Invalid("only events are filtered by name".into()));
         }
@@ -80,7 +80,7 @@ impl Listing {
     }
 }
 
-pub(super) fn page(order: Order, cursor: Option<&str>, limit: Option<u32>) -> Result<Page, AdminError> {
+pub(crate) fn page(order: Order, cursor: Option<&str>, limit: Option<u32>) -> Result<Page, AdminError> {
     let limit = limit.unwrap_or(LIMIT);
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(AdminError::Invalid(format!("limit is {limit}; want 1 to {LIMIT_MAX}")));
@@ -88,14 +88,14 @@ pub(super) fn page(order: Order, cursor: Option<&str>, limit: Option<u32>) -> Re
     Ok(Page { cursor: order.read(cursor)?, limit })
 }
 
-pub(super) fn range(since: Option<&str>, until: Option<&str>) -> Result<Range, AdminError> {
+pub(crate) fn range(since: Option<&str>, until: Option<&str>) -> Result<Range, AdminError> {
     Ok(Range {
         since: since.map(|text| time("since", text)).transpose()?,
         until: until.map(|text| time("until", text)).transpose()?,
     })
 }
 
-pub(super) fn time(field: &str, text: &str) -> Result<Wall, AdminError> {
+pub(crate) fn time(field: &str, text: &str) -> Result<Wall, AdminError> {
     let parsed: Result<jiff::Timestamp, _> = text.parse();
     let wrong = |_| AdminError::Invalid(format!("{field} is {text:?}; want a time like 2026-11-23T18:00:00Z"));
     Ok(Wall::from_micros(parsed.map_err(wrong)?.as_microsecond()))
@@ -105,7 +105,7 @@ pub(super) fn time(field: &str, text: &str) -> Result<Wall, AdminError> {
 ///
 /// # Errors
 /// `Unknown`, with the names that there are.
-pub(super) async fn known(state: &State, source: Option<&Name>, destination: Option<&Name>) -> Result<(), AdminError> {
+pub(crate) async fn known(state: &State, source: Option<&Name>, destination: Option<&Name>) -> Result<(), AdminError> {
     if source.is_none() && destination.is_none() {
         return Ok(());
     }

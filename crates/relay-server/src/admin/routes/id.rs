@@ -23,7 +23,7 @@ const LOOKED_AT_MAX: u32 = 1000;
 ///
 /// # Errors
 /// `Invalid` for what is no id or names several, `Unknown`, `Store`.
-pub(super) async fn event(state: &State, text: &str) -> Result<EventId, AdminError> {
+pub(crate) async fn event(state: &State, text: &str) -> Result<EventId, AdminError> {
     let text = text.trim();
     if text.starts_with(DeliveryId::PREFIX) {
         let id = delivery(state, text).await?;
@@ -44,7 +44,7 @@ pub(super) async fn event(state: &State, text: &str) -> Result<EventId, AdminErr
 ///
 /// # Errors
 /// As [`event`].
-pub(super) async fn delivery(state: &State, text: &str) -> Result<DeliveryId, AdminError> {
+pub(crate) async fn delivery(state: &State, text: &str) -> Result<DeliveryId, AdminError> {
     delivery_in(state, text, &[]).await
 }
 
@@ -52,7 +52,7 @@ pub(super) async fn delivery(state: &State, text: &str) -> Result<DeliveryId, Ad
 ///
 /// # Errors
 /// As [`event`].
-pub(super) async fn delivery_in(state: &State, text: &str, states: &[DeliveryState]) -> Result<DeliveryId, AdminError> {
+pub(crate) async fn delivery_in(state: &State, text: &str, states: &[DeliveryState]) -> Result<DeliveryId, AdminError> {
     let text = text.trim();
     let parsed = match text.parse() {
         Ok(id) => return Ok(id),

@@ -4,24 +4,28 @@ mod alert;
 mod audit;
 mod audit_log;
 mod bulk;
-mod cursor;
+pub(crate) mod cursor;
 mod dead;
 mod delivery;
 mod destination;
 mod event;
-mod filter;
-mod id;
+pub(crate) mod filter;
+pub(crate) mod id;
 mod invite;
 mod key;
+mod me;
 mod pace;
+mod pulse;
 mod replay;
 mod route;
+pub(crate) mod session;
 mod sign;
 mod source;
 pub(crate) mod status;
 mod store;
 mod summary;
 mod token;
+mod user;
 mod words;
 
 use std::sync::Arc;
@@ -31,7 +35,9 @@ use axum::{
     extract::Request,
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
+    routing::MethodRouter,
 };
+use http::Method;
 
 use super::{
     entry::{Route, delete, get, patch, post},
@@ -40,31 +46,41 @@ use super::{
 use crate::{
     api::{
         AlertDto, AuditDto, AuditLineDto, BackupAsk, BulkAsk, BulkDto, ConditionDto, DeliveryDto, DestinationDto,
-        DraftDto, EventDto, HealthDto, InviteDto, KeyAsk, KeyDto, PolicyAsk, ReplayAsk, ReplayDto, ReplayOneAsk,
-        RouteAsk, RouteDto, SecretDto, SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto, SummaryDto,
-        TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk, UnsignedAsk,
+        DraftDto, EventDto, HealthDto, InviteDto, KeyAsk, KeyDto, LinkDto, MeAsk, MeDto, PasswordAsk, PolicyAsk,
+        PulseDto, ReplayAsk, ReplayDto, ReplayOneAsk, RouteAsk, RouteDto, SecretDto, SessionDto, SignInAsk, SourceAsk,
+        SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto, SummaryDto, TokenAsk, TokenDto, TokenRotateAsk,
+        TokenUpdateAsk, UnsignedAsk, UserAsk, UserDto, UserUpdateAsk,
     },
-    principal::{Permission, Principal},
+    principal::{Permission, Principal, Role},
     state::State,
 };
 
+/// Where somebody signs in: the one route that whoever is not known may ask, with a short body.
+pub(super) const ENTRY: (Method, &str) = (Method::POST, "/api/v1/session");
+
 /// Everything below `/api/v1`.
 pub(super) fn all() -> Router<Arc<State>> {
-    table().into_iter().fold(Router::new(), |router, route| {
-        let needs = route.needs;
-        let permitted = middleware::from_fn(move |who, request, next| permitted(needs, who, request, next));
-        router.route(route.path, route.handler.route_layer(permitted))
-    })
+    table()
+        .into_iter()
+        .fold(Router::new(), |router, route| router.route(route.path, permitting(route.needs, route.handler)))
 }
 
-/// Nobody does what his role does not let him.
+/// The same route for whoever may do what it needs: nobody does what his role does not let him.
+pub(super) fn permitting(needs: Permission, route: MethodRouter<Arc<State>>) -> MethodRouter<Arc<State>> {
+    route.route_layer(middleware::from_fn(move |who, request, next| permitted(needs, who, request, next)))
+}
+
 async fn permitted(needs: Permission, Extension(who): Extension<Principal>, request: Request, next: Next) -> Response {
-    if who.role.may(needs) { next.run(request).await } else { AdminError::Forbidden(needs).into_response() }
+    match who.role {
+        role if role.may(needs) => next.run(request).await,
+        Role::Stranger => AdminError::Unauthorized.into_response(),
+        role => AdminError::Forbidden(role, needs).into_response(),
+    }
 }
 
 /// All of them.
 pub(super) fn table() -> Vec<Route> {
-    [of_server(), of_sources(), of_routing(), of_credentials(), of_events(), of_deliveries()]
+    [of_server(), of_people(), of_sources(), of_routing(), of_credentials(), of_events(), of_deliveries()]
         .into_iter()
         .flatten()
         .collect()
@@ -76,6 +92,8 @@ fn of_server() -> Vec<Route> {
     vec![
         get("/status", See, "Everything that crm-relay status shows", status::status).one::<StatusDto>(),
         get("/health", See, "Health, with reasons", status::health).one::<HealthDto>(),
+        get("/pulse", See, "The numbers that move; for text/event-stream whenever they do", pulse::pulse)
+            .one::<PulseDto>(),
         get("/audit", See, "Count everything anew", audit::recount).one::<AuditDto>(),
         get("/audit-log", See, "Who changed what, and when", audit_log::list)
             .list::<AuditLineDto>()
@@ -87,6 +105,31 @@ fn of_server() -> Vec<Route> {
         post("/store/backup", Reveal, "A copy of the store, as a stream of frames", store::backup)
             .bytes()
             .asks::<BackupAsk>(),
+    ]
+}
+
+/// Users, sessions, and whoever asks.
+fn of_people() -> Vec<Route> {
+    use Permission::{Access, Configure, Enter, Own, Reveal, See};
+    vec![
+        post("/session", Enter, "Sign in: a name and a password, or a link", session::begin)
+            .one::<SessionDto>()
+            .asks::<SignInAsk>(),
+        delete("/session", Own, "Sign out", session::end).nothing(),
+        post("/session/link", Reveal, "A link that opens the dashboard once", session::link).made::<LinkDto>(),
+        get("/me", See, "Whoever asks", me::show).one::<MeDto>(),
+        patch("/me", Own, "How whoever asks reads", me::update).nothing().asks::<MeAsk>(),
+        post("/me/password", Own, "Another password", me::password).nothing().asks::<PasswordAsk>(),
+        delete("/me/sessions/{handle}", Own, "End a session of one's own", me::end_session).nothing(),
+        get("/users", Access, "Users", user::list).list::<UserDto>(),
+        post("/users", Configure, "Make a user, with a link that lets him in", user::create)
+            .made::<UserDto>()
+            .asks::<UserAsk>(),
+        patch("/users/{name}", Configure, "Change a user's role, or whether he may in", user::update)
+            .one::<UserDto>()
+            .asks::<UserUpdateAsk>(),
+        post("/users/{name}/link", Configure, "End a user's sessions and password, and let him in anew", user::reset)
+            .made::<UserDto>(),
     ]
 }
 
@@ -182,7 +225,7 @@ fn of_credentials() -> Vec<Route> {
 
 /// Events.
 fn of_events() -> Vec<Route> {
-    use Permission::{Deliver, See};
+    use Permission::{Deliver, Payload, See};
     vec![
         get("/events", See, "Events, the newest first", event::list)
             .list::<EventDto>()
@@ -191,7 +234,7 @@ fn of_events() -> Vec<Route> {
             .one::<BulkDto>()
             .asks::<ReplayAsk>(),
         get("/events/{id}", See, "An event and its deliveries", event::show).one::<EventDto>(),
-        get("/events/{id}/body", See, "The body of an event, as it was received", event::body).bytes(),
+        get("/events/{id}/body", Payload, "The body of an event, as it was received", event::body).bytes(),
         post("/events/{id}/replay", Deliver, "Replay one event", event::replay)
             .one::<ReplayDto>()
             .asks::<ReplayOneAsk>(),
@@ -200,7 +243,7 @@ fn of_events() -> Vec<Route> {
 
 /// Deliveries, dead letters among them.
 fn of_deliveries() -> Vec<Route> {
-    use Permission::{Deliver, See};
+    use Permission::{Deliver, Purge, See};
     vec![
         get("/deliveries", See, "Deliveries, the newest first", delivery::list).list::<DeliveryDto>().query(&[
             "event",
@@ -230,7 +273,7 @@ fn of_deliveries() -> Vec<Route> {
             .one::<SummaryDto>()
             .query(&["source", "destination", "reason", "since", "until", "cursor"]),
         post("/dead/redrive", Deliver, "Deliver dead letters again", dead::redrive).one::<BulkDto>().asks::<BulkAsk>(),
-        post("/dead/purge", Deliver, "Remove dead letters", dead::purge).one::<BulkDto>().asks::<BulkAsk>(),
+        post("/dead/purge", Purge, "Remove dead letters", dead::purge).one::<BulkDto>().asks::<BulkAsk>(),
         get("/dead/{id}", See, "A dead letter with all its tries", delivery::show_dead).one::<DeliveryDto>(),
     ]
 }
@@ -238,49 +281,57 @@ fn of_deliveries() -> Vec<Route> {
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
-    use http::{Method, StatusCode};
+    use http::StatusCode;
     use relay_store::memory::MemoryStore;
     use tower::ServiceExt as _;
 
     use super::*;
-    use crate::{
-        admin::entry::Verb,
-        principal::{Role, Via},
-    };
+    use crate::{admin::entry::Verb, principal::Via};
 
-    /// Every role at every route, asked through the router that serves them: an operator is let through everywhere, who reads a
-    /// store at what shows something, a sender nowhere.
+    /// S34: every role at every route, asked through the router that serves them.
     #[tokio::test]
     async fn every_role_is_let_through_where_it_may_and_nowhere_else() {
         let state = crate::offline::tests::admin(Arc::new(MemoryStore::new())).await;
         let router = all().with_state(state);
         for route in table() {
             let path = route.path.replace(['{', '}'], "");
-            for role in [Role::Operator, Role::Reader, Role::Sender] {
-                let may = match role {
-                    Role::Operator => true,
-                    Role::Reader => route.verb == Verb::Get,
-                    Role::Sender => false,
-                };
-                let method = match route.verb {
-                    Verb::Get => Method::GET,
-                    Verb::Post => Method::POST,
-                    Verb::Patch => Method::PATCH,
-                    Verb::Delete => Method::DELETE,
-                };
-                let mut request = Request::builder().method(method).uri(&path).body(Body::empty()).unwrap();
-                request.extensions_mut().insert(Principal { name: "cli", role, via: Via::default() });
+            for role in Role::ALL {
+                let mut request = Request::builder().method(method(route.verb)).uri(&path).body(Body::empty()).unwrap();
+                request.extensions_mut().insert(Principal { name: "cli".into(), role, via: Via::default() });
+                request.extensions_mut().insert(relay_net::origin::Origin::local());
                 let answer = router.clone().oneshot(request).await.unwrap();
-                assert_eq!(answer.status() != StatusCode::FORBIDDEN, may, "{role:?} {:?} {path}", route.verb);
+                let refused = if role == Role::Stranger { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
+                // Signing in is refused for other reasons.
+                let is_let_through = answer.status() != refused || route.needs == Permission::Enter;
+                let may = role.may(route.needs) || route.needs == Permission::Enter;
+                assert_eq!(is_let_through, may, "{role:?} {:?} {path}", route.verb);
             }
         }
+    }
+
+    const fn method(verb: Verb) -> Method {
+        match verb {
+            Verb::Get => Method::GET,
+            Verb::Post => Method::POST,
+            Verb::Patch => Method::PATCH,
+            Verb::Delete => Method::DELETE,
+        }
+    }
+
+    /// What is not known who asks may ask one thing.
+    #[test]
+    fn there_is_one_entry() {
+        let entries = table().into_iter().filter(|route| Role::Stranger.may(route.needs));
+        let entries: Vec<_> = entries.map(|route| (method(route.verb), format!("/api/v1{}", route.path))).collect();
+        assert_eq!(entries, [(ENTRY.0, ENTRY.1.to_owned())]);
     }
 
     /// What changes something needs more than to look, and what only looks needs no more.
     #[test]
     fn what_a_route_needs_follows_from_its_method() {
         for route in table() {
-            assert_eq!(route.needs == Permission::See, route.verb == Verb::Get, "{}", route.path);
+            let only_looks = matches!(route.needs, Permission::See | Permission::Payload | Permission::Access);
+            assert_eq!(only_looks, route.verb == Verb::Get, "{}", route.path);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::Json;
+use axum::{Extension, Json};
 use relay_core::{
     delivery::{Delivery, Reason, answer::Answer},
     time::Wall,
@@ -18,10 +18,12 @@ use super::{
 use crate::{
     admin::{
         Of,
+        dto::withheld::Seen as _,
         problem::{AdminError, Asked},
     },
     api::{AnswerDto, GroupDto, SummaryDto},
     clock::rfc3339,
+    principal::Principal,
 };
 
 /// Deliveries that one request looks through; the next one goes on from its cursor.
@@ -49,7 +51,11 @@ struct Group {
     answer: Option<Arc<Answer>>,
 }
 
-pub(super) async fn summary(Of(state): Of, Asked(asked): Asked<Listing>) -> Result<Json<SummaryDto>, AdminError> {
+pub(super) async fn summary(
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
+    Asked(asked): Asked<Listing>,
+) -> Result<Json<SummaryDto>, AdminError> {
     if asked.state.is_some() || asked.limit.is_some() {
         return Err(AdminError::Invalid("a summary takes destination, source, reason, since and until".into()));
     }
@@ -69,7 +75,7 @@ pub(super) async fn summary(Of(state): Of, Asked(asked): Asked<Listing>) -> Resu
     if seen == 0 {
         known(&state, filter.source.as_ref(), filter.destination.as_ref()).await?;
     }
-    let mut items: Vec<GroupDto> = groups.into_iter().map(shown).collect();
+    let mut items: Vec<GroupDto> = groups.into_iter().map(|group| shown(group).by(&who)).collect();
     // Where there are as many: by their words.
     let place = |group: &GroupDto| (group.destination.clone(), group.reason.map(Reason::as_str));
     items.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| place(a).cmp(&place(b))));

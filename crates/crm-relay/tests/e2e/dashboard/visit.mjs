@@ -1,0 +1,256 @@
+// Uses the dashboard of a running server in a real browser, as people do, and says what is wrong.
+//
+//   node visit.mjs FOLDER        where pictures go; the server is told by the environment:
+//   PROGRAM, DATA_DIR            commands to it       PUBLIC, API_KEY        where webhooks go
+//
+// Prints one line of JSON with its figures, and exits 1 where something is not as it should be. No page breaks its policy, opens a
+// dialog, asks another origin or keeps anything but its cookie.
+
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+const require = createRequire(join(process.env.BROWSER_LIBRARIES, 'here.js'));
+const { chromium } = require('playwright-core');
+const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+const { PROGRAM, DATA_DIR, PUBLIC, API_KEY } = process.env;
+const [folder] = process.argv.slice(2);
+const PASSWORD = 'correct horse battery';
+const WITHIN = { timeout: 20_000 };
+const figures = {};
+let faults = 0;
+
+function fault(what) {
+  faults += 1;
+  console.error(what);
+}
+
+function must(holds, what) {
+  if (!holds) fault(what);
+}
+
+const command = (args, input) =>
+  execFileSync(PROGRAM, [...args, '--data-dir', DATA_DIR], { input, encoding: 'utf8', stdio: ['pipe', 'pipe', 'ignore'] });
+
+async function webhook(body, fields = {}, query = '') {
+  const answer = await fetch(`${PUBLIC}/webhook${query}`, { method: 'POST', headers: { 'X-API-Key': API_KEY, ...fields }, body });
+  must(answer.status === 202, `a webhook is answered ${answer.status}`);
+  return (await answer.json()).event_id;
+}
+
+const link = () => command(['dashboard']).trim();
+
+// What no page may do, whatever it shows.
+function watch(context, name) {
+  context.on('page', (page) => {
+    page.on('console', (said) => {
+      if (said.type() === 'error' && !/status of 40[01]/.test(said.text())) fault(`${name}: ${said.text()}`);
+    });
+    page.on('pageerror', (error) => fault(`${name}: ${error.message}`));
+    page.on('dialog', (dialog) => {
+      fault(`${name}: a dialog: ${dialog.message()}`);
+      dialog.dismiss();
+    });
+  });
+}
+
+async function context(browser, name, options = {}) {
+  const made = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  watch(made, name);
+  return made;
+}
+
+const base = (url) => new URL('/', url).href;
+
+// A developer: the link of `crm-relay dashboard`, then a webhook on the page.
+async function develops(browser) {
+  const opened = link();
+  const home = base(opened);
+  const alone = await context(browser, 'developer');
+  const pulses = [];
+  alone.on('request', (request) => {
+    if (!request.url().startsWith(home)) fault(`asks for ${request.url()}`);
+    if (request.url().endsWith('/api/v1/pulse') && request.headers().accept === 'text/event-stream') pulses.push(request);
+  });
+  const page = await alone.newPage();
+  await page.goto(opened);
+  await page.getByRole('heading', { name: 'Overview' }).waitFor(WITHIN);
+  must(page.url() === home, `the link is not left behind: ${page.url()}`);
+  await page.goto(`${home}events`);
+  await page.getByText('No webhook has come yet.').waitFor(WITHIN);
+  await page.locator('#pulse[data-is=live]').waitFor(WITHIN);
+  const began = Date.now();
+  const first = await webhook('{"hello":"relay"}');
+  await page.locator(`tr#${first}`).waitFor(WITHIN);
+  figures.on_the_page_ms = Date.now() - began;
+  await page.locator(`tr#${first} .sign.ok`).waitFor(WITHIN);
+
+  // Other tabs hear of it by the one that holds the stream.
+  pulses.length = 0;
+  const others = [];
+  for (let tab = 2; tab <= 6; tab += 1) {
+    const other = await alone.newPage();
+    await other.goto(`${home}events`);
+    await other.locator('#pulse[data-is=live]').waitFor(WITHIN);
+    others.push(other);
+  }
+  const second = await webhook('{"hello":"again"}');
+  for (const tab of [page, ...others]) await tab.locator(`tr#${second}`).waitFor(WITHIN);
+  must(pulses.length === 0, `five more tabs ask for ${pulses.length} more streams`);
+  // With its tab the stream goes to the next.
+  await page.close();
+  const third = await webhook('{"hello":"once more"}');
+  await others[0].locator(`tr#${third}`).waitFor(WITHIN);
+  const kept = await others[0].evaluate(() => [localStorage.length, sessionStorage.length, document.cookie]);
+  must(kept.join() === '0,0,', `something is kept: ${kept}`);
+  await alone.close();
+  must((await again(browser, opened)).includes('used already'), 'a link is good twice');
+  return home;
+}
+
+async function again(browser, opened) {
+  const alone = await context(browser, 'second use');
+  const page = await alone.newPage();
+  await page.goto(opened);
+  const said = page.locator('#login-said');
+  await said.filter({ hasText: /./ }).waitFor(WITHIN);
+  const text = await said.textContent();
+  await alone.close();
+  return text;
+}
+
+async function signIn(page, home, name, password) {
+  await page.goto(`${home}login`);
+  await page.getByLabel('Name').fill(name);
+  await page.getByLabel('Password').fill(password);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+}
+
+// Somebody with a password; what he may not see is not there, and when he may not in any more the page says so by itself.
+async function looks(browser, home, event) {
+  command(['user', 'create', 'vera', '--role', 'viewer', '--password', '-'], `${PASSWORD}\n`);
+  const hers = await context(browser, 'viewer');
+  const page = await hers.newPage();
+  await signIn(page, home, 'vera', 'wrong horse battery');
+  await page.getByText('the name or the password is wrong').waitFor(WITHIN);
+  await signIn(page, home, 'vera', PASSWORD);
+  await page.getByRole('heading', { name: 'Overview' }).waitFor(WITHIN);
+  await page.goto(`${home}events/${event}`);
+  await page.getByText('Your role does not see bodies.').waitFor(WITHIN);
+  must(!(await page.content()).includes('canary'), 'a viewer gets a payload');
+
+  // A link in a mail: the cookie is strict, and he is in all the same.
+  const elsewhere = createServer((_, response) => response.setHeader('Content-Type', 'text/html').end(`<a href="${home}events/${event}">see</a>`));
+  await new Promise((ready) => elsewhere.listen(0, '127.0.0.1', ready));
+  await page.goto(`http://localhost:${elsewhere.address().port}/`);
+  await page.getByText('see').click();
+  await page.getByText('Your role does not see bodies.').waitFor(WITHIN);
+  must(page.url() === `${home}events/${event}`, `a link of another site leads to ${page.url()}`);
+  elsewhere.close();
+
+  await page.goto(`${home}events`);
+  await page.locator('#pulse[data-is=live]').waitFor(WITHIN);
+  const began = Date.now();
+  command(['user', 'disable', 'vera']);
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor(WITHIN);
+  figures.out_after_disable_ms = Date.now() - began;
+  await hers.close();
+}
+
+// An invited administrator chooses a password, and makes another user.
+async function administers(browser, home) {
+  const invited = command(['user', 'create', 'alice', '--role', 'admin']).trim();
+  const hers = await context(browser, 'admin');
+  const page = await hers.newPage();
+  await page.goto(invited);
+  await page.getByText('You have no password yet').waitFor(WITHIN);
+  await page.getByLabel('New password').fill(PASSWORD);
+  await page.getByRole('button', { name: 'Set password' }).click();
+  await page.getByLabel('Present password').waitFor(WITHIN);
+  await page.getByLabel('Colours').selectOption('dark');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.locator('html[data-theme=dark]').waitFor(WITHIN);
+  await page.goto(`${home}users`);
+  await page.getByLabel('Name').fill('bob');
+  await page.getByRole('button', { name: 'Make user and link' }).click();
+  const handed = page.locator('#link');
+  await handed.filter({ hasText: '/login#crl_' }).waitFor(WITHIN);
+  must((await handed.textContent()).startsWith(home), 'a link for a user leads elsewhere');
+  const audit = await page.goto(`${home}audit?who=user:alice&action=user`);
+  must((await audit.text()).includes('user.create'), 'the audit log does not name her');
+  await hers.close();
+}
+
+// Without JavaScript everything can be read.
+async function reads(browser, home, event, state) {
+  const his = await context(browser, 'no script', { javaScriptEnabled: false, storageState: state });
+  const page = await his.newPage();
+  const said = async (path, words) => {
+    await page.goto(`${home}${path}`);
+    must((await page.locator('main').innerText()).includes(words), `${path} does not say ${words} without JavaScript`);
+  };
+  await said('', 'Nothing is lost');
+  await said('events', 'default');
+  await said(`events?open=${event}`, event);
+  await said(`events/${event}`, 'canary');
+  await said('deliveries', 'delivered');
+  await said('audit', 'session.begin');
+  await his.close();
+}
+
+// Payloads are text wherever they stand.
+async function shows(browser, home, payloads) {
+  const page = await browser.newPage();
+  for (const [id, payload] of payloads) {
+    await page.goto(`${home}events/${id}`);
+    const shown = await page.locator('main').innerText();
+    must(shown.includes(payload), `${payload} is not shown as text`);
+    const strange = await page.locator('main :is(img, script, iframe, svg, object, form[action^=javascript])').count();
+    must(strange === 0, `${payload} became markup`);
+  }
+  await page.close();
+}
+
+async function pictures(browser, home, event, state) {
+  mkdirSync(folder, { recursive: true });
+  const screens = { overview: '', events: 'events', open: `events?open=${event}`, event: `events/${event}`, deliveries: 'deliveries',
+    audit: 'audit', users: 'users', me: 'me', nothing: 'events?source=nobody' };
+  for (const width of [1280, 360]) {
+    for (const colorScheme of ['light', 'dark']) {
+      const all = await context(browser, 'pictures', { viewport: { width, height: width > 400 ? 900 : 740 }, colorScheme, storageState: state });
+      const page = await all.newPage();
+      for (const [name, path] of Object.entries(screens)) {
+        await page.goto(`${home}${path}`);
+        await page.waitForTimeout(300);
+        await page.screenshot({ path: join(folder, `${name}-${width}-${colorScheme}.png`) });
+        const sideways = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        must(sideways <= 0, `${name} at ${width} px scrolls sideways by ${sideways} px`);
+      }
+      await all.close();
+    }
+  }
+}
+
+const browser = await chromium.launch({ executablePath: PLACES.find(existsSync), args: ['--no-sandbox', '--disable-gpu'] });
+const home = await develops(browser);
+const event = await webhook('{"type":"invoice.paid","id":"canary"}', { 'X-Customer': 'canary' });
+const payloads = [];
+for (const payload of ['<img src=x onerror=alert(1)>', '"><script>alert(2)</script>', '<a href="javascript:alert(3)">x</a>', '<svg onload=alert(4)>',
+  '<iframe srcdoc="<script>alert(5)</script>">', '{{7*7}}', '<div hx-delete="/api/v1/session" hx-trigger="load">']) {
+  payloads.push([await webhook(payload, { 'X-Hostile': payload }), payload]);
+}
+await looks(browser, home, event);
+await administers(browser, home);
+const developer = await context(browser, 'developer');
+const page = await developer.newPage();
+await page.goto(link());
+await page.getByRole('heading', { name: 'Overview' }).waitFor(WITHIN);
+const state = await developer.storageState();
+await shows(developer, home, payloads);
+await reads(browser, home, event, state);
+if (folder) await pictures(browser, home, event, state);
+await browser.close();
+console.log(JSON.stringify({ faults, ...figures }));
+process.exitCode = faults === 0 ? 0 : 1;

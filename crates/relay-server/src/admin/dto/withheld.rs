@@ -1,0 +1,43 @@
+//! What is left out for whoever may not see payloads: queries, values of headers, answers of targets.
+
+use crate::{
+    api::{DeliveryDto, EventDto, GroupDto, HeaderDto},
+    principal::{Permission, Principal},
+};
+
+/// Something that may hold a payload.
+pub(crate) trait Seen {
+    /// Without what is a payload.
+    fn withheld(self) -> Self;
+
+    /// As far as he may see it.
+    fn by(self, who: &Principal) -> Self
+    where
+        Self: Sized,
+    {
+        if who.role.may(Permission::Payload) { self } else { self.withheld() }
+    }
+}
+
+impl Seen for EventDto {
+    fn withheld(self) -> Self {
+        let headers = self.headers.iter().map(|header| HeaderDto::Withheld([header.name().to_owned()])).collect();
+        let deliveries = self.deliveries.into_iter().map(Seen::withheld).collect();
+        Self { query: None, headers, deliveries, ..self }
+    }
+}
+
+impl Seen for DeliveryDto {
+    fn withheld(mut self) -> Self {
+        for attempt in self.last.iter_mut().chain(self.history.iter_mut().flatten()) {
+            attempt.answer = None;
+        }
+        self
+    }
+}
+
+impl Seen for GroupDto {
+    fn withheld(self) -> Self {
+        Self { answer: None, ..self }
+    }
+}

@@ -1,0 +1,67 @@
+//! One event, with what became of it.
+
+use axum::{
+    extract::{Path, Query},
+    response::Response,
+};
+use relay_core::{delivery::Delivery, id::EventId};
+use relay_dashboard::{
+    body::View,
+    screen::{DeliveryFacts, EventFacts, EventPage},
+};
+use relay_store::seam::{DeliveryFilter, Page};
+use serde::Deserialize;
+
+use super::frame::{Drawn, Looking};
+use crate::admin::{problem::AdminError, routes::id};
+
+/// Deliveries of an event that are shown, the newest of them: each is read with its tries.
+const DELIVERIES_MAX: u32 = 30;
+
+/// What stands in the URL.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    view: Option<String>,
+}
+
+pub(super) async fn show(looking: Looking, Path(id): Path<String>, Query(asked): Query<Asked>) -> Response {
+    let drawn = draw(&looking, &id, asked.view.as_deref().map_or(View::Text, View::of)).await;
+    looking.answer(drawn)
+}
+
+async fn draw(looking: &Looking, text: &str, view: View) -> Result<Drawn, AdminError> {
+    let id = id::event(&looking.state, text).await?;
+    let event = facts(looking, id, view).await?;
+    let gone = || AdminError::Unknown(format!("no event {id}: it never was, or its retention is over"));
+    let event = event.ok_or_else(gone)?;
+    if let Some(present) = looking.present.as_ref().filter(|_| looking.sees_payloads()) {
+        looking.state.people.note_view(present, &looking.who, id).await;
+    }
+    Ok(Drawn::page(&EventPage { page: looking.page.clone(), event }, false))
+}
+
+/// What is known of an event, as far as whoever looks may see it; `None` if it is gone.
+pub(super) async fn facts(looking: &Looking, id: EventId, view: View) -> Result<Option<EventFacts>, AdminError> {
+    let archive = &looking.state.archive;
+    // However many look at large bodies, few are in memory.
+    let _held = looking.state.bodies.acquire().await.map_err(|_| AdminError::Stopping)?;
+    let Some(event) = archive.event(id).await? else { return Ok(None) };
+    let filter = DeliveryFilter { event: Some(id), ..DeliveryFilter::default() };
+    let found = archive.browse_deliveries(filter, Page { cursor: None, limit: DELIVERIES_MAX }).await?;
+    let mut deliveries = Vec::new();
+    for delivery in &found.items {
+        deliveries.push(delivery_facts(looking, delivery).await?);
+    }
+    let facts = EventFacts::of(&event, event.body.len() as u64, view, looking.sees_payloads());
+    Ok(Some(facts.with(deliveries, found.next.is_some())))
+}
+
+async fn delivery_facts(looking: &Looking, delivery: &Delivery) -> Result<DeliveryFacts, AdminError> {
+    let tries = looking.state.archive.attempts(delivery.id).await?;
+    let mut facts = DeliveryFacts::of(delivery, &tries);
+    if !looking.sees_payloads() {
+        // What a target answers may repeat what it was sent.
+        facts.tries.iter_mut().for_each(|attempt| attempt.answer = None);
+    }
+    Ok(facts)
+}

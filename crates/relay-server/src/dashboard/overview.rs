@@ -1,0 +1,186 @@
+//! The overview: from counters, what the hub knows, and for each source the moment of its newest event.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use axum::response::Response;
+use futures_util::future::try_join_all;
+use relay_core::{delivery::State as DeliveryState, hub::DestinationView, name::Name, storage::StoreError, time::Wall};
+use relay_dashboard::{
+    screen::{Circuit, DestinationLine, Overview, OverviewLive, Reason, Screen as _, Situation, SourceLine},
+    sums::{DeliveriesSum, EventsSum},
+    url::{Site, Url},
+};
+use relay_store::seam::{DestinationStats, EventFilter, Page, SourceStats, Stats};
+
+use super::frame::{Drawn, Looking};
+use crate::{
+    admin::problem::AdminError,
+    depth::{count, open},
+    directory::Directory,
+    health::{self, Report, age},
+    state::State,
+};
+
+/// Sources and destinations that are listed, each: what a page shows and a store reads for it does not grow beyond.
+const LISTED_MAX: usize = 100;
+
+pub(super) async fn show(looking: Looking) -> Response {
+    let drawn = draw(&looking).await;
+    looking.answer(drawn)
+}
+
+async fn draw(looking: &Looking) -> Result<Drawn, AdminError> {
+    let now = situation(&looking.state, looking.site()).await?;
+    let page = &looking.page;
+    if looking.wants_fragment {
+        return Ok(Drawn::Fragment(OverviewLive { page, now: &now }.html()));
+    }
+    Ok(Drawn::page(&Overview { page: page.clone(), now }, false))
+}
+
+async fn situation(state: &State, site: &Site) -> Result<Situation, AdminError> {
+    let report = state.health.report().await?;
+    let directory = state.registry.directory();
+    let sources: BTreeSet<Name> =
+        directory.sources.keys().chain(report.stats.sources.iter().map(|stats| &stats.source)).cloned().collect();
+    let destinations: BTreeSet<Name> = directory
+        .destination_names()
+        .into_iter()
+        .chain(report.stats.destinations.iter().map(|stats| stats.destination.clone()))
+        .collect();
+    let left_out = [sources.len(), destinations.len()].map(|count| count.saturating_sub(LISTED_MAX) as u64);
+    let now = state.clock.wall();
+    Ok(Situation {
+        reasons: report.reasons.iter().map(|reason| told(reason, site)).collect(),
+        sources: source_lines(state, &directory, &report, sources).await?,
+        destinations: destinations
+            .into_iter()
+            .take(LISTED_MAX)
+            .map(|name| destination_line(name, &report, &directory, now))
+            .collect(),
+        left_out: left_out.iter().sum(),
+        events: events_sum(&report.stats),
+        deliveries: deliveries_sum(&report.stats),
+    })
+}
+
+async fn source_lines(
+    state: &State,
+    directory: &Directory,
+    report: &Report,
+    names: BTreeSet<Name>,
+) -> Result<Vec<SourceLine>, StoreError> {
+    let stats: BTreeMap<&Name, &SourceStats> =
+        report.stats.sources.iter().map(|stats| (&stats.source, stats)).collect();
+    let refused = state.metrics.refused_by_source();
+    let line = async |name: Name| {
+        let stats = stats.get(&name);
+        // One that holds nothing is not asked for its newest.
+        let last_at = if stats.is_some_and(|stats| stats.stored > 0) { newest(state, &name).await? } else { None };
+        Ok(SourceLine {
+            last_at,
+            accepted: stats.map_or(0, |stats| stats.accepted),
+            duplicates: stats.map_or(0, |stats| stats.duplicates),
+            refused: refused.get(name.as_str()).copied().unwrap_or_default(),
+            stopped: stopped(directory, &name),
+            name,
+        })
+    };
+    try_join_all(names.into_iter().take(LISTED_MAX).map(line)).await
+}
+
+async fn newest(state: &State, source: &Name) -> Result<Option<Wall>, StoreError> {
+    let filter = EventFilter { source: Some(source.clone()), ..EventFilter::default() };
+    let listing = state.archive.browse_events(filter, Page { cursor: None, limit: 1 }).await?;
+    Ok(listing.items.first().map(|row| row.event.received_at))
+}
+
+fn stopped(directory: &Directory, source: &Name) -> Option<String> {
+    let Some(entry) = directory.sources.get(source) else { return Some("deleted".to_owned()) };
+    if entry.document.paused {
+        return Some("paused".to_owned());
+    }
+    let intake = directory.intakes.get(source);
+    intake.and_then(|intake| intake.broken.clone()).map(|_| "broken".to_owned())
+}
+
+fn destination_line(name: Name, report: &Report, directory: &Directory, now: Wall) -> DestinationLine {
+    let stats = report.stats.destinations.iter().find(|stats| stats.destination == name);
+    let seen = report.hub.destinations.iter().find(|seen| seen.destination == name);
+    let clients = seen.map_or(0, |seen| seen.clients.len() as u64 + u64::from(seen.elsewhere));
+    let oldest = age(stats.and_then(|stats| stats.oldest_due), now);
+    DestinationLine {
+        clients,
+        waiting: stats.map_or(0, open),
+        // Due in a moment is not due since.
+        oldest: oldest.filter(|age| *age >= Duration::from_secs(1)),
+        dead: stats.map_or(0, dead),
+        circuit: circuit(clients, seen),
+        paused: directory.routing.paused.contains(&name),
+        name,
+    }
+}
+
+fn circuit(clients: u64, seen: Option<&DestinationView>) -> Circuit {
+    let is_open =
+        |seen: &DestinationView| seen.elsewhere_down > 0 || seen.clients.iter().any(|client| client.circuit_open);
+    match (clients, seen) {
+        (0, _) => Circuit::Idle,
+        (_, Some(seen)) if is_open(seen) => Circuit::Open,
+        (_, _) => Circuit::Closed,
+    }
+}
+
+fn dead(stats: &DestinationStats) -> u64 {
+    DeliveryState::DEAD_LETTER.iter().map(|state| count(stats, *state)).sum()
+}
+
+fn events_sum(stats: &Stats) -> EventsSum {
+    stats.sources.iter().fold(EventsSum::default(), |sum, stats| EventsSum {
+        accepted: sum.accepted + stats.accepted,
+        stored: sum.stored + stats.stored,
+        retired: sum.retired + stats.retired,
+    })
+}
+
+fn deliveries_sum(stats: &Stats) -> DeliveriesSum {
+    stats.destinations.iter().fold(DeliveriesSum::default(), |sum, stats| DeliveriesSum {
+        created: sum.created + stats.created,
+        open: sum.open + open(stats),
+        delivered: sum.delivered + count(stats, DeliveryState::Delivered),
+        dead: sum.dead + dead(stats),
+        cancelled: sum.cancelled + count(stats, DeliveryState::Cancelled),
+        retired: sum.retired + stats.retired,
+        lost: sum.lost + stats.lost,
+    })
+}
+
+/// A reason with where one looks.
+fn told(reason: &health::Reason, site: &Site) -> Reason {
+    use health::Reason as R;
+    let (url, mild) = match reason {
+        R::NoClient { destination, .. } | R::CircuitOpen { destination, .. } | R::Stalled { destination, .. } => {
+            (Some(to(site, destination)), false)
+        }
+        R::HalfTtl { destination, .. } | R::Paused { destination, .. } => (Some(to(site, destination)), true),
+        R::DeadLetters { destination, .. } => (Some(to(site, destination).with("state", "dead")), true),
+        R::SourceBroken { source, .. } => (Some(of(site, source)), false),
+        R::OldSecretBroken { source, .. } => (Some(of(site, source)), true),
+        R::NearlyFull { .. } | R::ClockMoved(_) | R::OtherConfiguration { .. } | R::Untold { .. } => (None, true),
+        R::CertificateEnds { left, .. } => (None, left.is_some()),
+        R::Store { commits, .. } => (None, *commits),
+        R::Full { .. } | R::Damaged { .. } | R::NoCommit { .. } | R::ClockApart(_) => (None, false),
+    };
+    Reason { words: reason.to_string(), url, mild }
+}
+
+fn to(site: &Site, destination: &Name) -> Url {
+    site.deliveries().with("destination", destination.as_str())
+}
+
+fn of(site: &Site, source: &Name) -> Url {
+    site.events().with("source", source.as_str())
+}

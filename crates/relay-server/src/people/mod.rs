@@ -1,0 +1,172 @@
+//! People: who may in by the dashboard. Users, their sessions, and links that begin one.
+//!
+//! All of it is documents in the store, read by id where somebody asks and never kept: what one server takes away, no server takes for
+//! valid any more, and while nobody looks nothing is read. Secrets of sessions and links have 256 random bits and are kept as their SHA-256
+//! (S21, S24), passwords as argon2id (S22). Whatever ends a user's sessions raises his generation, in one write with its line of the
+//! audit log: there is no moment in which some of them are over and others are not.
+
+pub(crate) mod cookie;
+pub(crate) mod document;
+mod enter;
+mod password;
+mod present;
+#[cfg(test)]
+mod tests;
+mod users;
+mod views;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use relay_core::name::Name;
+use relay_net::origin::Origin;
+use relay_store::seam::{self, DocumentKey, DocumentKind};
+use tokio::sync::watch;
+
+use self::{document::User, password::Passwords, views::Views};
+pub(crate) use self::{
+    enter::{Entered, SignInError},
+    password::PasswordError,
+    present::{Present, SessionSeen},
+    users::UserChange,
+};
+use crate::{
+    clock::Clock,
+    guesses::Guesses,
+    principal::{Principal, Via},
+    registry::{RegistryError, document::parse, put_document},
+};
+
+/// How often a change is tried when somebody else keeps changing the same document.
+const TRIES: u32 = 8;
+/// Characters of a browser's name for itself that are kept.
+const AGENT_CHARS_MAX: usize = 120;
+
+/// Who may in by the dashboard, and who is.
+pub(crate) struct People {
+    store: Arc<dyn seam::Registry>,
+    clock: Clock,
+    guesses: Arc<Guesses>,
+    passwords: Passwords,
+    /// There is a user: one is never removed.
+    has_users: AtomicBool,
+    views: Views,
+    /// Something that lets somebody in has ended at this server: whoever answers for long looks anew.
+    ended: watch::Sender<u64>,
+}
+
+/// From where somebody comes.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    /// Of his connection.
+    pub(crate) origin: Origin,
+    /// The browser, as it calls itself.
+    pub(crate) agent: String,
+}
+
+/// A document, with the version that a change of it expects.
+#[derive(Clone, Debug)]
+struct Kept<T> {
+    version: u64,
+    document: T,
+}
+
+impl Seen {
+    /// By the fields of a request.
+    pub(crate) fn of(origin: Origin, headers: &http::HeaderMap) -> Self {
+        let agent = headers.get(http::header::USER_AGENT).map(http::HeaderValue::as_bytes).unwrap_or_default();
+        let agent = String::from_utf8_lossy(agent);
+        let agent = agent.chars().filter(|char| !char.is_control()).take(AGENT_CHARS_MAX).collect();
+        Self { origin, agent }
+    }
+
+    fn peer(&self) -> String {
+        self.origin.ip().map(|ip| ip.to_string()).unwrap_or_default()
+    }
+
+    /// Somebody who came in from there, for the audit log.
+    fn principal(&self, name: String, credential: Option<&str>) -> Principal {
+        let via = Via { peer: self.origin.shown(), credential: credential.map(str::to_owned), ..Via::default() };
+        Principal { name: name.into(), ..Principal { via, ..Principal::stranger(self.origin) } }
+    }
+}
+
+impl People {
+    pub(crate) fn new(store: Arc<dyn seam::Registry>, clock: Clock, guesses: Arc<Guesses>) -> Self {
+        let (passwords, has_users, views, ended) = Default::default();
+        Self { store, clock, guesses, passwords, has_users, views, ended }
+    }
+
+    /// Whether there is anybody who could have a password. Strangers ask that: once there is one, no store is asked.
+    ///
+    /// # Errors
+    /// The store does not tell.
+    pub(crate) async fn has_users(&self) -> Result<bool, RegistryError> {
+        if !self.has_users.load(Ordering::Relaxed) && !self.store.documents(DocumentKind::User).await?.is_empty() {
+            self.has_users.store(true, Ordering::Relaxed);
+        }
+        Ok(self.has_users.load(Ordering::Relaxed))
+    }
+
+    /// Completes when something may have ended that lets somebody in. What other servers end is not told here.
+    pub(crate) fn ends(&self) -> watch::Receiver<u64> {
+        self.ended.subscribe()
+    }
+
+    fn tell_end(&self) {
+        self.ended.send_modify(|count| *count += 1);
+    }
+
+    async fn user(&self, name: &Name) -> Result<Option<Kept<User>>, RegistryError> {
+        self.read(DocumentKind::User, name.as_str()).await
+    }
+
+    async fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        kind: DocumentKind,
+        name: &str,
+    ) -> Result<Option<Kept<T>>, RegistryError> {
+        let Some(found) = self.store.document(DocumentKey { kind, name: name.to_owned() }).await? else {
+            return Ok(None);
+        };
+        let document = parse(&found.body).map_err(|error| damaged(kind, name, error.to_string()))?;
+        Ok(Some(Kept { version: found.version, document }))
+    }
+
+    /// All of a kind that read, by name. What does not is named in the log, and lets nobody in.
+    async fn all<T: serde::de::DeserializeOwned>(
+        &self,
+        kind: DocumentKind,
+    ) -> Result<Vec<(String, Kept<T>)>, RegistryError> {
+        let mut all = Vec::new();
+        for found in self.store.documents(kind).await? {
+            let name = found.key.name;
+            match parse(&found.body) {
+                Ok(document) => all.push((name, Kept { version: found.version, document })),
+                Err(error) => {
+                    let what = error.to_string();
+                    tracing::error!(event = "document_damaged", ?kind, name, what, "it lets nobody in");
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Writes a document at its version; `false` if it is another by now.
+    async fn put(
+        &self,
+        (kind, name): (DocumentKind, &str),
+        expect: u64,
+        body: Option<String>,
+        audit: &[seam::AuditEntry],
+    ) -> Result<bool, RegistryError> {
+        let key = DocumentKey { kind, name: name.to_owned() };
+        Ok(put_document(&*self.store, &key, expect, body.as_ref(), audit).await?.is_some())
+    }
+}
+
+fn damaged(kind: DocumentKind, name: &str, what: String) -> RegistryError {
+    RegistryError::Damaged { kind, name: name.to_owned(), what }
+}

@@ -1,0 +1,212 @@
+//! Who is in: the session of a cookie, and the sessions that somebody has.
+
+use std::time::Duration;
+
+use relay_core::{name::Name, time::Wall};
+use relay_store::seam::{AuditEntry, DocumentKind};
+
+use super::{
+    Kept, People, Seen,
+    document::{Entry, Reading, Session, User},
+};
+use crate::{
+    principal::{Principal, Role, Via},
+    registry::{RegistryError, document::render, secret},
+};
+
+/// What the secret of a session begins with.
+pub(super) const SESSION_PREFIX: &str = "crs_";
+/// A session that is not used for so long is over (S24).
+const IDLE: Duration = Duration::from_hours(12);
+/// And one that began so long ago, used or not.
+const LONGEST: Duration = Duration::from_hours(7 * 24);
+/// How often it is written down that a session is used: the end of one that is idle is late by this at most, and looking at pages
+/// writes little.
+const USED_EVERY: Duration = Duration::from_mins(10);
+/// Hex digits of a session's name that tell it from the others of its holder.
+const HANDLE_DIGITS: usize = 16;
+
+/// It is over: its user may not in, or it is of a time before his last change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ended;
+
+/// Somebody who is in.
+#[derive(Clone, Debug)]
+pub(crate) struct Present {
+    /// As the audit log calls him.
+    pub(crate) name: String,
+    /// The user, if he is one.
+    pub(crate) user: Option<Name>,
+    /// What he may do.
+    pub(crate) role: Role,
+    /// He has a password.
+    pub(crate) has_password: bool,
+    /// How he reads.
+    pub(crate) reading: Reading,
+    /// Of the document of his session.
+    pub(super) id: String,
+}
+
+/// One of somebody's sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SessionSeen {
+    /// What it is called by whoever ends it; it opens nothing.
+    pub(crate) handle: String,
+    pub(crate) began_at: Wall,
+    pub(crate) used_at: Wall,
+    pub(crate) peer: String,
+    pub(crate) agent: String,
+    /// Of the user's name, or of who is none.
+    pub(crate) holder: String,
+}
+
+impl SessionSeen {
+    /// Whether it is of that user.
+    pub(crate) fn is_of(&self, user: &Name) -> bool {
+        self.holder.strip_prefix(Principal::USER) == Some(user.as_str())
+    }
+}
+
+impl Present {
+    /// What the session is called by whoever ends it.
+    pub(crate) fn handle(&self) -> &str {
+        handle(&self.id)
+    }
+
+    /// For whom commands are done.
+    pub(crate) fn principal(&self, seen: &Seen) -> Principal {
+        let via = Via { peer: seen.origin.shown(), credential: Some("session".to_owned()), ..Via::default() };
+        Principal { name: self.name.clone().into(), role: self.role, via }
+    }
+}
+
+impl People {
+    /// Who shows this secret; `None`: nobody, any more.
+    ///
+    /// # Errors
+    /// The store does not tell.
+    pub(crate) async fn present(&self, secret: &str) -> Result<Option<Present>, RegistryError> {
+        if !secret::is_generated_as(SESSION_PREFIX, secret.as_bytes()) {
+            return Ok(None);
+        }
+        self.present_as(&secret::hex(&secret::sha256(secret.as_bytes()))).await
+    }
+
+    /// The same, of the session that somebody was seen with before.
+    ///
+    /// # Errors
+    /// As [`Self::present`].
+    pub(crate) async fn still(&self, present: &Present) -> Result<Option<Present>, RegistryError> {
+        self.present_as(&present.id).await
+    }
+
+    async fn present_as(&self, id: &str) -> Result<Option<Present>, RegistryError> {
+        let found: Option<Kept<Entry>> = self.read(DocumentKind::Session, id).await?;
+        let Some(Kept { version, document: Entry::Session(session) }) = found else { return Ok(None) };
+        let now = self.clock.wall();
+        let entry = Entry::Session(session.clone());
+        let Ok(user) = self.standing(&session.holder).await? else { return Ok(None) };
+        if is_over(&entry, now) {
+            return Ok(None);
+        }
+        if now.since(session.used_at) >= USED_EVERY {
+            self.note_used(id, version, Session { used_at: now, ..session.clone() }).await;
+        }
+        let user = user.map(|kept| kept.document);
+        Ok(Some(Present {
+            name: session.holder.name,
+            role: user.as_ref().map_or(Role::Admin, |user| user.role),
+            has_password: user.as_ref().is_some_and(|user| user.password.is_some()),
+            reading: user.as_ref().map_or(session.reading, |user| user.reading.clone()),
+            user: user.map(|user| user.name),
+            id: id.to_owned(),
+        }))
+    }
+
+    /// A session that cannot be written, as on a full disk, ends as if it was not used.
+    async fn note_used(&self, id: &str, version: u64, session: Session) {
+        let body = render(&Entry::Session(session));
+        if let Err(error) = self.put((DocumentKind::Session, id), version, Some(body), &[]).await {
+            tracing::debug!(%error, "that a session is used is not written down");
+        }
+    }
+
+    /// The sessions that stand, of one holder or of all, the latest used first.
+    ///
+    /// # Errors
+    /// The store does not tell.
+    pub(crate) async fn sessions(&self, holder: Option<&str>) -> Result<Vec<SessionSeen>, RegistryError> {
+        let users: Vec<User> = self.users().await?;
+        let now = self.clock.wall();
+        let stands = |session: &Session| {
+            let name = session.holder.user();
+            let of_user = |user: &&User| Some(&user.name) == name.as_ref();
+            let user = users.iter().find(of_user);
+            name.is_none() || user.is_some_and(|user| !user.disabled && user.generation == session.holder.generation)
+        };
+        let mut sessions = Vec::new();
+        for (id, Kept { document, .. }) in self.all::<Entry>(DocumentKind::Session).await? {
+            if is_over(&document, now) {
+                continue;
+            }
+            let Entry::Session(session) = document else { continue };
+            if holder.is_none_or(|holder| session.holder.name == holder) && stands(&session) {
+                let Session { began_at, used_at, peer, agent, holder, .. } = session;
+                let handle = handle(&id).to_owned();
+                sessions.push(SessionSeen { handle, began_at, used_at, peer, agent, holder: holder.name });
+            }
+        }
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.used_at));
+        Ok(sessions)
+    }
+
+    /// Ends one of somebody's own sessions; `false` if he has none of that handle.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn end(&self, present: &Present, handle_of: &str, who: &Principal) -> Result<bool, RegistryError> {
+        for (id, Kept { version, document }) in self.all::<Entry>(DocumentKind::Session).await? {
+            let is_his = matches!(&document, Entry::Session(session) if session.holder.name == present.name);
+            if !is_his || handle(&id) != handle_of {
+                continue;
+            }
+            let audit: AuditEntry = who.audited(self.clock.wall(), "session.end", handle_of);
+            // Another version of it is one that was just used: it ends all the same.
+            let mut version = version;
+            while !self.put((DocumentKind::Session, &id), version, None, std::slice::from_ref(&audit)).await? {
+                let Some(kept) = self.read::<Entry>(DocumentKind::Session, &id).await? else { break };
+                version = kept.version;
+            }
+            self.tell_end();
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// How somebody reads from now on.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn read_as(&self, present: &Present, reading: Reading) -> Result<(), RegistryError> {
+        if let Some(name) = &present.user {
+            return self.prefer(name, reading).await;
+        }
+        let found: Option<Kept<Entry>> = self.read(DocumentKind::Session, &present.id).await?;
+        let Some(Kept { version, document: Entry::Session(session) }) = found else { return Ok(()) };
+        let body = render(&Entry::Session(Session { reading, ..session }));
+        let written = self.put((DocumentKind::Session, &present.id), version, Some(body), &[]).await?;
+        if written { Ok(()) } else { Err(RegistryError::Contended) }
+    }
+}
+
+/// Whether a session or a link is over by time.
+pub(super) fn is_over(entry: &Entry, now: Wall) -> bool {
+    match entry {
+        Entry::Session(session) => now.since(session.used_at) >= IDLE || now.since(session.began_at) >= LONGEST,
+        Entry::Link(link) => link.until <= now,
+    }
+}
+
+fn handle(id: &str) -> &str {
+    id.get(..HANDLE_DIGITS).unwrap_or(id)
+}

@@ -1,0 +1,139 @@
+use std::time::Duration;
+
+use relay_core::{storage::Apart, time::Wall};
+use relay_store::{memory::MemoryStore, seam::Registry as _};
+
+use super::*;
+use crate::principal::Role;
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// People over a store, and the clock that they go by.
+fn people() -> (Arc<People>, Arc<MemoryStore>, Clock) {
+    let (store, clock) = (Arc::new(MemoryStore::new()), Clock::start(Wall::MIN));
+    let guesses = Arc::new(Guesses::new(clock, Arc::default(), Arc::default()));
+    (Arc::new(People::new(store.clone(), clock, guesses)), store, clock)
+}
+
+fn seen() -> Seen {
+    Seen { origin: Origin::local(), agent: "Firefox".to_owned() }
+}
+
+fn cli() -> Principal {
+    Principal::nobody("cli")
+}
+
+async fn enter(people: &People) -> String {
+    let (link, _) = people.link(&cli(), HOUR).await.unwrap();
+    people.enter(&link, &seen()).await.unwrap().secret
+}
+
+/// S24: 12 hours without use, and 7 days in any case.
+#[tokio::test]
+async fn a_session_ends_by_time() {
+    let (people, _, clock) = people();
+    let passed = |hours: u32| clock.put_right(Some(Apart { by: HOUR * hours, ahead: false }));
+    let (used, idle) = (enter(&people).await, enter(&people).await);
+    for hours in (0..7 * 24).step_by(11) {
+        passed(hours);
+        assert!(people.present(&used).await.unwrap().is_some(), "after {hours} h, used 11 h before");
+        // To look at it is to use it.
+        if hours > 11 {
+            assert!(people.present(&idle).await.unwrap().is_none(), "after {hours} h");
+        }
+    }
+    passed(7 * 24);
+    assert!(people.present(&used).await.unwrap().is_none());
+}
+
+/// S24: whoever is second is not let in, and so is nobody after its time.
+#[tokio::test]
+async fn a_link_lets_in_once_and_in_time() {
+    let (people, _, clock) = people();
+    let (link, until) = people.link(&cli(), HOUR).await.unwrap();
+    let (one, two) = (seen(), seen());
+    let (first, second) = tokio::join!(people.enter(&link, &one), people.enter(&link, &two));
+    assert_eq!(u8::from(first.is_ok()) + u8::from(second.is_ok()), 1);
+    assert!(matches!(people.enter(&link, &seen()).await, Err(SignInError::LinkOver)));
+    let (late, _) = people.link(&cli(), HOUR).await.unwrap();
+    clock.put_right(Some(Apart { by: HOUR, ahead: false }));
+    assert!(until <= clock.wall());
+    assert!(matches!(people.enter(&late, &seen()).await, Err(SignInError::LinkOver)));
+    let session = enter(&people).await;
+    assert!(matches!(people.enter(&session, &seen()).await, Err(SignInError::LinkOver)), "a session is no link");
+}
+
+/// Nothing grows: a holder has sixteen, the one that was used the longest ago goes, and what is over is removed.
+#[tokio::test]
+async fn sessions_are_few() {
+    let (people, store, clock) = people();
+    let mut secrets = Vec::new();
+    for number in 0..20 {
+        clock.put_right(Some(Apart { by: Duration::from_secs(number), ahead: false }));
+        secrets.push(enter(&people).await);
+    }
+    let mut standing = Vec::new();
+    for secret in &secrets {
+        standing.push(people.present(secret).await.unwrap().is_some());
+    }
+    assert_eq!(standing, (0..20).map(|number| number >= 4).collect::<Vec<_>>());
+    clock.put_right(Some(Apart { by: 13 * HOUR, ahead: false }));
+    let last = enter(&people).await;
+    assert_eq!(store.documents(DocumentKind::Session).await.unwrap().len(), 1);
+    assert!(people.present(&last).await.unwrap().is_some());
+}
+
+/// S24: whatever ends a user's sessions ends all of them, with links that were not used; another role holds from the next request on.
+#[tokio::test]
+async fn sessions_end_with_what_let_them_in() {
+    let (people, _, _) = people();
+    let name: Name = "alice".parse().unwrap();
+    let user = people.create(name.clone(), Role::Operator, None, &cli()).await.unwrap();
+    let twice = people.create(name.clone(), Role::Admin, None, &cli()).await;
+    assert!(matches!(twice, Err(SignInError::Registry(RegistryError::Taken { .. }))));
+    let enter = async || {
+        let (_, link, _) = people.reset(&name, &cli()).await.unwrap();
+        people.enter(&link, &seen()).await.unwrap().secret
+    };
+    let (unused, _) = people.first_link(&user, &cli()).await.unwrap();
+    let first = enter().await;
+    assert!(matches!(people.enter(&unused, &seen()).await, Err(SignInError::LinkOver)));
+    let viewer = UserChange { role: Some(Role::Viewer), ..UserChange::default() };
+    let mut ends = people.ends();
+    people.change(&name, viewer, &cli()).await.unwrap();
+    assert_eq!(people.present(&first).await.unwrap().map(|present| present.role), Some(Role::Viewer));
+    let second = enter().await;
+    assert!(people.present(&first).await.unwrap().is_none(), "a reset ended it");
+    assert!(ends.has_changed().unwrap(), "whoever streams to it looks");
+    ends.mark_unchanged();
+    let off = UserChange { disabled: Some(true), ..UserChange::default() };
+    people.change(&name, off, &cli()).await.unwrap();
+    assert!(people.present(&second).await.unwrap().is_none() && ends.has_changed().unwrap());
+    let on = UserChange { disabled: Some(false), ..UserChange::default() };
+    people.change(&name, on, &cli()).await.unwrap();
+    assert!(people.present(&second).await.unwrap().is_none(), "what ended does not begin again");
+    assert!(people.sessions(None).await.unwrap().is_empty());
+}
+
+/// S21, S22: nobody who has the documents has what lets somebody in.
+#[tokio::test]
+async fn what_is_stored_lets_nobody_in() {
+    let (people, store, _) = people();
+    let password = "correct horse battery";
+    let name: Name = "alice".parse().unwrap();
+    people.create(name, Role::Admin, Some(password.to_owned()), &cli()).await.unwrap();
+    let (link, _) = people.link(&cli(), HOUR).await.unwrap();
+    let session = people.sign_in("alice", password.to_owned(), &seen()).await.unwrap().secret;
+    for kind in [DocumentKind::User, DocumentKind::Session] {
+        for document in store.documents(kind).await.unwrap() {
+            let stored = format!("{} {}", document.key.name, document.body);
+            for secret in [password, &link[4..], &session[4..]] {
+                assert!(!stored.contains(secret), "{stored}");
+            }
+        }
+    }
+    let id = store.documents(DocumentKind::Session).await.unwrap().remove(0).key.name;
+    for made_up in [format!("crs_{id}"), id, String::new(), "crs_".to_owned()] {
+        assert!(people.present(&made_up).await.unwrap().is_none());
+    }
+}

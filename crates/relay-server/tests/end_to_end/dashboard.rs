@@ -1,0 +1,476 @@
+//! The dashboard as browsers meet it: who is let in, what he gets, and when that ends.
+
+use std::time::Duration;
+
+use relay_server::Config;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{
+    bench::{ADMIN_TOKEN, Bench},
+    http::{self, Reply},
+};
+
+const PASSWORD: &str = "correct horse battery";
+/// In the body, a header's value and the query of a webhook: what a viewer must not get a byte of.
+const CANARY: &str = "canary-4711";
+
+/// A browser at the admin listener, by its loopback address.
+struct Browser {
+    addr: std::net::SocketAddr,
+    cookie: Option<String>,
+}
+
+impl Browser {
+    fn new(bench: &Bench) -> Self {
+        Self { addr: bench.admin, cookie: None }
+    }
+
+    fn head(&self, method: &str, path: &str, fields: &str) -> String {
+        let cookie = self.cookie.as_ref().map(|cookie| format!("Cookie: {cookie}\r\n")).unwrap_or_default();
+        format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n{cookie}{fields}", self.addr)
+    }
+
+    async fn get(&self, path: &str) -> Reply {
+        self.with(path, "").await
+    }
+
+    async fn with(&self, path: &str, fields: &str) -> Reply {
+        let head = self.head("GET", path, fields);
+        http::raw(self.addr, format!("{head}Connection: close\r\n\r\n").as_bytes()).await
+    }
+
+    /// As the module of a page sends it.
+    async fn send(&self, method: &str, path: &str, body: &Value) -> Reply {
+        self.send_with(method, path, &format!("Origin: http://{}\r\n", self.addr), body).await
+    }
+
+    async fn send_with(&self, method: &str, path: &str, fields: &str, body: &Value) -> Reply {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let head = self.head(method, path, fields);
+        let head = format!(
+            "{head}Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        http::raw(self.addr, [head.as_bytes(), body.as_bytes()].concat().as_slice()).await
+    }
+
+    /// Keeps the cookie of an answer.
+    fn keep(&mut self, reply: &Reply) {
+        let set = field(reply, "set-cookie").unwrap_or_default();
+        self.cookie = set.split(';').next().map(str::to_owned);
+    }
+
+    async fn sign_in(bench: &Bench, name: &str) -> Self {
+        let mut browser = Self::new(bench);
+        let reply = browser.send("POST", "/api/v1/session", &json!({"name": name, "password": PASSWORD})).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        browser.keep(&reply);
+        browser
+    }
+}
+
+fn field(reply: &Reply, name: &str) -> Option<String> {
+    let mut fields = reply.head.lines().filter_map(|line| line.split_once(": "));
+    fields.find(|(called, _)| called.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
+}
+
+async fn make_user(bench: &Bench, name: &str, role: &str) {
+    let made = bench.command("POST", "/api/v1/users", json!({"name": name, "role": role, "password": PASSWORD})).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    assert!(!made.text().contains("argon2id") && made.json().get("link").is_none());
+}
+
+async fn link(bench: &Bench) -> String {
+    let made = bench.command("POST", "/api/v1/session/link", json!({})).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    made.json()["link"].as_str().unwrap().to_owned()
+}
+
+/// S24: a link of whoever runs the machine opens the dashboard, once; what comes of it is a cookie that no script reads.
+#[tokio::test]
+async fn a_link_opens_the_dashboard_once() {
+    let bench = Bench::start().await;
+    let link = link(&bench).await;
+    let secret = link.strip_prefix(&format!("http://{}/login#", bench.admin)).expect("it leads to the admin listener");
+    let mut browser = Browser::new(&bench);
+    let away = browser.get("/events?source=default").await;
+    let login = "/login?next=%2Fevents%3Fsource%3Ddefault";
+    assert_eq!((away.status, field(&away, "location").as_deref()), (303, Some(login)));
+    assert_eq!(browser.get("/api/v1/status").await.status, 401);
+    assert_eq!(browser.with("/", "Relay-Fragment: live\r\n").await.status, 401);
+
+    let entered = browser.send("POST", "/api/v1/session", &json!({"link": secret})).await;
+    assert_eq!((entered.status, &entered.json()["who"]), (200, &json!("cli")), "{}", entered.text());
+    let cookie = field(&entered, "set-cookie").unwrap();
+    assert!(cookie.starts_with(&format!("relay-session-{}=crs_", bench.admin.port())), "{cookie}");
+    assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Strict"), "{cookie}");
+    browser.keep(&entered);
+    let page = browser.get("/").await;
+    assert_eq!(page.status, 200, "{}", page.text());
+    assert!(page.text().contains("Nothing is lost"), "{}", page.text());
+    assert_eq!(browser.get("/api/v1/me").await.json()["role"], "admin");
+
+    for over in [secret, "crl_0000", &format!("crl_{}", "0".repeat(64))] {
+        let again = Browser::new(&bench).send("POST", "/api/v1/session", &json!({"link": over})).await;
+        assert_eq!(again.status, 401, "{}", again.text());
+        assert!(again.text().contains("used already"), "{}", again.text());
+    }
+    assert_eq!(browser.send("DELETE", "/api/v1/session", &json!(null)).await.status, 204);
+    assert_eq!(browser.get("/").await.status, 303);
+    let stored = bench.ask("/api/v1/audit-log?action=session").await.to_string();
+    assert!(!stored.contains(secret) && stored.contains("session.begin") && stored.contains("session.end"), "{stored}");
+    bench.finish().await;
+}
+
+/// S22, S23: a name that is none, one that is disabled and a wrong password are answered alike, and five a minute are looked at.
+#[tokio::test]
+async fn a_password_lets_in_whose_it_is() {
+    let bench = Bench::start().await;
+    make_user(&bench, "alice", "operator").await;
+    make_user(&bench, "bob", "admin").await;
+    assert_eq!(bench.command("PATCH", "/api/v1/users/bob", json!({"disabled": true})).await.status, 200);
+    let alice = Browser::sign_in(&bench, "alice").await;
+    assert_eq!(alice.get("/api/v1/me").await.json()["who"], "user:alice");
+    let browser = Browser::new(&bench);
+    let mut told = Vec::new();
+    for (name, password) in
+        [("alice", "wrong horse battery"), ("bob", PASSWORD), ("carol", PASSWORD), ("\u{1b}[2J", "")]
+    {
+        let refused = browser.send("POST", "/api/v1/session", &json!({"name": name, "password": password})).await;
+        told.push((refused.status, refused.text()));
+        assert_eq!(field(&refused, "set-cookie"), None);
+    }
+    assert!(told.iter().all(|reply| *reply == told[0]) && told[0].0 == 401, "{told:?}");
+    let mut looked_at = 0;
+    let wait = loop {
+        let asked = json!({"name": "alice", "password": "wrong horse battery"});
+        let refused = browser.send("POST", "/api/v1/session", &asked).await;
+        if refused.status == 429 {
+            break field(&refused, "retry-after").unwrap();
+        }
+        looked_at += 1;
+        assert!(looked_at < 10, "{}", refused.text());
+    };
+    assert!(wait.parse::<u64>().unwrap() <= 13);
+    let lines = bench.ask("/api/v1/audit-log?who=stranger").await;
+    assert_eq!(lines["items"][0]["subject"], "user:alice", "{lines}");
+    let by_alice = bench.ask("/api/v1/audit-log?who=user:alice").await;
+    assert_eq!(by_alice["items"][0]["origin"]["credential"], "password");
+    bench.finish().await;
+}
+
+/// S25: a cookie alone has nothing done; a link of another site leads to a page, and nothing else of it does.
+#[tokio::test]
+async fn pages_of_other_sites_have_nothing_done() {
+    let bench = Bench::start().await;
+    make_user(&bench, "alice", "admin").await;
+    let alice = Browser::sign_in(&bench, "alice").await;
+    let pause = "/api/v1/destinations/default/pause";
+    for fields in ["", "Origin: https://evil.example\r\n", "Origin: null\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+        let refused = alice.send_with("POST", pause, fields, &json!(null)).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (403, &json!("foreign_site")), "{fields}");
+    }
+    let own = format!("Origin: http://{}\r\n", bench.admin);
+    let form = format!("{own}Content-Length: 2\r\nContent-Type: text/plain\r\n");
+    let head = alice.head("PATCH", "/api/v1/users/alice", &form);
+    let form = http::raw(bench.admin, format!("{head}Connection: close\r\n\r\n{{}}").as_bytes()).await;
+    assert_eq!(form.status, 400, "only JSON: {}", form.text());
+    assert_eq!(alice.send("POST", pause, &json!(null)).await.status, 200);
+
+    let link = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
+    let stranger = Browser::new(&bench);
+    let led = stranger.with("/events?q=invoice.*", link).await;
+    assert_eq!(led.status, 200);
+    assert!(led.text().contains("content=\"0;url=/login?next=%2Fevents%3Fq%3Dinvoice.%2A\""), "{}", led.text());
+    let back = alice.get("/login?next=%2Fevents%3Fq%3Dinvoice.%2A").await;
+    assert_eq!((back.status, field(&back, "location").as_deref()), (303, Some("/events?q=invoice.*")));
+    for elsewhere in ["//evil.example", "https://evil.example", "/%5Cevil.example"] {
+        let stays = alice.get(&format!("/login?next={elsewhere}")).await;
+        assert_eq!(stays.status, 200, "{elsewhere}: {:?}", field(&stays, "location"));
+    }
+    let frame = link.replace("document", "iframe");
+    assert_eq!(stranger.with("/events", &frame).await.status, 403);
+    assert_eq!(stranger.with("/api/v1/audit-log", link).await.status, 403);
+    bench.finish().await;
+}
+
+/// Who is asked over plain HTTP by another than a loopback address signs nobody in; over TLS the cookie is of this host alone.
+#[tokio::test]
+async fn nobody_signs_in_over_plain_http() {
+    let bench = Bench::start().await;
+    make_user(&bench, "alice", "viewer").await;
+    let body = json!({"name": "alice", "password": PASSWORD}).to_string();
+    let ask = async |origin: &str| {
+        let origin = if origin.is_empty() { String::new() } else { format!("Origin: {origin}\r\n") };
+        let length = body.len();
+        let head = format!(
+            "POST /api/v1/session HTTP/1.1\r\nHost: relay\r\n{origin}Content-Type: application/json\r\nContent-Length: \
+             {length}\r\nConnection: close\r\n\r\n{body}"
+        );
+        http::raw(bench.admin, head.as_bytes()).await
+    };
+    for plain in ["", "http://relay"] {
+        let refused = ask(plain).await;
+        assert_eq!(refused.status, 403, "{}", refused.text());
+        assert!(refused.text().contains("plain HTTP"), "{}", refused.text());
+    }
+    let cookie = field(&ask("https://relay").await, "set-cookie").unwrap();
+    assert!(cookie.starts_with("__Host-relay-session=crs_") && cookie.ends_with("; Secure"), "{cookie}");
+    let page = http::tcp(bench.admin, "GET", "/login", "", b"").await;
+    assert!(page.text().contains("Nobody signs in over plain HTTP") && !page.text().contains("type=\"password\""));
+    bench.finish().await;
+}
+
+/// S34: a viewer gets no byte of a payload, by whatever page or route; an operator does, which is written down.
+#[tokio::test]
+async fn a_viewer_sees_no_payload() {
+    let bench = Bench::start().await;
+    make_user(&bench, "vera", "viewer").await;
+    make_user(&bench, "otto", "operator").await;
+    let path = format!("/webhook?q={CANARY}");
+    let key = format!("X-API-Key: {}\r\nX-Customer: {CANARY}\r\n", crate::bench::API_KEY);
+    let stored = bench.post_to(&path, &key, format!("{{\"a\":\"{CANARY}\"}}").as_bytes()).await.json();
+    let id = stored["event_id"].as_str().unwrap();
+    let (vera, otto) = (Browser::sign_in(&bench, "vera").await, Browser::sign_in(&bench, "otto").await);
+    let delivery = bench.ask(&format!("/api/v1/events/{id}")).await["deliveries"][0]["id"].as_str().unwrap().to_owned();
+    let shown = [
+        "/".to_owned(),
+        "/events".to_owned(),
+        format!("/events?open={id}"),
+        format!("/events/{id}"),
+        format!("/events/{id}?view=hex"),
+        "/deliveries".to_owned(),
+        "/audit".to_owned(),
+        "/me".to_owned(),
+        "/api/v1/events".to_owned(),
+        format!("/api/v1/events/{id}"),
+        "/api/v1/deliveries".to_owned(),
+        format!("/api/v1/deliveries/{delivery}"),
+        "/api/v1/dead/summary".to_owned(),
+        "/api/v1/pulse".to_owned(),
+        "/api/v1/status".to_owned(),
+    ];
+    for path in &shown {
+        let reply = vera.get(path).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+        assert!(!reply.text().contains(CANARY) && !reply.text().contains("63616e617279"), "{path}: {}", reply.text());
+    }
+    for (path, status) in [(format!("/api/v1/events/{id}/body"), 403), ("/users".to_owned(), 403)] {
+        assert_eq!(vera.get(&path).await.status, status, "{path}");
+    }
+    let event = otto.get(&format!("/events/{id}")).await.text();
+    assert_eq!(event.matches(CANARY).count(), 3, "body, header, query: {event}");
+    assert_eq!(otto.get(&format!("/api/v1/events/{id}/body")).await.status, 200);
+    let views = bench.ask("/api/v1/audit-log?action=event.view").await;
+    let items = views["items"].as_array().unwrap();
+    assert_eq!((items.len(), &items[0]["who"], &items[0]["subject"]), (1, &json!("user:otto"), &json!(id)), "{views}");
+    bench.finish().await;
+}
+
+/// Every page by every role: who may not is told so, and who is not known is sent to where one signs in.
+#[tokio::test]
+async fn each_page_is_for_those_who_may_see_it() {
+    let bench = Bench::start().await;
+    for role in ["viewer", "operator", "admin"] {
+        make_user(&bench, role, role).await;
+    }
+    let stranger = Browser::new(&bench);
+    let mut browsers = Vec::new();
+    for role in ["viewer", "operator", "admin"] {
+        browsers.push((role, Browser::sign_in(&bench, role).await));
+    }
+    for (page, of) in [("/", 0), ("/events", 0), ("/deliveries", 0), ("/audit", 0), ("/me", 0), ("/users", 2)] {
+        assert_eq!(stranger.get(page).await.status, 303, "{page}");
+        for (rank, (role, browser)) in browsers.iter().enumerate() {
+            let reply = browser.get(page).await;
+            assert_eq!(reply.status, if rank >= of { 200 } else { 403 }, "{page} as {role}: {}", reply.text());
+            let policy = field(&reply, "content-security-policy").unwrap();
+            assert!(policy.contains("require-trusted-types-for 'script'; trusted-types relay"), "{policy}");
+            assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+            for (name, value) in [
+                ("x-content-type-options", "nosniff"),
+                ("referrer-policy", "no-referrer"),
+                ("cache-control", "no-store"),
+            ] {
+                assert_eq!(field(&reply, name).as_deref(), Some(value), "{page}");
+            }
+        }
+    }
+    let page = stranger.get("/login").await.text();
+    let module = page.split("src=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let asset = stranger.get(module).await;
+    assert_eq!((asset.status, field(&asset, "content-type").as_deref()), (200, Some("text/javascript; charset=utf-8")));
+    assert!(field(&asset, "cache-control").unwrap().contains("immutable"));
+    assert_eq!(stranger.get("/assets/dashboard.js").await.status, 404);
+    bench.finish().await;
+}
+
+/// A filter that makes no sense is said to be wrong, and nothing else of the page is.
+#[tokio::test]
+async fn a_page_says_what_is_wrong_with_its_filter() {
+    let bench = Bench::start().await;
+    let stored = bench.post(b"{}").await.json();
+    let id = stored["event_id"].as_str().unwrap();
+    make_user(&bench, "alice", "viewer").await;
+    let alice = Browser::sign_in(&bench, "alice").await;
+    for (path, words) in [
+        ("/events?source=nobody", "known: default"),
+        ("/events?source=A%20b", "1 to 63"),
+        ("/events?q=evt_zz", "evt_"),
+        ("/events?cursor=made-up", "was not given out here"),
+        ("/deliveries?state=lost", "known: ready"),
+        ("/deliveries?destination=nobody", "known: default"),
+    ] {
+        let reply = alice.get(path).await;
+        assert!(reply.status == 400 && reply.text().contains(words), "{path}: {} {}", reply.status, reply.text());
+    }
+    let led = alice.get(&format!("/events?q={}", &id[..20])).await;
+    assert_eq!((led.status, field(&led, "location")), (303, Some(format!("/events/{id}"))));
+    let fragment = alice.with("/events", "Relay-Fragment: live\r\n").await;
+    assert_eq!(field(&fragment, "relay-fragment").as_deref(), Some("live"));
+    assert!(fragment.text().contains(id) && !fragment.text().contains("<html"), "{}", fragment.text());
+    let narrow = alice.get("/events?source=default&since=1h&q=").await.text();
+    assert!(narrow.contains(id), "{narrow}");
+    assert_eq!(alice.get("/events/evt_00000000000000000000000000000000").await.status, 404);
+    bench.finish().await;
+}
+
+/// Reads what a stream of events sends, until `wanted` is in it; `false` at its end.
+async fn read_until(socket: &mut TcpStream, seen: &mut String, wanted: &str) -> bool {
+    let mut piece = vec![0; 16 * 1024];
+    loop {
+        if !wanted.is_empty() && seen.contains(wanted) {
+            return true;
+        }
+        if seen.ends_with("\r\n0\r\n\r\n") {
+            return false;
+        }
+        match timeout(Duration::from_secs(10), socket.read(&mut piece)).await.expect("it goes on, or ends") {
+            Ok(0) | Err(_) => return false,
+            Ok(read) => seen.push_str(&String::from_utf8_lossy(&piece[..read])),
+        }
+    }
+}
+
+async fn stream(browser: &Browser) -> (TcpStream, String) {
+    let mut socket = TcpStream::connect(browser.addr).await.unwrap();
+    let head = browser.head("GET", "/api/v1/pulse", "Accept: text/event-stream\r\n");
+    socket.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+    let mut seen = String::new();
+    read_until(&mut socket, &mut seen, "\r\n\r\n").await;
+    (socket, seen)
+}
+
+/// A webhook moves the numbers that are told; a session that ends takes its stream with it at once, and a browser has few of them.
+#[tokio::test]
+async fn a_stream_tells_what_moves_until_its_session_ends() {
+    let bench = Bench::start().await;
+    make_user(&bench, "alice", "viewer").await;
+    let alice = Browser::sign_in(&bench, "alice").await;
+    let (mut socket, mut seen) = stream(&alice).await;
+    assert!(seen.starts_with("HTTP/1.1 200") && seen.contains("text/event-stream"), "{seen}");
+    assert!(read_until(&mut socket, &mut seen, "\"accepted\":0").await, "{seen}");
+    assert_eq!(bench.post(b"{}").await.status, 202);
+    assert!(read_until(&mut socket, &mut seen, "\"accepted\":1").await, "{seen}");
+    assert_eq!(alice.get("/api/v1/pulse").await.json()["sources"][0]["accepted"], 1);
+
+    let (mut next, _) = stream(&alice).await;
+    assert!(
+        !read_until(&mut socket, &mut seen, "").await,
+        "the next page of a browser ends the stream of the one before"
+    );
+    let mut others = Vec::new();
+    for number in 2..=5 {
+        let browser = Browser::sign_in(&bench, "alice").await;
+        let (socket, seen) = stream(&browser).await;
+        assert_eq!(seen.starts_with("HTTP/1.1 200"), number <= 4, "browser {number}: {seen}");
+        others.push(socket);
+    }
+    drop(others.pop());
+    bench.command("PATCH", "/api/v1/users/alice", json!({"disabled": true})).await;
+    assert!(!read_until(&mut next, &mut String::from("\r\n"), "").await, "it ends");
+    for mut socket in others {
+        assert!(!read_until(&mut socket, &mut String::from("\r\n"), "").await, "and so do the others");
+    }
+    assert_eq!(alice.get("/api/v1/pulse").await.status, 401);
+    assert_eq!(alice.get("/").await.status, 303);
+    bench.finish().await;
+}
+
+/// I22: whoever only looks keeps no server from stopping.
+#[tokio::test]
+async fn a_stream_ends_with_the_server() {
+    let mut bench = Bench::start().await;
+    make_user(&bench, "alice", "viewer").await;
+    let alice = Browser::sign_in(&bench, "alice").await;
+    let (mut socket, mut seen) = stream(&alice).await;
+    assert!(read_until(&mut socket, &mut seen, "data: ").await);
+    bench.shut_down();
+    assert!(!read_until(&mut socket, &mut seen, "").await);
+    assert_eq!(bench.ended().await, relay_server::Outcome::Stopped);
+}
+
+/// S24, S34: another password ends all other sessions and gives this one another secret; sessions of others are nobody's business.
+#[tokio::test]
+async fn a_user_minds_his_own_sessions() {
+    let bench = Bench::start().await;
+    make_user(&bench, "alice", "viewer").await;
+    make_user(&bench, "bob", "admin").await;
+    let (mut here, there) = (Browser::sign_in(&bench, "alice").await, Browser::sign_in(&bench, "alice").await);
+    let bob = Browser::sign_in(&bench, "bob").await;
+    let sessions = here.get("/api/v1/me").await.json()["sessions"].clone();
+    assert_eq!(sessions.as_array().unwrap().len(), 2);
+    let handle = bob.get("/api/v1/me").await.json()["sessions"][0]["handle"].as_str().unwrap().to_owned();
+    assert_eq!(here.send("DELETE", &format!("/api/v1/me/sessions/{handle}"), &json!(null)).await.status, 404);
+    assert_eq!(bob.get("/me").await.status, 200);
+    for (body, status) in [
+        (json!({"old": "wrong horse battery", "new": "another good password"}), 401),
+        (json!({"old": PASSWORD, "new": "short"}), 400),
+        (json!({"old": PASSWORD, "new": "another good password"}), 204),
+    ] {
+        let reply = here.send("POST", "/api/v1/me/password", &body).await;
+        assert_eq!(reply.status, status, "{body}: {}", reply.text());
+        if status == 204 {
+            assert_eq!(here.get("/").await.status, 303, "its secret is another now");
+            here.keep(&reply);
+        }
+    }
+    assert_eq!((here.get("/").await.status, there.get("/").await.status), (200, 303));
+    let dark = json!({"theme": "dark", "zone": "utc", "keys": false});
+    assert_eq!(here.send("PATCH", "/api/v1/me", &dark).await.status, 204);
+    assert!(here.get("/me").await.text().contains("data-theme=\"dark\" data-zone=\"utc\" data-keys=\"off\""));
+    assert_eq!(here.send("PATCH", "/api/v1/me", &json!({"theme": "pink"})).await.status, 400);
+    assert_eq!(bob.send("PATCH", "/api/v1/users/bob", &json!({"role": "viewer"})).await.status, 409, "not his own");
+
+    let reset = bob.send("POST", "/api/v1/users/alice/link", &json!({})).await;
+    assert_eq!(reset.status, 201, "{}", reset.text());
+    assert_eq!(here.get("/").await.status, 303);
+    let link = reset.json()["link"].as_str().unwrap().rsplit('#').next().unwrap().to_owned();
+    let entered = here.send("POST", "/api/v1/session", &json!({"link": link})).await;
+    assert_eq!((entered.status, &entered.json()["has_password"]), (200, &json!(false)));
+    here.keep(&entered);
+    let chosen = here.send("POST", "/api/v1/me/password", &json!({"new": "a third good password"})).await;
+    assert_eq!(chosen.status, 204, "the link is proof enough: {}", chosen.text());
+    bench.finish().await;
+}
+
+/// Where it is off there is no page, no session and no link; the API is as it was.
+#[tokio::test]
+async fn a_dashboard_that_is_off_is_not_there() {
+    let bench = Bench::start_with(|config: &mut Config| config.dashboard = false).await;
+    let browser = Browser::new(&bench);
+    for page in ["/", "/login", "/events"] {
+        assert_eq!(browser.get(page).await.status, 404, "{page}");
+    }
+    let entered = browser.send("POST", "/api/v1/session", &json!({"link": "crl_1"})).await;
+    assert_eq!(entered.status, 404, "{}", entered.text());
+    assert_eq!(bench.command("POST", "/api/v1/session/link", json!({})).await.status, 409);
+    let token = format!("Authorization: Bearer {ADMIN_TOKEN}\r\n");
+    assert_eq!(browser.with("/api/v1/status", &token).await.status, 200);
+    bench.finish().await;
+}
