@@ -1,5 +1,7 @@
 //! The server as a whole: started, running, stopped.
 
+mod others;
+
 use std::{
     fs,
     future::pending,
@@ -14,8 +16,7 @@ use std::{
 use futures_util::FutureExt as _;
 use relay_core::{
     hub::{Hub, Input, Setup},
-    limits,
-    storage::{About, Presence, Reading, StoreError, start_at},
+    storage::About,
     time::Wall,
 };
 use relay_net::{
@@ -67,6 +68,7 @@ use crate::{
     waiting::{Bound, Inherited},
     watch,
 };
+use others::{about, agreed, start_clock};
 
 /// How long the store of a server that has failed may take to close; otherwise it has what is left of the grace.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,8 +76,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 const VIEW_TIMEOUT: Duration = Duration::from_millis(200);
 /// How much longer than they may those take that had begun when the server was to stop, before the hub refuses them.
 const INTAKE_LATE: Duration = Duration::from_millis(250);
-/// How late what a server says of itself may be, and how often it is looked whether it does.
-const PRESENCE_LATE: Duration = Duration::from_millis(500);
 /// Kept of the grace for closing the store and ending sessions.
 const CLOSE_SHARE: u32 = 10;
 
@@ -730,77 +730,6 @@ fn begin(hub: &mut Hub, registry: &Registry, stats: &Stats, clock: Clock) {
     hub.handle(Input::Routing(Arc::clone(&registry.directory().routing)), clock.own());
 }
 
-/// The clock of this run: the system's, or where servers share the store and that has a clock, the one that they keep; and these.
-async fn start_clock(
-    store: &dyn Store,
-    shares: bool,
-    hub: &Hub,
-    latest: Wall,
-) -> Result<(Clock, Vec<Presence>), StoreError> {
-    let own = || Clock::start(latest);
-    if !shares {
-        return Ok((own(), Vec::new()));
-    }
-    let Some(before) = store.clock().await? else { return Ok((own(), Vec::new())) };
-    let others = store.presence(hub.first_presence(before)).await?;
-    let readings: Vec<Reading> = others.iter().filter_map(|other| other.clock).collect();
-    // Once more: hearing of the others took its time.
-    let clock = store.clock().await?.map_or_else(own, |now| Clock::start_at(start_at(now, latest, &readings)));
-    Ok((clock, others))
-}
-
-/// Comes to one with the other servers on the store, and takes back what was said of this one where it does not.
-async fn agreed(
-    store: &Arc<dyn Store>,
-    clock: Clock,
-    config: &Config,
-    hub: &Hub,
-    others: &[Presence],
-) -> Result<Arc<Agreement>, StartError> {
-    let live =
-        async |surely| if surely { still_there(&**store, clock, hub, others).await } else { Ok(others.to_vec()) };
-    let agreement = Agreement::reach(store.clone(), clock, config, live).await;
-    if agreement.is_err() {
-        // Where it cannot be said, it is not heard of any more soon.
-        let at = time_of(&**store, clock).await;
-        let _ = store.presence(Presence { stopping: true, ..hub.first_presence(at) }).await;
-    }
-    agreement.map(Arc::new)
-}
-
-/// The time of the store, by which presence is kept: a word dated otherwise may be taken for old, or make all others old.
-async fn time_of(store: &dyn Store, clock: Clock) -> Wall {
-    match store.clock().await {
-        Ok(Some(now)) => now,
-        Ok(None) | Err(_) => clock.wall(),
-    }
-}
-
-/// Those of them of which something new is heard: a server that was killed is still known for a while.
-async fn still_there(
-    store: &dyn Store,
-    clock: Clock,
-    hub: &Hub,
-    known: &[Presence],
-) -> Result<Vec<Presence>, StoreError> {
-    let until = Instant::now() + limits::PRESENCE_EVERY * 2 + PRESENCE_LATE;
-    loop {
-        let mut others = store.presence(hub.first_presence(time_of(store, clock).await)).await?;
-        others.retain(|other| !known.iter().any(|before| before.run == other.run && before.at >= other.at));
-        if !others.is_empty() || Instant::now() >= until {
-            return Ok(others);
-        }
-        sleep(PRESENCE_LATE).await;
-    }
-}
-
-/// What it says of itself.
-fn about(config: &Config, public: Option<SocketAddr>) -> About {
-    let (version, name) = (env!("CARGO_PKG_VERSION").into(), config.server.as_str().into());
-    let address = public.map(|addr| addr.to_string()).unwrap_or_default().into();
-    About { version, name, address, config: config.likeness().digest() }.bounded()
-}
-
 fn addr_of(listener: &Listener, asked: SocketAddr) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(|source| StartError::Bind { addr: asked.to_string(), source })
 }
@@ -861,7 +790,7 @@ mod tests {
     /// I10: servers that share a store begin on its clock, or on that of those which are there.
     #[tokio::test]
     async fn a_server_starts_on_the_clock_of_the_others() {
-        use relay_core::storage::Presence;
+        use relay_core::storage::{Presence, Reading};
         use relay_store::seam::Queue as _;
         let at = Wall::from_micros(1_700_000_000_000_000);
         let hour = Duration::from_hours(1);

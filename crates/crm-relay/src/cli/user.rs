@@ -162,6 +162,6 @@ fn in_words(user: &UserDto) -> String {
         ("state", state(&user.state)),
         ("sessions", user.sessions.to_string()),
         ("created", text(&user.created_at)),
-        ("signed in", user.signed_in_at.as_deref().map_or_else(|| "never".to_owned(), |at| text(at))),
+        ("signed in", user.signed_in_at.as_deref().map_or_else(|| "never".to_owned(), text)),
     ])
 }

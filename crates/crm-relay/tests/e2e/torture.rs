@@ -124,14 +124,10 @@ impl Load {
         std::mem::take(&mut *self.history.lock().unwrap())
     }
 
-    /// How many were acknowledged so far.
-    pub(crate) fn acknowledged(&self) -> usize {
-        self.history.lock().unwrap().acknowledged.len()
-    }
-
-    /// How many were refused, or not answered, so far.
-    pub(crate) fn unknown(&self) -> u64 {
-        self.history.lock().unwrap().unknown
+    /// How many were acknowledged so far, and how many were refused or not answered.
+    pub(crate) fn so_far(&self) -> (usize, u64) {
+        let history = self.history.lock().unwrap();
+        (history.acknowledged.len(), history.unknown)
     }
 }
 

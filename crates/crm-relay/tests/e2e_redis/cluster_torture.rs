@@ -153,7 +153,7 @@ impl Scene {
         let cluster = &mut self.cluster;
         let before = cluster.owner(slot).unwrap();
         let replica = cluster.replica_of(before);
-        let (refused, began) = (self.load.unknown(), Instant::now());
+        let (refused, began) = (self.load.so_far().1, Instant::now());
         match fault {
             Fault::Kill => cluster.nodes[before].stop(),
             Fault::Stop => cluster.nodes[before].pause(),
@@ -169,12 +169,12 @@ impl Scene {
             Fault::Command | Fault::Move | Fault::MoveAtOnce => {}
         }
         self.cluster.is_whole();
-        (took, taken, self.load.unknown() - refused)
+        (took, taken, self.load.so_far().1 - refused)
     }
 
     /// A slot goes to the next primary.
     fn moves(&mut self, tag: &str, at_once: bool) -> (Duration, Duration, u64) {
-        let (slot, refused, began) = (self.slot(tag), self.load.unknown(), Instant::now());
+        let (slot, refused, began) = (self.slot(tag), self.load.so_far().1, Instant::now());
         let from = self.cluster.owner(slot).unwrap();
         let count = self.cluster.nodes.len();
         let mut others = (from + 1..count).chain(0..from);
@@ -187,13 +187,13 @@ impl Scene {
         let took = began.elapsed();
         let taken = self.taken();
         self.cluster.is_whole();
-        (took, taken, self.load.unknown() - refused)
+        (took, taken, self.load.so_far().1 - refused)
     }
 
     /// How long it is until a webhook is taken.
     fn taken(&self) -> Duration {
-        let (known, since) = (self.load.acknowledged(), Instant::now());
-        wait_for("a webhook to be taken", || (self.load.acknowledged() > known).then_some(()));
+        let (known, since) = (self.load.so_far().0, Instant::now());
+        wait_for("a webhook to be taken", || (self.load.so_far().0 > known).then_some(()));
         since.elapsed()
     }
 

@@ -105,7 +105,7 @@ async fn a_redis_that_is_gone_for_a_while_loses_nothing() {
     scene.target.answer(|_| Reply::status(503));
     wait_for("something to wait", || (scene.server.queue_depth() > 20).then_some(()));
     let lines = scene.server.process.log().lines().count();
-    let acknowledged = scene.load.acknowledged();
+    let acknowledged = scene.load.so_far().0;
     scene.redis.node.stop();
     assert_eq!(scene.answered(503).await, "store_unavailable");
     scene.ready(503).await;
@@ -122,7 +122,7 @@ async fn a_redis_that_is_gone_for_a_while_loses_nothing() {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     scene.target.answer(|_| Reply::status(200));
-    let (delivered, told) = (scene.target.delivered().len(), scene.load.acknowledged());
+    let (delivered, told) = (scene.target.delivered().len(), scene.load.so_far().0);
     scene.redis.node.restart();
     let since = Instant::now();
     scene.answered(202).await;

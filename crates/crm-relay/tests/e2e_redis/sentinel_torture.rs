@@ -175,8 +175,8 @@ impl Scene {
         if fault == Fault::Unreached {
             fault.end(set, before);
         }
-        let (known, since) = (self.load.acknowledged(), Instant::now());
-        wait_for("a webhook to be taken", || (self.load.acknowledged() > known).then_some(()));
+        let (known, since) = (self.load.so_far().0, Instant::now());
+        wait_for("a webhook to be taken", || (self.load.so_far().0 > known).then_some(()));
         let taken = since.elapsed();
         if fault != Fault::Unreached {
             std::thread::sleep(away);
