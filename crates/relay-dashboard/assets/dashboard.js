@@ -312,7 +312,8 @@ function listen(heard) {
       take(text, 'polling');
       last = silent;
     } catch {
-      heard(null, 'stale', false);
+      // A moment without an answer is not worth a word.
+      if (Date.now() - last >= SILENT_MAX) heard(null, 'stale', false);
     }
   };
   // A proxy that holds back streams: ask instead.

@@ -272,7 +272,8 @@ impl Server {
         });
         let refusals = Arc::new(Refusals::default());
         let guesses = Arc::new(Guesses::new(clock, Arc::clone(&metrics), Arc::clone(&refusals)));
-        let people = Arc::new(People::new(store.clone(), clock, Arc::clone(&guesses)));
+        let people = People::new(store.clone(), clock, Arc::clone(&guesses));
+        let people = Arc::new(people.of_token(&config.credentials.admin_token));
         let health = Arc::new(health);
         let (looked_at, counted) = (Arc::clone(&health), Arc::clone(&metrics));
         let connections = Bounds::private().all();

@@ -3,7 +3,6 @@
 #![expect(clippy::disallowed_methods, reason = "tests wait for processes in real time")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its place has failed")]
 
-mod alert;
 mod awaited;
 mod contrib;
 mod declared;

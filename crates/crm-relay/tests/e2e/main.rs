@@ -9,6 +9,7 @@
 
 mod acme;
 mod admin_api;
+mod alert;
 mod backup;
 mod clients;
 mod clock;
@@ -26,9 +27,14 @@ mod libraries;
 mod log;
 mod looking;
 mod other_http;
+#[expect(dead_code, reason = "the tests of the command line need more of it")]
+#[path = "../cli/place.rs"]
+mod place;
 mod predecessor;
 mod process;
 mod proxied;
+#[path = "../cli/redact.rs"]
+mod redact;
 mod refusals;
 mod reload;
 mod resign;

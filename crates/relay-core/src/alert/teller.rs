@@ -65,11 +65,24 @@ struct Kept {
     told: Told,
     /// Not so any more from then on. It may lie ahead.
     gone: Option<Mono>,
+    /// Since when it has been less bad than it was told.
+    milder: Option<Mono>,
 }
 
 impl Kept {
     fn is_over(&self, now: Mono) -> bool {
         self.gone.is_some_and(|gone| gone <= now)
+    }
+
+    /// It lasts so. What has been less bad, or fewer, than it was told is news again once it is as bad, or grows.
+    fn lasts(&mut self, stand: &Stand, now: Mono) {
+        self.gone = None;
+        self.told.count = self.told.count.min(stand.count);
+        if stand.severity >= self.told.severity {
+            self.milder = None;
+        } else if *self.milder.get_or_insert(now) + limits::ALERT_HOLD <= now {
+            (self.told.severity, self.milder) = (stand.severity, None);
+        }
     }
 }
 
@@ -90,7 +103,7 @@ impl Teller {
         let gone = Some(now.mono + limits::ALERT_RECALLED_HOLD.saturating_sub(limits::ALERT_HOLD));
         let room = limits::CONDITIONS_MAX.saturating_sub(self.told.len());
         for told in memory.told.into_iter().take(room) {
-            self.told.entry(told.key.clone()).or_insert(Kept { told, gone });
+            self.told.entry(told.key.clone()).or_insert(Kept { told, gone, milder: None });
         }
         self.at = self.at.max(memory.at.min(now.wall));
         self.interval = memory.interval.clamp(limits::ALERT_REMIND_FIRST, limits::ALERT_REMIND_MAX);
@@ -122,8 +135,8 @@ impl Teller {
         for (key, kept) in &mut self.told {
             match standing.of(key).filter(|stand| stand.fires() && self.rule.is_for(key.kind, stand.severity)) {
                 Some(stand) => {
-                    kept.gone = None;
                     has_grown |= stand.count > kept.told.count;
+                    kept.lasts(stand, now.mono);
                 }
                 None => drop(kept.gone.get_or_insert(now.mono)),
             }
@@ -200,8 +213,10 @@ impl Teller {
             if self.told.len() >= limits::CONDITIONS_MAX && !self.told.contains_key(&item.key) {
                 continue;
             }
-            // What was once told as worse is not told so again while it lasts.
-            let severity = self.told.get(&item.key).map_or(item.severity, |kept| kept.told.severity.max(item.severity));
+            // What was told as worse a moment ago is not told so again.
+            let before = self.told.get(&item.key);
+            let severity = before.map_or(item.severity, |kept| kept.told.severity.max(item.severity));
+            let milder = before.and_then(|kept| kept.milder);
             let told = Told {
                 key: item.key.clone(),
                 severity,
@@ -210,7 +225,7 @@ impl Teller {
                 count: item.count,
                 is_flapping: standing.of(&item.key).is_some_and(|stand| stand.is_flapping),
             };
-            self.told.insert(item.key.clone(), Kept { told, gone: None });
+            self.told.insert(item.key.clone(), Kept { told, gone: None, milder });
         }
     }
 }

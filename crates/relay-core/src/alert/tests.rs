@@ -170,6 +170,39 @@ fn what_becomes_worse_is_told_once() {
     assert_eq!(told, [(60, "ops", "begun"), (360, "night", "begun"), (360, "ops", "worse")]);
 }
 
+/// What was less bad for a minute is news once it is as bad again; what went down, once it grows.
+#[test]
+fn what_comes_back_is_news() {
+    let mut alerts = machine();
+    let disk = |second: u64| {
+        let is_mild = second < 300 || (600..1_200).contains(&second);
+        let severity = if is_mild { Severity::Warning } else { Severity::Critical };
+        vec![Condition { severity, ..condition(Kind::Disk, "x", 0) }]
+    };
+    let told = looks(&mut alerts, 0..1_500, disk);
+    let told: Vec<_> = told.iter().map(|(second, message)| (*second, words(message)[0].0)).collect();
+    assert_eq!(told, [(60, "begun"), (360, "worse"), (1_260, "worse")]);
+
+    let mut alerts = machine();
+    let dead = |second: u64| {
+        let count = if second < 600 {
+            100_000
+        } else if second < 5_400 {
+            5
+        } else {
+            50_005
+        };
+        vec![condition(Kind::DeadLetters, "crm", count)]
+    };
+    let told = looks(&mut alerts, 0..9_000, dead);
+    let told: Vec<_> = told.iter().map(|(second, message)| (*second, words(message)[0].0)).collect();
+    assert_eq!(
+        told,
+        [(60, "begun"), (3_660, "lasting"), (7_260, "lasting")],
+        "not with the next reminder, which is hours away"
+    );
+}
+
 #[test]
 fn an_alert_hears_of_its_kinds_and_never_of_itself() {
     let rules = [("a", rule(Severity::Warning, &[])), ("b", rule(Severity::Info, &[Kind::Alert, Kind::NoClient]))];

@@ -14,7 +14,7 @@ use utoipa::{
 };
 
 use super::entry::{Answers, Route, Schemas, Verb, schemas};
-use crate::api::ProblemDto;
+use crate::{api::ProblemDto, principal::Role};
 
 /// The name of the admin token in it.
 const TOKEN: &str = "admin_token";
@@ -44,6 +44,9 @@ fn operation(route: &Route) -> OperationBuilder {
     let mut operation = OperationBuilder::new()
         .summary(Some(route.summary))
         .description(Some(format!("Needs the permission `{}`.", route.needs.as_str())));
+    if Role::Stranger.may(route.needs) {
+        operation = operation.securities(Some(Vec::new()));
+    }
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     for name in in_path {
         let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);

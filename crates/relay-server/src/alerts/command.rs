@@ -1,7 +1,7 @@
 //! Tells somebody by a program of the operator's.
 //!
-//! **Invariant:** no shell, no variable of the server's environment, which holds secrets; ended with its process group when its time is
-//! over.
+//! **Invariant:** no shell, no variable of the server's environment, which holds secrets; killed with its process group when its time is
+//! over, or it fails.
 
 use std::{io, process::Stdio};
 
@@ -19,6 +19,8 @@ use crate::config::alert::Command;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Characters of what it printed that are told.
 const SAID_CHARS_MAX: usize = 200;
+/// An argument of fewer bytes is no secret.
+const ARGUMENT_BYTES_TOLD: usize = 8;
 
 /// Runs it once with this on its standard input. Dropped, it kills the program.
 ///
@@ -43,8 +45,12 @@ pub(super) async fn run(command: &Command, input: &[u8]) -> Result<(), String> {
     };
     let mut said = Vec::new();
     let ended = timeout(limits::ALERT_TIMEOUT, until_end(&mut child, stdin, stderr, input, &mut said)).await;
-    drop(group);
-    let said = shown(&said);
+    match &ended {
+        // What it leaves to others, a mail to a queue, is theirs to end.
+        Ok(Ok(status)) if status.success() => group.spare(),
+        _ => drop(group),
+    }
+    let said = shown(&said, &command.arguments);
     match ended {
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(format!("{status}{said}")),
@@ -55,6 +61,12 @@ pub(super) async fn run(command: &Command, input: &[u8]) -> Result<(), String> {
 
 /// Kills whatever is left of a program, its own children too.
 struct Group(Option<Pid>);
+
+impl Group {
+    fn spare(mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {
@@ -101,7 +113,8 @@ async fn until_end(
     }
 }
 
-fn shown(said: &[u8]) -> String {
+/// Its first line; nothing where that repeats an argument or has a URL, for these may be secrets (S27).
+fn shown(said: &[u8], arguments: &[String]) -> String {
     let text = String::from_utf8_lossy(said);
     let line: String = text
         .lines()
@@ -111,5 +124,7 @@ fn shown(said: &[u8]) -> String {
         .filter(|char| !char.is_control())
         .take(SAID_CHARS_MAX)
         .collect();
-    if line.is_empty() { String::new() } else { format!(": {line}") }
+    let repeats = |argument: &String| argument.len() >= ARGUMENT_BYTES_TOLD && line.contains(argument.as_str());
+    let may_hold_secrets = line.contains("://") || arguments.iter().any(repeats);
+    if line.is_empty() || may_hold_secrets { String::new() } else { format!(": {line}") }
 }

@@ -31,17 +31,23 @@ pub(super) async fn show(looking: Looking, Path(id): Path<String>, Query(asked):
 
 async fn draw(looking: &Looking, text: &str, view: View) -> Result<Drawn, AdminError> {
     let id = id::event(&looking.state, text).await?;
-    let event = facts(looking, id, view).await?;
+    let event = seen(looking, id, view).await?;
     let gone = || AdminError::Unknown(format!("no event {id}: it never was, or its retention is over"));
     let event = event.ok_or_else(gone)?;
-    if let Some(present) = looking.present.as_ref().filter(|_| looking.sees_payloads()) {
-        looking.state.people.note_view(present, &looking.who, id).await;
-    }
     Ok(Drawn::page(&EventPage { page: looking.page.clone(), event }, false))
 }
 
+/// The same, and that it was seen is written down where it has a payload.
+pub(super) async fn seen(looking: &Looking, id: EventId, view: View) -> Result<Option<EventFacts>, AdminError> {
+    let event = facts(looking, id, view).await?;
+    if let Some(present) = looking.present.as_ref().filter(|_| event.is_some() && looking.sees_payloads()) {
+        looking.state.people.note_view(present, &looking.who, id).await;
+    }
+    Ok(event)
+}
+
 /// What is known of an event, as far as whoever looks may see it; `None` if it is gone.
-pub(super) async fn facts(looking: &Looking, id: EventId, view: View) -> Result<Option<EventFacts>, AdminError> {
+async fn facts(looking: &Looking, id: EventId, view: View) -> Result<Option<EventFacts>, AdminError> {
     let archive = &looking.state.archive;
     // However many look at large bodies, few are in memory.
     let _held = looking.state.bodies.acquire().await.map_err(|_| AdminError::Stopping)?;

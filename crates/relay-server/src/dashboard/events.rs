@@ -73,7 +73,7 @@ async fn draw(looking: &Looking, asked: Asked) -> Result<Drawn, AdminError> {
         return Ok(Drawn::Fragment(EventLines { page: &looking.page, filter: &filter, list: &list }.html()));
     }
     let open = match filter.open {
-        Some(open) => event::facts(looking, open, View::Text).await?,
+        Some(open) => event::seen(looking, open, View::Text).await?,
         None => None,
     };
     let sources = state.registry.directory().sources.keys().cloned().collect();

@@ -51,9 +51,42 @@ pub(super) fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// Whether a host that somebody else looks up may be of the public internet: a name with a dot, or a public address. What a resolver
+/// takes for an address though it is not written as one (`127.1`, `0x7f.1`), and names of this machine, are not.
+pub(super) fn may_be_public(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    if let Ok(address) = host.parse() {
+        return is_public(address);
+    }
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
+    host.contains('.') && last != "localhost" && !is_number
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// S16: a proxy's resolver takes more for addresses than are written as such.
+    #[test]
+    fn names_that_lead_inside_are_refused_before_a_proxy_looks_them_up() {
+        for host in [
+            "127.1",
+            "0x7f.0.0.1",
+            "0177.0.0.1",
+            "2130706433",
+            "0x7f000001",
+            "localhost.",
+            "a.LocalHost",
+            "intranet",
+            "10.0.0.1.",
+        ] {
+            assert!(!may_be_public(host), "{host}");
+        }
+        for host in ["hooks.example.com", "hooks.example.com.", "8.8.8.8", "1.example", "0x.example.com"] {
+            assert!(may_be_public(host), "{host}");
+        }
+    }
 
     /// S16: every network of the list, at both its ends.
     #[test]

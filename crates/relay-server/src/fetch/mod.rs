@@ -185,8 +185,7 @@ impl Fetcher {
             }
             // The proxy looks the name up; an address of its own network must not be asked for by number or bare name.
             Some(proxy) => {
-                let is_public = host.parse().map_or_else(|_| host.contains('.'), address::is_public);
-                let may = is_public || allow_private;
+                let may = address::may_be_public(host) || allow_private;
                 if may { proxy::tunnel(&proxy, &[host.to_owned()], port).await } else { Err(NOT_PUBLIC.into()) }
             }
         }

@@ -126,7 +126,7 @@ impl People {
     /// # Errors
     /// No randomness, or the store failed.
     pub(crate) async fn link(&self, who: &Principal, within: Duration) -> Result<(String, Wall), RegistryError> {
-        self.link_for(Holder { name: who.name.to_string(), generation: 0 }, who, within).await
+        self.link_for(Holder { name: who.name.to_string(), generation: self.of_token }, who, within).await
     }
 
     pub(super) async fn link_for(
@@ -192,9 +192,11 @@ impl People {
         Ok(())
     }
 
-    /// The user whose session or link this is, if that stands; `None` of a holder who is no user.
+    /// The user whose session or link this is, if that stands; `None` of a holder who is no user, which stands as long as the token does.
     pub(super) async fn standing(&self, holder: &Holder) -> Result<Result<Option<Kept<User>>, Ended>, RegistryError> {
-        let Some(name) = holder.user() else { return Ok(Ok(None)) };
+        let Some(name) = holder.user() else {
+            return Ok(if holder.generation == self.of_token { Ok(None) } else { Err(Ended) });
+        };
         let found = self.user(&name).await?;
         let stands = |user: &Kept<User>| !user.document.disabled && user.document.generation == holder.generation;
         Ok(found.filter(stands).map(Some).ok_or(Ended))

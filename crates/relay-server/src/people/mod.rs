@@ -55,6 +55,8 @@ pub(crate) struct People {
     views: Views,
     /// Something that lets somebody in has ended at this server: whoever answers for long looks anew.
     ended: watch::Sender<u64>,
+    /// Of whom the admin token lets in: a number of it.
+    of_token: u64,
 }
 
 /// From where somebody comes.
@@ -96,7 +98,13 @@ impl Seen {
 impl People {
     pub(crate) fn new(store: Arc<dyn seam::Registry>, clock: Clock, guesses: Arc<Guesses>) -> Self {
         let (passwords, has_users, views, ended) = Default::default();
-        Self { store, clock, guesses, passwords, has_users, views, ended }
+        Self { store, clock, guesses, passwords, has_users, views, ended, of_token: 0 }
+    }
+
+    /// With this token's digest: whoever came in by it or by the socket is out once it is another one.
+    pub(crate) fn of_token(self, digest: &[u8; 32]) -> Self {
+        let of_token = digest.first_chunk::<8>().copied().map_or(0, u64::from_be_bytes);
+        Self { of_token, ..self }
     }
 
     /// Whether there is anybody who could have a password. Strangers ask that: once there is one, no store is asked.

@@ -89,18 +89,18 @@ impl People {
         if !secret::is_generated_as(SESSION_PREFIX, secret.as_bytes()) {
             return Ok(None);
         }
-        self.present_as(&secret::hex(&secret::sha256(secret.as_bytes()))).await
+        self.present_as(&secret::hex(&secret::sha256(secret.as_bytes())), true).await
     }
 
-    /// The same, of the session that somebody was seen with before.
+    /// The same, of the session that somebody was seen with before. That a page stands open is no use of it.
     ///
     /// # Errors
     /// As [`Self::present`].
     pub(crate) async fn still(&self, present: &Present) -> Result<Option<Present>, RegistryError> {
-        self.present_as(&present.id).await
+        self.present_as(&present.id, false).await
     }
 
-    async fn present_as(&self, id: &str) -> Result<Option<Present>, RegistryError> {
+    async fn present_as(&self, id: &str, is_use: bool) -> Result<Option<Present>, RegistryError> {
         let found: Option<Kept<Entry>> = self.read(DocumentKind::Session, id).await?;
         let Some(Kept { version, document: Entry::Session(session) }) = found else { return Ok(None) };
         let now = self.clock.wall();
@@ -109,7 +109,7 @@ impl People {
         if is_over(&entry, now) {
             return Ok(None);
         }
-        if now.since(session.used_at) >= USED_EVERY {
+        if is_use && now.since(session.used_at) >= USED_EVERY {
             self.note_used(id, version, Session { used_at: now, ..session.clone() }).await;
         }
         let user = user.map(|kept| kept.document);
@@ -142,7 +142,8 @@ impl People {
             let name = session.holder.user();
             let of_user = |user: &&User| Some(&user.name) == name.as_ref();
             let user = users.iter().find(of_user);
-            name.is_none() || user.is_some_and(|user| !user.disabled && user.generation == session.holder.generation)
+            let is_let_in = name.is_none() && session.holder.generation == self.of_token;
+            is_let_in || user.is_some_and(|user| !user.disabled && user.generation == session.holder.generation)
         };
         let mut sessions = Vec::new();
         for (id, Kept { document, .. }) in self.all::<Entry>(DocumentKind::Session).await? {

@@ -137,3 +137,28 @@ async fn what_is_stored_lets_nobody_in() {
         assert!(people.present(&made_up).await.unwrap().is_none());
     }
 }
+
+/// S24: whom the admin token let in it lets out, once it is another one.
+#[tokio::test]
+async fn another_token_ends_what_the_former_one_began() {
+    let (people, store, clock) = people();
+    let secret = enter(&people).await;
+    let (unused, _) = people.link(&cli(), HOUR).await.unwrap();
+    let guesses = Arc::new(Guesses::new(clock, Arc::default(), Arc::default()));
+    let people = People::new(store, clock, guesses).of_token(&[7; 32]);
+    assert!(people.present(&secret).await.unwrap().is_none());
+    assert!(people.sessions(None).await.unwrap().is_empty());
+    assert!(matches!(people.enter(&unused, &seen()).await, Err(SignInError::LinkOver)));
+    assert!(people.present(&enter(&people).await).await.unwrap().is_some());
+}
+
+/// S24: a page that stands open, and asks whether its session does, is no use of it.
+#[tokio::test]
+async fn a_session_ends_while_its_page_stands_open() {
+    let (people, _, clock) = people();
+    let present = people.present(&enter(&people).await).await.unwrap().unwrap();
+    for hours in 0..14 {
+        clock.put_right(Some(Apart { by: HOUR * hours, ahead: false }));
+        assert_eq!(people.still(&present).await.unwrap().is_some(), hours < 12, "after {hours} h");
+    }
+}

@@ -130,7 +130,7 @@ impl People {
             return Err(RegistryError::Conflict("only users have a password".to_owned()).into());
         };
         let Some(Kept { document, .. }) = self.user(name).await? else { return Err(unknown(self, name).await.into()) };
-        if let Some(kept) = document.password {
+        if let Some(kept) = document.password.clone() {
             self.guesses.may_sign_in(name.as_str(), seen.origin).map_err(SignInError::TooMany)?;
             if !self.passwords.is_right(old.unwrap_or_default(), Some(kept)).await? {
                 self.guesses.wrong_password(seen.origin);
@@ -138,10 +138,18 @@ impl People {
             }
         }
         let digest = self.new_digest(new, name).await?;
-        let next =
-            |user: &User| User { password: Some(digest.clone()), generation: user.generation + 1, ..user.clone() };
+        // Whoever was reset or disabled meanwhile is not let in by what he had before.
+        let next = |user: &User| {
+            if user.disabled || user.generation != document.generation {
+                return user.clone();
+            }
+            User { password: Some(digest.clone()), generation: user.generation + 1, ..user.clone() }
+        };
         let who = present.principal(seen);
         let user = self.rewrite(name, Some((&who, "user.password", name.to_string())), next).await?;
+        if user.password.as_ref() != Some(&digest) {
+            return Err(SignInError::Wrong);
+        }
         Ok(self.begin(user.holder(), "password", seen).await?)
     }
 

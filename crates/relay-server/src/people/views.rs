@@ -37,6 +37,11 @@ impl Views {
         seen.insert(key, now);
         true
     }
+
+    /// It could not be told: the next one is.
+    fn forget(&self, name: &str, event: EventId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(name.to_owned(), event));
+    }
 }
 
 impl People {
@@ -49,6 +54,7 @@ impl People {
         }
         let entry = who.audited(now, "event.view", event.to_string());
         if let Err(error) = self.store.audit(vec![entry]).await {
+            self.views.forget(&present.name, event);
             tracing::warn!(event = "audit_unwritten", %error, who = present.name, "a view of a payload is not in the audit log");
         }
     }

@@ -123,7 +123,7 @@ impl Heard {
         let mut findings = Vec::new();
         self.check_itself(options, durability, &mut findings);
         self.check_settings(options, durability, &mut findings);
-        let may_pass = findings.is_empty() && online < least && !matches!(options.address, Deployment::Node(_));
+        let may_pass = findings.is_empty() && online < least && matches!(options.address, Deployment::Sentinel(_));
         if online < least {
             findings.push(finding(
                 format!("{online} of {least} replicas follow it"),

@@ -97,7 +97,7 @@ local function is_event(event, front, replays)
         is_there = part_of(value, 33, 32 + #front) == front
     end
     -- What is of another type by now is not what was read, were that nothing.
-    return is_there and redis.pcall('GETRANGE', key('r:', event), 0, -1) == replays
+    return is_there and asked('GETRANGE', key('r:', event), 0, -1) == replays
 end
 
 -- A removal, with all that it is decided on as its reader found it sealed: row, and front and names of the event; `k` where the

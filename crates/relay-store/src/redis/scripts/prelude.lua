@@ -55,11 +55,20 @@ end
 -- A number that HINCRBY takes.
 local function is_count(text) return text == '0' or (#text < 16 and string.match(text, '^%-?[1-9]%d*$') ~= nil) end
 
+-- What a reading command answers; nothing of a key of another type. Any other refusal ends the script before it has written anything: a
+-- key that has left for another node is not one that is not there.
+local function asked(...)
+    local answer = redis.pcall(...)
+    if type(answer) ~= 'table' or not answer.err then return answer end
+    if string.find(answer.err, 'WRONGTYPE', 1, true) then return nil end
+    return redis.call(...)
+end
+
 -- A row as it stands there, read once; nothing if that is none.
 local rows = {}
 local function load(id)
     if rows[id] == nil then
-        local row = redis.pcall('GET', key('d:', id))
+        local row = asked('GET', key('d:', id))
         rows[id] = type(row) == 'string' and row or false
     end
     return rows[id] or nil
@@ -452,7 +461,7 @@ end
 
 -- Some of a value; nothing of one that is not there, is shorter, or is of another type.
 local function part_of(value, from, to)
-    local bytes = redis.pcall('GETRANGE', value, from, to)
+    local bytes = asked('GETRANGE', value, from, to)
     return type(bytes) == 'string' and bytes or ''
 end
 -- What names deliveries that were made of an event later: an id each, and a seal that its reader looks at.

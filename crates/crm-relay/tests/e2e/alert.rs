@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::place::Place;
+use crate::place::Place;
 
 /// Longer than a hold, a look and a slow machine take together.
 const PATIENCE: Duration = Duration::from_mins(3);
