@@ -45,7 +45,7 @@ async fn what_has_passed_through_leaves_nothing_behind() {
     let node = Node::start();
     let mut fixture = Fixture::over(Shared::at_hand(Options::new(node.address())), IdMint::new(0, 7));
     // Names, groups, scripts and buffers are there from then on, and as many that were removed while they were young as are remembered.
-    let first = (events / BATCH / 16).max(32);
+    let first = (events / BATCH / 16).max(64);
     for batch in 0..first {
         pass(&mut fixture, batch).await;
     }
