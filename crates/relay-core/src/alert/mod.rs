@@ -4,8 +4,10 @@
 //! [`Alerts::handle_look`] with what is so now, every few seconds; [`Alerts::poll_output`] until it gives `None`. It needs no other
 //! timer: whatever is due is told with the next look. After a start, [`Alerts::recall`] with what [`Alerts::memory`] said before.
 //!
-//! **Invariant:** what is held is bounded by [`limits::CONDITIONS_MAX`] conditions and as many for each alert, whatever is seen.
-//! **Invariant:** an alert gives at most one message in each [`limits::ALERT_HOLD`]; what was told as begun is told as over, or lasts.
+//! **Invariant:** what is held is bounded by [`limits::CONDITIONS_MAX`](crate::limits::CONDITIONS_MAX) conditions and as many for each
+//! alert, whatever is seen.
+//! **Invariant:** an alert gives at most one message in each [`limits::ALERT_HOLD`](crate::limits::ALERT_HOLD); what was told as begun is
+//! told as over, or lasts.
 
 mod message;
 mod share;
