@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     pem::{self, CertificatesFault},
     pin::Pin,
-    server::{ALPN, HANDSHAKE, Server, Stream, Unshaken},
+    server::{ALPN, Server, Stream, Unshaken, begins_with_handshake},
 };
 
 /// The authorities that sign clients' certificates, and their lists of what they have revoked.
@@ -153,16 +153,6 @@ impl Clients {
 impl fmt::Debug for Clients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Clients").finish_non_exhaustive()
-    }
-}
-
-/// Whoever has gone before he said anything looked whether the port is open.
-async fn begins_with_handshake(socket: TcpStream) -> Result<TcpStream, Unshaken> {
-    let mut first = [0];
-    match socket.peek(&mut first).await.map_err(Unshaken::Failed)? {
-        0 => Err(Unshaken::Failed(io::ErrorKind::UnexpectedEof.into())),
-        _ if first[0] != HANDSHAKE => Err(Unshaken::Plain(socket)),
-        _ => Ok(socket),
     }
 }
 

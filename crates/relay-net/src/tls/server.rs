@@ -27,7 +27,7 @@ pub(super) const ALPN: &[u8] = b"http/1.1";
 /// What an authority offers alone that checks whose a name is (RFC 8737).
 const PROVING_ALPN: &[u8] = b"acme-tls/1";
 /// What the first byte of a TLS connection is: a record of a handshake (RFC 8446, section 5.1).
-pub(super) const HANDSHAKE: u8 = 22;
+const HANDSHAKE: u8 = 22;
 
 /// A connection whose handshake is through.
 pub type Stream = TlsStream<TcpStream>;
@@ -119,15 +119,12 @@ impl Server {
     /// [`Unshaken`].
     pub async fn accept(&self, socket: TcpStream, within: Duration) -> Result<Stream, Unshaken> {
         let too_slow = || Unshaken::Failed(io::ErrorKind::TimedOut.into());
-        let mut first = [0];
         let shaken = async {
-            match socket.peek(&mut first).await {
-                Ok(0) => Err(Unshaken::Failed(io::ErrorKind::UnexpectedEof.into())),
-                Ok(_) if first[0] != HANDSHAKE => Err(Unshaken::Plain(socket)),
-                Ok(_) if self.proofs.are_any.load(Ordering::Acquire) => Box::pin(self.accept_or_prove(socket)).await,
-                Ok(_) => TlsAcceptor::from(Arc::clone(&self.config)).accept(socket).await.map_err(Unshaken::Failed),
-                Err(error) => Err(Unshaken::Failed(error)),
+            let socket = begins_with_handshake(socket).await?;
+            if self.proofs.are_any.load(Ordering::Acquire) {
+                return Box::pin(self.accept_or_prove(socket)).await;
             }
+            TlsAcceptor::from(Arc::clone(&self.config)).accept(socket).await.map_err(Unshaken::Failed)
         };
         timeout(within, shaken).await.unwrap_or_else(|_| Err(too_slow()))
     }
@@ -233,6 +230,16 @@ impl Hosts {
     fn named(&self, host: &str) -> Option<&Arc<CertifiedKey>> {
         let wild = || self.named.get(&format!("*.{}", host.split_once('.')?.1));
         self.named.get(host).or_else(wild)
+    }
+}
+
+/// Whoever has gone before he said anything looked whether the port is open.
+pub(super) async fn begins_with_handshake(socket: TcpStream) -> Result<TcpStream, Unshaken> {
+    let mut first = [0];
+    match socket.peek(&mut first).await.map_err(Unshaken::Failed)? {
+        0 => Err(Unshaken::Failed(io::ErrorKind::UnexpectedEof.into())),
+        _ if first[0] != HANDSHAKE => Err(Unshaken::Plain(socket)),
+        _ => Ok(socket),
     }
 }
 
