@@ -1,11 +1,15 @@
 //! The recount that checks the counters: exact, whatever is written meanwhile.
 
+use std::time::Duration;
+
 use aws_lc_rs::rand;
 use relay_core::{name::Name, storage::StoreError};
+use tokio::time::{Instant, sleep};
 
 use super::{
     Core,
     backlog::Urgency,
+    client::Command,
     counters::Counters,
     keys::Keys,
     reply::{Fault, Replies, Reply},
@@ -21,12 +25,16 @@ pub(super) struct Recounted {
     pub(super) spoilt: Vec<String>,
 }
 
-/// So often one begins anew that another put an end to.
+/// So often one begins anew that another put an end to, or that a spoilt tally did.
 const BEGUN_MAX: usize = 5;
+/// Another that has not got on for so long is taken for one whose server is gone.
+const STANDS_STILL: Duration = Duration::from_secs(2);
+/// So often it is looked whether it does.
+const LOOKED_AT_EVERY: Duration = Duration::from_millis(50);
 
 impl Core {
-    /// Counts what is stored, one partition after the other. What only a counter knows (retired, duplicates, outcomes) is taken over. Of two
-    /// at a time the first begins anew; after a few times it is away, and may be asked for again.
+    /// Counts what is stored, one partition after the other. What only a counter knows (retired, duplicates, outcomes) is taken over. It waits
+    /// for others that count there, as long as they get on: of two that put an end to each other neither would come to its own.
     pub(super) async fn recount(&self) -> Result<Recount, StoreError> {
         let _alone = self.counting.lock().await;
         let run = fresh_run()?;
@@ -85,7 +93,7 @@ impl Core {
         listings: &[String],
         end: &[&str],
     ) -> Result<(Counters, Counters), Fault> {
-        self.recount_call(keys, &[run, "begin"]).await?;
+        self.begin_count(keys, run).await?;
         for listing in listings {
             self.count_listing(keys, run, listing).await?;
         }
@@ -101,6 +109,36 @@ impl Core {
                 self.count_listing(keys, run, &String::from_utf8_lossy(&listing.bytes()?)).await?;
             }
         }
+    }
+
+    /// Begins a tally once no other is under way there.
+    async fn begin_count(&self, keys: &Keys, run: &str) -> Result<(), Fault> {
+        let mut other = self.other_count(keys).await?;
+        let mut since = Instant::now();
+        loop {
+            let [run_there, _] = &other;
+            if run_there.is_empty() || since.elapsed() >= STANDS_STILL {
+                match self.recount_call(keys, &[run, "begin", &String::from_utf8_lossy(run_there)]).await {
+                    Err(Fault::Strayed) => {}
+                    begun => return begun.map(drop),
+                }
+            } else {
+                sleep(LOOKED_AT_EVERY).await;
+            }
+            let now = self.other_count(keys).await?;
+            if now != other {
+                (other, since) = (now, Instant::now());
+            }
+        }
+    }
+
+    /// The run of the tally that is there, and how far it is; empty without one.
+    async fn other_count(&self, keys: &Keys) -> Result<[Vec<u8>; 2], Fault> {
+        let ask = Command::new("HMGET").arg(keys.tally()).arg("run").arg("steps");
+        // One of another type is none.
+        let Some(Reply::Many(fields)) = self.nodes.readable(vec![ask]).await?.pop() else { return Ok([vec![], vec![]]) };
+        let mut fields = Replies::new(fields);
+        Ok([fields.next()?.maybe_bytes()?.unwrap_or_default(), fields.next()?.maybe_bytes()?.unwrap_or_default()])
     }
 
     async fn count_listing(&self, keys: &Keys, run: &str, listing: &str) -> Result<(), Fault> {

@@ -43,6 +43,33 @@ async fn a_recount_is_exact_under_load() {
     assert!(most > 100, "there was load: {most}");
 }
 
+/// Counted by several servers at a time, each of them gets its figures; a tally that a server left which is gone keeps nobody waiting for ever.
+#[tokio::test]
+async fn several_count_at_a_time() {
+    let node = Node::start();
+    let backend = Shared::on(Options::new(node.address()));
+    let mut fixture = Fixture::over(backend, IdMint::new(0, 1));
+    for number in 0..20 {
+        let event = fixture.event("in", b"{}", at(number));
+        let append = fixture.appending(event, &["crm"]);
+        assert!(fixture.store().append(vec![append]).await.iter().all(Result::is_ok));
+    }
+    node.ask(&[b"HSET", b"crm-relay:{00-23}:tally", b"run", b"gone", b"steps", b"7"]);
+    let mut servers = Vec::new();
+    for _ in 0..4 {
+        let counting = Shared::on(Options::new(node.address())).store();
+        servers.push(tokio::spawn(async move {
+            for _ in 0..8 {
+                let recount = counting.recount().await.expect("counts");
+                assert_eq!(recount.counted, recount.kept, "I5");
+            }
+        }));
+    }
+    for server in servers {
+        server.await.expect("it does not panic");
+    }
+}
+
 /// Gives how often it went round.
 async fn work(mut fixture: Fixture<Shared>, over: Arc<AtomicBool>) -> u64 {
     let mut rounds = 0;

@@ -1,6 +1,6 @@
 -- recount: counts what is stored in a tally, a piece at a time, in the order of listings. Whatever is written meanwhile and stands where it
 -- has passed moves the tally as it moves the counters; so at the end both speak of the same moment.
--- ARGV: run, what to do: `begin`; `next` and a listing (`d:` or `s:` and a name); `end`; `mend`, with latest moment and highest sequence of
+-- ARGV: run, what to do: `begin`, with the run that was seen to stand still there, or none; `next` and a listing (`d:` or `s:` and a name); `end`; `mend`, with latest moment and highest sequence of
 -- what is stored: the same, and counters become what was counted. Of those that only they know a delivery that is not there is lost, and an
 -- event that is not there was removed; one that does not read is what the others leave, else none.
 -- Gives for `next` 1 if there is more of it, else 0; for `end` and `mend` listings that were not counted, or the counters (as they were)
@@ -16,6 +16,10 @@ local function finish(answer)
 end
 
 if what == 'begin' then
+    local stands = redis.pcall('HGET', tally, 'run')
+    if type(stands) == 'string' and stands ~= of then
+        return finish(false)
+    end
     redis.call('DEL', tally)
     redis.call('HSET', tally, 'run', run)
     return finish(1)
@@ -129,6 +133,8 @@ if what == 'end' or what == 'mend' then
     return finish({ {}, kept, counted })
 end
 
+-- Whoever waits for it sees by this that it gets on.
+redis.call('HINCRBY', tally, 'steps', 1)
 -- Behind the place where it stands.
 local at = redis.call('HMGET', tally, 'of', 'ms', 'number')
 local ms, number = 0, 0
