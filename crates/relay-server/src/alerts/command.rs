@@ -89,28 +89,40 @@ async fn until_end(
         // A program need not read it.
         let _ = stdin.write_all(input).await;
     };
-    let hear = async {
-        let mut buffer = [0; 1024];
-        loop {
-            match stderr.read(&mut buffer).await {
-                Ok(0) | Err(_) => return,
-                Ok(read) => {
-                    let room = limits::ALERT_OUTPUT_BYTES_MAX.saturating_sub(said.len());
-                    said.extend_from_slice(&buffer[..read.min(room)]);
-                }
-            }
-        }
-    };
     let through = async {
-        tokio::join!(feed, hear);
+        tokio::join!(feed, hear(&mut stderr, said));
         // Both ends may be closed long before it is through.
         std::future::pending::<io::Result<std::process::ExitStatus>>().await
     };
-    tokio::select! {
-        // What a child of it still prints once it has ended is of no interest.
+    let ended = tokio::select! {
         status = child.wait() => status,
         never = through => never,
+    };
+    // What a child of it still prints once it has ended is of no interest, but what it printed itself may not have been heard yet.
+    hear_what_is_there(&stderr, said);
+    ended
+}
+
+async fn hear(stderr: &mut ChildStderr, said: &mut Vec<u8>) {
+    let mut buffer = [0; 1024];
+    while let Ok(read @ 1..) = stderr.read(&mut buffer).await {
+        keep(&buffer[..read], said);
     }
+}
+
+/// Waits for nothing: what holds the pipe may outlive the program.
+fn hear_what_is_there(stderr: &ChildStderr, said: &mut Vec<u8>) {
+    let mut buffer = [0; 1024];
+    while said.len() < limits::ALERT_OUTPUT_BYTES_MAX
+        && let Ok(read @ 1..) = rustix::io::read(stderr, &mut buffer)
+    {
+        keep(&buffer[..read], said);
+    }
+}
+
+fn keep(read: &[u8], said: &mut Vec<u8>) {
+    let room = limits::ALERT_OUTPUT_BYTES_MAX.saturating_sub(said.len());
+    said.extend_from_slice(&read[..read.len().min(room)]);
 }
 
 /// Its first line; nothing where that repeats an argument or has a URL, for these may be secrets (S27).

@@ -286,6 +286,9 @@ async fn a_command_that_fails_says_why() {
     assert_eq!(run(&program, &[]).await.unwrap_err(), "exit status: 3: no[2J modem");
     let program = script(dir.path(), "yes x | head -c 10000000 >&2; yes | head -c 10000000; exit 0");
     assert_eq!(run(&program, &[]).await, Ok(()), "however much it prints");
+    // A child of it that goes on holds its standard error open, and is not waited for.
+    let program = script(dir.path(), "echo 'no modem' >&2; sleep 1000 & exit 3");
+    assert_eq!(run(&program, &[]).await.unwrap_err(), "exit status: 3: no modem");
     let why = run(&dir.path().join("nowhere"), &[]).await.unwrap_err();
     assert!(why.starts_with("cannot start") && why.contains("No such file"), "{why}");
 }
