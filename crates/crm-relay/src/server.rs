@@ -300,6 +300,9 @@ fn start_failed(error: StartError, asked: &Asked) -> Failure {
         StartError::Registry(error @ RegistryError::Damaged { .. }) => {
             Failure::new(Exit::StoreFailed, error.to_string())
         }
+        StartError::Registry(error @ RegistryError::Later { .. }) => {
+            Failure::new(Exit::NewerVersion, error.to_string())
+        }
         error @ StartError::Differs(_) => Failure::new(
             Exit::Configuration,
             format!(

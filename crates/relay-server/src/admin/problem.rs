@@ -228,7 +228,9 @@ fn of_registry(error: &RegistryError) -> (StatusCode, AdminCode) {
         RegistryError::Conflict(_) => (StatusCode::CONFLICT, AdminCode::Conflict),
         RegistryError::Contended => (StatusCode::CONFLICT, AdminCode::Contended),
         RegistryError::NoRandomness(_) => (StatusCode::INTERNAL_SERVER_ERROR, AdminCode::NoRandomness),
-        RegistryError::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, AdminCode::Damaged),
+        RegistryError::Damaged { .. } | RegistryError::Later { .. } => {
+            (StatusCode::INTERNAL_SERVER_ERROR, AdminCode::Damaged)
+        }
         RegistryError::Store(error) | RegistryError::Partly { error, .. } => of_store(error),
     }
 }

@@ -1,7 +1,7 @@
 //! Registry documents as they are stored: JSON. The one place that knows their bytes.
 //!
 //! **Invariant:** a field is never renamed and never changes its meaning; a new one has a default, so that a document of
-//! an earlier version still reads.
+//! an earlier version still reads. One that is not known here is refused: half a rule is another rule.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,6 +20,7 @@ use crate::{network_policy::NetworkPolicy, parameters::Parameters};
 
 /// A public intake.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Source {
     /// Its name.
     #[serde(with = "text")]
@@ -63,6 +64,7 @@ pub struct Source {
 
 /// Something that proves its bearer is being replaced: until that is over, the old one is valid beside the new one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rotation<T> {
     /// What was there before.
     pub old: T,
@@ -76,6 +78,7 @@ pub struct Rotation<T> {
 
 /// Parameters that are being replaced.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Replaced {
     /// Which, as they are called in the provider's table.
     pub names: Vec<String>,
@@ -85,6 +88,7 @@ pub struct Replaced {
 
 /// What is kept of a secret.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Digest {
     /// Its SHA-256.
     #[serde(with = "hex")]
@@ -101,6 +105,7 @@ impl std::fmt::Debug for Digest {
 
 /// The configuration that servers on a store share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct SharedConfiguration {
     /// Whose it was.
     pub(crate) server: String,
@@ -112,6 +117,7 @@ pub(crate) struct SharedConfiguration {
 
 /// What the configurations of servers that share a store are compared by: all but `bounds`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Likeness {
     /// What the digests of secrets are keyed with, by a digest: those of servers with other credentials are not comparable.
     pub(crate) key: String,
@@ -134,6 +140,7 @@ impl Eq for Likeness {}
 
 /// A secret that servers on a store share: what each knows it by, and who has it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SharedSecret {
     /// `API_KEY`, `RELAY_TOKEN` or `ADMIN_TOKEN`.
     pub name: String,
@@ -204,6 +211,7 @@ impl std::str::FromStr for Dedupe {
 
 /// Source to destination, with its own policy where it has one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Route {
     /// From.
     #[serde(with = "text")]
@@ -233,6 +241,7 @@ pub struct Route {
 
 /// A retry policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Retry {
     /// Counted tries after the first.
     pub max_retries: u32,
@@ -249,6 +258,7 @@ pub struct Retry {
 
 /// What an operator said of a destination. One without a document is not paused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Destination {
     /// Its name.
     #[serde(with = "text")]
@@ -260,6 +270,7 @@ pub struct Destination {
 
 /// An API key of a key source. The key itself was shown once and is not kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Key {
     /// Whose.
     #[serde(with = "text")]
@@ -282,6 +293,7 @@ pub struct Key {
 
 /// A client's token. The token itself was shown once and is not kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Token {
     /// Its name.
     #[serde(with = "text")]
@@ -308,12 +320,28 @@ pub struct Token {
     pub revoked_at: Option<i64>,
 }
 
+/// Why a stored text is no document.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unread {
+    /// It has a field, or a word, that is not known here.
+    #[error("a later version of crm-relay wrote it: {0}")]
+    Later(String),
+    /// It is spoilt.
+    #[error("{0}")]
+    Damaged(String),
+}
+
 /// From the stored text.
 ///
 /// # Errors
-/// When the text is not a document of this kind.
-pub(crate) fn parse<T: DeserializeOwned>(body: &str) -> Result<T, serde_json::Error> {
-    serde_json::from_str(body)
+/// When the text is not a document of this kind, or one of a later version.
+pub(crate) fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Unread> {
+    serde_json::from_str(body).map_err(|error| {
+        let what = error.to_string();
+        // serde_json has no kind of its own for either.
+        let is_later = ["unknown field", "unknown variant"].iter().any(|begin| what.starts_with(begin));
+        if is_later { Unread::Later(what) } else { Unread::Damaged(what) }
+    })
 }
 
 impl<T> Rotation<T> {
@@ -463,6 +491,27 @@ mod tests {
         assert!(!source.paused && source.parameters.is_empty() && source.declared.is_none());
         assert!(source.dedupe == Dedupe::Auto && source.adopted.is_empty());
         assert_eq!(parse::<Source>(&render(&source)).unwrap(), source);
+    }
+
+    /// A field that is not known here may be what a document is about.
+    #[test]
+    fn a_document_of_a_later_version_is_refused_as_such() {
+        let later = [
+            parse::<Source>(r#"{"name":"crm","provider":"api-key","created_at":5,"sealed":true}"#).err(),
+            parse::<Source>(r#"{"name":"crm","provider":"api-key","created_at":5,"dedupe":"fuzzy"}"#).err(),
+            parse::<Route>(r#"{"source":"in","destination":"crm","created_at":5,"when":"invoice.*"}"#).err(),
+            parse::<Route>(
+                r#"{"source":"in","destination":"crm","created_at":5,"retry":{"max_retries":3,"jitter":0.5}}"#,
+            )
+            .err(),
+            parse::<Destination>(r#"{"name":"crm","rate":"5/s"}"#).err(),
+            parse::<Key>(r#"{"source":"in","name":"a","prefix":"k","created_at":5,"scopes":[]}"#).err(),
+            parse::<Token>(r#"{"name":"a","until":5}"#).err(),
+        ];
+        for unread in later {
+            assert!(matches!(unread, Some(Unread::Later(_))), "{unread:?}");
+        }
+        assert!(matches!(parse::<Route>("{"), Err(Unread::Damaged(_))));
     }
 
     #[test]

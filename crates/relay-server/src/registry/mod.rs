@@ -154,6 +154,16 @@ pub enum RegistryError {
         /// What is wrong.
         what: String,
     },
+    /// A later version wrote a stored document.
+    #[error("{kind:?} document {name:?}: {what}. Run that version, or a later one")]
+    Later {
+        /// Its kind.
+        kind: DocumentKind,
+        /// Its name.
+        name: String,
+        /// What is not known here.
+        what: String,
+    },
     /// The store did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -183,6 +193,7 @@ impl RegistryError {
             | Self::LastRoute { .. }
             | Self::Conflict(_) => Fault::Caller,
             Self::Contended | Self::NoRandomness(_) | Self::Damaged { .. } => Fault::Resource,
+            Self::Later { .. } => Fault::Operator,
             Self::Store(error) | Self::Partly { error, .. } => error.fault(),
         }
     }
@@ -196,6 +207,7 @@ impl RegistryError {
             Self::Partly { .. }
             | Self::NoRandomness(_)
             | Self::Damaged { .. }
+            | Self::Later { .. }
             | Self::Source { .. }
             | Self::Declared { .. }
             | Self::Invalid(_)

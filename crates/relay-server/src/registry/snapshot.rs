@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Registry, RegistryError,
-    document::{self, Destination},
+    document::{self, Destination, Unread},
     put::Written,
 };
 use crate::directory::{Directory, Versioned};
@@ -154,44 +154,21 @@ impl Registry {
     ) -> Result<BTreeMap<N, Versioned<T>>, RegistryError> {
         let mut all = BTreeMap::new();
         for stored in self.store.documents(kind).await? {
-            let name = stored.key.name;
-            let parsed = match stored.body.as_str() {
-                "" => Err("its checksum differs".to_owned()),
-                body => document::parse(body).map_err(|error| error.to_string()),
+            let (name, version) = (stored.key.name, stored.version);
+            let why = match named(&name, &stored.body) {
+                Ok((named, document)) => {
+                    all.insert(named, Versioned { version, document });
+                    continue;
+                }
+                Err(why) => why,
             };
-            let named = N::of(&name).ok_or_else(|| "it has no name".to_owned());
-            match (named, parsed, before) {
-                (Ok(named), Ok(document), _) => {
-                    all.insert(named, Versioned { version: stored.version, document });
-                }
-                (Ok(named), Err(what), None) => {
-                    let Some(document) = unread(&named) else {
-                        return Err(RegistryError::Damaged { kind, name, what });
-                    };
-                    tracing::error!(
-                        event = "document_damaged",
-                        ?kind,
-                        name,
-                        what,
-                        "paused, until it is taken out: stop the server and run crm-relay store check --accept-loss"
-                    );
-                    all.insert(named, Versioned { version: stored.version, document });
-                }
-                (Err(what), _, None) => return Err(RegistryError::Damaged { kind, name, what }),
-                (named, parsed, Some(before)) => {
-                    let what = named.as_ref().err().or(parsed.as_ref().err());
-                    tracing::error!(
-                        event = "document_damaged",
-                        ?kind,
-                        name,
-                        what,
-                        "left as it was when it was last read"
-                    );
-                    let kept = named.ok().and_then(|named| {
-                        before.get_key_value(&named).map(|(_, entry)| entry.clone()).map(|entry| (named, entry))
-                    });
-                    all.extend(kept);
-                }
+            if let Some(before) = before {
+                tracing::error!(event = "document_damaged", ?kind, name, %why, "left as it was when it was last read");
+                let kept = N::of(&name).and_then(|named| before.get(&named).cloned().map(|kept| (named, kept)));
+                all.extend(kept);
+            } else {
+                let (named, document) = at_start(kind, name, why, &unread)?;
+                all.insert(named, Versioned { version, document });
             }
         }
         Ok(all)
@@ -208,6 +185,36 @@ impl Registry {
     /// Tells what follows from the present snapshot and the time.
     pub(super) async fn follow(&self) {
         self.follower.follow(&self.directory, &self.clock).await;
+    }
+}
+
+/// A document and what it is called.
+fn named<N: Named, T: DeserializeOwned>(name: &str, body: &str) -> Result<(N, T), Unread> {
+    let named = N::of(name).ok_or_else(|| Unread::Damaged("it has no name".to_owned()))?;
+    if body.is_empty() {
+        return Err(Unread::Damaged("its checksum differs".to_owned()));
+    }
+    Ok((named, document::parse(body)?))
+}
+
+/// What stands, where nobody knows what was there before, for a document that does not read.
+fn at_start<N: Named, T>(
+    kind: DocumentKind,
+    name: String,
+    why: Unread,
+    unread: impl Fn(&N) -> Option<T>,
+) -> Result<(N, T), RegistryError> {
+    let what = why.to_string();
+    if let Unread::Later(_) = why {
+        return Err(RegistryError::Later { kind, name, what });
+    }
+    match N::of(&name).and_then(|named| Some((unread(&named)?, named))) {
+        None => Err(RegistryError::Damaged { kind, name, what }),
+        Some((document, named)) => {
+            let mend = "paused, until it is taken out: stop the server and run crm-relay store check --accept-loss";
+            tracing::error!(event = "document_damaged", ?kind, name, what, "{mend}");
+            Ok((named, document))
+        }
     }
 }
 

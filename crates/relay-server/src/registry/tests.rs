@@ -602,6 +602,23 @@ async fn a_damaged_document_holds_up_no_revocation() {
     assert!(matches!(opened.err(), Some(RegistryError::Damaged { .. })), "a start has it seen to first");
 }
 
+/// A route of a later version may be about less than all events: a server that does not know of that does not start, and one that
+/// runs goes on by what it read before.
+#[tokio::test]
+async fn a_document_of_a_later_version_is_left_alone() {
+    let store = store();
+    let registry = open(&store, &config()).await;
+    let key = DocumentKey { kind: DocumentKind::Route, name: "default/default".into() };
+    let stored = store.document(key.clone()).await.unwrap().unwrap();
+    let later = stored.body.replacen('{', r#"{"when":"invoice.*","#, 1);
+    store.put_document(key, stored.version, Some(later), Vec::new()).await.unwrap().expect("the present version");
+    registry.create_token(NewToken { name: name("crm"), destinations: None, pins: Vec::new() }, &CLI).await.unwrap();
+    assert_eq!(registry.directory().routing.routes["default"].len(), 1);
+    let opened = Registry::open(store, Clock::start(Wall::MIN), &config()).await.err().map(|error| error.to_string());
+    let said = opened.expect("it does not start");
+    assert!(said.contains("Route document \"default/default\": a later version of crm-relay wrote it"), "{said}");
+}
+
 /// I18, I23: a destination whose document is damaged is paused from the start on, and nothing else is: what waits there is
 /// kept, and an operator sees why.
 #[tokio::test]
