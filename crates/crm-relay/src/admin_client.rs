@@ -222,7 +222,9 @@ impl Api {
         if let Some(api) = Self::find(layers).await? {
             return Ok(api);
         }
-        let closed = data_dirs(layers).into_iter().find(|dir| is_closed(&place::admin_socket(dir)));
+        let is_there = |dir: &PathBuf| dir.symlink_metadata().is_ok();
+        let mut there = data_dirs(layers).into_iter().filter(is_there);
+        let closed = there.find(|dir| is_closed(&place::admin_socket(dir)));
         if let Some(dir) = closed {
             return Err(Failure::unreachable(format!(
                 "{} is another user's, and so is the server of it, if there is one. Ask as that user: \

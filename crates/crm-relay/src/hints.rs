@@ -1,11 +1,13 @@
 //! What `dev` and `server` say first on a terminal: what they do and what to type next.
 
+use std::path::Path;
+
 use relay_client::config::Destination;
 use relay_server::Server;
 
 use crate::{
     credentials::Kept,
-    place::url_on_this_machine,
+    place::{DEV_DATA_DIR, url_on_this_machine},
     render::{
         style::{self, bold, copy, dim},
         wrap,
@@ -58,9 +60,10 @@ pub(crate) fn dev(facts: &Facts<'_>, destinations: &[Destination], has_receiver:
     } else {
         format!("See what arrives without it:  {}", copy(format!("{} dev", program())))
     };
+    let at = elsewhere(&facts.kept.path);
     let dashboard = match &facts.link {
         Some(link) => format!("See it in a browser, by a link that is good once:\n\n  {}\n\n", copy(link)),
-        None => format!("See it in a browser:  {}\n", copy(format!("{} dashboard", program()))),
+        None => format!("See it in a browser:  {}\n", copy(format!("{} dashboard{at}", program()))),
     };
     format!(
         "{}\n\n  post to   {}\n  goes to   {}\n\nTry it in another terminal:\n\n  {}\n\n  {}\n\n{}{}\n{}\n",
@@ -68,9 +71,9 @@ pub(crate) fn dev(facts: &Facts<'_>, destinations: &[Destination], has_receiver:
         copy(&url),
         targets.join("\n            "),
         copy(curl(&url, &key)),
-        copy(format!("{} send --count 3", program())),
+        copy(format!("{} send --count 3{at}", program())),
         dashboard,
-        format_args!("{other}\nSee what is stored:  {}", copy(format!("{} status", program()))),
+        format_args!("{other}\nSee what is stored:  {}", copy(format!("{} status{at}", program()))),
         dim("Ctrl-C stops; what is not delivered by then is after the next start."),
     )
 }
@@ -123,6 +126,14 @@ fn shown_key(facts: &Facts<'_>) -> String {
 fn curl(url: &str, key: &str) -> String {
     // One line per part: each fits a terminal of 80 columns.
     format!("curl -i {url} \\\n    -H \"X-API-Key: {key}\" \\\n    -d '{{\"hello\": \"relay\"}}'")
+}
+
+/// What a command needs to find the server whose credentials are there, and not another one.
+fn elsewhere(credentials: &Path) -> String {
+    match credentials.parent().filter(|dir| *dir != Path::new(DEV_DATA_DIR)) {
+        Some(dir) => format!(" --data-dir {}", dir.display()),
+        None => String::new(),
+    }
 }
 
 /// This program as it was called, where a shell may not find it by its short name.

@@ -80,6 +80,9 @@ pub(crate) struct RunFile {
     /// A name under which it is asked, where it is under some alone.
     #[serde(default)]
     pub(crate) host: Option<String>,
+    /// `PUBLIC_URL`, if it knows that.
+    #[serde(default)]
+    pub(crate) url: Option<String>,
     /// It hears nobody whom no proxy brings by the PROXY protocol.
     #[serde(default)]
     pub(crate) proxy_protocol: bool,
@@ -94,9 +97,12 @@ impl RunFile {
         serde_json::from_slice(&fs::read(data_dir.join("run.json")).ok()?).ok()
     }
 
-    /// The public listener as a URL that works on this machine.
+    /// The public listener as a URL that works on this machine: with TLS it is the one that its certificate has the name of.
     pub(crate) fn public_url(&self) -> String {
-        url_on_this_machine(&self.public, self.tls)
+        match &self.url {
+            Some(url) if self.tls => url.trim_end_matches('/').to_owned(),
+            _ => url_on_this_machine(&self.public, self.tls),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{error::Error, io, path::PathBuf, sync::Arc};
 
 use relay_net::tls;
-use rustls::{ClientConfig, InvalidMessage};
+use rustls::{CertificateError, ClientConfig, InvalidMessage};
 
 use crate::{
     config::layers::Layers,
@@ -28,6 +28,10 @@ pub(crate) fn explain(error: &(dyn Error + 'static)) -> Option<String> {
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             "this port speaks no TLS, but plain HTTP as it seems; use http://".to_owned()
         }
+        // Another authority would not make it another's.
+        refused @ rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => refused.to_string(),
         refused @ rustls::Error::InvalidCertificate(_) => {
             format!("{refused} (RELAY_CA_FILE names further authorities)")
         }

@@ -37,11 +37,29 @@ fn explain_io(error: &io::Error, peer: &str, whose: Whose) -> String {
         io::ErrorKind::ConnectionReset => format!("connection reset by {peer}"),
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => format!("no route to {peer}"),
         io::ErrorKind::UnexpectedEof => {
-            format!("{peer} closed the connection during the TLS handshake; does it speak TLS? if not, use http://")
+            format!(
+                "{peer} closed the connection during the TLS handshake; does it speak TLS? if not, {}",
+                plainly(whose)
+            )
         }
         io::ErrorKind::InvalidData => format!("TLS with {peer} failed: {error}"),
-        _ if error.to_string().contains("lookup") => format!("cannot resolve the name in {peer}: {error}"),
+        _ if error.to_string().contains("lookup") => match whose {
+            Whose::Server => {
+                format!("cannot resolve the name in {peer}: {error}; where a proxy alone does, name it: RELAY_PROXY")
+            }
+            Whose::Target => format!("cannot resolve the name in {peer}: {error}"),
+        },
         _ => format!("cannot connect to {peer}: {error}"),
+    }
+}
+
+/// What to do about a peer that speaks no TLS.
+const fn plainly(whose: Whose) -> &'static str {
+    match whose {
+        Whose::Server => {
+            "it wants a certificate (TLS_CERT_FILE there) or a proxy that has one; http:// goes to this machine, elsewhere with --allow-http alone"
+        }
+        Whose::Target => "use http://",
     }
 }
 
@@ -84,7 +102,7 @@ fn explain_tls(error: &rustls::Error, peer: &str, whose: Whose) -> String {
     };
     match error {
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            format!("{peer} speaks no TLS, but plain HTTP as it seems; use http://")
+            format!("{peer} speaks no TLS, but plain HTTP as it seems; {}", plainly(whose))
         }
         rustls::Error::InvalidCertificate(
             CertificateError::UnknownIssuer | CertificateError::BadSignature | CertificateError::Other(_),

@@ -676,6 +676,7 @@ impl Server {
             "public": public,
             "tls": tls,
             "host": host,
+            "url": self.config.public_url,
             "proxy_protocol": proxy_protocol,
             "redirect": redirect,
             "clients": clients,

@@ -140,7 +140,11 @@ impl Addressee<'_> {
         let Some(api) = api else {
             let run = local_server(layers)?;
             let full = format!("{}{path}", run.public_url());
-            let manners = Manners { host: run.host, introduces: run.proxy_protocol };
+            let manners = if run.tls && run.url.is_some() {
+                Manners::default()
+            } else {
+                Manners { host: run.host, introduces: run.proxy_protocol }
+            };
             return Ok(Way { url: read(&full)?, known_as: full, manners });
         };
         let status: StatusDto = api.get("/api/v1/status").await?;

@@ -92,11 +92,13 @@ impl Tally {
             Ok(_) if sent.is_accepted() => None,
             Ok(status) => Some(format!("{} {status}: {}", style::bad("refused"), refusal(&sent.text))),
             Err(error) => {
-                let why = format!(
-                    "{}: {}. Start a server: crm-relay dev; or say where one is: --to URL",
-                    shown_targets(&url.to_string()),
-                    visible(error)
-                );
+                // Who speaks TLS, or means to, is there.
+                let next = if url.scheme_str() == Some("https") {
+                    "Say where it is, by a name that its certificate has: --to URL"
+                } else {
+                    "Start a server: crm-relay dev; or say where one is: --to URL"
+                };
+                let why = format!("{}: {}. {next}", shown_targets(&url.to_string()), visible(error));
                 Some(format!("{} {why}", style::bad("not sent to")))
             }
         };

@@ -71,6 +71,10 @@ fn compose_files_follow_the_schema_and_name_settings() {
                 assert!(is_setting(variable), "{name}, {service}: {variable}");
             }
             is_understood(&place, &what["command"]);
+            // Whatever stands in .env, not only what a file here happens to name.
+            let takes_settings = what["command"] != serde_json::json!(["receive", "--listen", "0.0.0.0:3000"]);
+            let wanted = serde_json::json!([{ "path": ".env", "required": false }]);
+            assert_eq!(what["env_file"] == wanted, takes_settings, "{name}, {service}");
             if let Some(test) = what["healthcheck"]["test"].as_array() {
                 assert_eq!(test[..2], ["CMD", "/bin/crm-relay"]);
                 is_understood(&place, &Value::Array(test[2..].to_vec()));
@@ -111,7 +115,7 @@ fn the_servers_of_a_compose_file_share_a_store_that_outlives_its_primary() {
 fn manifests_follow_the_schemas_and_name_settings() {
     let all = files();
     let manifests: Vec<&str> = all.iter().map(String::as_str).filter(|file| file.contains("kubernetes/")).collect();
-    assert_eq!(manifests.len(), 2);
+    assert_eq!(manifests.len(), 3);
     follows("kubernetes-validate", &["--strict"], &manifests);
     let place = Place::new();
     for name in manifests {

@@ -27,8 +27,12 @@ use crate::{
 
 /// A certificate for this machine, and its key, in PEM.
 fn made() -> (String, String) {
+    made_for(&["localhost", "127.0.0.1"])
+}
+
+fn made_for(names: &[&str]) -> (String, String) {
     let key = KeyPair::generate().unwrap();
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     (CertificateParams::new(names).unwrap().self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
 
@@ -95,6 +99,35 @@ async fn webhooks_and_sessions_come_over_tls() {
     assert_eq!(first.log().matches("event=\"connected\"").count(), 1, "its session is the one that it began with");
     let second = client(dir.path(), "second.log", &server, "new.pem", &target);
     joins(&second);
+}
+
+/// Whoever sends from the server's own machine reaches it by the name that its certificate has, which is not that of loopback.
+#[tokio::test]
+async fn a_sample_goes_to_the_name_of_the_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cert_file, key_file) = (dir.path().join("tls.pem"), dir.path().join("tls.key"));
+    let (certificate, key) = made_for(&["localhost"]);
+    fs::write(&cert_file, &certificate).unwrap();
+    fs::write(&key_file, &key).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let url = format!("https://localhost:{port}");
+    let (cert_file, key_file) = (cert_file.to_str().unwrap(), key_file.to_str().unwrap());
+    let settings =
+        [("TLS_CERT_FILE", cert_file), ("TLS_KEY_FILE", key_file), ("SERVER_PORT", &port), ("PUBLIC_URL", &url)];
+    let server = Server::start(dir.path(), &settings);
+    let data_dir = server.data_dir();
+    let env = [("DATA_DIR", data_dir.to_str().unwrap()), ("API_KEY", API_KEY), ("RELAY_CA_FILE", cert_file)];
+    let sent = run(dir.path(), &["send"], &env);
+    assert!(sent.status.success(), "{sent:?}");
+    // One that is trusted by nobody, and one whose name it is not, each hear what is wrong, and not that nobody listens.
+    for (args, env, wrong) in [
+        (&["send"][..], &env[..2], "RELAY_CA_FILE"),
+        (&["send", "--to", &format!("https://127.0.0.1:{port}")], &env[..], "--to URL"),
+    ] {
+        let refused = run(dir.path(), args, env);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned() + &String::from_utf8_lossy(&refused.stdout);
+        assert!(!refused.status.success() && said.contains(wrong) && !said.contains("crm-relay dev"), "{said}");
+    }
 }
 
 /// An authority of the test's own.

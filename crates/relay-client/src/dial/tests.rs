@@ -302,7 +302,7 @@ async fn a_port_that_speaks_plain_http_is_named_as_such() {
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await.unwrap();
     };
     let DialFailure::Failed(words) = tokio::join!(dialer.dial(), server).0.unwrap_err() else { panic!() };
-    assert!(words.contains("plain HTTP") && words.contains("use http://"), "{words}");
+    assert!(words.contains("plain HTTP") && words.contains("TLS_CERT_FILE there"), "{words}");
 }
 
 /// Only an answer that names the protocol is the server's and final.

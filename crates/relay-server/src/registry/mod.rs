@@ -186,14 +186,13 @@ impl RegistryError {
     /// Who has to change something.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Source { .. } | Self::Declared { .. } => Fault::Operator,
+            Self::Source { .. } | Self::Declared { .. } | Self::Later { .. } => Fault::Operator,
             Self::Invalid(_)
             | Self::Unknown { .. }
             | Self::Taken { .. }
             | Self::LastRoute { .. }
             | Self::Conflict(_) => Fault::Caller,
             Self::Contended | Self::NoRandomness(_) | Self::Damaged { .. } => Fault::Resource,
-            Self::Later { .. } => Fault::Operator,
             Self::Store(error) | Self::Partly { error, .. } => error.fault(),
         }
     }

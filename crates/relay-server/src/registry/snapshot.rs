@@ -167,7 +167,7 @@ impl Registry {
                 let kept = N::of(&name).and_then(|named| before.get(&named).cloned().map(|kept| (named, kept)));
                 all.extend(kept);
             } else {
-                let (named, document) = at_start(kind, name, why, &unread)?;
+                let (named, document) = at_start(kind, name, &why, &unread)?;
                 all.insert(named, Versioned { version, document });
             }
         }
@@ -201,11 +201,11 @@ fn named<N: Named, T: DeserializeOwned>(name: &str, body: &str) -> Result<(N, T)
 fn at_start<N: Named, T>(
     kind: DocumentKind,
     name: String,
-    why: Unread,
+    why: &Unread,
     unread: impl Fn(&N) -> Option<T>,
 ) -> Result<(N, T), RegistryError> {
     let what = why.to_string();
-    if let Unread::Later(_) = why {
+    if matches!(why, Unread::Later(_)) {
         return Err(RegistryError::Later { kind, name, what });
     }
     match N::of(&name).and_then(|named| Some((unread(&named)?, named))) {
