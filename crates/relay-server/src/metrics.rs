@@ -19,12 +19,24 @@ use relay_core::{
     hub::DestinationView,
     name::Name,
     quota::Measure,
+    throttle::Rate,
     time::Wall,
 };
 use relay_store::seam::Stats;
 
 /// Upper bounds of the commit histogram, in seconds: an fsync takes 0.1 ms on good disks and seconds on bad ones.
 const COMMIT_BUCKETS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+
+/// How often one may come to a source that bounds it.
+#[derive(Clone, Debug)]
+pub(crate) struct Limited {
+    /// Which.
+    pub(crate) source: Name,
+    /// Who: `source`, all together; `address`, each of them.
+    pub(crate) per: &'static str,
+    /// So often.
+    pub(crate) rate: Rate,
+}
 
 /// What a source takes in a day, and took today at this server.
 #[derive(Clone, Debug)]
@@ -152,12 +164,13 @@ impl Metrics {
         stats: &Stats,
         view: &[DestinationView],
         paused: &BTreeSet<Name>,
-        daily: &[Daily],
+        bounds: (&[Limited], &[Daily]),
         now: Wall,
     ) -> String {
         let mut page = Page(String::with_capacity(4096));
         self.render_ingress(&mut page, stats);
-        render_quotas(&mut page, daily);
+        render_rates(&mut page, bounds.0);
+        render_quotas(&mut page, bounds.1);
         render_deliveries(&mut page, stats, now);
         render_clients(&mut page, stats, view);
         render_pauses(&mut page, stats, paused);
@@ -234,6 +247,14 @@ impl Metrics {
         }
         page.head("store_bytes", "gauge", "Bytes that the store's files take.");
         page.sample("store_bytes", &[], stats.store_bytes);
+    }
+}
+
+fn render_rates(page: &mut Page, limited: &[Limited]) {
+    page.head("source_rate_limit", "gauge", "Requests a second that may come to a source that bounds them.");
+    for one in limited {
+        let rate = 1.0 / one.rate.every.as_secs_f64();
+        page.sample("source_rate_limit", &[("source", one.source.as_str()), ("per", one.per)], rate);
     }
 }
 
@@ -345,7 +366,10 @@ mod tests {
             &stats(),
             &view(),
             &std::iter::once("crm".parse().unwrap()).collect(),
-            &[Daily { source: "stripe".parse().unwrap(), measure: Measure::Bytes, quota: 100, used: 81 }],
+            (
+                &[Limited { source: "stripe".parse().unwrap(), per: "address", rate: "120/min".parse().unwrap() }],
+                &[Daily { source: "stripe".parse().unwrap(), measure: Measure::Bytes, quota: 100, used: 81 }],
+            ),
             Wall::from_micros(9_000_000),
         );
         for line in [
@@ -366,6 +390,7 @@ mod tests {
             "crm_relay_commit_seconds_bucket{le=\"0.005\"} 1",
             "crm_relay_commit_seconds_bucket{le=\"+Inf\"} 1",
             "crm_relay_disk_free_bytes 77",
+            "crm_relay_source_rate_limit{source=\"stripe\",per=\"address\"} 2",
             "crm_relay_source_quota{source=\"stripe\",measure=\"bytes\"} 100",
             "crm_relay_source_quota_used{source=\"stripe\",measure=\"bytes\"} 81",
         ] {
@@ -376,7 +401,7 @@ mod tests {
     /// An alert on `crm_relay_clients == 0` fires only if there is a sample.
     #[test]
     fn a_destination_that_nobody_ever_served_has_no_clients() {
-        let page = Metrics::default().render(&stats(), &[], &BTreeSet::new(), &[], Wall::MIN);
+        let page = Metrics::default().render(&stats(), &[], &BTreeSet::new(), (&[], &[]), Wall::MIN);
         assert!(page.contains("crm_relay_clients{destination=\"crm\"} 0\n"), "{page}");
         assert!(page.contains("crm_relay_circuit_open{destination=\"crm\"} 0\n"), "{page}");
     }
@@ -386,7 +411,7 @@ mod tests {
     fn clients_of_other_servers_are_among_the_clients() {
         let mut view = view();
         (view[0].elsewhere, view[0].elsewhere_down) = (2, 1);
-        let page = Metrics::default().render(&stats(), &view, &BTreeSet::new(), &[], Wall::MIN);
+        let page = Metrics::default().render(&stats(), &view, &BTreeSet::new(), (&[], &[]), Wall::MIN);
         assert!(page.contains("crm_relay_clients{destination=\"crm\"} 2\n"), "{page}");
         assert!(page.contains("crm_relay_circuit_open{destination=\"crm\"} 1\n"), "{page}");
     }
@@ -397,7 +422,7 @@ mod tests {
             &stats(),
             &view(),
             &std::iter::once("crm".parse().unwrap()).collect(),
-            &[],
+            (&[], &[]),
             Wall::MIN,
         );
         let mut names: Vec<&str> = page.lines().filter(|line| line.starts_with("# TYPE")).collect();

@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(failed.recv().await.unwrap().name, "hub");
         supervisor.finished().await;
         assert!(failed.try_recv().is_err());
-        let page = metrics.render(&Stats::default(), &[], &std::collections::BTreeSet::new(), &[], Wall::MIN);
+        let page = metrics.render(&Stats::default(), &[], &std::collections::BTreeSet::new(), (&[], &[]), Wall::MIN);
         assert!(page.contains("crm_relay_panics_total 2\n"), "{page}");
     }
 

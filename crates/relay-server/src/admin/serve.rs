@@ -132,7 +132,7 @@ mod tests {
         let served = tokio::spawn(served);
         assert_eq!(ask(address, "/broken").await, "");
         assert!(ask(address, "/").await.ends_with("well"));
-        let page = metrics.render(&Stats::default(), &[], &BTreeSet::new(), &[], Wall::MIN);
+        let page = metrics.render(&Stats::default(), &[], &BTreeSet::new(), (&[], &[]), Wall::MIN);
         assert!(page.contains("crm_relay_panics_total 1\n"), "{page}");
         stop.cancel();
         served.await.unwrap();

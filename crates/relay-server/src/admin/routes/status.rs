@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, response::IntoResponse};
 use http::{StatusCode, header};
-use relay_core::{name::Name, time::Mono};
+use relay_core::{name::Name, throttle::Rate, time::Mono};
 use relay_store::seam::{EventFilter, Page};
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     clock::rfc3339,
     hints::hints,
     ingress::Source,
-    metrics::Daily,
+    metrics::{Daily, Limited},
     state::State,
 };
 
@@ -55,10 +55,21 @@ pub(crate) async fn metrics(Of(state): Of) -> Result<impl IntoResponse, AdminErr
         &report.stats,
         &report.hub.destinations,
         &state.registry.directory().routing.paused,
-        &daily(&state),
+        (&limited(&state), &daily(&state)),
         state.clock.wall(),
     );
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page))
+}
+
+/// How often one may come to the sources that bound it.
+fn limited(state: &State) -> Vec<Limited> {
+    let directory = state.registry.directory();
+    let of = |source: &Arc<Source>| {
+        let bounds = [("source", source.terms.rate), ("address", source.terms.address_rate)];
+        let limited = |(per, rate): (_, Option<Rate>)| Some(Limited { source: source.name.clone(), per, rate: rate? });
+        bounds.into_iter().filter_map(limited).collect()
+    };
+    directory.intakes.values().map(of).collect::<Vec<Vec<Limited>>>().into_iter().flatten().collect()
 }
 
 /// What the sources took today, of those that bound it.
