@@ -12,6 +12,7 @@ use std::{
 use relay_core::{
     delivery::{Delivery, State},
     id::{DeliveryId, IdMint, InstanceId},
+    partitions::Partitions,
     storage::{AppendError, Change, DueAsk, LeaseAsk, LeaseOrder, StoreError},
     time::Wall,
 };
@@ -458,6 +459,7 @@ fn asking(now: Wall) -> LeaseAsk {
         limit: 64,
         tried_max: 64,
         order: LeaseOrder::Shared { tried: 8 },
+        partitions: Partitions::ALL,
     }
 }
 
