@@ -77,7 +77,9 @@ impl Core {
                 all.end = if known.waits > 0 { LeaseEnd::More } else { all.end };
                 continue;
             }
-            let part = match self.lease_in(keys, &left).await {
+            // Others on the node of one that failed just now, too.
+            let came = if self.nodes.gives_leases(place) { self.lease_in(keys, &left).await } else { Err(Fault::Away) };
+            let part = match came {
                 Ok(part) => part,
                 Err(Fault::Unknown) if !self.nodes.is_cluster() => return Err(Fault::Unknown),
                 // What others gave is held; what this one may have leased is looked for.
@@ -132,11 +134,11 @@ impl Core {
     async fn lease_in(&self, keys: &Keys, ask: &LeaseAsk) -> Result<Leased, Fault> {
         let call = lease_call(keys, ask, &self.consumer(ask.nonce));
         for _ in 0..MENDS_MAX {
-            match self.nodes.commit(Urgency::Lease, call.clone()).await {
+            match self.nodes.commit_once(Urgency::Lease, call.clone()).await {
                 Err(Fault::Strayed) => {
                     let group = [keys.counters(), keys.ready(&ask.destination)];
                     self.nodes
-                        .commit(Urgency::Lease, Script::Group.call(&group, [ask.destination.as_str()]))
+                        .commit_once(Urgency::Lease, Script::Group.call(&group, [ask.destination.as_str()]))
                         .await?;
                 }
                 answer => return self.leased(answer?),
