@@ -39,6 +39,18 @@ impl Partitions {
         Self { some: 1 << (place % none.count), ..none }
     }
 
+    /// These, and this one.
+    #[must_use]
+    pub fn with(self, place: u16) -> Self {
+        Self { some: self.some | 1 << (place % self.count), ..self }
+    }
+
+    /// These but for one.
+    #[must_use]
+    pub fn without(self, place: u16) -> Self {
+        Self { some: self.some & !(1 << (place % self.count)), ..self }
+    }
+
     /// Of so many, those whose janitor is `run`, if `runs` are all there are.
     pub fn looked_after_by(run: u64, runs: &[u64], count: u16) -> Self {
         let none = Self::none(count);

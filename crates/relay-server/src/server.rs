@@ -720,6 +720,7 @@ fn machine(config: &Config, server: About, stats: &Stats, promises: &Promises) -
         seed: rand::random(),
         shares: promises.several_owners,
         partitions: promises.partitions,
+        parts: promises.parts,
         id_floor: stats.id_floor,
         sha256: secret::sha256,
     })

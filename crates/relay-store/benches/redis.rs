@@ -22,6 +22,7 @@ use std::{
 use relay_core::{
     delivery::Delivery,
     id::{IdMint, InstanceId},
+    partitions::Partitions,
     storage::{Append, LeaseAsk, LeaseOrder},
     time::Wall,
 };
@@ -208,6 +209,7 @@ impl Work {
                 limit: CALLERS as u32,
                 tried_max: u32::MAX,
                 order: LeaseOrder::Shared { tried: 0 },
+                partitions: Partitions::ALL,
             };
             let leased = self.store.lease(ask).await.expect("leases").deliveries;
             if leased.is_empty() {

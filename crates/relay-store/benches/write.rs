@@ -164,6 +164,7 @@ impl Work {
                 limit: LEASE.min(left as u32),
                 tried_max: u32::MAX,
                 order: LeaseOrder::Shared { tried: 0 },
+                partitions: Partitions::ALL,
             };
             let asked = (!settled.is_empty()).then(|| self.store.settle(std::mem::take(&mut settled)));
             let leased = self.store.lease(ask).await.expect("leases").deliveries;

@@ -16,6 +16,7 @@ use relay_core::{
     jobs::{Action, Command, End, Job, JobOp, JobStored, Outcome, Output, Pace, Pick, Target, Told},
     limits,
     name::Name,
+    partitions::Partitions,
     routing::Route,
     storage::{
         Append, AuditEntry, Change, Changed, DeliveryFilter, EventFilter, Extend, LeaseAsk, LeaseOrder, StoreError,
@@ -110,6 +111,7 @@ impl Rig {
             limit: 1,
             tried_max: u32::MAX,
             order: LeaseOrder::Shared { tried: 0 },
+            partitions: Partitions::ALL,
         };
         wait(self.store.lease(ask)).expect("leases").deliveries.remove(0)
     }

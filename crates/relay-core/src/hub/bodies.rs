@@ -1,10 +1,11 @@
 //! Bodies: read for what is leased as there is room for them, and then put in line for their clients.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     Hub,
     leases::{Held, Sent},
+    parts::ByPart,
     room::{Pair, most_of},
     timers::Timer,
 };
@@ -17,14 +18,21 @@ use crate::{
 };
 
 /// Bodies that are to be read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Bodies {
     /// Small ones, gathered until the outputs are drained: they are read before large ones.
-    small: VecDeque<Reading>,
+    small: ByPart<Reading>,
     /// The others.
-    large: VecDeque<Reading>,
+    large: ByPart<Reading>,
     /// The store could not for now.
     again: Vec<Reading>,
+}
+
+impl Bodies {
+    /// None, of a store of so many parts.
+    pub(super) fn new(parts: u16) -> Self {
+        Self { small: ByPart::new(parts), large: ByPart::new(parts), again: Vec::new() }
+    }
 }
 
 /// A body that is read, under the lease that it is read for. It has its room whatever becomes of that.
@@ -87,33 +95,43 @@ impl Hub {
     fn want_body(&mut self, reading: Reading) {
         let is_large = self.room.is_large(reading.body);
         let line = if is_large { &mut self.bodies.large } else { &mut self.bodies.small };
-        line.push_back(reading);
+        line.push(reading);
     }
 
     /// The next bodies to ask for: few enough that others are read between them.
     pub(super) fn read_bodies(&mut self) -> Option<StoreOp> {
-        let mut bytes = 0;
-        let mut reading = Vec::new();
+        let (mut bytes, mut count) = (0, 0);
         let line = if self.bodies.small.is_empty() { &mut self.bodies.large } else { &mut self.bodies.small };
-        while reading.len() < limits::BODIES_READ_MAX
-            && let Some(next) = line.pop_front_if(|next| bytes == 0 || bytes + next.size() <= limits::BODIES_READ_BYTES)
-        {
-            bytes += next.size();
-            reading.push(next);
-        }
+        let reading = line.take_while(|next| {
+            (bytes, count) = (bytes + next.size(), count + 1);
+            count == 1 || count <= limits::BODIES_READ_MAX && bytes <= limits::BODIES_READ_BYTES
+        });
         (!reading.is_empty()).then(|| self.ops.bodies(reading))
     }
 
     pub(super) fn on_bodies(&mut self, reading: Vec<Reading>, result: Result<Vec<Option<Arc<Event>>>, StoreError>) {
-        let Ok(events) = result else {
-            if self.bodies.again.is_empty() && !self.failed {
-                self.arm(limits::STORE_RETRY, Timer::Bodies);
-            }
-            return self.bodies.again.extend(reading);
+        let events = match result {
+            Ok(events) => events,
+            Err(error) => return self.on_not_read(reading, &error),
         };
         debug_assert_eq!(reading.len(), events.len(), "one answer per body");
         for (one, event) in reading.iter().zip(events) {
             self.on_body(one, event);
+        }
+    }
+
+    /// The store could not for now: they are read again before long. Where only a part of it is away, others may have the place of those
+    /// that have not begun to leave: these are handed back, which is stored once that part is there.
+    fn on_not_read(&mut self, reading: Vec<Reading>, error: &StoreError) {
+        let hands_back = self.setup.parts > 1 && matches!(error, StoreError::Away);
+        let has_begun = |one: &Reading| self.held.get(&one.of.delivery).is_some_and(|held| held.rest.is_some());
+        let (given_up, again): (Vec<_>, Vec<_>) = reading.into_iter().partition(|one| hands_back && !has_begun(one));
+        if self.bodies.again.is_empty() && !self.failed && !again.is_empty() {
+            self.arm(limits::STORE_RETRY, Timer::Bodies);
+        }
+        self.bodies.again.extend(again);
+        for one in &given_up {
+            self.on_body(one, None);
         }
     }
 

@@ -16,6 +16,7 @@ use crate::{
     id::{DeliveryId, InstanceId},
     limits,
     name::Name,
+    partitions::Partitions,
     routing::Routing,
     storage::{LeaseAsk, LeaseEnd, LeaseOrder, Leased, OpId, StoreError},
     time::{Mono, Wall},
@@ -246,8 +247,11 @@ impl Hub {
         if !self.clocks.may_lease() {
             return;
         }
-        if self.undecided.are_many() {
+        let few = self.undecided.few();
+        if few != Partitions::all(few.count()) {
             self.undecided.keep_back(name);
+        }
+        if few.is_empty() {
             return;
         }
         // Each turn takes one out of the free set, which names known instances only: see `check_invariants`.
@@ -257,7 +261,7 @@ impl Hub {
                 return;
             }
             let Some(instance) = self.next_asker(name) else { return };
-            self.ask_for(name, instance);
+            self.ask_for(name, instance, few);
         }
     }
 
@@ -272,8 +276,8 @@ impl Hub {
         free.iter().rev().find(asks).map(|(_, id)| *id)
     }
 
-    /// Asks for as many deliveries as `id` has credit for.
-    fn ask_for(&mut self, name: &Name, id: InstanceId) {
+    /// Asks for as many deliveries as `id` has credit for, of these partitions.
+    fn ask_for(&mut self, name: &Name, id: InstanceId, partitions: Partitions) {
         let now = self.now;
         // As many as fit if they are like those before them. More would be leased and wait, while others could take them.
         let typical = self.destination(name).typical;
@@ -316,6 +320,7 @@ impl Hub {
             limit,
             tried_max,
             order,
+            partitions,
         };
         let op = self.ops.lease(ask, lease);
         self.ask_store(op);
@@ -335,6 +340,9 @@ impl Hub {
             if let Some(served) = instance.served.get_mut(&name) {
                 served.asking = false;
             }
+        }
+        if result.as_ref().is_ok_and(|leased| leased.unsure) {
+            self.look_for_strays();
         }
         match result {
             Ok(leased) => self.on_lease_batch(&name, id, pick, Asked { op, current }, leased),

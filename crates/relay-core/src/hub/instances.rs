@@ -265,7 +265,7 @@ impl Hub {
     /// Finds an instance that can take a delivery of an event of so many bytes the moment it is stored, and sets its credit
     /// aside.
     pub(super) fn reserve_for(&mut self, ready: &Delivery, size: u64) -> Option<InstanceId> {
-        let may_lease = self.clocks.may_lease() && !self.undecided.are_many();
+        let may_lease = self.clocks.may_lease() && !self.undecided.are_many(self.settles.part_of(ready.id));
         if self.routing.paused.contains(&ready.destination) || !may_lease {
             return None;
         }

@@ -68,7 +68,7 @@ impl Hub {
             match self.held.get(&work.id).map(|held| held.delivery.clone()) {
                 _ if reporter.is_none() => self.leave_unconfirmed(&work),
                 Some(record) if self.may_count_later(&work, &record) => self.wait_for_holder(work),
-                _ => self.finds.push_back(work),
+                _ => self.finds.push(work),
             }
         }
     }

@@ -5,8 +5,8 @@
 //! # How to drive it
 //! [`Hub::handle`] with one input or several, then [`Hub::poll_output`] until it gives `None`, performing each output in
 //! order; then [`Hub::poll_timeout`] names the next moment for [`Hub::handle_timeout`]. Settlements, extensions and
-//! look-ups of all inputs handled since the last drain leave as one store operation each, and so do the leases of a
-//! destination for one instance. Bodies follow once there is room for them: see `hub/room.rs`.
+//! look-ups of all inputs handled since the last drain leave as one store operation each for a part of the store that may be away
+//! by itself (`hub/parts.rs`), and so do the leases of a destination for one instance. Bodies follow once there is room for them: see `hub/room.rs`.
 //! [`Hub::poll_transmit`] may be called at any time, as a socket takes messages; ask for the timeout again after it.
 //!
 //! The first inputs are [`Input::DeliveredSoFar`] and [`Input::Routing`], in this order: routing starts the hub.
@@ -30,6 +30,7 @@ mod others;
 mod output;
 mod pace;
 mod parked;
+mod parts;
 mod resend;
 mod room;
 mod session;
@@ -61,6 +62,7 @@ use self::{
     ops::Ops,
     others::Others,
     parked::Parked,
+    parts::{ByPart, Part},
     room::Room,
     session::Session,
     settle::{Decided, Work},
@@ -78,7 +80,7 @@ pub use self::{
 pub use crate::routing::Serves;
 use crate::{
     by_id::ById,
-    id::{DeliveryId, IdMint, InstanceId},
+    id::{DeliveryId, EventId, IdMint, InstanceId},
     limits,
     name::Name,
     routing::Routing,
@@ -135,9 +137,9 @@ pub struct Hub {
     ops: Ops,
     outputs: VecDeque<Output>,
     /// Gathered until the outputs are drained.
-    settles: VecDeque<Decided>,
-    finds: VecDeque<Work>,
-    extends: Vec<Extend>,
+    settles: ByPart<Decided>,
+    finds: ByPart<Work>,
+    extends: ByPart<Extend>,
     /// Destinations to ask for what is due, each once.
     to_ask: VecDeque<Name>,
     /// Destinations whose clients are to be told how many they are, each with the one that came or went last.
@@ -201,15 +203,15 @@ impl Hub {
             room: Room::new(setup.outgoing_bytes_max),
             looks: false,
             parked: Parked::default(),
-            bodies: Bodies::default(),
+            bodies: Bodies::new(setup.parts),
             ops: Ops::default(),
             outputs: VecDeque::new(),
-            settles: VecDeque::new(),
-            finds: VecDeque::new(),
-            extends: Vec::new(),
+            settles: ByPart::new(setup.parts),
+            finds: ByPart::new(setup.parts),
+            extends: ByPart::new(setup.parts),
             to_ask: VecDeque::new(),
             recounted: BTreeMap::new(),
-            undecided: Undecided::default(),
+            undecided: Undecided::new(setup.parts),
             late: Late::default(),
             strays: Strays::default(),
             looking: Looking::default(),
@@ -233,6 +235,11 @@ impl Hub {
     /// See [`Setup::instance_of`].
     pub fn instance_of(&self, token: &Name, said: InstanceId) -> InstanceId {
         self.setup.instance_of(token, said)
+    }
+
+    /// The number of the part of the store that an event is in: see [`Setup::parts`]. What is asked for together is in one.
+    pub fn part_of(&self, id: EventId) -> u16 {
+        Part::of(id.partition(), self.setup.parts.max(1)).number()
     }
 
     /// Takes in one thing that happened.
@@ -271,19 +278,19 @@ impl Hub {
             return Some(output);
         }
         if !self.settles.is_empty() {
-            let decided: Vec<Decided> = self.settles.drain(..self.settles.len().min(limits::DECISIONS_MAX)).collect();
+            let decided = self.settles.take(limits::DECISIONS_MAX);
             return Some(Output::Store(self.ops.settle(decided)));
         }
-        if !self.finds.is_empty() {
-            let piece = self.undecided.piece();
-            let works: Vec<Work> = self.finds.drain(..self.finds.len().min(piece)).collect();
+        let first = self.finds.parts().next();
+        if let Some(part) = first {
+            let works = self.finds.take_of(part, self.undecided.piece(part));
             return Some(Output::Store(self.ops.find(works)));
         }
         if let Some(op) = self.read_bodies() {
             return Some(Output::Store(op));
         }
         if !self.extends.is_empty() {
-            let extends = std::mem::take(&mut self.extends);
+            let extends = self.extends.take(usize::MAX);
             return Some(Output::Store(self.ops.extend(extends)));
         }
         while let Some((name, last)) = self.recounted.pop_first() {

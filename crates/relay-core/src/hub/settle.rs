@@ -121,7 +121,7 @@ impl Hub {
     /// Reads the record, then decides.
     pub(super) fn look_up(&mut self, id: DeliveryId, why: Why) {
         self.deciding += 1;
-        self.finds.push_back(Work::new(id, why));
+        self.finds.push(Work::new(id, why));
     }
 
     pub(super) fn on_found(&mut self, works: Vec<Work>, result: Result<Vec<Option<Delivery>>, StoreError>) {
@@ -130,7 +130,8 @@ impl Hub {
             Err(error) => return self.on_not_decided(works, &error),
         };
         debug_assert_eq!(works.len(), records.len(), "one answer per delivery");
-        self.undecided.on_found(works.len());
+        let Some(part) = works.first().map(|work| self.finds.part_of(work.id)) else { return };
+        self.undecided.on_found(part, works.len());
         let before = self.settles.len();
         for (work, record) in works.into_iter().zip(records) {
             match record {
@@ -139,7 +140,7 @@ impl Hub {
             }
         }
         if self.settles.len() == before {
-            self.decide_more();
+            self.decide_more(part);
         }
     }
 
@@ -153,7 +154,9 @@ impl Hub {
             }
         };
         debug_assert_eq!(decided.len(), answers.len(), "one answer per change");
-        self.decide_more();
+        if let Some(first) = decided.first() {
+            self.decide_more(self.settles.part_of(first.change.next.id));
+        }
         for (Decided { work, change }, answer) in decided.into_iter().zip(answers) {
             match answer {
                 Changed::Applied => {
@@ -182,8 +185,8 @@ impl Hub {
         if let StoreError::Damaged { what } | StoreError::Later { what } = error {
             return self.on_damaged(works, what);
         }
-        if matches!(error, StoreError::TooSlow { .. }) {
-            self.undecided.on_too_slow(works.len());
+        if let (StoreError::TooSlow { .. }, Some(first)) = (error, works.first()) {
+            self.undecided.on_too_slow(self.finds.part_of(first.id), works.len());
         }
         self.decide_later(works);
     }
@@ -224,7 +227,7 @@ impl Hub {
         if crate::canary::is("settled_before_commit") {
             self.confirm(&work.why); // Canary: a confirmation must not outrun its commit.
         }
-        self.settles.push_back(Decided { work, change });
+        self.settles.push(Decided { work, change });
     }
 
     /// Another server has ended it, or has its client and what that names: nothing is lost here.

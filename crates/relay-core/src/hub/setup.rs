@@ -26,6 +26,8 @@ pub struct Setup {
     pub shares: bool,
     /// Partitions of the store: see [`Partitions`](crate::partitions::Partitions).
     pub partitions: u16,
+    /// Parts of the store that may be away each by itself, at least one: an id is in the one that is its partition's remainder by that.
+    pub parts: u16,
     /// Highest id sequence in the store.
     pub id_floor: i64,
     /// SHA-256, which the driver brings: see [`Setup::instance_of`].

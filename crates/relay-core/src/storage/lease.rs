@@ -4,6 +4,7 @@ use crate::{
     delivery::{Claim, Delivery},
     id::{DeliveryId, InstanceId},
     name::Name,
+    partitions::Partitions,
     time::Wall,
 };
 
@@ -26,6 +27,8 @@ pub struct LeaseAsk {
     pub tried_max: u32,
     /// Which of them.
     pub order: LeaseOrder,
+    /// Of these partitions only, where parts of the store may be away each by itself; else of all there are.
+    pub partitions: Partitions,
 }
 
 /// Which of the due deliveries are leased first.
@@ -54,6 +57,8 @@ pub struct Leased {
     pub end: LeaseEnd,
     /// What else there is at the destination.
     pub backlog: Backlog,
+    /// In some part of the store others may be leased, of which nothing is told, as when all of it is unknown.
+    pub unsure: bool,
 }
 
 /// What there is at a destination, due or not.

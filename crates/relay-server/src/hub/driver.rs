@@ -56,7 +56,7 @@ pub(crate) struct Driver {
     tickets: u64,
     waiting: BTreeMap<Ticket, Waiting>,
     sockets: BTreeMap<ConnId, OpenSocket>,
-    appends: BTreeMap<Name, Vec<Asked<Box<Append>>>>,
+    appends: BTreeMap<(Name, u16), Vec<Asked<Box<Append>>>>,
     commits: Commits,
     pending: FuturesUnordered<Pending>,
     /// Until when nothing is judged by the time.
@@ -345,7 +345,7 @@ impl Driver {
         self.hub.handle(input, self.now);
     }
 
-    /// Performs all that the machine wants, in its order. Appends are gathered by source: nothing of the same turn can
+    /// Performs all that the machine wants, in its order. Appends are gathered by source, and by part of the store, so that none waits for a part that it is not in: nothing of the same turn can
     /// depend on them, since the machine believes a write only when its completion comes back.
     fn perform(&mut self) {
         while let Some(output) = self.hub.poll_output() {
@@ -382,12 +382,15 @@ impl Driver {
             self.commits.begin(op.id(), self.now.mono);
         }
         match op {
-            StoreOp::Append(asked) => self.appends.entry(asked.ask.event.source.clone()).or_default().push(asked),
+            StoreOp::Append(asked) => {
+                let part = self.hub.part_of(asked.ask.event.id);
+                self.appends.entry((asked.ask.event.source.clone(), part)).or_default().push(asked);
+            }
             other => self.pending.push(Pending::Store(perform(&*self.queue, other))),
         }
     }
 
-    /// Hands the turn's appends to the store, those of a source together.
+    /// Hands the turn's appends to the store, those of a source and a part of the store together.
     fn flush(&mut self) {
         while let Some((_, group)) = self.appends.pop_first() {
             let (mut batch, mut bytes) = (Vec::with_capacity(group.len().min(APPENDS_MAX)), 0);

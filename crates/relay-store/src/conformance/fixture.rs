@@ -10,6 +10,7 @@ use relay_core::{
     id::{DeliveryId, EventId, IdMint, InstanceId, JobId, Partition},
     jobs::{Action, Command, End, Job, Outcome, Output, Retained, Retention, Rules, Target, Told},
     name::Name,
+    partitions::Partitions,
     storage::{Append, AppendError, Appended, BodyOf, Change, Changed, Dedupe, LeaseAsk, LeaseOrder, Leased},
     time::Wall,
 };
@@ -317,6 +318,7 @@ pub(super) fn asking(destination: &str, now: Wall) -> LeaseAsk {
         limit: 100,
         tried_max: u32::MAX,
         order: LeaseOrder::Shared { tried: 0 },
+        partitions: Partitions::ALL,
     }
 }
 

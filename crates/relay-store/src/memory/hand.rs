@@ -9,8 +9,9 @@ use std::{
 use relay_core::{
     delivery::Delivery,
     event::Event,
-    id::{DeliveryId, EventId},
-    storage::{Change, Changed, HeldAsk, StoreError},
+    id::{DeliveryId, EventId, Partition},
+    partitions::Partitions,
+    storage::{Change, Changed, HeldAsk, LeaseAsk, LeaseEnd, Leased, StoreError},
     time::Wall,
 };
 
@@ -80,7 +81,31 @@ impl MemoryStore {
         self.lock().disk.events.get(&id).cloned()
     }
 
+    /// What is in these partitions is away, and the rest goes on.
+    pub fn set_away(&self, away: Option<Partitions>) {
+        self.lock().away = away;
+    }
+
+    /// # Errors
+    /// One of these is away.
+    pub(super) fn are_there(&self, of: impl IntoIterator<Item = Partition>) -> Result<(), StoreError> {
+        let away = self.lock().away;
+        let is_away = |partition| away.is_some_and(|away| away.hold(partition));
+        if of.into_iter().any(is_away) { Err(StoreError::Away) } else { Ok(()) }
+    }
+
+    /// Leases from the partitions that are there: away where nothing is due in those.
+    pub(super) fn lease_there(&self, ask: &LeaseAsk) -> Result<Leased, StoreError> {
+        let away = self.lock().away;
+        let leased = self.write(Trouble::Lease, |disk| disk.lease(ask, away))?;
+        if away.is_none() {
+            return Ok(leased);
+        }
+        if leased.deliveries.is_empty() { Err(StoreError::Away) } else { Ok(Leased { end: LeaseEnd::More, ..leased }) }
+    }
+
     pub(super) fn settle_all(&self, batch: Vec<Change>) -> Result<Vec<Changed>, StoreError> {
+        self.are_there(batch.iter().map(|change| change.next.id.partition()))?;
         self.read_past_damage(batch.iter().map(|change| change.next.id))?;
         self.write(Trouble::Settle, |disk| disk.settle(batch))
     }
@@ -89,6 +114,7 @@ impl MemoryStore {
         if self.lock().finds_most.is_some_and(|most| ids.len() > most) {
             return Err(StoreError::TooSlow { after: TOO_LONG });
         }
+        self.are_there(ids.iter().map(|id| id.partition()))?;
         self.read_past_damage(ids.iter().copied())?;
         self.read(Trouble::Find, |disk| disk.find(ids))
     }

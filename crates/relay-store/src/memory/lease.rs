@@ -7,6 +7,7 @@ use relay_core::{
     event::Event,
     id::DeliveryId,
     name::Name,
+    partitions::Partitions,
     storage::{Backlog, BodyOf, DestinationDue, Due, DueAsk, HeldAsk, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     time::Wall,
 };
@@ -15,10 +16,10 @@ use super::{counters::slot, disk::Disk};
 
 impl Disk {
     /// Leases what is due, in the order asked for, until a bound is met.
-    pub(super) fn lease(&mut self, ask: &LeaseAsk) -> Leased {
+    pub(super) fn lease(&mut self, ask: &LeaseAsk, away: Option<Partitions>) -> Leased {
         let mut leased = Leased { backlog: self.backlog(&ask.destination), ..Leased::default() };
         let (mut tried, mut kept_back) = (0, false);
-        for id in self.due_at(ask) {
+        for id in self.due_at(ask, away) {
             let Some(found) = self.deliveries.get(&id) else { continue };
             if leased.deliveries.len() as u64 >= u64::from(ask.limit) {
                 leased.end = LeaseEnd::More;
@@ -46,10 +47,12 @@ impl Disk {
     }
 
     /// Ids of the destination's deliveries that are due and within their TTL, in order; one more than may be leased.
-    fn due_at(&self, ask: &LeaseAsk) -> Vec<DeliveryId> {
+    fn due_at(&self, ask: &LeaseAsk, away: Option<Partitions>) -> Vec<DeliveryId> {
         let Some(waiting) = self.waiting.get(&ask.destination) else { return Vec::new() };
         let wanted = ask.limit as usize + 1;
-        let alive = |id: &DeliveryId| self.deliveries.get(id).is_some_and(|found| found.expires_at > ask.now);
+        let is_there = |id: &DeliveryId| ask.partitions.hold(id.partition()) && !is_away(away, *id);
+        let alive =
+            |id: &DeliveryId| is_there(id) && self.deliveries.get(id).is_some_and(|found| found.expires_at > ask.now);
         let by = ..=(ask.now, DeliveryId::from_u128(u128::MAX));
         let oldest = |of: &BTreeSet<(Wall, DeliveryId)>| -> Vec<(Wall, DeliveryId)> {
             of.range(by).filter(|(_, id)| alive(id)).take(wanted).copied().collect()
@@ -80,22 +83,24 @@ impl Disk {
     fn next_due_after(&self, ask: &LeaseAsk) -> Option<Wall> {
         let behind = (Bound::Excluded((ask.now, DeliveryId::from_u128(u128::MAX))), Bound::Unbounded);
         let waiting = self.waiting.get(&ask.destination)?;
-        waiting.by_due.range(behind).next().map(|(due_at, _)| *due_at)
+        let mut waiting = waiting.by_due.range(behind).filter(|(_, id)| ask.partitions.hold(id.partition()));
+        waiting.next().map(|(due_at, _)| *due_at)
     }
 
     /// What waits, and what has passed its TTL while waiting.
-    pub(super) fn due(&self, ask: DueAsk) -> Due {
+    pub(super) fn due(&self, ask: DueAsk, away: Option<Partitions>) -> Due {
         let DueAsk { now, partitions, lapsed_by, lapsed_in, limit } = ask;
         let mut due = Due::default();
         let mut expired: Vec<(Wall, DeliveryId)> = Vec::new();
         for (destination, waiting) in &self.waiting {
-            let Some((next_due, _)) = waiting.by_due.first() else { continue };
+            let mut there = waiting.by_due.iter().filter(|(_, id)| !is_away(away, *id));
+            let Some((next_due, _)) = there.next() else { continue };
             let tally = self.counters.destinations.get(destination);
             let delivered = tally.map_or(0, |tally| tally.outcomes[0]);
             let destination = destination.clone();
             due.destinations.push(DestinationDue { destination, next_due: Some(*next_due), delivered });
             let over = waiting.by_expiry.iter().take_while(|(expires_at, _)| *expires_at <= now);
-            expired.extend(over.filter(|(_, id)| partitions.hold(id.partition())));
+            expired.extend(over.filter(|(_, id)| partitions.hold(id.partition()) && !is_away(away, *id)));
         }
         expired.sort_unstable();
         expired.truncate(limit as usize);
@@ -104,7 +109,7 @@ impl Disk {
         due.lapsed = ends
             .into_iter()
             .flatten()
-            .filter(|(_, id)| lapsed_in.hold(id.partition()))
+            .filter(|(_, id)| lapsed_in.hold(id.partition()) && !is_away(away, *id))
             .take(limit as usize)
             .filter_map(|(_, id)| self.deliveries.get(id).cloned())
             .collect();
@@ -118,6 +123,10 @@ impl Disk {
         let wanted = |found: &&Delivery| found.lease.is_some_and(|lease| ask.of.holds(&lease));
         behind.filter(wanted).take(ask.limit as usize).cloned().collect()
     }
+}
+
+fn is_away(away: Option<Partitions>, id: DeliveryId) -> bool {
+    away.is_some_and(|away| away.hold(id.partition()))
 }
 
 /// Which of those that are due come first when both kinds have their share: see [`LeaseOrder::Shared`].

@@ -25,6 +25,7 @@ use relay_core::{
     id::{DeliveryId, EventId},
     jobs::{JobOp, JobStored, RetentionOp, RetentionStored},
     name::Name,
+    partitions::Partitions,
     storage::{
         Append, AppendError, Appended, BodyOf, Change, Changed, Dedupe, Due, DueAsk, Extend, Extended, HeldAsk,
         LeaseAsk, Leased, OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError, StoreOp,
@@ -108,6 +109,8 @@ struct Inner {
     full: bool,
     edge: Option<Edge>,
     trouble: Vec<(Trouble, StoreError)>,
+    /// Partitions that are away: see [`MemoryStore::set_away`].
+    away: Option<Partitions>,
     /// Records that do not read: see [`MemoryStore::set_damaged`].
     damaged: BTreeSet<DeliveryId>,
     finds_most: Option<usize>,
@@ -315,7 +318,8 @@ impl MemoryStore {
         if full {
             return Err(AppendError::Full);
         }
-        self.write(Trouble::Append, |disk| disk.append(append)).map_err(|error| match error {
+        let is_there = self.are_there([append.event.id.partition()]);
+        is_there.and_then(|()| self.write(Trouble::Append, |disk| disk.append(append))).map_err(|error| match error {
             StoreError::Full => AppendError::Full,
             StoreError::TooSlow { .. } => AppendError::TooLate,
             StoreError::Damaged { .. } | StoreError::Later { .. } => AppendError::Damaged,
@@ -412,15 +416,17 @@ impl Queue for MemoryStore {
     }
 
     fn lease(&self, ask: LeaseAsk) -> Later<Result<Leased, StoreError>> {
-        done(self.write(Trouble::Lease, |disk| disk.lease(&ask)))
+        done(self.lease_there(&ask))
     }
 
     fn bodies(&self, of: Vec<BodyOf>) -> Later<Result<Vec<Option<Arc<Event>>>, StoreError>> {
-        done(self.read(Trouble::Bodies, |disk| disk.bodies(&of)))
+        let are_there = self.are_there(of.iter().map(|of| of.event.partition()));
+        done(are_there.and_then(|()| self.read(Trouble::Bodies, |disk| disk.bodies(&of))))
     }
 
     fn extend(&self, batch: Vec<Extend>) -> Later<Result<Vec<Extended>, StoreError>> {
-        done(self.write(Trouble::Extend, |disk| disk.extend(&batch)))
+        let are_there = self.are_there(batch.iter().map(|extend| extend.id.partition()));
+        done(are_there.and_then(|()| self.write(Trouble::Extend, |disk| disk.extend(&batch))))
     }
 
     fn settle(&self, batch: Vec<Change>) -> Later<Result<Vec<Changed>, StoreError>> {
@@ -428,7 +434,8 @@ impl Queue for MemoryStore {
     }
 
     fn replay(&self, replay: Replay, audit: Vec<AuditEntry>) -> Later<Result<Replayed, StoreError>> {
-        done(self.add(Trouble::Replay, |disk| disk.replay_if(replay, audit)))
+        let is_there = self.are_there(replay.made.iter().map(|made| made.id.partition()));
+        done(is_there.and_then(|()| self.add(Trouble::Replay, |disk| disk.replay_if(replay, audit))))
     }
 
     fn find(&self, ids: Vec<DeliveryId>) -> Later<Result<Vec<Option<Delivery>>, StoreError>> {
@@ -436,7 +443,8 @@ impl Queue for MemoryStore {
     }
 
     fn due(&self, ask: DueAsk) -> Later<Result<Due, StoreError>> {
-        done(self.read(Trouble::Due, |disk| disk.due(ask)))
+        let away = self.lock().away;
+        done(self.read(Trouble::Due, |disk| disk.due(ask, away)))
     }
 
     fn held(&self, ask: HeldAsk) -> Later<Result<Vec<Delivery>, StoreError>> {
@@ -565,13 +573,15 @@ impl Upkeep for MemoryStore {
     }
 
     fn promises(&self) -> Promises {
+        let partitions = self.lock().disk.partitions.max(1);
         Promises {
             backend: "memory",
             durability: "none: gone with the process",
             survives_kill: false,
             survives_power_loss: false,
             several_owners: true,
-            partitions: self.lock().disk.partitions.max(1),
+            partitions,
+            parts: partitions,
         }
     }
 

@@ -64,7 +64,8 @@ impl Core {
         let known = self.known(&ask.destination).await?;
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % partitions.len();
         let places = (turn..partitions.len()).chain(0..turn);
-        for (keys, known) in places.map(|place| (&partitions[place], &known[place])) {
+        for place in places.filter(|place| self.space.is_one_of(ask.partitions, *place)) {
+            let (keys, known) = (&partitions[place], &known[place]);
             if known.is_away {
                 failed.get_or_insert(Fault::Away);
                 all.end = LeaseEnd::More;
@@ -76,9 +77,19 @@ impl Core {
                 all.end = if known.waits > 0 { LeaseEnd::More } else { all.end };
                 continue;
             }
-            let part = match self.lease_in(keys, &left).await {
+            // Others on the node of one that failed just now, too.
+            let came = if self.nodes.gives_leases(place) { self.lease_in(keys, &left).await } else { Err(Fault::Away) };
+            let part = match came {
                 Ok(part) => part,
-                Err(Fault::Unknown) => return Err(Fault::Unknown),
+                Err(Fault::Unknown) if !self.nodes.is_cluster() => return Err(Fault::Unknown),
+                // What others gave is held; what this one may have leased is looked for.
+                Err(Fault::Unknown) => {
+                    all.unsure = true;
+                    all.end = LeaseEnd::More;
+                    all.backlog.open += known.open;
+                    all.backlog.tried |= known.tried;
+                    continue;
+                }
                 // Nothing was leased there. What is spoilt in one partition keeps nothing waiting in the others; where a single node is
                 // away, so it is for them.
                 Err(fault) => {
@@ -98,6 +109,9 @@ impl Core {
             all.end = joined(all.end, part.end);
             all.backlog.tried |= part.backlog.tried;
             all.backlog.open += part.backlog.open;
+        }
+        if all.unsure && all.deliveries.is_empty() {
+            return Err(Fault::Unknown);
         }
         // What was leased is held; the rest is asked for again.
         failed.filter(|_| all.deliveries.is_empty()).map_or(Ok(all), Err)
@@ -120,10 +134,12 @@ impl Core {
     async fn lease_in(&self, keys: &Keys, ask: &LeaseAsk) -> Result<Leased, Fault> {
         let call = lease_call(keys, ask, &self.consumer(ask.nonce));
         for _ in 0..MENDS_MAX {
-            match self.nodes.commit(Urgency::Lease, call.clone()).await {
+            match self.nodes.commit_once(Urgency::Lease, call.clone()).await {
                 Err(Fault::Strayed) => {
                     let group = [keys.counters(), keys.ready(&ask.destination)];
-                    self.nodes.commit(Urgency::Lease, Script::Group.call(&group, [ask.destination.as_str()])).await?;
+                    self.nodes
+                        .commit_once(Urgency::Lease, Script::Group.call(&group, [ask.destination.as_str()]))
+                        .await?;
                 }
                 answer => return self.leased(answer?),
             }
@@ -142,7 +158,7 @@ impl Core {
             1 => LeaseEnd::Tried { next_due },
             _ => LeaseEnd::More,
         };
-        Ok(Leased { deliveries: self.pairs(replies)?, end, backlog: Backlog { tried, open } })
+        Ok(Leased { deliveries: self.pairs(replies)?, end, backlog: Backlog { tried, open }, unsure: false })
     }
 
     /// Moves the ends of leases that stand; one answer for each, in order.

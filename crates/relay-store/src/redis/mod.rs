@@ -499,6 +499,7 @@ impl Upkeep for RedisStore {
 
     fn promises(&self) -> Promises {
         let durability = self.core.nodes.durability();
+        let partitions = self.core.space.partitions().len() as u16;
         Promises {
             backend: "redis",
             durability: match durability {
@@ -510,7 +511,8 @@ impl Upkeep for RedisStore {
             survives_kill: true,
             survives_power_loss: durability >= Durability::Fsync,
             several_owners: true,
-            partitions: self.core.space.partitions().len() as u16,
+            partitions,
+            parts: if self.core.nodes.is_cluster() { partitions } else { 1 },
         }
     }
 

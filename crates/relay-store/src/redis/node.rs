@@ -25,7 +25,7 @@ impl Node {
         let room = Arc::new(Room::new(shared.options.full.clone()));
         let standing = Arc::new(Standing::of(&shared.of_store));
         let commits = Commits::begin(shared, (&primary, &room, &standing));
-        let reads = Reads::new(shared.options.readers, &primary, &shared.life, &standing);
+        let reads = Reads::new(shared, &primary, &standing);
         Self { primary, commits, reads, room, standing }
     }
 }

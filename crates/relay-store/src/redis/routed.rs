@@ -44,21 +44,41 @@ impl Nodes {
         let (nodes, place) = (Arc::clone(self), self.place_of(&commands));
         let kept = self.is_cluster().then(|| commands.clone());
         let until = Instant::now() + self.shared().options.patience;
-        let first = self.of_part(place).map(|node| node.commits.all(urgency, commands));
+        let first = self.there(place).map(|node| node.commits.all(urgency, commands));
         async move {
             let mut came = match first {
                 Ok(first) => first.await,
-                Err(_) => Err(Fault::Elsewhere),
+                Err(fault) => Err(fault),
             };
             let Some(kept) = kept else { return came };
             while came == Err(Fault::Elsewhere) && Instant::now() < until {
                 nodes.look_again().await;
-                if let Ok(node) = nodes.of_part(place) {
-                    came = node.commits.all(urgency, kept.clone()).await;
-                }
+                came = match nodes.there(place) {
+                    Ok(node) => node.commits.all(urgency, kept.clone()).await,
+                    Err(fault) => Err(fault),
+                };
             }
             came
         }
+    }
+
+    /// Commits this one, at whoever is known to have its part now: where others wait for it, it is not sent again.
+    pub(super) async fn commit_once(&self, urgency: Urgency, command: Command) -> Result<Reply, Fault> {
+        let commands = vec![command];
+        let node = self.there(self.place_of(&commands))?;
+        node.commits.all(urgency, commands).await?.pop().ok_or(Fault::Unknown)
+    }
+
+    /// Whether a part gives leases: of whoever commits nothing, none could be settled.
+    pub(super) fn gives_leases(&self, place: usize) -> bool {
+        !self.is_cluster() || self.there(place).is_ok_and(|node| !node.standing.is_in_trouble())
+    }
+
+    /// Who has a part. In a cluster whoever was not reached when it was last tried is tried again by who looks at it: nobody else waits for
+    /// that.
+    fn there(&self, place: usize) -> Result<Arc<Node>, Fault> {
+        let node = self.of_part(place).map_err(|_| Fault::Elsewhere)?;
+        if self.is_cluster() && node.standing.is_unreached() { Err(Fault::Away) } else { Ok(node) }
     }
 
     /// Commits this one.
@@ -123,22 +143,31 @@ impl Nodes {
     pub(super) async fn ask_parts(&self, of_parts: Vec<Vec<Command>>) -> Result<Vec<Option<Vec<Reply>>>, Fault> {
         self.are_asked().await;
         let mut replies = vec![None; of_parts.len()];
-        let asked = self.owners().into_iter().map(async |(_, mut places)| {
+        let asked = self.owners().into_iter().map(async |(node, mut places)| {
             places.retain(|place| *place < of_parts.len());
             let commands = places.iter().flat_map(|place| of_parts[*place].clone()).collect();
-            (places, self.ask(commands).await)
+            (places, node.reads.ask(commands).await)
         });
         let mut away = Fault::Away;
         for (places, came) in join_all(asked).await {
-            match came {
-                Ok(came) => {
-                    let mut came = came.into_iter();
-                    for place in places {
-                        replies[place] = Some(came.by_ref().take(of_parts[place].len()).collect());
-                    }
+            let mut came = match came {
+                Ok(came) => came.into_iter(),
+                Err(fault @ (Fault::Away | Fault::Elsewhere)) => {
+                    away = fault;
+                    continue;
                 }
-                Err(fault @ (Fault::Away | Fault::Elsewhere)) => away = fault,
                 Err(fault) => return Err(fault),
+            };
+            for place in places {
+                let of_part: Vec<Reply> = came.by_ref().take(of_parts[place].len()).collect();
+                match of_part.iter().find_map(Reply::refusal) {
+                    None => replies[place] = Some(of_part),
+                    Some(fault @ (Fault::Away | Fault::Elsewhere)) => {
+                        self.doubt();
+                        away = fault;
+                    }
+                    Some(fault) => return Err(fault),
+                }
             }
         }
         if replies.iter().all(Option::is_none) { Err(away) } else { Ok(replies) }

@@ -21,6 +21,11 @@ use super::{
 };
 use crate::record;
 
+/// A write like any other, though it changes nothing; one that adds could be refused.
+pub(super) fn again(keys: &Keys) -> Command {
+    Command::new("HSET").arg(keys.counters()).arg("confirmed").number(1)
+}
+
 /// Where changes make something due that had ended.
 pub(super) fn redriven(changes: &[Change]) -> impl Iterator<Item = &Name> {
     changes.iter().filter(|change| AuditEntry::of_redrive(change).is_some()).map(|change| &change.next.destination)
@@ -32,10 +37,7 @@ impl Core {
     pub(super) async fn confirm(&self, partitions: impl IntoIterator<Item = Partition>) -> Result<(), Fault> {
         let places: BTreeSet<usize> = partitions.into_iter().map(|partition| self.space.place(partition)).collect();
         for place in places.into_iter().filter(|place| self.nodes.waits_for_replicas(*place)) {
-            let counters = self.space.partitions()[place].counters();
-            // A write like any other, though it changes nothing; one that adds could be refused.
-            let again = Command::new("HSET").arg(counters).arg("confirmed").number(1);
-            self.nodes.commit(Urgency::Settle, again).await?;
+            self.nodes.commit(Urgency::Settle, again(&self.space.partitions()[place])).await?;
         }
         Ok(())
     }

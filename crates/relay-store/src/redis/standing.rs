@@ -1,6 +1,9 @@
 //! How a Redis stands at the moment: what a commit needs there, and why nothing is committed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -12,6 +15,9 @@ use super::{
     reply::Fault,
 };
 use crate::seam::Durability;
+
+/// One that was not reached is tried again sooner than this, by whoever looks at it; else whoever asks does.
+const TRIED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How it stands, as it was last heard of.
 #[derive(Debug)]
@@ -43,8 +49,8 @@ struct Seen {
     /// `None`: it was never reached.
     checked: Option<Checked>,
     following: Following,
-    /// Why it was not reached when it was last tried.
-    unreached: Option<String>,
+    /// Why it was not reached when it was last tried, and when that was.
+    unreached: Option<(String, Instant)>,
     /// Why the last commit did not come about, if it did not.
     trouble: Option<String>,
 }
@@ -112,9 +118,21 @@ impl Standing {
         self.seen().checked.as_ref().is_some_and(|checked| checked.waits.is_some() && checked.findings.is_empty())
     }
 
-    /// Whether it was not reached when it was last tried.
+    /// Whether it was not reached when it was last tried, and somebody else tries it again: nobody is to wait for it.
     pub(super) fn is_unreached(&self) -> bool {
-        self.seen().unreached.is_some()
+        let mut seen = self.seen();
+        let Some((_, tried)) = &mut seen.unreached else { return false };
+        let is_tried = tried.elapsed() < TRIED_WITHIN;
+        if !is_tried {
+            // Whoever asks now does, and no other.
+            *tried = Instant::now();
+        }
+        is_tried
+    }
+
+    /// Whether the last commit did not come about.
+    pub(super) fn is_in_trouble(&self) -> bool {
+        self.seen().trouble.is_some()
     }
 
     /// Whether replicas are waited for.
@@ -141,7 +159,7 @@ impl Standing {
 
     /// Why it is not reached.
     pub(super) fn unreached(&self, broken: &Broken) {
-        self.seen().unreached = Some(format!("Redis cannot be reached: {broken}"));
+        self.seen().unreached = Some((format!("Redis cannot be reached: {broken}"), Instant::now()));
     }
 
     /// When a commit is answered; as it is meant to be, where it was never reached.
@@ -157,7 +175,7 @@ impl Standing {
             return vec![another.to_string()];
         }
         let waits = seen.checked.as_ref().and_then(|checked| checked.waits);
-        if let Some(why) = &seen.unreached {
+        if let Some((why, _)) = &seen.unreached {
             vec![why.clone()]
         } else if !findings.is_empty() {
             findings.iter().map(ToString::to_string).collect()

@@ -7,9 +7,11 @@ use relay_core::{name::Name, storage::StoreError};
 
 use super::{
     Core,
+    backlog::Urgency,
     check::{self, Heard},
     counters::Counters,
     node::Node,
+    settle::again,
 };
 use crate::{
     seam::Stats,
@@ -19,11 +21,11 @@ use crate::{
 impl Core {
     /// Asks each Redis how it is, and how much memory it uses. Where it does not answer, what was heard last stands.
     pub(super) async fn look(&self) {
-        join_all(self.nodes.owners().iter().map(|(node, _)| self.look_at_node(node))).await;
+        join_all(self.nodes.owners().iter().map(|(node, places)| self.look_at_node(node, places))).await;
     }
 
-    async fn look_at_node(&self, node: &Node) {
-        let Ok(replies) = node.reads.ask(check::asks().to_vec()).await else { return };
+    async fn look_at_node(&self, node: &Node, places: &[usize]) {
+        let Ok(replies) = node.reads.ask_again(check::asks().to_vec()).await else { return };
         let mut replies = replies.into_iter();
         if let Some((info, settings)) = replies.next().zip(replies.next()) {
             let heard = Heard::new(info, settings);
@@ -32,6 +34,12 @@ impl Core {
                 node.primary.doubt();
             }
             node.standing.heard(&heard, &self.options, node.primary.steady_since());
+        }
+        let partition = places.iter().find_map(|place| self.space.partitions().get(*place));
+        if let Some(keys) = partition.filter(|_| self.nodes.is_cluster() && node.standing.is_in_trouble()) {
+            // Nothing is leased there meanwhile, and it may be that nothing else is committed.
+            let come_of = node.commits.all(Urgency::Other, vec![again(keys)]).await;
+            tracing::debug!(?come_of, "whether commits come about again is tried");
         }
     }
 

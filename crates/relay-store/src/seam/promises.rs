@@ -15,4 +15,6 @@ pub struct Promises {
     pub several_owners: bool,
     /// Partitions that it is spread over, from 1 to [`PARTITIONS_MAX`](relay_core::limits::PARTITIONS_MAX).
     pub partitions: u16,
+    /// Parts that may be away each by itself: 1, or as many as there are partitions.
+    pub parts: u16,
 }

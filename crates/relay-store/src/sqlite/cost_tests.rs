@@ -105,6 +105,7 @@ fn steps(count: u64) -> Vec<(&'static str, u64)> {
         limit: 20,
         tried_max: 20,
         order,
+        partitions: Partitions::ALL,
     };
     let leased = lease::lease(&mut tx, &ask(LeaseOrder::Shared { tried: 10 })).expect("leases");
     assert_eq!(leased.deliveries.len(), 20);

@@ -563,6 +563,7 @@ impl Upkeep for SqliteStore {
             survives_power_loss: true,
             several_owners: false,
             partitions: 1,
+            parts: 1,
         }
     }
 

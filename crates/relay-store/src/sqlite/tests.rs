@@ -26,6 +26,7 @@ use relay_core::{
     delivery::{Lease, State, Token},
     id::{IdMint, InstanceId},
     name::Name,
+    partitions::Partitions,
     storage::{Dedupe, HeldAsk, LeaseEnd, LeaseOrder, Replay, Replayed},
 };
 
@@ -161,6 +162,7 @@ fn lease_ask(limit: u32) -> LeaseAsk {
         limit,
         tried_max: u32::MAX,
         order: LeaseOrder::Shared { tried: 0 },
+        partitions: Partitions::ALL,
     }
 }
 

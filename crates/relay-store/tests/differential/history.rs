@@ -200,6 +200,7 @@ impl<T: Tested> Pair<T> {
             limit: self.rng.random_range(1..5),
             tried_max: self.rng.random_range(0..5),
             order,
+            partitions: Partitions::ALL,
         };
         let (deliveries, ..) = both!(self, |store| {
             let leased = store.lease(ask.clone());

@@ -9,6 +9,7 @@ mod late;
 mod leases;
 mod owners;
 mod pair;
+mod parts;
 mod random;
 mod resends;
 mod rig;

@@ -14,7 +14,7 @@ use relay_core::{
         retry::RetryPolicy,
     },
     hub::{Accepting, Answer, ConnId, Hub, Input, Notice, Output, Serves, Setup, Ticket},
-    id::DeliveryId,
+    id::{DeliveryId, Partition},
     limits,
     name::Name,
     routing::{Route, Routing},
@@ -70,6 +70,7 @@ pub(crate) struct Rig {
     lease: Duration,
     /// There is another rig on the same store.
     shares: bool,
+    parts: u16,
     /// `FORWARD_TIMEOUT` of clients that join from now on: another than the default, which must not stand in for it.
     pub(crate) forward_timeout: Duration,
     /// What clients connect with.
@@ -149,6 +150,7 @@ impl Rig {
             runs,
             lease,
             shares,
+            parts: if shares { PARTITIONS } else { 1 },
             forward_timeout: FORWARD_TIMEOUT,
             token: name("office"),
             field: Bytes::from_static(b"text/plain"),
@@ -185,6 +187,8 @@ impl Rig {
                     self.asked.push(kind(&ask));
                     let largest = self.largest.entry(kind(&ask)).or_default();
                     *largest = (*largest).max(extent(&ask));
+                    let parts: BTreeSet<u16> = partitions_of(&ask).map(|one| one.number() % self.parts).collect();
+                    assert!(parts.len() < 2, "an operation is about one part: {ask:?}");
                     self.pending.push_back(ask);
                 }
                 Output::Answer(ticket, answer) => {
@@ -398,6 +402,7 @@ impl Rig {
 }
 
 fn setup(seed: u64, id_floor: i64, lease: Duration, shares: bool) -> Setup {
+    let partitions = if shares { PARTITIONS } else { 1 };
     Setup {
         server: About { version: "test".into(), ..About::default() },
         lease,
@@ -407,7 +412,8 @@ fn setup(seed: u64, id_floor: i64, lease: Duration, shares: bool) -> Setup {
         public_url: Some("https://relay.example.com".to_owned()),
         seed,
         shares,
-        partitions: if shares { PARTITIONS } else { 1 },
+        partitions,
+        parts: partitions,
         id_floor,
         sha256: mixed,
     }
@@ -457,6 +463,20 @@ fn kind(ask: &StoreOp) -> &'static str {
         StoreOp::Presence(_) => "presence",
         StoreOp::Clock(_) => "clock",
     }
+}
+
+/// Where the deliveries are that an operation names.
+fn partitions_of(ask: &StoreOp) -> impl Iterator<Item = Partition> {
+    let ids: Vec<DeliveryId> = match ask {
+        StoreOp::Append(append) => append.ask.deliveries.iter().map(|made| made.id).collect(),
+        StoreOp::Bodies(of) => of.ask.iter().map(|of| of.delivery).collect(),
+        StoreOp::Extend(extends) => extends.ask.iter().map(|extend| extend.id).collect(),
+        StoreOp::Settle(changes) => changes.ask.iter().map(|change| change.next.id).collect(),
+        StoreOp::Replay(replay) => replay.ask.made.iter().map(|made| made.id).collect(),
+        StoreOp::Find(ids) => ids.ask.clone(),
+        StoreOp::Lease(_) | StoreOp::Due(_) | StoreOp::Held(_) | StoreOp::Presence(_) | StoreOp::Clock(_) => Vec::new(),
+    };
+    ids.into_iter().map(|id| id.partition())
 }
 
 /// How much an operation is about.

@@ -14,6 +14,7 @@ use relay_core::{
     event::Event,
     id::{DeliveryId, EventId, IdMint, InstanceId, Partition},
     name::Name,
+    partitions::Partitions,
     storage::{Append, Appended, AuditEntry, Change, Changed, Dedupe, EventFilter, LeaseAsk, LeaseOrder, Page, Replay},
     time::Wall,
 };
@@ -215,6 +216,7 @@ async fn lease_some(store: &dyn Store, now: Wall) {
         limit: 3,
         tried_max: u32::MAX,
         order: LeaseOrder::Shared { tried: 0 },
+        partitions: Partitions::ALL,
     };
     store.lease(ask).await.expect("it leases");
 }

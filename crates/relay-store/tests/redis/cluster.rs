@@ -12,6 +12,7 @@ use std::{
 use relay_core::{
     delivery::{Delivery, State},
     id::{DeliveryId, IdMint, InstanceId},
+    partitions::Partitions,
     storage::{AppendError, Change, DueAsk, LeaseAsk, LeaseOrder, StoreError},
     time::Wall,
 };
@@ -448,6 +449,54 @@ async fn a_primary_that_is_gone_keeps_no_other_waiting() {
     fixture.check_sums().await;
 }
 
+/// I15, I24: a primary that hangs holds up nothing that others have: no look at what is due, no lease, no outcome.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_hangs_holds_up_no_other() {
+    let set = Clustered::start(Server::Installed, (3, 0), &[], false);
+    let (store, mut fixture, stored) = filled(&set).await;
+    let hangs = without_registry(&set);
+    let named = plain(set.ports[hangs]).to_string();
+    set.nodes[hangs].pause();
+    let since = Instant::now();
+    while !store.condition().reasons.iter().any(|reason| reason.contains(&named)) {
+        assert!(since.elapsed() < PATIENCE, "{:?}", store.condition());
+        sleep(Duration::from_millis(20)).await;
+    }
+    let (mut rounds, mut seen, begin) = (0, BTreeSet::new(), Instant::now());
+    while begin.elapsed() < Duration::from_secs(3) {
+        let event = fixture.event("in", b"{}", at(200 + rounds));
+        let append = fixture.appending(event, &["crm"]);
+        drop(store.append(vec![append]).await);
+        let due = store.due(DueAsk::at(at(1_000), 100)).await.expect("it is told of what is there");
+        assert!(due.destinations.len() <= 1, "{due:?}");
+        match store.lease(asking(at(1_000))).await {
+            Ok(leased) => {
+                for held in leased.deliveries {
+                    seen.insert(held.id);
+                    let settled = store.settle(vec![delivered(held, at(1_001))]).await;
+                    assert_eq!(settled, Ok(vec![relay_core::storage::Changed::Applied]));
+                }
+            }
+            Err(error) => assert_eq!(error, StoreError::Away),
+        }
+        rounds += 1;
+    }
+    println!("{rounds} rounds beside a primary that hangs");
+    assert!(rounds >= 30, "{rounds}: each waited for the one that hangs");
+    assert!(seen.len() as u64 > rounds / 2 + 40, "{} of {rounds}", seen.len());
+
+    set.nodes[hangs].resume();
+    set.is_whole();
+    let since = Instant::now();
+    while !stored.is_subset(&seen) {
+        if let Ok(leased) = store.lease(asking(at(1_000))).await {
+            seen.extend(leased.deliveries.into_iter().map(|held| held.id));
+        }
+        assert!(since.elapsed() < PATIENCE, "{} of {}", seen.intersection(&stored).count(), stored.len());
+    }
+    fixture.check_sums().await;
+}
+
 fn asking(now: Wall) -> LeaseAsk {
     LeaseAsk {
         destination: "crm".parse().expect("it is a name"),
@@ -458,6 +507,7 @@ fn asking(now: Wall) -> LeaseAsk {
         limit: 64,
         tried_max: 64,
         order: LeaseOrder::Shared { tried: 8 },
+        partitions: Partitions::ALL,
     }
 }
 

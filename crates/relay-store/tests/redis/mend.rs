@@ -419,6 +419,7 @@ async fn consumers_of_runs_that_are_gone_go() {
             limit: 1,
             tried_max: 9,
             order: LeaseOrder::Shared { tried: 0 },
+            partitions: Partitions::ALL,
         };
         held.extend(store.lease(ask).await.expect("leases").deliveries);
     }

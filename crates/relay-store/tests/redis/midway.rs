@@ -29,6 +29,7 @@ fn ask(limit: u32) -> LeaseAsk {
         limit,
         tried_max: 9,
         order: LeaseOrder::Shared { tried: 2 },
+        partitions: Partitions::ALL,
     }
 }
 

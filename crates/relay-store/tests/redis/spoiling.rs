@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use relay_core::{
     delivery::{Delivery, State, outcome::Class},
     id::{DeliveryId, EventId, IdMint, InstanceId},
+    partitions::Partitions,
     storage::{Append, Change, Dedupe, DueAsk, HeldAsk, LeaseAsk, LeaseOrder, Replay},
 };
 use relay_store::{
@@ -207,6 +208,7 @@ impl Load {
             limit: 4,
             tried_max: 9,
             order: LeaseOrder::Shared { tried: 2 },
+            partitions: Partitions::ALL,
         };
         self.insist(|store| store.lease(ask.clone())).await.deliveries
     }

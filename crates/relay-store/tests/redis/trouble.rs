@@ -192,6 +192,7 @@ async fn an_answer_that_is_lost_is_unknown_and_asked_for_again() {
         limit: 4,
         tried_max: 9,
         order: LeaseOrder::Shared { tried: 0 },
+        partitions: Partitions::ALL,
     };
     proxy.lose_behind(0);
     assert_eq!(store.lease(ask).await.map(|leased| leased.deliveries.len()), Err(StoreError::Unknown));
@@ -554,6 +555,7 @@ fn asking(destination: &str, now: relay_core::time::Wall) -> LeaseAsk {
         limit: 4,
         tried_max: 9,
         order: LeaseOrder::Shared { tried: 0 },
+        partitions: Partitions::ALL,
     }
 }
 

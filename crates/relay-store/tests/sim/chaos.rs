@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use rand::{RngExt as _, rngs::StdRng};
-use relay_core::{client::Input as ClientInput, hub::Input, name::Name, storage::StoreError};
+use relay_core::{client::Input as ClientInput, hub::Input, name::Name, partitions::Partitions, storage::StoreError};
 use relay_store::memory::Trouble;
 
 use crate::{
     net::{End, Packet},
     plan::pick,
-    world::{What, World, micros, routing},
+    world::{PARTITIONS, What, World, micros, routing},
 };
 
 /// Something that goes wrong.
@@ -205,6 +205,7 @@ impl World {
         self.targets.heal();
         self.store.set_full(false);
         self.store.set_trouble(Vec::new());
+        self.store.set_away(None);
         self.lossy = false;
         self.cut.clear();
         self.leave_alone_who_is_apart();
@@ -227,7 +228,7 @@ impl World {
     /// Some of the store's operations fail for a while: those that write for want of room, others because they are slow; or the
     /// store is away, or its answers are lost.
     fn trouble_store(&mut self, begins: bool) {
-        let mut trouble = Vec::new();
+        let (mut trouble, mut away) = (Vec::new(), None);
         self.lossy = false;
         if begins {
             let slow = StoreError::TooSlow { after: Duration::from_secs(1) };
@@ -244,11 +245,18 @@ impl World {
                 trouble.push((Trouble::Append, StoreError::Away));
             }
             self.lossy = self.unwell.random_bool(0.5);
+            // Or a part of it cannot, as one of three primaries has.
+            if self.plan.servers > 1 && self.unwell.random_bool(0.5) {
+                let first = self.unwell.random_range(0..3);
+                let places = (first..PARTITIONS).step_by(3);
+                away = Some(places.fold(Partitions::none(PARTITIONS), Partitions::with));
+            }
             let span = Duration::from_millis(self.unwell.random_range(0..30_000));
             self.after(span, What::Trouble(Fault::StoreTrouble(false)));
         }
         let lossy = self.lossy;
-        self.tell(format_args!("store fails {trouble:?}, loses answers: {lossy}"));
+        self.tell(format_args!("store fails {trouble:?}, loses answers: {lossy}, away: {away:?}"));
+        self.store.set_away(away);
         self.store.set_trouble(trouble);
     }
 

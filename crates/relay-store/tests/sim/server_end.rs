@@ -42,7 +42,7 @@ impl World {
         self.elsewhere.extend(self.server.take());
         self.oracle.check_store(&self.store);
         self.oracle.server_starts(epoch, self.elsewhere.is_empty());
-        let stats = self.store.stats_now();
+        let (stats, promises) = (self.store.stats_now(), Upkeep::promises(&self.store));
         self.set_clock();
         let setup = Setup {
             server: About { version: "sim".into(), ..About::default() },
@@ -53,7 +53,8 @@ impl World {
             public_url: None,
             seed: self.rng.random(),
             shares: self.plan.servers > 1,
-            partitions: Upkeep::promises(&self.store).partitions,
+            partitions: promises.partitions,
+            parts: promises.parts,
             id_floor: stats.id_floor,
             sha256,
         };

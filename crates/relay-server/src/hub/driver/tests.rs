@@ -29,6 +29,7 @@ fn driver(inlet: Inlet) -> Driver {
         seed: 1,
         shares: false,
         partitions: 1,
+        parts: 1,
         id_floor: 0,
         sha256: |_| [0; 32],
     };
