@@ -600,7 +600,10 @@ impl Oracle {
             Class::Delivered => failed.clear(),
             _ if again || record.state != State::Leased => return,
             Class::Rejected | Class::Busy if record.attempts == 0 && !self.let_go.contains(&(run, key)) => {
-                failed.insert(record.event);
+                // Of a lease that another server keeps this one reads the record, and learns nothing of its own clients' targets.
+                if record.lease.as_ref().is_some_and(|lease| lease.keeper == run) {
+                    failed.insert(record.event);
+                }
             }
             Class::Rejected | Class::Busy | Class::Unreachable | Class::Refused => {}
         }
