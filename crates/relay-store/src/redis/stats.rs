@@ -43,13 +43,20 @@ impl Core {
         }
     }
 
-    /// The counters.
+    /// The counters; of partitions that are away, as they were last read.
     pub(super) async fn stats(&self) -> Result<Stats, StoreError> {
         self.look().await;
-        let counted = self.counters().await?;
-        let parts: Vec<_> = self.some_of_parts(&counted, |_| true).collect();
+        let (counted, away) = self.counters_last_read().await?;
+        let parts: Vec<_> = self.some_of_parts(&counted, |place| !away.contains(&place)).collect();
         let waiting = self.first_waiting(&parts).await?;
-        Ok(self.shown(&self.counted().await?, &waiting))
+        let mut all = Counters::default();
+        for (place, mut counters) in counted.into_iter().enumerate() {
+            if !away.contains(&place) && !counters.are_whole() {
+                self.newest(place, &mut counters).await?;
+            }
+            all.join(counters);
+        }
+        Ok(self.shown(&all, &waiting))
     }
 
     pub(super) fn shown(&self, counters: &Counters, waiting: &BTreeMap<Name, First>) -> Stats {
