@@ -194,6 +194,11 @@ impl Nodes {
                 table.version += 1;
                 *moved.entry(at.clone()).or_default() += usize::from(owned.is_ok());
             }
+            if let Ok(before) = owned.as_ref().map(|owned| &owned.node)
+                && !Arc::ptr_eq(before, node)
+            {
+                node.standing.is_never_weaker_than(&before.standing);
+            }
             *owned = Ok(Owned { node: Arc::clone(node), epoch });
             steady.entry(at).and_modify(|all| *all &= is_steady).or_insert(is_steady);
         }
