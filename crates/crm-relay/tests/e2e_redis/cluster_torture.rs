@@ -1,5 +1,5 @@
 //! Two servers on a cluster of three primaries and three replicas, clients, a load, and one fault after the other at whichever primary has some
-//! partition: a failover by command, kill -9, SIGSTOP, and slots that are moved. Nothing acknowledged is lost.
+//! partition: a failover by command, kill -9, SIGSTOP, slots that are moved, and one that hangs and whose replica may not take over. Nothing acknowledged is lost.
 //!
 //! `ROUNDS=n` (by `make torture-redis SET=cluster ROUNDS=n`) sets the number of rounds; `SEED=n` another order of them.
 
@@ -17,6 +17,10 @@ use crate::{
     torture::Load,
 };
 
+/// How long a primary hangs that nobody replaces.
+const ALONE: Duration = Duration::from_secs(20);
+/// Whoever asks it for something waits once for an answer.
+const NOTICED_WITHIN: Duration = Duration::from_secs(4);
 /// How soon a webhook is taken once there is another primary.
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 /// The longest that somebody stays away once there is another primary.
@@ -36,6 +40,8 @@ enum Fault {
     Command,
     Kill,
     Stop,
+    /// It hangs, and its replica may not take over.
+    Alone,
     /// A slot goes to another primary, key by key.
     Move,
     /// And in one step.
@@ -49,7 +55,7 @@ fn given(name: &str) -> Option<u64> {
 /// I1, I3, I5, I9, F5.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_on_a_cluster() {
-    let faults = [Fault::Kill, Fault::Move, Fault::Stop, Fault::Command];
+    let faults = [Fault::Kill, Fault::Move, Fault::Stop, Fault::Alone, Fault::Command];
     Box::pin(torture(Redis::Installed, "replicated", &faults)).await;
 }
 
@@ -81,6 +87,7 @@ async fn torture(redis: Redis, durability: &str, faults: &[Fault]) {
         let (took, taken, refused) = match fault {
             Fault::Move | Fault::MoveAtOnce => scene.moves(tag, fault == Fault::MoveAtOnce),
             Fault::Command | Fault::Kill | Fault::Stop => scene.fails_over(fault, tag, away),
+            Fault::Alone => scene.hangs_alone(if rounds.is_some() { ALONE } else { ALONE / 2 }),
         };
         eprintln!(
             "round {round}: {fault:?} of {tag} took {took:?}, first 2xx {taken:?} behind that, {refused} without 2xx"
@@ -157,7 +164,7 @@ impl Scene {
         match fault {
             Fault::Kill => cluster.nodes[before].stop(),
             Fault::Stop => cluster.nodes[before].pause(),
-            Fault::Command | Fault::Move | Fault::MoveAtOnce => cluster.fail_over(replica),
+            Fault::Command | Fault::Alone | Fault::Move | Fault::MoveAtOnce => cluster.fail_over(replica),
         }
         until("another primary", || (cluster.owner_by(replica, slot) == Some(replica)).then_some(()));
         let took = began.elapsed();
@@ -166,8 +173,39 @@ impl Scene {
         match fault {
             Fault::Kill => self.cluster.nodes[before].restart(),
             Fault::Stop => self.cluster.nodes[before].resume(),
-            Fault::Command | Fault::Move | Fault::MoveAtOnce => {}
+            Fault::Command | Fault::Alone | Fault::Move | Fault::MoveAtOnce => {}
         }
+        self.cluster.is_whole();
+        (took, taken, self.load.so_far().1 - refused)
+    }
+
+    /// A primary hangs, and nobody takes its place: all that others have is taken in and delivered all the time.
+    fn hangs_alone(&mut self, away: Duration) -> (Duration, Duration, u64) {
+        let registry = self.cluster.owner(self.slot("reg")).unwrap();
+        let owners = TAGS.iter().filter_map(|tag| self.cluster.owner(self.slot(tag)));
+        let hangs = owners.into_iter().find(|at| *at != registry).unwrap();
+        let replica = self.cluster.replica_of(hangs);
+        let forbid = |cluster: &Clustered, what: &[u8]| {
+            let set = cluster.nodes[replica].ask(&[b"CONFIG", b"SET", b"cluster-replica-no-failover", what]);
+            assert_eq!(set, "+OK\r\n");
+        };
+        forbid(&self.cluster, b"yes");
+        let (refused, began) = (self.load.so_far().1, Instant::now());
+        self.cluster.nodes[hangs].pause();
+        std::thread::sleep(NOTICED_WITHIN);
+        while began.elapsed() < away {
+            let (delivered, taken) = (self.target.count(), self.load.so_far().0);
+            std::thread::sleep(Duration::from_secs(1));
+            let (more, new) = (self.target.count() - delivered, self.load.so_far().0 - taken);
+            assert!(
+                more > 0 && new > 0,
+                "I15: within a second {new} were taken and {more} delivered, while one of three hangs"
+            );
+        }
+        self.cluster.nodes[hangs].resume();
+        let took = began.elapsed();
+        let taken = self.taken();
+        forbid(&self.cluster, b"no");
         self.cluster.is_whole();
         (took, taken, self.load.so_far().1 - refused)
     }

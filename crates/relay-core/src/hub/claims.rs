@@ -1,23 +1,25 @@
 //! Claims: a client comes that another server may have leases of. What it names of them is adopted, the rest is handed back, and
-//! then it is welcomed. Circuits that were open for it there are open here, so that an outage is not charged again.
+//! then it is welcomed. What lies in a part of the store that is away is looked at once that is back: until then it goes on with what it
+//! names, and reports are settled as ever. Circuits that were open for it there are open here, so that an outage is not charged again.
 //!
 //! With one owner all leases are known here, and whoever says Hello is welcomed at once.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     ConnId, HeldFor, Hub, Notice, Output,
     leases::Held,
+    parts::Part,
     session::{Claiming, Phase},
     settle::Why,
     timers::Timer,
 };
 use crate::{
     delivery::{self, Delivery, Lease, Token},
-    id::InstanceId,
+    id::{DeliveryId, InstanceId},
     limits,
     storage::{Change, StoreError},
-    wire::codec::Greeting,
+    wire::codec::{Greeting, LeaseKey},
 };
 
 impl Hub {
@@ -32,11 +34,9 @@ impl Hub {
             return;
         }
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        let before = BTreeSet::new();
         // It may have waited until this server began, and be at another by now.
-        let (listed, since) = (BTreeSet::new(), session.heard);
-        let claiming =
-            Claiming { greeting, instance, since, before, listed, read: false, word: 0, undecided: false, adopting: 0 };
+        let mut claiming = Claiming::begin(greeting, instance, session.heard);
+        claiming.again = Part::all(self.setup.parts.max(1)).collect();
         session.phase = Phase::Claiming(Box::new(claiming));
         let word = self.ask_for_word();
         if let Some(claiming) = self.claiming(conn) {
@@ -46,9 +46,31 @@ impl Hub {
     }
 
     fn claiming(&mut self, conn: ConnId) -> Option<&mut Claiming> {
-        match &mut self.sessions.get_mut(&conn)?.phase {
+        let session = self.sessions.get_mut(&conn)?;
+        match &mut session.phase {
             Phase::Claiming(claiming) => Some(claiming),
-            Phase::Opened | Phase::Waiting(_) | Phase::Up(_) => None,
+            Phase::Up(_) => session.rest.as_deref_mut(),
+            Phase::Opened | Phase::Waiting(_) => None,
+        }
+    }
+
+    fn is_up(&self, conn: ConnId) -> bool {
+        self.sessions.get(&conn).is_some_and(|session| matches!(session.phase, Phase::Up(_)))
+    }
+
+    /// Whether a lease that a client names is in a part that was away when it came.
+    pub(super) fn is_claimed_later(&self, instance: InstanceId, lease: LeaseKey) -> bool {
+        let conn = self.instances.get(&instance).and_then(|instance| instance.conn);
+        let rest = conn.and_then(|conn| self.sessions.get(&conn)?.rest.as_deref());
+        rest.is_some_and(|rest| rest.greeting.held.contains(&lease) && rest.is_unread(self.settles.part_of(lease.0)))
+    }
+
+    /// A client hands back what it named.
+    pub(super) fn claim_no_more(&mut self, instance: InstanceId, lease: LeaseKey) {
+        let conn = self.instances.get(&instance).and_then(|instance| instance.conn);
+        let session = conn.and_then(|conn| self.sessions.get_mut(&conn));
+        if let Some(rest) = session.and_then(|session| session.rest.as_deref_mut()) {
+            rest.greeting.held.retain(|named| *named != lease);
         }
     }
 
@@ -57,11 +79,18 @@ impl Hub {
         self.claiming(conn).map(|claiming| claiming.instance)
     }
 
-    /// The timer for that went off: they are read from the first on. Whoever has waited for too long may be at another server by
-    /// now, and is to come again.
+    /// The timer for that went off: they are read from the first on, in the parts where they were not. Whoever has waited for too
+    /// long may be at another server by now, and is to come again.
     pub(super) fn on_claim_due(&mut self, conn: ConnId) {
-        let now = self.now.mono;
-        if self.claiming(conn).is_some_and(|claiming| claiming.since + limits::CLAIM_WITHIN <= now) {
+        let (now, is_up) = (self.now.mono, self.is_up(conn));
+        let heard = self.sessions.get(&conn).map(|session| session.heard);
+        if let Some(claiming) = self.claiming(conn).filter(|_| is_up) {
+            claiming.since = heard.unwrap_or(claiming.since);
+            if claiming.since + limits::CLAIM_WITHIN / 2 <= now {
+                // It may be at another by now: its next heartbeat says that it is here.
+                return self.arm(limits::STORE_RETRY, Timer::Claim(conn));
+            }
+        } else if self.claiming(conn).is_some_and(|claiming| claiming.since + limits::CLAIM_WITHIN <= now) {
             self.drop_session(conn);
             self.outputs.push_back(Output::Close(conn, "the store does not tell what its client holds"));
             return;
@@ -71,51 +100,62 @@ impl Hub {
 
     fn read_claims(&mut self, conn: ConnId) {
         let Some(instance) = self.claimant(conn) else { return };
-        let before = self.instances.get(&instance).map(|instance| instance.held.iter().copied().collect());
-        if let Some(claiming) = self.claiming(conn) {
-            (claiming.before, claiming.listed) = (before.unwrap_or_default(), BTreeSet::new());
-            claiming.undecided = false;
+        let held = self.instances.get(&instance).map(|instance| instance.held.as_slice()).unwrap_or_default();
+        let held: Vec<(DeliveryId, Part)> = held.iter().map(|id| (*id, self.settles.part_of(*id))).collect();
+        let Some(claiming) = self.claiming(conn) else { return };
+        let mut parts = std::mem::take(&mut claiming.again);
+        parts.append(&mut claiming.away);
+        claiming.begin_reading(&parts, &held);
+        for part in parts {
+            self.ask_held(HeldFor::Claim(conn, part), None);
         }
-        self.ask_held(HeldFor::Claim(conn), None);
     }
 
-    /// A page of its leases.
-    pub(super) fn on_claim_page(&mut self, conn: ConnId, result: Result<Vec<Delivery>, StoreError>) {
-        if self.claiming(conn).is_none() {
-            return;
-        }
-        let Ok(page) = result else { return self.arm(limits::STORE_RETRY, Timer::Claim(conn)) };
+    /// A page of its leases in a part.
+    pub(super) fn on_claim_page(&mut self, conn: ConnId, part: Part, result: Result<Vec<Delivery>, StoreError>) {
+        let Some(claiming) = self.claiming(conn) else { return };
+        let Ok(page) = result else {
+            claiming.reading.remove(&part);
+            claiming.away.insert(part);
+            self.arm(limits::STORE_RETRY, Timer::Claim(conn));
+            return self.welcome_if_claimed(conn);
+        };
         let last = page.last().map(|delivery| delivery.id);
         let decided = if page.is_empty() { BTreeSet::new() } else { self.being_decided() };
         for delivery in page {
-            self.claim(conn, &delivery, decided.contains(&delivery.id));
+            self.claim(conn, part, &delivery, decided.contains(&delivery.id));
         }
         if last.is_some() {
-            return self.ask_held(HeldFor::Claim(conn), last);
+            return self.ask_held(HeldFor::Claim(conn, part), last);
         }
+        let is_up = self.is_up(conn);
         let Some(claiming) = self.claiming(conn) else { return };
-        if claiming.undecided {
+        claiming.reading.remove(&part);
+        if claiming.again.contains(&part) {
             return self.arm(limits::STORE_RETRY, Timer::Claim(conn));
         }
-        claiming.read = true;
+        claiming.some_read = true;
+        if is_up {
+            self.drop_unlisted(conn, part);
+        }
         self.welcome_if_claimed(conn);
     }
 
     /// `undecided`: what this server decided about it earlier is under way. That may be to end the very lease that is adopted
     /// now, if it was kept here before, so it is waited for.
-    fn claim(&mut self, conn: ConnId, record: &Delivery, undecided: bool) {
+    fn claim(&mut self, conn: ConnId, part: Part, record: &Delivery, undecided: bool) {
         let (id, token) = (record.id, record.token);
         let Some(lease) = record.lease else { return };
         let soon = self.shared_now() + self.setup.lease / 2;
         let kept_here = lease.keeper == self.nonce;
         let allowed = self.sessions.get(&conn).is_some_and(|session| session.serves.allows(&record.destination));
         let Some(claiming) = self.claiming(conn) else { return };
-        claiming.listed.insert((id, token));
+        claiming.listed.entry(part).or_default().insert((id, token));
         let named = claiming.greeting.held.contains(&(id, token)) && allowed;
         if named && undecided {
-            claiming.undecided = true;
+            claiming.again.insert(part);
         } else if named && !(kept_here && lease.until > soon) {
-            claiming.adopting += 1;
+            *claiming.adopting.entry(part).or_default() += 1;
             let instance = claiming.instance;
             self.decide(id, Why::Adopt { conn, instance, token }, record);
         } else if !named && !kept_here {
@@ -147,22 +187,51 @@ impl Hub {
         }
         self.drop_held(record.id);
         self.rearm(record.clone());
+        let instance = record.lease.map(|lease| lease.instance);
+        let conn = instance.and_then(|instance| self.instances.get(&instance)?.conn);
+        if let (Some(instance), Some(conn)) = (instance, conn)
+            && self.is_up(conn)
+            && let Some(session) = self.sessions.get(&conn)
+        {
+            // It was welcomed before this.
+            let serves = Arc::clone(&session.serves);
+            self.resume_one(instance, (record.id, record.token), &serves);
+        }
     }
 
     /// What was held here when its client came, and is not among what the store has of it, is somebody else's by now.
-    fn drop_unlisted(&mut self, claiming: &Claiming) {
-        for id in &claiming.before {
-            let stands = |held: &Held| claiming.listed.contains(&(*id, held.delivery.token));
-            if self.held.get(id).is_some_and(|held| held.instance == claiming.instance && !stands(held)) {
-                self.drop_held(*id);
+    fn drop_unlisted(&mut self, conn: ConnId, part: Part) {
+        let Some(claiming) = self.claiming(conn) else { return };
+        let (instance, before) = (claiming.instance, claiming.before.remove(&part).unwrap_or_default());
+        let listed = claiming.listed.remove(&part).unwrap_or_default();
+        for id in before {
+            let stands = |held: &Held| listed.contains(&(id, held.delivery.token));
+            if self.held.get(&id).is_some_and(|held| held.instance == instance && !stands(held)) {
+                self.drop_held(id);
             }
         }
     }
 
     /// Whether it is adopted is decided.
-    pub(super) fn on_claim_decided(&mut self, conn: ConnId) {
+    pub(super) fn on_claim_decided(&mut self, conn: ConnId, id: DeliveryId) {
+        let part = self.settles.part_of(id);
         if let Some(claiming) = self.claiming(conn) {
-            claiming.adopting = claiming.adopting.saturating_sub(1);
+            if let Some(left) = claiming.adopting.get_mut(&part) {
+                *left -= 1;
+                claiming.adopting.retain(|_, left| *left > 0);
+            }
+            self.welcome_if_claimed(conn);
+        }
+    }
+
+    /// The store cannot adopt it for now. Where that is a part of it, its client waits for it no longer.
+    pub(super) fn adopts_later(&mut self, conn: ConnId, id: DeliveryId) {
+        let part = self.settles.part_of(id);
+        if self.setup.parts > 1
+            && let Some(claiming) = self.claiming(conn)
+        {
+            claiming.away.insert(part);
+            self.arm(limits::STORE_RETRY, Timer::Claim(conn));
             self.welcome_if_claimed(conn);
         }
     }
@@ -198,13 +267,28 @@ impl Hub {
     fn welcome_if_claimed(&mut self, conn: ConnId) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let heard = |claiming: &Claiming| self.others.has_answered(claiming.word);
-        let done = |claiming: &Claiming| claiming.read && claiming.adopting == 0 && heard(claiming);
-        if !matches!(&session.phase, Phase::Claiming(claiming) if done(claiming)) {
-            return;
+        match &session.phase {
+            Phase::Claiming(claiming) if claiming.is_over() && claiming.some_read && heard(claiming) => {}
+            Phase::Up(_) => {
+                // All parts are read that were away.
+                let _over = session.rest.take_if(|rest| rest.is_over() && rest.away.is_empty());
+                return;
+            }
+            Phase::Opened | Phase::Waiting(_) | Phase::Claiming(_) => return,
         }
+        for part in self.parts() {
+            if self.claiming(conn).is_some_and(|claiming| !claiming.is_unread(part)) {
+                self.drop_unlisted(conn, part);
+            }
+        }
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
         if let Phase::Claiming(claiming) = std::mem::replace(&mut session.phase, Phase::Opened) {
-            self.drop_unlisted(&claiming);
-            self.welcome(conn, claiming.greeting);
+            if claiming.away.is_empty() {
+                return self.welcome(conn, claiming.greeting);
+            }
+            let greeting = claiming.greeting.clone();
+            session.rest = Some(claiming);
+            self.welcome(conn, greeting);
         }
     }
 }

@@ -25,6 +25,8 @@ impl Hub {
         for (id, token) in named {
             match self.held.get(&id) {
                 Some(held) if held.instance == instance && held.delivery.token == token => self.on_named(id),
+                // Of what another server keeps in a part that is away nothing is known here yet.
+                None if self.is_claimed_later(instance, (id, token)) => {}
                 _ => gone.push(lease_ref((id, token))),
             }
         }

@@ -608,8 +608,8 @@ impl Hub {
     pub(super) fn on_held_page(&mut self, what_for: HeldFor, result: Result<Vec<Delivery>, StoreError>) {
         match what_for {
             HeldFor::Start => {}
-            HeldFor::Strays => return self.on_strays_page(result.ok()),
-            HeldFor::Claim(conn) => return self.on_claim_page(conn, result),
+            HeldFor::Strays(part) => return self.on_strays_page(part, result.ok()),
+            HeldFor::Claim(conn, part) => return self.on_claim_page(conn, part, result),
         }
         let Ok(page) = result else {
             return self.arm(limits::STORE_RETRY, super::timers::Timer::Load);

@@ -83,6 +83,7 @@ use crate::{
     id::{DeliveryId, EventId, IdMint, InstanceId},
     limits,
     name::Name,
+    partitions::Partitions,
     routing::Routing,
     storage::{Extend, Held as HeldOf, HeldAsk, OpId, StoreOp, Stored},
     time::{Mono, Now, Wall},
@@ -168,10 +169,10 @@ pub struct Hub {
 enum HeldFor {
     /// To take over the leases of an earlier run.
     Start,
-    /// To find those that nobody knows of: see [`strays`].
-    Strays,
-    /// To find those that another server keeps of a client that has come here: see [`claims`].
-    Claim(ConnId),
+    /// To find those in a part of the store that nobody knows of: see [`strays`].
+    Strays(Part),
+    /// To find those in a part of the store that another server keeps of a client that has come here: see [`claims`].
+    Claim(ConnId, Part),
 }
 
 impl Hub {
@@ -240,6 +241,11 @@ impl Hub {
     /// The number of the part of the store that an event is in: see [`Setup::parts`]. What is asked for together is in one.
     pub fn part_of(&self, id: EventId) -> u16 {
         Part::of(id.partition(), self.setup.parts.max(1)).number()
+    }
+
+    /// All parts of the store.
+    fn parts(&self) -> impl Iterator<Item = Part> + use<> {
+        Part::all(self.setup.parts.max(1))
     }
 
     /// Takes in one thing that happened.
@@ -324,15 +330,17 @@ impl Hub {
 
     /// Reads the leased deliveries behind an id.
     fn ask_held(&mut self, what_for: HeldFor, after: Option<DeliveryId>) {
-        let of = match what_for {
-            HeldFor::Start => HeldOf::All,
-            HeldFor::Strays => HeldOf::Keeper(self.nonce),
-            HeldFor::Claim(conn) => match self.claimant(conn) {
-                Some(instance) => HeldOf::Instance(instance),
+        let parts = self.setup.parts.max(1);
+        let only = |part: Part| Partitions::only(part.number(), parts);
+        let (of, partitions) = match what_for {
+            HeldFor::Start => (HeldOf::All, Partitions::ALL),
+            HeldFor::Strays(part) => (HeldOf::Keeper(self.nonce), only(part)),
+            HeldFor::Claim(conn, part) => match self.claimant(conn) {
+                Some(instance) => (HeldOf::Instance(instance), only(part)),
                 None => return,
             },
         };
-        let op = self.ops.held(what_for, HeldAsk { of, after, limit: limits::PAGE_MAX });
+        let op = self.ops.held(what_for, HeldAsk { of, after, limit: limits::PAGE_MAX, partitions });
         self.ask_store(op);
     }
 

@@ -26,6 +26,11 @@ impl Part {
         Self(partition.number() % parts)
     }
 
+    /// All of so many.
+    pub(super) fn all(parts: u16) -> impl Iterator<Item = Self> {
+        (0..parts).map(Self)
+    }
+
     /// Its number, below that of the parts.
     pub(super) const fn number(self) -> u16 {
         self.0

@@ -1,7 +1,11 @@
 //! One session: a client's socket, as far as its handshake is, and when it was last heard of.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use super::parts::Part;
 use crate::{
     id::{DeliveryId, InstanceId},
     limits,
@@ -34,6 +38,8 @@ pub(super) struct Session {
     pub(super) tick: Mono,
     /// Its reports that are not decided on yet.
     pub(super) undecided: usize,
+    /// It is welcome, and what it names in some parts of the store could not be looked at yet.
+    pub(super) rest: Option<Box<Claiming>>,
     /// What waits to be sent.
     pub(super) outbox: Outbox,
 }
@@ -51,7 +57,8 @@ pub(super) enum Phase {
     Up(InstanceId),
 }
 
-/// A Hello that waits for what it names: see [`claims`](super::claims).
+/// A Hello that waits for what it names; and what of that lies in parts that are away, once it is welcome: see
+/// [`claims`](super::claims).
 #[derive(Debug)]
 pub(super) struct Claiming {
     pub(super) greeting: Greeting,
@@ -59,18 +66,61 @@ pub(super) struct Claiming {
     pub(super) instance: InstanceId,
     /// When it came.
     pub(super) since: Mono,
-    /// What is held of it here when its leases begin to be read.
-    pub(super) before: BTreeSet<DeliveryId>,
-    /// Its leases in the store.
-    pub(super) listed: BTreeSet<LeaseKey>,
-    /// Something is under way about one that it names: they are read again.
-    pub(super) undecided: bool,
-    /// All of them are read.
-    pub(super) read: bool,
+    /// What is held of it here when its leases begin to be read, by part.
+    pub(super) before: BTreeMap<Part, Vec<DeliveryId>>,
+    /// Its leases in the store, by part.
+    pub(super) listed: BTreeMap<Part, BTreeSet<LeaseKey>>,
+    /// Parts of the store where they are being read.
+    pub(super) reading: BTreeSet<Part>,
+    /// Parts where something is under way about one that it names: they are read again there.
+    pub(super) again: BTreeSet<Part>,
+    /// Parts that could not be read, as where they are away.
+    pub(super) away: BTreeSet<Part>,
+    /// Those of some part are read.
+    pub(super) some_read: bool,
     /// The word of the others that it waits for: what is down for it there is down here.
     pub(super) word: u64,
-    /// Adoptions under way.
-    pub(super) adopting: usize,
+    /// Adoptions under way, by part.
+    pub(super) adopting: BTreeMap<Part, usize>,
+}
+
+impl Claiming {
+    /// Nothing is read yet.
+    pub(super) const fn begin(greeting: Greeting, instance: InstanceId, since: Mono) -> Self {
+        Self {
+            greeting,
+            instance,
+            since,
+            before: BTreeMap::new(),
+            listed: BTreeMap::new(),
+            reading: BTreeSet::new(),
+            again: BTreeSet::new(),
+            away: BTreeSet::new(),
+            some_read: false,
+            word: 0,
+            adopting: BTreeMap::new(),
+        }
+    }
+
+    /// These parts are read from now on, where these are held.
+    pub(super) fn begin_reading(&mut self, parts: &BTreeSet<Part>, held: &[(DeliveryId, Part)]) {
+        for part in parts {
+            let here = held.iter().filter(|(_, of)| of == part).map(|(id, _)| *id).collect();
+            self.before.insert(*part, here);
+            self.listed.insert(*part, BTreeSet::new());
+            self.reading.insert(*part);
+        }
+    }
+
+    /// Whether nothing is being read, or to be read again, or adopted, but in parts that are away.
+    pub(super) fn is_over(&self) -> bool {
+        self.reading.is_empty() && self.again.is_empty() && self.adopting.keys().all(|part| self.away.contains(part))
+    }
+
+    /// Whether a part is not read.
+    pub(super) fn is_unread(&self, part: Part) -> bool {
+        [&self.reading, &self.again, &self.away].into_iter().any(|parts| parts.contains(&part))
+    }
 }
 
 impl Session {
@@ -86,6 +136,7 @@ impl Session {
             amid: false,
             tick: now,
             undecided: 0,
+            rest: None,
             outbox: Outbox::default(),
         }
     }

@@ -241,20 +241,11 @@ impl Hub {
         let mut kept = BTreeSet::new();
         let has: BTreeSet<DeliveryId> = named.iter().map(|(delivery, _)| *delivery).collect();
         for &(delivery, token) in named {
-            let mine = |held: &&mut Held| held.instance == id && held.delivery.token == token;
-            let held = self.held.get_mut(&delivery).filter(mine);
-            let held = held.filter(|held| held.sent >= Sent::Done && serves.allows(&held.delivery.destination));
-            if let Some(held) = held {
-                held.rearmed = false;
-                if held.delivery.is_suspect()
-                    && let Some(instance) = self.instances.get_mut(&id)
-                    && let Some(served) = instance.served.get_mut(&held.delivery.destination)
-                {
-                    served.alone = Some(delivery);
-                }
+            if self.resume_one(id, (delivery, token), serves) {
                 kept.insert(delivery);
                 resumed.push(lease_ref((delivery, token)));
-                self.on_named(delivery);
+            } else if !self.held.contains_key(&delivery) && self.is_claimed_later(id, (delivery, token)) {
+                resumed.push(lease_ref((delivery, token)));
             } else if crate::canary::is("resumed_keeps_released") {
                 resumed.push(lease_ref((delivery, token))); // Canary: a released lease must not stay with its client.
             }
@@ -269,6 +260,23 @@ impl Hub {
             }
         }
         resumed
+    }
+
+    /// Whether an instance holds on to a lease that it names.
+    pub(super) fn resume_one(&mut self, id: InstanceId, (delivery, token): LeaseKey, serves: &Serves) -> bool {
+        let mine = |held: &&mut Held| held.instance == id && held.delivery.token == token;
+        let held = self.held.get_mut(&delivery).filter(mine);
+        let held = held.filter(|held| held.sent >= Sent::Done && serves.allows(&held.delivery.destination));
+        let Some(held) = held else { return false };
+        held.rearmed = false;
+        if held.delivery.is_suspect()
+            && let Some(instance) = self.instances.get_mut(&id)
+            && let Some(served) = instance.served.get_mut(&held.delivery.destination)
+        {
+            served.alone = Some(delivery);
+        }
+        self.on_named(delivery);
+        true
     }
 
     fn describe(&mut self, id: InstanceId, name: &Name, allowed: bool) -> WelcomeDestination {
@@ -408,6 +416,8 @@ impl Hub {
                 self.held.get(id).is_some_and(|held| held.instance == instance && held.delivery.token == *token);
             if holds {
                 self.take_back(*id);
+            } else {
+                self.claim_no_more(instance, (*id, *token));
             }
         }
     }

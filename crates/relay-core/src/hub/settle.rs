@@ -377,7 +377,7 @@ impl Hub {
             self.on_end_decided(work.id);
         }
         if let Why::Adopt { conn, .. } = work.why {
-            self.on_claim_decided(conn);
+            self.on_claim_decided(conn, work.id);
         }
         if matches!(work.why, Why::Unheard(_)) {
             self.releasing.remove(&work.id);

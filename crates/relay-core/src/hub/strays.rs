@@ -4,9 +4,9 @@
 //! **Invariant:** what is handed back is brought by nothing under way: a lease found in the store waits until every
 //! operation is answered that was asked for before it was found.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
-use super::{HeldFor, Hub, settle::Why, timers::Timer};
+use super::{HeldFor, Hub, parts::Part, settle::Why, timers::Timer};
 use crate::{
     delivery::{Claim, Delivery},
     id::DeliveryId,
@@ -17,10 +17,10 @@ use crate::{
 /// What is looked for, and what was found.
 #[derive(Debug, Default)]
 pub(super) struct Strays {
-    /// The store is being looked through, or will be.
-    looking: bool,
-    /// Something was lost since that began.
-    again: bool,
+    /// Parts of the store that are being looked through, or will be; and whether something was lost since that began.
+    looking: BTreeMap<Part, bool>,
+    /// Those of them that the timer is set for.
+    waiting: BTreeSet<Part>,
     /// Leases that may be strays, and the last operation that was asked for when they were found.
     found: BTreeMap<DeliveryId, (Claim, OpId)>,
 }
@@ -31,30 +31,46 @@ impl Hub {
         if crate::canary::is("strays_stay") {
             return; // Canary: what an answer that was lost has leased must not stay leased for ever.
         }
-        if std::mem::replace(&mut self.strays.looking, true) {
-            self.strays.again = true;
-        } else {
+        for part in self.parts() {
+            self.look_for_strays_in(part);
+        }
+    }
+
+    fn look_for_strays_in(&mut self, part: Part) {
+        match self.strays.looking.entry(part) {
+            Entry::Occupied(mut again) => drop(again.insert(true)),
+            Entry::Vacant(looking) => {
+                looking.insert(false);
+                self.look_later(part);
+            }
+        }
+    }
+
+    fn look_later(&mut self, part: Part) {
+        if self.strays.waiting.is_empty() {
             self.arm(limits::STORE_RETRY, Timer::Strays);
         }
+        self.strays.waiting.insert(part);
     }
 
     /// The timer for that went off.
     pub(super) fn on_strays_due(&mut self) {
-        self.strays.again = false;
-        if self.failed {
-            self.strays.looking = false;
-        } else {
-            self.ask_held(HeldFor::Strays, None);
+        for part in std::mem::take(&mut self.strays.waiting) {
+            if self.failed {
+                self.strays.looking.remove(&part);
+            } else {
+                self.strays.looking.insert(part, false);
+                self.ask_held(HeldFor::Strays(part), None);
+            }
         }
     }
 
-    /// A page of what is leased; `None` if it could not be read.
-    pub(super) fn on_strays_page(&mut self, page: Option<Vec<Delivery>>) {
-        let Some(page) = page else { return self.arm(limits::STORE_RETRY, Timer::Strays) };
+    /// A page of what is leased in a part; `None` if it could not be read.
+    pub(super) fn on_strays_page(&mut self, part: Part, page: Option<Vec<Delivery>>) {
+        let Some(page) = page else { return self.look_later(part) };
         let Some(last) = page.last().map(|delivery| delivery.id) else {
-            self.strays.looking = false;
-            if std::mem::take(&mut self.strays.again) {
-                self.look_for_strays();
+            if self.strays.looking.remove(&part) == Some(true) {
+                self.look_for_strays_in(part);
             }
             return;
         };
@@ -64,7 +80,7 @@ impl Hub {
                 self.strays.found.insert(delivery.id, (delivery.claim(), at));
             }
         }
-        self.ask_held(HeldFor::Strays, Some(last));
+        self.ask_held(HeldFor::Strays(part), Some(last));
     }
 
     /// Hands back what nothing under way can bring any more.

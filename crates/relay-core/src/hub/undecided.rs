@@ -8,12 +8,12 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Hub,
+    ConnId, Hub,
     parts::{ByPart, Part},
-    settle::Work,
+    settle::{Why, Work},
     timers::Timer,
 };
-use crate::{limits, name::Name, partitions::Partitions};
+use crate::{id::DeliveryId, limits, name::Name, partitions::Partitions};
 
 /// What waits.
 #[derive(Debug)]
@@ -78,6 +78,8 @@ impl Undecided {
 impl Hub {
     /// The store could not: these are decided on again after a pause.
     pub(super) fn decide_later(&mut self, works: Vec<Work>) {
+        let adopts = |work: &Work| if let Why::Adopt { conn, .. } = work.why { Some((conn, work.id)) } else { None };
+        let adopting: Vec<(ConnId, DeliveryId)> = works.iter().filter_map(adopts).collect();
         for work in works {
             // Whoever starts next ends what has expired.
             if self.stopping && work.why.may_be_left() {
@@ -87,6 +89,9 @@ impl Hub {
             }
         }
         self.retry_later();
+        for (conn, id) in adopting {
+            self.adopts_later(conn, id);
+        }
     }
 
     /// This part of the store can: its next piece at once.

@@ -84,11 +84,13 @@ pub struct HeldAsk {
     pub after: Option<DeliveryId>,
     /// Most to name.
     pub limit: u32,
+    /// In these partitions, where parts of the store may be away each by itself; else in all there are.
+    pub partitions: Partitions,
 }
 
 impl HeldAsk {
     /// All of them, behind that one.
     pub const fn all(after: Option<DeliveryId>, limit: u32) -> Self {
-        Self { of: Held::All, after, limit }
+        Self { of: Held::All, after, limit, partitions: Partitions::ALL }
     }
 }

@@ -165,7 +165,7 @@ async fn listed<B: Backend>(fixture: &Fixture<B>, of: Held, limit: u32) -> Vec<D
     let mut listed: Vec<Delivery> = Vec::new();
     loop {
         let after = listed.last().map(|found| found.id);
-        let page = fixture.store().held(HeldAsk { of, after, limit }).await.expect("reads");
+        let page = fixture.store().held(HeldAsk { of, ..HeldAsk::all(after, limit) }).await.expect("reads");
         assert!(page.len() <= limit as usize);
         if page.is_empty() {
             return listed;

@@ -120,6 +120,13 @@ impl MemoryStore {
     }
 
     pub(super) fn held_behind(&self, ask: HeldAsk) -> Result<Vec<Delivery>, StoreError> {
+        let away = self.lock().away;
+        let is_asked = |place: u16, away: Partitions| {
+            ask.partitions.count() != away.count() || ask.partitions.places().any(|asked| asked == place)
+        };
+        if away.is_some_and(|away| away.places().any(|place| is_asked(place, away))) {
+            return Err(StoreError::Away);
+        }
         let mut held = self.read(Trouble::Held, |disk| disk.held(ask))?;
         let inner = self.lock();
         held.retain(|delivery| !inner.damaged.contains(&delivery.id));

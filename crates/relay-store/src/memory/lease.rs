@@ -120,7 +120,8 @@ impl Disk {
     pub(super) fn held(&self, ask: HeldAsk) -> Vec<Delivery> {
         let from = ask.after.map_or(Bound::Unbounded, Bound::Excluded);
         let behind = self.deliveries.range((from, Bound::Unbounded)).map(|(_, found)| found);
-        let wanted = |found: &&Delivery| found.lease.is_some_and(|lease| ask.of.holds(&lease));
+        let is_asked = |found: &Delivery| ask.partitions.hold(found.id.partition());
+        let wanted = |found: &&Delivery| is_asked(found) && found.lease.is_some_and(|lease| ask.of.holds(&lease));
         behind.filter(wanted).take(ask.limit as usize).cloned().collect()
     }
 }

@@ -4,10 +4,14 @@
 //! with those whose event is gone, then what stands beside them; what a later version wrote stays. Then indexes and counters are
 //! made again of what is left (`mend`), by which each is counted as lost. Killed in between, the same again does the rest.
 
+use std::time::Duration;
+
 use relay_core::{
     id::{DeliveryId, EventId},
     storage::{AuditEntry, StoreError},
 };
+
+use tokio::time::Instant;
 
 use super::{
     Core, audit,
@@ -27,6 +31,8 @@ use crate::seam::DocumentKind;
 const KEYS_AT_ONCE: i64 = 256;
 /// Lines of an audit log that are read at a time.
 const LINES_AT_ONCE: i64 = 1_000;
+/// As long it is begun anew where parts of the store move meanwhile.
+const ANEW_WITHIN: Duration = Duration::from_mins(5);
 /// Named in one line of the audit log.
 const NAMED: usize = 50;
 
@@ -42,11 +48,8 @@ impl Core {
     /// Takes out what does not read; gives all of it in words.
     pub(super) async fn accept_loss(&self) -> Result<Vec<String>, StoreError> {
         let mut taken = Vec::new();
-        for pass in [Pass::Events, Pass::Rows, Pass::Others] {
-            self.pass_through(pass, &mut taken).await?;
-        }
-        self.take_out_documents(&mut taken).await?;
-        self.take_out_lines(&mut taken).await?;
+        let all = self.take_out_all(&mut taken).await;
+        // What is taken out is written down, whatever keeps the rest from it.
         if !taken.is_empty() {
             let at = self.clock().await?;
             let (who, action) = ("cli".to_owned(), "store.accept-loss".to_owned());
@@ -55,8 +58,23 @@ impl Core {
             let lines: Vec<AuditEntry> = taken.chunks(NAMED).map(|some| line(some.join(", "))).collect();
             self.audit(&lines).await?;
         }
+        all?;
         self.mend().await?;
         Ok(taken)
+    }
+
+    async fn take_out_all(&self, taken: &mut Vec<String>) -> Result<(), Fault> {
+        for pass in [Pass::Events, Pass::Rows, Pass::Others] {
+            let until = Instant::now() + ANEW_WITHIN;
+            while let Err(fault) = self.pass_through(pass, taken).await {
+                // Parts have moved: some keys may have been passed over.
+                if fault != Fault::Elsewhere || Instant::now() >= until {
+                    return Err(fault);
+                }
+            }
+        }
+        self.take_out_documents(taken).await?;
+        self.take_out_lines(taken).await
     }
 
     async fn pass_through(&self, pass: Pass, taken: &mut Vec<String>) -> Result<(), Fault> {

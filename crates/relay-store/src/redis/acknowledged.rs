@@ -288,6 +288,8 @@ struct Seen {
     looks_again: bool,
     /// Documents are being written back, and are not all there.
     writes_back: bool,
+    /// What is looked for, and in which partitions it was not yet: some may be away.
+    looks: Option<(Known, BTreeSet<usize>)>,
 }
 
 /// Looks whether Redis is another, as long as there is a store.
@@ -357,7 +359,10 @@ impl Core {
             self.watch_begun_anew(seen).await?;
         }
         if is_another || seen.looks_again {
-            self.look_for_all().await?;
+            let looks = seen.looks.take().filter(|(of, _)| *of == now);
+            let (_, left) = seen.looks.insert(looks.unwrap_or_else(|| (now.clone(), self.all_places())));
+            self.look_for_all(left).await?;
+            seen.looks = None;
             self.look_for_documents().await?;
             seen.looks_again = is_another;
         } else {
@@ -381,7 +386,11 @@ impl Core {
         }
         self.write_back().await?;
         self.nodes.all(Urgency::Other, meta::layout(&self.space)?).await?;
-        self.look_for_all().await
+        self.look_for_all(&mut self.all_places()).await
+    }
+
+    fn all_places(&self) -> BTreeSet<usize> {
+        (0..self.space.partitions().len()).collect()
     }
 
     /// Another epoch: emptied, and begun by another server, which may know no documents. Where there are some, those that this one
@@ -456,19 +465,29 @@ impl Core {
         Ok(())
     }
 
-    /// Looks for what was acknowledged, in all partitions. What is lost is told once, however often the answer to that is lost.
-    async fn look_for_all(&self) -> Result<(), Fault> {
-        for place in 0..self.space.partitions().len() {
-            if let Some(telling) = self.acknowledged.telling(place) {
-                self.tell(place, &telling).await?;
-                self.acknowledged.told(place, &telling);
+    /// Looks for what was acknowledged, in these partitions; those where that is done are left no more, whichever of them is away.
+    async fn look_for_all(&self, left: &mut BTreeSet<usize>) -> Result<(), Fault> {
+        let mut failed = None;
+        for place in left.clone() {
+            match self.look_and_tell(place).await {
+                Ok(()) => drop(left.remove(&place)),
+                Err(fault) => drop(failed.get_or_insert(fault)),
             }
-            let lost = self.look_for(place).await?;
-            if !lost.is_empty() {
-                let telling = self.acknowledged.will_tell(place, recount::fresh_run()?, lost);
-                self.tell(place, &telling).await?;
-                self.acknowledged.told(place, &telling);
-            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// What is lost is told once, however often the answer to that is lost.
+    async fn look_and_tell(&self, place: usize) -> Result<(), Fault> {
+        if let Some(telling) = self.acknowledged.telling(place) {
+            self.tell(place, &telling).await?;
+            self.acknowledged.told(place, &telling);
+        }
+        let lost = self.look_for(place).await?;
+        if !lost.is_empty() {
+            let telling = self.acknowledged.will_tell(place, recount::fresh_run()?, lost);
+            self.tell(place, &telling).await?;
+            self.acknowledged.told(place, &telling);
         }
         Ok(())
     }

@@ -39,11 +39,30 @@ fn listed(findings: &[Finding]) -> String {
 }
 
 impl Core {
+    /// In a cluster all begins with the primaries that are there, if the one that has the registry is.
     pub(super) async fn begin(&self) -> Result<(), BeginError> {
         self.ask_who().await?;
         for (node, places) in self.nodes.owners() {
-            let mut link = self.connected(&node).await?;
-            self.check_itself(&node, &mut link).await.map_err(|error| self.at(&node, error))?;
+            let is_needed = !self.nodes.is_cluster() || places.contains(&self.space.registry_place());
+            let reached = async {
+                let mut link = self.connected(&node).await?;
+                self.check_itself(&node, &mut link).await.map_err(|error| self.at(&node, error))?;
+                Ok(link)
+            };
+            let mut link = match reached.await {
+                Ok(link) => link,
+                Err(BeginError::Away(why)) if !is_needed => {
+                    // What it has waits for it. It is looked at before anything is committed there.
+                    tracing::warn!(
+                        event = "redis_waiting",
+                        why,
+                        "a primary of the cluster is not there; the others are"
+                    );
+                    node.standing.unreached(&Broken::Away(why));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             self.check_rights(&mut link).await.map_err(|error| self.at(&node, error))?;
             self.check_keys(&places, &mut link).await?;
         }

@@ -24,6 +24,8 @@ pub(super) struct Member {
     epoch: u64,
     /// From the first to the last of each run.
     slots: Vec<(u16, u16)>,
+    /// Slots that it is giving away, or being given: it says so of itself only.
+    moving: BTreeSet<u16>,
 }
 
 /// All that one node says.
@@ -45,6 +47,8 @@ pub(super) struct Owner {
     pub(super) is_vouched: bool,
     /// And do not take it for failed: no other can have been put in its place lately.
     pub(super) is_steady: bool,
+    /// Keys of it are on their way to another.
+    pub(super) is_moving: bool,
 }
 
 /// What nodes of a cluster say together.
@@ -133,7 +137,11 @@ fn member(
     let mut words = line.split(' ');
     let (id, address, flags) = (words.next()?, words.next()?, words.next()?);
     let epoch = number(words.nth(3)?.as_bytes()).ok()?;
-    let slots = words.skip(1).filter(|word| !word.starts_with('[')).map(run).collect::<Option<Vec<_>>>()?;
+    let (moving, slots): (Vec<&str>, Vec<&str>) = words.skip(1).partition(|word| word.starts_with('['));
+    let slots = slots.into_iter().map(run).collect::<Option<Vec<_>>>()?;
+    // `[7->-ID]` leaves, `[7-<-ID]` comes.
+    let moves = |word: &str| word.strip_prefix('[')?.split_once('-')?.0.parse().ok();
+    let moving = moving.into_iter().filter_map(moves).collect();
     let has = |flag: &str| flags.split(',').any(|one| one == flag);
     // Behind the port of the bus, and names.
     let (mut host, port) = host_and_port(address.split(['@', ',']).next()?)?;
@@ -149,6 +157,7 @@ fn member(
         is_failing: has("fail") || has("fail?"),
         epoch: u64::try_from(epoch).ok()?,
         slots,
+        moving,
     };
     Some((member, has("myself")))
 }
@@ -173,9 +182,25 @@ pub(super) fn together(words: &[Word], slots: impl Iterator<Item = u16>) -> Told
         let of_it = || voices.values().filter_map(|word| word.owner(slot)).filter(|one| one.id == member.id);
         let is_vouched = of_it().count() >= most;
         let is_steady = of_it().filter(|one| !one.is_failing).count() >= most && !of_it().any(|one| one.is_gone);
-        Some(Owner { at: member.at.clone(), epoch: member.epoch, is_vouched, is_steady })
+        let is_moving = claims().any(|member| member.moving.contains(&slot));
+        Some(Owner { at: member.at.clone(), epoch: member.epoch, is_vouched, is_steady, is_moving })
     };
     Told { primaries: primaries.collect(), owners: slots.map(owner).collect() }
+}
+
+/// Of the words of nodes, so many of which were asked, those that are of one cluster with the nodes that were `known`: most of those that it
+/// names were. An address may be another cluster's by now. Where none is, most of those asked have to be of another: then the cluster was made
+/// anew.
+pub(super) fn of_one(words: Vec<Word>, asked: usize, known: &mut BTreeSet<String>) -> Vec<Word> {
+    let met = |word: &Word| word.members.iter().filter(|member| known.contains(&member.id)).count();
+    let (ours, others): (Vec<Word>, Vec<Word>) = words.into_iter().partition(|word| 2 * met(word) > word.members.len());
+    let believed = match (ours.is_empty(), known.is_empty() || 2 * others.len() > asked) {
+        (false, _) => ours,
+        (true, true) => others,
+        (true, false) => return Vec::new(),
+    };
+    *known = believed.iter().flat_map(|word| &word.members).map(|member| member.id.clone()).collect();
+    believed
 }
 
 /// Ids of nodes that have slots: by whoever knows of the latest change.
@@ -231,7 +256,7 @@ mod tests {
     }
 
     fn owner(port: u16, epoch: u64, is_vouched: bool, is_steady: bool) -> Owner {
-        Owner { at: address(port), epoch, is_vouched, is_steady }
+        Owner { at: address(port), epoch, is_vouched, is_steady, is_moving: false }
     }
 
     /// I1: the latest claim holds; and steady is who most primaries name, and do not take for failed.
@@ -251,6 +276,32 @@ mod tests {
         assert_eq!(told(&[well(1), well(2), after(3)]), owner(4, 4, false, false), "the first to hear of it");
         assert_eq!(told(&[well(1), after(2), after(3)]), owner(4, 4, true, true), "the one before is cut off");
         assert_eq!(together(&[well(1)], [101, 9_999].into_iter()).owners, [None, None], "nobody has them");
+    }
+
+    /// I1: an address may be that of a node of another cluster by now, which is not believed, whatever its epoch; nor where it alone answers.
+    #[test]
+    fn a_node_of_another_cluster_is_not_believed() {
+        let well = |by| says(by, ("master", 1), None);
+        let other = || read("m1 h:9@19 myself,master - 0 0 99 connected 0-16383\n", Reply::Nil).expect("it reads");
+        let mut known = BTreeSet::new();
+        assert_eq!(of_one(vec![well(1), well(2)], 3, &mut known).len(), 2, "whom nobody knows yet is believed");
+        assert_eq!(known.len(), 4);
+        assert_eq!(of_one(vec![well(1), other(), well(3)], 3, &mut known), [well(1), well(3)]);
+        assert_eq!(of_one(vec![other()], 3, &mut known), [], "the others are silent");
+        assert_eq!(known.len(), 4);
+        assert_eq!(of_one(vec![other(), other()], 3, &mut known).len(), 2, "all was made anew");
+        assert_eq!(of_one(vec![well(1), other()], 3, &mut known), [other()]);
+    }
+
+    /// A slot whose keys are on their way is named by those who give and take it.
+    #[test]
+    fn a_slot_on_its_way_is_known() {
+        let said = |moves: &str| {
+            let line = format!("n1 h:1@2 myself,master - 0 0 1 connected 100{moves}\n");
+            told(&[read(&line, Reply::Nil).expect("it reads")]).is_moving
+        };
+        assert!(said(" [100->-n2]") && said(" [7-<-n2] [100-<-n2]"));
+        assert!(!said(" [101->-n2]") && !said(" [x]") && !said(""));
     }
 
     /// Primaries that have no slot are known, too: slots may be on their way there. Those that failed are not asked.

@@ -3,7 +3,7 @@
 //! Those of the URL and all primaries are asked once a second, and at once where there is doubt.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -36,6 +36,7 @@ pub(super) fn begin(nodes: &Arc<Nodes>) {
 /// Asks them, as long as somebody wants to know.
 async fn follow(nodes: Weak<Nodes>) {
     let mut links: BTreeMap<Address, Option<Link>> = BTreeMap::new();
+    let mut ids = BTreeSet::new();
     while let Some(known) = nodes.upgrade() {
         let Deployment::Cluster(cluster) = &known.shared().options.address else { return };
         let primaries = known.addresses();
@@ -47,7 +48,7 @@ async fn follow(nodes: Weak<Nodes>) {
         let began = Instant::now();
         let shared = known.shared();
         let answers = join_all(links.iter_mut().map(|(at, link)| ask(shared, cluster, at, link))).await;
-        known.told(began, verdict(shared, answers));
+        known.told(began, verdict(shared, answers, &mut ids));
         let doubted = known.doubted();
         drop(known);
         sleep(ASK_APART).await;
@@ -76,8 +77,9 @@ async fn ask(shared: &Shared, cluster: &Cluster, at: &Address, kept: &mut Option
     Word::read(cluster, at, replies)
 }
 
-/// What their words come to, where one of them says something.
-fn verdict(shared: &Shared, answers: Vec<Result<Word, Broken>>) -> Result<Told, Broken> {
+/// What their words come to, where one of them says something. `ids`: of the nodes that were known before.
+fn verdict(shared: &Shared, answers: Vec<Result<Word, Broken>>, ids: &mut BTreeSet<String>) -> Result<Told, Broken> {
+    let asked = answers.len();
     let (mut words, mut silent) = (Vec::new(), Vec::new());
     for answer in answers {
         match answer {
@@ -88,6 +90,10 @@ fn verdict(shared: &Shared, answers: Vec<Result<Word, Broken>>) -> Result<Told, 
     if words.is_empty() {
         let refused = silent.iter().find(|broken| !matches!(broken, Broken::Away(_)));
         return Err(refused.or(silent.first()).cloned().unwrap_or_else(|| Broken::Away("nobody was asked".to_owned())));
+    }
+    let words = claims::of_one(words, asked, ids);
+    if words.is_empty() {
+        return Err(Broken::Away("who answers is of another cluster than before".to_owned()));
     }
     Ok(claims::together(&words, (0..shared.space.parts()).map(|place| shared.space.slot(place))))
 }

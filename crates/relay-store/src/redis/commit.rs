@@ -219,6 +219,9 @@ impl Committer {
             self.primary.doubt();
             return Err(Fault::Unknown);
         }
+        if self.primary.is_told() && !replies.is_empty() {
+            self.standing.is_down(replies.iter().any(is_down));
+        }
         let is_turned_away = self.primary.is_told() && replies.iter().any(is_turned_away);
         if is_turned_away || replies.iter().any(is_elsewhere) {
             self.primary.doubt();
@@ -292,6 +295,11 @@ impl Committer {
 /// Whether it did nothing, as one does that is no primary.
 fn is_turned_away(reply: &Reply) -> bool {
     reply.refusal() == Some(Fault::Away)
+}
+
+/// Whether the node does nothing, for it takes its cluster for down.
+fn is_down(reply: &Reply) -> bool {
+    matches!(reply, Reply::Refused { word, .. } if &**word == "CLUSTERDOWN")
 }
 
 /// Whether the node has not got what that is about.

@@ -148,11 +148,12 @@ impl Core {
         }
     }
 
-    /// Leased deliveries behind an id. All leases there are are looked through, for they are few.
+    /// Leased deliveries behind an id. All leases there are in those partitions are looked through, for they are few.
     pub(super) async fn held(&self, ask: HeldAsk) -> Result<Vec<Delivery>, Fault> {
         let all = |keys: &Keys| Command::new("ZRANGE").arg(keys.leases()).number(0).number(-1);
         let mut ids = Vec::new();
-        for reply in self.nodes.readable(self.space.partitions().iter().map(all).collect()).await? {
+        let wanted = self.space.some(ask.partitions).map(|(_, keys)| all(keys));
+        for reply in self.nodes.readable(wanted.collect()).await? {
             for member in reply.many()? {
                 let member = member.bytes()?;
                 let mut parts = rows::ids(&member);

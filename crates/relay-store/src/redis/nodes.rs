@@ -22,6 +22,7 @@ use super::{
     keys::Space,
     node::Node,
     primary::{Primary, Verdict},
+    reply::Fault,
     shared::Shared,
 };
 use crate::seam::Durability;
@@ -47,6 +48,8 @@ struct Table {
     known: BTreeMap<Address, Arc<Node>>,
     /// How often a part went to another one.
     version: u64,
+    /// Keys of one are on their way.
+    is_moving: bool,
     /// They were asked last then.
     asked: Option<Instant>,
 }
@@ -63,7 +66,7 @@ impl Nodes {
     pub(super) fn of(shared: Shared) -> Arc<Self> {
         let doubt = Arc::default();
         let parts = shared.space.parts();
-        let mut table = Table { owners: Vec::new(), known: BTreeMap::new(), version: 0, asked: None };
+        let mut table = Table { owners: Vec::new(), known: BTreeMap::new(), version: 0, is_moving: false, asked: None };
         if let Deployment::Cluster(_) = &shared.options.address {
             table.owners = vec![Err(Broken::Away("no node of the cluster was asked yet".to_owned())); parts];
         } else {
@@ -130,6 +133,22 @@ impl Nodes {
         self.table.borrow().version
     }
 
+    /// Looks whether all parts are where they were at that version, and stay there.
+    ///
+    /// # Errors
+    /// [`Fault::Elsewhere`]: one has moved since, or keys of it are on their way.
+    pub(super) async fn are_in_place(&self, since: Option<u64>) -> Result<(), Fault> {
+        if !self.is_cluster() {
+            return Ok(());
+        }
+        self.ask_anew().await;
+        let table = self.table.borrow();
+        if table.is_moving || since.is_some_and(|since| since != table.version) {
+            return Err(Fault::Elsewhere);
+        }
+        Ok(())
+    }
+
     /// Something is wrong: who has what is asked anew soon.
     pub(super) fn doubt(&self) {
         self.doubt.notify_one();
@@ -176,10 +195,11 @@ impl Nodes {
     }
 
     fn take(&self, table: &mut Table, asked: Instant, told: Told) {
+        table.is_moving = told.owners.iter().flatten().any(|owner| owner.is_moving);
         let mut steady: BTreeMap<Address, bool> = BTreeMap::new();
         let mut moved: BTreeMap<Address, usize> = BTreeMap::new();
         for (owned, owner) in table.owners.iter_mut().zip(told.owners) {
-            let Some(Owner { at, epoch, is_vouched, is_steady }) = owner else {
+            let Some(Owner { at, epoch, is_vouched, is_steady, is_moving: _ }) = owner else {
                 if let Err(why) = owned {
                     *why = Broken::Away("a slot of the cluster is nobody's".to_owned());
                 }
@@ -193,6 +213,11 @@ impl Nodes {
             if !owned.as_ref().is_ok_and(|owned| Arc::ptr_eq(&owned.node, node)) {
                 table.version += 1;
                 *moved.entry(at.clone()).or_default() += usize::from(owned.is_ok());
+            }
+            if let Ok(before) = owned.as_ref().map(|owned| &owned.node)
+                && !Arc::ptr_eq(before, node)
+            {
+                node.standing.is_never_weaker_than(&before.standing);
             }
             *owned = Ok(Owned { node: Arc::clone(node), epoch });
             steady.entry(at).and_modify(|all| *all &= is_steady).or_insert(is_steady);

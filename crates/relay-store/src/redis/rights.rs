@@ -56,7 +56,7 @@ const ON_A_KEY: &[&str] = &[
 const OTHERS: &[&str] = &["info", "config|get appendfsync", "time", "scan 0 COUNT 1", "wait 0 1", "evalsha x 0"];
 
 /// What nodes of a cluster are asked besides.
-const OF_CLUSTER: &[&str] = &["asking", "cluster|nodes", "cluster|slots"];
+const OF_CLUSTER: &[&str] = &["asking", "cluster|info", "cluster|nodes", "cluster|slots"];
 
 /// What needs no trial: connecting, or the trial itself, has shown it. The last two are for hints of changes.
 const UNTRIED: &[&str] = &["discard", "exec", "multi", "script|load", "select", "publish", "subscribe"];

@@ -22,8 +22,12 @@ impl Core {
     /// Some keys, about so many, and where there are more.
     ///
     /// # Errors
-    /// Those of reads; and where parts have moved since it began, for some keys may have been passed over: then it is to begin anew.
+    /// Those of reads; and where parts have moved since it began, or keys of one are on their way then or at its end, for some may have been
+    /// passed over: then it is to begin anew.
     pub(super) async fn scan_keys(&self, at: &At, count: i64) -> Result<(Option<At>, Vec<Key>), Fault> {
+        if at.version.is_none() {
+            self.nodes.are_in_place(None).await?;
+        }
         let (version, owners) = (self.nodes.version(), self.nodes.owners());
         let is_as_before = at.version.is_none_or(|before| before == version);
         let (node, _) = owners.get(at.node).filter(|_| is_as_before).ok_or(Fault::Elsewhere)?;
@@ -34,7 +38,10 @@ impl Core {
         let cursor = replies.next()?.bytes()?;
         let keys = replies.next()?.many()?.into_iter().map(Reply::bytes).collect::<Result<_, _>>()?;
         let (node, cursor) = if cursor == b"0" { (at.node + 1, Vec::new()) } else { (at.node, cursor) };
-        let next = At { node, cursor, version: Some(version) };
-        Ok((Some(next).filter(|next| next.node < owners.len()), keys))
+        let next = Some(At { node, cursor, version: Some(version) }).filter(|next| next.node < owners.len());
+        if next.is_none() {
+            self.nodes.are_in_place(Some(version)).await?;
+        }
+        Ok((next, keys))
     }
 }

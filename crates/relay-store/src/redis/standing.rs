@@ -16,6 +16,8 @@ use super::{
 };
 use crate::seam::Durability;
 
+/// How often a node is asked for the state of its cluster.
+const STATE_EVERY: Duration = Duration::from_secs(10);
 /// One that was not reached is tried again sooner than this, by whoever looks at it; else whoever asks does.
 const TRIED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -32,8 +34,6 @@ pub(super) struct OfStore(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// When commits are answered, as of the first look at one that takes anything; never weaker than that.
-    durability: Option<Durability>,
     /// What stands there is nothing of ours.
     another: Option<Finding>,
 }
@@ -48,11 +48,17 @@ impl OfStore {
 struct Seen {
     /// `None`: it was never reached.
     checked: Option<Checked>,
+    /// When commits are answered, as of the first look at which it takes anything, or as where it has its parts from; never weaker than that.
+    durability: Option<Durability>,
     following: Following,
     /// Why it was not reached when it was last tried, and when that was.
     unreached: Option<(String, Instant)>,
     /// Why the last commit did not come about, if it did not.
     trouble: Option<String>,
+    /// It takes its cluster for down, by what it said last.
+    is_down: bool,
+    /// It was asked for that then.
+    asked_state: Option<Instant>,
 }
 
 /// What a commit needs before it is answered.
@@ -75,15 +81,13 @@ impl Standing {
         let mut seen = self.seen();
         let following = seen.following.look(&heard.primary(), &heard.replicas(), Instant::now(), steady);
         let before = seen.checked.as_ref();
-        let before_all = self.of_store.known().durability;
-        let checked = heard.check(options, before_all, following);
+        let checked = heard.check(options, seen.durability, following);
         // What is wrong from the start is told by whoever begins.
         if let Some(before) = before {
             tell(&before.findings, &checked.findings);
         }
         if checked.waits.is_none() {
-            let mut known = self.of_store.known();
-            known.durability = known.durability.max(Some(checked.durability));
+            seen.durability = seen.durability.max(Some(checked.durability));
         }
         seen.checked = Some(checked.clone());
         seen.unreached = None;
@@ -132,12 +136,13 @@ impl Standing {
 
     /// Whether the last commit did not come about.
     pub(super) fn is_in_trouble(&self) -> bool {
-        self.seen().trouble.is_some()
+        let seen = self.seen();
+        seen.trouble.is_some() || seen.is_down
     }
 
-    /// Whether replicas are waited for.
+    /// Whether replicas are waited for, or may be: one that was never looked at may have become the primary just now.
     pub(super) fn waits_for_replicas(&self) -> bool {
-        self.seen().checked.as_ref().is_some_and(|checked| checked.replicas > 0)
+        self.seen().checked.as_ref().is_none_or(|checked| checked.replicas > 0)
     }
 
     /// What came of a commit.
@@ -157,6 +162,21 @@ impl Standing {
         seen.trouble.get_or_insert(what);
     }
 
+    /// Whether it is to be asked again for the state of its cluster: sooner while that is down.
+    pub(super) fn asks_state(&self) -> bool {
+        let mut seen = self.seen();
+        let is_due = seen.is_down || seen.asked_state.is_none_or(|asked| asked.elapsed() >= STATE_EVERY);
+        if is_due {
+            seen.asked_state = Some(Instant::now());
+        }
+        is_due
+    }
+
+    /// Whether it takes its cluster for down, and so does nothing.
+    pub(super) fn is_down(&self, is_down: bool) {
+        self.seen().is_down = is_down;
+    }
+
     /// Why it is not reached.
     pub(super) fn unreached(&self, broken: &Broken) {
         self.seen().unreached = Some((format!("Redis cannot be reached: {broken}"), Instant::now()));
@@ -164,7 +184,17 @@ impl Standing {
 
     /// When a commit is answered; as it is meant to be, where it was never reached.
     pub(super) fn durability(&self, options: &Options) -> Durability {
-        self.of_store.known().durability.or(options.durability).unwrap_or(Durability::Fsync)
+        self.seen().durability.or(options.durability).unwrap_or(Durability::Fsync)
+    }
+
+    /// A part has come here from there, where commits may have waited for more: they do here.
+    pub(super) fn is_never_weaker_than(&self, before: &Self) {
+        let known = before.seen().durability;
+        let mut seen = self.seen();
+        if known > seen.durability {
+            // It is looked at by that before anything is committed.
+            (seen.durability, seen.checked) = (known, None);
+        }
     }
 
     /// Why it commits nothing at the moment; empty: it does.
@@ -179,6 +209,8 @@ impl Standing {
             vec![why.clone()]
         } else if !findings.is_empty() {
             findings.iter().map(ToString::to_string).collect()
+        } else if seen.is_down {
+            vec!["it takes its cluster for down (CLUSTERDOWN): see CLUSTER INFO and CLUSTER NODES there".to_owned()]
         } else if let Some(why) = waits {
             vec![format!("Redis takes nothing for now: {why}")]
         } else {
@@ -203,5 +235,47 @@ fn tell(before: &[Finding], now: &[Finding]) {
     }
     if now.is_empty() && !before.is_empty() {
         tracing::info!(event = "redis_durable", "Redis keeps what it is given again");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redis::{Address, Cluster, Deployment, reply::Reply};
+
+    /// What a primary with so many replicas says.
+    fn says(replicas: usize) -> Heard {
+        let of = "redis_version:7.0.15\r\naof_enabled:1\r\naof_last_write_status:ok\r\nrole:master\r\nrun_id:a\r\n";
+        let one = |at| format!("slave{at}:ip=h,port={at},state=online,offset=1,lag=0\r\n");
+        let info = (0..replicas).fold(of.to_owned(), |info, at| info + &one(at + 1));
+        let set = ["appendfsync", "always", "no-appendfsync-on-rewrite", "no", "min-replicas-to-write", "1"];
+        let set = set.map(|text| Reply::Bytes(text.as_bytes().to_vec()));
+        Heard::new(Reply::Bytes(info.into_bytes()), Reply::Many(set.to_vec()))
+    }
+
+    /// I1: in a cluster each primary waits for the replicas that it has, or that parts of it had where they come from; the replica
+    /// of one keeps no other from being used.
+    #[test]
+    fn each_primary_waits_for_its_own() {
+        let at = vec![Address::Tcp { host: "h".into(), port: 1 }];
+        let cluster = Cluster { at, elsewhere: std::collections::BTreeMap::new() };
+        let options = Options { durability: None, ..Options::new(Deployment::Cluster(cluster)) };
+        let of_store = Arc::default();
+        let [one, other, next] = [(); 3].map(|()| Standing::of(&of_store));
+        let steady = || Some(Instant::now() + Duration::from_secs(1));
+        assert!(one.waits_for_replicas(), "nobody has looked at it: it may be the primary since a moment ago");
+        one.heard(&says(1), &options, steady());
+        other.heard(&says(0), &options, steady());
+        assert_eq!(one.demand(), Ok(Demand { replicas: 1, on_disk: false }));
+        assert_eq!(other.demand(), Ok(Demand { replicas: 0, on_disk: false }));
+        assert!(one.waits_for_replicas() && !other.waits_for_replicas());
+        assert_eq!((one.durability(&options), other.durability(&options)), (Durability::Replicated, Durability::Fsync));
+        // The replica takes the place of the first, and has none itself.
+        next.is_never_weaker_than(&one);
+        next.heard(&says(0), &options, steady());
+        assert_eq!(next.demand(), Err(Fault::Away), "nothing is confirmed by less than before");
+        // Parts go to one that has none.
+        other.is_never_weaker_than(&one);
+        assert_eq!(other.demand(), Err(Fault::Away), "it is looked at first");
     }
 }

@@ -9,8 +9,10 @@ use super::{
     Core,
     backlog::Urgency,
     check::{self, Heard},
+    client::Command,
     counters::Counters,
     node::Node,
+    reply::Reply,
     settle::again,
 };
 use crate::{
@@ -25,7 +27,10 @@ impl Core {
     }
 
     async fn look_at_node(&self, node: &Node, places: &[usize]) {
-        let Ok(replies) = node.reads.ask_again(check::asks().to_vec()).await else { return };
+        let mut asked = check::asks().to_vec();
+        let asks_state = self.nodes.is_cluster() && node.standing.asks_state();
+        asked.extend(asks_state.then(|| Command::new("CLUSTER").arg("INFO")));
+        let Ok(replies) = node.reads.ask_again(asked).await else { return };
         let mut replies = replies.into_iter();
         if let Some((info, settings)) = replies.next().zip(replies.next()) {
             let heard = Heard::new(info, settings);
@@ -35,6 +40,9 @@ impl Core {
             }
             node.standing.heard(&heard, &self.options, node.primary.steady_since());
         }
+        if let Some(Reply::Bytes(info)) = replies.next() {
+            node.standing.is_down(String::from_utf8_lossy(&info).contains("cluster_state:fail"));
+        }
         let partition = places.iter().find_map(|place| self.space.partitions().get(*place));
         if let Some(keys) = partition.filter(|_| self.nodes.is_cluster() && node.standing.is_in_trouble()) {
             // Nothing is leased there meanwhile, and it may be that nothing else is committed.
@@ -43,13 +51,20 @@ impl Core {
         }
     }
 
-    /// The counters.
+    /// The counters; of partitions that are away, as they were last read.
     pub(super) async fn stats(&self) -> Result<Stats, StoreError> {
         self.look().await;
-        let counted = self.counters().await?;
-        let parts: Vec<_> = self.some_of_parts(&counted, |_| true).collect();
+        let (counted, away) = self.counters_last_read().await?;
+        let parts: Vec<_> = self.some_of_parts(&counted, |place| !away.contains(&place)).collect();
         let waiting = self.first_waiting(&parts).await?;
-        Ok(self.shown(&self.counted().await?, &waiting))
+        let mut all = Counters::default();
+        for (place, mut counters) in counted.into_iter().enumerate() {
+            if !away.contains(&place) && !counters.are_whole() {
+                self.newest(place, &mut counters).await?;
+            }
+            all.join(counters);
+        }
+        Ok(self.shown(&all, &waiting))
     }
 
     pub(super) fn shown(&self, counters: &Counters, waiting: &BTreeMap<Name, First>) -> Stats {

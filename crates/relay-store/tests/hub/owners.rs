@@ -80,11 +80,17 @@ fn nobody_is_welcomed_before_what_it_names_is_adopted() {
     rigs[1].trouble(Trouble::Held, StoreError::Away);
     let again = come(&mut rigs[1], 1, &[lease]);
     rigs[1].pass(Duration::from_secs(2));
-    rigs[1].trouble(Trouble::Settle, StoreError::Away);
-    rigs[1].pass(Duration::from_secs(2));
     assert!(rigs[1].received(again).is_empty());
     rigs[1].no_trouble();
+    rigs[1].prompt = false;
     rigs[1].pass(Duration::from_secs(2));
+    while let Some(at) = rigs[1].pending.iter().position(|ask| !matches!(ask, StoreOp::Settle(_))) {
+        rigs[1].pending.rotate_left(at);
+        rigs[1].answer_one();
+    }
+    assert!(rigs[1].received(again).is_empty(), "it is not adopted yet");
+    rigs[1].prompt = true;
+    rigs[1].answer_store();
     assert_eq!(welcomed(&mut rigs[1], again).0, [lease]);
 }
 

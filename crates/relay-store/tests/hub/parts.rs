@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use relay_core::{
     delivery::{Delivery, State, outcome::Class},
-    hub::Answer,
+    hub::{Answer, ConnId, Input},
     limits,
     partitions::Partitions,
+    storage::{StoreError, StoreOp},
+    wire::{codec::LeaseKey, message::Message},
 };
+use relay_store::memory::Trouble;
 
-use crate::rig::{PARTITIONS, Rig, lease_of, outcome};
+use crate::rig::{PARTITIONS, Rig, keys, lease_of, outcome};
 
 /// Those that one of three primaries has.
 fn some() -> Partitions {
@@ -24,7 +27,7 @@ fn key_in_first(number: u16) -> [u8; 32] {
 }
 
 /// A client that takes and delivers whatever it is given, for so many seconds.
-fn delivers(rig: &mut Rig, client: relay_core::hub::ConnId, seconds: u64) {
+fn delivers(rig: &mut Rig, client: ConnId, seconds: u64) {
     for _ in 0..seconds * 4 {
         for grant in rig.grants(client) {
             rig.report(client, lease_of(&grant), &outcome(Class::Delivered));
@@ -86,7 +89,7 @@ fn many_outcomes_that_wait_for_a_part_stop_no_other() {
     // It is there again, and takes no outcomes: nothing of it is leased.
     for number in many..many + 50 {
         rig.store.set_away(None);
-        rig.trouble(relay_store::memory::Trouble::Settle, relay_core::storage::StoreError::Full);
+        rig.trouble(Trouble::Settle, StoreError::Full);
         rig.send_body("src", b"0123456789", Some(key_in_first(number)));
     }
     delivers(&mut rig, client, 2);
@@ -107,8 +110,7 @@ fn a_body_that_is_away_keeps_no_slot() {
     let client = rig.join(1, 7, 8);
     for _ in 0..50 {
         // Leases are told of, and their bodies are not read yet.
-        while let Some(at) = rig.pending.iter().position(|ask| !matches!(ask, relay_core::storage::StoreOp::Bodies(_)))
-        {
+        while let Some(at) = rig.pending.iter().position(|ask| !matches!(ask, StoreOp::Bodies(_))) {
             rig.pending.rotate_left(at);
             rig.answer_one();
         }
@@ -127,4 +129,119 @@ fn a_body_that_is_away_keeps_no_slot() {
     rig.store.set_away(None);
     delivers(&mut rig, client, 30);
     assert_eq!(rig.count(State::Delivered), 200);
+}
+
+/// A client that comes with these while some parts are away is welcomed with all of them.
+fn comes(rig: &mut Rig, held: &[LeaseKey]) -> ConnId {
+    rig.store.set_away(Some(some()));
+    let client = rig.join_with(2, 7, &[("crm", 64)], limits::CLIENT_BUFFER, held);
+    let welcome = rig.received(client).into_iter().find_map(|message| match message {
+        Message::Welcome(welcome) => Some(keys(&welcome.resumed)),
+        _ => None,
+    });
+    let mut resumed = welcome.expect("it is welcome at once");
+    resumed.sort_unstable();
+    assert_eq!(resumed, held, "it goes on with all that it names");
+    client
+}
+
+/// A client with these leases of one server, which is gone; and another server.
+fn leaves() -> (Rig, Vec<LeaseKey>) {
+    let [mut first, second] = Rig::sharing();
+    let client = first.join(1, 7, 64);
+    for _ in 0..64 {
+        first.send();
+    }
+    let mut held: Vec<LeaseKey> = first.grants(client).iter().map(lease_of).collect();
+    held.sort_unstable();
+    assert_eq!(held.len(), 64);
+    (second, held)
+}
+
+fn released(rig: &mut Rig, client: ConnId) -> Vec<LeaseKey> {
+    let released = |message| if let Message::Release(release) = message { keys(&release.leases) } else { Vec::new() };
+    rig.received(client).into_iter().flat_map(released).collect()
+}
+
+/// I7, I8, I9: a client that comes to another server while parts are away is welcomed at once, and goes on; what it holds in those is
+/// adopted when they are back, and what it reports meanwhile is settled then. Nothing is given twice.
+#[test]
+fn a_client_is_welcome_while_a_part_is_away() {
+    let (mut rig, held) = leaves();
+    let client = comes(&mut rig, &held);
+    let (reported, goes_on) = held.split_at(32);
+    for lease in reported {
+        rig.report(client, *lease, &outcome(Class::Delivered));
+    }
+    for _ in 0..5 {
+        rig.heartbeat(client, goes_on);
+        rig.pass(Duration::from_secs(2));
+    }
+    assert_eq!(released(&mut rig, client), [], "nothing is known to be somebody else's");
+    assert!(rig.count(State::Delivered) < 32, "some of them are away");
+    rig.store.set_away(None);
+    rig.heartbeat(client, goes_on);
+    rig.pass(Duration::from_secs(5));
+    assert_eq!(rig.count(State::Delivered), 32);
+    let keepers: std::collections::BTreeSet<u64> =
+        rig.store.deliveries().iter().filter_map(|record| record.lease).map(|lease| lease.keeper).collect();
+    assert_eq!(keepers.len(), 1, "all that it goes on with has one keeper");
+    assert_eq!(released(&mut rig, client), []);
+    for lease in goes_on {
+        rig.report(client, *lease, &outcome(Class::Delivered));
+    }
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(rig.count(State::Delivered), 64);
+    assert!(rig.store.deliveries().iter().all(|record| (record.tries, record.losses) == (1, 0)));
+}
+
+/// I7: what a client hands back, or leaves behind, before its part is back is nobody's then, and is leased again.
+#[test]
+fn what_a_client_does_not_hold_is_handed_back_once_its_part_is_there() {
+    let (mut rig, held) = leaves();
+    let (named, left) = held.split_at(32);
+    let client = comes(&mut rig, named);
+    for lease in named {
+        rig.release(client, *lease);
+    }
+    rig.pass(Duration::from_secs(5));
+    rig.store.set_away(None);
+    rig.heartbeat(client, &[]);
+    rig.pass(Duration::from_secs(5));
+    let again: Vec<LeaseKey> = rig.store.deliveries().iter().map(|record| (record.id, record.token)).collect();
+    assert_eq!((again.len(), rig.count(State::Leased)), (named.len() + left.len(), 64));
+    assert!(again.iter().all(|lease| !held.contains(lease)), "each is leased again, under another lease");
+    rig.input(Input::Closed(client));
+}
+
+/// I7: nor does a client wait for a part that is read and commits nothing.
+#[test]
+fn a_client_does_not_wait_for_a_part_that_adopts_nothing() {
+    let (mut rig, held) = leaves();
+    rig.prompt = false;
+    let client = rig.join_with(2, 7, &[("crm", 64)], limits::CLIENT_BUFFER, &held);
+    // All is read, and then a part of it is away.
+    while let Some(at) = rig.pending.iter().position(|ask| !matches!(ask, StoreOp::Settle(_))) {
+        rig.pending.rotate_left(at);
+        rig.answer_one();
+    }
+    rig.store.set_away(Some(some()));
+    rig.prompt = true;
+    rig.answer_store();
+    let messages = rig.received(client);
+    let welcome = messages.iter().find_map(|message| match message {
+        Message::Welcome(welcome) => Some(welcome.resumed.len()),
+        _ => None,
+    });
+    assert_eq!(welcome, Some(64), "it is welcome, with all that it names");
+    rig.store.set_away(None);
+    rig.heartbeat(client, &held);
+    rig.pass(Duration::from_secs(5));
+    assert_eq!(released(&mut rig, client), []);
+    for lease in &held {
+        rig.report(client, *lease, &outcome(Class::Delivered));
+    }
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(rig.count(State::Delivered), 64);
+    assert!(rig.store.deliveries().iter().all(|record| (record.tries, record.losses) == (1, 0)));
 }

@@ -13,7 +13,7 @@ use relay_core::{
     delivery::{Delivery, State},
     id::{DeliveryId, IdMint, InstanceId},
     partitions::Partitions,
-    storage::{AppendError, Change, DueAsk, LeaseAsk, LeaseOrder, StoreError},
+    storage::{AppendError, Change, Changed, DueAsk, Extend, HeldAsk, LeaseAsk, LeaseOrder, StoreError},
     time::Wall,
 };
 use relay_store::{
@@ -420,6 +420,19 @@ async fn a_primary_that_is_gone_keeps_no_other_waiting() {
         assert!(since.elapsed() < PATIENCE, "{condition:?}");
         sleep(Duration::from_millis(20)).await;
     }
+    // Another server begins meanwhile, with what is there.
+    let another = RedisStore::open(options(set.plain(), Durability::Fsync));
+    assert_eq!(another.begin().await, Ok(()));
+    let stats = another.stats().await.expect("it is told of what is there");
+    let ready = stats.destinations[0].states[0];
+    assert!((20..100).contains(&ready) && stats.id_floor > 0, "{stats:?}");
+    let mut held = Vec::new();
+    for place in 0..16 {
+        let ask = HeldAsk { partitions: Partitions::only(place, 16), ..HeldAsk::all(None, 10) };
+        held.push(another.held(ask).await);
+    }
+    assert!(held.contains(&Ok(Vec::new())) && held.contains(&Err(StoreError::Away)), "{held:?}");
+
     let (mut taken, mut away) = (BTreeSet::new(), 0);
     for number in 0..60 {
         let event = fixture.event("in", b"{}", at(200 + number));
@@ -449,6 +462,101 @@ async fn a_primary_that_is_gone_keeps_no_other_waiting() {
     fixture.check_sums().await;
 }
 
+/// I1: where all nodes take their cluster for down nothing is committed, and that is said, until it is up again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_down_is_not_ready() {
+    let settings = [("cluster-require-full-coverage".to_owned(), "yes".to_owned())];
+    let mut set = Clustered::start(Server::Installed, (3, 0), &settings, false);
+    let (store, mut fixture, _) = filled(&set).await;
+    assert!(store.condition().commits);
+    let gone = without_registry(&set);
+    set.nodes[gone].stop();
+    let since = Instant::now();
+    loop {
+        let event = fixture.event("in", b"{}", at(200));
+        let append = fixture.appending(event, &["crm"]);
+        drop(store.append(vec![append]).await);
+        let condition = store.condition();
+        if !condition.commits {
+            let downs = condition.reasons.iter().filter(|reason| reason.contains("CLUSTERDOWN")).count();
+            assert_eq!(downs, 2, "{condition:?}");
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE, "{condition:?}");
+    }
+    set.nodes[gone].restart();
+    set.is_whole();
+    let since = Instant::now();
+    while !store.condition().commits || !store.condition().reasons.is_empty() {
+        assert!(since.elapsed() < PATIENCE, "{:?}", store.condition());
+        sleep(Duration::from_millis(20)).await;
+    }
+    fixture.check_sums().await;
+}
+
+/// I5, F5: what one primary has lost is named though another is away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_lost_is_named_while_another_is_away() {
+    let mut set = Clustered::start(Server::Installed, (3, 0), &[], false);
+    let (store, fixture, stored) = filled(&set).await;
+    let gone = without_registry(&set);
+    let registry = set.owner(slot(&set, "reg")).expect("all agree");
+    let emptied = (0..3).find(|at| *at != gone && *at != registry).expect("there are three");
+    let parts = set.nodes[emptied].ask(&[b"KEYS", b"*}:n"]).matches("}:n\r\n").count();
+    set.nodes[gone].stop();
+    set.nodes[emptied].ask(&[b"FLUSHALL"]);
+    until("all that is lost to be written down", || {
+        let told = set.nodes[emptied].ask(&[b"KEYS", b"*}:audit"]).matches("}:audit\r\n").count();
+        (told == parts).then_some(())
+    });
+    set.nodes[gone].restart();
+    set.is_whole();
+    what_is_lost_is_named(&store, &fixture, &stored).await;
+}
+
+/// I12, I2: a row that has left ahead of its slot is decided on by nobody until the rest is there, and a look through all keys says
+/// nothing while keys are on their way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_has_left_ahead_of_its_slot_waits_for_it() {
+    let set = Clustered::start(Server::Installed, (3, 0), &[], false);
+    let (store, fixture, _) = filled(&set).await;
+    let leased = store.lease(asking(at(1_000))).await.expect("it leases").deliveries;
+    let in_first = |held: &&Delivery| held.id.partition().number().is_multiple_of(16);
+    let held = leased.iter().find(in_first).expect("some are in the first").clone();
+    let slot = slot(&set, TAGS[0]);
+    let to = (set.owner(slot).expect("all agree") + 1) % 3;
+    let from = set.begin_move(slot, to);
+    let key = [format!("crm-relay:{{{}}}:d:", TAGS[0]).as_bytes(), &held.id.as_u128().to_be_bytes()].concat();
+    set.move_keys(&[key], (from, to));
+    let change = delivered(held.clone(), at(1_001));
+    let extend = Extend { id: held.id, claim: held.claim(), until: at(5_000) };
+    let is_not_told = |error: &StoreError| matches!(error, StoreError::Away | StoreError::Unknown);
+    let settled = store.settle(vec![change.clone()]).await;
+    assert!(settled.as_ref().is_err_and(is_not_told), "{settled:?}");
+    let extended = store.extend(vec![extend]).await;
+    assert!(extended.as_ref().is_err_and(is_not_told), "{extended:?}");
+    let inspected = store.inspect(Arc::new(Watch::default())).await;
+    assert_eq!(inspected.err(), Some(StoreError::Away), "keys may have passed it");
+    set.end_move(slot, (from, to), Duration::ZERO);
+    let since = Instant::now();
+    loop {
+        match store.extend(vec![extend]).await {
+            Ok(extended) => {
+                assert!(matches!(extended[..], [relay_core::storage::Extended::Stands { .. }]), "{extended:?}");
+                break;
+            }
+            Err(error) => assert!(since.elapsed() < PATIENCE, "{error:?}"),
+        }
+    }
+    let stands = fixture.find(held.id).await.expect("it is there");
+    assert_eq!(store.settle(vec![delivered(stands, at(1_001))]).await, Ok(vec![Changed::Applied]));
+    let inspected = store.inspect(Arc::new(Watch::default())).await.expect("it reads");
+    assert!(inspected.is_healthy() && inspected.deliveries == 100, "{inspected:?}");
+    let mended = store.mend().await.expect("it reads");
+    assert_eq!(Mended { rows: 0, consumers: 0, ..mended }, Mended::default(), "no row is half written");
+    fixture.check_sums().await;
+}
+
 /// I15, I24: a primary that hangs holds up nothing that others have: no look at what is due, no lease, no outcome.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_that_hangs_holds_up_no_other() {
@@ -474,7 +582,7 @@ async fn a_primary_that_hangs_holds_up_no_other() {
                 for held in leased.deliveries {
                     seen.insert(held.id);
                     let settled = store.settle(vec![delivered(held, at(1_001))]).await;
-                    assert_eq!(settled, Ok(vec![relay_core::storage::Changed::Applied]));
+                    assert_eq!(settled, Ok(vec![Changed::Applied]));
                 }
             }
             Err(error) => assert_eq!(error, StoreError::Away),

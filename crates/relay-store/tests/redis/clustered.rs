@@ -152,30 +152,48 @@ impl Clustered {
 impl Clustered {
     /// Moves a slot to another primary key by key, as `redis-cli` does, with so long a pause behind each few.
     pub(crate) fn move_slot(&self, slot: u16, to: usize, pause: Duration) {
+        let from = self.begin_move(slot, to);
+        self.end_move(slot, (from, to), pause);
+    }
+
+    fn set_slot(&self, at: usize, slot: u16, state: &str, of: usize) {
+        let (number, id) = (slot.to_string(), self.id(of));
+        let command: [&[u8]; 5] = [b"CLUSTER", b"SETSLOT", number.as_bytes(), state.as_bytes(), id.as_bytes()];
+        assert_eq!(self.nodes[at].ask(&command), "+OK\r\n");
+    }
+
+    /// Its keys may go from now on; gives from where.
+    pub(crate) fn begin_move(&self, slot: u16, to: usize) -> usize {
         let from = self.owner(slot).expect("all agree");
-        let (number, port) = (slot.to_string(), self.ports[to].to_string());
-        let set = |at: usize, state: &str, of: usize| {
-            let id = self.id(of);
-            let command: [&[u8]; 5] = [b"CLUSTER", b"SETSLOT", number.as_bytes(), state.as_bytes(), id.as_bytes()];
-            assert_eq!(self.nodes[at].ask(&command), "+OK\r\n");
-        };
-        set(to, "IMPORTING", from);
-        set(from, "MIGRATING", to);
+        self.set_slot(to, slot, "IMPORTING", from);
+        self.set_slot(from, slot, "MIGRATING", to);
+        from
+    }
+
+    /// Some keys go.
+    pub(crate) fn move_keys(&self, keys: &[Vec<u8>], (from, to): (usize, usize)) {
+        let port = self.ports[to].to_string();
+        let mut command: Vec<&[u8]> =
+            vec![b"MIGRATE", b"127.0.0.1", port.as_bytes(), b"", b"0", b"5000", b"REPLACE", b"KEYS"];
+        command.extend(keys.iter().map(Vec::as_slice));
+        let moved = self.nodes[from].ask(&command);
+        assert!(moved == "+OK\r\n" || moved == "+NOKEY\r\n", "{moved}");
+    }
+
+    /// The rest of its keys goes, and then the slot.
+    pub(crate) fn end_move(&self, slot: u16, (from, to): (usize, usize), pause: Duration) {
+        let number = slot.to_string();
         loop {
             let some = self.nodes[from].ask_raw(&[&[b"CLUSTER", b"GETKEYSINSLOT", number.as_bytes(), b"20"]]);
             let keys = bulks(&some);
             if keys.is_empty() {
                 break;
             }
-            let mut command: Vec<&[u8]> =
-                vec![b"MIGRATE", b"127.0.0.1", port.as_bytes(), b"", b"0", b"5000", b"REPLACE", b"KEYS"];
-            command.extend(keys.iter().map(Vec::as_slice));
-            let moved = self.nodes[from].ask(&command);
-            assert!(moved == "+OK\r\n" || moved == "+NOKEY\r\n", "{moved}");
+            self.move_keys(&keys, (from, to));
             thread::sleep(pause);
         }
-        set(to, "NODE", to);
-        set(from, "NODE", to);
+        self.set_slot(to, slot, "NODE", to);
+        self.set_slot(from, slot, "NODE", to);
         until("all to know of it", || (self.owner(slot) == Some(to)).then_some(()));
     }
 
