@@ -172,6 +172,8 @@ impl Principal {
     pub(crate) const ALL: [&str; 6] = ["cli", "admin", "config", "sender", "server", "stranger"];
     /// What the name of a user of the dashboard begins with.
     pub(crate) const USER: &str = "user:";
+    /// Lets in whoever came in by the dashboard.
+    pub(crate) const SESSION: &str = "session";
     /// The configuration file, and what exists out of the box.
     pub const CONFIG: Self = Self::nobody("config");
     /// The server itself: a time that was set has come.
