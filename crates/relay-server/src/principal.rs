@@ -196,6 +196,11 @@ impl Principal {
         Self { name: Cow::Borrowed("stranger"), role: Role::Stranger, via }
     }
 
+    /// Whether he came in by the dashboard, as a user or by a link.
+    pub(crate) fn has_session(&self) -> bool {
+        self.via.credential.as_deref() == Some(Self::SESSION)
+    }
+
     /// Somebody at an entrance of the admin API, as the request says it of him.
     pub fn at(entrance: &Entrance, origin: Origin, headers: &HeaderMap) -> Self {
         let via = Via {
