@@ -539,7 +539,8 @@ pub const ALERT_FLAPS: usize = 4;
 pub const ALERT_FLAPPING_WITHIN: Duration = Duration::from_hours(1);
 /// What came and went is steady once it has not for so long.
 pub const ALERT_STEADY: Duration = Duration::from_mins(30);
-/// Conditions that are known at a time; of more, the worst (security: senders and clients cause them, memory must not follow).
+/// Conditions that are known at a time where none is bad; as many more of each that is worse (security: senders and clients cause them,
+/// memory must not follow, and what is mild must not hide what is not).
 pub const CONDITIONS_MAX: usize = 256;
 /// Conditions of which it is known that they were so, after they are over.
 pub const CONDITIONS_PAST_MAX: usize = 200;

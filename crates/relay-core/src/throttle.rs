@@ -106,6 +106,19 @@ impl<K: Ord + Clone> Throttle<K> {
         self.next.insert((full_at, key.clone()));
     }
 
+    /// Puts a token back that was taken from the key's bucket; a full one stays full.
+    pub fn give_back(&mut self, key: &K, rate: Rate, now: Mono) {
+        let missing = self.missing(key, rate, now);
+        let Some((before, _)) = self.full_at.get(key).copied().filter(|_| missing > Duration::ZERO) else { return };
+        self.next.remove(&(before, key.clone()));
+        self.full_at.remove(key);
+        let left = missing.saturating_sub(rate.every);
+        if left > Duration::ZERO {
+            self.full_at.insert(key.clone(), (now + left, rate));
+            self.next.insert((now + left, key.clone()));
+        }
+    }
+
     /// Of how many keys it is known that their buckets are not full.
     pub fn len(&self) -> usize {
         self.full_at.len()
@@ -179,6 +192,18 @@ mod tests {
         assert_eq!(let_through(&mut throttle, "b", at(1)), 3, "another key");
         assert_eq!(let_through(&mut throttle, "a", at(10)), 1, "tries without a token cost none");
         assert_eq!(let_through(&mut throttle, "a", at(1_000)), 3, "no more than a burst is saved up");
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let mut throttle = Throttle::new(100);
+        throttle.give_back(&"a", RATE, at(0));
+        assert_eq!(let_through(&mut throttle, "a", at(0)), 3, "a full one stays full");
+        throttle.give_back(&"a", RATE, at(0));
+        assert_eq!(let_through(&mut throttle, "a", at(0)), 1);
+        (0..5).for_each(|_| throttle.give_back(&"a", RATE, at(5)));
+        assert!(throttle.is_empty() && throttle.next.is_empty());
+        assert_eq!(let_through(&mut throttle, "a", at(5)), 3);
     }
 
     /// Who is given another rate is not held to what it owes at the one of before.

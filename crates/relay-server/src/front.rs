@@ -54,7 +54,12 @@ impl Backend for Front {
     }
 
     async fn accept(&self, request: Box<Accepting>, hold: Option<Box<Hold>>) -> Answer {
-        self.admin.hub.accept(request, hold).await
+        let source = request.source.clone();
+        let answer = self.admin.hub.accept(request, hold).await;
+        if matches!(answer, Answer::Accepted { .. }) {
+            self.admin.metrics.accepted(source.as_str());
+        }
+        answer
     }
 
     fn refused(&self, source: &str, reason: &'static str) {

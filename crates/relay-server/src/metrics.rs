@@ -71,6 +71,8 @@ impl Telling {
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     refused: Mutex<BTreeMap<(String, &'static str), u64>>,
+    /// Requests to sources that were answered 2xx, repeats among them.
+    accepted: Mutex<BTreeMap<String, u64>>,
     handshakes: Mutex<BTreeMap<String, u64>>,
     tokens_refused: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     /// Messages of each alert, by what became of them.
@@ -95,6 +97,20 @@ impl Metrics {
     pub(crate) fn refused(&self, source: &str, reason: &'static str) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         *refused.entry((source.to_owned(), reason)).or_default() += 1;
+    }
+
+    /// Counts a request to a source that is stored, or was.
+    pub(crate) fn accepted(&self, source: &str) {
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        match accepted.get_mut(source) {
+            Some(count) => *count += 1,
+            None => drop(accepted.insert(source.to_owned(), 1)),
+        }
+    }
+
+    /// Requests that this process accepted since it began, by source.
+    pub(crate) fn accepted_by_source(&self) -> BTreeMap<String, u64> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Counts an answered handshake.

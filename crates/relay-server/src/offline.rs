@@ -25,10 +25,12 @@ use crate::{
     ingress::Refusals,
     live::Live,
     metrics::Metrics,
+    newest::Newest,
     people::People,
     principal::Entrance,
+    recounts::Recounts,
     registry::{Registry, RegistryError},
-    state::{BODIES_AT_ONCE, State},
+    state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, State},
     supervise::Supervisor,
     untold::Untold,
 };
@@ -90,6 +92,7 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
     let (health, supervisor) = (Arc::new(health), Supervisor::new(Arc::default()).0);
     let (looked_at, told) = (Arc::clone(&health), supervisor.clone());
     let live = Arc::new(Live::new(store.clone(), hub.clone(), looked_at, Arc::clone(&metrics), told, 0));
+    let recounts = Recounts::new(store.clone(), clock);
     Ok(Arc::new(State {
         archive: store.clone(),
         upkeep: store.clone(),
@@ -104,7 +107,10 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
         alerts: Arc::new(alerts),
         people,
         live,
+        recounts,
+        newest: Newest::default(),
         bodies: Semaphore::new(BODIES_AT_ONCE),
+        downloads: Arc::new(Semaphore::new(DOWNLOADS_AT_ONCE)),
         dashboard: None,
         clock,
         supervisor,

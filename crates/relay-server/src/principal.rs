@@ -172,6 +172,8 @@ impl Principal {
     pub(crate) const ALL: [&str; 6] = ["cli", "admin", "config", "sender", "server", "stranger"];
     /// What the name of a user of the dashboard begins with.
     pub(crate) const USER: &str = "user:";
+    /// Lets in whoever came in by the dashboard.
+    pub(crate) const SESSION: &str = "session";
     /// The configuration file, and what exists out of the box.
     pub const CONFIG: Self = Self::nobody("config");
     /// The server itself: a time that was set has come.
@@ -192,6 +194,11 @@ impl Principal {
     pub(crate) fn stranger(origin: Origin) -> Self {
         let via = Via { peer: origin.shown(), ..Via::default() };
         Self { name: Cow::Borrowed("stranger"), role: Role::Stranger, via }
+    }
+
+    /// Whether he came in by the dashboard, as a user or by a link.
+    pub(crate) fn has_session(&self) -> bool {
+        self.via.credential.as_deref() == Some(Self::SESSION)
     }
 
     /// Somebody at an entrance of the admin API, as the request says it of him.

@@ -54,15 +54,17 @@ use crate::{
     ingress::{self, Refusals},
     live::Live,
     metrics::Metrics,
+    newest::Newest,
     people::People,
     principal::{Entrance, Principal},
     pulse::Pulse,
     quotas::Quotas,
+    recounts::Recounts,
     redirect::{self, Redirect},
     registry::{Registry, RegistryError, secret},
     retention::{self, Keep},
     start_error::StartError,
-    state::{BODIES_AT_ONCE, Dashboard, Listening, State},
+    state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, Dashboard, Listening, State},
     supervise::{Failure, Supervisor, TaskKind},
     untold::Untold,
     waiting::{Bound, Inherited},
@@ -278,6 +280,7 @@ impl Server {
         let (looked_at, counted) = (Arc::clone(&health), Arc::clone(&metrics));
         let connections = Bounds::private().all();
         let live = Live::new(store.clone(), handle.clone(), looked_at, counted, supervisor.clone(), connections);
+        let recounts = Recounts::new(store.clone(), clock);
         let admin = Arc::new(State {
             archive: store.clone(),
             upkeep: store.clone(),
@@ -292,7 +295,10 @@ impl Server {
             alerts: Arc::new(alerts),
             people,
             live: Arc::new(live),
+            recounts,
+            newest: Newest::default(),
             bodies: Semaphore::new(BODIES_AT_ONCE),
+            downloads: Arc::new(Semaphore::new(DOWNLOADS_AT_ONCE)),
             dashboard: config.dashboard.then(|| Dashboard::at(config.admin_url.as_deref())),
             clock,
             supervisor: supervisor.clone(),

@@ -22,9 +22,11 @@ use crate::{
     ingress::Refusals,
     live::Live,
     metrics::Metrics,
+    newest::Newest,
     people::People,
     principal::Principal,
     quotas::Quotas,
+    recounts::Recounts,
     registry::{Registry, secret},
     supervise::Supervisor,
 };
@@ -51,8 +53,14 @@ pub(crate) struct State {
     pub(crate) people: Arc<People>,
     /// What moves, for whoever looks.
     pub(crate) live: Arc<Live>,
-    /// Events with bodies that pages hold at a time.
+    /// Counts everything anew.
+    pub(crate) recounts: Recounts,
+    /// When the newest event of each source came.
+    pub(crate) newest: Newest,
+    /// Events with bodies that are read and shown at a time.
     pub(crate) bodies: Semaphore,
+    /// Bodies that are on their way to whoever wants them as they are.
+    pub(crate) downloads: Arc<Semaphore>,
     /// Where browsers find the dashboard; none: it is off.
     pub(crate) dashboard: Option<Dashboard>,
     pub(crate) clock: Clock,
@@ -67,6 +75,9 @@ pub(crate) struct State {
 
 /// Bodies of any length that are in memory for pages: each may be as large as any body is.
 pub(crate) const BODIES_AT_ONCE: usize = 4;
+
+/// Those on their way at a time; whoever wants one more is told to come again. He may read slowly, and holds up no page.
+pub(crate) const DOWNLOADS_AT_ONCE: usize = 16;
 
 /// Where browsers find the dashboard.
 #[derive(Clone, Debug, Default)]

@@ -50,7 +50,7 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Args)]
 pub(crate) struct Password {
-    /// File with his password, or - for standard input: @FILE or -
+    /// File with his password, or - for standard input, where it is not shown as it is typed: @FILE or -
     #[arg(long, value_name = "@FILE|-")]
     password: Option<String>,
 }

@@ -21,6 +21,7 @@ pub(crate) mod target;
 pub(crate) mod template;
 pub(crate) mod text_file;
 mod tls;
+mod typed;
 
 use std::path::PathBuf;
 

@@ -3,7 +3,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read},
+    io::{self, IsTerminal as _, Read},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
@@ -15,6 +15,7 @@ use rustix::{
     fs::OFlags,
 };
 
+use super::typed;
 use crate::exit::reason;
 
 /// What PEM begins with: the one value of several lines.
@@ -96,7 +97,7 @@ pub(crate) fn argument(text: &str) -> Result<String, String> {
 
 fn value_of_stdin() -> Result<String, String> {
     let max = limits::VALUE_FILE_BYTES_MAX;
-    let read = bytes_of(io::stdin().lock(), max);
+    let read = if io::stdin().is_terminal() { typed::unseen(max, ARMOUR) } else { bytes_of(io::stdin().lock(), max) };
     let read = read.map_err(|error| format!("cannot read standard input: {}", reason(&error)))?;
     one(&decoded(&read.ok_or_else(|| too_long(max))?)?, "standard input")
 }

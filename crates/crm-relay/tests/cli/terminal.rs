@@ -1,6 +1,9 @@
 //! The same commands on a terminal: a pseudo-terminal stands in for the person.
 
-use std::{io::Write as _, net::TcpListener};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+};
 
 use rustix::process::Signal;
 
@@ -128,4 +131,26 @@ fn a_closed_terminal_ends_what_ran_in_it() {
         let ended = running.0.wait().unwrap();
         assert_eq!(ended.code(), Some(0), "{command:?}: {ended:?}");
     }
+}
+
+/// A password that is typed is not on the screen.
+#[test]
+fn a_password_is_not_shown_as_it_is_typed() {
+    let place = Place::new();
+    let args = ["user", "create", "alice", "--role", "admin", "--password", "-"];
+    let (mut running, mut keyboard) = session::start(&place, &args, &[("DATA_DIR", "data")]);
+    let (mut screen, mut part) = (Vec::new(), [0; 4096]);
+    // It is asked for once nothing is shown any more.
+    while !String::from_utf8_lossy(&screen).contains("not shown") {
+        let count = keyboard.read(&mut part).unwrap();
+        screen.extend_from_slice(&part[..count]);
+    }
+    keyboard.write_all(b"correct horse battery\n").unwrap();
+    // There is no server that would make him.
+    assert_eq!(running.0.wait().unwrap().code(), Some(69));
+    while let Ok(count @ 1..) = keyboard.read(&mut part) {
+        screen.extend_from_slice(&part[..count]);
+    }
+    let screen = String::from_utf8_lossy(&screen);
+    assert!(!screen.contains("horse"), "{screen}");
 }

@@ -4,10 +4,13 @@
 //! [`Alerts::handle_look`] with what is so now, every few seconds; [`Alerts::poll_output`] until it gives `None`. It needs no other
 //! timer: whatever is due is told with the next look. After a start, [`Alerts::recall`] with what [`Alerts::memory`] said before.
 //!
-//! **Invariant:** what is held is bounded by [`limits::CONDITIONS_MAX`](crate::limits::CONDITIONS_MAX) conditions and as many for each
-//! alert, whatever is seen.
+//! Messages go to somebody who may be away. [`Alerts::left`] says that all of an alert so far have left, [`Alerts::give_back`] that one never
+//! will, and [`Alerts::hold`] that no more are taken for now: what is news waits here, where it is what is so and not a queue of what was.
+//!
+//! **Invariant:** what is held is bounded by [`limits::CONDITIONS_MAX`](crate::limits::CONDITIONS_MAX) conditions for each severity and as
+//! many for each alert, whatever is seen; what is mild never keeps out what is worse.
 //! **Invariant:** an alert gives at most one message in each [`limits::ALERT_HOLD`](crate::limits::ALERT_HOLD); what was told as begun is
-//! told as over, or lasts.
+//! told as over, or lasts, whichever messages arrive.
 
 mod message;
 mod share;
@@ -143,15 +146,16 @@ impl Alerts {
     }
 
     /// What an earlier run told, or another server, in `scope`: it is not told as begun again, and told as over only
-    /// [`limits::ALERT_RECALLED_HOLD`](crate::limits::ALERT_RECALLED_HOLD) later, for what was so may take a while to be seen again.
+    /// [`limits::ALERT_RECALLED_HOLD`](crate::limits::ALERT_RECALLED_HOLD) later, for what was so may take a while to be seen again. What was on
+    /// its way then is told again: as begun if it is so, and else as over.
     pub fn recall(&mut self, alert: &Name, memory: Memory, now: Now) {
         if let Some(teller) = self.tellers.get_mut(alert) {
             teller.recall(memory, now);
         }
     }
 
-    /// What `alert` has told and not told as over, of one scope, for [`Self::recall`]. To be kept once the messages so far have left:
-    /// what has not is told again by the next run then.
+    /// What `alert` has told and not told as over, of one scope, for [`Self::recall`]; and what is on its way, as such. To be kept before
+    /// messages are sent, and again once they have left.
     pub fn memory(&self, alert: &Name, scope: Scope) -> Memory {
         self.tellers.get(alert).map(|teller| teller.memory(scope)).unwrap_or_default()
     }
@@ -173,10 +177,36 @@ impl Alerts {
         self.messages.pop_front()
     }
 
-    /// Another server tells what is of this scope from now on: it is forgotten here, and not told as over.
-    pub fn leave(&mut self, scope: Scope) {
-        self.standing.leave(scope);
-        self.tellers.values_mut().for_each(|teller| teller.leave(scope));
+    /// All messages of an alert so far have left.
+    pub fn left(&mut self, alert: &Name) {
+        if let Some(teller) = self.tellers.get_mut(alert) {
+            teller.left();
+        }
+    }
+
+    /// A message was given up, and nobody heard it, or some of it: what it said is told again, as far as it is so.
+    pub fn give_back(&mut self, message: Message, now: Now) {
+        if let Some(teller) = self.tellers.get_mut(&message.alert) {
+            teller.give_back(message, now.mono);
+        }
+    }
+
+    /// Whether an alert tells nothing for now, since nobody takes it. What is so once it does again is told then.
+    pub fn hold(&mut self, alert: &Name, is_held: bool) {
+        if let Some(teller) = self.tellers.get_mut(alert) {
+            teller.hold(is_held);
+        }
+    }
+
+    /// From now on this server tells what is of the store; what was told before has been [recalled](Self::recall).
+    pub fn take(&mut self) {
+        self.tellers.values_mut().for_each(Teller::take);
+    }
+
+    /// Another server tells what is of the store from now on, as at the start: what was told of it is forgotten here, and not told as
+    /// over. It is [seen](Self::firing) all the same.
+    pub fn leave(&mut self) {
+        self.tellers.values_mut().for_each(Teller::leave);
     }
 
     /// What is so now, the worst first.

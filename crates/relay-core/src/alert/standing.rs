@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Condition, Key, Look, Scope, Severity};
+use super::{Condition, Key, Look, Severity};
 use crate::{
     limits,
     time::{Mono, Now, Wall},
@@ -29,6 +29,8 @@ pub(super) struct Stand {
     pub(super) over: Option<Now>,
     /// It comes and goes.
     pub(super) is_flapping: bool,
+    /// It stands among what was so, since it was over.
+    is_past: bool,
     /// The latest times at which it began or became worse, the oldest first.
     begins: VecDeque<Mono>,
     /// When it last came or went.
@@ -58,7 +60,8 @@ impl Stand {
     fn new(condition: Condition, now: Now) -> Self {
         let Condition { severity, words, count, .. } = condition;
         let begins = VecDeque::from([now.mono]);
-        Self { severity, words, count, since: now, over: None, is_flapping: false, begins, changed: now.mono }
+        let (over, is_flapping, is_past) = (None, false, false);
+        Self { severity, words, count, since: now, over, is_flapping, is_past, begins, changed: now.mono }
     }
 
     /// Whether it counts as being so: what comes and goes does, also while it is gone.
@@ -73,6 +76,7 @@ impl Stand {
             if now.mono.since(over.mono) >= limits::ALERT_HOLD && !self.is_flapping {
                 self.since = now;
             }
+            self.is_past = false;
             self.began(now);
         } else if severity > self.severity {
             self.began(now);
@@ -80,12 +84,15 @@ impl Stand {
         (self.severity, self.words, self.count) = (severity, words, count);
     }
 
-    fn missed(&mut self, now: Now) -> bool {
-        let went = self.over.is_none();
-        if went {
+    fn missed(&mut self, now: Now) {
+        if self.over.is_none() {
             (self.over, self.changed) = (Some(now), now.mono);
         }
-        went
+    }
+
+    /// Whether it has been over for long enough to be so.
+    fn is_over(&self, now: Now) -> bool {
+        !self.is_flapping && self.over.is_some_and(|over| now.mono.since(over.mono) >= limits::ALERT_HOLD)
     }
 
     fn began(&mut self, now: Now) {
@@ -133,10 +140,8 @@ impl Standing {
     }
 
     fn note_missed(&mut self, seen: &BTreeMap<Key, Condition>, now: Now) {
-        for (key, stand) in self.known.iter_mut().filter(|(key, _)| !seen.contains_key(key)) {
-            if stand.missed(now) && !stand.is_flapping {
-                remember(&mut self.past, stand.past(key));
-            }
+        for (_, stand) in self.known.iter_mut().filter(|(key, _)| !seen.contains_key(key)) {
+            stand.missed(now);
         }
     }
 
@@ -148,9 +153,9 @@ impl Standing {
             if stand.is_flapping && still >= limits::ALERT_STEADY {
                 stand.is_flapping = false;
                 stand.begins.clear();
-                if stand.over.is_some() {
-                    remember(past, stand.past(key));
-                }
+            }
+            if stand.is_over(now) && !std::mem::replace(&mut stand.is_past, true) {
+                remember(past, stand.past(key));
             }
             stand.fires() || still < limits::ALERT_FLAPPING_WITHIN
         });
@@ -159,21 +164,29 @@ impl Standing {
     /// Lets in as many new ones as there is room for, the worst first; what is over makes room.
     fn admit(&mut self, mut new: Vec<Condition>, now: Now) {
         new.sort_by(|one, other| other.severity.cmp(&one.severity).then_with(|| one.key.cmp(&other.key)));
-        let room = limits::CONDITIONS_MAX.saturating_sub(self.known.len());
-        if new.len() > room {
-            let mut over: Vec<(Mono, Key)> =
-                self.known.iter().filter(|(_, s)| !s.fires()).map(|(key, s)| (s.changed, key.clone())).collect();
-            over.sort();
-            over.into_iter().take(new.len() - room).for_each(|(_, key)| drop(self.known.remove(&key)));
+        let mut over: Vec<(Mono, Key)> =
+            self.known.iter().filter(|(_, s)| !s.fires()).map(|(key, s)| (s.changed, key.clone())).collect();
+        over.sort();
+        let mut over = over.into_iter();
+        self.left_out = 0;
+        for condition in new {
+            while self.known.len() >= room(condition.severity)
+                && let Some((_, key)) = over.next()
+            {
+                self.forget(&key);
+            }
+            if self.known.len() < room(condition.severity) {
+                self.known.insert(condition.key.clone(), Stand::new(condition, now));
+            } else {
+                self.left_out += 1;
+            }
         }
-        let room = limits::CONDITIONS_MAX.saturating_sub(self.known.len());
-        self.left_out = new.len().saturating_sub(room) as u64;
-        new.truncate(room);
-        self.known.extend(new.into_iter().map(|condition| (condition.key.clone(), Stand::new(condition, now))));
     }
 
-    pub(super) fn leave(&mut self, scope: Scope) {
-        self.known.retain(|key, _| key.scope != scope);
+    fn forget(&mut self, key: &Key) {
+        if let Some(stand) = self.known.remove(key).filter(|stand| !stand.is_past) {
+            remember(&mut self.past, stand.past(key));
+        }
     }
 
     pub(super) fn of(&self, key: &Key) -> Option<&Stand> {
@@ -198,6 +211,11 @@ impl Standing {
     pub(super) fn over(&self) -> impl Iterator<Item = &Past> {
         self.past.iter().rev()
     }
+}
+
+/// How many are known at most while one that is so bad is let in: what is mild never takes the room of what is worse.
+pub(super) const fn room(severity: Severity) -> usize {
+    limits::CONDITIONS_MAX * (severity as usize + 1)
 }
 
 fn remember(past: &mut VecDeque<Past>, one: Past) {

@@ -33,7 +33,23 @@ fn name() -> Name {
 }
 
 fn machine() -> Alerts {
-    Alerts::new(BTreeMap::from([(name(), rule(Severity::Info, &[]))]))
+    of_store(BTreeMap::from([(name(), rule(Severity::Info, &[]))]))
+}
+
+/// Those that tell what is of the store.
+fn of_store(rules: BTreeMap<Name, Rule>) -> Alerts {
+    let mut alerts = Alerts::new(rules);
+    alerts.take();
+    alerts
+}
+
+/// The messages of the last look, which leave at once.
+fn sent(alerts: &mut Alerts) -> Vec<Message> {
+    let messages: Vec<Message> = std::iter::from_fn(|| alerts.poll_output()).collect();
+    for message in &messages {
+        alerts.left(&message.alert);
+    }
+    messages
 }
 
 /// Looks from one second to another, and gives what was told, with when.
@@ -45,7 +61,7 @@ fn looks(
     let mut told = Vec::new();
     for second in seconds.step_by(EVERY.as_secs() as usize) {
         alerts.handle_look(Look { conditions: seen(second), is_whole: true }, at(second));
-        told.extend(std::iter::from_fn(|| alerts.poll_output()).map(|message| (second, message)));
+        told.extend(sent(alerts).into_iter().map(|message| (second, message)));
     }
     told
 }
@@ -156,7 +172,7 @@ fn what_changes_with_each_look_is_told() {
 
 #[test]
 fn what_becomes_worse_is_told_once() {
-    let mut alerts = Alerts::new(BTreeMap::from([
+    let mut alerts = of_store(BTreeMap::from([
         (name(), rule(Severity::Info, &[])),
         ("night".parse().unwrap(), rule(Severity::Critical, &[])),
     ]));
@@ -206,7 +222,7 @@ fn what_comes_back_is_news() {
 #[test]
 fn an_alert_hears_of_its_kinds_and_never_of_itself() {
     let rules = [("a", rule(Severity::Warning, &[])), ("b", rule(Severity::Info, &[Kind::Alert, Kind::NoClient]))];
-    let mut alerts = Alerts::new(rules.into_iter().map(|(name, rule)| (name.parse().unwrap(), rule)).collect());
+    let mut alerts = of_store(rules.into_iter().map(|(name, rule)| (name.parse().unwrap(), rule)).collect());
     let seen = vec![
         condition(Kind::Alert, "a", 0),
         condition(Kind::Alert, "b", 0),
@@ -271,12 +287,16 @@ fn what_is_of_the_store_moves_to_another_server() {
         key: Key { scope: Scope::Server, ..key(Kind::Disk, "x") },
         ..condition(Kind::Disk, "x", second)
     };
-    let (mut one, mut other) = (machine(), machine());
+    let (mut one, mut other) = (machine(), Alerts::new(BTreeMap::from([(name(), rule(Severity::Info, &[]))])));
+    let of_store = |_| vec![condition(Kind::NoClient, "crm", 0)];
+    assert!(looks(&mut other, 0..300, of_store).is_empty(), "another server tells it");
+    assert_eq!(other.firing().len(), 1, "whoever asks here sees it all the same");
     let told = looks(&mut one, 0..300, |_| vec![own(0), condition(Kind::NoClient, "crm", 0)]);
     assert_eq!((told.len(), told[0].1.begun.len()), (1, 2));
     let memory = one.memory(&name(), Scope::Store);
-    one.leave(Scope::Store);
+    one.leave();
     other.recall(&name(), memory, at(300));
+    other.take();
     assert!(looks(&mut one, 300..900, |_| vec![own(0)]).is_empty());
     let told = looks(&mut other, 300..900, |second| match second {
         ..600 => vec![condition(Kind::NoClient, "crm", 0)],
@@ -295,11 +315,107 @@ fn what_has_no_room_is_counted() {
     assert_eq!(told.len(), 1);
     let message = &told[0].1;
     assert_eq!((message.begun.len(), message.more), (limits::ALERT_ITEMS_MAX, 10_000 - limits::ALERT_ITEMS_MAX as u64));
-    assert_eq!(alerts.firing().len(), limits::CONDITIONS_MAX);
-    // What is worse than what is there has room once some of that is over.
-    let worst = |_| vec![Condition { severity: Severity::Critical, ..condition(Kind::Store, "x", 0) }];
-    let told = looks(&mut alerts, 120..400, worst);
-    assert_eq!(told.iter().map(|(_, message)| message.begun.len()).sum::<usize>(), 1);
+    assert_eq!(alerts.firing().len(), 2 * limits::CONDITIONS_MAX, "warnings, and none that is worse");
+    // What is worse than what is there has room beside it.
+    let worst = || Condition { severity: Severity::Critical, ..condition(Kind::Store, "x", 0) };
+    let told = looks(&mut alerts, 120..240, |second| [many(second), vec![worst()]].concat());
+    let told: Vec<_> = told.iter().map(|(_, message)| (message.begun.len(), message.severity())).collect();
+    assert_eq!(told, [(1, Severity::Critical)]);
+    assert_eq!(alerts.firing()[0].severity, Severity::Critical);
+    // Of those that were told by their number it is not told that they are over; of those that were named it is.
+    let told = looks(&mut alerts, 240..600, |_| vec![worst()]);
+    assert_eq!(told.iter().map(|(_, message)| message.over.len()).sum::<usize>(), limits::ALERT_ITEMS_MAX);
+}
+
+/// However many are over at once, each that was told by name is told as over, some in each message.
+#[test]
+fn what_is_over_and_has_no_room_in_a_message_is_told_with_the_next() {
+    let mut alerts = machine();
+    let rising =
+        |second: u64| (0..(second / 60 * 10).min(90)).map(|number| condition(Kind::Stalled, &format!("d{number}"), 0));
+    let told = looks(&mut alerts, 0..700, |second| rising(second).collect());
+    assert_eq!(told.iter().map(|(_, message)| message.begun.len()).sum::<usize>(), 90);
+    let told = looks(&mut alerts, 700..1_200, |_| Vec::new());
+    let over: Vec<usize> = told.iter().map(|(_, message)| message.over.len()).collect();
+    assert_eq!(over, [20, 20, 20, 20, 10]);
+    assert!(alerts.memory(&name(), Scope::Store).told.is_empty());
+}
+
+/// What is away for one look is not over, whatever else is told in that moment.
+#[test]
+fn what_is_gone_for_one_look_is_not_over() {
+    let mut alerts = machine();
+    let blink = |second: u64| {
+        let crm = (second != 360).then(|| condition(Kind::NoClient, "crm", 0));
+        crm.into_iter().chain((second >= 300).then(|| condition(Kind::Stalled, "erp", 0))).collect()
+    };
+    let told = looks(&mut alerts, 0..900, blink);
+    let told: Vec<_> = told.iter().map(|(second, message)| (*second, words(message))).collect();
+    assert_eq!(told, [(60, vec![("begun", "crm".into())]), (360, vec![("begun", "erp".into())])]);
+    assert_eq!(alerts.over().count(), 0);
+}
+
+/// A message that nobody took says nothing: what it said is told again, as far as it is so.
+#[test]
+fn what_was_given_up_is_told_again() {
+    let mut alerts = machine();
+    let down = |second: u64| {
+        let names =
+            ["a", "b"].into_iter().filter(|name| (*name == "a" && second < 300) || (600..1_200).contains(&second));
+        names.map(|name| condition(Kind::DestinationDown, name, 0)).collect::<Vec<_>>()
+    };
+    let told = looks(&mut alerts, 0..200, down);
+    alerts.give_back(told[0].1.clone(), at(200));
+    let told = looks(&mut alerts, 200..300, down);
+    assert_eq!(words(&told[0].1), [("begun", "a".into())]);
+    let told = looks(&mut alerts, 300..400, down);
+    assert_eq!(words(&told[0].1), [("over", "a".into())]);
+    alerts.give_back(told[0].1.clone(), at(400));
+    assert_eq!(alerts.memory(&name(), Scope::Store).told.len(), 1, "a restart tells it, too");
+    let told = looks(&mut alerts, 400..600, down);
+    assert_eq!(words(&told[0].1), [("over", "a".into())]);
+    // What is so again before that lasts.
+    alerts.give_back(told[0].1.clone(), at(600));
+    let told = looks(&mut alerts, 600..1_300, down);
+    assert_eq!(words(&told[0].1), [("begun", "b".into()), ("lasting", "a".into())]);
+    assert_eq!(words(&told[1].1).len(), 2);
+    assert_eq!((told.len(), told[1].1.over.len()), (2, 2));
+}
+
+/// While nobody takes anything nothing is told; then what is so by then, and no word of what came and went.
+#[test]
+fn what_is_held_is_told_as_it_is_by_then() {
+    let mut alerts = machine();
+    alerts.hold(&name(), true);
+    let seen = |second: u64| {
+        let name = if second < 600 { "a" } else { "b" };
+        vec![condition(Kind::NoClient, name, 0)]
+    };
+    assert!(looks(&mut alerts, 0..1_200, seen).is_empty());
+    alerts.hold(&name(), false);
+    let told = looks(&mut alerts, 1_200..2_000, seen);
+    assert_eq!(told.iter().map(|(_, message)| words(message)).collect::<Vec<_>>(), [[("begun", "b".into())]]);
+}
+
+/// What was on its way when its server ended is told once more by whoever goes on: as begun if it is so, and else as over.
+#[test]
+fn what_was_on_its_way_is_told_once_more() {
+    let mut alerts = machine();
+    let seen = |second: u64| {
+        let names = ["a", "b"].into_iter().filter(|name| *name == "a" || second < 100);
+        names.map(|name| condition(Kind::Stalled, name, 0)).collect::<Vec<_>>()
+    };
+    for second in (0..=60).step_by(5) {
+        alerts.handle_look(Look { conditions: seen(second), is_whole: true }, at(second));
+    }
+    assert!(alerts.poll_output().is_some(), "it is on its way");
+    let memory = alerts.memory(&name(), Scope::Store);
+    assert!(memory.told.iter().all(|told| !told.is_sent) && memory.told.len() == 2);
+    let mut other = machine();
+    other.recall(&name(), memory, at(100));
+    let told = looks(&mut other, 100..1_000, seen);
+    let told: Vec<_> = told.iter().map(|(_, message)| words(message)).collect();
+    assert_eq!(told, [vec![("begun", "a".into())], vec![("over", "b".into()), ("lasting", "a".into())]]);
 }
 
 #[test]
@@ -363,6 +479,7 @@ proptest! {
                         prop_assert!(open.contains(&item.key), "lasts and was not told: {:?}", item.key);
                     }
                 }
+                alerts.left(&name());
                 let told: BTreeSet<Key> =
                     alerts.memory(&name(), Scope::Store).told.into_iter().map(|told| told.key).collect();
                 prop_assert_eq!(&told, &open);
@@ -400,7 +517,7 @@ proptest! {
             let conditions: Vec<Condition> = present.map(|(_, name)| condition(Kind::Stalled, name, 0)).collect();
             for _ in 0..u64::from(wait) / 5 {
                 alerts.handle_look(Look { conditions: conditions.clone(), is_whole: true }, now);
-                for message in std::iter::from_fn(|| alerts.poll_output()) {
+                for message in sent(&mut alerts) {
                     open.retain(|key| !message.over.iter().any(|item| item.key == *key));
                     for item in message.begun {
                         let is_new = open.insert(item.key.clone());

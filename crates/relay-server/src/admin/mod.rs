@@ -4,6 +4,7 @@
 //! that file. `docs/reference/admin-api.md` is its document.
 
 pub(crate) mod code;
+mod download;
 mod dto;
 mod entry;
 mod intake;

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** nothing waits for an alert: what cannot be sent or kept is logged, counted and shown, and never stops anything.
 
+mod away;
 mod command;
 mod conditions;
 mod format;
@@ -30,7 +31,7 @@ use relay_store::seam;
 use tokio::time::timeout;
 
 pub(crate) use self::receiver::Receiver;
-use self::{notebook::Notebook, notice::Notice};
+use self::{away::Away, notebook::Notebook, notice::Notice};
 use crate::{
     clock::Clock, config::DeclaredAlert, fetch::Fetcher, health::Health, hub::Handle, metrics::Metrics,
     registry::Registry, untold::Untold,
@@ -45,6 +46,7 @@ pub(crate) struct Alerts {
     machine: Mutex<Machine>,
     shares: Mutex<Shares>,
     notebook: tokio::sync::Mutex<Notebook>,
+    away: tokio::sync::Mutex<Away>,
     /// This server tells what is of the store.
     is_janitor: AtomicBool,
     clock: Clock,
@@ -92,6 +94,7 @@ impl Alerts {
             machine: Mutex::new(Machine::new(rules)),
             shares: Mutex::default(),
             notebook: tokio::sync::Mutex::new(Notebook::new(store, server)),
+            away: tokio::sync::Mutex::default(),
             is_janitor: AtomicBool::new(false),
             clock,
             #[cfg(test)]
@@ -137,19 +140,25 @@ impl Alerts {
     async fn step(&self, watched: &Watched) {
         let Some(mine) = watched.hub.partitions().await else { return };
         self.take_part(mine.hold_first()).await;
+        self.take_back();
         let look = self.look(watched).await;
-        watched.metrics.conditions(severities(&look.conditions));
+        let told_here: Vec<_> = look.conditions.iter().filter(|one| self.tells(one.key.scope)).collect();
+        watched.metrics.conditions(severities(&told_here));
         let messages = {
             let mut machine = self.machine();
             machine.handle_look(look, self.now());
             std::iter::from_fn(|| machine.poll_output()).collect::<Vec<_>>()
         };
+        // Before they leave: whoever goes on where this ends knows what may have arrived.
+        self.keep().await;
         for message in messages {
             if let Some(receiver) = self.receivers.get(&message.alert) {
-                receiver.put(message);
+                receiver.put(Notice::of(message));
             }
         }
-        self.keep().await;
+        if self.tells(Scope::Store) {
+            self.end_for_others(watched).await;
+        }
     }
 
     /// Learns what was told before, once it is known that this server tells it; forgets it when another does.
@@ -158,7 +167,8 @@ impl Alerts {
         let mut notebook = self.notebook.lock().await;
         if was && !is_janitor {
             notebook.leave();
-            self.machine().leave(Scope::Store);
+            self.machine().leave();
+            self.receivers.values().for_each(|receiver| receiver.leave());
         }
         for scope in self.scopes() {
             let Some(found) = notebook.recall(scope, &self.receivers).await else { continue };
@@ -166,23 +176,75 @@ impl Alerts {
             for (alert, memory) in found {
                 machine.recall(&alert, memory, self.now());
             }
-        }
-    }
-
-    /// Keeps what was told, of those to whom nothing is on its way: what is, is told again by the next run.
-    async fn keep(&self) {
-        let mut notebook = self.notebook.lock().await;
-        for (alert, _) in self.receivers.iter().filter(|(_, receiver)| receiver.is_idle()) {
-            for scope in self.scopes() {
-                let memory = self.machine().memory(alert, scope);
-                notebook.keep(scope, alert, &memory).await;
+            if scope == Scope::Store {
+                machine.take();
             }
         }
     }
 
+    /// Hears what became of messages, and whether more are taken.
+    fn take_back(&self) {
+        let mut machine = self.machine();
+        for (alert, receiver) in &self.receivers {
+            let is_idle = receiver.is_idle();
+            for message in receiver.take_given_up() {
+                machine.give_back(message, self.now());
+            }
+            if is_idle {
+                machine.left(alert);
+            }
+            machine.hold(alert, !receiver.has_room());
+        }
+    }
+
+    /// Keeps what was told, and what is on its way. A store that does not do it is not asked for the next.
+    async fn keep(&self) {
+        let mut notebook = self.notebook.lock().await;
+        for alert in self.receivers.keys() {
+            for scope in self.scopes() {
+                let memory = self.machine().memory(alert, scope);
+                if !notebook.keep(scope, alert, &memory).await {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Ends what servers told of themselves that have been away for so long that they are not expected back.
+    async fn end_for_others(&self, watched: &Watched) {
+        let mut away = self.away.lock().await;
+        let now = self.now();
+        if !away.is_due(now.mono) {
+            return;
+        }
+        let present = watched.hub.view().await.servers.iter().map(|server| server.about.name.to_string()).collect();
+        let mut notebook = self.notebook.lock().await;
+        let Some(left) = notebook.left_by(&present).await else { return };
+        for left in away.look(left, now.mono) {
+            let receiver = self.receivers.get(&left.alert);
+            if receiver.is_some_and(|receiver| !receiver.has_room()) || !notebook.take(&left).await {
+                continue;
+            }
+            tracing::info!(
+                event = "alerts_ended",
+                alert = left.alert.as_str(),
+                server = left.server,
+                conditions = left.memory.told.len(),
+                "a server is gone: what it told of itself is told as over"
+            );
+            let Some(receiver) = receiver else { continue };
+            for message in left.memory.over(&left.alert, now.wall) {
+                receiver.put(Notice::of_other(message, left.server.clone()));
+            }
+        }
+    }
+
+    fn tells(&self, scope: Scope) -> bool {
+        scope == Scope::Server || self.is_janitor.load(Ordering::Relaxed)
+    }
+
     fn scopes(&self) -> impl Iterator<Item = Scope> {
-        let is_janitor = self.is_janitor.load(Ordering::Relaxed);
-        Scope::ALL.into_iter().filter(move |scope| is_janitor || *scope == Scope::Server)
+        Scope::ALL.into_iter().filter(|scope| self.tells(*scope))
     }
 
     async fn look(&self, watched: &Watched) -> Look {
@@ -191,19 +253,18 @@ impl Alerts {
             Err(error) => return Look { conditions: vec![conditions::unknown(&error)], is_whole: false },
         };
         let mut all = conditions::of(&report.reasons, watched.shares);
-        let accepted = |name: &Name| {
-            report.stats.sources.iter().find(|stats| stats.source == *name).map_or(0, |stats| stats.accepted)
-        };
         let directory = watched.registry.directory();
+        // Both as this server counts them: those of all servers would hide that one of them refuses what comes to it.
+        let (refused, accepted) = (watched.metrics.refused_by_source(), watched.metrics.accepted_by_source());
+        let of =
+            |counts: &BTreeMap<String, u64>, source: &Name| counts.get(source.as_str()).copied().unwrap_or_default();
         let counts = directory.intakes.keys().map(|source| Came {
             source: source.clone(),
-            refused: watched.metrics.refused_of(source.as_str()).values().sum(),
-            accepted: accepted(source),
+            refused: of(&refused, source),
+            accepted: of(&accepted, source),
         });
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         all.extend(shares.look(counts.collect(), self.now().mono).into_iter().map(conditions::refused));
-        let is_janitor = self.is_janitor.load(Ordering::Relaxed);
-        all.retain(|condition| is_janitor || condition.key.scope == Scope::Server);
         Look { conditions: all, is_whole: true }
     }
 
@@ -231,6 +292,6 @@ impl Alerts {
 }
 
 /// How many there are of each severity.
-fn severities(conditions: &[Condition]) -> [u64; Severity::ALL.len()] {
+fn severities(conditions: &[&Condition]) -> [u64; Severity::ALL.len()] {
     Severity::ALL.map(|severity| conditions.iter().filter(|one| one.severity == severity).count() as u64)
 }

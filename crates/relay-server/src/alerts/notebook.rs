@@ -20,6 +20,15 @@ use crate::registry::document::{AlertMemory, AlertTold};
 /// How long the store may take.
 const STORE_WITHIN: Duration = Duration::from_secs(5);
 
+/// What a server has told of itself that is not there.
+#[derive(Clone, Debug)]
+pub(super) struct Left {
+    pub(super) alert: Name,
+    pub(super) server: String,
+    pub(super) version: u64,
+    pub(super) memory: Memory,
+}
+
 /// Reads and writes what alerts have told: a document for each alert and scope.
 pub(super) struct Notebook {
     store: Arc<dyn Registry>,
@@ -73,10 +82,15 @@ impl Notebook {
         self.has_read[Scope::Store as usize] = false;
     }
 
-    /// Keeps what an alert has told, if it was read what it had told before and that is something else.
-    pub(super) async fn keep(&mut self, scope: Scope, alert: &Name, memory: &Memory) {
-        if !self.has_read[scope as usize] {
-            return;
+    /// Whether what was told in a scope is known: that is written, and no other.
+    pub(super) const fn has_read(&self, scope: Scope) -> bool {
+        self.has_read[scope as usize]
+    }
+
+    /// Keeps what an alert has told, if it was read what it had told before and that is something else. `false`: the store does not do it.
+    pub(super) async fn keep(&mut self, scope: Scope, alert: &Name, memory: &Memory) -> bool {
+        if !self.has_read(scope) {
+            return true;
         }
         let name = self.document_of(alert, scope);
         let body = (!memory.told.is_empty()).then(|| written(memory));
@@ -84,6 +98,28 @@ impl Notebook {
         if !is_known {
             self.write(name, body).await;
         }
+        !self.fails
+    }
+
+    /// What servers have told of themselves that are none of these, by alert and server. `None`: the store does not say.
+    pub(super) async fn left_by(&mut self, present: &BTreeSet<String>) -> Option<Vec<Left>> {
+        let read = within(self.store.documents(DocumentKind::Alert)).await;
+        let documents = self.said(read)?;
+        let left = documents.into_iter().filter_map(|Document { key, version, body }| {
+            let (alert, server) = key.name.split_once('@')?;
+            let is_gone = server != self.server && !present.contains(server);
+            let memory = read_back(&body, Scope::Server).unwrap_or_default();
+            let (alert, server) = (alert.parse().ok()?, server.to_owned());
+            is_gone.then_some(Left { alert, server, version, memory })
+        });
+        Some(left.collect())
+    }
+
+    /// Takes that over: nobody else tells of it. `false`: somebody does, or the store does not do it.
+    pub(super) async fn take(&mut self, left: &Left) -> bool {
+        let key = DocumentKey { kind: DocumentKind::Alert, name: format!("{}@{}", left.alert, left.server) };
+        let put = within(self.store.put_document(key, left.version, None, Vec::new())).await;
+        self.said(put).flatten().is_some()
     }
 
     async fn write(&mut self, name: String, body: Option<String>) {
@@ -147,6 +183,8 @@ fn written(memory: &Memory) -> String {
         since: told.since,
         count: told.count,
         is_flapping: told.is_flapping,
+        is_sent: told.is_sent,
+        is_named: told.is_named,
     };
     let interval_ms = memory.interval.as_millis() as u64;
     let memory = AlertMemory { at: memory.at, interval_ms, told: memory.told.iter().map(told).collect() };
@@ -159,8 +197,9 @@ fn read_back(body: &str, scope: Scope) -> Option<Memory> {
     let told = told.into_iter().filter_map(|mut told| {
         let subject = told.subject.take().map(|name| name.parse()).transpose().ok()?;
         let key = Key { kind: told.kind.parse().ok()?, subject, scope };
-        let (severity, AlertTold { words, since, count, is_flapping, .. }) = (told.severity.parse().ok()?, told);
-        Some(Told { key, severity, words, since, count, is_flapping })
+        let severity = told.severity.parse().ok()?;
+        let AlertTold { words, since, count, is_flapping, is_sent, is_named, .. } = told;
+        Some(Told { key, severity, words, since, count, is_flapping, is_sent, is_named })
     });
     Some(Memory { at, interval: Duration::from_millis(interval_ms), told: told.collect() })
 }

@@ -1,6 +1,10 @@
 //! A message on its way.
 
-use relay_core::{alert::Message, name::Name, time::Wall};
+use relay_core::{
+    alert::{Message, Scope},
+    name::Name,
+    time::Wall,
+};
 
 use crate::registry::secret;
 
@@ -9,6 +13,8 @@ use crate::registry::secret;
 pub(super) struct Notice {
     pub(super) id: String,
     pub(super) message: Message,
+    /// Whose conditions it tells of those that are of a server, if it is not this one.
+    pub(super) server: Option<String>,
     /// It says nothing but that it can be told.
     pub(super) is_test: bool,
 }
@@ -16,7 +22,25 @@ pub(super) struct Notice {
 impl Notice {
     pub(super) fn of(message: Message) -> Self {
         let id = format!("msg_{}", secret::hex(&rand::random::<[u8; 16]>()));
-        Self { id, message, is_test: false }
+        Self { id, message, server: None, is_test: false }
+    }
+
+    /// Of what another server told, which is gone.
+    pub(super) fn of_other(message: Message, server: String) -> Self {
+        Self { server: Some(server), ..Self::of(message) }
+    }
+
+    /// Without what is of the store.
+    pub(super) fn leave(&mut self) {
+        let Message { begun, over, lasting, .. } = &mut self.message;
+        for items in [begun, over, lasting] {
+            items.retain(|item| item.key.scope != Scope::Store);
+        }
+    }
+
+    /// Whether it says nothing any more.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.is_test && self.message.items().next().is_none()
     }
 
     pub(super) fn test(alert: &Name, at: Wall) -> Self {

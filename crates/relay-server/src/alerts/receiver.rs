@@ -42,8 +42,12 @@ pub(crate) struct Receiver {
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<Message>,
+    waiting: VecDeque<Notice>,
     is_sending: bool,
+    /// Messages that nobody took, for who made them.
+    given_up: Vec<Message>,
+    /// Another server tells what is of the store by now: what is being tried says nothing of it any more.
+    has_left: bool,
     account: Account,
 }
 
@@ -88,49 +92,63 @@ impl Receiver {
         Account { waiting: queue.waiting.len() + usize::from(queue.is_sending), ..queue.account.clone() }
     }
 
-    /// Whether nothing is on its way.
+    /// Whether nothing is on its way, and nothing was given up that has not been taken back.
     pub(super) fn is_idle(&self) -> bool {
         let queue = self.lock();
-        queue.waiting.is_empty() && !queue.is_sending
+        queue.waiting.is_empty() && !queue.is_sending && queue.given_up.is_empty()
     }
 
-    /// A message to be sent; where too many wait, the oldest is given up.
-    pub(super) fn put(&self, message: Message) {
-        let given_up = {
-            let mut queue = self.lock();
-            queue.waiting.push_back(message);
-            (queue.waiting.len() > limits::ALERT_MESSAGES_MAX).then(|| queue.waiting.pop_front())
-        };
-        if given_up.is_some() {
-            self.give_up("too many messages wait");
-        }
+    /// Whether a message more may wait.
+    pub(super) fn has_room(&self) -> bool {
+        self.lock().waiting.len() < limits::ALERT_MESSAGES_MAX
+    }
+
+    /// A message to be sent, where there [is room](Self::has_room).
+    pub(super) fn put(&self, notice: Notice) {
+        self.lock().waiting.push_back(notice);
         self.came.notify_one();
+    }
+
+    /// The messages that were given up since this was asked.
+    pub(super) fn take_given_up(&self) -> Vec<Message> {
+        std::mem::take(&mut self.lock().given_up)
+    }
+
+    /// Another server tells what is of the store: what waits says nothing of it. It knows what was on its way, and tells or ends it.
+    pub(super) fn leave(&self) {
+        let mut queue = self.lock();
+        queue.has_left = queue.is_sending;
+        for notice in &mut queue.waiting {
+            notice.leave();
+        }
+        queue.waiting.retain(|notice| !notice.is_empty());
     }
 
     /// Sends what waits, for as long as it is polled.
     pub(crate) async fn run(&self) {
         loop {
-            let Some(message) = self.next() else {
+            let Some(notice) = self.next() else {
                 self.came.notified().await;
                 continue;
             };
-            self.deliver(&Notice::of(message)).await;
-            self.lock().is_sending = false;
+            self.deliver(notice).await;
+            let mut queue = self.lock();
+            (queue.is_sending, queue.has_left) = (false, false);
         }
     }
 
-    fn next(&self) -> Option<Message> {
+    fn next(&self) -> Option<Notice> {
         let mut queue = self.lock();
         let next = queue.waiting.pop_front();
         queue.is_sending = next.is_some();
         next
     }
 
-    async fn deliver(&self, notice: &Notice) {
+    async fn deliver(&self, mut notice: Notice) {
         let mut done = 0;
         for failed in 1_u32.. {
-            let Err(why) = self.send(notice, &mut done).await else {
-                self.told(notice);
+            let Err(why) = self.send(&notice, &mut done).await else {
+                self.told(&notice);
                 return;
             };
             if failed == 1 {
@@ -143,10 +161,18 @@ impl Receiver {
             }
             let Some(pause) = pause_after(failed) else {
                 self.untold.fails(&self.alert.name, &why, self.clock.now().mono);
-                self.give_up(&why);
+                self.give_up(notice, &why);
                 return;
             };
             sleep(pause).await;
+            if std::mem::take(&mut self.lock().has_left) {
+                notice.leave();
+                // What was done of it is counted from its beginning, which is another.
+                done = 0;
+            }
+            if notice.is_empty() {
+                return;
+            }
         }
     }
 
@@ -166,7 +192,7 @@ impl Receiver {
     async fn send(&self, notice: &Notice, done: &mut usize) -> Result<(), String> {
         match &self.alert.way {
             Way::Command(asked) => {
-                let input = format::webhook(notice, &self.server).to_string();
+                let input = format::webhook(notice, self.server_of(notice)).to_string();
                 command::run(asked, input.as_bytes()).await
             }
             Way::Post(post) => self.post(post, notice, done).await,
@@ -174,7 +200,7 @@ impl Receiver {
     }
 
     async fn post(&self, post: &Post, notice: &Notice, done: &mut usize) -> Result<(), String> {
-        let requests = format::requests(notice, post, &self.server, self.clock.present())?;
+        let requests = format::requests(notice, post, self.server_of(notice), self.clock.present())?;
         for request in requests.into_iter().skip(*done) {
             let (url, allow_private) = (&post.url, post.allow_private);
             let asked = fetch::Post { url, headers: &request.headers, body: request.body, allow_private };
@@ -182,6 +208,10 @@ impl Receiver {
             *done += 1;
         }
         Ok(())
+    }
+
+    fn server_of<'a>(&'a self, notice: &'a Notice) -> &'a str {
+        notice.server.as_deref().unwrap_or(&self.server)
     }
 
     fn told(&self, notice: &Notice) {
@@ -204,9 +234,14 @@ impl Receiver {
         );
     }
 
-    fn give_up(&self, why: &str) {
+    fn give_up(&self, notice: Notice, why: &str) {
         self.metrics.alert(self.alert.name.as_str(), Some(Telling::Untold));
-        self.lock().account.untold += 1;
+        {
+            let mut queue = self.lock();
+            queue.account.untold += 1;
+            // What it said is told anew by who made it; of another server nobody here can.
+            queue.given_up.extend(Some(notice.message).filter(|_| notice.server.is_none()));
+        }
         tracing::warn!(event = "alert_untold", alert = self.alert.name.as_str(), why, "a message is given up");
     }
 

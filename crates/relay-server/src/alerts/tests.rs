@@ -1,3 +1,4 @@
+mod several;
 mod target;
 mod ways;
 
@@ -15,7 +16,7 @@ use relay_core::{
 };
 use relay_store::{
     memory::{MemoryStore, Trouble},
-    seam::{DocumentKind, Queue as _, Registry as _},
+    seam::{DocumentKey, DocumentKind, Queue as _, Registry as _},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -93,29 +94,9 @@ impl Bench {
 
     /// Stores so many dead letters of a destination.
     async fn dead_letters(&self, count: usize) {
-        let mut mint = IdMint::new(0, rand::random());
-        let at = self.alerts.clock.wall();
-        let mut appends = Vec::new();
-        for _ in 0..count {
-            let event = Event {
-                id: mint.event(at),
-                source: "in".parse().unwrap(),
-                method: Bytes::from_static(b"POST"),
-                path: Bytes::from_static(b"/webhook/in"),
-                query: None,
-                headers: Vec::new(),
-                body: Bytes::new(),
-                body_sha256: [0; 32],
-                received_at: at,
-                name: None,
-                key: None,
-            };
-            let day = Duration::from_hours(24);
-            let made = Delivery::ready(mint.delivery(at), &event, "crm".parse().unwrap(), false, at, day);
-            let dead = Delivery { state: DeliveryState::Dead, reason: Some(Death::Rejected), ..made };
-            let deadline = Wall::MAX;
-            appends.push(Append { event: Arc::new(event), deliveries: vec![dead], dedupe: None, deadline });
-        }
+        let (mut mint, at) = (IdMint::new(0, rand::random()), self.alerts.clock.wall());
+        let dead = |made: Delivery| Delivery { state: DeliveryState::Dead, reason: Some(Death::Rejected), ..made };
+        let appends = (0..count).map(|_| append(&mut mint, at, ("in", "crm"), dead)).collect();
         assert!(self.store.append(appends).await.iter().all(Result::is_ok));
     }
 
@@ -124,6 +105,31 @@ impl Bench {
         self.server.run(std::future::ready(())).await;
         (Arc::new(self.store.reopen()), self.dir)
     }
+}
+
+/// An event from a source to a destination, whose delivery is what becomes of it.
+fn append(
+    mint: &mut IdMint,
+    at: Wall,
+    (source, destination): (&str, &str),
+    becomes: impl FnOnce(Delivery) -> Delivery,
+) -> Append {
+    let event = Event {
+        id: mint.event(at),
+        source: source.parse().unwrap(),
+        method: Bytes::from_static(b"POST"),
+        path: Bytes::from_static(b"/webhook"),
+        query: None,
+        headers: Vec::new(),
+        body: Bytes::new(),
+        body_sha256: [0; 32],
+        received_at: at,
+        name: None,
+        key: None,
+    };
+    let day = Duration::from_hours(24);
+    let made = Delivery::ready(mint.delivery(at), &event, destination.parse().unwrap(), false, at, day);
+    Append { event: Arc::new(event), deliveries: vec![becomes(made)], dedupe: None, deadline: Wall::MAX }
 }
 
 fn of(got: &Value, list: &str) -> Vec<(String, String)> {
@@ -291,6 +297,10 @@ async fn a_source_that_refuses_most_is_told() {
     let target = Target::start().await;
     let bench = Bench::start(vec![alert("ops", Way::Post(post_to(&target, Format::StandardWebhooks)))]).await;
     bench.look_after(Duration::ZERO).await;
+    // What other servers on the store accept says nothing of this one.
+    let (mut mint, at) = (IdMint::new(0, 7), bench.alerts.clock.wall());
+    let elsewhere = (0..100).map(|_| append(&mut mint, at, ("default", "crm"), |waits| waits)).collect();
+    assert!(bench.store.append(elsewhere).await.iter().all(Result::is_ok));
     for _ in 0..12 {
         let mut socket = tokio::net::TcpStream::connect(bench.server.public_addr().unwrap()).await.unwrap();
         let request = b"POST /webhook HTTP/1.1\r\nHost: a\r\nX-API-Key: wrong\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
@@ -320,24 +330,8 @@ async fn a_pause_is_told_to_whom_wants_to_know_everything() {
     let declared = vec![alert("ops", Way::Post(post_to(&target, Format::StandardWebhooks))), severe];
     let bench = Bench::start(declared).await;
     bench.watched.registry.set_paused(&"default".parse().unwrap(), true, &Principal::CONFIG).await.unwrap();
-    let mut mint = IdMint::new(0, 7);
-    let at = bench.alerts.clock.wall();
-    let event = Event {
-        id: mint.event(at),
-        source: "default".parse().unwrap(),
-        method: Bytes::from_static(b"POST"),
-        path: Bytes::from_static(b"/webhook"),
-        query: None,
-        headers: Vec::new(),
-        body: Bytes::new(),
-        body_sha256: [0; 32],
-        received_at: at,
-        name: None,
-        key: None,
-    };
-    let day = Duration::from_hours(24);
-    let waits = Delivery::ready(mint.delivery(at), &event, "default".parse().unwrap(), false, at, day);
-    let append = Append { event: Arc::new(event), deliveries: vec![waits], dedupe: None, deadline: Wall::MAX };
+    let (mut mint, at) = (IdMint::new(0, 7), bench.alerts.clock.wall());
+    let append = append(&mut mint, at, ("default", "default"), |waits| waits);
     assert!(bench.store.append(vec![append]).await.iter().all(Result::is_ok));
     bench.told().await;
     let got = target.until(1).await[0].json();
@@ -347,6 +341,62 @@ async fn a_pause_is_told_to_whom_wants_to_know_everything() {
     );
     bench.until_kept().await;
     assert_eq!(usual.got(), []);
+    bench.stop().await;
+}
+
+/// What a server told of itself that does not come back is told as over, in its name, and forgotten; what one told that is away for a
+/// moment is not.
+#[tokio::test]
+async fn what_a_server_told_that_is_gone_is_over() {
+    let target = Target::start().await;
+    let store = Arc::new(MemoryStore::new());
+    let told =
+        r#"{"at":1,"interval_ms":3600000,"told":[{"kind":"disk","severity":"critical","words":"no room","since":1}]}"#;
+    let key = |name: &str| DocumentKey { kind: DocumentKind::Alert, name: name.to_owned() };
+    for name in ["ops@pod-7", "other@pod-7"] {
+        assert_eq!(store.put_document(key(name), 0, Some(told.to_owned()), Vec::new()).await, Ok(Some(1)));
+    }
+    let declared = vec![alert("ops", Way::Post(post_to(&target, Format::StandardWebhooks)))];
+    let bench = Bench::over(store, tempfile::tempdir().unwrap(), declared).await;
+    bench.look_after(Duration::ZERO).await;
+    bench.look_after(Duration::from_mins(50)).await;
+    assert_eq!(bench.store.documents(DocumentKind::Alert).await.unwrap().len(), 2);
+    bench.look_after(Duration::from_mins(10)).await;
+    let got = target.until(1).await[0].json();
+    assert_eq!((&got["type"], &got["data"]["server"]), (&json!("alert.over"), &json!("pod-7")));
+    assert_eq!(of(&got, "over"), [("disk".into(), String::new())]);
+    bench.until_kept().await;
+    assert_eq!(bench.store.documents(DocumentKind::Alert).await.unwrap(), []);
+    bench.look_after(Duration::from_mins(10)).await;
+    bench.until_kept().await;
+    assert_eq!(target.got().len(), 1);
+    bench.stop().await;
+}
+
+/// A message that is given up is told again, as far as it is so.
+#[tokio::test]
+async fn what_nobody_took_is_told_anew() {
+    let target = Target::start().await;
+    let bench = Bench::start(vec![alert("ops", Way::Post(post_to(&target, Format::StandardWebhooks)))]).await;
+    bench.dead_letters(1).await;
+    bench.told().await;
+    target.until(1).await;
+    bench.until_kept().await;
+    target.answer(&["HTTP/1.1 500 Oh No\r\n\r\n"; limits::ALERT_TRIES_MAX as usize]);
+    bench.lacks_a_replica();
+    bench.told().await;
+    target.until(2).await;
+    tokio::time::pause();
+    while bench.alerts.receiver("ops").unwrap().account().untold == 0 {
+        tokio::time::advance(limits::ALERT_RETRY_MAX / 4).await;
+        // Sockets do not wait for a clock.
+        tokio::task::yield_now().await;
+    }
+    tokio::time::resume();
+    let tried = target.got().len();
+    bench.told().await;
+    let got = target.until(tried + 1).await[tried].json();
+    assert_eq!(of(&got, "begun"), [("store".into(), String::new())], "nobody heard of it");
     bench.stop().await;
 }
 

@@ -54,8 +54,9 @@ pub(super) async fn me(looking: Looking) -> Response {
 async fn draw_me(looking: &Looking) -> Result<Drawn, AdminError> {
     let sessions = match &looking.present {
         Some(present) => {
-            let seen = looking.state.people.sessions(Some(&present.name)).await?;
-            seen.into_iter().map(|seen| session_line(seen, present.handle())).collect()
+            let everybody = looking.state.people.everybody().await?;
+            let his = everybody.sessions_of(&present.name).iter();
+            his.map(|seen| session_line(seen, present.handle())).collect()
         }
         None => Vec::new(),
     };
@@ -65,10 +66,15 @@ async fn draw_me(looking: &Looking) -> Result<Drawn, AdminError> {
     Ok(Drawn::page(&Me { page: looking.page.clone(), user, has_password, sessions }, false))
 }
 
-fn session_line(seen: SessionSeen, this: &str) -> SessionLine {
-    let SessionSeen { handle, began_at, used_at, peer, agent, holder: _ } = seen;
-    let this = handle == this;
-    SessionLine { handle, began_at, used_at, peer, agent, this }
+fn session_line(seen: &SessionSeen, this: &str) -> SessionLine {
+    SessionLine {
+        handle: seen.handle().to_owned(),
+        began_at: seen.began_at,
+        used_at: seen.used_at,
+        peer: seen.peer.clone(),
+        agent: seen.agent.clone(),
+        this: seen.handle() == this,
+    }
 }
 
 pub(super) async fn users(looking: Looking) -> Response {
@@ -77,14 +83,13 @@ pub(super) async fn users(looking: Looking) -> Response {
 }
 
 async fn draw_users(looking: &Looking) -> Result<Drawn, AdminError> {
-    let people = &looking.state.people;
-    let (users, sessions) = (people.users().await?, people.sessions(None).await?);
+    let everybody = looking.state.people.everybody().await?;
     let me = looking.who.name.strip_prefix(Principal::USER);
-    let users = users.iter().map(|user| user_line(user, &sessions, me)).collect();
+    let users = everybody.users.iter().map(|user| user_line(user, everybody.open(user), me)).collect();
     Ok(Drawn::page(&Users { page: looking.page.clone(), users }, false))
 }
 
-fn user_line(user: &User, sessions: &[SessionSeen], me: Option<&str>) -> UserLine {
+fn user_line(user: &User, sessions: u64, me: Option<&str>) -> UserLine {
     let state = match user {
         User { disabled: true, .. } => UserState::Disabled,
         User { password: None, .. } => UserState::Invited,
@@ -99,7 +104,7 @@ fn user_line(user: &User, sessions: &[SessionSeen], me: Option<&str>) -> UserLin
         name: user.name.to_string(),
         role,
         state,
-        sessions: sessions.iter().filter(|session| session.is_of(&user.name)).count() as u64,
+        sessions,
         signed_in_at: user.signed_in_at.map(Wall::from_micros),
         me: me == Some(user.name.as_str()),
     }

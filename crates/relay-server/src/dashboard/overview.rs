@@ -6,14 +6,13 @@ use std::{
 };
 
 use axum::response::Response;
-use futures_util::future::try_join_all;
 use relay_core::{delivery::State as DeliveryState, hub::DestinationView, name::Name, storage::StoreError, time::Wall};
 use relay_dashboard::{
     screen::{Circuit, DestinationLine, Overview, OverviewLive, Reason, Screen as _, Situation, SourceLine},
     sums::{DeliveriesSum, EventsSum},
     url::{Site, Url},
 };
-use relay_store::seam::{DestinationStats, EventFilter, Page, SourceStats, Stats};
+use relay_store::seam::{DestinationStats, SourceStats, Stats};
 
 use super::frame::{Drawn, Looking};
 use crate::{
@@ -76,26 +75,21 @@ async fn source_lines(
     let stats: BTreeMap<&Name, &SourceStats> =
         report.stats.sources.iter().map(|stats| (&stats.source, stats)).collect();
     let refused = state.metrics.refused_by_source();
-    let line = async |name: Name| {
+    let names: Vec<Name> = names.into_iter().take(LISTED_MAX).collect();
+    let shown: Vec<&SourceStats> = names.iter().filter_map(|name| stats.get(name).copied()).collect();
+    let newest = state.newest.of(&*state.archive, &shown, state.clock.now().mono).await?;
+    let line = |name: Name| {
         let stats = stats.get(&name);
-        // One that holds nothing is not asked for its newest.
-        let last_at = if stats.is_some_and(|stats| stats.stored > 0) { newest(state, &name).await? } else { None };
-        Ok(SourceLine {
-            last_at,
+        SourceLine {
+            last_at: newest.get(&name).copied(),
             accepted: stats.map_or(0, |stats| stats.accepted),
             duplicates: stats.map_or(0, |stats| stats.duplicates),
             refused: refused.get(name.as_str()).copied().unwrap_or_default(),
             stopped: stopped(directory, &name),
             name,
-        })
+        }
     };
-    try_join_all(names.into_iter().take(LISTED_MAX).map(line)).await
-}
-
-async fn newest(state: &State, source: &Name) -> Result<Option<Wall>, StoreError> {
-    let filter = EventFilter { source: Some(source.clone()), ..EventFilter::default() };
-    let listing = state.archive.browse_events(filter, Page { cursor: None, limit: 1 }).await?;
-    Ok(listing.items.first().map(|row| row.event.received_at))
+    Ok(names.into_iter().map(line).collect())
 }
 
 fn stopped(directory: &Directory, source: &Name) -> Option<String> {

@@ -110,6 +110,14 @@ impl Holder {
     pub(super) fn user(&self) -> Option<Name> {
         self.name.strip_prefix(Principal::USER)?.parse().ok()
     }
+
+    /// Whether what he began stands: he is that user, as he was then, and may in; or he is no user, and the token is the one of then.
+    pub(super) fn stands(&self, user: Option<&User>, of_token: u64) -> bool {
+        if !self.name.starts_with(Principal::USER) {
+            return self.generation == of_token;
+        }
+        user.is_some_and(|user| *self == user.holder() && !user.disabled)
+    }
 }
 
 impl User {

@@ -84,6 +84,7 @@ impl People {
             self.note_refused(&account, seen).await;
             return Err(SignInError::Wrong);
         };
+        self.guesses.right_password(&account, seen.origin);
         let secret = self.begin(user.document.holder(), "password", seen).await?;
         self.note_signed_in(user.clone()).await;
         Ok(Entered { secret, name: user.document.holder().name, has_password: true })
@@ -102,7 +103,7 @@ impl People {
             return Err(over());
         }
         let name = secret::hex(&secret::sha256(link.as_bytes()));
-        let found: Option<Kept<Entry>> = self.read(DocumentKind::Session, &name).await?;
+        let found: Option<Kept<Entry>> = self.readable(DocumentKind::Session, &name).await?;
         let Some(Kept { version, document: Entry::Link(Link { holder, until }) }) = found else { return Err(over()) };
         let user = self.standing(&holder).await?;
         if until <= self.clock.wall() || user.is_err() {
@@ -194,12 +195,12 @@ impl People {
 
     /// The user whose session or link this is, if that stands; `None` of a holder who is no user, which stands as long as the token does.
     pub(super) async fn standing(&self, holder: &Holder) -> Result<Result<Option<Kept<User>>, Ended>, RegistryError> {
-        let Some(name) = holder.user() else {
-            return Ok(if holder.generation == self.of_token { Ok(None) } else { Err(Ended) });
+        let user = match holder.user() {
+            Some(name) => self.user(&name).await?,
+            None => None,
         };
-        let found = self.user(&name).await?;
-        let stands = |user: &Kept<User>| !user.document.disabled && user.document.generation == holder.generation;
-        Ok(found.filter(stands).map(Some).ok_or(Ended))
+        let stands = holder.stands(user.as_ref().map(|user| &user.document), self.of_token);
+        Ok(if stands { Ok(user) } else { Err(Ended) })
     }
 
     /// Says on the user when he last came in. A line of the audit log says it already: where this cannot be written, it is left.

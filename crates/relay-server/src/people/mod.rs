@@ -8,6 +8,7 @@
 pub(crate) mod cookie;
 pub(crate) mod document;
 mod enter;
+mod everybody;
 mod password;
 mod present;
 #[cfg(test)]
@@ -15,9 +16,12 @@ mod tests;
 mod users;
 mod views;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use relay_core::name::Name;
@@ -25,11 +29,12 @@ use relay_net::origin::Origin;
 use relay_store::seam::{self, DocumentKey, DocumentKind};
 use tokio::sync::watch;
 
-use self::{document::User, password::Passwords, views::Views};
+use self::{document::User, everybody::Shared, password::Passwords, views::Views};
 pub(crate) use self::{
     enter::{Entered, SignInError},
+    everybody::SessionSeen,
     password::PasswordError,
-    present::{Present, SessionSeen},
+    present::Present,
     users::UserChange,
 };
 use crate::{
@@ -43,6 +48,8 @@ use crate::{
 const TRIES: u32 = 8;
 /// Characters of a browser's name for itself that are kept.
 const AGENT_CHARS_MAX: usize = 120;
+/// Damaged documents that were named in the log; of more, some are named twice.
+const NAMED_MAX: usize = 1_000;
 
 /// Who may in by the dashboard, and who is.
 pub(crate) struct People {
@@ -53,6 +60,10 @@ pub(crate) struct People {
     /// There is a user: one is never removed.
     has_users: AtomicBool,
     views: Views,
+    /// All users and sessions, for whoever lists them.
+    shared: Shared,
+    /// Damaged documents that the log has named.
+    damaged: Mutex<BTreeSet<DocumentKey>>,
     /// Something that lets somebody in has ended at this server: whoever answers for long looks anew.
     ended: watch::Sender<u64>,
     /// Of whom the admin token lets in: a number of it.
@@ -98,7 +109,8 @@ impl Seen {
 impl People {
     pub(crate) fn new(store: Arc<dyn seam::Registry>, clock: Clock, guesses: Arc<Guesses>) -> Self {
         let (passwords, has_users, views, ended) = Default::default();
-        Self { store, clock, guesses, passwords, has_users, views, ended, of_token: 0 }
+        let (shared, damaged) = Default::default();
+        Self { store, clock, guesses, passwords, has_users, views, shared, damaged, ended, of_token: 0 }
     }
 
     /// With this token's digest: whoever came in by it or by the socket is out once it is another one.
@@ -127,8 +139,24 @@ impl People {
         self.ended.send_modify(|count| *count += 1);
     }
 
+    /// A user who may come in, or be in: one whose document is damaged is none.
     async fn user(&self, name: &Name) -> Result<Option<Kept<User>>, RegistryError> {
-        self.read(DocumentKind::User, name.as_str()).await
+        self.readable(DocumentKind::User, name.as_str()).await
+    }
+
+    /// What lets somebody in. A damaged document lets nobody in, and is named in the log once; all others go on.
+    async fn readable<T: serde::de::DeserializeOwned>(
+        &self,
+        kind: DocumentKind,
+        name: &str,
+    ) -> Result<Option<Kept<T>>, RegistryError> {
+        match self.read(kind, name).await {
+            Err(RegistryError::Damaged { kind, name, what }) => {
+                self.name_damaged(kind, &name, &what);
+                Ok(None)
+            }
+            other => other,
+        }
     }
 
     async fn read<T: serde::de::DeserializeOwned>(
@@ -143,7 +171,7 @@ impl People {
         Ok(Some(Kept { version: found.version, document }))
     }
 
-    /// All of a kind that read, by name. What does not is named in the log, and lets nobody in.
+    /// All of a kind that read, by name. What does not is named in the log once, and lets nobody in.
     async fn all<T: serde::de::DeserializeOwned>(
         &self,
         kind: DocumentKind,
@@ -153,13 +181,23 @@ impl People {
             let name = found.key.name;
             match parse(&found.body) {
                 Ok(document) => all.push((name, Kept { version: found.version, document })),
-                Err(error) => {
-                    let what = error.to_string();
-                    tracing::error!(event = "document_damaged", ?kind, name, what, "it lets nobody in");
-                }
+                Err(error) => self.name_damaged(kind, &name, &error.to_string()),
             }
         }
         Ok(all)
+    }
+
+    fn name_damaged(&self, kind: DocumentKind, name: &str, what: &str) {
+        let is_new = {
+            let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+            if damaged.len() >= NAMED_MAX {
+                damaged.clear();
+            }
+            damaged.insert(DocumentKey { kind, name: name.to_owned() })
+        };
+        if is_new {
+            tracing::error!(event = "document_damaged", ?kind, name, what, "it lets nobody in");
+        }
     }
 
     /// Writes a document at its version; `false` if it is another by now.
@@ -171,7 +209,10 @@ impl People {
         audit: &[seam::AuditEntry],
     ) -> Result<bool, RegistryError> {
         let key = DocumentKey { kind, name: name.to_owned() };
-        Ok(put_document(&*self.store, &key, expect, body.as_ref(), audit).await?.is_some())
+        let put = put_document(&*self.store, &key, expect, body.as_ref(), audit).await;
+        // Whatever is known of it: who lists them sees it at once.
+        self.shared.forget();
+        Ok(put?.is_some())
     }
 }
 

@@ -7,7 +7,7 @@ use relay_store::seam::{AuditEntry, DocumentKind};
 
 use super::{
     Kept, People, Seen,
-    document::{Entry, Reading, Session, User},
+    document::{Entry, Reading, Session},
 };
 use crate::{
     principal::{Principal, Role, Via},
@@ -47,26 +47,6 @@ pub(crate) struct Present {
     pub(super) id: String,
 }
 
-/// One of somebody's sessions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SessionSeen {
-    /// What it is called by whoever ends it; it opens nothing.
-    pub(crate) handle: String,
-    pub(crate) began_at: Wall,
-    pub(crate) used_at: Wall,
-    pub(crate) peer: String,
-    pub(crate) agent: String,
-    /// Of the user's name, or of who is none.
-    pub(crate) holder: String,
-}
-
-impl SessionSeen {
-    /// Whether it is of that user.
-    pub(crate) fn is_of(&self, user: &Name) -> bool {
-        self.holder.strip_prefix(Principal::USER) == Some(user.as_str())
-    }
-}
-
 impl Present {
     /// What the session is called by whoever ends it.
     pub(crate) fn handle(&self) -> &str {
@@ -75,7 +55,7 @@ impl Present {
 
     /// For whom commands are done.
     pub(crate) fn principal(&self, seen: &Seen) -> Principal {
-        let via = Via { peer: seen.origin.shown(), credential: Some("session".to_owned()), ..Via::default() };
+        let via = Via { peer: seen.origin.shown(), credential: Some(Principal::SESSION.to_owned()), ..Via::default() };
         Principal { name: self.name.clone().into(), role: self.role, via }
     }
 }
@@ -101,7 +81,7 @@ impl People {
     }
 
     async fn present_as(&self, id: &str, is_use: bool) -> Result<Option<Present>, RegistryError> {
-        let found: Option<Kept<Entry>> = self.read(DocumentKind::Session, id).await?;
+        let found: Option<Kept<Entry>> = self.readable(DocumentKind::Session, id).await?;
         let Some(Kept { version, document: Entry::Session(session) }) = found else { return Ok(None) };
         let now = self.clock.wall();
         let entry = Entry::Session(session.clone());
@@ -131,57 +111,32 @@ impl People {
         }
     }
 
-    /// The sessions that stand, of one holder or of all, the latest used first.
-    ///
-    /// # Errors
-    /// The store does not tell.
-    pub(crate) async fn sessions(&self, holder: Option<&str>) -> Result<Vec<SessionSeen>, RegistryError> {
-        let users: Vec<User> = self.users().await?;
-        let now = self.clock.wall();
-        let stands = |session: &Session| {
-            let name = session.holder.user();
-            let of_user = |user: &&User| Some(&user.name) == name.as_ref();
-            let user = users.iter().find(of_user);
-            let is_let_in = name.is_none() && session.holder.generation == self.of_token;
-            is_let_in || user.is_some_and(|user| !user.disabled && user.generation == session.holder.generation)
-        };
-        let mut sessions = Vec::new();
-        for (id, Kept { document, .. }) in self.all::<Entry>(DocumentKind::Session).await? {
-            if is_over(&document, now) {
-                continue;
-            }
-            let Entry::Session(session) = document else { continue };
-            if holder.is_none_or(|holder| session.holder.name == holder) && stands(&session) {
-                let Session { began_at, used_at, peer, agent, holder, .. } = session;
-                let handle = handle(&id).to_owned();
-                sessions.push(SessionSeen { handle, began_at, used_at, peer, agent, holder: holder.name });
-            }
-        }
-        sessions.sort_by_key(|session| std::cmp::Reverse(session.used_at));
-        Ok(sessions)
-    }
-
     /// Ends one of somebody's own sessions; `false` if he has none of that handle.
     ///
     /// # Errors
     /// The store failed.
     pub(crate) async fn end(&self, present: &Present, handle_of: &str, who: &Principal) -> Result<bool, RegistryError> {
-        for (id, Kept { version, document }) in self.all::<Entry>(DocumentKind::Session).await? {
-            let is_his = matches!(&document, Entry::Session(session) if session.holder.name == present.name);
-            if !is_his || handle(&id) != handle_of {
-                continue;
+        let Some(id) = self.id_of(present, handle_of).await? else { return Ok(false) };
+        let audit: AuditEntry = who.audited(self.clock.wall(), "session.end", handle_of);
+        // Another version of it is one that was just used: it ends all the same.
+        while let Some(Kept { version, .. }) = self.readable::<Entry>(DocumentKind::Session, &id).await? {
+            if self.put((DocumentKind::Session, &id), version, None, std::slice::from_ref(&audit)).await? {
+                break;
             }
-            let audit: AuditEntry = who.audited(self.clock.wall(), "session.end", handle_of);
-            // Another version of it is one that was just used: it ends all the same.
-            let mut version = version;
-            while !self.put((DocumentKind::Session, &id), version, None, std::slice::from_ref(&audit)).await? {
-                let Some(kept) = self.read::<Entry>(DocumentKind::Session, &id).await? else { break };
-                version = kept.version;
-            }
-            self.tell_end();
-            return Ok(true);
         }
-        Ok(false)
+        self.tell_end();
+        Ok(true)
+    }
+
+    /// The document of one of somebody's own sessions.
+    async fn id_of(&self, present: &Present, handle_of: &str) -> Result<Option<String>, RegistryError> {
+        // Whoever signs out does, also where it began at another server a moment ago.
+        if present.handle() == handle_of {
+            return Ok(Some(present.id.clone()));
+        }
+        let everybody = self.everybody().await?;
+        let mut his = everybody.sessions_of(&present.name).iter();
+        Ok(his.find(|session| session.handle() == handle_of).map(|session| session.id.clone()))
     }
 
     /// How somebody reads from now on.
@@ -192,7 +147,7 @@ impl People {
         if let Some(name) = &present.user {
             return self.prefer(name, reading).await;
         }
-        let found: Option<Kept<Entry>> = self.read(DocumentKind::Session, &present.id).await?;
+        let found: Option<Kept<Entry>> = self.readable(DocumentKind::Session, &present.id).await?;
         let Some(Kept { version, document: Entry::Session(session) }) = found else { return Ok(()) };
         let body = render(&Entry::Session(Session { reading, ..session }));
         let written = self.put((DocumentKind::Session, &present.id), version, Some(body), &[]).await?;
@@ -208,6 +163,7 @@ pub(super) fn is_over(entry: &Entry, now: Wall) -> bool {
     }
 }
 
-fn handle(id: &str) -> &str {
+/// What a session is called by whoever ends it.
+pub(super) fn handle(id: &str) -> &str {
     id.get(..HANDLE_DIGITS).unwrap_or(id)
 }

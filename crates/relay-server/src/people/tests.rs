@@ -4,7 +4,7 @@ use relay_core::{storage::Apart, time::Wall};
 use relay_store::{memory::MemoryStore, seam::Registry as _};
 
 use super::*;
-use crate::principal::Role;
+use crate::{principal::Role, registry::secret};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -21,6 +21,13 @@ fn seen() -> Seen {
 
 fn cli() -> Principal {
     Principal::nobody("cli")
+}
+
+/// How many sessions stand, of whomever.
+async fn open(people: &People) -> usize {
+    let everybody = people.everybody().await.unwrap();
+    let of_users: u64 = everybody.users.iter().map(|user| everybody.open(user)).sum();
+    everybody.sessions_of("cli").len() + of_users as usize
 }
 
 async fn enter(people: &People) -> String {
@@ -112,7 +119,7 @@ async fn sessions_end_with_what_let_them_in() {
     let on = UserChange { disabled: Some(false), ..UserChange::default() };
     people.change(&name, on, &cli()).await.unwrap();
     assert!(people.present(&second).await.unwrap().is_none(), "what ended does not begin again");
-    assert!(people.sessions(None).await.unwrap().is_empty());
+    assert_eq!(open(&people).await, 0);
 }
 
 /// S21, S22: nobody who has the documents has what lets somebody in.
@@ -147,7 +154,7 @@ async fn another_token_ends_what_the_former_one_began() {
     let guesses = Arc::new(Guesses::new(clock, Arc::default(), Arc::default()));
     let people = People::new(store, clock, guesses).of_token(&[7; 32]);
     assert!(people.present(&secret).await.unwrap().is_none());
-    assert!(people.sessions(None).await.unwrap().is_empty());
+    assert_eq!(open(&people).await, 0);
     assert!(matches!(people.enter(&unused, &seen()).await, Err(SignInError::LinkOver)));
     assert!(people.present(&enter(&people).await).await.unwrap().is_some());
 }
@@ -161,4 +168,65 @@ async fn a_session_ends_while_its_page_stands_open() {
         clock.put_right(Some(Apart { by: HOUR * hours, ahead: false }));
         assert_eq!(people.still(&present).await.unwrap().is_some(), hours < 12, "after {hours} h");
     }
+}
+
+/// S24: a session or a user whose document is damaged lets nobody in, and is no reason to let out others.
+#[tokio::test]
+async fn what_is_damaged_lets_nobody_in_and_keeps_nobody_out() {
+    let (people, store, _) = people();
+    let damage = async |kind, name: &str| {
+        let key = DocumentKey { kind, name: name.to_owned() };
+        let found = store.document(key.clone()).await.unwrap().unwrap();
+        assert!(store.put_document(key, found.version, Some("{".to_owned()), Vec::new()).await.unwrap().is_some());
+    };
+    let (fine, damaged) = (enter(&people).await, enter(&people).await);
+    let present = people.present(&damaged).await.unwrap().unwrap();
+    damage(DocumentKind::Session, &present.id).await;
+    assert!(people.present(&damaged).await.unwrap().is_none());
+    assert!(people.still(&present).await.unwrap().is_none());
+    let (link, _) = people.link(&cli(), HOUR).await.unwrap();
+    let id = secret::hex(&secret::sha256(link.as_bytes()));
+    damage(DocumentKind::Session, &id).await;
+    assert!(matches!(people.enter(&link, &seen()).await, Err(SignInError::LinkOver)));
+    let present = people.present(&fine).await.unwrap().unwrap();
+    assert!(people.end(&present, present.handle(), &cli()).await.unwrap());
+
+    let password = "correct horse battery";
+    let sign_in = async |name: &str| people.sign_in(name, password.to_owned(), &seen()).await;
+    for name in ["alice", "bob"] {
+        let name = name.parse().unwrap();
+        people.create(name, Role::Admin, Some(password.to_owned()), &cli()).await.unwrap();
+    }
+    let session = sign_in("alice").await.unwrap().secret;
+    damage(DocumentKind::User, "alice").await;
+    assert!(people.present(&session).await.unwrap().is_none());
+    assert!(matches!(sign_in("alice").await, Err(SignInError::Wrong)));
+    assert!(people.present(&sign_in("bob").await.unwrap().secret).await.unwrap().is_some());
+    assert_eq!(open(&people).await, 1);
+    let reset = people.reset(&"alice".parse().unwrap(), &cli()).await;
+    assert!(matches!(reset, Err(RegistryError::Damaged { .. })), "nobody writes over what may be mended");
+    assert_eq!(people.damaged.lock().unwrap().len(), 3, "each is named once");
+}
+
+/// However many look at who is in, the store is read once a second; what was written since is seen at once.
+#[tokio::test]
+async fn who_is_in_is_read_once_for_all_who_look() {
+    let (people, _, _) = people();
+    let first = enter(&people).await;
+    let (one, other) = (people.everybody().await.unwrap(), people.everybody().await.unwrap());
+    assert!(Arc::ptr_eq(&one, &other));
+    enter(&people).await;
+    assert_eq!(open(&people).await, 2);
+    let present = people.present(&first).await.unwrap().unwrap();
+    let others = people.everybody().await.unwrap();
+    let other = others.sessions_of("cli").iter().find(|session| session.handle() != present.handle()).unwrap();
+    assert!(people.end(&present, other.handle(), &cli()).await.unwrap());
+    assert!(!people.end(&present, other.handle(), &cli()).await.unwrap());
+    assert_eq!(open(&people).await, 1);
+    // Begun at another server a moment after this one looked: whoever signs out is out.
+    let elsewhere = People::new(people.store.clone(), people.clock, Arc::clone(&people.guesses));
+    let secret = enter(&elsewhere).await;
+    let present = people.present(&secret).await.unwrap().unwrap();
+    assert!(people.end(&present, present.handle(), &cli()).await.unwrap());
+    assert!(people.present(&secret).await.unwrap().is_none());
 }

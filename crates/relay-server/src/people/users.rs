@@ -129,13 +129,16 @@ impl People {
         let Some(name) = &present.user else {
             return Err(RegistryError::Conflict("only users have a password".to_owned()).into());
         };
-        let Some(Kept { document, .. }) = self.user(name).await? else { return Err(unknown(self, name).await.into()) };
+        let Some(Kept { document, .. }) = self.stored(name).await? else {
+            return Err(unknown(self, name).await.into());
+        };
         if let Some(kept) = document.password.clone() {
             self.guesses.may_sign_in(name.as_str(), seen.origin).map_err(SignInError::TooMany)?;
             if !self.passwords.is_right(old.unwrap_or_default(), Some(kept)).await? {
                 self.guesses.wrong_password(seen.origin);
                 return Err(SignInError::Wrong);
             }
+            self.guesses.right_password(name.as_str(), seen.origin);
         }
         let digest = self.new_digest(new, name).await?;
         // Whoever was reset or disabled meanwhile is not let in by what he had before.
@@ -164,6 +167,11 @@ impl People {
         Ok(self.passwords.digest(password).await?)
     }
 
+    /// A user who is to be changed: a document that is damaged is not written over.
+    async fn stored(&self, name: &Name) -> Result<Option<Kept<User>>, RegistryError> {
+        self.read(DocumentKind::User, name.as_str()).await
+    }
+
     /// Writes a user anew, decided on what is stored; and tells where something ends by it.
     async fn rewrite(
         &self,
@@ -172,7 +180,7 @@ impl People {
         next: impl Fn(&User) -> User,
     ) -> Result<User, RegistryError> {
         for _ in 0..TRIES {
-            let Some(Kept { version, document }) = self.user(name).await? else {
+            let Some(Kept { version, document }) = self.stored(name).await? else {
                 return Err(unknown(self, name).await);
             };
             let changed = next(&document);

@@ -438,6 +438,21 @@ pub struct AlertTold {
     /// It was told to come and go.
     #[serde(default)]
     pub is_flapping: bool,
+    /// The message that says so has left.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub is_sent: bool,
+    /// It stood in a message by itself.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub is_named: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]
+const fn is_yes(word: &bool) -> bool {
+    *word
 }
 
 pub(crate) mod text {

@@ -102,6 +102,11 @@ pub async fn what_one_owner_writes_the_other_hears_of<B: Backend>() {
     let before = version().await;
     assert_eq!(put(&fixture, "stripe", 7, Some("{}")).await, None);
     assert_eq!(version().await, before, "nothing was written");
+    for kind in DocumentKind::ALL.into_iter().filter(|kind| !kind.is_followed()) {
+        let key = DocumentKey { kind, name: "any".to_owned() };
+        assert_eq!(first.put_document(key, 0, Some("{}".to_owned()), Vec::new()).await, Ok(Some(1)));
+        assert_eq!(version().await, before, "{kind:?}: nobody has to read everything anew for it");
+    }
     let found = second.document(source("stripe")).await;
     assert_eq!(found, first.document(source("stripe")).await);
     fixture.check_sums().await;

@@ -3,7 +3,8 @@
 //! A Redis can go back to what it was: an old primary returns, a copy is loaded, somebody empties it. Whenever it is another process
 //! than before, or its epoch is another or gone, the latest deliveries that this run acknowledged are looked for, all of them: those that
 //! came since are there, whatever became of the others. What is missing and was not removed is lost: named, counted, and written into the
-//! audit log; acknowledging goes on. An empty Redis also gets its documents back, as this run last read or wrote them.
+//! audit log; acknowledging goes on. An empty Redis also gets its documents back, as this run last read or wrote them; but for those that
+//! say who may in ([`comes_back`]).
 //!
 //! What is remembered is written down as well (`notebook`), beside the answers, so that a restart of server and Redis together is no
 //! way out of it.
@@ -261,6 +262,13 @@ impl Acknowledged {
 
 /// Of so many that were removed while they were young it is known (`scripts/changes.lua`).
 const GONE_MAX: usize = 4_096;
+
+/// Whether a document is better than none although it may be an earlier one. Users and sessions are read where somebody comes in, and are
+/// remembered as they were then: one who was disabled since, or a session that was ended, would be let in again (I21, S24). Whoever has
+/// the admin token or the admin socket makes users anew.
+const fn comes_back(kind: DocumentKind) -> bool {
+    !matches!(kind, DocumentKind::User | DocumentKind::Session)
+}
 
 /// What was removed lately while it was young, as far back as that is known.
 #[derive(Debug, Default)]
@@ -562,7 +570,7 @@ impl Core {
     async fn write_back(&self) -> Result<(), Fault> {
         let documents = self.acknowledged.with(|remembered| remembered.documents.clone());
         let mut written = 0;
-        for document in documents.values() {
+        for document in documents.values().filter(|document| comes_back(document.key.kind)) {
             let keys = [self.space.documents(document.key.kind), self.space.version(), self.space.registry_audit()];
             let put = Script::Document.call(&keys, super::registry::put_arguments(document)?);
             written += self.nodes.commit(Urgency::Other, put).await?.number()?;
@@ -571,7 +579,7 @@ impl Core {
             tracing::error!(
                 event = "registry_written_back",
                 documents = written,
-                "Redis was emptied; sources, routes and the like are there again as this server knew them"
+                "Redis was emptied; sources, routes and the like are there again as this server knew them. Users of the dashboard are not: crm-relay user create"
             );
         }
         Ok(())

@@ -48,7 +48,12 @@ fn read(key: &DocumentKey, stored: &[u8]) -> Result<(u64, String), RecordError> 
 pub(super) fn put_arguments(document: &Document) -> Result<[Vec<u8>; 5], Fault> {
     let Document { key, version, body } = document;
     let body = write(key, *version, body);
-    Ok([key.name.clone().into_bytes(), Vec::new(), body, fresh_version()?.into_bytes(), b"0".to_vec()])
+    Ok([key.name.clone().into_bytes(), Vec::new(), body, moved_version(key.kind)?, b"0".to_vec()])
+}
+
+/// The registry's version once a document of that kind is written; nothing: it stays what it is.
+fn moved_version(kind: DocumentKind) -> Result<Vec<u8>, Fault> {
+    if kind.is_followed() { Ok(fresh_version()?.into_bytes()) } else { Ok(Vec::new()) }
 }
 
 /// A version that the registry never had. One that rose by one would come again where Redis goes back to what it was: another change
@@ -131,7 +136,7 @@ impl Core {
             key.name.clone().into_bytes(),
             if expect == 0 { Vec::new() } else { format!("{expect:020}").into_bytes() },
             body.as_deref().map_or_else(Vec::new, |body| write(&key, version, body)),
-            fresh_version()?.into_bytes(),
+            moved_version(key.kind)?,
             lines.len().to_string().into_bytes(),
         ];
         for line in &lines {
@@ -142,12 +147,14 @@ impl Core {
             return Ok(None);
         }
         self.acknowledged.remember_one(&key, version, body.as_deref());
-        // It is written, whatever becomes of the hint.
-        self.hint().await;
+        if key.kind.is_followed() {
+            // It is written, whatever becomes of the hint.
+            self.hint().await;
+        }
         Ok(Some(version))
     }
 
-    /// The registry's version; 0: no document was ever written.
+    /// The registry's version; 0: no document that is followed was ever written.
     pub(super) async fn version(&self) -> Result<Option<u64>, Fault> {
         match self.nodes.one(Command::new("GET").arg(self.space.version())).await? {
             Reply::Nil => Ok(Some(0)),

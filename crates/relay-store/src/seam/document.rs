@@ -43,6 +43,15 @@ impl DocumentKind {
         Self::Shared,
         Self::Migration,
     ];
+
+    /// Whether a server keeps what such documents say and has to hear of each change: what is received, from whom, where it goes, and
+    /// who takes it. All others are read where somebody asks, and a change of one moves no [version](super::Registry::version).
+    pub const fn is_followed(self) -> bool {
+        match self {
+            Self::Source | Self::Route | Self::Destination | Self::Key | Self::Token => true,
+            Self::User | Self::Session | Self::Alert | Self::FetchedKey | Self::Shared | Self::Migration => false,
+        }
+    }
 }
 
 /// Names a registry document.

@@ -34,11 +34,11 @@ pub trait Registry: Send + Sync + 'static {
     /// Writes audit entries: what an operator did.
     fn audit(&self, entries: Vec<AuditEntry>) -> Later<Result<(), StoreError>>;
 
-    /// The version of the whole registry: another one after each document that was written, whoever wrote it. `None`: the
-    /// store has [one owner](super::Promises::several_owners), who knows what he wrote.
+    /// The version of what is [followed](DocumentKind::is_followed): another one after each such document that was written, whoever wrote
+    /// it. `None`: the store has [one owner](super::Promises::several_owners), who knows what he wrote.
     fn version(&self) -> Later<Result<Option<u64>, StoreError>>;
 
-    /// A hint: completes soon after a document was written since this call, by another owner or by this one; never where the
+    /// A hint: completes soon after a document that is followed was written since this call, by another owner or by this one; never where the
     /// store has one owner. It may come for nothing, and be lost: whoever has to know looks at [`Self::version`] now and then.
     fn changes(&self) -> Later<()>;
 }

@@ -109,6 +109,27 @@ async fn what_a_flush_takes_is_named_and_documents_come_back() {
     assert_eq!(named(&fixture).await, all, "once");
 }
 
+/// I21, S24: who may in by the dashboard does not come back: as this server knows it a user may have been disabled since, or a session
+/// ended. That they are gone is named.
+#[tokio::test]
+async fn users_and_sessions_do_not_come_back_after_a_flush() {
+    let node = Node::start();
+    let fixture = fixture(&node).await;
+    let key = |kind, name: &str| DocumentKey { kind, name: name.to_owned() };
+    let kinds = [DocumentKind::Source, DocumentKind::User, DocumentKind::Session];
+    for kind in kinds {
+        assert_eq!(fixture.store().put_document(key(kind, "a"), 0, Some("{}".into()), Vec::new()).await, Ok(Some(1)));
+    }
+    is_known(&node).await;
+    node.ask(&[b"FLUSHALL"]);
+    let named = until(async || Some(named(&fixture).await).filter(|named| !named.is_empty())).await;
+    assert_eq!(named, "user a, session a ");
+    for kind in kinds {
+        let found = fixture.store().document(key(kind, "a")).await.expect("reads");
+        assert_eq!(found.is_some(), kind == DocumentKind::Source, "{kind:?}");
+    }
+}
+
 /// I21: emptied as soon as a server has begun there: what that has declared is written back.
 #[tokio::test]
 async fn a_flush_right_behind_the_start_is_noticed() {

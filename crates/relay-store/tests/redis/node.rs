@@ -30,6 +30,12 @@ kill -9 "$server" 2>/dev/null
 wait "$server" 2>/dev/null
 "#;
 
+/// Of this build; a unit test is not told where that is.
+const TARGET_TMPDIR: &str = match option_env!("CARGO_TARGET_TMPDIR") {
+    Some(dir) => dir,
+    None => concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tmp"),
+};
+
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Server {
@@ -46,8 +52,7 @@ impl Server {
     pub(crate) const ALL: [Self; 3] = [Self::Installed, Self::Redis8, Self::Valkey9];
 
     fn program(self) -> PathBuf {
-        let brought =
-            |name| Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("vendors").join("servers").join(name);
+        let brought = |name| Path::new(TARGET_TMPDIR).with_file_name("vendors").join("servers").join(name);
         match self {
             Self::Installed => "redis-server".into(),
             Self::Redis8 => brought("redis-8"),

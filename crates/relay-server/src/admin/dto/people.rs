@@ -12,19 +12,19 @@ impl SessionLineDto {
     /// `this`: the handle of the session that asks.
     pub(crate) fn new(seen: &SessionSeen, this: &str) -> Self {
         Self {
-            handle: seen.handle.clone(),
+            handle: seen.handle().to_owned(),
             began_at: rfc3339(seen.began_at),
             used_at: rfc3339(seen.used_at),
             peer: seen.peer.clone(),
             agent: seen.agent.clone(),
-            this: seen.handle == this,
+            this: seen.handle() == this,
         }
     }
 }
 
 impl UserDto {
-    /// `sessions`: those that are open, of whomever.
-    pub(crate) fn new(user: &User, sessions: &[SessionSeen]) -> Self {
+    /// `sessions`: of his, how many are open.
+    pub(crate) fn new(user: &User, sessions: u64) -> Self {
         let state = match user {
             User { disabled: true, .. } => "disabled",
             User { password: None, .. } => "invited",
@@ -32,7 +32,7 @@ impl UserDto {
         };
         let name = user.name.to_string();
         Self {
-            sessions: sessions.iter().filter(|session| session.is_of(&user.name)).count() as u64,
+            sessions,
             role: user.role.as_str().to_owned(),
             state: state.to_owned(),
             created_at: rfc3339(user.created_at),

@@ -8,6 +8,6 @@ use crate::{
 };
 
 pub(super) async fn recount(Of(state): Of) -> Result<Json<AuditDto>, AdminError> {
-    let recount = state.upkeep.recount().await?;
+    let recount = state.recounts.recount().await?;
     Ok(Json(AuditDto::new(&recount)))
 }

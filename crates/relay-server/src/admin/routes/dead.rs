@@ -46,7 +46,7 @@ pub(super) async fn page(
     if listing.items.is_empty() {
         known(state, source.as_ref(), destination.as_ref()).await?;
     }
-    let (items, next) = order.page(&listing, |delivery| DeliveryDto::new(delivery).by(who));
+    let (items, next) = order.page(&listing, |delivery| DeliveryDto::new(delivery).listed_for(who));
     Ok(Json(List { items, next }))
 }
 

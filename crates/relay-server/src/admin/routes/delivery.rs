@@ -6,6 +6,7 @@ use relay_core::{delivery::State as DeliveryState, jobs::Action};
 use super::{
     bulk::run,
     dead::{ended, page},
+    event::note_view,
     filter::Listing,
 };
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
         problem::{AdminError, Asked, At, Body},
     },
     api::{BulkAsk, BulkDto, DeliveryDto, List},
+    people::Present,
     principal::Principal,
     state::State,
 };
@@ -35,23 +37,25 @@ pub(super) async fn list(
 pub(super) async fn show(
     Of(state): Of,
     Extension(who): Extension<Principal>,
+    present: Option<Extension<Present>>,
     At(id): At<String>,
 ) -> Result<Json<DeliveryDto>, AdminError> {
-    shown(&state, &who, &id, &[]).await
+    shown(&state, (&who, present), &id, &[]).await
 }
 
 /// The same; `last` is the newest dead letter.
 pub(super) async fn show_dead(
     Of(state): Of,
     Extension(who): Extension<Principal>,
+    present: Option<Extension<Present>>,
     At(id): At<String>,
 ) -> Result<Json<DeliveryDto>, AdminError> {
-    shown(&state, &who, &id, &ended()).await
+    shown(&state, (&who, present), &id, &ended()).await
 }
 
 async fn shown(
     state: &State,
-    who: &Principal,
+    (who, present): (&Principal, Option<Extension<Present>>),
     id: &str,
     states: &[DeliveryState],
 ) -> Result<Json<DeliveryDto>, AdminError> {
@@ -60,6 +64,8 @@ async fn shown(
     let delivery = found
         .ok_or_else(|| AdminError::Unknown(format!("no delivery {id}: it never was, or its retention is over")))?;
     let history = state.archive.attempts(parsed).await?;
+    // What a target answers may repeat what it was sent.
+    note_view(state, present, who, delivery.event).await;
     Ok(Json(DeliveryDto::new(&delivery).with_history(&history).by(who)))
 }
 

@@ -1,10 +1,8 @@
 //! Events: list, show, body, replay.
 
-use axum::{
-    Extension, Json,
-    response::{IntoResponse, Response},
-};
-use http::header;
+use std::sync::Arc;
+
+use axum::{Extension, Json, response::Response};
 use relay_core::{
     delivery::Delivery,
     event::Event,
@@ -20,6 +18,7 @@ use super::{
 use crate::{
     admin::{
         Of,
+        download::download,
         dto::withheld::Seen as _,
         name,
         problem::{AdminError, Asked, At, Body},
@@ -47,7 +46,7 @@ pub(super) async fn list(
     if listing.items.is_empty() {
         known(&state, source.as_ref(), None).await?;
     }
-    let (items, next) = Order::Events.page(&listing, |row| EventDto::of_row(row).by(&who));
+    let (items, next) = Order::Events.page(&listing, |row| EventDto::of_row(row).listed_for(&who));
     Ok(Json(List { items, next }))
 }
 
@@ -57,6 +56,8 @@ pub(super) async fn show(
     present: Option<Extension<Present>>,
     At(id): At<String>,
 ) -> Result<Json<EventDto>, AdminError> {
+    // However many look at large bodies, few are in memory.
+    let _held = state.bodies.acquire().await.map_err(|_| AdminError::Stopping)?;
     let event = find(&state, &id).await?;
     note_view(&state, present, &who, event.id).await;
     let filter = DeliveryFilter { event: Some(event.id), ..DeliveryFilter::default() };
@@ -72,15 +73,13 @@ pub(super) async fn body(
     present: Option<Extension<Present>>,
     At(id): At<String>,
 ) -> Result<Response, AdminError> {
+    let place = Arc::clone(&state.downloads).try_acquire_owned();
+    let place = place.map_err(|_| AdminError::Busy("as many bodies are on their way as there may be".into()))?;
+    let held = state.bodies.acquire().await.map_err(|_| AdminError::Stopping)?;
     let event = find(&state, &id).await?;
+    drop(held);
     note_view(&state, present, &who, event.id).await;
-    let headers = [
-        (header::CONTENT_TYPE, "application/octet-stream"),
-        (header::CONTENT_DISPOSITION, "attachment"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"),
-    ];
-    Ok((headers, event.body.clone()).into_response())
+    Ok(download(event.body.clone(), place))
 }
 
 pub(super) async fn replay(
@@ -119,17 +118,94 @@ pub(super) async fn replay(
 }
 
 /// Whoever came in by the dashboard is written down with the payloads that he sees.
-async fn note_view(state: &State, present: Option<Extension<Present>>, who: &Principal, event: EventId) {
+pub(super) async fn note_view(state: &State, present: Option<Extension<Present>>, who: &Principal, event: EventId) {
     if let Some(Extension(present)) = present.filter(|_| who.role.may(Permission::Payload)) {
         state.people.note_view(&present, who, event).await;
     }
 }
 
-async fn find(state: &State, id: &str) -> Result<std::sync::Arc<Event>, AdminError> {
+async fn find(state: &State, id: &str) -> Result<Arc<Event>, AdminError> {
     let named = super::id::event(state, id).await?;
     state.archive.event(named).await?.ok_or_else(|| gone(id))
 }
 
 fn gone(id: &str) -> AdminError {
     AdminError::Unknown(format!("no event {id}: it never was, or its retention is over"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::body::Body;
+    use http::Request;
+    use http_body_util::BodyExt as _;
+    use relay_core::{
+        delivery::{Attempt, Reason, State as DeliveryState, answer::Answer, outcome::Class},
+        id::IdMint,
+        storage::Append,
+        time::Wall,
+    };
+    use relay_net::origin::Origin;
+    use relay_store::{memory::MemoryStore, seam::Queue as _};
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::principal::{Role, Via};
+
+    async fn asked(state: &Arc<State>, path: &str, credential: Option<&str>) -> String {
+        let via = Via { credential: credential.map(str::to_owned), ..Via::default() };
+        let mut request = Request::get(path).body(Body::empty()).unwrap();
+        request.extensions_mut().insert(Principal { name: "user:bob".into(), role: Role::Operator, via });
+        request.extensions_mut().insert(Origin::local());
+        let answer = crate::admin::routes::all().with_state(Arc::clone(state)).oneshot(request).await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
+    /// S34: whoever came in by the dashboard sees content where it is a line of the audit log, and not in lists.
+    #[tokio::test]
+    async fn lists_show_no_payload_to_who_came_in_by_the_dashboard() {
+        let store = Arc::new(MemoryStore::new());
+        let state = crate::offline::tests::admin(store.clone()).await;
+        let (mut mint, at) = (IdMint::new(0, 7), Wall::from_micros(1_700_000_000_000_000));
+        let event = Event {
+            id: mint.event(at),
+            source: "default".parse().unwrap(),
+            method: "POST".into(),
+            path: "/webhook".into(),
+            query: Some("token=canary".into()),
+            headers: vec![("x-secret".into(), "canary".into())],
+            body: "{}".into(),
+            body_sha256: [0; 32],
+            received_at: at,
+            name: None,
+            key: None,
+        };
+        let day = Duration::from_hours(24);
+        let made = Delivery::ready(mint.delivery(at), &event, "default".parse().unwrap(), false, at, day);
+        let answer = Answer { body: Some("canary".into()), ..Answer::default() };
+        let last = Attempt {
+            number: 1,
+            at,
+            duration_ms: 1,
+            status: Some(422),
+            class: Class::Refused,
+            counted: true,
+            error: None,
+            answer: answer.shared(),
+        };
+        let (state_of, reason) = (DeliveryState::Dead, Some(Reason::Refused));
+        let dead = Delivery { state: state_of, reason, last: Some(last), ..made };
+        let (id, delivery) = (event.id, dead.id);
+        let append = Append { event: Arc::new(event), deliveries: vec![dead], dedupe: None, deadline: Wall::MAX };
+        assert!(store.append(vec![append]).await.iter().all(Result::is_ok));
+        for list in ["/events", "/deliveries", "/dead", "/dead/summary"] {
+            assert!(asked(&state, list, None).await.contains("canary"), "{list} with the token");
+            assert!(!asked(&state, list, Some(Principal::SESSION)).await.contains("canary"), "{list}");
+        }
+        for one in [format!("/events/{id}"), format!("/deliveries/{delivery}"), format!("/dead/{delivery}")] {
+            assert!(asked(&state, &one, Some(Principal::SESSION)).await.contains("canary"), "{one}");
+        }
+    }
 }

@@ -26,9 +26,10 @@ pub(super) async fn show(
 ) -> Result<Json<MeDto>, AdminError> {
     let (reading, has_password, sessions) = match &present {
         Some(Extension(present)) => {
-            let sessions = state.people.sessions(Some(&present.name)).await?;
+            let everybody = state.people.everybody().await?;
             let line = |seen| SessionLineDto::new(seen, present.handle());
-            (present.reading.clone(), present.has_password, sessions.iter().map(line).collect())
+            let sessions = everybody.sessions_of(&present.name).iter().map(line).collect();
+            (present.reading.clone(), present.has_password, sessions)
         }
         None => (Reading::default(), false, Vec::new()),
     };

@@ -75,7 +75,7 @@ pub(super) async fn summary(
     if seen == 0 {
         known(&state, filter.source.as_ref(), filter.destination.as_ref()).await?;
     }
-    let mut items: Vec<GroupDto> = groups.into_iter().map(|group| shown(group).by(&who)).collect();
+    let mut items: Vec<GroupDto> = groups.into_iter().map(|group| shown(group).listed_for(&who)).collect();
     // Where there are as many: by their words.
     let place = |group: &GroupDto| (group.destination.clone(), group.reason.map(Reason::as_str));
     items.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| place(a).cmp(&place(b))));

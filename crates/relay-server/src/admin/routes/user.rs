@@ -16,8 +16,8 @@ use crate::{
 };
 
 pub(super) async fn list(Of(state): Of) -> Result<Json<List<UserDto>>, AdminError> {
-    let (users, sessions) = (state.people.users().await?, state.people.sessions(None).await?);
-    let items = users.iter().map(|user| UserDto::new(user, &sessions)).collect();
+    let everybody = state.people.everybody().await?;
+    let items = everybody.users.iter().map(|user| UserDto::new(user, everybody.open(user))).collect();
     Ok(Json(List { items, next: None }))
 }
 
@@ -30,7 +30,7 @@ pub(super) async fn create(
     let password = asked.password.map(|password| password.0);
     let invited = password.is_none();
     let user = state.people.create(name, role, password, &who).await?;
-    let made = UserDto::new(&user, &[]);
+    let made = UserDto::new(&user, 0);
     let made = if invited { with_link(&state, made, state.people.first_link(&user, &who).await?) } else { made };
     Ok((StatusCode::CREATED, Json(made)))
 }
@@ -56,11 +56,11 @@ pub(super) async fn reset(
     At(user): At<String>,
 ) -> Result<impl IntoResponse, AdminError> {
     let (user, link, until) = state.people.reset(&name(&user)?, &who).await?;
-    Ok((StatusCode::CREATED, Json(with_link(&state, UserDto::new(&user, &[]), (link, until)))))
+    Ok((StatusCode::CREATED, Json(with_link(&state, UserDto::new(&user, 0), (link, until)))))
 }
 
 async fn shown(state: &State, user: &User) -> Result<UserDto, AdminError> {
-    Ok(UserDto::new(user, &state.people.sessions(None).await?))
+    Ok(UserDto::new(user, state.people.everybody().await?.open(user)))
 }
 
 fn with_link(state: &State, user: UserDto, (link, until): (String, relay_core::time::Wall)) -> UserDto {

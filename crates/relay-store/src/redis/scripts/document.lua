@@ -1,7 +1,7 @@
 -- document: writes or deletes a document if its stored version is the one expected.
 -- KEYS: documents of the kind, version of the registry, audit log. ARGV: name, expected version (20 digits, or nothing: there is none), the new
--- document (its version in front) or nothing, the registry's new version, number of lines; each with its place. Gives 1 if it is written,
--- else 0.
+-- document (its version in front) or nothing, the registry's new version (nothing: it stays), number of lines; each with its place. Gives 1
+-- if it is written, else 0.
 must_be('hash', KEYS[1])
 must_be('stream', KEYS[3])
 local stored = redis.call('HGET', KEYS[1], ARGV[1])
@@ -17,5 +17,7 @@ end
 for at = 1, tonumber(ARGV[5]) do
     add(KEYS[3], ARGV[5 + 2 * at], 'l', ARGV[4 + 2 * at])
 end
-redis.call('SET', KEYS[2], ARGV[4])
+if ARGV[4] ~= '' then
+    redis.call('SET', KEYS[2], ARGV[4])
+end
 return 1
