@@ -27,9 +27,9 @@ use super::{
     meta,
     node::Node,
     notebook::{Known, Note},
-    recount,
+    recount, registry,
     reply::{Fault, Replies},
-    rows,
+    restore, rows,
     scribe::{Notes, Scribe},
     scripts::Script,
 };
@@ -54,6 +54,8 @@ struct Remembered {
     /// By partition and id, which rise in time. When: of this run; nothing of one before it.
     deliveries: BTreeMap<usize, BTreeMap<DeliveryId, (Name, Option<Instant>)>>,
     documents: BTreeMap<DocumentKey, Document>,
+    /// At which version of the registry all of a kind are these.
+    read_at: BTreeMap<DocumentKind, u64>,
     /// Versions that documents would have had which this run removed.
     removed: BTreeMap<DocumentKey, u64>,
     /// Documents that were found gone, or there again, or to be earlier ones, since it was last seen that Redis is the one it was. Others remove some, too.
@@ -184,22 +186,63 @@ impl Acknowledged {
         self.with(|remembered| remembered.known.as_ref().is_some_and(|known| known.epoch.as_deref() != epoch))
     }
 
-    /// All documents of a kind, as they are now.
-    pub(super) fn remember_all(&self, kind: DocumentKind, documents: &[Document]) {
+    /// All documents of a kind, as they are now, and the registry's version before and behind them. Gives those that are gone though it is
+    /// the one at which they were there: nobody of ours removed them, and they are not forgotten.
+    pub(super) fn remember_all(
+        &self,
+        kind: DocumentKind,
+        documents: &[Document],
+        (before, behind): (Option<u64>, Option<u64>),
+    ) -> Vec<Document> {
         let now: BTreeMap<DocumentKey, Document> = documents.iter().map(|one| (one.key.clone(), one.clone())).collect();
         self.with(|remembered| {
-            let before = remembered.documents.iter().filter(|(key, _)| key.kind == kind);
+            let is_unmoved = behind.is_some() && remembered.read_at.get(&kind) == behind.as_ref();
+            let known = remembered.documents.iter().filter(|(key, _)| key.kind == kind);
+            let (known, gone): (Vec<_>, Vec<_>) = known.partition(|(key, _)| !is_unmoved || now.contains_key(*key));
+            let gone: Vec<Document> = gone.into_iter().map(|(_, gone)| gone.clone()).collect();
             let is_there =
                 |key: &DocumentKey, was: &Document| now.get(key).is_some_and(|now| now.version >= was.version);
-            let missed = before.filter(|(key, was)| !is_there(key, was)).map(|(key, _)| key);
+            let missed = known.into_iter().filter(|(key, was)| !is_there(key, was)).map(|(key, _)| key);
             let is_back =
                 |(key, version): &(&DocumentKey, &u64)| now.get(*key).is_some_and(|now| now.version < **version);
             let back = remembered.removed.iter().filter(is_back).map(|(key, _)| key);
             let missed: Vec<DocumentKey> = missed.chain(back).cloned().collect();
             remembered.missed.extend(missed);
-            remembered.documents.retain(|key, _| key.kind != kind);
+            remembered.documents.retain(|key, _| key.kind != kind || (is_unmoved && !now.contains_key(key)));
             remembered.documents.extend(now);
+            match before {
+                Some(before) => drop(remembered.read_at.insert(kind, before)),
+                None => drop(remembered.read_at.remove(&kind)),
+            }
+            gone
+        })
+    }
+
+    /// Whether all of a kind were read at this version of the registry, and are so many.
+    pub(super) fn are_read(&self, kind: DocumentKind, version: u64, count: usize) -> bool {
+        self.with(|remembered| {
+            let known = remembered.documents.keys().filter(|key| key.kind == kind).count();
+            remembered.read_at.get(&kind) == Some(&version) && known == count
+        })
+    }
+
+    /// Whether a registry was read that had a version.
+    pub(super) fn has_read(&self) -> bool {
+        self.with(|remembered| !remembered.read_at.is_empty())
+    }
+
+    /// The registry's version is another one by a change of this run: whatever was read at the one before is still as it was.
+    pub(super) fn has_moved(&self, before: Option<u64>, version: u64) {
+        self.with(|remembered| {
+            for read_at in remembered.read_at.values_mut().filter(|read_at| Some(**read_at) == before) {
+                *read_at = version;
+            }
         });
+    }
+
+    /// These are gone, and do not come back.
+    pub(super) fn give_up(&self, gone: &[Document]) {
+        self.with(|remembered| gone.iter().for_each(|one| drop(remembered.documents.remove(&one.key))));
     }
 
     /// What was missed until now.
@@ -230,6 +273,11 @@ impl Acknowledged {
                 remembered.removed.pop_first();
             }
         });
+    }
+
+    /// This is to be written into the audit log.
+    pub(super) fn will_say(&self, line: Option<AuditEntry>) {
+        self.with(|remembered| remembered.unsaid.extend(line));
     }
 
     /// What a partition has lost and is to be told yet.
@@ -358,11 +406,14 @@ impl Core {
         }
         if is_another || seen.looks_again {
             self.look_for_all().await?;
-            self.look_for_documents().await?;
+            self.look_for_documents(now.epoch.as_deref().unwrap_or_default()).await?;
             seen.looks_again = is_another;
         } else {
-            // It is the one that it was: others removed them.
+            // It is the one that it was: others removed them, and so the registry has another version.
             self.acknowledged.no_more_missed(&missed);
+        }
+        if let Some(epoch) = &now.epoch {
+            self.look_at_documents(epoch).await?;
         }
         self.mark(bare).await?;
         *known = Some(now.clone());
@@ -473,14 +524,14 @@ impl Core {
         Ok(())
     }
 
-    /// Compares all documents with those that this one knows, and names those that are gone, or went back to what they were.
-    async fn look_for_documents(&self) -> Result<(), Fault> {
+    /// Compares all documents with those that this one knows, and names those that are gone, or went back to what they were. Those that
+    /// are gone at the version at which they were there are written back later.
+    pub(super) async fn look_for_documents(&self, epoch: &[u8]) -> Result<(), Fault> {
         for kind in DocumentKind::ALL {
-            self.documents_there(kind).await?;
+            self.documents_gone(kind, epoch).await?;
         }
         let missed = self.acknowledged.missed();
-        let Some(line) = lost::missed_line(&missed, self.clock().await?) else { return Ok(()) };
-        self.acknowledged.with(|remembered| remembered.unsaid.push(line));
+        self.acknowledged.will_say(lost::missed_line(&missed, self.clock().await?));
         self.acknowledged.no_more_missed(&missed);
         Ok(())
     }
@@ -543,10 +594,11 @@ impl Core {
     async fn write_back(&self) -> Result<(), Fault> {
         let documents = self.acknowledged.with(|remembered| remembered.documents.clone());
         let mut written = 0;
-        for document in documents.values() {
+        for document in documents.values().filter(|document| restore::comes_back(document.key.kind)) {
             let keys = [self.space.documents(document.key.kind), self.space.version(), self.space.registry_audit()];
-            let put = Script::Document.call(&keys, super::registry::put_arguments(document)?);
-            written += self.nodes.commit(Urgency::Other, put).await?.number()?;
+            let put = Script::Document.call(&keys, registry::put_arguments(document)?);
+            let put = self.nodes.commit(Urgency::Other, put).await?;
+            written += usize::from(registry::version_before(put)?.is_some());
         }
         if written > 0 {
             tracing::error!(

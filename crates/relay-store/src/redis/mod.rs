@@ -56,6 +56,7 @@ mod registry;
 mod replay;
 mod replays;
 mod reply;
+mod restore;
 mod retire;
 mod rights;
 mod room;

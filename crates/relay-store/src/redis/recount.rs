@@ -136,7 +136,9 @@ impl Core {
     async fn other_count(&self, keys: &Keys) -> Result<[Vec<u8>; 2], Fault> {
         let ask = Command::new("HMGET").arg(keys.tally()).arg("run").arg("steps");
         // One of another type is none.
-        let Some(Reply::Many(fields)) = self.nodes.readable(vec![ask]).await?.pop() else { return Ok([vec![], vec![]]) };
+        let Some(Reply::Many(fields)) = self.nodes.readable(vec![ask]).await?.pop() else {
+            return Ok([vec![], vec![]]);
+        };
         let mut fields = Replies::new(fields);
         Ok([fields.next()?.maybe_bytes()?.unwrap_or_default(), fields.next()?.maybe_bytes()?.unwrap_or_default()])
     }

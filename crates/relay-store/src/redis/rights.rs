@@ -15,6 +15,7 @@ const ON_A_KEY: &[&str] = &[
     "hget KEY f",
     "hgetall KEY",
     "hincrby KEY f 0",
+    "hlen KEY",
     "hmget KEY f",
     "hset KEY f 0",
     "hsetnx KEY f 0",
