@@ -70,6 +70,8 @@ struct Remembered {
     told: u64,
     /// What tells those of this run from others, once there are any.
     run: Option<String>,
+    /// It is a server's, or somebody's who mends.
+    has_begun: bool,
     /// Which process has each part, and what partitions are marked with, as they were last seen.
     processes: BTreeMap<usize, String>,
     marks: BTreeMap<usize, Vec<u8>>,
@@ -224,6 +226,11 @@ impl Acknowledged {
             let known = remembered.documents.keys().filter(|key| key.kind == kind).count();
             remembered.read_at.get(&kind) == Some(&version) && known == count
         })
+    }
+
+    /// Whether this run has begun a store, or goes on with one.
+    pub(super) fn has_begun(&self) -> bool {
+        self.with(|remembered| remembered.has_begun)
     }
 
     /// Whether a registry was read that had a version.
@@ -385,7 +392,10 @@ impl Core {
     pub(super) async fn begin_watch(&self) -> Result<(), Fault> {
         self.mark(self.which_redis().await?.1).await?;
         let (now, _) = self.which_redis().await?;
-        self.acknowledged.with(|remembered| remembered.known = Some(now).filter(|now| now.epoch.is_some()));
+        self.acknowledged.with(|remembered| {
+            remembered.known = Some(now).filter(|now| now.epoch.is_some());
+            remembered.has_begun = true;
+        });
         Ok(())
     }
 
@@ -394,6 +404,8 @@ impl Core {
         if known.is_none() {
             *known = self.acknowledged.with(|remembered| remembered.known.clone());
         }
+        // One of another type would keep all else from being read.
+        self.put_registry_right().await?;
         let missed = self.acknowledged.missed();
         let (now, bare) = self.which_redis().await?;
         if now.epoch.is_none() {

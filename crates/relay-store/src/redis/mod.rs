@@ -10,6 +10,7 @@ mod accept;
 mod acknowledged;
 mod address;
 mod append;
+mod aside;
 mod audit;
 mod backlog;
 mod begin;

@@ -21,6 +21,8 @@ const ON_A_KEY: &[&str] = &[
     "hsetnx KEY f 0",
     "lrange KEY 0 0",
     "mset KEY v",
+    "persist KEY",
+    "pttl KEY",
     "rename KEY KEY",
     "rpush KEY v",
     "set KEY v",

@@ -48,6 +48,7 @@ scripts! {
     Restore: " flags=allow-oom" ["prelude", "restore"],
     Audit: " flags=allow-oom" ["prelude", "audit"],
     Lost: " flags=allow-oom" ["prelude", "lost"],
+    Aside: " flags=allow-oom" ["aside"],
     Presence: " flags=allow-oom" ["presence"],
 }
 
