@@ -104,6 +104,7 @@ fn check_json(inspected: &Inspected, mended: Option<Mended>, accepted: &[String]
             "lost": mended.lost,
             "orphans": mended.orphans,
             "aside": mended.aside,
+            "kept": mended.kept,
             "counters": mended.counters,
         })),
     })
@@ -112,10 +113,10 @@ fn check_json(inspected: &Inspected, mended: Option<Mended>, accepted: &[String]
 fn in_words(at: &str, inspected: &Inspected, mended: Option<Mended>, accepted: &[String]) -> String {
     let Inspected { events, deliveries, faults, apart, .. } = inspected;
     let mut lines = Vec::new();
-    if let Some(Mended { mended, strays, lost, orphans, aside, .. }) = mended {
+    if let Some(Mended { mended, strays, lost, orphans, aside, kept, .. }) = mended {
         lines.push(format!(
             "{mended} places in indexes were missing, {strays} led nowhere, {lost} of them to what is gone; {orphans} bodies were nobody's, \
-             and {aside} keys are put aside"
+             {aside} keys are put aside, and {kept} are not going to expire any more"
         ));
     }
     if !accepted.is_empty() {

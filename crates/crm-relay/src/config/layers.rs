@@ -68,6 +68,8 @@ pub(crate) struct Layers {
     /// What is worth saying once at start.
     pub(crate) notes: Vec<String>,
     given: BTreeMap<&'static str, Given>,
+    /// What was given for the Redis, as written, and does not read.
+    redis_refused: Option<String>,
 }
 
 /// A value and where it was given.
@@ -87,7 +89,8 @@ impl Layers {
         let mut faults = Faults::default();
         let path = config.map(named_file).or_else(|| default_file(env, &mut faults));
         let file = path.as_deref().map_or_else(raw::File::default, |path| raw::read(path, &mut faults));
-        let mut layers = Self { process, path, file, faults, notes: Vec::new(), given: BTreeMap::new() };
+        let mut layers =
+            Self { process, path, file, faults, notes: Vec::new(), given: BTreeMap::new(), redis_refused: None };
         let mut foreign = Vec::new();
         for setting in SETTINGS {
             let Some((text, origin)) = layers.lookup(setting, flags, env) else { continue };
@@ -173,6 +176,11 @@ impl Layers {
         self.given.get(name)
     }
 
+    /// The URL of a Redis that was given and does not read, as written: what it begins with may still say what fits it.
+    pub(crate) fn refused_redis(&self) -> Option<&str> {
+        self.redis_refused.as_deref()
+    }
+
     /// Where a setting was given.
     pub(crate) fn origin(&self, name: &str) -> Origin {
         self.given.get(name).map_or(Origin::Default, |given| given.origin.clone())
@@ -232,6 +240,9 @@ impl Layers {
                 let is_made = setting.kind == Kind::Secret && matches!(self.process, Process::Server | Process::Dev);
                 let want = if is_made { format!("{want}; or leave it out, and one is generated") } else { want };
                 self.faults.add(setting.name, Some(setting.show(pasted::trimmed(text))), &origin, want);
+                if setting.kind == Kind::Redis {
+                    self.redis_refused = Some(pasted::trimmed(text).to_owned());
+                }
             }
         }
     }

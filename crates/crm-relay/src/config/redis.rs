@@ -11,7 +11,7 @@ use relay_store::{
 use super::{
     kind::Value,
     layers::Layers,
-    redis_url::{self, Password, Url},
+    redis_url::{self, Password, Scheme, Url},
     text_file,
 };
 
@@ -29,7 +29,10 @@ pub(super) fn options(layers: &mut Layers) -> Option<Options> {
         return None;
     }
     check_names(layers);
-    let url = layers.text("REDIS_URL").and_then(|text| redis_url::read(&text).ok())?;
+    let Some(url) = layers.text("REDIS_URL").and_then(|text| redis_url::read(&text).ok()) else {
+        check_beside(layers);
+        return None;
+    };
     let in_url = url.password.clone().map(|Password(text)| text);
     let password = one_of(layers, "REDIS_PASSWORD", in_url);
     if url.user.is_some() && password.is_none() {
@@ -68,6 +71,19 @@ pub(super) fn options(layers: &mut Layers) -> Option<Options> {
         readers: layers.number("REDIS_POOL_SIZE") as usize,
         ..Options::new(address)
     })
+}
+
+/// What is wrong with the other settings, where the URL does not read: all faults are told together.
+fn check_beside(layers: &mut Layers) {
+    let scheme = layers.refused_redis().and_then(Scheme::of);
+    let database = layers.given("REDIS_DB").map(|given| given.value.clone());
+    if scheme.is_some_and(Scheme::is_cluster) && matches!(database, Some(Value::Number(1..))) {
+        layers.fault("REDIS_DB", "a cluster has database 0 only");
+    }
+    authorities(layers, scheme.is_none_or(|scheme| scheme.is_tls));
+    if layers.text("REDIS_SENTINEL_USER").is_some() && layers.text("REDIS_SENTINEL_PASSWORD").is_none() {
+        layers.fault("REDIS_SENTINEL_USER", "a user without a password: want REDIS_SENTINEL_PASSWORD, too");
+    }
 }
 
 /// One node, or who knows it. Faults are noted.

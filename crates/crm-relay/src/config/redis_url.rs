@@ -45,25 +45,45 @@ enum Shape {
     Cluster,
 }
 
+/// What a scheme says by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Scheme {
+    shape: Shape,
+    pub(super) is_tls: bool,
+}
+
+impl Scheme {
+    /// That of a URL, whatever stands behind it; `None`: it is none of those.
+    pub(super) fn of(text: &str) -> Option<Self> {
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        let (shape, is_tls) = match scheme.as_deref() {
+            None if text.contains(":/") => return None,
+            None | Some("redis") => (Shape::Node, false),
+            Some("rediss") => (Shape::Node, true),
+            Some("redis+sentinel") => (Shape::Sentinel, false),
+            Some("rediss+sentinel") => (Shape::Sentinel, true),
+            Some("redis+cluster") => (Shape::Cluster, false),
+            Some("rediss+cluster") => (Shape::Cluster, true),
+            Some(_) => return None,
+        };
+        Some(Self { shape, is_tls })
+    }
+
+    pub(super) fn is_cluster(self) -> bool {
+        self.shape == Shape::Cluster
+    }
+}
+
 /// Reads a URL.
 ///
 /// # Errors
 /// All that would be right, and nothing of the URL.
 pub(super) fn read(text: &str) -> Result<Url, String> {
-    let (scheme, rest) = text.split_once("://").map_or((None, text), |(scheme, rest)| (Some(scheme), rest));
-    let (shape, is_tls) = match scheme.map(str::to_ascii_lowercase).as_deref() {
-        None if text.contains(":/") => return Err(format!("two slashes stand behind the colon; {WANT}")),
-        None | Some("redis") => (Shape::Node, false),
-        Some("rediss") => (Shape::Node, true),
-        Some("redis+sentinel") => (Shape::Sentinel, false),
-        Some("rediss+sentinel") => (Shape::Sentinel, true),
-        Some("redis+cluster") => (Shape::Cluster, false),
-        Some("rediss+cluster") => (Shape::Cluster, true),
-        Some(_) => return Err(WANT.to_owned()),
-    };
-    let mut faults = Vec::new();
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
     // Up to the last `@`: a password may hold anything.
     let (login, place) = rest.rsplit_once('@').map_or((None, rest), |(login, place)| (Some(login), place));
+    let Some(Scheme { shape, is_tls }) = Scheme::of(text) else { return Err(of_no_scheme(text, login, place)) };
+    let mut faults = Vec::new();
     if place.contains(['?', '#']) {
         faults.push("what stands behind ? or # has no meaning here: leave it out".to_owned());
     }
@@ -111,6 +131,22 @@ pub(super) fn read(text: &str) -> Result<Url, String> {
     } else {
         Err(faults.join("; "))
     }
+}
+
+/// What is wrong with one that begins otherwise: also what stands behind that, whatever it should have been.
+fn of_no_scheme(text: &str, login: Option<&str>, place: &str) -> String {
+    if !text.contains("://") {
+        return format!("two slashes stand behind the colon; {WANT}");
+    }
+    let mut faults = vec![WANT.to_owned()];
+    let hosts = place.split(['/', '?', '#']).next().unwrap_or_default();
+    let mut more = Vec::new();
+    for host in hosts.split(',') {
+        noted(host_and_port(host, PORT), &mut more);
+    }
+    noted(login.map_or(Ok((None, None)), user_and_password), &mut more);
+    faults.extend(more.into_iter().filter(|fault| !fault.contains(WANT)));
+    faults.join("; ")
 }
 
 /// Where nodes are reached that others know at another address: `host:port=host:port`, with commas between them.

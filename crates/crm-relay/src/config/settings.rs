@@ -535,7 +535,9 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Word(redis_url::DURABILITIES),
         "auto",
         Role::Server,
-        "When a webhook counts as stored: fsync (its disk has it), replicated (replicas have heard of it too),          fsync-replicated (their disks have it too), everysec (for trying out: a loss of power loses a second); auto: replicated          where there are replicas at the start, else fsync.",
+        "When a webhook counts as stored: fsync (its disk has it), replicated (replicas have heard of it too), \
+         fsync-replicated (their disks have it too), everysec (for trying out: a loss of power loses a second); auto: replicated \
+         with sentinels, and from the moment on at which a replica follows, else fsync.",
     ),
     setting(
         "REDIS_MIN_REPLICAS",
@@ -550,7 +552,7 @@ pub const SETTINGS: &[Setting] = &[
         span(Duration::from_millis(100), Duration::from_secs(60)),
         "2s",
         Role::Server,
-        "How long the Redis may take to answer; its replicas have half of that.",
+        "How long the Redis may take to answer; its replicas have half of that on top.",
     ),
     setting(
         "REDIS_PARTITIONS",

@@ -563,6 +563,18 @@ fn a_store_in_redis_keeps_less_and_shows_no_password() {
     assert!(longer.to_string().contains("RETENTION_DELIVERED"), "{longer}");
     let twice = plan(&[of_redis[0], ("REDIS_PASSWORD", "canary2"), ("REDIS_DB", "4")]).expect_err("which of them?");
     assert!(!twice.to_string().contains("canary") && twice.0.len() == 2, "{twice}");
+    // Whatever is wrong with the URL, all else is told with it.
+    let url = "redis+cluster://:canary@h:0";
+    let told =
+        plan(&[("REDIS_URL", url), ("REDIS_DB", "3"), ("REDIS_CA_FILE", "/nonexistent"), ("STREAM_NAME", "a{b")]);
+    let told = told.expect_err("none of it is fine");
+    let names: Vec<&str> = told.0.iter().map(|fault| &*fault.name).collect();
+    assert!(
+        ["REDIS_URL", "REDIS_DB", "REDIS_CA_FILE", "STREAM_NAME"].iter().all(|name| names.contains(name)),
+        "{told}"
+    );
+    let told = plan(&[("REDIS_URL", "http://:canary@h:0")]).expect_err("no Redis").to_string();
+    assert!(told.contains("redis+sentinel://") && told.contains("1 to 65535") && !told.contains("canary"), "{told}");
     let embedded = plan(&[]).expect("it is fine");
     assert!(embedded.redis().is_none() && embedded.declared().dedupe_window.as_secs() == 3 * 86_400);
     assert!(embedded.declared().server.is_empty());

@@ -4,7 +4,7 @@
 //! than before, or its epoch is another or gone, the latest deliveries that this run acknowledged are looked for, all of them: those that
 //! came since are there, whatever became of the others. What is missing and was not removed is lost: named, counted, and written into the
 //! audit log; acknowledging goes on. An empty Redis also gets its documents back, as this run last read or wrote them; but for those that
-//! say who may in ([`comes_back`]).
+//! say who may in ([`restore::comes_back`]).
 //!
 //! What is remembered is written down as well (`notebook`), beside the answers, so that a restart of server and Redis together is no
 //! way out of it.
@@ -28,9 +28,9 @@ use super::{
     meta,
     node::Node,
     notebook::{Known, Note},
-    recount,
+    recount, registry,
     reply::{Fault, Replies},
-    rows,
+    restore, rows,
     scribe::{Notes, Scribe},
     scripts::Script,
 };
@@ -55,6 +55,8 @@ struct Remembered {
     /// By partition and id, which rise in time. When: of this run; nothing of one before it.
     deliveries: BTreeMap<usize, BTreeMap<DeliveryId, (Name, Option<Instant>)>>,
     documents: BTreeMap<DocumentKey, Document>,
+    /// At which version of the registry all of a kind are these.
+    read_at: BTreeMap<DocumentKind, u64>,
     /// Versions that documents would have had which this run removed.
     removed: BTreeMap<DocumentKey, u64>,
     /// Documents that were found gone, or there again, or to be earlier ones, since it was last seen that Redis is the one it was. Others remove some, too.
@@ -69,6 +71,8 @@ struct Remembered {
     told: u64,
     /// What tells those of this run from others, once there are any.
     run: Option<String>,
+    /// It is a server's, or somebody's who mends.
+    has_begun: bool,
     /// Which process has each part, and what partitions are marked with, as they were last seen.
     processes: BTreeMap<usize, String>,
     marks: BTreeMap<usize, Vec<u8>>,
@@ -185,22 +189,69 @@ impl Acknowledged {
         self.with(|remembered| remembered.known.as_ref().is_some_and(|known| known.epoch.as_deref() != epoch))
     }
 
-    /// All documents of a kind, as they are now.
-    pub(super) fn remember_all(&self, kind: DocumentKind, documents: &[Document]) {
+    /// All documents of a kind, as they are now, and the registry's version before and behind them. Gives those that are gone though it is
+    /// the one at which they were there: nobody of ours removed them, and they are not forgotten.
+    pub(super) fn remember_all(
+        &self,
+        kind: DocumentKind,
+        documents: &[Document],
+        (before, behind): (Option<u64>, Option<u64>),
+    ) -> Vec<Document> {
         let now: BTreeMap<DocumentKey, Document> = documents.iter().map(|one| (one.key.clone(), one.clone())).collect();
         self.with(|remembered| {
-            let before = remembered.documents.iter().filter(|(key, _)| key.kind == kind);
+            // A removal of what is not followed moves no version.
+            let is_unmoved = kind.is_followed() && behind.is_some() && remembered.read_at.get(&kind) == behind.as_ref();
+            let known = remembered.documents.iter().filter(|(key, _)| key.kind == kind);
+            let (known, gone): (Vec<_>, Vec<_>) = known.partition(|(key, _)| !is_unmoved || now.contains_key(*key));
+            let gone: Vec<Document> = gone.into_iter().map(|(_, gone)| gone.clone()).collect();
             let is_there =
                 |key: &DocumentKey, was: &Document| now.get(key).is_some_and(|now| now.version >= was.version);
-            let missed = before.filter(|(key, was)| !is_there(key, was)).map(|(key, _)| key);
+            let missed = known.into_iter().filter(|(key, was)| !is_there(key, was)).map(|(key, _)| key);
             let is_back =
                 |(key, version): &(&DocumentKey, &u64)| now.get(*key).is_some_and(|now| now.version < **version);
             let back = remembered.removed.iter().filter(is_back).map(|(key, _)| key);
             let missed: Vec<DocumentKey> = missed.chain(back).cloned().collect();
             remembered.missed.extend(missed);
-            remembered.documents.retain(|key, _| key.kind != kind);
+            remembered.documents.retain(|key, _| key.kind != kind || (is_unmoved && !now.contains_key(key)));
             remembered.documents.extend(now);
+            match before {
+                Some(before) => drop(remembered.read_at.insert(kind, before)),
+                None => drop(remembered.read_at.remove(&kind)),
+            }
+            gone
+        })
+    }
+
+    /// Whether all of a kind were read at this version of the registry, and are so many.
+    pub(super) fn are_read(&self, kind: DocumentKind, version: u64, count: usize) -> bool {
+        self.with(|remembered| {
+            let known = remembered.documents.keys().filter(|key| key.kind == kind).count();
+            remembered.read_at.get(&kind) == Some(&version) && known == count
+        })
+    }
+
+    /// Whether this run has begun a store, or goes on with one.
+    pub(super) fn has_begun(&self) -> bool {
+        self.with(|remembered| remembered.has_begun)
+    }
+
+    /// Whether a registry was read that had a version.
+    pub(super) fn has_read(&self) -> bool {
+        self.with(|remembered| !remembered.read_at.is_empty())
+    }
+
+    /// The registry's version is another one by a change of this run: whatever was read at the one before is still as it was.
+    pub(super) fn has_moved(&self, before: Option<u64>, version: u64) {
+        self.with(|remembered| {
+            for read_at in remembered.read_at.values_mut().filter(|read_at| Some(**read_at) == before) {
+                *read_at = version;
+            }
         });
+    }
+
+    /// These are gone, and do not come back.
+    pub(super) fn give_up(&self, gone: &[Document]) {
+        self.with(|remembered| gone.iter().for_each(|one| drop(remembered.documents.remove(&one.key))));
     }
 
     /// What was missed until now.
@@ -233,6 +284,11 @@ impl Acknowledged {
         });
     }
 
+    /// This is to be written into the audit log.
+    pub(super) fn will_say(&self, line: Option<AuditEntry>) {
+        self.with(|remembered| remembered.unsaid.extend(line));
+    }
+
     /// What a partition has lost and is to be told yet.
     fn telling(&self, place: usize) -> Option<Telling> {
         self.with(|remembered| remembered.tellings.get(&place).cloned())
@@ -262,13 +318,6 @@ impl Acknowledged {
 
 /// Of so many that were removed while they were young it is known (`scripts/changes.lua`).
 const GONE_MAX: usize = 4_096;
-
-/// Whether a document is better than none although it may be an earlier one. Users and sessions are read where somebody comes in, and are
-/// remembered as they were then: one who was disabled since, or a session that was ended, would be let in again (I21, S24). Whoever has
-/// the admin token or the admin socket makes users anew.
-const fn comes_back(kind: DocumentKind) -> bool {
-    !matches!(kind, DocumentKind::User | DocumentKind::Session)
-}
 
 /// What was removed lately while it was young, as far back as that is known.
 #[derive(Debug, Default)]
@@ -347,7 +396,10 @@ impl Core {
     pub(super) async fn begin_watch(&self) -> Result<(), Fault> {
         self.mark(self.which_redis().await?.1).await?;
         let (now, _) = self.which_redis().await?;
-        self.acknowledged.with(|remembered| remembered.known = Some(now).filter(|now| now.epoch.is_some()));
+        self.acknowledged.with(|remembered| {
+            remembered.known = Some(now).filter(|now| now.epoch.is_some());
+            remembered.has_begun = true;
+        });
         Ok(())
     }
 
@@ -356,6 +408,8 @@ impl Core {
         if known.is_none() {
             *known = self.acknowledged.with(|remembered| remembered.known.clone());
         }
+        // One of another type would keep all else from being read.
+        self.put_registry_right().await?;
         let missed = self.acknowledged.missed();
         let (now, bare) = self.which_redis().await?;
         if now.epoch.is_none() {
@@ -371,11 +425,14 @@ impl Core {
             let (_, left) = seen.looks.insert(looks.unwrap_or_else(|| (now.clone(), self.all_places())));
             self.look_for_all(left).await?;
             seen.looks = None;
-            self.look_for_documents().await?;
+            self.look_for_documents(now.epoch.as_deref().unwrap_or_default()).await?;
             seen.looks_again = is_another;
         } else {
-            // It is the one that it was: others removed them.
+            // It is the one that it was: others removed them, and so the registry has another version.
             self.acknowledged.no_more_missed(&missed);
+        }
+        if let Some(epoch) = &now.epoch {
+            self.look_at_documents(epoch).await?;
         }
         self.mark(bare).await?;
         *known = Some(now.clone());
@@ -500,14 +557,14 @@ impl Core {
         Ok(())
     }
 
-    /// Compares all documents with those that this one knows, and names those that are gone, or went back to what they were.
-    async fn look_for_documents(&self) -> Result<(), Fault> {
+    /// Compares all documents with those that this one knows, and names those that are gone, or went back to what they were. Those that
+    /// are gone at the version at which they were there are written back later.
+    pub(super) async fn look_for_documents(&self, epoch: &[u8]) -> Result<(), Fault> {
         for kind in DocumentKind::ALL {
-            self.documents_there(kind).await?;
+            self.documents_gone(kind, epoch).await?;
         }
         let missed = self.acknowledged.missed();
-        let Some(line) = lost::missed_line(&missed, self.clock().await?) else { return Ok(()) };
-        self.acknowledged.with(|remembered| remembered.unsaid.push(line));
+        self.acknowledged.will_say(lost::missed_line(&missed, self.clock().await?));
         self.acknowledged.no_more_missed(&missed);
         Ok(())
     }
@@ -570,10 +627,11 @@ impl Core {
     async fn write_back(&self) -> Result<(), Fault> {
         let documents = self.acknowledged.with(|remembered| remembered.documents.clone());
         let mut written = 0;
-        for document in documents.values().filter(|document| comes_back(document.key.kind)) {
+        for document in documents.values().filter(|document| restore::comes_back(document.key.kind)) {
             let keys = [self.space.documents(document.key.kind), self.space.version(), self.space.registry_audit()];
-            let put = Script::Document.call(&keys, super::registry::put_arguments(document)?);
-            written += self.nodes.commit(Urgency::Other, put).await?.number()?;
+            let put = Script::Document.call(&keys, registry::put_arguments(document)?);
+            let put = self.nodes.commit(Urgency::Other, put).await?;
+            written += usize::from(registry::version_before(put)?.is_some());
         }
         if written > 0 {
             tracing::error!(

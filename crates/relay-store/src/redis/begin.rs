@@ -6,6 +6,8 @@ use super::{
     backlog::Urgency,
     check::{self, Finding, Heard, finding},
     client::{Broken, Command, Link},
+    counters::Counters,
+    keys::Key,
     meta::{LAYOUT, apart, ask_meta, layout, meta_of},
     node::Node,
     reply::{Fault, Reply},
@@ -178,6 +180,7 @@ impl Core {
     pub(super) async fn check_keys(&self, places: &[usize], link: &mut Link) -> Result<(), BeginError> {
         let (name, mut fixed) = (&self.options.stream_name, self.space.fixed());
         fixed.retain(|(place, ..)| places.contains(place));
+        fixed.extend(self.keys_of_destinations(places, link).await?);
         let mut commands = vec![Command::new("TYPE").arg(name)];
         commands.extend(fixed.iter().map(|(_, key, _)| Command::new("TYPE").arg(key)));
         let mut types = asked(link, commands)
@@ -204,6 +207,26 @@ impl Core {
             }
         }
         if findings.is_empty() { Ok(()) } else { Err(BeginError::Refused(findings)) }
+    }
+
+    /// Indexes of all destinations that were counted in these parts, each with its type.
+    async fn keys_of_destinations(
+        &self,
+        places: &[usize],
+        link: &mut Link,
+    ) -> Result<Vec<(usize, Key, &'static str)>, BeginError> {
+        let here = self.space.partitions().iter().enumerate().filter(|(place, _)| places.contains(place));
+        let here: Vec<_> = here.collect();
+        let counters = here.iter().map(|(_, keys)| Command::new("HGETALL").arg(keys.counters())).collect();
+        let mut found = Vec::new();
+        for ((place, keys), counters) in here.iter().zip(asked(link, counters).await?) {
+            // Counters of another type are found by that, and say nothing.
+            let Ok(counters) = Counters::read(counters) else { continue };
+            for name in counters.destinations.keys() {
+                found.extend(keys.of_destination(name).map(|(key, of_type)| (*place, key, of_type)));
+            }
+        }
+        Ok(found)
     }
 
     /// What the store is stands there once, and is the same for all servers. Writing it is the first commit, with all that one waits

@@ -6,7 +6,7 @@ use relay_core::{
     partitions::Partitions,
 };
 
-use super::tags;
+use super::{aside::Wanted, tags};
 use crate::seam::DocumentKind;
 
 /// The key of something.
@@ -137,21 +137,34 @@ impl Space {
         self.partitions[0].dead_letters.clone().into_bytes()
     }
 
-    /// Keys that any store has or will have, each with its part and its type.
-    pub(super) fn fixed(&self) -> Vec<(usize, Key, &'static str)> {
-        let of_registry = [
+    /// Keys of the registry, and what they should be.
+    pub(super) fn of_registry(&self) -> Vec<Wanted> {
+        let documents = DocumentKind::ALL.map(|kind| (self.documents(kind), "hash"));
+        let others = [
             (self.meta(), "hash"),
             (self.version(), "string"),
             (self.runs(), "hash"),
             (self.registry_audit(), "stream"),
         ];
-        let mut keys: Vec<_> =
-            of_registry.into_iter().map(|(key, of_type)| (self.registry_place(), key, of_type)).collect();
+        let wanted = |(key, of_type): (Key, &'static str)| {
+            let within = &key[self.registry.len()..];
+            let aside = [self.registry.as_bytes(), ASIDE.as_bytes(), within].concat();
+            Wanted { key, of_type, aside, instead: b"" }
+        };
+        others.into_iter().chain(documents).map(wanted).collect()
+    }
+
+    /// Keys that any store has or will have, each with its part and its type.
+    pub(super) fn fixed(&self) -> Vec<(usize, Key, &'static str)> {
+        let of_registry = self.of_registry().into_iter();
+        let mut keys: Vec<_> = of_registry.map(|wanted| (self.registry_place(), wanted.key, wanted.of_type)).collect();
         for (place, of) in self.partitions.iter().enumerate() {
             let here = [
                 (of.counters(), "hash"),
                 (of.leases(), "zset"),
                 (of.lone(), "zset"),
+                (of.marks(), "zset"),
+                (of.tally(), "hash"),
                 (of.audit(), "stream"),
                 (of.gone(), "stream"),
                 (of.dead_letters.clone().into_bytes(), "stream"),
@@ -216,6 +229,19 @@ impl Keys {
     /// Where a key goes that is of another type than ours.
     pub(super) fn aside(&self, within: &[u8]) -> Key {
         self.of(ASIDE, within)
+    }
+
+    /// The stream of dead letters.
+    pub(super) fn dead_letters(&self) -> Wanted {
+        let key = self.dead_letters.clone().into_bytes();
+        Wanted { key, of_type: "stream", aside: self.aside(b"dead-letters"), instead: b"" }
+    }
+
+    /// Keys of a destination, and what they should be.
+    pub(super) fn of_destination<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = (Key, &'static str)> {
+        let is_stream = |kind: &str| ["ready:", "done:", "log:"].contains(&kind);
+        let of = WRITTEN_OF_DESTINATION.iter();
+        of.map(move |(kind, behind)| (self.named(kind, name, behind), if is_stream(kind) { "stream" } else { "zset" }))
     }
 
     /// An event.

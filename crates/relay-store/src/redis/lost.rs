@@ -43,19 +43,23 @@ impl Telling {
     }
 }
 
+/// So many of them, by kind and name.
+pub(super) fn shown(keys: &[&DocumentKey]) -> String {
+    let name = |key: &&DocumentKey| format!("{:?} {}", key.kind, key.name).to_lowercase();
+    let shown: Vec<String> = keys.iter().take(NAMED).map(name).collect();
+    match keys.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 /// Names documents of the registry that are in Redis what they were before, gone or there again; gives the line of the audit log about
 /// that.
 pub(super) fn missed_line(missed: &BTreeSet<DocumentKey>, at: Wall) -> Option<AuditEntry> {
-    let name = |key: &DocumentKey| format!("{:?} {}", key.kind, key.name).to_lowercase();
-    let shown: Vec<String> = missed.iter().take(NAMED).map(name).collect();
-    if shown.is_empty() {
+    if missed.is_empty() {
         return None;
     }
-    let more = match missed.len() - shown.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let documents = shown.join(", ") + &more;
+    let documents = shown(&missed.iter().collect::<Vec<_>>());
     tracing::error!(
         event = "documents_lost",
         documents,

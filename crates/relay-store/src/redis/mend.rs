@@ -12,8 +12,8 @@ use relay_core::{
 
 use super::{
     Core,
+    aside::{self, Wanted},
     backlog::Urgency,
-    client::Command,
     commit::ROWS_MAX,
     index::{Entry, Index, Kind},
     keys::{Key, Keys},
@@ -32,6 +32,8 @@ const ROWS: i64 = 128;
 
 /// So often a step of a round is tried again of which nothing is known.
 const TRIES_MAX: u32 = 3;
+/// What keys of dedupe entries begin with: they alone expire.
+const DEDUPE: &[u8] = b"k:";
 /// What keys begin with that name later deliveries of events.
 const REPLAYS: &[u8] = b"r:";
 
@@ -53,6 +55,8 @@ pub struct Mended {
     pub orphans: u64,
     /// Keys of another type than ours, which are out of the way now.
     pub aside: u64,
+    /// Keys that somebody had set to expire: they stay.
+    pub kept: u64,
     /// Partitions whose counters were made again.
     pub counters: u64,
     /// Consumers of runs that are gone: they are out of their groups now.
@@ -74,6 +78,7 @@ impl Mended {
             lost: self.lost - before.lost,
             orphans: self.orphans - before.orphans,
             aside: self.aside - before.aside,
+            kept: self.kept - before.kept,
             counters: self.counters - before.counters,
             consumers: self.consumers - before.consumers,
         }
@@ -87,6 +92,7 @@ impl Mended {
         self.lost += other.lost;
         self.orphans += other.orphans;
         self.aside += other.aside;
+        self.kept += other.kept;
         self.counters += other.counters;
         self.consumers += other.consumers;
     }
@@ -158,6 +164,15 @@ impl Round {
         }
     }
 
+    /// Keys that were put right, or what kept that from being done.
+    fn count(&mut self, put: Result<aside::Done, Fault>) -> Result<(), Fault> {
+        if let Ok(done) = &put {
+            self.mended.aside += done.aside;
+            self.mended.kept += done.kept;
+        }
+        self.pass(put.map(drop))
+    }
+
     /// What it has come to.
     pub(super) fn mended(&self) -> Mended {
         self.mended
@@ -223,6 +238,11 @@ impl Core {
     async fn try_step(&self, round: &mut Round) -> Result<(), Fault> {
         match round.phase.clone() {
             Phase::Types(at) => {
+                if at == At::default() {
+                    let streams = round.places.iter().map(|place| self.space.partitions()[*place].dead_letters());
+                    let put = self.put_right(&streams.collect::<Vec<_>>()).await;
+                    round.count(put)?;
+                }
                 let (next, found) = self.scan(&at, TYPES, round).await?;
                 self.mend_types(found, round).await?;
                 round.phase = next.map_or_else(|| Phase::Rows(At::default()), Phase::Types);
@@ -261,45 +281,48 @@ impl Core {
         Some(Found { place, kind: Kind::of(&within), within, key })
     }
 
-    /// Of another type than ours rows and events are named and left alone; all else can be made again, and is put aside.
+    /// Of another type than ours rows and events are named and left alone; all else can be made again, and is put aside. But for dedupe
+    /// entries nothing of ours goes by itself.
     async fn mend_types(&self, found: Vec<Found>, round: &mut Round) -> Result<(), Fault> {
-        let types = self.nodes.ask(found.iter().map(|found| Command::new("TYPE").arg(&found.key)).collect()).await?;
-        for (found, of_type) in found.into_iter().zip(types) {
-            let of_type = of_type.bytes()?;
-            let Some(wanted) = found.kind.of_type(&found.within) else { continue };
-            if of_type != wanted.as_bytes() && of_type != b"none" {
-                let is_aside = self.put_aside(&found, round).await;
-                round.pass(is_aside)?;
-            } else if let Kind::Index(index) = found.kind {
+        let wanted = |found: Found| Some((found.kind.of_type(&found.within)?, found));
+        let found: Vec<(&str, Found)> = found.into_iter().filter_map(wanted).collect();
+        let keys: Vec<(&Key, &str)> = found.iter().map(|(of_type, found)| (&found.key, *of_type)).collect();
+        let are = self.how_are(&keys).await?;
+        for ((of_type, found), is) in found.into_iter().zip(are) {
+            let may_expire = found.within.starts_with(DEDUPE);
+            if !is.is_right || (is.expires && !may_expire) {
+                let put = self.put_key_right(&found, of_type, is).await;
+                round.count(put)?;
+            }
+            if let Kind::Index(index) = found.kind
+                && is.is_right
+            {
                 round.meet(found.place, index);
             }
         }
         Ok(())
     }
 
-    async fn put_aside(&self, found: &Found, round: &mut Round) -> Result<(), Fault> {
+    async fn put_key_right(
+        &self,
+        found: &Found,
+        of_type: &'static str,
+        is: aside::Found,
+    ) -> Result<aside::Done, Fault> {
         let error = crate::record::RecordError::Field("its type");
+        let keys = &self.space.partitions()[found.place];
         match &found.kind {
-            Kind::Delivery(id) => self.damage.name(&DeliveryId::from_u128(*id), &error),
-            Kind::Event(id) => self.damage.name(&EventId::from_u128(*id), &error),
-            Kind::Index(_) | Kind::Other | Kind::Strange => {
-                let aside = self.space.partitions()[found.place].aside(&found.within);
-                let key = String::from_utf8_lossy(&aside).into_owned();
-                let mut commands = vec![Command::new("RENAME").arg(&found.key).arg(aside)];
-                if found.within.starts_with(REPLAYS) {
-                    // Whom it named nobody knows. Until rows are asked, and also behind that, what does not hold keeps the event.
-                    commands.push(Command::new("SET").arg(&found.key).arg(replays::UNKNOWN));
-                }
-                self.nodes.all(Urgency::Upkeep, commands).await?;
-                round.mended.aside += 1;
-                tracing::error!(
-                    event = "key_aside",
-                    key,
-                    "a key of ours was of another type: what it held is under this name now, and ours is made again"
-                );
+            Kind::Delivery(id) if !is.is_right => self.damage.name(&DeliveryId::from_u128(*id), &error),
+            Kind::Event(id) if !is.is_right => self.damage.name(&EventId::from_u128(*id), &error),
+            // Whom it named nobody knows. Until rows are asked, and also behind that, what does not hold keeps the event.
+            kind => {
+                let names_replays = *kind == Kind::Other && found.within.starts_with(REPLAYS);
+                let instead: &[u8] = if names_replays { &replays::UNKNOWN } else { b"" };
+                let (key, aside) = (found.key.clone(), keys.aside(&found.within));
+                return self.put_one_right(&Wanted { key, of_type, aside, instead }).await;
             }
         }
-        Ok(())
+        Ok(aside::Done::default())
     }
 
     async fn mend_rows(&self, found: Vec<Found>, round: &mut Round) -> Result<(), Fault> {

@@ -44,6 +44,20 @@ fn read(key: &DocumentKey, stored: &[u8]) -> Result<(u64, String), RecordError> 
     Ok((version, body.to_owned()))
 }
 
+/// The registry's version before a document was written, by what the script says; nothing: it was not written.
+pub(super) fn version_before(written: Reply) -> Result<Option<Option<u64>>, Fault> {
+    Ok(match written {
+        Reply::Number(_) => None,
+        Reply::Bytes(none) if none.is_empty() => Some(None),
+        before => Some(version_of(before)?),
+    })
+}
+
+/// The version of the registry in such an answer; nothing: there is none.
+pub(super) fn version_of(reply: Reply) -> Result<Option<u64>, Fault> {
+    Ok(reply.maybe_bytes()?.map(|text| super::reply::number(&text)).transpose()?.map(|version| version.max(0) as u64))
+}
+
 /// What the script is told to write a document where there is none.
 pub(super) fn put_arguments(document: &Document) -> Result<[Vec<u8>; 5], Fault> {
     let Document { key, version, body } = document;
@@ -54,6 +68,11 @@ pub(super) fn put_arguments(document: &Document) -> Result<[Vec<u8>; 5], Fault> 
 /// The registry's version once a document of that kind is written; nothing: it stays what it is.
 fn moved_version(kind: DocumentKind) -> Result<Vec<u8>, Fault> {
     if kind.is_followed() { Ok(fresh_version()?.into_bytes()) } else { Ok(Vec::new()) }
+}
+
+/// The same for one among several: its name and itself.
+pub(super) fn named(Document { key, version, body }: &Document) -> [Vec<u8>; 2] {
+    [key.name.clone().into_bytes(), write(key, *version, body)]
 }
 
 /// A version that the registry never had. One that rose by one would come again where Redis goes back to what it was: another change
@@ -78,38 +97,54 @@ impl Core {
         Document { key, version, body }
     }
 
-    /// Reads something of the registry. Of a Redis that somebody has emptied nothing is believed until it has its documents back, or
-    /// they would be forgotten here as well.
-    async fn read_registry(&self, command: Command) -> Result<Reply, Fault> {
-        let epoch = Command::new("HGET").arg(self.space.meta()).arg("epoch");
-        let mut replies = Replies::new(self.nodes.ask(vec![command, epoch]).await?);
-        let (found, epoch) = (replies.next()?, replies.next()?);
-        // Another server may have given it a new one, and no documents.
-        let is_another = self.acknowledged.is_of_another(epoch.maybe_bytes()?.as_deref());
-        if is_another { Err(Fault::Away) } else { Ok(found) }
-    }
-
-    /// One document.
+    /// One document. Of a Redis that somebody has emptied nothing is believed until it has its documents back, or they would be forgotten
+    /// here as well.
     pub(super) async fn document(&self, key: DocumentKey) -> Result<Option<Document>, Fault> {
         let get = Command::new("HGET").arg(self.space.documents(key.kind)).arg(&key.name);
-        let stored = self.read_registry(get).await?.maybe_bytes()?;
+        let epoch = Command::new("HGET").arg(self.space.meta()).arg("epoch");
+        let mut replies = Replies::new(self.nodes.ask(vec![get, epoch]).await?);
+        let (stored, epoch) = (replies.next()?.maybe_bytes()?, replies.next()?.maybe_bytes()?);
+        // Another server may have given it a new one, and no documents.
+        if self.acknowledged.is_of_another(epoch.as_deref()) {
+            return Err(Fault::Away);
+        }
         Ok(stored.map(|stored| self.read_document(key, &stored)))
     }
 
     /// All of a kind, by name.
     pub(super) async fn documents(&self, kind: DocumentKind) -> Result<Vec<Document>, Fault> {
-        let all = self.read_registry(Command::new("HGETALL").arg(self.space.documents(kind))).await?;
-        self.documents_of(kind, all)
+        let read = self.nodes.ask(self.ask_documents(kind)).await?;
+        let (documents, _) = self.documents_of(kind, read, |epoch| !self.acknowledged.is_of_another(epoch))?;
+        Ok(documents)
     }
 
-    /// The same, whichever Redis that is by now.
-    pub(super) async fn documents_there(&self, kind: DocumentKind) -> Result<Vec<Document>, Fault> {
+    /// The same of the Redis that has this epoch, and only those that are gone though nobody has changed the registry since they were read.
+    pub(super) async fn documents_gone(&self, kind: DocumentKind, of: &[u8]) -> Result<Vec<Document>, Fault> {
+        let read = self.nodes.readable(self.ask_documents(kind)).await?;
+        let (_, gone) = self.documents_of(kind, read, |epoch| epoch == Some(of))?;
+        Ok(gone)
+    }
+
+    /// Asks for them between two looks at the registry's version: where that is the same, so are they.
+    fn ask_documents(&self, kind: DocumentKind) -> Vec<Command> {
+        let version = Command::new("GET").arg(self.space.version());
         let all = Command::new("HGETALL").arg(self.space.documents(kind));
-        let all = self.nodes.readable(vec![all]).await?.pop().unwrap_or(Reply::Nil);
-        self.documents_of(kind, all)
+        vec![version.clone(), all, version, Command::new("HGET").arg(self.space.meta()).arg("epoch")]
     }
 
-    fn documents_of(&self, kind: DocumentKind, all: Reply) -> Result<Vec<Document>, Fault> {
+    /// Those that were read, and those that are gone without a change.
+    fn documents_of(
+        &self,
+        kind: DocumentKind,
+        read: Vec<Reply>,
+        is_right: impl Fn(Option<&[u8]>) -> bool,
+    ) -> Result<(Vec<Document>, Vec<Document>), Fault> {
+        let mut read = Replies::new(read);
+        let (before, all) = (version_of(read.next()?)?, read.next()?);
+        let (behind, epoch) = (version_of(read.next()?)?, read.next()?.maybe_bytes()?);
+        if !is_right(epoch.as_deref()) {
+            return Err(Fault::Away);
+        }
         let mut fields = all.many()?.into_iter();
         let mut documents = Vec::new();
         while let (Some(name), Some(stored)) = (fields.next(), fields.next()) {
@@ -117,8 +152,8 @@ impl Core {
             documents.push(self.read_document(DocumentKey { kind, name }, &stored.bytes()?));
         }
         documents.sort_by(|one, other| one.key.cmp(&other.key));
-        self.acknowledged.remember_all(kind, &documents);
-        Ok(documents)
+        let gone = self.acknowledged.remember_all(kind, &documents, (before, behind));
+        Ok((documents, gone))
     }
 
     /// Compare and set.
@@ -130,24 +165,23 @@ impl Core {
         lines: Vec<AuditEntry>,
     ) -> Result<Option<u64>, Fault> {
         self.life.check()?;
-        let version = expect + 1;
+        let (version, moved) = (expect + 1, moved_version(key.kind)?);
         let keys = [self.space.documents(key.kind), self.space.version(), self.space.registry_audit()];
         let mut arguments = vec![
             key.name.clone().into_bytes(),
             if expect == 0 { Vec::new() } else { format!("{expect:020}").into_bytes() },
             body.as_deref().map_or_else(Vec::new, |body| write(&key, version, body)),
-            moved_version(key.kind)?,
+            moved.clone(),
             lines.len().to_string().into_bytes(),
         ];
         for line in &lines {
             arguments.extend([audit::write(line), audit::place(line).into_bytes()]);
         }
         let written = self.nodes.commit(Urgency::Other, Script::Document.call(&keys, arguments)).await?;
-        if written.number()? == 0 {
-            return Ok(None);
-        }
+        let Some(before) = version_before(written)? else { return Ok(None) };
         self.acknowledged.remember_one(&key, version, body.as_deref());
         if key.kind.is_followed() {
+            self.acknowledged.has_moved(before, super::reply::number(&moved)? as u64);
             // It is written, whatever becomes of the hint.
             self.hint().await;
         }

@@ -45,8 +45,10 @@ scripts! {
     Sweep: " flags=allow-oom" ["prelude", "sweep"],
     Recount: " flags=allow-oom" ["prelude", "recount"],
     Document: " flags=allow-oom" ["prelude", "document"],
+    Restore: " flags=allow-oom" ["prelude", "restore"],
     Audit: " flags=allow-oom" ["prelude", "audit"],
     Lost: " flags=allow-oom" ["prelude", "lost"],
+    Aside: " flags=allow-oom" ["aside"],
     Presence: " flags=allow-oom" ["presence"],
 }
 

@@ -156,7 +156,7 @@ impl Core {
             state.through = round.is_over().then(Instant::now).or(state.through);
         });
         if mended.has_changed() {
-            let Mended { rows, mended, strays, lost, orphans, aside, .. } = mended;
+            let Mended { rows, mended, strays, lost, orphans, aside, kept, .. } = mended;
             tracing::warn!(
                 event = "store_mended",
                 rows,
@@ -165,6 +165,7 @@ impl Core {
                 lost,
                 orphans,
                 aside,
+                kept,
                 "what Redis held did not fit together, and does again"
             );
         }

@@ -213,6 +213,18 @@ async fn what_is_another_programs_is_left_alone() {
     let told = said(named("typed")).await;
     assert!(told.contains("typed:{reg}:meta there is a string and not a hash"), "{told}");
     assert_eq!(node.ask(&[b"GET", b"typed:{reg}:meta"]), "$1\r\nx\r\n");
+    // Whatever the store has or will have, also of the destinations that it has counted.
+    let begun = Options { stream_name: "begun".into(), dead_letter_queue: "begun-dead".into(), ..options(&node) };
+    fixture(begun.clone()).accept("crm", at(0)).await;
+    let keys =
+        ["{reg}:doc:1", "{reg}:doc:12", "{00-23}:tally", "{00-23}:steps", "{00-23}:due:crm:0", "{00-23}:made:crm"];
+    for key in keys {
+        node.ask(&[b"SET", format!("begun:{key}").as_bytes(), b"x"]);
+    }
+    let told = said(begun).await;
+    for key in keys {
+        assert!(told.contains(&format!("begun:{key} there is a string")), "{key}: {told}");
+    }
 }
 
 /// I23: what a later version has laid out is left as it is; and all servers have the same partitions.

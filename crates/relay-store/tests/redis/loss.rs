@@ -355,6 +355,49 @@ async fn what_others_removed_meanwhile_is_not_written_back() {
     assert_eq!(named(&fixture).await, all, "once");
 }
 
+/// I1, I21: what somebody takes out of the registry past the servers is written back, named once, and is read by whoever followed it
+/// meanwhile; what another server removed stays away.
+#[tokio::test]
+async fn what_a_stranger_takes_out_of_the_registry_comes_back() {
+    let node = Node::start();
+    let fixture = fixture(&node).await;
+    let other = RedisStore::open(Options { glance_every: Duration::from_millis(5), ..Options::new(node.address()) });
+    other.begin().await.expect("it keeps what it is given");
+    let key = |kind, name: &str| DocumentKey { kind, name: name.to_owned() };
+    let (source, token) = (key(DocumentKind::Source, "in"), key(DocumentKind::Token, "crm"));
+    let revoked = key(DocumentKind::Token, "old");
+    for key in [&source, &token, &revoked] {
+        assert_eq!(fixture.store().put_document(key.clone(), 0, Some("{}".into()), Vec::new()).await, Ok(Some(1)));
+    }
+    is_known(&node).await;
+    assert_eq!(other.put_document(revoked.clone(), 1, None, Vec::new()).await, Ok(Some(2)));
+    is_known(&node).await;
+    let version = fixture.store().version().await.expect("reads");
+    let (sources, tokens) = (b"crm-relay:{reg}:doc:1", b"crm-relay:{reg}:doc:5");
+    node.ask(&[b"DEL", sources, tokens]);
+    let back = async || {
+        let source = fixture.store().document(source.clone()).await.ok()?;
+        let token = fixture.store().document(token.clone()).await.ok()?;
+        source.zip(token)
+    };
+    let (source, token) = until(back).await;
+    assert_eq!([(source.version, &source.body[..]), (token.version, &token.body[..])], [(1, "{}"), (1, "{}")]);
+    is_known(&node).await;
+    assert_eq!(fixture.store().document(revoked).await, Ok(None));
+    assert_ne!(fixture.store().version().await.expect("reads"), version, "whoever read it without them reads it again");
+    let filter = AuditFilter { action: Some("store.written-back".into()), ..AuditFilter::default() };
+    let lines = fixture.store().browse_audit(filter, Page { cursor: None, limit: 100 }).await.expect("reads");
+    let subjects: Vec<_> = lines.items.iter().map(|line| &line.subject[..]).collect();
+    assert_eq!(subjects, ["token crm", "source in"]);
+    assert_eq!(named(&fixture).await, "");
+    // The version alone is not missed, and no other one is taken for it.
+    let version = fixture.store().version().await.expect("reads");
+    node.ask(&[b"DEL", b"crm-relay:{reg}:version"]);
+    let fresh = until(async || fixture.store().version().await.ok().flatten().filter(|fresh| *fresh > 0)).await;
+    assert_ne!(Some(fresh), version);
+    assert_eq!(fixture.store().documents(DocumentKind::Source).await.map(|found| found.len()), Ok(1));
+}
+
 /// I1, I21: a Redis that went back to what it was has lost what became of documents as well: a change, one that is new, and that one was
 /// removed, which is there again. They are named, whoever reads them first.
 #[tokio::test]

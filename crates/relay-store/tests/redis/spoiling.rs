@@ -4,14 +4,14 @@ use std::{collections::BTreeSet, time::Duration};
 
 use relay_core::{
     delivery::{Delivery, State, outcome::Class},
-    id::{DeliveryId, EventId, IdMint, InstanceId},
+    id::{DeliveryId, EventId, IdMint, InstanceId, JobId},
     partitions::Partitions,
-    storage::{Append, Change, Dedupe, DueAsk, HeldAsk, LeaseAsk, LeaseOrder, Replay},
+    storage::{About, Append, Change, Dedupe, DueAsk, HeldAsk, LeaseAsk, LeaseOrder, Presence, Replay, Step},
 };
 use relay_store::{
     conformance::{Backend as _, Fixture, at},
     redis::{Options, RedisStore, Scrubbed},
-    seam::{DeliveryFilter, Page, Queue as _},
+    seam::{AuditEntry, DeliveryFilter, DocumentKey, DocumentKind, Page, Queue as _, Registry as _, Upkeep as _},
 };
 use tokio::time::{Instant, sleep};
 
@@ -37,9 +37,30 @@ enum Kind {
     Attempts,
     /// A dedupe entry.
     Taken,
+    /// How far a job is.
+    Mark,
+    /// Dead letters, for people's tools.
+    DeadLetters,
+    /// A key of the registry: all of it is there again.
+    Registry(&'static str),
 }
 
-const KINDS: [Kind; 21] = [
+/// A job that has made a step.
+const JOB: u128 = 77;
+
+/// What somebody does to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Deletes,
+    /// Makes it something of another type.
+    Retypes,
+    /// Empties a stream.
+    Trims,
+    /// Lets it go in a while.
+    Expires,
+}
+
+const KINDS: [Kind; 29] = [
     Kind::Index("n"),
     Kind::Index("leases"),
     Kind::Index("ready:crm:0:1"),
@@ -56,19 +77,57 @@ const KINDS: [Kind; 21] = [
     Kind::Spare("steps"),
     Kind::Spare("audit"),
     Kind::Spare("tally"),
+    Kind::Spare("gone"),
     Kind::Delivery,
     Kind::Event,
     Kind::Replays,
     Kind::Attempts,
     Kind::Taken,
+    Kind::Mark,
+    Kind::DeadLetters,
+    Kind::Registry("meta"),
+    Kind::Registry("doc:1"),
+    Kind::Registry("version"),
+    Kind::Registry("runs"),
+    Kind::Registry("audit"),
 ];
+
+impl Kind {
+    fn is_stream(self) -> bool {
+        match self {
+            Self::Index(within) => ["ready", "done", "log", "src"].iter().any(|begin| within.starts_with(begin)),
+            Self::Spare(within) | Self::Registry(within) => ["audit", "gone"].contains(&within),
+            Self::DeadLetters => true,
+            Self::Delivery | Self::Event | Self::Replays | Self::Attempts | Self::Taken | Self::Mark => false,
+        }
+    }
+
+    fn is_string(self) -> bool {
+        let is_registry_version = self == Self::Registry("version");
+        is_registry_version || matches!(self, Self::Delivery | Self::Event | Self::Replays | Self::Taken | Self::Mark)
+    }
+}
+
+impl How {
+    fn spoil(self, node: &Node, kind: Kind, key: &[u8]) {
+        match self {
+            Self::Deletes => drop(node.ask(&[b"DEL", key])),
+            Self::Retypes if kind.is_string() => {
+                drop(node.ask_all(&[&[b"DEL", key], &[b"RPUSH", key, b"nonsense"]]));
+            }
+            Self::Retypes => drop(node.ask_all(&[&[b"DEL", key], &[b"SET", key, b"nonsense"]])),
+            Self::Trims => drop(node.ask(&[b"XTRIM", key, b"MAXLEN", b"0"])),
+            Self::Expires => drop(node.ask(&[b"PEXPIRE", key, b"600000"])),
+        }
+    }
+}
 
 /// I1, I5: nothing that was acknowledged is lost without a word, whatever one key becomes.
 #[tokio::test]
 async fn whatever_key_is_deleted_is_mended_or_named() {
     let node = Node::start();
     for kind in KINDS {
-        Load::spoilt(&node, kind, &|key| drop(node.ask(&[b"DEL", key]))).await;
+        Load::spoilt(&node, kind, How::Deletes).await;
     }
 }
 
@@ -77,31 +136,55 @@ async fn whatever_key_is_deleted_is_mended_or_named() {
 async fn whatever_key_becomes_something_else_is_mended_or_named() {
     let node = Node::start();
     for kind in KINDS {
-        // Of another type than ours in each case.
-        let strange = |key: &[u8]| match kind {
-            Kind::Attempts | Kind::Index(_) | Kind::Spare(_) => {
-                drop(node.ask_all(&[&[b"DEL", key], &[b"SET", key, b"nonsense"]]));
-            }
-            _ => drop(node.ask_all(&[&[b"DEL", key], &[b"RPUSH", key, b"nonsense"]])),
-        };
-        Load::spoilt(&node, kind, &strange).await;
+        Load::spoilt(&node, kind, How::Retypes).await;
+    }
+}
+
+/// I1, I5: somebody's XTRIM.
+#[tokio::test]
+async fn whatever_stream_is_emptied_is_mended() {
+    let node = Node::start();
+    for kind in KINDS.into_iter().filter(|kind| kind.is_stream()) {
+        Load::spoilt(&node, kind, How::Trims).await;
+    }
+}
+
+/// I1, I5: somebody's EXPIRE; dedupe entries alone have one of ours. Of each type some.
+#[tokio::test]
+async fn whatever_key_is_set_to_expire_stays() {
+    const KINDS: [Kind; 8] = [
+        Kind::Delivery,
+        Kind::Event,
+        Kind::Attempts,
+        Kind::Index("n"),
+        Kind::Index("log:crm"),
+        Kind::Index("made:crm"),
+        Kind::DeadLetters,
+        Kind::Registry("doc:1"),
+    ];
+    let node = Node::start();
+    for kind in KINDS {
+        Load::spoilt(&node, kind, How::Expires).await;
     }
 }
 
 /// A store under load, and what was acknowledged.
-struct Load {
+struct Load<'a> {
+    node: &'a Node,
     kind: Kind,
+    how: How,
     fixture: Fixture<Shared>,
     store: RedisStore,
     acknowledged: BTreeSet<DeliveryId>,
     /// Those that may be lost with the key.
     with_key: BTreeSet<DeliveryId>,
+    sources: BTreeSet<String>,
     name: String,
     began: Instant,
 }
 
-impl Load {
-    async fn spoilt(node: &Node, kind: Kind, spoil: &dyn Fn(&[u8])) {
+impl<'a> Load<'a> {
+    async fn spoilt(node: &'a Node, kind: Kind, how: How) {
         let name = fresh_name();
         let options = Options {
             stream_name: name.clone(),
@@ -110,20 +193,23 @@ impl Load {
             ..Options::new(node.address())
         };
         let store = RedisStore::open(options.clone());
+        store.begin().await.expect("it keeps what it is given");
         let fixture = Fixture::over(Shared::at_hand(options), IdMint::new(0, 7));
-        let (acknowledged, with_key) = (BTreeSet::new(), BTreeSet::new());
-        let mut load = Self { kind, fixture, store, acknowledged, with_key, name, began: Instant::now() };
+        let (acknowledged, with_key, sources) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let began = Instant::now();
+        let mut load = Self { node, kind, how, fixture, store, acknowledged, with_key, sources, name, began };
         // From now on it looks after everything.
         load.store.due(DueAsk::at(at(0), 1)).await.expect("reads");
         for round in 0..2 {
             load.work(round).await;
         }
         let key = load.key().await;
-        spoil(&key);
+        load.insist(|store| store.documents(DocumentKind::Source)).await;
+        how.spoil(node, kind, &key);
         for round in 2..4 {
             load.work(round).await;
         }
-        load.come_to_rest().await;
+        load.come_to_rest(&key).await;
     }
 
     /// The key that is spoilt.
@@ -134,16 +220,19 @@ impl Load {
         match self.kind {
             Kind::Index(within) | Kind::Spare(within) => [&prefix, within.as_bytes()].concat(),
             Kind::Delivery => {
-                self.with_key.insert(victim);
+                self.with_key.extend(Some(victim).filter(|_| self.how != How::Expires));
                 id(b"d:", victim.as_u128())
             }
             Kind::Event => {
-                self.with_key.insert(victim);
+                self.with_key.extend(Some(victim).filter(|_| self.how != How::Expires));
                 id(b"e:", event.as_u128())
             }
             Kind::Replays => id(b"r:", event.as_u128()),
             Kind::Attempts => id(b"t:", victim.as_u128()),
             Kind::Taken => [&prefix, &b"k:in:"[..], &[0; 32]].concat(),
+            Kind::Mark => id(b"step:", JOB),
+            Kind::DeadLetters => format!("{}-dead:{{00-23}}", self.name).into_bytes(),
+            Kind::Registry(within) => format!("{}:{{reg}}:{within}", self.name).into_bytes(),
         }
     }
 
@@ -178,7 +267,7 @@ impl Load {
     }
 
     fn not_for_ever(&self, what: &dyn std::fmt::Debug) {
-        assert!(self.began.elapsed() < Duration::from_secs(60), "{:?}: {what:?}", self.kind);
+        assert!(self.began.elapsed() < Duration::from_secs(60), "{:?} {:?}: {what:?}", self.kind, self.how);
     }
 
     async fn accept(&mut self, second: u64, dedupe: Option<Dedupe>) -> Delivery {
@@ -213,8 +302,59 @@ impl Load {
         self.insist(|store| store.lease(ask.clone())).await.deliveries
     }
 
+    /// A document, a line of the audit log, a word of a run, and a step of a job.
+    async fn work_beside(&mut self, round: u64) {
+        let name = format!("in-{round}");
+        let key = DocumentKey { kind: DocumentKind::Source, name: name.clone() };
+        self.insist(|store| store.put_document(key.clone(), 0, Some("{}".into()), Vec::new())).await;
+        self.sources.insert(name);
+        let line = AuditEntry {
+            at: at(round),
+            who: "somebody".to_owned(),
+            action: "a.test".to_owned(),
+            subject: String::new(),
+            origin: String::new(),
+        };
+        self.insist(|store| store.audit(vec![line.clone()])).await;
+        let mine = Presence {
+            run: 3,
+            at: at(round),
+            server: About::default(),
+            stopping: false,
+            clock: None,
+            clients: Vec::new(),
+            circuits: Vec::new(),
+        };
+        self.insist(|store| store.presence(mine.clone())).await;
+        let step = Step {
+            job: JobId::from_u128(JOB),
+            before: 0,
+            cursor: None,
+            matched: 0,
+            fingerprint: 1,
+            next_due: None,
+            is_over: false,
+            settle: Vec::new(),
+            retire: Vec::new(),
+            make: Vec::new(),
+            audit: None,
+        };
+        self.insist(|store| store.step(step.clone())).await;
+    }
+
+    /// All documents are there, and what says what the store is.
+    async fn has_registry(&self) -> bool {
+        let sources = self.insist(|store| store.documents(DocumentKind::Source)).await;
+        let names: BTreeSet<String> = sources.into_iter().map(|source| source.key.name).collect();
+        let version = self.insist(relay_store::seam::Registry::version).await;
+        let meta = format!("{}:{{reg}}:meta", self.name);
+        let told = self.node.ask(&[b"HMGET", meta.as_bytes(), b"layout", b"partitions", b"epoch"]);
+        names == self.sources && version > Some(0) && told.starts_with("*3") && !told.contains("$-1")
+    }
+
     /// Something in every state and every place.
     async fn work(&mut self, round: u64) {
+        self.work_beside(round).await;
         for number in 0..10 {
             let dedupe = (round == 0 && number == 0).then(|| Dedupe { key: [0; 32], until: at(90) });
             self.accept(round, dedupe).await;
@@ -242,7 +382,7 @@ impl Load {
     }
 
     /// All that was acknowledged comes to its end, or is named; then everything fits together.
-    async fn come_to_rest(&mut self) {
+    async fn come_to_rest(&mut self, key: &[u8]) {
         loop {
             let held = self.insist(|store| store.held(HeldAsk::all(None, 100))).await;
             let leased = self.lease(100).await;
@@ -252,11 +392,14 @@ impl Load {
             let all: Vec<DeliveryId> = self.acknowledged.difference(&self.with_key).copied().collect();
             let found = self.insist(|store| store.find(all.clone())).await;
             let is_over = |found: &Option<Delivery>| found.as_ref().is_some_and(|found| !found.state.is_open());
-            if found.iter().all(is_over) && self.is_whole().await && self.is_mended() {
+            // It is gone, or stays for ever.
+            let stays = self.kind == Kind::Taken || self.node.ask(&[b"PTTL", key]).starts_with(":-");
+            let is_whole = found.iter().all(is_over) && self.is_whole().await && self.has_registry().await;
+            if is_whole && stays && self.is_mended() {
                 break;
             }
             let open = found.iter().flatten().find(|found| found.state.is_open());
-            self.not_for_ever(&(open, self.store.scrubbed()));
+            self.not_for_ever(&(open, stays, self.store.scrubbed()));
             // Of two recounts at a time one is given up: that of the store shall come to its end.
             sleep(Duration::from_millis(20)).await;
         }
@@ -267,7 +410,7 @@ impl Load {
         let Scrubbed { ran, mended, .. } = self.store.scrubbed();
         let has_changed = mended.mended + mended.counters + mended.aside > 0;
         let by_itself = match self.kind {
-            Kind::Index(within) => ["lone", "exp:crm", "tries:crm:0"].contains(&within),
+            Kind::Index(within) => ["lone", "exp:crm", "tries:crm:0"].contains(&within) || self.how == How::Expires,
             _ => true,
         };
         ran.is_some() && (has_changed || by_itself)
@@ -278,7 +421,7 @@ impl Load {
         let recount = self.insist(relay_store::seam::Upkeep::recount).await;
         let sums = recount.counted.sources == recount.kept.sources
             && recount.counted.destinations == recount.kept.destinations;
-        let is_named = !matches!(self.kind, Kind::Delivery | Kind::Event) || recount.damaged > 0;
+        let is_named = self.with_key.is_empty() || recount.damaged > 0;
         let created = recount.kept.destinations.first().map_or(0, |destination| destination.created);
         let listed = self.listed().await;
         let is_listed = self.acknowledged.difference(&self.with_key).all(|id| listed.contains(id));

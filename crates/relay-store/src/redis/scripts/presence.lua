@@ -1,5 +1,10 @@
 -- presence: takes down what one run says, in the place of what it said before, and gives what the others said lately.
 -- KEYS: the runs. ARGV: run, moment (16 digits) and words, the moment before which one is gone. Gives run and words of each.
+local found = redis.call('TYPE', KEYS[1])['ok']
+if found ~= 'hash' and found ~= 'none' then
+    -- It is put aside soon.
+    return redis.error_reply('SPOILT ' .. KEYS[1] .. ' is a ' .. found .. ' and not a hash')
+end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 local all, others = redis.call('HGETALL', KEYS[1]), {}
 for at = 1, #all, 2 do
