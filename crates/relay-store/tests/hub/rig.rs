@@ -476,7 +476,7 @@ fn partitions_of(ask: &StoreOp) -> impl Iterator<Item = Partition> {
         StoreOp::Find(ids) => ids.ask.clone(),
         StoreOp::Lease(_) | StoreOp::Due(_) | StoreOp::Held(_) | StoreOp::Presence(_) | StoreOp::Clock(_) => Vec::new(),
     };
-    ids.into_iter().map(|id| id.partition())
+    ids.into_iter().map(DeliveryId::partition)
 }
 
 /// How much an operation is about.
