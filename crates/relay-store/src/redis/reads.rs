@@ -74,7 +74,7 @@ impl Reads {
     }
 
     async fn ask_over(&self, link: &mut Option<Reached>, commands: Vec<Command>) -> Result<Vec<Reply>, Fault> {
-        // A connection that broke while nobody used it is no reason to answer that the store is away; one that is silent is.
+        // A connection that broke while nobody used it is no reason to answer that the store is away; of several nodes one that is silent is.
         let (tries, since) = (if link.is_some() { 2 } else { 1 }, Instant::now());
         for left in (0..tries).rev() {
             match self.ask_once(link, commands.clone()).await {
@@ -82,7 +82,7 @@ impl Reads {
                 Err(broken) => {
                     tracing::debug!(why = %broken, "a reading connection to Redis broke");
                     self.primary.doubt();
-                    if left == 0 || since.elapsed() >= self.patience {
+                    if left == 0 || (self.is_one_of_several && since.elapsed() >= self.patience) {
                         self.standing.unreached(&broken);
                         break;
                     }
