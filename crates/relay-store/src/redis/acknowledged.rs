@@ -28,7 +28,8 @@ use super::{
     meta,
     node::Node,
     notebook::{Known, Note},
-    recount, registry,
+    recount,
+    registry::{self, Written},
     reply::{Fault, Replies},
     restore, rows,
     scribe::{Notes, Scribe},
@@ -631,7 +632,7 @@ impl Core {
             let keys = [self.space.documents(document.key.kind), self.space.version(), self.space.registry_audit()];
             let put = Script::Document.call(&keys, registry::put_arguments(document)?);
             let put = self.nodes.commit(Urgency::Other, put).await?;
-            written += usize::from(registry::version_before(put)?.is_some());
+            written += usize::from(Written::of(put)? != Written::Not);
         }
         if written > 0 {
             tracing::error!(
