@@ -54,10 +54,12 @@ use crate::{
     ingress::{self, Refusals},
     live::Live,
     metrics::Metrics,
+    own_request::OwnRequests,
     people::People,
     principal::{Entrance, Principal},
     pulse::Pulse,
     quotas::Quotas,
+    reach::Reach,
     redirect::{self, Redirect},
     registry::{Registry, RegistryError, secret},
     retention::{self, Keep},
@@ -234,7 +236,8 @@ impl Server {
         store: Arc<dyn Store>,
         outside: Outside,
     ) -> Result<Self, StartError> {
-        let (fetcher, telling) = (Fetcher::new(config.fetching.clone())?, Fetcher::new(config.fetching.clone())?);
+        let fetcher = || Fetcher::new(config.fetching.clone());
+        let (fetcher, telling, asking) = (fetcher()?, fetcher()?, fetcher()?);
         let Bound { public, admin: admin_listener, redirect, clients, shown } = bound;
         let stats = store.stats().await?;
         let shares = store.promises().several_owners;
@@ -298,6 +301,8 @@ impl Server {
             supervisor: supervisor.clone(),
             promises: store.promises(),
             token: config.credentials.admin_token,
+            own_requests: OwnRequests::new(&config.credentials.admin_token),
+            reach: Reach::new(asking),
             public_url: config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
             listening: OnceLock::new(),
         });

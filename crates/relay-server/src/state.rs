@@ -22,9 +22,11 @@ use crate::{
     ingress::Refusals,
     live::Live,
     metrics::Metrics,
+    own_request::OwnRequests,
     people::People,
     principal::Principal,
     quotas::Quotas,
+    reach::Reach,
     registry::{Registry, secret},
     supervise::Supervisor,
 };
@@ -59,6 +61,10 @@ pub(crate) struct State {
     pub(crate) supervisor: Supervisor,
     pub(crate) promises: Promises,
     pub(crate) token: [u8; 32],
+    /// What it asks itself by way of its public address.
+    pub(crate) own_requests: OwnRequests,
+    /// What came of that lately.
+    pub(crate) reach: Reach,
     /// Under which URL senders reach the public listener, if anybody said so.
     pub(crate) public_url: Option<String>,
     /// Addresses, known once the listeners are bound.
