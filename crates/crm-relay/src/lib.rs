@@ -16,6 +16,7 @@ mod client;
 mod credentials;
 mod descriptors;
 mod dev;
+mod doctor;
 mod exit;
 mod farewell;
 mod hints;

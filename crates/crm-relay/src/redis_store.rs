@@ -163,37 +163,41 @@ pub(crate) fn no_copy() -> Failure {
     )
 }
 
+/// What was found at a Redis and of the store in it.
+pub(crate) struct Found {
+    /// Nothing is wrong.
+    pub(crate) is_well: bool,
+    /// As JSON, an object.
+    pub(crate) json: serde_json::Map<String, Value>,
+    /// In words.
+    pub(crate) words: String,
+}
+
 /// Looks at the Redis and at the store in it.
 ///
 /// # Errors
 /// It is not there.
-pub(crate) fn doctor(options: &redis::Options, json: bool) -> Outcome {
-    block_on(async {
-        let at = options.address.to_string();
-        let store = opening::redis(options.clone());
-        let examined = examined(&store, &at).await?;
-        let mut findings: Vec<(String, String)> = examined
-            .nodes
-            .iter()
-            .flat_map(|node| node.findings.iter().map(|finding| named(&examined, node, finding)))
-            .collect();
-        if examined.stored.is_some()
-            && let Err(failure) = migrate::refuse_moved(&store, &at).await
-        {
-            findings.push((failure.text, "crm-relay store migrate".into()));
-        }
-        let is_tried = examined.stored.is_some() && examined.findings().next().is_none();
-        for node in examined.nodes.iter().filter(|node| is_tried && has_partition(node) && node.commit.is_none()) {
-            let (what, mend) = ("a commit was not confirmed in time", "see its log, and INFO replication");
-            findings.push((of_several(&examined, node, what), mend.into()));
-        }
-        if json {
-            print(&pretty(&doctor_json(&examined, &findings)))?;
-        } else {
-            print(&told(&examined, &findings))?;
-        }
-        Ok(if findings.is_empty() { Exit::Done } else { Exit::No })
-    })
+pub(crate) async fn examine(options: &redis::Options) -> Result<Found, Failure> {
+    let at = options.address.to_string();
+    let store = opening::redis(options.clone());
+    let examined = examined(&store, &at).await?;
+    let mut findings: Vec<(String, String)> = examined
+        .nodes
+        .iter()
+        .flat_map(|node| node.findings.iter().map(|finding| named(&examined, node, finding)))
+        .collect();
+    if examined.stored.is_some()
+        && let Err(failure) = migrate::refuse_moved(&store, &at).await
+    {
+        findings.push((failure.text, "crm-relay store migrate".into()));
+    }
+    let is_tried = examined.stored.is_some() && examined.findings().next().is_none();
+    for node in examined.nodes.iter().filter(|node| is_tried && has_partition(node) && node.commit.is_none()) {
+        let (what, mend) = ("a commit was not confirmed in time", "see its log, and INFO replication");
+        findings.push((of_several(&examined, node, what), mend.into()));
+    }
+    let (json, words) = (doctor_json(&examined, &findings), told(&examined, &findings));
+    Ok(Found { is_well: findings.is_empty(), json, words })
 }
 
 async fn examined(store: &RedisStore, at: &str) -> Result<Examined, Failure> {
@@ -233,7 +237,7 @@ fn node_json(node: &ExaminedNode) -> serde_json::Map<String, Value> {
 }
 
 /// A single node is told of at the top, several each by itself.
-fn doctor_json(examined: &Examined, findings: &[(String, String)]) -> Value {
+fn doctor_json(examined: &Examined, findings: &[(String, String)]) -> serde_json::Map<String, Value> {
     let Examined { nodes, stored, servers } = examined;
     let mut told = match &nodes[..] {
         [node] => node_json(node),
@@ -273,7 +277,7 @@ fn doctor_json(examined: &Examined, findings: &[(String, String)]) -> Value {
         })
     };
     told.insert("servers".into(), servers.iter().map(server).collect());
-    told.into()
+    told
 }
 
 fn told(examined: &Examined, findings: &[(String, String)]) -> String {

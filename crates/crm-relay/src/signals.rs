@@ -52,6 +52,15 @@ impl Hangups {
     }
 }
 
+/// Tells whenever the terminal has another size.
+///
+/// # Errors
+/// The system refuses a handler.
+pub(crate) fn resizes() -> Result<Signal, Failure> {
+    let failed = |error| Failure::new(Exit::StoreFailed, format!("cannot listen for signals: {error}"));
+    signal(SignalKind::window_change()).map_err(failed)
+}
+
 /// Begins to listen for signals; they are listened for until the process ends.
 ///
 /// # Errors

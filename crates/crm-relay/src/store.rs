@@ -8,11 +8,9 @@ use std::{
     time::Duration,
 };
 
-use relay_core::storage::StoreError;
-use relay_server::{api::StatusDto, clock::rfc3339};
+use relay_server::clock::rfc3339;
 use relay_store::{
-    seam::Upkeep as _,
-    sqlite::{self, CheckReport, OpenError, RestoreError, Restored, SqliteStore},
+    sqlite::{self, CheckReport, OpenError, RestoreError, Restored},
     watch::Watch,
 };
 use serde_json::json;
@@ -23,7 +21,7 @@ use crate::{
     config::{self, data_dirs, layers::Layers, looked_in},
     credentials,
     exit::{Exit, Failure, Outcome, reason},
-    migrate, opening,
+    opening,
     output::{pretty, print, tell},
     place,
     render::{progress::Progress, style, time},
@@ -145,51 +143,6 @@ pub(crate) fn check(layers: &Layers, json: bool, accept_loss: bool) -> Outcome {
         tell(&in_words(&dir, &report))?;
     }
     Ok(if report.is_healthy() || report.accepted { Exit::Done } else { Exit::No })
-}
-
-/// Looks at the embedded store and at what a server says of it.
-///
-/// # Errors
-/// There is none, or it cannot be read.
-pub(crate) fn doctor(layers: &Layers, json: bool) -> Outcome {
-    block_on(async {
-        let holds_store = |dirs: Vec<PathBuf>| dirs.into_iter().find(|dir| place::holds_store(dir));
-        let (at, findings) = match Found::server_or_store(layers, holds_store).await? {
-            Found::Server(api) => {
-                let status: StatusDto = api.get("/api/v1/status").await?;
-                (api.to_string(), status.health.reasons.unwrap_or_default())
-            }
-            Found::Store { dir, store } => (dir.display().to_string(), found_in(&dir, &store).await?),
-            Found::Nothing => return Err(no_store(layers)),
-        };
-        if json {
-            print(&pretty(&json!({"ok": findings.is_empty(), "at": at, "findings": findings})))?;
-        } else {
-            let mut lines: Vec<String> = findings.iter().map(|finding| style::bad(format!("! {finding}"))).collect();
-            if findings.is_empty() {
-                lines.push(format!("{at}: {}", style::good("it keeps what it is given")));
-            }
-            tell(&lines.join("\n"))?;
-        }
-        Ok(if findings.is_empty() { Exit::Done } else { Exit::No })
-    })
-}
-
-/// What is wrong with a store that nobody has open, each with what mends it.
-async fn found_in(dir: &Path, store: &SqliteStore) -> Result<Vec<String>, Failure> {
-    let failed = |error: StoreError| Failure::new(Exit::StoreFailed, error.to_string());
-    let stats = store.stats().await.map_err(failed)?;
-    let mut findings = Vec::new();
-    if stats.damaged > 0 {
-        findings.push(format!("{} records do not read: crm-relay store check names them", stats.damaged));
-    }
-    if stats.full {
-        findings.push("its disk is full: make room, or lower DISK_RESERVE".to_owned());
-    }
-    if let Err(failure) = migrate::refuse_moved(store, &dir.display().to_string()).await {
-        findings.push(failure.text);
-    }
-    Ok(findings)
 }
 
 /// What was read, what is wrong, what to do.

@@ -18,7 +18,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("check", "crm-relay config check or crm-relay store check"),
     ("completion", "crm-relay completions SHELL"),
     ("export", "crm-relay event list --all --json"),
-    ("follow", "crm-relay event list"),
+    ("follow", "crm-relay event tail"),
     ("forward", "crm-relay dev --to 3000"),
     ("init", "crm-relay config print"),
     ("list", "crm-relay event list"),
@@ -34,7 +34,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("run", "crm-relay dev"),
     ("serve", "crm-relay server"),
     ("start", "crm-relay dev or crm-relay server"),
-    ("tail", "crm-relay event list"),
+    ("tail", "crm-relay event tail"),
+    ("top", "crm-relay status --watch"),
     ("trigger", "crm-relay send --provider NAME"),
     ("version", "crm-relay --version"),
     ("webhook", "crm-relay event list"),
@@ -103,7 +104,7 @@ mod tests {
             "unrecognized subcommand 'listen'\nHere it is: crm-relay dev --to 3000\nLook it up: crm-relay -h"
         );
         for (line, here) in
-            [("crm-relay event tail", "crm-relay event list"), ("crm-relay events follow", "crm-relay event list")]
+            [("crm-relay tail", "crm-relay event tail"), ("crm-relay events follow", "crm-relay event tail")]
         {
             assert!(words_for(line).contains(&format!("\nHere it is: {here}\n")), "{line}");
         }

@@ -1,5 +1,7 @@
 //! Dialling the server: TCP, perhaps a proxy's tunnel, perhaps TLS, then the WebSocket handshake with the token.
 
+mod probe;
+
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
@@ -16,6 +18,8 @@ use tokio_tungstenite::{
     client_async_with_config,
     tungstenite::{self, client::IntoClientRequest as _},
 };
+
+pub use probe::{Step, Steps};
 
 use crate::{
     config::{Config, IdentityFiles},

@@ -6,6 +6,8 @@
 //! The class of the outcome follows from the complete response head alone. A connection is driven by the forward that
 //! uses it, so a kept one costs no task; whether it is still open is asked when it is taken out.
 
+mod probe;
+
 use std::{
     collections::VecDeque,
     pin::Pin,
@@ -13,6 +15,8 @@ use std::{
     task::{Context, Poll},
     time::{Duration, Instant},
 };
+
+pub use probe::probe;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;

@@ -233,6 +233,14 @@ pub async fn tcp_to(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// The addresses that [`tcp`] tries.
+///
+/// # Errors
+/// The resolver does not know the name, or does not answer.
+pub async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    addresses(bare(host), port).await
+}
+
 /// The addresses of a host, IPv4 and IPv6 by turns in the resolver's order. `localhost` is this machine by both, whatever a
 /// resolver knows (RFC 6761 section 6.3): a server under development may listen at either.
 async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {

@@ -125,6 +125,10 @@ impl Backend for Front {
         })
     }
 
+    fn own_answer(&self, token: &[u8]) -> Option<String> {
+        self.admin.own_requests.answer(token, self.admin.clock.present())
+    }
+
     fn panicked(&self) {
         self.admin.metrics.panicked();
     }

@@ -164,6 +164,11 @@ impl Health {
         Self { untold, ..self }
     }
 
+    /// When the public listener's certificate ends; none: it speaks no TLS.
+    pub(crate) fn certificate_ends(&self) -> Option<Ends> {
+        self.certificate.as_ref().map(Certificate::ends)
+    }
+
     /// Whether the store commits and no shutdown has begun. A full store is ready: it settles, and clients that come in
     /// here are what makes room.
     pub(crate) fn is_ready(&self) -> bool {
@@ -702,6 +707,7 @@ mod tests {
             label: "laptop".into(),
             token: "crm".parse().unwrap(),
             peer: String::new(),
+            since: Wall::MIN,
             held: 0,
             slots: 8,
             circuit_open,

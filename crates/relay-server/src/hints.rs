@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_its_source_and_its_checks() {
-        let tally = |count| Tally { count, last: at(5), peer: None };
+        let tally = |count| Tally { count, first: at(5), last: at(5), peer: None };
         let checks = vec![("wrong_key", tally(12)), ("stale", tally(1))];
         let hint = Hint::Refused { source: "shop".parse().unwrap(), checks, now: at(8) };
         assert_eq!(

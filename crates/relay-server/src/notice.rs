@@ -14,6 +14,8 @@ use relay_core::{
     time::{Mono, Now},
 };
 
+use crate::departures::Departures;
+
 /// Destinations that are down, of which it is known since when.
 const DOWN_MAX: usize = 4_096;
 
@@ -23,9 +25,15 @@ pub(crate) struct Notices {
     lines: Lines<&'static str>,
     /// Since when destinations are down through an instance.
     down: BTreeMap<(Name, InstanceId), Mono>,
+    departures: Departures,
 }
 
 impl Notices {
+    /// Who went last of each destination.
+    pub(crate) fn departures(&self) -> Departures {
+        self.departures.clone()
+    }
+
     /// Since when that destination has been down through that instance, now that it is up.
     pub(crate) fn up(&mut self, destination: &Name, instance: InstanceId, now: Mono) -> Duration {
         let since = self.down.remove(&(destination.clone(), instance));
@@ -56,9 +64,10 @@ impl Notices {
                     );
                 }
             }
-            Notice::ClientLeft { destination, instance, label, clients, held } => {
+            Notice::ClientLeft { destination, instance, label, clients, held, goodbye } => {
+                self.departures.note(destination, label, *goodbye, now.wall);
                 if self.allows_of("client_left", limits::LINES_OF_JOINS, now.mono) {
-                    tracing::info!(event = "client_left", %destination, %instance, label, clients, held);
+                    tracing::info!(event = "client_left", %destination, %instance, label, clients, held, goodbye);
                 }
             }
             Notice::DestinationDown { destination, instance, error } => {

@@ -55,10 +55,12 @@ use crate::{
     live::Live,
     metrics::Metrics,
     newest::Newest,
+    own_request::OwnRequests,
     people::People,
     principal::{Entrance, Principal},
     pulse::Pulse,
     quotas::Quotas,
+    reach::Reach,
     recounts::Recounts,
     redirect::{self, Redirect},
     registry::{Registry, RegistryError, secret},
@@ -236,7 +238,8 @@ impl Server {
         store: Arc<dyn Store>,
         outside: Outside,
     ) -> Result<Self, StartError> {
-        let (fetcher, telling) = (Fetcher::new(config.fetching.clone())?, Fetcher::new(config.fetching.clone())?);
+        let fetcher = || Fetcher::new(config.fetching.clone());
+        let (fetcher, telling, asking) = (fetcher()?, fetcher()?, fetcher()?);
         let Bound { public, admin: admin_listener, redirect, clients, shown } = bound;
         let stats = store.stats().await?;
         let shares = store.promises().several_owners;
@@ -304,6 +307,8 @@ impl Server {
             supervisor: supervisor.clone(),
             promises: store.promises(),
             token: config.credentials.admin_token,
+            own_requests: OwnRequests::new(&config.credentials.admin_token),
+            reach: Reach::new(asking),
             public_url: config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
             listening: OnceLock::new(),
         });

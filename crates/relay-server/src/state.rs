@@ -23,9 +23,11 @@ use crate::{
     live::Live,
     metrics::Metrics,
     newest::Newest,
+    own_request::OwnRequests,
     people::People,
     principal::Principal,
     quotas::Quotas,
+    reach::Reach,
     recounts::Recounts,
     registry::{Registry, secret},
     supervise::Supervisor,
@@ -67,6 +69,10 @@ pub(crate) struct State {
     pub(crate) supervisor: Supervisor,
     pub(crate) promises: Promises,
     pub(crate) token: [u8; 32],
+    /// What it asks itself by way of its public address.
+    pub(crate) own_requests: OwnRequests,
+    /// What came of that lately.
+    pub(crate) reach: Reach,
     /// Under which URL senders reach the public listener, if anybody said so.
     pub(crate) public_url: Option<String>,
     /// Addresses, known once the listeners are bound.

@@ -80,6 +80,12 @@ fn held_up_by(destination: &DestinationDto) -> Option<HeldUp> {
     }
 }
 
+/// How soon somebody should look at it: what is held up before what is not, then what has most waiting.
+pub(super) fn urgency(destination: &DestinationDto) -> (bool, u64) {
+    let waiting = WAITING.iter().map(|state| destination.deliveries[*state as usize - 1]).sum();
+    (held_up_by(destination).is_some(), waiting)
+}
+
 /// `up`, `paused`, `no client`, `target down`.
 fn status(destination: &DestinationDto) -> String {
     match held_up_by(destination) {

@@ -1,11 +1,14 @@
 //! `crm-relay event`.
 
+mod tail;
+
 use std::io::Write as _;
 
 use clap::Subcommand;
 use relay_core::delivery::State;
 use relay_server::api::{EventDto, HeaderDto};
 
+use self::tail::Tail;
 use super::{
     collection::not_empty,
     delivery,
@@ -50,6 +53,11 @@ pub(crate) enum Verb {
         #[arg(long)]
         body: bool,
     },
+    /// Tell events as they come, and what becomes of them
+    ///
+    /// A line for each event, and one for each of its deliveries that has ended or fails; until Ctrl-C. With --json each line is a
+    /// document: {"event": ...} or {"delivery": ...}. While the server is away it waits, and goes on where it was.
+    Tail(Tail),
     /// Deliver old events again, as new deliveries with Relay-Replay: true
     ///
     /// Of several ids each is replayed by itself: what is refused is said, the others are replayed all the same, and the
@@ -80,6 +88,7 @@ impl noun::Verb for Verb {
                 Ok(Exit::Done)
             }
             Self::Show { id, body } => show(asked, &id, body).await,
+            Self::Tail(tail) => tail.run(asked).await,
             Self::Replay(replay) => replay.run(asked).await,
         }
     }

@@ -125,6 +125,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "crm-relay event show last --body > body.json",
         ],
     ),
+    ("event tail", &["crm-relay event tail", "crm-relay event tail --source shop --since 10m --json"]),
     (
         "event replay",
         &[
@@ -168,12 +169,19 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("user reset", &["crm-relay user reset alice                 # she forgot her password"]),
     ("dashboard", &["crm-relay dashboard                        # open the link within a minute"]),
     ("audit-log", &["crm-relay audit-log --since 24h", "crm-relay audit-log --action dead --who cli"]),
-    ("status", &["crm-relay status", "watch -n1 crm-relay status"]),
+    ("status", &["crm-relay status", "crm-relay status --watch"]),
     (
         "health",
         &["crm-relay health --strict                # for cron: exit 1 if degraded", "crm-relay health --client"],
     ),
-    ("doctor", &["crm-relay doctor", "REDIS_URL=redis://r1:6379 crm-relay doctor --json"]),
+    (
+        "doctor",
+        &[
+            "crm-relay doctor",
+            "crm-relay doctor stripe                  # of one source",
+            "crm-relay doctor --config client.toml    # where the client runs",
+        ],
+    ),
     ("store backup", &["crm-relay store backup /backup/relay-2026-11-20"]),
     ("store restore", &["crm-relay store restore /backup/relay-2026-11-20 --data-dir /var/lib/crm-relay"]),
     (

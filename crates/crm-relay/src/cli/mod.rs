@@ -128,7 +128,7 @@ enum Command {
     Dashboard(dashboard::DashboardArgs),
     /// Health of the server, or of a client
     Health(health::HealthArgs),
-    /// Is the store kept as it should be? Each check with what mends it
+    /// Why does nothing arrive? Each hop with what mends it
     Doctor(doctor::DoctorArgs),
     /// Backup, restore, check, move
     Store(store::StoreArgs),

@@ -1,10 +1,12 @@
-//! `crm-relay status`.
+//! `crm-relay status`: one screen on a terminal, drawn again and again with `--watch`; all of it elsewhere.
 
-use std::time::Duration;
+mod screen;
+mod watch;
 
 use clap::Args;
 use relay_server::api::{MissedDto, ServerDto, StatusDto};
 
+use self::screen::{Beside, Size};
 use super::{
     destination,
     listing::{ago, list, text, when},
@@ -14,7 +16,7 @@ use crate::{
     admin_client::Api,
     exit::{Exit, Failure, Outcome},
     output::{pretty, print, tell},
-    render::{human_duration, style, table},
+    render::{style, table, time},
     runtime::block_on,
 };
 
@@ -24,6 +26,9 @@ const MISSED_SHOWN: usize = 10;
 /// What the server does right now: totals, destinations, clients, and what is wrong.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
+    /// Draw it again each second, until Ctrl-C
+    #[arg(long, conflicts_with_all = ["json", "wide"])]
+    watch: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -32,10 +37,17 @@ impl StatusArgs {
     pub(super) fn run(self) -> Outcome {
         block_on(async {
             let layers = self.common.layers()?;
+            if self.watch {
+                return watch::run(&layers).await;
+            }
             let api = Api::reading(&layers).await?;
             let status: StatusDto = api.get("/api/v1/status").await?;
             if self.common.json {
                 print(&pretty(&status))?;
+                return Ok(Exit::Done);
+            }
+            if style::is_terminal() && !self.common.wide {
+                print(&one_screen(&api, &status))?;
                 return Ok(Exit::Done);
             }
             let totals = &status.health.totals;
@@ -62,6 +74,13 @@ impl StatusArgs {
             Ok(Exit::Done)
         })
     }
+}
+
+/// What fits the terminal, above the line where the next command is typed.
+fn one_screen(api: &Api, status: &StatusDto) -> String {
+    let size = Size { columns: style::screen(), rows: style::rows().saturating_sub(1) };
+    let beside = Beside { server: &server(api, status), rates: None, now: time::now() };
+    screen::lines(status, &beside, size).join("\n")
 }
 
 /// The other servers on the same store; `None`: there are none.
@@ -103,13 +122,7 @@ fn server(api: &Api, status: &StatusDto) -> String {
     if let Some(dir) = api.offline() {
         return style::warn(format!("does not run; this is its store in {}", dir.display()));
     }
-    let state = match status.health.status.as_str() {
-        "ok" => style::good("ok"),
-        other => style::bad(text(other)),
-    };
-    let up = human_duration(Duration::from_millis(status.uptime_ms));
-    let (version, public) = (text(&status.health.version), text(&status.public));
-    format!("{state}, {}", style::dim(format!("version {version}, up {up}, at {public}")))
+    screen::server(status)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub(crate) mod body;
 pub(crate) mod forwarded;
 pub(crate) mod progress;
 pub(crate) mod request;
+pub(crate) mod screen;
 pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod time;

@@ -30,7 +30,14 @@ fn width_of(terminal: impl AsFd) -> usize {
     size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(USUAL)
 }
 
-/// The same, no more than text is comfortably read in.
+/// Lines of the terminal that results go to.
+pub(crate) fn rows() -> usize {
+    const USUAL: usize = 24;
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    size.map(|size| usize::from(size.ws_row)).filter(|rows| *rows > 0).unwrap_or(USUAL)
+}
+
+/// The same as [`screen`], no more than text is comfortably read in.
 pub(crate) fn columns() -> usize {
     const WIDEST: usize = 100;
     screen().min(WIDEST)

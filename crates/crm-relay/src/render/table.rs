@@ -23,6 +23,11 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     }
 }
 
+/// The lines of a table that is as wide as this at most, as far as it can be.
+pub(crate) fn within(headings: &[&str], rows: &[Vec<String>], columns: usize) -> Vec<String> {
+    aligned(headings, &fitted(headings, rows, columns)).lines().map(str::to_owned).collect()
+}
+
 /// The same with every cell whole.
 pub(crate) fn wide(headings: &[&str], rows: &[Vec<String>]) -> String {
     if style::is_terminal() { aligned(headings, rows) } else { plain(headings, rows) }
@@ -70,7 +75,7 @@ fn is_short_id(cell: &str) -> bool {
 }
 
 /// A cell of at most `places`, its end left out; codes of colours take no place and stay.
-fn cut(cell: &str, places: usize) -> String {
+pub(crate) fn cut(cell: &str, places: usize) -> String {
     if width(cell) <= places {
         return cell.to_owned();
     }
@@ -134,7 +139,7 @@ pub(crate) fn remarks(pairs: &[(&str, String)]) -> String {
 }
 
 /// Lines of at most `width` places; a longer word stays whole. At least one line.
-fn broken(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn broken(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let line =

@@ -98,6 +98,12 @@ pub(crate) fn is_before(first: &str, second: &str) -> bool {
     }
 }
 
+/// A point in time that is so long before another, in RFC 3339; what is none stays as it is.
+pub(crate) fn before(rfc3339: &str, span: Duration) -> String {
+    let then = rfc3339.parse::<Timestamp>().ok().and_then(|at| at.checked_sub(span).ok());
+    then.map_or_else(|| rfc3339.to_owned(), |then| then.to_string())
+}
+
 /// The time of day in UTC, for lines that come one after the other.
 pub(crate) fn clock(now: SystemTime) -> String {
     Timestamp::try_from(now).map_or_else(|_| String::new(), |now| now.strftime("%H:%M:%S").to_string())

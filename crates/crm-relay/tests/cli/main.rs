@@ -6,9 +6,11 @@
 mod awaited;
 mod contrib;
 mod declared;
+mod doctor;
 mod every_provider;
 mod exits;
 mod handed_out;
+mod live;
 mod losses;
 mod night_shift;
 mod odd;

@@ -319,10 +319,39 @@ fn help_completions_and_strict_health_are_there() {
     let place = Place::new();
     let help = place.run(&["help", "dead", "redrive"], &[]);
     assert!(help.status.success() && String::from_utf8(help.stdout).unwrap().contains("--status <N>"));
-    let script = place.run(&["completions", "bash"], &[]);
-    assert!(script.status.success() && String::from_utf8(script.stdout).unwrap().contains("_crm__relay"));
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = place.run(&["completions", shell], &[]);
+        assert!(script.status.success() && String::from_utf8(script.stdout).unwrap().contains("crm-relay"), "{shell}");
+    }
     let _server = place.server();
     assert_eq!(place.cli(&["health", "--strict"]).status.code(), Some(0));
+}
+
+/// What bash offers behind each word, asked as bash asks.
+#[test]
+fn a_shell_completes_commands_verbs_and_options() {
+    let place = Place::new();
+    let script = place.run(&["completions", "bash"], &[]).stdout;
+    place.write("completions.bash", std::str::from_utf8(&script).unwrap());
+    let ask = "source ./completions.bash; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($#-1)); \
+               _crm__relay crm-relay \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD-1]}\"; echo \"${COMPREPLY[*]}\"";
+    for (typed, offered) in [
+        ("doc", "doctor"),
+        ("event ", "tail"),
+        ("event l", "list"),
+        ("event tail --so", "--source"),
+        ("status --wa", "--watch"),
+        ("dlq red", "redrive"),
+        ("audit-log --wh", "--who"),
+        ("completions z", "zsh"),
+        ("source create shop --pro", "--provider"),
+    ] {
+        let words: Vec<&str> = std::iter::once("crm-relay").chain(typed.split(' ')).collect();
+        let mut bash = std::process::Command::new("bash");
+        let output = bash.args(["-c", ask, "bash"]).args(&words).current_dir(place.path("")).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.split_whitespace().any(|word| word == offered), "{typed:?}: {said} {:?}", output.stderr);
+    }
 }
 
 /// A dead letter is no fault of the relay's, so plain `health` says ok; what a night shift is woken by says no.

@@ -50,6 +50,8 @@ pub enum Notice {
         clients: u32,
         /// Leases that it still held.
         held: u32,
+        /// It said that it goes; `false`: its connection was lost, or it may not serve that any more.
+        goodbye: bool,
     },
     /// A circuit opened: nothing but probes goes to this destination through this client.
     DestinationDown {

@@ -383,15 +383,14 @@ impl Hub {
 
     fn leave_one(&mut self, id: InstanceId, name: &Name) {
         let served = self.instances.get(&id).and_then(|instance| Some((instance, instance.served.get(name)?)));
-        let Some((label, held)) = served.map(|(instance, served)| (instance.label.clone(), served.used)) else {
-            return;
-        };
+        let Some((instance, served)) = served else { return };
+        let (label, goodbye, held) = (instance.label.clone(), instance.going, served.used);
         let Some(destination) = self.destinations.get_mut(name) else { return };
         if !destination.joined.remove(&id) {
             return;
         }
         let clients = self.clients_of(name);
-        self.notice(Notice::ClientLeft { destination: name.clone(), instance: id, label, clients, held });
+        self.notice(Notice::ClientLeft { destination: name.clone(), instance: id, label, clients, held, goodbye });
         self.recounted.insert(name.clone(), id);
     }
 

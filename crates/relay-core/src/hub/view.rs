@@ -12,7 +12,7 @@ use crate::{
     id::InstanceId,
     name::Name,
     storage::{About, Reading},
-    time::Mono,
+    time::{Mono, Wall},
 };
 
 /// What the hub knows of one destination, for metrics and health.
@@ -41,6 +41,8 @@ pub struct ClientView {
     pub token: Name,
     /// Its address.
     pub peer: String,
+    /// Since when its socket has been open, by the clock that servers share.
+    pub since: Wall,
     /// Leases held there.
     pub held: u32,
     /// Slots there.
@@ -130,6 +132,7 @@ impl Hub {
                 label: instance.label.clone(),
                 token: instance.token.clone(),
                 peer: instance.peer.clone(),
+                since: instance.since,
                 held: served.used,
                 slots: served.slots,
                 circuit_open: served.circuit.is_open(),

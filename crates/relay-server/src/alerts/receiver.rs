@@ -203,7 +203,13 @@ impl Receiver {
         let requests = format::requests(notice, post, self.server_of(notice), self.clock.present())?;
         for request in requests.into_iter().skip(*done) {
             let (url, allow_private) = (&post.url, post.allow_private);
-            let asked = fetch::Post { url, headers: &request.headers, body: request.body, allow_private };
+            let asked = fetch::Post {
+                url,
+                headers: &request.headers,
+                body: request.body,
+                allow_private,
+                allow_plain: allow_private,
+            };
             self.fetcher.post(asked).await.map_err(|error| error.to_string())?;
             *done += 1;
         }

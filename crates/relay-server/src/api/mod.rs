@@ -16,6 +16,7 @@ mod pulse;
 mod route;
 mod source;
 mod status;
+mod why;
 mod words;
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,7 @@ pub use self::{
         SourceCountersDto, SourceDto, SourceRotateAsk, SourceUpdateAsk, UnsignedAsk,
     },
     status::{HealthDto, MissedDto, ServerDto, SourceCountsDto, StatusDto, StoreDto, TotalsDto},
+    why::{CheckDto, Hop, Verdict, WhyDto},
 };
 
 /// A page of a listing.

@@ -53,7 +53,7 @@ pub(super) fn is_public(address: IpAddr) -> bool {
 
 /// Whether a host that somebody else looks up may be of the public internet: a name with a dot, or a public address. What a resolver
 /// takes for an address though it is not written as one (`127.1`, `0x7f.1`), and names of this machine, are not.
-pub(super) fn may_be_public(host: &str) -> bool {
+pub(crate) fn may_be_public(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     if let Ok(address) = host.parse() {
         return is_public(address);

@@ -36,9 +36,10 @@ use relay_net::{
 use rustls::{ClientConfig, pki_types::CertificateDer};
 use tokio::{net::TcpStream, time::timeout};
 
+pub(crate) use address::may_be_public;
 pub(crate) use keyring::Keyring;
 pub use names::Names;
-pub(crate) use post::Post;
+pub(crate) use post::{Asked, Post};
 pub use proxy::ProxyChoice;
 
 /// Whom keys and certificates are fetched from: a port that is no other service's.
@@ -185,7 +186,7 @@ impl Fetcher {
             }
             // The proxy looks the name up; an address of its own network must not be asked for by number or bare name.
             Some(proxy) => {
-                let may = address::may_be_public(host) || allow_private;
+                let may = may_be_public(host) || allow_private;
                 if may { proxy::tunnel(&proxy, &[host.to_owned()], port).await } else { Err(NOT_PUBLIC.into()) }
             }
         }

@@ -1,19 +1,21 @@
 //! Sends something to a URL that an operator named.
 //!
 //! **Invariant:** one lookup a try, all addresses judged, and one of those is dialled; no redirect is followed; nothing of the
-//! answer is kept but its status.
+//! answer is kept but its status, and of a question's as much as was asked for.
 
-use bytes::Bytes;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Request, StatusCode, Uri, header};
-use http_body_util::Full;
-use hyper::client::conn::http1;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use relay_core::limits;
 use relay_net::dial::encrypt;
 use tokio::time::timeout;
 use tokio_util::either::Either;
 
-use super::{BUFFER_BYTES, Failed, Fetcher, Unfetched, beside, proxy};
+use super::{BUFFER_BYTES, Failed, Fetcher, NOT_PUBLIC, Unfetched, beside, proxy};
 
 /// A request to be sent.
 pub(crate) struct Post<'a> {
@@ -23,8 +25,23 @@ pub(crate) struct Post<'a> {
     pub(crate) headers: &'a [(Bytes, Bytes)],
     /// JSON.
     pub(crate) body: Bytes,
-    /// It may be dialled at an address that is not of the public internet, and without TLS.
+    /// It may be dialled at an address that is not of the public internet.
     pub(crate) allow_private: bool,
+    /// It may be sent without TLS.
+    pub(crate) allow_plain: bool,
+}
+
+/// What came of a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Somebody answered: his status, and how his answer begins.
+    Answered(StatusCode, Bytes),
+    /// The host's address is inside, where nobody asks.
+    Inside,
+    /// Nobody answered in time.
+    Silent,
+    /// Nobody could be asked.
+    Unasked(Unfetched),
 }
 
 impl Fetcher {
@@ -34,11 +51,11 @@ impl Fetcher {
     /// Why not, for the operator: without the URL, which may be a secret.
     pub(crate) async fn post(&self, post: Post<'_>) -> Result<(), Unfetched> {
         let host = post.url.host().unwrap_or_default().to_owned();
-        let sent = match timeout(limits::ALERT_TIMEOUT, self.send(&post)).await {
+        let sent = match timeout(limits::ALERT_TIMEOUT, self.send(&post, 0)).await {
             Ok(sent) => sent,
             Err(_) => Err(format!("no answer within {} s", limits::ALERT_TIMEOUT.as_secs()).into()),
         };
-        match sent {
+        match sent.map(|(status, _)| status) {
             Ok(status) if status.is_success() => Ok(()),
             Ok(status) if status.is_redirection() => {
                 let why = format!("status {}; redirects are not followed", status.as_u16());
@@ -49,10 +66,23 @@ impl Fetcher {
         }
     }
 
-    async fn send(&self, post: &Post<'_>) -> Result<StatusCode, Failed> {
+    /// Sends it once, for what is answered: at most so many bytes of it, within that time. Cancel safe.
+    pub(crate) async fn ask(&self, post: Post<'_>, most: usize, within: Duration) -> Asked {
+        match timeout(within, self.send(&post, most)).await {
+            Ok(Ok((status, begin))) => Asked::Answered(status, begin),
+            Ok(Err(Failed { why, .. })) if why == NOT_PUBLIC => Asked::Inside,
+            Ok(Err(Failed { why, is_ours })) => {
+                Asked::Unasked(Unfetched { host: post.url.host().unwrap_or_default().to_owned(), why, is_ours })
+            }
+            Err(_) => Asked::Silent,
+        }
+    }
+
+    /// Its status, and the first bytes of what is answered; none of them are read where none are wanted.
+    async fn send(&self, post: &Post<'_>, most: usize) -> Result<(StatusCode, Bytes), Failed> {
         let host = post.url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let is_plain = post.url.scheme_str() == Some("http");
-        if is_plain && !post.allow_private {
+        if is_plain && !post.allow_plain {
             return Err("not https".into());
         }
         let port = post.url.port_u16().unwrap_or(if is_plain { 80 } else { 443 });
@@ -79,7 +109,22 @@ impl Fetcher {
             request = request.header(&name[..], &value[..]);
         }
         let request = request.body(Full::new(post.body.clone())).map_err(|error| error.to_string())?;
-        let exchange = async { sender.send_request(request).await.map(|answer| answer.status()).map_err(said) };
+        let exchange = async {
+            let answer = sender.send_request(request).await.map_err(said)?;
+            Ok::<_, String>((answer.status(), begin(answer.into_body(), most).await))
+        };
         Ok(beside(exchange, connection).await?)
     }
+}
+
+/// The first bytes of a body; one that breaks off is as long as it came.
+async fn begin(mut body: Incoming, most: usize) -> Bytes {
+    let mut came = BytesMut::new();
+    while came.len() < most
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        came.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+    }
+    came.truncate(most);
+    came.freeze()
 }

@@ -293,7 +293,7 @@ impl Driver {
             Event::Woken(names) => names.into_iter().for_each(|name| self.feed(Input::Woken(name))),
             Event::Touched(ids) => ids.into_iter().for_each(|id| self.feed(Input::Touched(id))),
             // Whoever asked may have given up waiting.
-            Event::View(answer) => drop(answer.send(View::of(&self.hub))),
+            Event::View(answer) => drop(answer.send(View::of(&self.hub, self.notices.departures()))),
             Event::Partitions(answer) => drop(answer.send(self.hub.partitions())),
             Event::Mint(count, answer) => {
                 let now = self.clock.wall();

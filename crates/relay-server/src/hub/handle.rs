@@ -21,7 +21,7 @@ use tokio::sync::{
 };
 
 use super::{Event, Followed, QUEUE, Request, Waiting};
-use crate::quotas::Hold;
+use crate::{departures::Departures, quotas::Hold};
 
 /// Reaches the hub. Cheap to clone.
 #[derive(Clone)]
@@ -44,13 +44,15 @@ pub(crate) struct View {
     pub(crate) clients_elsewhere: usize,
     /// How far this server's clock is from theirs: it takes no leases.
     pub(crate) clock_apart: Option<Apart>,
+    /// Who went last, of each destination.
+    pub(crate) departures: Departures,
 }
 
 impl View {
-    pub(super) fn of(hub: &Hub) -> Self {
+    pub(super) fn of(hub: &Hub, departures: Departures) -> Self {
         let (destinations, unrouted) = (hub.view(), hub.unrouted(limits::HINTS_SHOWN));
         let (clients_elsewhere, clock_apart) = (hub.clients_elsewhere(), hub.clock_apart());
-        Self { destinations, unrouted, servers: hub.servers(), clients_elsewhere, clock_apart }
+        Self { destinations, unrouted, servers: hub.servers(), clients_elsewhere, clock_apart, departures }
     }
 
     /// Clients that serve something, at whatever server.

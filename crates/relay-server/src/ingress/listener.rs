@@ -34,7 +34,7 @@ use super::{
 use crate::{
     apart::apart,
     error::{Code, Problem},
-    outbox,
+    outbox, own_request,
 };
 
 /// Where clients dial in.
@@ -374,6 +374,13 @@ fn turn_away<B: Backend>(door: &Door<B>, problem: &Problem) -> Response<Body> {
 }
 
 async fn route<B: Backend>(door: &Door<B>, origin: Origin, request: Box<Request<Incoming>>) -> Response<Body> {
+    if let Some(token) = request.headers().get(own_request::FIELD)
+        && let Some(answer) = door.backend.own_answer(token.as_bytes())
+    {
+        let mut response = Response::new(Body::from(answer));
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return response;
+    }
     match path::leads(request.uri().path()) {
         Leads::Elsewhere => {
             let ends = intake::is_given_up(request.headers(), request.body());

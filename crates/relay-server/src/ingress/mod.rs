@@ -40,6 +40,7 @@ pub(crate) use http1::{Answers, Connection};
 pub use listener::serve;
 pub(crate) use listener::{CONNECT, INTAKE_WITHIN, NO_SESSIONS, unless_given_up};
 pub use path::Prefix;
+pub(crate) use path::source_of;
 pub use patience::Patience;
 pub use refusals::{KeptRefusal, Missed, Refusals, Tally};
 pub use relay_net::origin::{Address, Origin};

@@ -28,6 +28,14 @@ pub(super) fn leads(path: &str) -> Leads<'_> {
     if has_dot_segment(rest.as_bytes()) { Leads::DotSegments(name) } else { Leads::Source(name) }
 }
 
+/// The name of the source that `path` leads to, whether or not there is one.
+pub(crate) fn source_of(path: &str) -> Option<&str> {
+    match leads(path) {
+        Leads::Source(name) | Leads::DotSegments(name) => Some(name),
+        Leads::Elsewhere => None,
+    }
+}
+
 /// The path of `PUBLIC_URL`: what a proxy may leave before the path of a request, or take away.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prefix(String);

@@ -48,6 +48,8 @@ pub struct Missed {
 pub struct Tally {
     /// How many.
     pub count: u64,
+    /// When the first.
+    pub first: Wall,
     /// When the latest.
     pub last: Wall,
     /// From where that one.
@@ -139,11 +141,11 @@ impl Refusals {
 
 impl Lately {
     fn count(&mut self, check: &'static str, at: Wall, peer: Option<IpAddr>) {
-        let tally = self.tallies.entry(check).or_insert(Tally { count: 0, last: at, peer });
+        let tally = self.tallies.entry(check).or_insert(Tally { count: 0, first: at, last: at, peer });
         if at.since(tally.last) > limits::REFUSALS_SHOWN {
-            tally.count = 0;
+            (tally.count, tally.first) = (0, at);
         }
-        *tally = Tally { count: tally.count + 1, last: at, peer };
+        *tally = Tally { count: tally.count + 1, last: at, peer, ..*tally };
     }
 }
 

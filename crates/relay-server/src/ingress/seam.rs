@@ -83,6 +83,12 @@ pub trait Backend: Send + Sync + 'static {
         value: String,
     ) -> impl Future<Output = Result<(), String>> + Send;
 
+    /// What is answered to a request of this server to itself, known by this field of it; `None`: it is none.
+    fn own_answer(&self, token: &[u8]) -> Option<String> {
+        let _ = token;
+        None
+    }
+
     /// Counts a panic that was contained in one connection's task.
     fn panicked(&self) {}
 

@@ -93,3 +93,31 @@ async fn servers_that_are_configured_otherwise_name_each_other() {
     }
     first.finish().await;
 }
+
+/// S16: behind a load balancer it is another server that answers; nothing is stored or counted as refused. What only looks like such a
+/// request is one like any other.
+#[tokio::test]
+async fn a_public_url_that_leads_to_a_server_on_the_same_store_is_well() {
+    let store = MemoryStore::new();
+    let other = Arc::new(store.second_owner());
+    let second = Bench::start_over(other, tempfile::tempdir().unwrap(), |config| config.server = "b".into()).await;
+    let public = second.public;
+    let first = Bench::start_over(Arc::new(store), tempfile::tempdir().unwrap(), |config| {
+        config.server = "a".into();
+        config.public_url = Some(format!("http://{public}"));
+    });
+    let first = first.await;
+    let checked = first.command("POST", "/api/v1/public-url", json!(null)).await.json();
+    assert_eq!((&checked["verdict"], &checked["hop"]), (&json!("ok"), &json!("server")), "{checked:#}");
+    let forged = "Relay-Own-Request: 1700000000000000.00.00\r\n";
+    assert_eq!(second.post_to("/webhook", forged, b"{}").await.status, 401);
+    let key = format!("X-API-Key: {}\r\n{forged}", crate::bench::API_KEY);
+    assert_eq!(second.post_to("/webhook", &key, b"{}").await.status, 202);
+    let status = second.ask("/api/v1/status").await;
+    assert_eq!(status["webhooks_received"], 1, "{status:#}");
+    let metrics = second.command("GET", "/metrics", json!(null)).await.text();
+    let refused: Vec<&str> =
+        metrics.lines().filter(|line| line.starts_with("crm_relay_requests_refused_total{")).collect();
+    assert_eq!(refused, ["crm_relay_requests_refused_total{source=\"default\",reason=\"missing_key\"} 1"]);
+    first.finish().await;
+}

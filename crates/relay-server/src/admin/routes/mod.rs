@@ -26,6 +26,7 @@ mod store;
 mod summary;
 mod token;
 mod user;
+mod why;
 mod words;
 
 use std::sync::Arc;
@@ -45,11 +46,11 @@ use super::{
 };
 use crate::{
     api::{
-        AlertDto, AuditDto, AuditLineDto, BackupAsk, BulkAsk, BulkDto, ConditionDto, DeliveryDto, DestinationDto,
-        DraftDto, EventDto, HealthDto, InviteDto, KeyAsk, KeyDto, LinkDto, MeAsk, MeDto, PasswordAsk, PolicyAsk,
-        PulseDto, ReplayAsk, ReplayDto, ReplayOneAsk, RouteAsk, RouteDto, SecretDto, SessionDto, SignInAsk, SourceAsk,
-        SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto, SummaryDto, TokenAsk, TokenDto, TokenRotateAsk,
-        TokenUpdateAsk, UnsignedAsk, UserAsk, UserDto, UserUpdateAsk,
+        AlertDto, AuditDto, AuditLineDto, BackupAsk, BulkAsk, BulkDto, CheckDto, ConditionDto, DeliveryDto,
+        DestinationDto, DraftDto, EventDto, HealthDto, InviteDto, KeyAsk, KeyDto, LinkDto, MeAsk, MeDto, PasswordAsk,
+        PolicyAsk, PulseDto, ReplayAsk, ReplayDto, ReplayOneAsk, RouteAsk, RouteDto, SecretDto, SessionDto, SignInAsk,
+        SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto, SummaryDto, TokenAsk, TokenDto,
+        TokenRotateAsk, TokenUpdateAsk, UnsignedAsk, UserAsk, UserDto, UserUpdateAsk, WhyDto,
     },
     principal::{Permission, Principal, Role},
     state::State,
@@ -88,12 +89,17 @@ pub(super) fn table() -> Vec<Route> {
 
 /// The server itself.
 fn of_server() -> Vec<Route> {
-    use Permission::{Configure, Reveal, See};
+    use Permission::{Configure, Deliver, Reveal, See};
     vec![
         get("/status", See, "Everything that crm-relay status shows", status::status).one::<StatusDto>(),
         get("/health", See, "Health, with reasons", status::health).one::<HealthDto>(),
         get("/pulse", See, "The numbers that move; for text/event-stream whenever they do", pulse::pulse)
             .one::<PulseDto>(),
+        get("/why", See, "Why nothing arrives: what is on the way of webhooks, hop by hop", why::show)
+            .one::<WhyDto>()
+            .query(&["source"]),
+        post("/public-url", Deliver, "Ask by way of PUBLIC_URL whether it leads to this server", why::reach)
+            .one::<CheckDto>(),
         get("/audit", See, "Count everything anew", audit::recount).one::<AuditDto>(),
         get("/audit-log", See, "Who changed what, and when", audit_log::list)
             .list::<AuditLineDto>()

@@ -1,0 +1,159 @@
+//! The source: whether anything comes, and what of it is refused.
+
+use relay_core::{limits, name::Name, storage::StoreError, time::Wall};
+use relay_store::seam::{EventFilter, Page};
+
+use super::{LOOKED_AT_MAX, Look};
+use crate::{
+    api::{CheckDto, Hop},
+    clock::rough,
+    ingress::{self, Missed, Tally},
+    registry::document,
+};
+
+/// Where webhooks are meant to go: what else strangers ask for has nothing to do with any.
+const INTAKE: &str = "/webhook";
+
+pub(super) async fn checks(look: &Look<'_>) -> Result<Vec<CheckDto>, StoreError> {
+    let mut checks: Vec<CheckDto> = missed(look).into_iter().collect();
+    checks.extend(absent(look));
+    for source in look.sources() {
+        let Some(entry) = look.directory.sources.get(source) else { continue };
+        checks.push(requests(look, &entry.document).await?.about(source.as_str()));
+        checks.extend(look.told_at(Hop::Source, Some(source)));
+    }
+    let left_out = look.directory.sources.len().saturating_sub(LOOKED_AT_MAX);
+    if look.only.is_none() && left_out > 0 {
+        let said = format!("{left_out} more sources were not looked at");
+        checks.push(CheckDto::unknown(Hop::Source, "others", said).mended_by("crm-relay doctor SOURCE"));
+    }
+    Ok(checks)
+}
+
+/// The source that somebody asks about, or any, where there is none.
+fn absent(look: &Look<'_>) -> Option<CheckDto> {
+    match look.only {
+        Some(only) if !look.directory.sources.contains_key(only) => Some(
+            CheckDto::wrong(Hop::Source, "known", "there is no such source; what comes there is answered 404")
+                .about(only.as_str())
+                .mended_by(format!("crm-relay source list; or make it: crm-relay source create {only}")),
+        ),
+        None if look.directory.sources.is_empty() => {
+            let check = CheckDto::wrong(Hop::Source, "known", "there is no source: all that comes is answered 404");
+            Some(check.mended_by("crm-relay invite NAME --provider PROVIDER"))
+        }
+        Some(_) | None => None,
+    }
+}
+
+/// The latest webhook that found no source which there is none of still.
+fn missed(look: &Look<'_>) -> Option<CheckDto> {
+    let is_recent = |missed: &&Missed| look.now.wall.since(missed.at) <= limits::REFUSALS_SHOWN;
+    let is_lost = |missed: &&Missed| missed.status == MISDIRECTED || !is_there(look, &missed.path);
+    let all = look.state.refusals.missed();
+    let mut lost = all.iter().filter(|missed| missed.path.starts_with(INTAKE)).filter(is_recent).filter(is_lost);
+    let latest = lost.next()?;
+    let more = match lost.count() {
+        0 => String::new(),
+        more => format!(", and {more} more within the hour"),
+    };
+    let Missed { at, method, path, peer, status } = latest;
+    let (ago, from) = (rough(look.now.wall.since(*at)), from(peer.map(|peer| peer.to_string())));
+    let said = format!("{method} {path}{from} was answered {status}, {ago} ago{more}");
+    let remedy = if *status == MISDIRECTED {
+        "it came under a name that ALLOWED_HOSTS does not have: add it there, or correct the URL at the platform"
+    } else {
+        "no source has that name: correct the URL at the platform (crm-relay source list), or make the source"
+    };
+    Some(CheckDto::wrong(Hop::Source, "missed", said).mended_by(remedy))
+}
+
+const MISDIRECTED: u16 = http::StatusCode::MISDIRECTED_REQUEST.as_u16();
+
+/// Whether a path leads to a source by now.
+fn is_there(look: &Look<'_>, path: &str) -> bool {
+    ingress::source_of(path).is_some_and(|name| look.directory.sources.contains_key(name))
+}
+
+/// The last request of a source, or what was refused since.
+async fn requests(look: &Look<'_>, source: &document::Source) -> Result<CheckDto, StoreError> {
+    let name = &source.name;
+    let wrong = |said: String| CheckDto::wrong(Hop::Source, "requests", said);
+    if source.paused {
+        let said = "the configuration file no longer declares it: it takes nothing and answers 503".to_owned();
+        let remedy = format!("put it back into the file and reload, or: crm-relay source delete {name}");
+        return Ok(wrong(said).mended_by(remedy));
+    }
+    if let Some(what) = look.directory.intakes.get(name).and_then(|intake| intake.broken.as_deref()) {
+        let remedy = format!("crm-relay source update {name} --set NAME=VALUE");
+        return Ok(wrong(format!("its parameters do not read, it answers 503: {what}")).mended_by(remedy));
+    }
+    let last = last_accepted(look, name).await?;
+    let mut tallies = look.state.refusals.tallies(name.as_str(), look.now.wall);
+    // What is older was another source's of that name.
+    tallies.retain(|(_, tally)| tally.last >= source.created_at && last.is_none_or(|last| tally.last > last));
+    if !tallies.is_empty() {
+        return Ok(refused(look, source, &tallies, last));
+    }
+    let accepted =
+        look.report.stats.sources.iter().find(|stats| stats.source == *name).map_or(0, |stats| stats.accepted);
+    Ok(match last {
+        Some(last) => {
+            let ago = rough(look.now.wall.since(last));
+            CheckDto::ok(Hop::Source, "requests", format!("the last webhook was taken {ago} ago; {accepted} so far"))
+        }
+        None if accepted > 0 => {
+            CheckDto::ok(Hop::Source, "requests", format!("{accepted} webhooks were taken, none of which is kept"))
+        }
+        None => {
+            let url = look.state.registry.url_of(name).unwrap_or_else(|| format!("PUBLIC_URL/webhook/{name}"));
+            let remedy = format!("at the platform, the URL is {url}; or try it: crm-relay send --source {name}");
+            CheckDto::unknown(Hop::Source, "requests", "no webhook has ever come").mended_by(remedy)
+        }
+    })
+}
+
+fn refused(
+    look: &Look<'_>,
+    source: &document::Source,
+    tallies: &[(&'static str, Tally)],
+    last: Option<Wall>,
+) -> CheckDto {
+    let ago = |at: Wall| rough(look.now.wall.since(at));
+    let checks: Vec<String> = tallies.iter().map(|(check, tally)| format!("{} {check}", tally.count)).collect();
+    let since = tallies.iter().map(|(_, tally)| tally.first).min().unwrap_or(look.now.wall);
+    let latest = tallies.iter().map(|(_, tally)| tally).max_by_key(|tally| tally.last);
+    let (latest, peer) = latest.map_or((look.now.wall, None), |tally| (tally.last, tally.peer));
+    let from = from(peer.map(|peer| peer.to_string()));
+    let why = look
+        .state
+        .refusals
+        .of(source.name.as_str())
+        .first()
+        .map_or_else(String::new, |kept| format!(" ({})", kept.detail));
+    let taken = match last {
+        Some(last) => format!("the last that was taken came {} ago", ago(last)),
+        None => "none was taken before".to_owned(),
+    };
+    let said = format!(
+        "webhooks are refused, for {}: {}, the latest {} ago{from}{why}; {taken}",
+        ago(since),
+        checks.join(", "),
+        ago(latest)
+    );
+    CheckDto::wrong(Hop::Source, "requests", said).mended_by(format!(
+        "which and why: crm-relay source show {}; then compare secret and URL with the platform's",
+        source.name
+    ))
+}
+
+/// When the newest event that is kept was received.
+async fn last_accepted(look: &Look<'_>, source: &Name) -> Result<Option<Wall>, StoreError> {
+    let filter = EventFilter { source: Some(source.clone()), ..EventFilter::default() };
+    let listing = look.state.archive.browse_events(filter, Page { cursor: None, limit: 1 }).await?;
+    Ok(listing.items.first().map(|row| row.event.received_at))
+}
+
+fn from(peer: Option<String>) -> String {
+    peer.map(|peer| format!(" from {peer}")).unwrap_or_default()
+}
