@@ -23,11 +23,13 @@ use super::{
     backlog::Urgency,
     client::{self, Command},
     keys::Keys,
+    loops::Loop,
     lost::{self, Telling},
     meta,
     node::Node,
     notebook::{Known, Note},
-    recount, registry,
+    recount,
+    registry::{self, Written},
     reply::{Fault, Replies},
     restore, rows,
     scribe::{Notes, Scribe},
@@ -366,6 +368,7 @@ pub(super) async fn watch(core: Weak<Core>) {
         if let Some(scribe) = &mut scribe {
             scribe.write(|all| core.acknowledged.unwritten(all, known.as_ref()));
         }
+        core.loops.ran(Loop::Watch);
         let pause = LOOK_EVERY.min(core.options.glance_every);
         drop(core);
         time::sleep(pause).await;
@@ -428,6 +431,7 @@ impl Core {
             self.look_at_documents(epoch).await?;
         }
         self.mark(bare).await?;
+        self.note_pace().await?;
         *known = Some(now.clone());
         self.acknowledged.with(|remembered| remembered.known = Some(now));
         self.say_missed().await
@@ -610,7 +614,7 @@ impl Core {
             let keys = [self.space.documents(document.key.kind), self.space.version(), self.space.registry_audit()];
             let put = Script::Document.call(&keys, registry::put_arguments(document)?);
             let put = self.nodes.commit(Urgency::Other, put).await?;
-            written += usize::from(registry::version_before(put)?.is_some());
+            written += usize::from(Written::of(put)? != Written::Not);
         }
         if written > 0 {
             tracing::error!(

@@ -44,13 +44,24 @@ fn read(key: &DocumentKey, stored: &[u8]) -> Result<(u64, String), RecordError> 
     Ok((version, body.to_owned()))
 }
 
-/// The registry's version before a document was written, by what the script says; nothing: it was not written.
-pub(super) fn version_before(written: Reply) -> Result<Option<Option<u64>>, Fault> {
-    Ok(match written {
-        Reply::Number(_) => None,
-        Reply::Bytes(none) if none.is_empty() => Some(None),
-        before => Some(version_of(before)?),
-    })
+/// What became of a document that was to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// Another version stands there.
+    Not,
+    /// It is written; the registry had this version before, if it had one.
+    Behind(Option<u64>),
+}
+
+impl Written {
+    /// By what the script says.
+    pub(super) fn of(answer: Reply) -> Result<Self, Fault> {
+        Ok(match answer {
+            Reply::Number(_) => Self::Not,
+            Reply::Bytes(none) if none.is_empty() => Self::Behind(None),
+            before => Self::Behind(version_of(before)?),
+        })
+    }
 }
 
 /// The version of the registry in such an answer; nothing: there is none.
@@ -173,7 +184,7 @@ impl Core {
             arguments.extend([audit::write(line), audit::place(line).into_bytes()]);
         }
         let written = self.nodes.commit(Urgency::Other, Script::Document.call(&keys, arguments)).await?;
-        let Some(before) = version_before(written)? else { return Ok(None) };
+        let Written::Behind(before) = Written::of(written)? else { return Ok(None) };
         self.acknowledged.remember_one(&key, version, body.as_deref());
         self.acknowledged.has_moved(before, super::reply::number(fresh.as_bytes())? as u64);
         // It is written, whatever becomes of the hint.

@@ -77,7 +77,19 @@ impl Standing {
         }
         if checked.waits.is_none() {
             let mut known = self.of_store.known();
-            known.durability = known.durability.max(Some(checked.durability));
+            let before = known.durability;
+            known.durability = before.max(Some(checked.durability));
+            if let (Some(before), Some(now)) = (before, known.durability)
+                && before != now
+            {
+                let (before, now) = (before.as_str(), now.as_str());
+                tracing::info!(
+                    event = "redis_durability",
+                    before,
+                    now,
+                    "a webhook counts as stored by another measure"
+                );
+            }
         }
         seen.checked = Some(checked.clone());
         seen.unreached = None;
