@@ -45,6 +45,7 @@ fn step(code: AdminCode, words: &str, noun: Option<&str>) -> Step {
             Some(noun) => format!("ids are in the first column of: crm-relay {noun} list"),
             None => return Step::Needless("the words say what would be right"),
         },
+        AdminCode::NotHere => return Step::Needless("the words say what there is instead"),
         AdminCode::Conflict => return Step::Needless("the words say what is in the way"),
         AdminCode::Declared => return Step::Needless("the words name the file, and SIGHUP"),
         AdminCode::Forbidden => return Step::Needless("the words say what it needs"),

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use relay_store::{
+    copy::BackupError,
     redis::{self, Examined, ExaminedNode, Finding, Inspected, Mended, RedisStore, StoredThere},
     watch::Watch,
 };
@@ -156,11 +157,7 @@ fn in_words(at: &str, inspected: &Inspected, mended: Option<Mended>, accepted: &
 
 /// There is another way.
 pub(crate) fn no_copy() -> Failure {
-    Failure::usage(
-        "the store is in a Redis (REDIS_URL), whose own copies are its backups: replicas, and its append-only file and RDB, copied as \
-         its documentation says (redis-cli --rdb FILE; or BGREWRITEAOF, then the appendonlydir). A copy as a data directory: stop the \
-         servers, then crm-relay store migrate --from URL --to DIR",
-    )
+    Failure::usage(BackupError::NotHere.to_string())
 }
 
 /// What was found at a Redis and of the store in it.

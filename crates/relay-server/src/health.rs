@@ -18,7 +18,7 @@ use relay_core::{
     storage::{Apart, StoreError},
     time::{Now, Wall},
 };
-use relay_store::seam::{Condition, DestinationStats, Stats, Upkeep};
+use relay_store::seam::{Condition, DestinationStats, Memory, Stats, Upkeep};
 
 use crate::{
     certificate::{Certificate, Ends},
@@ -32,6 +32,8 @@ use crate::{
 
 /// Due work may be this old while a client could take it, before it counts as a stall of our own.
 const STALL_AFTER: Duration = Duration::from_mins(1);
+/// A day.
+const DAY: Duration = Duration::from_hours(24);
 /// Servers that one reason names.
 const SERVERS_SHOWN: usize = 5;
 /// How old a shared look at the counters may be: `/health` is public and must not be a lever on the store.
@@ -64,6 +66,10 @@ pub(crate) enum Reason {
     Full { free: Option<u64>, reserve: u64 },
     /// Room runs out.
     NearlyFull { free: u64 },
+    /// The memory that the store is in has no room for webhooks.
+    MemoryFull { used: u64, bound: u64 },
+    /// It will have none, at the rate of the last day: what stays for so long comes to more than there is.
+    MemoryRunsOut { bytes_a_day: u64, kept: Duration, bound: u64 },
     /// Records of the store are damaged.
     Damaged { records: u64 },
     /// A source's parameters do not read: it takes nothing.
@@ -122,6 +128,8 @@ pub(crate) struct Health {
     clock: Clock,
     commits: OldestCommit,
     disk_reserve: u64,
+    /// How long what was delivered stays.
+    retention: Duration,
     /// What the public listener shows of itself.
     certificate: Option<Certificate>,
     untold: Untold,
@@ -146,6 +154,7 @@ impl Health {
             clock,
             commits,
             disk_reserve,
+            retention: Duration::ZERO,
             certificate: None,
             untold: Untold::default(),
             stopping: AtomicBool::new(false),
@@ -157,6 +166,11 @@ impl Health {
     /// The same, which looks after a certificate too.
     pub(crate) fn with(self, certificate: Option<Certificate>) -> Self {
         Self { certificate, ..self }
+    }
+
+    /// The same, where what was delivered stays for so long.
+    pub(crate) fn keeping(self, retention: Duration) -> Self {
+        Self { retention, ..self }
     }
 
     /// The same, which knows which alerts reach nobody.
@@ -225,8 +239,8 @@ impl Health {
             unserved.clone()
         };
         let directory = self.registry.directory();
-        let known =
-            Known { directory: &directory, unserved: &unserved, ttl_default: self.registry.defaults().ttl, now };
+        let (ttl_default, retention) = (self.registry.defaults().ttl, self.retention);
+        let known = Known { directory: &directory, unserved: &unserved, ttl_default, retention, now };
         let mut reasons = assess(stats, &hub.destinations, &known, self.disk_reserve);
         let broken = |(source, what): (&Name, &str)| Reason::SourceBroken { source: source.clone(), what: what.into() };
         reasons.extend(directory.broken().map(broken));
@@ -311,13 +325,17 @@ struct Known<'a> {
     unserved: &'a BTreeMap<Name, Now>,
     /// TTL of deliveries whose route is gone.
     ttl_default: Duration,
+    /// How long what was delivered stays.
+    retention: Duration,
     now: Now,
 }
 
 /// The rules of I24, as a function of what is known.
 fn assess(stats: &Stats, view: &[DestinationView], known: &Known<'_>, disk_reserve: u64) -> Vec<Reason> {
     let mut reasons = Vec::new();
-    if stats.full {
+    if let Some(memory) = &stats.memory {
+        reasons.extend(assess_memory(memory, stats.full, known.retention));
+    } else if stats.full {
         reasons.push(Reason::Full { free: stats.disk_free_bytes, reserve: disk_reserve });
     } else if let Some(free) = stats.disk_free_bytes.filter(|free| *free < disk_reserve.saturating_mul(2)) {
         reasons.push(Reason::NearlyFull { free });
@@ -340,6 +358,17 @@ fn assess(stats: &Stats, view: &[DestinationView], known: &Known<'_>, disk_reser
         reasons.extend((dead + expired > 0).then_some(Reason::DeadLetters { destination, dead, expired }));
     }
     reasons
+}
+
+/// What is in memory stays as long as retention says: what comes in a day, so many times, is what it comes to.
+fn assess_memory(memory: &Memory, is_full: bool, kept: Duration) -> Option<Reason> {
+    let Memory { used, bound, bytes_a_day } = *memory;
+    if is_full {
+        return Some(Reason::MemoryFull { used, bound });
+    }
+    let bytes_a_day = bytes_a_day?;
+    let comes_to = u128::from(bytes_a_day) * kept.as_millis() / DAY.as_millis();
+    (bound > 0 && comes_to > u128::from(bound)).then_some(Reason::MemoryRunsOut { bytes_a_day, kept, bound })
 }
 
 fn assess_destination(
@@ -374,6 +403,15 @@ fn half_ttl(stats: &DestinationStats, known: &Known<'_>) -> Option<Reason> {
     let routes = known.directory.routing.routes.values().flatten().filter(|route| route.destination == destination);
     let ttl = routes.map(|route| route.ttl).min().unwrap_or(known.ttl_default);
     (waiting > 0 && first_expiry < ttl / 2).then_some(Reason::HalfTtl { destination, waiting, first_expiry })
+}
+
+/// Bytes, as people say them.
+fn bytes_rough(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match UNITS.into_iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+        None => format!("{bytes} bytes"),
+    }
 }
 
 impl fmt::Display for Reason {
@@ -422,6 +460,21 @@ impl fmt::Display for Reason {
             ),
             Self::Full { free: None, .. } => f.write_str("the store is full"),
             Self::NearlyFull { free } => write!(f, "room runs out: {free} bytes free on the disk of the store"),
+            Self::MemoryFull { used, bound } => write!(
+                f,
+                "the store is full: Redis uses {}, and webhooks are taken up to {}; raise its maxmemory, or shorten \
+                 RETENTION_DELIVERED. What waits is delivered meanwhile",
+                bytes_rough(*used),
+                bytes_rough(*bound)
+            ),
+            Self::MemoryRunsOut { bytes_a_day, kept, bound } => write!(
+                f,
+                "the memory of Redis runs out: {} a day came in lately and stay for {}, and webhooks are taken up to {}; raise its \
+                 maxmemory, or shorten RETENTION_DELIVERED",
+                bytes_rough(*bytes_a_day),
+                rough(*kept),
+                bytes_rough(*bound)
+            ),
             Self::Damaged { records } => write!(
                 f,
                 "{records} damaged records in the store, named in the log: stop the server and run crm-relay store check"
@@ -623,6 +676,21 @@ mod tests {
         assert_eq!(reasons(&Stats { disk_free_bytes: Some(200), ..stats }), []);
     }
 
+    /// I16, I24: what is in memory is full, or will be by what comes in and how long it stays; with how much, and what to do.
+    #[test]
+    fn running_out_of_memory_degrades() {
+        let memory = Memory { used: 3 << 30, bound: 4 << 30, bytes_a_day: Some(2 << 30) };
+        let judged = |memory: Memory, is_full| assess_memory(&memory, is_full, Duration::from_hours(48));
+        assert_eq!(judged(memory, false), None);
+        let more = Memory { bytes_a_day: Some((2 << 30) + 1), ..memory };
+        let told = judged(more, false).expect("it is too much").to_string();
+        assert!(told.contains("2.0 GiB a day") && told.contains("up to 4.0 GiB; raise its maxmemory"), "{told}");
+        let told = judged(memory, true).expect("it is full").to_string();
+        assert!(told.contains("Redis uses 3.0 GiB") && told.contains("RETENTION_DELIVERED"), "{told}");
+        assert_eq!(judged(Memory { bytes_a_day: None, ..memory }, false), None);
+        assert_eq!(judged(Memory { bound: 0, ..more }, false), None);
+    }
+
     /// I18, I24: damage.
     #[test]
     fn a_damaged_record_degrades() {
@@ -679,7 +747,7 @@ mod tests {
     }
 
     fn known<'a>(directory: &'a Directory, unserved: &'a BTreeMap<Name, Now>, now: Now) -> Known<'a> {
-        Known { directory, unserved, ttl_default: limits::MESSAGE_TTL, now }
+        Known { directory, unserved, ttl_default: limits::MESSAGE_TTL, retention: Duration::ZERO, now }
     }
 
     fn at(seconds: u64) -> Now {

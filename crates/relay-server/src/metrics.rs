@@ -261,7 +261,11 @@ impl Metrics {
             page.head("disk_free_bytes", "gauge", "Free bytes on the disk of the store.");
             page.sample("disk_free_bytes", &[], free);
         }
-        page.head("store_bytes", "gauge", "Bytes that the store's files take.");
+        if let Some(memory) = stats.memory {
+            page.head("memory_free_bytes", "gauge", "Bytes that Redis may take yet before webhooks are refused.");
+            page.sample("memory_free_bytes", &[], memory.bound.saturating_sub(memory.used));
+        }
+        page.head("store_bytes", "gauge", "Bytes that the store's files take, or that Redis uses.");
         page.sample("store_bytes", &[], stats.store_bytes);
     }
 }
@@ -407,6 +411,7 @@ mod tests {
             "crm_relay_commit_seconds_bucket{le=\"+Inf\"} 1",
             "crm_relay_disk_free_bytes 77",
             "crm_relay_source_rate_limit{source=\"stripe\",per=\"address\"} 2",
+            "crm_relay_memory_free_bytes 30",
             "crm_relay_source_quota{source=\"stripe\",measure=\"bytes\"} 100",
             "crm_relay_source_quota_used{source=\"stripe\",measure=\"bytes\"} 81",
         ] {
@@ -469,6 +474,7 @@ mod tests {
                 next_expiry: None,
             }],
             disk_free_bytes: Some(77),
+            memory: Some(relay_store::seam::Memory { used: 50, bound: 80, bytes_a_day: None }),
             ..Stats::default()
         }
     }

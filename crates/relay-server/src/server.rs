@@ -266,6 +266,7 @@ impl Server {
         let health = Health::new(store.clone(), handle.clone(), Arc::clone(&registry), clock, commits, reserve);
         let untold = Untold::default();
         let health = health.with(shown.as_ref().map(|(certificate, _)| certificate.clone())).hearing(untold.clone());
+        let health = health.keeping(config.retention_delivered);
         let alerts = Alerts::new(alerts::Setup {
             declared: config.alerts.clone(),
             server: config.server.clone(),

@@ -105,8 +105,8 @@ fn subject(reason: &Reason) -> Option<(&'static str, Option<Name>)> {
         Reason::CertificateEnds { left: None, .. } => Some(("certificate_ended", None)),
         Reason::Stalled { destination, .. } => Some(("stalled", Some(destination.clone()))),
         Reason::HalfTtl { destination, .. } => Some(("half_ttl", Some(destination.clone()))),
-        Reason::Full { .. } => Some(("store_full", None)),
-        Reason::NearlyFull { .. } => Some(("store_nearly_full", None)),
+        Reason::Full { .. } | Reason::MemoryFull { .. } => Some(("store_full", None)),
+        Reason::NearlyFull { .. } | Reason::MemoryRunsOut { .. } => Some(("store_nearly_full", None)),
     }
 }
 

@@ -103,6 +103,12 @@ pub enum BackupError {
     /// It could not begin: no descriptor or memory is left.
     #[error("the copy could not begin: {0}")]
     NotNow(String),
+    /// Such a store is copied by what it is kept in.
+    #[error(
+        "the store is in a Redis, whose own copies are its backups: replicas, and its append-only file and RDB (redis-cli --rdb FILE; or \
+         BGREWRITEAOF, then the appendonlydir). A copy as a data directory: stop the servers, then crm-relay store migrate --from URL --to DIR"
+    )]
+    NotHere,
     /// The store has failed or is closed.
     #[error("the store is not available")]
     Unavailable,
@@ -118,6 +124,7 @@ impl BackupError {
             Self::Outgrown { .. } => "outgrown",
             Self::Stalled => "timeout",
             Self::NotNow(_) => "too_slow",
+            Self::NotHere => "not_here",
             Self::Unavailable => "store_unavailable",
         }
     }
@@ -125,7 +132,7 @@ impl BackupError {
     /// Who has to change something.
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::UnderWay => Fault::Caller,
+            Self::UnderWay | Self::NotHere => Fault::Caller,
             Self::Stalled => Fault::Peer,
             Self::Stopped | Self::Full | Self::Outgrown { .. } | Self::NotNow(_) | Self::Unavailable => Fault::Resource,
         }
@@ -134,7 +141,7 @@ impl BackupError {
     /// Whether it may be taken later.
     pub const fn retry(&self) -> Retry {
         match self {
-            Self::Unavailable => Retry::Never,
+            Self::NotHere | Self::Unavailable => Retry::Never,
             Self::UnderWay | Self::Stopped | Self::Full | Self::Outgrown { .. } | Self::Stalled | Self::NotNow(_) => {
                 Retry::Backoff
             }

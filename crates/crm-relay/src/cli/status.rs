@@ -58,6 +58,7 @@ impl StatusArgs {
                 ("delivered", text(&totals.webhooks_processed)),
                 ("dead or expired", text(&totals.webhooks_failed)),
                 ("waiting", text(&totals.queue_depth)),
+                ("store", store(&status)),
             ]))?;
             for reason in status.health.reasons.iter().flatten() {
                 tell(&style::warn(format!("! {}", text(reason))))?;
@@ -115,6 +116,15 @@ fn missed(missed: &[MissedDto]) -> Result<(), Failure> {
         Some(more @ 1..) => print(&format!("and {more} more: crm-relay status --json")),
         _ => Ok(()),
     }
+}
+
+/// Where what is stored is, and when a webhook counts as stored there.
+fn store(status: &StatusDto) -> String {
+    let store = &status.health.store;
+    // An earlier version does not say.
+    let profile = if store.profile.is_empty() { &store.durability } else { &store.profile };
+    let takes = if store.commits { "" } else { ", takes nothing" };
+    format!("{}, {}{takes}", text(&store.backend), text(profile))
 }
 
 /// How it is; or that it does not run, and whose figures these are.

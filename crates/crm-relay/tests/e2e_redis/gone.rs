@@ -19,6 +19,11 @@ use crate::{
     torture::Load,
 };
 
+/// Whoever cannot be told 2xx is told 503 within this: the deadline of a commit, and a moment.
+const REFUSED_WITHIN: Duration = Duration::from_millis(2_750);
+/// Once Redis is back, this long until the first 2xx, and until what is due moves.
+const GOES_ON_WITHIN: Duration = Duration::from_secs(2);
+
 /// A server with a Redis of its own, a client, a target, and a load.
 struct Scene {
     redis: Redis,
@@ -100,6 +105,8 @@ impl Scene {
 async fn a_redis_that_is_gone_for_a_while_loses_nothing() {
     let given = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
     let (gone, rate) = (u64::from(given("GONE").unwrap_or(6)), given("RATE").unwrap_or(400));
+    // To the letter where that is what is asked for; else on a machine that does other things beside.
+    let margin = if given("GONE").is_some() { 1 } else { 5 };
     let mut scene = Scene::on(Redis::start(&[]), rate).await;
     // Something waits when it is back.
     scene.target.answer(|_| Reply::status(503));
@@ -139,20 +146,28 @@ async fn a_redis_that_is_gone_for_a_while_loses_nothing() {
         said.len(),
         told - acknowledged
     );
+    assert!(longest <= REFUSED_WITHIN * margin, "a 503 came after {longest:?}");
+    assert!(taken <= GOES_ON_WITHIN * margin, "the first 2xx came after {taken:?}");
+    assert!(moved <= GOES_ON_WITHIN * margin, "what was due moved after {moved:?}");
     // Three a minute, and one that it is there again.
-    assert!(said.len() as u64 <= 4 + gone / 20, "{} lines in {gone} seconds: {said:#?}", said.len());
+    assert!(said.len() as u64 <= 3 * gone.div_ceil(60) + 1, "{} lines in {gone} seconds: {said:#?}", said.len());
     scene.ends_well().await;
 }
 
-/// A directory on a disk of its own that is small, until it is dropped. Nothing where this user may mount none.
+/// A directory on a disk of its own that is small, until it is dropped.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    fn of(megabytes: u32) -> Option<Self> {
+    fn of(megabytes: u32) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let size = format!("size={megabytes}m");
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).output();
-        mount.is_ok_and(|done| done.status.success()).then_some(Self(dir))
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).output().unwrap();
+        let why = String::from_utf8_lossy(&mount.stderr).into_owned();
+        assert!(
+            mount.status.success(),
+            "a small disk is needed, and mounting a tmpfs takes root or CAP_SYS_ADMIN: {why}"
+        );
+        Self(dir)
     }
 
     /// Takes all room there is left.
@@ -182,10 +197,7 @@ impl Drop for SmallDisk {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_whose_disk_is_full_loses_nothing() {
     for (fsync, durability) in [("always", "fsync"), ("everysec", "everysec")] {
-        let Some(disk) = SmallDisk::of(32) else {
-            eprintln!("this user may not mount a small disk: not looked at");
-            return;
-        };
+        let disk = SmallDisk::of(32);
         let on_disk = disk.0.path().join("aof");
         fs::create_dir(&on_disk).unwrap();
         // It is named behind the usual ones, and the last counts.

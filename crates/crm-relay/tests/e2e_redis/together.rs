@@ -26,6 +26,9 @@ use crate::{
 /// How soon a change at one server holds at the others (I21).
 const HOLDS_WITHIN: Duration = Duration::from_secs(5);
 
+/// So long nothing may arrive at a destination that is paused: many times as long as it takes otherwise.
+const PAUSED_FOR: Duration = Duration::from_millis(500);
+
 /// I20: a thousand webhooks with keys, each sent to three servers at once, are a thousand events, answered with one id each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_comes_to_all_servers_at_once_is_one_event() {
@@ -149,6 +152,11 @@ async fn what_is_said_at_one_server_holds_at_all() {
         assert!(since.elapsed() < HOLDS_WITHIN, "I21: a pause took {:?}, hints heard: {hears}", since.elapsed());
         let before = target.count();
         Sender::new().post(&several.servers[1].url("/webhook"), "{}").await.unwrap().event();
+        // It is stored, a client with room is there, and it stays.
+        let waits = || several.servers[1].queue_depth();
+        wait_for("it to wait", || (waits() == 1).then_some(()));
+        tokio::time::sleep(PAUSED_FOR).await;
+        assert_eq!((target.count(), waits()), (before, 1), "I21: a delivery in spite of a pause, hints heard: {hears}");
         assert!(several.servers[2].cli(&["destination", "resume", "default"]).status.success());
         wait_for("it to arrive once it may", || (target.count() > before).then_some(()));
 

@@ -28,6 +28,8 @@ pub enum AdminCode {
     Misdirected,
     /// The system gives no random numbers.
     NoRandomness,
+    /// The store that this server has does not do that.
+    NotHere,
     /// The store was written faster than a copy of it was taken.
     Outgrown,
     /// Too many wrong tokens came from there.
@@ -58,7 +60,7 @@ pub enum AdminCode {
 
 impl AdminCode {
     /// Every code.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::BrokenOff,
         Self::Conflict,
         Self::Contended,
@@ -71,6 +73,7 @@ impl AdminCode {
         Self::MethodNotAllowed,
         Self::Misdirected,
         Self::NoRandomness,
+        Self::NotHere,
         Self::Outgrown,
         Self::RateLimited,
         Self::ShuttingDown,
@@ -101,6 +104,7 @@ impl AdminCode {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Misdirected => "misdirected",
             Self::NoRandomness => "no_randomness",
+            Self::NotHere => "not_here",
             Self::Outgrown => "outgrown",
             Self::RateLimited => "rate_limited",
             Self::ShuttingDown => "shutting_down",

@@ -243,6 +243,7 @@ fn of_backup(error: &BackupError) -> (StatusCode, AdminCode) {
         BackupError::Stalled => (StatusCode::REQUEST_TIMEOUT, AdminCode::Timeout),
         BackupError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, AdminCode::ShuttingDown),
         BackupError::NotNow(_) => (StatusCode::SERVICE_UNAVAILABLE, AdminCode::TooSlow),
+        BackupError::NotHere => (StatusCode::NOT_IMPLEMENTED, AdminCode::NotHere),
         BackupError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, AdminCode::StoreUnavailable),
     }
 }
@@ -344,6 +345,7 @@ mod tests {
             BackupError::Outgrown { bytes: 1 },
             BackupError::Stalled,
             BackupError::NotNow("no memory".into()),
+            BackupError::NotHere,
             BackupError::Unavailable,
         ];
         for error in errors {

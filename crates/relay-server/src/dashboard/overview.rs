@@ -163,10 +163,16 @@ fn told(reason: &health::Reason, site: &Site) -> Reason {
         R::DeadLetters { destination, .. } => (Some(to(site, destination).with("state", "dead")), true),
         R::SourceBroken { source, .. } => (Some(of(site, source)), false),
         R::OldSecretBroken { source, .. } => (Some(of(site, source)), true),
-        R::NearlyFull { .. } | R::ClockMoved(_) | R::OtherConfiguration { .. } | R::Untold { .. } => (None, true),
+        R::NearlyFull { .. }
+        | R::MemoryRunsOut { .. }
+        | R::ClockMoved(_)
+        | R::OtherConfiguration { .. }
+        | R::Untold { .. } => (None, true),
         R::CertificateEnds { left, .. } => (None, left.is_some()),
         R::Store { commits, .. } => (None, *commits),
-        R::Full { .. } | R::Damaged { .. } | R::NoCommit { .. } | R::ClockApart(_) => (None, false),
+        R::Full { .. } | R::MemoryFull { .. } | R::Damaged { .. } | R::NoCommit { .. } | R::ClockApart(_) => {
+            (None, false)
+        }
     };
     Reason { words: reason.to_string(), url, mild }
 }

@@ -92,6 +92,7 @@ impl Disk {
             destinations: shown_destinations(&counters.destinations, first),
             disk_free_bytes: None,
             store_bytes: 0,
+            memory: None,
             full,
             id_floor: self.id_floor,
             latest: self.latest,

@@ -24,6 +24,7 @@ use super::{
     backlog::Urgency,
     client::{self, Command},
     keys::Keys,
+    loops::Loop,
     lost::{self, Telling},
     meta,
     node::Node,
@@ -371,6 +372,7 @@ pub(super) async fn watch(core: Weak<Core>) {
         if let Some(scribe) = &mut scribe {
             scribe.write(|all| core.acknowledged.unwritten(all, known.as_ref()));
         }
+        core.loops.ran(Loop::Watch);
         let pause = LOOK_EVERY.min(core.options.glance_every);
         drop(core);
         time::sleep(pause).await;
@@ -436,6 +438,7 @@ impl Core {
             self.look_at_documents(epoch).await?;
         }
         self.mark(bare).await?;
+        self.note_pace().await?;
         *known = Some(now.clone());
         self.acknowledged.with(|remembered| remembered.known = Some(now));
         self.say_missed().await

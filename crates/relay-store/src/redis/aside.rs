@@ -4,21 +4,10 @@ use super::{
     Core,
     backlog::Urgency,
     client::Command,
-    keys::Key,
+    keys::{Key, Wanted},
     reply::{Fault, Replies, Reply},
     scripts::Script,
 };
-
-/// What a key of ours should be.
-#[derive(Clone, Debug)]
-pub(super) struct Wanted {
-    pub(super) key: Key,
-    pub(super) of_type: &'static str,
-    /// Where it goes if it is of another type, in the same slot.
-    pub(super) aside: Key,
-    /// What stands in its place then; nothing: nothing.
-    pub(super) instead: &'static [u8],
-}
 
 /// How a key was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +52,14 @@ impl Core {
         Ok(done)
     }
 
+    /// How many would be; nothing is changed.
+    pub(super) async fn how_many(&self, wanted: &[Wanted]) -> Result<Done, Fault> {
+        let keys: Vec<(&Key, &str)> = wanted.iter().map(|wanted| (&wanted.key, wanted.of_type)).collect();
+        let mut done = Done::default();
+        self.how_are(&keys).await?.into_iter().for_each(|found| done.join(found.into()));
+        Ok(done)
+    }
+
     /// The same for one that was found so. Whoever else does it meanwhile, it is done once.
     pub(super) async fn put_one_right(&self, wanted: &Wanted) -> Result<Done, Fault> {
         self.life.check()?;
@@ -92,6 +89,13 @@ impl Core {
             return Ok(());
         }
         self.put_right(&self.space.of_registry()).await.map(drop)
+    }
+}
+
+/// What is to be done about it.
+impl From<Found> for Done {
+    fn from(found: Found) -> Self {
+        Self { aside: u64::from(!found.is_right), kept: u64::from(found.expires) }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use relay_core::{limits, storage::Presence, time::Wall};
+use relay_core::{limits, storage::Presence};
 use tokio::time::Instant;
 
 use super::{
@@ -23,10 +23,6 @@ use crate::seam::Durability;
 const COMMITS: usize = 5;
 /// Hundredths of its memory at which webhooks are refused.
 const FULL_AT: u64 = 80;
-/// A day.
-const DAY: Duration = Duration::from_hours(24);
-/// What was stored in less time than this says nothing about a day.
-const RATE_OF_LEAST: Duration = Duration::from_mins(10);
 
 /// What was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +100,7 @@ pub struct StoredThere {
     pub bound: u64,
     /// Bytes for each event, all that goes with it included; `None`: there are none.
     pub bytes_per_event: Option<u64>,
-    /// Events a day, at the rate of those that are stored; `None`: too few, or too young.
+    /// Events a day, by what was accepted in the last one; `None`: it is too early to say.
     pub events_per_day: Option<u64>,
 }
 
@@ -237,21 +233,10 @@ impl Core {
     }
 
     async fn stored_there(&self, all: &[Said]) -> Result<StoredThere, Fault> {
-        let mut events = 0;
-        let mut oldest: Option<u64> = None;
-        for (keys, counters) in self.space.partitions().iter().zip(self.counters().await?) {
-            for (source, tally) in counters.sources {
-                events += tally.stored;
-                let first = Command::new("XRANGE").arg(keys.source(&source)).arg("-").arg("+").arg("COUNT").number(1);
-                let first = super::audit::place_of_first(self.nodes.one(first).await?)?;
-                oldest = oldest.into_iter().chain(first.map(|place| place.ms)).min();
-            }
-        }
-        let now: Wall = self.clock().await?;
-        let span = oldest.map(|ms| Duration::from_millis((now.as_millis()).saturating_sub(ms)));
+        let counters = self.counters().await?;
+        let events = counters.iter().flat_map(|counters| counters.sources.values()).map(|tally| tally.stored).sum();
         let sum = |of: &dyn Fn(&Said) -> u64| all.iter().map(of).sum::<u64>();
         let of_data = sum(&|said| said.number("used_memory_dataset"));
-        let rate = |span: Duration| (u128::from(events) * DAY.as_millis() / span.as_millis().max(1)) as u64;
         let bound = sum(&|said| match said.number("maxmemory") {
             0 => said.number("total_system_memory"),
             bound => bound,
@@ -262,7 +247,7 @@ impl Core {
             used: sum(&|said| said.number("used_memory")),
             bound: bound / 100 * FULL_AT,
             bytes_per_event: of_data.checked_div(events),
-            events_per_day: span.filter(|span| *span >= RATE_OF_LEAST).map(rate),
+            events_per_day: self.pace_now().await?,
         })
     }
 }

@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     Core,
     client::{Broken, Command, Ear},
+    loops::Loop,
     primary::Primary,
 };
 
@@ -137,6 +138,9 @@ pub(super) async fn listen(core: Weak<Core>) {
                 look(&core).await;
                 // At one that is no primary any more nobody says anything, and nobody ends the connection.
                 while let Some(word) = heard(&mut ear).await.filter(|_| still_there(&core, &primary, era)) {
+                    if let Some(core) = core.upgrade() {
+                        core.loops.ran(Loop::Hints);
+                    }
                     match word {
                         Some(word) if word.starts_with(DUE) => {
                             let Some(core) = core.upgrade() else { return };
@@ -149,6 +153,9 @@ pub(super) async fn listen(core: Weak<Core>) {
                 }
             }
             Err(why) => tracing::debug!(why, "hints of Redis are not heard"),
+        }
+        if let Some(core) = core.upgrade() {
+            core.loops.ran(Loop::Hints);
         }
         time::sleep(pause).await;
         pause = (pause * 2).min(AGAIN_AFTER.1);

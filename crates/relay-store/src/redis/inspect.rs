@@ -9,7 +9,9 @@ use relay_core::{
     storage::{Page, StoreError},
 };
 
-use super::{Core, beside::Beside, client::Command, event, events::Seen, index::Kind, reply::Fault, scan::At};
+use super::{
+    Core, beside::Beside, client::Command, event, events::Seen, index::Kind, mend::Mended, reply::Fault, scan::At,
+};
 use crate::{
     record::{Head, RecordError},
     seam::{AuditFilter, DocumentKind},
@@ -146,7 +148,7 @@ impl Core {
         Ok(())
     }
 
-    /// At one moment for each partition.
+    /// How much stands in each, at one moment for each partition, and which.
     async fn inspect_indexes(&self, inspected: &mut Inspected) -> Result<(), StoreError> {
         for place in 0..self.space.partitions().len() {
             let glance = self.glance(place).await.map_err(StoreError::from)?;
@@ -155,6 +157,17 @@ impl Core {
                 _ => format!("partition {place}, {index}: {} too few", -by),
             };
             inspected.apart.extend(glance.apart.into_iter().map(said));
+        }
+        // As many as there should be may be others than there should be.
+        let Mended { mended, strays, orphans, aside, kept, .. } = self.look_through().await?;
+        for (count, what) in [
+            (mended, "places in indexes are missing"),
+            (strays, "entries of indexes lead nowhere, or elsewhere"),
+            (orphans, "bodies are nobody's"),
+            (aside, "keys are of another type"),
+            (kept, "keys are to expire"),
+        ] {
+            inspected.apart.extend((count > 0).then(|| format!("{count} {what}")));
         }
         let recount = self.recount().await?;
         let counted = |stats: &crate::seam::Stats| (stats.sources.clone(), stats.destinations.clone());

@@ -6,11 +6,22 @@ use relay_core::{
     partitions::Partitions,
 };
 
-use super::{aside::Wanted, tags};
+use super::tags;
 use crate::seam::DocumentKind;
 
 /// The key of something.
 pub(super) type Key = Vec<u8>;
+
+/// What a key of ours should be.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) key: Key,
+    pub(super) of_type: &'static str,
+    /// Where it goes if it is of another type, in the same slot.
+    pub(super) aside: Key,
+    /// What stands in its place then; nothing: nothing.
+    pub(super) instead: &'static [u8],
+}
 
 /// The keys of one store.
 #[derive(Debug)]
@@ -122,6 +133,11 @@ impl Space {
         format!("{}runs", self.registry).into_bytes()
     }
 
+    /// How many events had been accepted, from time to time.
+    pub(super) fn accepted(&self) -> Key {
+        format!("{}accepted", self.registry).into_bytes()
+    }
+
     /// What the store is: its layout, in how many partitions, and its epoch.
     pub(super) fn meta(&self) -> Key {
         format!("{}meta", self.registry).into_bytes()
@@ -145,6 +161,7 @@ impl Space {
             (self.version(), "string"),
             (self.runs(), "hash"),
             (self.registry_audit(), "stream"),
+            (self.accepted(), "stream"),
         ];
         let wanted = |(key, of_type): (Key, &'static str)| {
             let within = &key[self.registry.len()..];

@@ -11,12 +11,11 @@ use relay_core::{
 };
 
 use super::{
-    Core,
-    aside::{self, Wanted},
+    Core, aside,
     backlog::Urgency,
     commit::ROWS_MAX,
     index::{Entry, Index, Kind},
-    keys::{Key, Keys},
+    keys::{Key, Keys, Wanted},
     place::Place,
     recount::Recounted,
     replays,
@@ -111,6 +110,8 @@ pub(super) struct Round {
     /// Listings for a recount, by partition.
     listings: BTreeMap<usize, BTreeSet<String>>,
     mended: Mended,
+    /// Nothing is changed: what would be is counted.
+    only_looks: bool,
     /// So often its next step has come to nothing that is known.
     tried: u32,
 }
@@ -152,8 +153,19 @@ impl Round {
             walks: Vec::new(),
             listings: BTreeMap::new(),
             mended: Mended::default(),
+            only_looks: false,
             tried: 0,
         }
+    }
+
+    /// The same, which counts what it would do, and does nothing.
+    fn that_looks(places: BTreeSet<usize>) -> Self {
+        Self { only_looks: true, ..Self::through(places) }
+    }
+
+    /// What scripts are told of that.
+    fn looks(&self) -> Vec<u8> {
+        u8::from(self.only_looks).to_string().into_bytes()
     }
 
     /// What came of a part of its next step: what stayed unknown so often is passed over.
@@ -195,13 +207,8 @@ impl Core {
     /// Compares all rows of all partitions with their indexes, and all indexes with their rows. It goes on beside whatever else is done.
     pub(super) async fn mend(&self) -> Result<Mended, Fault> {
         let mut round = Round::through((0..self.space.partitions().len()).collect());
-        while !round.is_over() {
-            match self.mend_step(&mut round).await {
-                // It is tried again, and then passed over.
-                Err(Fault::Unknown) => {}
-                stepped => stepped?,
-            }
-        }
+        self.go_through(&mut round).await?;
+        round.count(self.put_right(&self.space.of_registry()).await)?;
         let mut mended = round.mended;
         for place in round.places.clone() {
             let seen = self.glance(place).await?;
@@ -210,6 +217,25 @@ impl Core {
             }
         }
         Ok(mended)
+    }
+
+    /// What that would come to, but for counters; nothing is changed.
+    pub(super) async fn look_through(&self) -> Result<Mended, Fault> {
+        let mut round = Round::that_looks((0..self.space.partitions().len()).collect());
+        self.go_through(&mut round).await?;
+        round.count(self.how_many(&self.space.of_registry()).await)?;
+        Ok(round.mended)
+    }
+
+    async fn go_through(&self, round: &mut Round) -> Result<(), Fault> {
+        while !round.is_over() {
+            match self.mend_step(round).await {
+                // It is tried again, and then passed over.
+                Err(Fault::Unknown) => {}
+                stepped => stepped?,
+            }
+        }
+        Ok(())
     }
 
     /// Makes the counters of a partition again, by the listings that a round has met.
@@ -240,7 +266,9 @@ impl Core {
             Phase::Types(at) => {
                 if at == At::default() {
                     let streams = round.places.iter().map(|place| self.space.partitions()[*place].dead_letters());
-                    let put = self.put_right(&streams.collect::<Vec<_>>()).await;
+                    let streams: Vec<Wanted> = streams.collect();
+                    let put =
+                        if round.only_looks { self.how_many(&streams).await } else { self.put_right(&streams).await };
                     round.count(put)?;
                 }
                 let (next, found) = self.scan(&at, TYPES, round).await?;
@@ -291,7 +319,7 @@ impl Core {
         for ((of_type, found), is) in found.into_iter().zip(are) {
             let may_expire = found.within.starts_with(DEDUPE);
             if !is.is_right || (is.expires && !may_expire) {
-                let put = self.put_key_right(&found, of_type, is).await;
+                let put = if round.only_looks { Ok(is.into()) } else { self.put_key_right(&found, of_type, is).await };
                 round.count(put)?;
             }
             if let Kind::Index(index) = found.kind
@@ -354,7 +382,7 @@ impl Core {
         let found = self.find(&ids.iter().copied().map(DeliveryId::from_u128).collect::<Vec<_>>()).await?;
         let listings = round.listings.entry(place).or_default();
         listings.extend(found.iter().flatten().map(|found| format!("d:{}", found.destination)));
-        let mut arguments = vec![ids.len().to_string().into_bytes()];
+        let mut arguments = vec![round.looks(), ids.len().to_string().into_bytes()];
         for (id, found) in ids.iter().zip(&found) {
             let named = found.as_ref().map(|found| replays::write(found.event, found.id).to_vec());
             arguments.extend([id.to_be_bytes().to_vec(), named.unwrap_or_default()]);
@@ -373,7 +401,7 @@ impl Core {
         }
         let listings = round.listings.entry(place).or_default();
         listings.extend(found.iter().map(|(_, front, _)| format!("s:{}", front.head.event.source)));
-        let mut arguments = vec![b"0".to_vec(), found.len().to_string().into_bytes()];
+        let mut arguments = vec![round.looks(), b"0".to_vec(), found.len().to_string().into_bytes()];
         for (id, front, replays) in &found {
             arguments.push(id.to_be_bytes().to_vec());
             arguments.push(front.head.event.source.as_str().as_bytes().to_vec());
@@ -406,7 +434,7 @@ impl Core {
         let Sweep { place, index, behind, last } = sweep;
         let keys = &self.space.partitions()[*place];
         if let Some(ask) = index.ask_last(keys).filter(|_| last.is_none()) {
-            if index.word == "ready" {
+            if index.word == "ready" && !round.only_looks {
                 let retired = self.retire_consumers(keys, index.key(keys)).await;
                 round.mended.consumers += *retired.as_ref().unwrap_or(&0);
                 round.pass(retired.map(drop))?;
@@ -435,7 +463,7 @@ impl Core {
         round: &mut Round,
     ) -> Result<(), Fault> {
         let (word, name) = (index.word.as_bytes().to_vec(), index.name.clone().into_bytes());
-        let mut arguments = vec![word, name, entries.len().to_string().into_bytes()];
+        let mut arguments = vec![round.looks(), word, name, entries.len().to_string().into_bytes()];
         for (entry, id) in entries {
             arguments.extend([entry.clone(), id.clone()]);
         }
@@ -444,7 +472,9 @@ impl Core {
         round.mended.strays += answers.next()?.number()?.max(0) as u64;
         for id in answers.next()?.many()? {
             round.mended.lost += 1;
-            match rows::id(&id.bytes()?) {
+            let id = rows::id(&id.bytes()?);
+            match id {
+                Ok(_) if round.only_looks => {}
                 Ok(id) if index.is_of_events() => self.damage.lost(&EventId::from_u128(id)),
                 Ok(id) => self.damage.lost(&DeliveryId::from_u128(id)),
                 // What a stranger put there was never ours.

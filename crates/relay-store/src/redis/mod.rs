@@ -39,6 +39,7 @@ mod keys;
 mod lease;
 mod life;
 mod listing;
+mod loops;
 mod lost;
 mod mark;
 mod mend;
@@ -48,6 +49,7 @@ mod node;
 mod nodes;
 mod notebook;
 mod over;
+mod pace;
 mod place;
 mod presence;
 mod primary;
@@ -99,8 +101,18 @@ use relay_core::{
 use tokio::{sync::Mutex, time};
 
 use self::{
-    acknowledged::Acknowledged, clock::Clock, counters::Counters, damage::Damage, hints::Hints, keys::Space,
-    life::Life, nodes::Nodes, scrub::Scrubs, shared::Shared,
+    acknowledged::Acknowledged,
+    clock::Clock,
+    counters::Counters,
+    damage::Damage,
+    hints::Hints,
+    keys::Space,
+    life::Life,
+    loops::{Loop, Loops},
+    nodes::Nodes,
+    pace::Pace,
+    scrub::Scrubs,
+    shared::Shared,
 };
 pub use self::{
     address::{Address, Cluster, Deployment, Login, Sentinels},
@@ -214,6 +226,8 @@ struct Core {
     life: Arc<Life>,
     damage: Damage,
     scrubs: Scrubs,
+    loops: Loops,
+    pace: Pace,
     acknowledged: Acknowledged,
     /// Whoever counts: of two at a time one is given up.
     counting: Mutex<()>,
@@ -253,6 +267,8 @@ impl RedisStore {
             life,
             damage,
             scrubs,
+            loops: Loops::default(),
+            pace: Pace::default(),
             acknowledged,
             counting,
             hints,
@@ -336,6 +352,7 @@ impl RedisStore {
 async fn look(core: Weak<Core>) {
     while let Some(core) = core.upgrade() {
         core.look().await;
+        core.loops.ran(Loop::Look);
         drop(core);
         time::sleep(LOOK_EVERY).await;
     }
@@ -387,7 +404,11 @@ impl Queue for RedisStore {
     }
 
     fn due(&self, ask: DueAsk) -> Later<Result<Due, StoreError>> {
-        self.perform(|core| async move { core.due(ask).await })
+        self.perform(|core| async move {
+            let due = core.due(ask).await;
+            core.loops.ran(Loop::Due);
+            due
+        })
     }
 
     fn held(&self, ask: HeldAsk) -> Later<Result<Vec<Delivery>, StoreError>> {
@@ -395,7 +416,11 @@ impl Queue for RedisStore {
     }
 
     fn presence(&self, mine: Presence) -> Later<Result<Vec<Presence>, StoreError>> {
-        self.perform(|core| async move { core.presence(&mine).await })
+        self.perform(|core| async move {
+            let others = core.presence(&mine).await;
+            core.loops.ran(Loop::Presence);
+            others
+        })
     }
 
     fn clock(&self) -> Later<Result<Option<Wall>, StoreError>> {
@@ -494,9 +519,9 @@ impl Upkeep for RedisStore {
         self.perform(|core| async move { core.recount().await })
     }
 
-    /// A copy of a Redis is its own affair: always [`BackupError::Unavailable`].
+    /// A copy of a Redis is its own affair: always [`BackupError::NotHere`].
     fn backup(&self) -> Later<Result<Copying, BackupError>> {
-        Box::pin(async { Err(BackupError::Unavailable) })
+        Box::pin(async { Err(BackupError::NotHere) })
     }
 
     fn promises(&self) -> Promises {
@@ -523,6 +548,7 @@ impl Upkeep for RedisStore {
         let (commits, reasons) = nodes.reasons();
         let mut condition = self.core.life.condition(nodes.durability(), commits, reasons);
         condition.reasons.extend(self.core.scrubs.late());
+        condition.reasons.extend(self.core.loops.late(self.core.options.patience));
         condition
     }
 

@@ -292,6 +292,12 @@ impl Nodes {
         self.owners().iter().map(|(node, _)| node.room.used()).sum()
     }
 
+    /// Bytes up to which they take more, all together; 0: one of them does not say.
+    pub(super) fn bound(&self) -> u64 {
+        let bounds: Vec<u64> = self.owners().iter().map(|(node, _)| node.room.bound()).collect();
+        if bounds.contains(&0) { 0 } else { bounds.into_iter().sum() }
+    }
+
     /// Whether one of them takes nothing that adds to what is stored.
     pub(super) fn is_full(&self) -> bool {
         self.owners().iter().any(|(node, _)| node.room.is_full())

@@ -58,11 +58,17 @@ const ON_A_KEY: &[&str] = &[
 /// What is asked about no key.
 const OTHERS: &[&str] = &["info", "config|get appendfsync", "time", "scan 0 COUNT 1", "wait 0 1", "evalsha x 0"];
 
+/// What is asked about the channel of hints.
+const OF_HINTS: &[&str] = &["publish CHANNEL trial", "subscribe CHANNEL"];
+
+/// What waits for the disks of replicas; an older Redis does not know it.
+const OF_DISKS: &[&str] = &["waitaof 0 0 1"];
+
 /// What nodes of a cluster are asked besides.
 const OF_CLUSTER: &[&str] = &["asking", "cluster|info", "cluster|nodes", "cluster|slots"];
 
-/// What needs no trial: connecting, or the trial itself, has shown it. The last two are for hints of changes.
-const UNTRIED: &[&str] = &["discard", "exec", "multi", "script|load", "select", "publish", "subscribe"];
+/// What needs no trial: connecting, or the trial itself, has shown it.
+const UNTRIED: &[&str] = &["discard", "exec", "multi", "script|load", "select"];
 
 /// What a user lacks: commands, as an ACL names them, in the order of the table.
 pub(super) struct Trial {
@@ -72,9 +78,9 @@ pub(super) struct Trial {
 impl Trial {
     /// Each command in a transaction that is thrown away: what a user may not is refused while it queues up.
     pub(super) fn begin(space: &Space, options: &Options) -> (Self, Vec<Command>) {
-        let (key, dead, mut names) = (space.trial(), space.dead_letters(), Vec::new());
+        let (key, dead, channel, mut names) = (space.trial(), space.dead_letters(), space.hints(), Vec::new());
         let mut commands = vec![Command::new("MULTI")];
-        for line in ON_A_KEY.iter().chain(OTHERS).chain(of_cluster(options)) {
+        for line in tried(options) {
             let mut words = line.split(' ');
             let name = words.next().unwrap_or_default();
             let mut parts = name.split('|');
@@ -82,6 +88,7 @@ impl Trial {
             let words = words.map(|word| match word {
                 "KEY" => key.clone(),
                 "DEAD" => dead.clone(),
+                "CHANNEL" => channel.clone(),
                 word => word.as_bytes().to_vec(),
             });
             commands.push(command.args(words));
@@ -106,10 +113,7 @@ impl Trial {
 pub(super) fn acl_line(options: &Options) -> String {
     let user = options.login.user.as_deref().unwrap_or("relay");
     let (name, dead) = (&options.stream_name, &options.dead_letter_queue);
-    let tried = ON_A_KEY.iter().chain(OTHERS).chain(of_cluster(options));
-    let mut commands: Vec<&str> = tried.chain(UNTRIED).map(|line| first(line)).collect();
-    // One that an older Redis does not know is not given.
-    commands.extend((options.durability == Some(Durability::FsyncReplicated)).then_some("waitaof"));
+    let mut commands: Vec<&str> = tried(options).chain(UNTRIED).map(|line| first(line)).collect();
     commands.sort_unstable();
     commands.dedup();
     let commands: Vec<String> = commands.iter().map(|command| format!("+{command}")).collect();
@@ -119,8 +123,11 @@ pub(super) fn acl_line(options: &Options) -> String {
     )
 }
 
-fn of_cluster(options: &Options) -> &'static [&'static str] {
-    if matches!(options.address, Deployment::Cluster(_)) { OF_CLUSTER } else { &[] }
+/// Each command that is tried, with what it is tried on.
+fn tried(options: &Options) -> impl Iterator<Item = &'static &'static str> {
+    let of_cluster = if matches!(options.address, Deployment::Cluster(_)) { OF_CLUSTER } else { &[] };
+    let of_disks = if options.durability == Some(Durability::FsyncReplicated) { OF_DISKS } else { &[] };
+    ON_A_KEY.iter().chain(OTHERS).chain(OF_HINTS).chain(of_cluster).chain(of_disks)
 }
 
 fn first(line: &str) -> &str {
@@ -158,12 +165,14 @@ mod tests {
         let known: BTreeSet<String> = ON_A_KEY
             .iter()
             .chain(OTHERS)
+            .chain(OF_HINTS)
+            .chain(OF_DISKS)
             .chain(OF_CLUSTER)
             .chain(UNTRIED)
             .map(|line| first(line).split('|').next().unwrap_or_default().to_owned())
             .collect();
-        // What connecting takes, what only one durability does, and what is asked of sentinels, whose user is another.
-        let beside = ["auth", "client", "hello", "ping", "role", "sentinel", "waitaof", ""];
+        // What connecting takes, and what is asked of sentinels, whose user is another.
+        let beside = ["auth", "client", "hello", "ping", "role", "sentinel", ""];
         let missing: Vec<&String> =
             used.iter().filter(|name| !known.contains(*name) && !beside.contains(&name.as_str())).collect();
         assert!(used.len() > 30 && missing.is_empty(), "{missing:?}");

@@ -37,6 +37,7 @@ impl fmt::Debug for FullProbe {
 pub(super) struct Room {
     probe: Option<FullProbe>,
     used: AtomicU64,
+    bound: AtomicU64,
     full: AtomicBool,
 }
 
@@ -56,6 +57,11 @@ impl Room {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Bytes up to which what adds to what is stored is taken; 0: it does not say.
+    pub(super) fn bound(&self) -> u64 {
+        self.bound.load(Ordering::Relaxed)
+    }
+
     /// What Redis says of its memory.
     pub(super) fn heard(&self, heard: &Heard) {
         let used = heard.number("used_memory");
@@ -63,7 +69,9 @@ impl Room {
             0 => heard.number("total_system_memory"),
             bound => bound,
         };
+        let bound = bound / 100 * FULL_AT;
         self.used.store(used, Ordering::Relaxed);
-        self.full.store(bound > 0 && used >= bound / 100 * FULL_AT, Ordering::Relaxed);
+        self.bound.store(bound, Ordering::Relaxed);
+        self.full.store(bound > 0 && used >= bound, Ordering::Relaxed);
     }
 }

@@ -87,7 +87,15 @@ impl Standing {
             tell(&before.findings, &checked.findings);
         }
         if checked.waits.is_none() {
-            seen.durability = seen.durability.max(Some(checked.durability));
+            let before = seen.durability;
+            seen.durability = before.max(Some(checked.durability));
+            if let (Some(before), Some(now)) = (before, seen.durability)
+                && before != now
+            {
+                let (before, now) = (before.as_str(), now.as_str());
+                let what = "a webhook counts as stored by another measure";
+                tracing::info!(event = "redis_durability", before, now, "{what}");
+            }
         }
         seen.checked = Some(checked.clone());
         seen.unreached = None;

@@ -16,9 +16,12 @@ use super::{
     settle::again,
 };
 use crate::{
-    seam::Stats,
+    seam::{Memory, Stats},
     tally::{First, shown_destinations, shown_sources},
 };
+
+/// Fewer events say little about how much one takes.
+const EVENTS_THAT_TELL: u64 = 1_000;
 
 impl Core {
     /// Asks each Redis how it is, and how much memory it uses. Where it does not answer, what was heard last stands.
@@ -67,6 +70,15 @@ impl Core {
         Ok(self.shown(&all, &waiting))
     }
 
+    /// What each event takes is what all of them take, with all that belongs to them.
+    fn memory(&self, counters: &Counters) -> Memory {
+        let (used, stored) = (self.nodes.used(), counters.sources.values().map(|tally| tally.stored).sum::<u64>());
+        // What stands there anyhow is not what a few events take.
+        let each = used.checked_div(stored).filter(|_| stored >= EVENTS_THAT_TELL);
+        let bytes_a_day = self.pace.a_day().zip(each).map(|(a_day, each)| a_day.saturating_mul(each));
+        Memory { used, bound: self.nodes.bound(), bytes_a_day }
+    }
+
     pub(super) fn shown(&self, counters: &Counters, waiting: &BTreeMap<Name, First>) -> Stats {
         Stats {
             sources: shown_sources(&counters.sources),
@@ -75,6 +87,7 @@ impl Core {
             }),
             disk_free_bytes: None,
             store_bytes: self.nodes.used(),
+            memory: Some(self.memory(counters)),
             full: self.nodes.is_full(),
             id_floor: counters.floor.unwrap_or_default(),
             latest: counters.latest.unwrap_or_default(),

@@ -40,7 +40,7 @@ pub use self::{
     queue::Queue,
     recount::{Gap, Recount, Why},
     registry::Registry,
-    stats::{DestinationStats, SourceStats, Stats},
+    stats::{DestinationStats, Memory, SourceStats, Stats},
     transfer::{HaveRoom, Transfer},
     upkeep::Upkeep,
 };

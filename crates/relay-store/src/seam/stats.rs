@@ -13,6 +13,8 @@ pub struct Stats {
     pub disk_free_bytes: Option<u64>,
     /// Bytes the store's files take.
     pub store_bytes: u64,
+    /// The memory that it is in; `None`: it is on a disk.
+    pub memory: Option<Memory>,
     /// Whether appends are refused for want of room.
     pub full: bool,
     /// Highest id sequence stored.
@@ -21,6 +23,17 @@ pub struct Stats {
     pub latest: Wall,
     /// Records known to be damaged, be it from an earlier run. Each that this one meets is named in the log.
     pub damaged: u64,
+}
+
+/// The memory that a store is in, with all else that stands there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Bytes that are used.
+    pub used: u64,
+    /// Bytes up to which appends are taken; 0: nobody knows.
+    pub bound: u64,
+    /// Bytes that came in a day, by the last one; `None`: it is too early to say.
+    pub bytes_a_day: Option<u64>,
 }
 
 /// Counters of one source.

@@ -6,6 +6,8 @@
 //! | --- | --- | --- |
 //! | `step` | safe: by the steps before it | asking again: it is done, or the mark says that it was |
 //! | `retire` | safe: by version and state | the next page of what retention is over for |
+//! | `backup` | begins another copy, while none is under way | |
+//! | `close` | safe: it is closed | nobody |
 //! | all others | safe: they read | asking again |
 
 use relay_core::{

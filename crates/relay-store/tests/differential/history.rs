@@ -440,7 +440,7 @@ fn sums(stats: Stats) -> Stats {
         assert_eq!(found.created, present + found.retired + found.lost, "I5: deliveries of {}", found.destination);
     }
     // The embedded store also knows the times of audit entries.
-    Stats { disk_free_bytes: None, store_bytes: 0, latest: Wall::MIN, ..stats }
+    Stats { disk_free_bytes: None, store_bytes: 0, memory: None, latest: Wall::MIN, ..stats }
 }
 
 /// Runs a command until it is over, or for so many operations; what the hub is told, and what came of it.

@@ -44,6 +44,12 @@ fn valkey_9_answers_as_the_store_in_memory_and_the_sums_hold() {
     play::<Redis<Valkey9>>();
 }
 
+/// I5, I7, I12, I13, I20: with keys, rows and jobs all over sixteen partitions.
+#[test]
+fn redis_in_sixteen_partitions_answers_as_the_store_in_memory_and_the_sums_hold() {
+    play::<Redis<Installed, 16>>();
+}
+
 struct Sqlite {
     store: SqliteStore,
     dir: TempDir,
@@ -93,24 +99,25 @@ impl On for Valkey9 {
     const SERVER: Server = Server::Valkey9;
 }
 
-struct Redis<S> {
+struct Redis<S, const PARTITIONS: usize = 1> {
     store: RedisStore,
     options: redis::Options,
     on: PhantomData<S>,
 }
 
-impl<S: On> Redis<S> {
+impl<S: On, const PARTITIONS: usize> Redis<S, PARTITIONS> {
     fn open(options: redis::Options) -> Self {
         Self { store: RedisStore::open(options.clone()), options, on: PhantomData }
     }
 }
 
-impl<S: On> Tested for Redis<S> {
+impl<S: On, const PARTITIONS: usize> Tested for Redis<S, PARTITIONS> {
     async fn fresh() -> Self {
         let name = fresh_name();
         let dead_letter_queue = format!("{name}-dead");
         let address = Node::shared(S::SERVER).address();
-        Self::open(redis::Options { stream_name: name, dead_letter_queue, ..redis::Options::new(address) })
+        let partitions = PARTITIONS;
+        Self::open(redis::Options { stream_name: name, dead_letter_queue, partitions, ..redis::Options::new(address) })
     }
 
     fn store(&self) -> &dyn Store {

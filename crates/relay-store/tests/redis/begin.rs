@@ -156,6 +156,31 @@ async fn whoever_looks_with_other_partitions_is_told() {
     assert_eq!(RedisStore::open(options(4)).examine().await.expect("it is there").findings().next(), None);
 }
 
+/// I24: what comes in a day is reckoned from what was accepted, noted down from time to time, however old what is stored is; and how full it is
+/// is told with it.
+#[tokio::test]
+async fn what_comes_in_a_day_is_what_was_accepted_in_the_last_one() {
+    let node = Node::start();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later").as_millis();
+    let an_hour_ago = format!("{}-0", now - 3_600_000);
+    node.ask(&[b"XADD", b"crm-relay:{reg}:accepted", an_hour_ago.as_bytes(), b"n", b"0"]);
+    let store = RedisStore::open(options(&node));
+    store.begin().await.expect("it keeps what it is given");
+    let mut fixture = fixture(options(&node));
+    for _ in 0..10 {
+        // Long ago, by its id.
+        fixture.accept("crm", at(0)).await;
+    }
+    let stored = store.examine().await.expect("it is there").stored.expect("it is a store");
+    assert!((200..=240).contains(&stored.events_per_day.expect("an hour is enough")), "{stored:?}");
+    let memory = store.stats().await.expect("reads").memory.expect("it is in memory");
+    assert!(memory.used > 0 && memory.bound > memory.used, "{memory:?}");
+    // A server notes it down too, and not more often than it is of use.
+    while node.ask(&[b"XLEN", b"crm-relay:{reg}:accepted"]) != ":2\r\n" {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// S27: a wrong password is told as that, and not shown; a right one lets in.
 #[tokio::test]
 async fn a_password_that_is_not_it_is_told_and_not_shown() {
@@ -190,6 +215,14 @@ async fn a_user_with_the_rights_of_the_line_does_everything() {
     node.ask(&[b"ACL", b"DELUSER", b"crm"]);
     assert!(node.ask(&words).starts_with("+OK"), "{line}");
     assert_eq!(said(options.clone()).await, "");
+    // Hints, and the channel that they go to, are among it.
+    for (take, lacks) in [("-publish", "publish"), ("-subscribe", "subscribe"), ("resetchannels", "publish, subscribe")]
+    {
+        node.ask(&[b"ACL", b"SETUSER", b"crm", take.as_bytes()]);
+        let told = said(options.clone()).await;
+        assert!(told.starts_with(&format!("its user may not use {lacks}: ACL SETUSER crm")), "{take}: {told}");
+        node.ask(&words);
+    }
     let mut fixture = fixture(options.clone());
     let stored = fixture.accept("crm", at(0)).await;
     assert_eq!(fixture.lease("crm", at(1)).await.deliveries.len(), 1);
@@ -198,6 +231,20 @@ async fn a_user_with_the_rights_of_the_line_does_everything() {
     // And nothing beside that.
     let other = Options { stream_name: "other".into(), ..options };
     assert!(said(other).await.contains("or the keys of other:*"));
+}
+
+/// Where replicas' disks are waited for, a user who may not is told so, with the line.
+#[tokio::test]
+async fn a_user_who_may_not_wait_for_disks_is_told() {
+    let (primary, _replica) = Node::with_replica(Server::Redis8);
+    let login = Login { user: Some("crm".into()), password: Some("canary".into()), database: 0 };
+    let options = Options { login, durability: Some(Durability::FsyncReplicated), ..options(&primary) };
+    primary.ask(&[b"ACL", b"SETUSER", b"crm", b"on", b">canary", b"~*", b"&*", b"+@all", b"-waitaof"]);
+    let told = said(options).await;
+    assert!(
+        told.starts_with("its user may not use waitaof: ACL SETUSER crm on") && told.contains("+waitaof"),
+        "{told}"
+    );
 }
 
 /// What others have put there is named and left alone.

@@ -1,9 +1,10 @@
 -- mend: puts rows into the indexes of their state where they are missing there, and events into the listing of their source; takes away
 -- bodies whose script never ran: they stand in no listing and have none of their deliveries.
 -- A delivery that its event does not name is named as one that was made later.
--- ARGV: number of deliveries; for each: id, its name for its event (nothing: its row does not hold); number of events; for each: id,
+-- ARGV: 1 if it only looks, number of deliveries; for each: id, its name for its event (nothing: its row does not hold); number of events; for each: id,
 -- source, place in the listing, 1 if its script will not run any more, its front and names of later deliveries as they were read. Gives how
 -- many places were put right, and how many bodies went. Always writes.
+local only_looks = next_argument() == '1'
 local mended, orphans = 0, 0
 
 local function next_delivery()
@@ -90,7 +91,9 @@ local function mend_delivery(delivery)
     local event = event_of(row)
     if delivery.named ~= '' and parts_of(unpad(part_of(key('e:', event), 0, 32)))
         and not is_named(event, id, delivery.named) then
-        name_replay(event, delivery.named)
+        if not only_looks then
+            name_replay(event, delivery.named)
+        end
         mended = mended + 1
     end
     local was = row
@@ -99,15 +102,19 @@ local function mend_delivery(delivery)
         row, listed = put(row, 143, pad('')), ''
     end
     if listed == '' and not has_score(key('made:', destination), id, minted(id)) then
-        redis.call('ZADD', key('made:', destination), minted(id), id)
+        if not only_looks then
+            redis.call('ZADD', key('made:', destination), minted(id), id)
+        end
         mended = mended + 1
     end
     if not has_its_place(row) or not stands_right(id, row, destination) then
-        leave(id, row, destination)
-        row = enter(id, row, destination, source)
+        if not only_looks then
+            leave(id, row, destination)
+            row = enter(id, row, destination, source)
+        end
         mended = mended + 1
     end
-    if row ~= was then
+    if row ~= was and not only_looks then
         recount_delivery(id, was, destination, -1)
         recount_delivery(id, row, destination, 1)
         keep(id, row)
@@ -134,14 +141,20 @@ local function mend_event(of)
     local is_listed = is_entry(stream, listed, event)
     if has_deliveries(ids) or redis.call('ZSCORE', key('lone', ''), event) then
         if not is_listed then
-            redis.call('SETRANGE', value, 0, pad(add(stream, of.place, 'i', event)))
+            if not only_looks then
+                redis.call('SETRANGE', value, 0, pad(add(stream, of.place, 'i', event)))
+            end
             mended = mended + 1
         end
     elseif #ids == 0 and is_listed then
-        redis.call('ZADD', key('lone', ''), minted(event), event)
+        if not only_looks then
+            redis.call('ZADD', key('lone', ''), minted(event), event)
+        end
         mended = mended + 1
     elseif #ids > 0 and not is_listed and of.is_old == '1' then
-        redis.call('UNLINK', value, key('r:', event))
+        if not only_looks then
+            redis.call('UNLINK', value, key('r:', event))
+        end
         orphans = orphans + 1
     end
 end

@@ -1,6 +1,7 @@
 -- sweep: takes out of an index what does not stand there: its row is gone, or stands elsewhere; and puts right by when an id stands there.
--- ARGV: index, its name (nothing for those of a partition), number of entries; for each: the entry or member, and the id in it.
+-- ARGV: 1 if it only looks, index, its name (nothing for those of a partition), number of entries; for each: the entry or member, and the id in it.
 -- Gives how many were taken out or put right, and, of a listing, the ids of those whose row, or event, is gone. What cannot be reckoned with stays. Writes only what it takes out.
+local only_looks = next_argument() == '1'
 local index, name = next_argument(), next_argument()
 local behind = { ready = track .. generation, back = track, due = track, tries = track }
 local at = key(name == '' and index or index .. ':', name, behind[index])
@@ -59,17 +60,21 @@ for _ = 1, tonumber(next_argument()) do
         if lists_all and redis.call('EXISTS', key(kind, id)) == 0 then
             lost[#lost + 1] = id
         end
-        if index == 'ready' then
+        if index == 'ready' and not only_looks then
             redis.call('XACK', at, group, entry)
         end
-        if is_stream then
+        if only_looks then
+            -- It is counted.
+        elseif is_stream then
             redis.call('XDEL', at, entry)
         else
             redis.call('ZREM', at, entry)
         end
         taken_out = taken_out + 1
     elseif is_by_id and #id == 16 and is_still_there(entry) and not has_score(at, entry, minted(id)) then
-        redis.call('ZADD', at, minted(id), entry)
+        if not only_looks then
+            redis.call('ZADD', at, minted(id), entry)
+        end
         taken_out = taken_out + 1
     end
 end

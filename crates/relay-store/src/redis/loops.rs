@@ -1,0 +1,98 @@
+//! What goes round and round as long as a store does, and when it last came round: who waits for one that has stopped waits for ever.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// Later than it should be by so much, something is wrong with it.
+const LATE: Duration = Duration::from_secs(10);
+
+/// Which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loop {
+    /// How Redis is.
+    Look,
+    /// Whether Redis still has what was acknowledged last.
+    Watch,
+    /// What other servers say of changes.
+    Hints,
+    /// What is due: whoever works with the store asks for it.
+    Due,
+    /// That this server is there: likewise.
+    Presence,
+}
+
+impl Loop {
+    const ALL: [Self; 5] = [Self::Look, Self::Watch, Self::Hints, Self::Due, Self::Presence];
+
+    /// So long it may take from one round to the next, where each answer may take this.
+    fn round(self, patience: Duration) -> Duration {
+        match self {
+            Self::Look | Self::Due => Duration::from_secs(1) + patience,
+            // It asks several things, one behind the other.
+            Self::Watch => Duration::from_secs(1) + 4 * patience,
+            Self::Hints => Duration::from_secs(5) + 2 * patience,
+            Self::Presence => Duration::from_secs(3) + patience,
+        }
+    }
+
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Look => "it has not been looked at how Redis is",
+            Self::Watch => "it has not been looked at whether Redis has what was acknowledged",
+            Self::Hints => "nobody has listened to what other servers say",
+            Self::Due => "nobody has asked what is due",
+            Self::Presence => "this server has not told the others that it is there",
+        }
+    }
+}
+
+/// When each of them last came round; one that never began is not waited for.
+#[derive(Debug, Default)]
+pub(super) struct Loops(Mutex<[Option<Instant>; Loop::ALL.len()]>);
+
+impl Loops {
+    /// It has come round, whatever came of it.
+    pub(super) fn ran(&self, which: Loop) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)[which as usize] = Some(Instant::now());
+    }
+
+    /// Which of them are late, in words.
+    pub(super) fn late(&self, patience: Duration) -> Vec<String> {
+        let ran = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let late = |which: Loop| {
+            let since = ran[which as usize]?.elapsed();
+            let is_late = since > which.round(patience) + LATE;
+            is_late.then(|| format!("{} for {} s: restart this server", which.in_words(), since.as_secs()))
+        };
+        Loop::ALL.into_iter().filter_map(late).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    /// I24: each that stands still is named once it is ten seconds late, and not any more once it goes on.
+    #[tokio::test(start_paused = true)]
+    async fn whatever_stands_still_is_named() {
+        let (loops, patience) = (Loops::default(), Duration::from_secs(2));
+        advance(Duration::from_secs(60)).await;
+        assert_eq!(loops.late(patience), Vec::<String>::new(), "what never began is not late");
+        for which in Loop::ALL {
+            loops.ran(which);
+            advance(which.round(patience) + LATE).await;
+            assert!(!loops.late(patience).iter().any(|late| late.starts_with(which.in_words())), "{which:?}");
+            advance(Duration::from_secs(1)).await;
+            assert!(loops.late(patience).iter().any(|late| late.starts_with(which.in_words())), "{which:?}");
+        }
+        assert_eq!(loops.late(patience).len(), Loop::ALL.len());
+        loops.ran(Loop::Due);
+        assert!(!loops.late(patience).iter().any(|late| late.contains("due")));
+    }
+}
