@@ -126,8 +126,7 @@ impl Rig {
     fn disturb(&self, others: &mut BTreeSet<DeliveryId>) {
         let Some(found) = self.store.deliveries().into_iter().find(|found| !others.contains(&found.id)) else { return };
         others.insert(found.id);
-        let change = if found.state.is_open() { cancel(&found, NOW) } else { redriven(&found, NOW, TTL) };
-        self.settled(change);
+        self.settled(if found.state.is_open() { cancel(&found, NOW) } else { redriven(&found, NOW, TTL) });
     }
 
     fn states(&self) -> Vec<State> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Hub,
     leases::{Held, Sent},
-    parts::ByPart,
+    parts::{ByPart, OfDelivery},
     room::{Pair, most_of},
     timers::Timer,
 };
@@ -42,6 +42,12 @@ pub(super) struct Reading {
     token: Token,
     pair: Pair,
     body: u64,
+}
+
+impl OfDelivery for Reading {
+    fn delivery(&self) -> DeliveryId {
+        self.of.delivery
+    }
 }
 
 impl Reading {

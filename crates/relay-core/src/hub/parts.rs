@@ -7,10 +7,6 @@
 
 use std::collections::VecDeque;
 
-use super::{
-    bodies::Reading,
-    settle::{Decided, Work},
-};
 use crate::{
     id::{DeliveryId, Partition},
     storage::Extend,
@@ -43,27 +39,9 @@ pub(super) trait OfDelivery {
     fn delivery(&self) -> DeliveryId;
 }
 
-impl OfDelivery for Decided {
-    fn delivery(&self) -> DeliveryId {
-        self.change.next.id
-    }
-}
-
-impl OfDelivery for Work {
-    fn delivery(&self) -> DeliveryId {
-        self.id
-    }
-}
-
 impl OfDelivery for Extend {
     fn delivery(&self) -> DeliveryId {
         self.id
-    }
-}
-
-impl OfDelivery for Reading {
-    fn delivery(&self) -> DeliveryId {
-        self.of.delivery
     }
 }
 

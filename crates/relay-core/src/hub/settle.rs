@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rand::RngExt as _;
 
-use super::{ConnId, Hub, Notice, Output, Serves, Ticket};
+use super::{ConnId, Hub, Notice, Output, Serves, Ticket, parts::OfDelivery};
 use crate::{
     delivery::{self, Claim, Delivery, Reason, State, Terms, Token, outcome::Outcome},
     id::{DeliveryId, InstanceId},
@@ -80,6 +80,18 @@ impl Why {
     /// Whether it may end a lease, or let another server have it.
     pub(super) fn may_end(&self) -> bool {
         !matches!(self, Self::Doubt(_))
+    }
+}
+
+impl OfDelivery for Work {
+    fn delivery(&self) -> DeliveryId {
+        self.id
+    }
+}
+
+impl OfDelivery for Decided {
+    fn delivery(&self) -> DeliveryId {
+        self.change.next.id
     }
 }
 
