@@ -94,7 +94,7 @@ async fn a_doctor_names_what_mends_a_redis_and_what_is_there() {
     // Whoever asks the server for a copy hears what there is instead.
     let admin = format!("http://{}", server.admin);
     let args = ["store", "backup", "copy", "--admin-url", &admin];
-    let copy = run(dir.path(), &args, &[("ADMIN_TOKEN", crate::process::ADMIN_TOKEN)]);
+    let copy = run(dir.path(), &args, &[("ADMIN_TOKEN", ADMIN_TOKEN)]);
     assert!(!copy.status.success() && said(&copy).contains("append-only file"), "{}", said(&copy));
     let status = String::from_utf8_lossy(&server.cli(&["status"]).stdout).into_owned();
     assert!(status.contains("redis, fsync"), "{status}");

@@ -14,6 +14,7 @@ pub(super) fn told(reason: &Reason) -> Option<CheckDto> {
         }
         Reason::Full { .. } => at(Hop::Server, "disk"),
         Reason::NearlyFull { .. } => at(Hop::Server, "disk").mended_by("make room there, or lower DISK_RESERVE"),
+        Reason::MemoryFull { .. } | Reason::MemoryRunsOut { .. } => at(Hop::Server, "memory"),
         Reason::Damaged { .. } | Reason::Store { commits: true, .. } => at(Hop::Server, "store"),
         Reason::NoCommit { .. } => {
             at(Hop::Server, "commit").mended_by("look at the disk: dmesg, the volume's console; it goes on by itself")

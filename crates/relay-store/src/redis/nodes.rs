@@ -321,7 +321,7 @@ impl Nodes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redis::{Cluster, Options, life::Life};
+    use crate::redis::{Cluster, Options, clock::Clock, life::Life};
 
     fn node(port: u16) -> Address {
         Address::Tcp { host: "127.0.0.1".into(), port }
@@ -333,7 +333,7 @@ mod tests {
         let cluster = Cluster { at: vec![node(1)], elsewhere: BTreeMap::new() };
         let options = Options::new(Deployment::Cluster(cluster));
         let space = Arc::new(Space::new(&options.stream_name, &options.dead_letter_queue, options.partitions));
-        let (life, clock, of_store) = (Arc::new(Life::begin()), Default::default(), Default::default());
+        let (life, clock, of_store) = (Arc::new(Life::begin()), Clock::default(), Arc::default());
         let nodes = Nodes::of(Shared { options, space, life, clock, of_store });
         let has_all = |at: Address| Told {
             owners: (0..nodes.space().parts())
