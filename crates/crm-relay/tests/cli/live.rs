@@ -193,7 +193,9 @@ fn events_are_told_as_they_come_and_what_becomes_of_them() {
     drop(client);
     place.wait_for("server.log", "client_left");
     let mut shown = Tailing::start(&place, &["--since", "1h", "--destination", "default"]);
-    let mut nothing = Tailing::start(&place, &["--destination", "erp"]);
+    let mut nothing = Tailing::start(&place, &["--since", "1h", "--destination", "erp"]);
+    // One that has begun waits for a server that goes; one that begins then is told that there is none.
+    wait_until("it to have begun", || nothing.running.catches(Signal::TERM));
 
     assert!(shown.line().contains(&before) && shown.line().contains("\tdefault\tdead\t"));
 

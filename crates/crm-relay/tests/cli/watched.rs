@@ -59,7 +59,8 @@ fn page(place: &Place) -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
     // Something of it is refused: a webhook and a token.
     let refused = [("DATA_DIR", "data"), ("API_KEY", "crk_ffffffffffffffffffffffffffffffff")];
     assert!(!place.run(&["send"], &refused).status.success());
-    let bounded = place.run(&["source", "update", "default", "--daily-events", "1000"], &[("DATA_DIR", "data")]);
+    let bounded = place
+        .run(&["source", "update", "default", "--daily-events", "1000", "--rate", "1000/s"], &[("DATA_DIR", "data")]);
     assert!(bounded.status.success(), "{bounded:?}");
     let run: Value = serde_json::from_str(&place.read("data/run.json")).unwrap();
     let admin = run["admin"].as_str().unwrap();

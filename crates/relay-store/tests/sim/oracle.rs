@@ -24,8 +24,9 @@ use relay_core::{
     id::{DeliveryId, EventId, InstanceId, JobId, Partition},
     limits,
     name::Name,
+    partitions::Partitions,
     routing::Routing,
-    storage::{Append, Appended, Change, Changed, Extend, Extended, Leased, Replayed, StoreOp, Stored},
+    storage::{Append, Appended, Change, Changed, Extend, Extended, HeldOf, Leased, Replayed, StoreOp, Stored},
     time::Wall,
     wire::{
         codec::{self, LeaseKey},
@@ -71,6 +72,9 @@ pub(crate) struct Oracle {
     failed: BTreeMap<(u64, Name), BTreeSet<EventId>>,
     /// Leases that this start of the server has let go of: what is reported of one says nothing of its destination any more.
     let_go: BTreeSet<(u64, LeaseKey)>,
+    /// Parts in which a server could not read what a client holds, and what it could not decide: a client goes on with what it names there.
+    unread: Vec<(u64, Partitions)>,
+    undecided: BTreeSet<(u64, DeliveryId)>,
     /// Failures that clients reported.
     reported: BTreeSet<(LeaseKey, u32)>,
     /// Forwards of what the target had taken already.
@@ -183,6 +187,8 @@ impl Oracle {
             heard: BTreeMap::new(),
             failed: BTreeMap::new(),
             let_go: BTreeSet::new(),
+            unread: Vec::new(),
+            undecided: BTreeSet::new(),
             reported: BTreeSet::new(),
             duplicates: 0,
             paused: BTreeMap::new(),
@@ -614,6 +620,36 @@ impl Oracle {
         }
     }
 
+    /// What the server hears of what it asked for, whether or not that came about.
+    pub(crate) fn answered(&mut self, op: &StoreOp, answer: &Stored) {
+        let run = self.run;
+        match (op, answer) {
+            (StoreOp::Held(asked), Stored::Held(answered)) if matches!(asked.ask.of, HeldOf::Instance(_)) => {
+                let of = (run, asked.ask.partitions);
+                self.unread.retain(|unread| *unread != of);
+                if answered.answer.is_err() {
+                    self.unread.push(of);
+                }
+            }
+            (StoreOp::Settle(asked), Stored::Settle(answered)) => {
+                for id in asked.ask.iter().map(|change| change.next.id) {
+                    if answered.answer.is_err() {
+                        self.undecided.insert((run, id));
+                    } else {
+                        self.undecided.remove(&(run, id));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a server may not know yet that a lease is somebody else's, since its part of the store was away.
+    fn may_not_know(&self, id: DeliveryId) -> bool {
+        let is_unread = |(run, of): &(u64, Partitions)| *run == self.run && of.hold(id.partition());
+        self.unread.iter().any(is_unread) || self.undecided.contains(&(self.run, id))
+    }
+
     /// A server starts, which knows nothing of what its clients met before.
     pub(crate) fn server_starts(&mut self, run: u64, alone: bool) {
         self.run = run;
@@ -651,7 +687,7 @@ impl Oracle {
                 let waits = |state| matches!(state, State::Ready | State::Scheduled);
                 let held = store.delivery(id).is_some_and(|found| found.token == token && !waits(found.state));
                 // Its own report may just have ended it at another server.
-                let held = held || (self.owners.several() && self.was_reported(id, token));
+                let held = held || (self.owners.several() && (self.was_reported(id, token) || self.may_not_know(id)));
                 self.check(held, "I7", || format!("{id}: a client may resume a lease that is not its own any more"));
             }
         }

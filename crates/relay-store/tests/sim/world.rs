@@ -387,6 +387,12 @@ impl World {
 
     /// Store operations and answers go by the oracle.
     pub(crate) fn perform(&mut self, op: &StoreOp, wall: Wall) -> Stored {
+        let answer = self.perform_or_not(op, wall);
+        self.oracle.answered(op, &answer);
+        answer
+    }
+
+    fn perform_or_not(&mut self, op: &StoreOp, wall: Wall) -> Stored {
         let op = intake::on_disk(op);
         self.store.tell_time(wall);
         if self.plan.servers > 1 {
