@@ -123,6 +123,13 @@ impl Nodes {
         owners
     }
 
+    /// Primaries that have no part, and were not reached when they were last asked for something.
+    pub(super) fn unreached_without_parts(&self) -> Vec<Arc<Node>> {
+        let table = self.table.borrow();
+        let has_part = |node: &Arc<Node>| table.owners.iter().flatten().any(|owned| Arc::ptr_eq(&owned.node, node));
+        table.known.values().filter(|node| node.standing.is_unreached() && !has_part(node)).cloned().collect()
+    }
+
     /// Why nobody is known to have a part, if there is one of which that is so.
     pub(super) fn missing(&self) -> Option<Broken> {
         self.table.borrow().owners.iter().find_map(|owned| owned.as_ref().err().cloned())
@@ -302,5 +309,47 @@ impl Nodes {
         let owners = self.owners();
         join_all(owners.iter().map(|(node, _)| node.commits.close())).await;
         self.shared.life.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redis::{Cluster, Options, clock::Clock, life::Life};
+
+    fn node(port: u16) -> Address {
+        Address::Tcp { host: "127.0.0.1".into(), port }
+    }
+
+    /// I24: a primary that has no part, and was not reached, is one that is to be tried again: keys that move are asked for there.
+    #[tokio::test]
+    async fn one_without_parts_is_tried_again() {
+        let cluster = Cluster { at: vec![node(1)], elsewhere: BTreeMap::new() };
+        let options = Options::new(Deployment::Cluster(cluster));
+        let space = Arc::new(Space::new(&options.stream_name, &options.dead_letter_queue, options.partitions));
+        let (life, clock, of_store) = (Arc::new(Life::begin()), Clock::default(), Arc::default());
+        let nodes = Nodes::of(Shared { options, space, life, clock, of_store });
+        let has_all = |at: Address| Told {
+            owners: (0..nodes.space().parts())
+                .map(|_| Some(Owner { at: at.clone(), epoch: 1, is_vouched: true, is_steady: true, is_moving: false }))
+                .collect(),
+            primaries: BTreeSet::from([node(1), node(2)]),
+        };
+        nodes.told(Instant::now(), Ok(has_all(node(1))));
+        assert!(nodes.unreached_without_parts().is_empty());
+        let [first, other] = [1, 2].map(|port| nodes.at(&node(port)).unwrap());
+        for node in [&first, &other] {
+            node.standing.unreached(&Broken::Away("it is gone".to_owned()));
+        }
+        let tried = nodes.unreached_without_parts();
+        assert!(
+            matches!(&tried[..], [tried] if Arc::ptr_eq(tried, &other)),
+            "the other is looked at as one that has parts"
+        );
+        nodes.told(Instant::now(), Ok(has_all(node(2))));
+        let tried = nodes.unreached_without_parts();
+        assert!(matches!(&tried[..], [tried] if Arc::ptr_eq(tried, &first)));
+        first.standing.reached();
+        assert!(nodes.unreached_without_parts().is_empty());
     }
 }

@@ -48,7 +48,7 @@ impl Reads {
     pub(super) async fn ask(&self, commands: Vec<Command>) -> Result<Vec<Reply>, Fault> {
         self.life.check()?;
         if self.is_given_up() {
-            return Err(Fault::Away);
+            return if self.standing.may_try() { self.ask_again(commands).await } else { Err(Fault::Away) };
         }
         let mut link = self.link().lock().await;
         // Whoever had it before may have found that out.
@@ -62,7 +62,9 @@ impl Reads {
     pub(super) async fn ask_again(&self, commands: Vec<Command>) -> Result<Vec<Reply>, Fault> {
         self.life.check()?;
         let mut link = self.link().lock().await;
-        self.ask_over(&mut link, commands).await
+        let came = self.ask_over(&mut link, commands).await?;
+        self.standing.reached();
+        Ok(came)
     }
 
     fn is_given_up(&self) -> bool {

@@ -71,14 +71,19 @@ impl Nodes {
 
     /// Whether a part gives leases: of whoever commits nothing, none could be settled.
     pub(super) fn gives_leases(&self, place: usize) -> bool {
-        !self.is_cluster() || self.there(place).is_ok_and(|node| !node.standing.is_in_trouble())
+        !self.is_cluster() || self.of_part(place).is_ok_and(|node| !node.standing.is_in_trouble())
     }
 
     /// Who has a part. In a cluster whoever was not reached when it was last tried is tried again by who looks at it: nobody else waits for
     /// that.
     fn there(&self, place: usize) -> Result<Arc<Node>, Fault> {
         let node = self.of_part(place).map_err(|_| Fault::Elsewhere)?;
-        if self.is_cluster() && node.standing.is_unreached() { Err(Fault::Away) } else { Ok(node) }
+        if self.is_given_up(&node) { Err(Fault::Away) } else { Ok(node) }
+    }
+
+    /// Whether it was not reached when it was last tried, and whoever asks this is not to try it: to be asked once for an operation.
+    fn is_given_up(&self, node: &Node) -> bool {
+        self.is_cluster() && node.standing.is_unreached() && !node.standing.may_try()
     }
 
     /// Commits this one.
@@ -89,7 +94,7 @@ impl Nodes {
     /// Appends, when its turn comes. What is known not to be there is not waited for: who has no key goes elsewhere.
     pub(super) fn append(&self, appending: Appending) {
         match self.of_part(appending.partition) {
-            Ok(node) if !self.is_cluster() || !node.standing.is_unreached() => node.commits.append(appending),
+            Ok(node) if !self.is_given_up(&node) => node.commits.append(appending),
             // Whoever asked may be gone.
             Ok(_) | Err(_) => drop(appending.answer.send(Err(AppendError::Away))),
         }

@@ -18,7 +18,7 @@ use crate::seam::Durability;
 
 /// How often a node is asked for the state of its cluster.
 const STATE_EVERY: Duration = Duration::from_secs(10);
-/// One that was not reached is tried again sooner than this, by whoever looks at it; else whoever asks does.
+/// One that was not reached is tried again sooner than this, by whoever looks at it; else one of those who ask does.
 const TRIED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How it stands, as it was last heard of.
@@ -122,16 +122,26 @@ impl Standing {
         self.seen().checked.as_ref().is_some_and(|checked| checked.waits.is_some() && checked.findings.is_empty())
     }
 
-    /// Whether it was not reached when it was last tried, and somebody else tries it again: nobody is to wait for it.
+    /// Whether it was not reached when it was last tried: nobody is to wait for it, but for whoever [may try](Self::may_try) it.
     pub(super) fn is_unreached(&self) -> bool {
+        self.seen().unreached.is_some()
+    }
+
+    /// Whether one that was not reached is to be tried by whoever asks this, for nobody has tried it for long. He is the only one who is told
+    /// so: to be asked once for an operation, right before it is sent there.
+    pub(super) fn may_try(&self) -> bool {
         let mut seen = self.seen();
         let Some((_, tried)) = &mut seen.unreached else { return false };
-        let is_tried = tried.elapsed() < TRIED_WITHIN;
-        if !is_tried {
-            // Whoever asks now does, and no other.
+        let is_due = tried.elapsed() >= TRIED_WITHIN;
+        if is_due {
             *tried = Instant::now();
         }
-        is_tried
+        is_due
+    }
+
+    /// It was reached.
+    pub(super) fn reached(&self) {
+        self.seen().unreached = None;
     }
 
     /// Whether the last commit did not come about.
@@ -277,5 +287,27 @@ mod tests {
         // Parts go to one that has none.
         other.is_never_weaker_than(&one);
         assert_eq!(other.demand(), Err(Fault::Away), "it is looked at first");
+    }
+
+    /// I24: one that nobody has tried for long is tried by one of those who ask, however often others asked how it stands.
+    #[test]
+    fn one_tries_what_was_not_reached() {
+        let standing = Standing::of(&Arc::default());
+        let was_tried_long_ago = || {
+            let mut seen = standing.seen();
+            let (_, tried) = seen.unreached.as_mut().expect("it was not reached");
+            *tried = tried.checked_sub(TRIED_WITHIN).expect("this machine has run for so long");
+        };
+        assert!(!standing.is_unreached() && !standing.may_try(), "nothing is known against it");
+        standing.unreached(&Broken::Away("it is gone".to_owned()));
+        assert!(standing.is_unreached() && !standing.may_try(), "it was tried just now");
+        was_tried_long_ago();
+        assert!(standing.is_unreached() && standing.is_unreached(), "to ask for that changes nothing");
+        assert!(standing.may_try());
+        assert!(!standing.may_try(), "one does already");
+        was_tried_long_ago();
+        assert!(standing.may_try(), "he has come to nothing");
+        standing.reached();
+        assert!(!standing.is_unreached() && !standing.may_try());
     }
 }

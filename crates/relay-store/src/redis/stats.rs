@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use relay_core::{name::Name, storage::StoreError};
 
 use super::{
@@ -23,7 +23,15 @@ use crate::{
 impl Core {
     /// Asks each Redis how it is, and how much memory it uses. Where it does not answer, what was heard last stands.
     pub(super) async fn look(&self) {
-        join_all(self.nodes.owners().iter().map(|(node, places)| self.look_at_node(node, places))).await;
+        let (owners, others) = (self.nodes.owners(), self.nodes.unreached_without_parts());
+        let looked = join_all(owners.iter().map(|(node, places)| self.look_at_node(node, places)));
+        // Keys that move ahead of their slot are asked for there.
+        let tried =
+            join_all(others.iter().map(|node| node.reads.ask_again(vec![Command::new("INFO").arg("replication")])));
+        let (_, tried) = join(looked, tried).await;
+        for fault in tried.into_iter().filter_map(Result::err) {
+            tracing::debug!(?fault, "a primary that has no part is not reached yet");
+        }
     }
 
     async fn look_at_node(&self, node: &Node, places: &[usize]) {
