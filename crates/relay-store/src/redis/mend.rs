@@ -113,6 +113,8 @@ pub(super) struct Round {
     mended: Mended,
     /// So often its next step has come to nothing that is known.
     tried: u32,
+    /// Some partitions were left out.
+    is_partial: bool,
 }
 
 /// What it looks at, and how far it is.
@@ -153,7 +155,21 @@ impl Round {
             listings: BTreeMap::new(),
             mended: Mended::default(),
             tried: 0,
+            is_partial: false,
         }
+    }
+
+    /// Goes on without what is in other partitions than these; a later round goes through the rest.
+    pub(super) fn only_in(&mut self, places: impl Fn(usize) -> bool) {
+        let before = self.places.len();
+        self.places.retain(|place| places(*place));
+        self.walks.retain(|walk| places(walk.place));
+        self.is_partial |= self.places.len() < before;
+    }
+
+    /// Whether it goes, or went, through all partitions that it was to.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.is_partial
     }
 
     /// What came of a part of its next step: what stayed unknown so often is passed over.
@@ -266,7 +282,7 @@ impl Core {
 
     /// Some keys, and where there are more. Those of other nodes, and of other partitions, are passed over.
     async fn scan(&self, at: &At, count: i64, round: &Round) -> Result<(Option<At>, Vec<Found>), Fault> {
-        let (next, keys) = self.scan_keys(at, count).await?;
+        let (next, keys) = self.scan_keys_of(at, count, &round.places).await?;
         let mut found = Vec::new();
         for key in keys {
             found.extend(self.found_at(key).filter(|found| round.places.contains(&found.place)));
@@ -364,7 +380,12 @@ impl Core {
     }
 
     async fn mend_events(&self, place: usize, ids: &[u128], round: &mut Round) -> Result<(), Fault> {
-        let orphans_before = self.clock().await? - ORPHAN_AFTER;
+        let orphans_before = match self.clock().await {
+            Ok(now) => now - ORPHAN_AFTER,
+            // The registry's node is, which has the clock: none is taken for old.
+            Err(Fault::Away) if self.nodes.is_cluster() => Wall::MIN,
+            Err(fault) => return Err(fault),
+        };
         let ids: Vec<EventId> = ids.iter().copied().map(EventId::from_u128).collect();
         let later = self.named_later(&ids).await?;
         let mut found = Vec::new();
