@@ -190,6 +190,7 @@ impl Hub {
     pub(super) fn on_appended(&mut self, op: OpId, pending: Pending, result: Result<Appended, AppendError>) {
         let result = match result {
             Err(AppendError::Away) if !self.failed => {
+                let pending = self.without_reservations(pending);
                 let pending = self.in_another_partition(pending);
                 return self.append_again(pending);
             }
@@ -243,6 +244,20 @@ impl Hub {
                 self.give_up_append(pending, answer);
             }
         }
+    }
+
+    /// The same stored as ready, for nobody knows when it is: its slot, its credit and its room are for what can be stored meanwhile. What
+    /// may be stored already leased keeps them.
+    fn without_reservations(&mut self, mut pending: Pending) -> Pending {
+        if pending.unsure.is_some() {
+            return pending;
+        }
+        for (instance, delivery) in std::mem::take(&mut pending.leased) {
+            self.unreserve(instance, &delivery, pending.event.size());
+            let ttl = delivery.expires_at.since(pending.made_at);
+            pending.waiting.push((delivery.id, delivery.destination, ttl));
+        }
+        pending
     }
 
     /// The same in another partition, for its own is away: another may be there. What may be stored stays where it is, and so does what has

@@ -11,7 +11,7 @@ use relay_core::{
     event::Event,
     id::{DeliveryId, EventId, Partition},
     partitions::Partitions,
-    storage::{Change, Changed, HeldAsk, LeaseAsk, LeaseEnd, Leased, StoreError},
+    storage::{Change, Changed, HeldAsk, LeaseAsk, Leased, StoreError},
     time::Wall,
 };
 
@@ -94,14 +94,10 @@ impl MemoryStore {
         if of.into_iter().any(is_away) { Err(StoreError::Away) } else { Ok(()) }
     }
 
-    /// Leases from the partitions that are there: away where nothing is due in those.
+    /// Leases from the partitions that are there: what waits in the others is as if there were nothing.
     pub(super) fn lease_there(&self, ask: &LeaseAsk) -> Result<Leased, StoreError> {
         let away = self.lock().away;
-        let leased = self.write(Trouble::Lease, |disk| disk.lease(ask, away))?;
-        if away.is_none() {
-            return Ok(leased);
-        }
-        if leased.deliveries.is_empty() { Err(StoreError::Away) } else { Ok(Leased { end: LeaseEnd::More, ..leased }) }
+        self.write(Trouble::Lease, |disk| disk.lease(ask, away))
     }
 
     pub(super) fn settle_all(&self, batch: Vec<Change>) -> Result<Vec<Changed>, StoreError> {

@@ -36,7 +36,7 @@ impl Disk {
             self.replace(next.clone());
             leased.deliveries.push(next);
         }
-        let next_due = self.next_due_after(ask);
+        let next_due = self.next_due_after(ask, away);
         leased.end = if kept_back { LeaseEnd::Tried { next_due } } else { LeaseEnd::Drained { next_due } };
         leased
     }
@@ -80,10 +80,11 @@ impl Disk {
         Backlog { tried, open }
     }
 
-    fn next_due_after(&self, ask: &LeaseAsk) -> Option<Wall> {
+    fn next_due_after(&self, ask: &LeaseAsk, away: Option<Partitions>) -> Option<Wall> {
         let behind = (Bound::Excluded((ask.now, DeliveryId::from_u128(u128::MAX))), Bound::Unbounded);
         let waiting = self.waiting.get(&ask.destination)?;
-        let mut waiting = waiting.by_due.range(behind).filter(|(_, id)| ask.partitions.hold(id.partition()));
+        let is_there = |id: &DeliveryId| ask.partitions.hold(id.partition()) && !is_away(away, *id);
+        let mut waiting = waiting.by_due.range(behind).filter(|(_, id)| is_there(id));
         waiting.next().map(|(due_at, _)| *due_at)
     }
 

@@ -111,13 +111,15 @@ impl Core {
         }
         let limit = ask.limit as usize;
         let mut asked = Vec::new();
-        let is_asked = |place: usize| self.space.is_one_of(ask.partitions, place) && !away.contains(&place);
+        // What cannot be ended where it is fills no page that others wait for.
+        let ends = |place: usize| !away.contains(&place) && self.nodes.takes_commits(place);
+        let is_asked = |place: usize| self.space.is_one_of(ask.partitions, place) && ends(place);
         for (keys, counters) in self.some_of_parts(&counted, is_asked) {
             asked.extend(counters.waiting().map(|name| keys.expiries(name)));
         }
         due.expired = self.earliest(&asked, ask.now, limit).await?;
         if let Some(by) = ask.lapsed_by {
-            let lapsed_in = self.space.some(ask.lapsed_in).filter(|(place, _)| !away.contains(place));
+            let lapsed_in = self.space.some(ask.lapsed_in).filter(|(place, _)| ends(*place));
             let leases: Vec<Key> = lapsed_in.map(|(_, keys)| keys.leases()).collect();
             due.lapsed = self.earliest(&leases, by, limit).await?;
         }

@@ -27,6 +27,7 @@ pub(super) struct Wanted {
 #[derive(Debug)]
 pub(super) struct Space {
     name: String,
+    dead_letters: String,
     partitions: Vec<Keys>,
     registry: String,
     /// What stands in braces in the keys of each part, by its place: the partitions, and the registry behind them.
@@ -43,7 +44,8 @@ impl Space {
         let keys = |partition| Keys::new(name, dead_letters, tags::tag(partition, of));
         let partitions = (0..of).map(keys).collect();
         let tags = (0..of).map(|partition| tags::tag(partition, of)).chain([REGISTRY]).collect();
-        Self { name: name.to_owned(), partitions, registry: format!("{name}:{{{REGISTRY}}}:"), tags }
+        let registry = format!("{name}:{{{REGISTRY}}}:");
+        Self { name: name.to_owned(), dead_letters: dead_letters.to_owned(), partitions, registry, tags }
     }
 
     /// How many parts it has, each in a slot: the partitions, and the registry.
@@ -63,7 +65,9 @@ impl Space {
 
     /// Which part a key of ours is in.
     pub(super) fn part_of(&self, key: &[u8]) -> Option<usize> {
-        let tag = key.strip_prefix(self.name.as_bytes())?.strip_prefix(b":{")?;
+        // Dead letters are in streams of another name.
+        let within = |name: &str| key.strip_prefix(name.as_bytes())?.strip_prefix(b":{");
+        let tag = within(&self.name).or_else(|| within(&self.dead_letters))?;
         let tag = &tag[..tag.iter().position(|byte| *byte == b'}')?];
         self.tags.iter().position(|known| known.as_bytes() == tag)
     }
@@ -414,6 +418,7 @@ mod tests {
         for (place, keys) in space.partitions().iter().enumerate() {
             assert_eq!(space.part_of(&keys.counters()), Some(place));
             assert_eq!(space.part_of(&keys.inner("e:}{reg}:")), Some(place));
+            assert_eq!(space.part_of(&keys.dead_letters().key), Some(place));
         }
         assert_eq!(space.part_of(&space.meta()), Some(space.registry_place()));
         assert_eq!(space.part_of(&space.hints()), Some(space.registry_place()));

@@ -67,8 +67,7 @@ impl Core {
         for place in places.filter(|place| self.space.is_one_of(ask.partitions, *place)) {
             let (keys, known) = (&partitions[place], &known[place]);
             if known.is_away {
-                failed.get_or_insert(Fault::Away);
-                all.end = LeaseEnd::More;
+                // Nobody knows whether anything waits there. Once it is there `due` tells; to ask each second until then comes to nothing.
                 continue;
             }
             if known.waits == 0 || left.limit == 0 {
@@ -78,7 +77,8 @@ impl Core {
                 continue;
             }
             // Others on the node of one that failed just now, too.
-            let came = if self.nodes.gives_leases(place) { self.lease_in(keys, &left).await } else { Err(Fault::Away) };
+            let came =
+                if self.nodes.takes_commits(place) { self.lease_in(keys, &left).await } else { Err(Fault::Away) };
             let part = match came {
                 Ok(part) => part,
                 Err(Fault::Unknown) if !self.nodes.is_cluster() => return Err(Fault::Unknown),

@@ -114,6 +114,8 @@ pub(super) struct Round {
     only_looks: bool,
     /// So often its next step has come to nothing that is known.
     tried: u32,
+    /// Some partitions were left out.
+    is_partial: bool,
 }
 
 /// What it looks at, and how far it is.
@@ -155,6 +157,7 @@ impl Round {
             mended: Mended::default(),
             only_looks: false,
             tried: 0,
+            is_partial: false,
         }
     }
 
@@ -166,6 +169,19 @@ impl Round {
     /// What scripts are told of that.
     fn looks(&self) -> Vec<u8> {
         u8::from(self.only_looks).to_string().into_bytes()
+    }
+
+    /// Goes on without what is in other partitions than these; a later round goes through the rest.
+    pub(super) fn only_in(&mut self, places: impl Fn(usize) -> bool) {
+        let before = self.places.len();
+        self.places.retain(|place| places(*place));
+        self.walks.retain(|walk| places(walk.place));
+        self.is_partial |= self.places.len() < before;
+    }
+
+    /// Whether it goes, or went, through all partitions that it was to.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.is_partial
     }
 
     /// What came of a part of its next step: what stayed unknown so often is passed over.
@@ -294,7 +310,7 @@ impl Core {
 
     /// Some keys, and where there are more. Those of other nodes, and of other partitions, are passed over.
     async fn scan(&self, at: &At, count: i64, round: &Round) -> Result<(Option<At>, Vec<Found>), Fault> {
-        let (next, keys) = self.scan_keys(at, count).await?;
+        let (next, keys) = self.scan_keys_of(at, count, &round.places).await?;
         let mut found = Vec::new();
         for key in keys {
             found.extend(self.found_at(key).filter(|found| round.places.contains(&found.place)));
@@ -392,7 +408,12 @@ impl Core {
     }
 
     async fn mend_events(&self, place: usize, ids: &[u128], round: &mut Round) -> Result<(), Fault> {
-        let orphans_before = self.clock().await? - ORPHAN_AFTER;
+        let orphans_before = match self.clock().await {
+            Ok(now) => now - ORPHAN_AFTER,
+            // The registry's node is, which has the clock: none is taken for old.
+            Err(Fault::Away) if self.nodes.is_cluster() => Wall::MIN,
+            Err(fault) => return Err(fault),
+        };
         let ids: Vec<EventId> = ids.iter().copied().map(EventId::from_u128).collect();
         let later = self.named_later(&ids).await?;
         let mut found = Vec::new();

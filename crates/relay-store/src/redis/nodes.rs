@@ -319,40 +319,43 @@ impl Nodes {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::redis::{Cluster, Options, clock::Clock, life::Life};
 
-    fn node(port: u16) -> Address {
+    pub(in crate::redis) fn node(port: u16) -> Address {
         Address::Tcp { host: "127.0.0.1".into(), port }
+    }
+
+    /// Those of a cluster which nobody was asked about yet.
+    pub(in crate::redis) fn of_cluster() -> Arc<Nodes> {
+        let cluster = Cluster { at: vec![node(1)], elsewhere: BTreeMap::new() };
+        let options = Options { partitions: 2, ..Options::new(Deployment::Cluster(cluster)) };
+        let space = Arc::new(Space::new(&options.stream_name, &options.dead_letter_queue, options.partitions));
+        let (life, clock, of_store) = (Arc::new(Life::begin()), Clock::default(), Arc::default());
+        Nodes::of(Shared { options, space, life, clock, of_store })
+    }
+
+    /// That each part, in turn, is at one of these.
+    pub(in crate::redis) fn have_all(nodes: &Nodes, ports: &[u16]) -> Told {
+        let owner = |port: u16| Owner { at: node(port), epoch: 1, is_vouched: true, is_steady: true, is_moving: false };
+        let owners = ports.iter().cycle().take(nodes.space().parts()).map(|port| Some(owner(*port))).collect();
+        Told { owners, primaries: BTreeSet::from([node(1), node(2)]) }
     }
 
     /// I24: a primary that has no part, and was not reached, is one that is to be tried again: keys that move are asked for there.
     #[tokio::test]
     async fn one_without_parts_is_tried_again() {
-        let cluster = Cluster { at: vec![node(1)], elsewhere: BTreeMap::new() };
-        let options = Options::new(Deployment::Cluster(cluster));
-        let space = Arc::new(Space::new(&options.stream_name, &options.dead_letter_queue, options.partitions));
-        let (life, clock, of_store) = (Arc::new(Life::begin()), Clock::default(), Arc::default());
-        let nodes = Nodes::of(Shared { options, space, life, clock, of_store });
-        let has_all = |at: Address| Told {
-            owners: (0..nodes.space().parts())
-                .map(|_| Some(Owner { at: at.clone(), epoch: 1, is_vouched: true, is_steady: true, is_moving: false }))
-                .collect(),
-            primaries: BTreeSet::from([node(1), node(2)]),
-        };
-        nodes.told(Instant::now(), Ok(has_all(node(1))));
+        let nodes = of_cluster();
+        nodes.told(Instant::now(), Ok(have_all(&nodes, &[1])));
         assert!(nodes.unreached_without_parts().is_empty());
-        let [first, other] = [1, 2].map(|port| nodes.at(&node(port)).unwrap());
+        let [first, other] = [1, 2].map(|port| nodes.at(&node(port)).expect("it is a primary"));
         for node in [&first, &other] {
             node.standing.unreached(&Broken::Away("it is gone".to_owned()));
         }
         let tried = nodes.unreached_without_parts();
-        assert!(
-            matches!(&tried[..], [tried] if Arc::ptr_eq(tried, &other)),
-            "the other is looked at as one that has parts"
-        );
-        nodes.told(Instant::now(), Ok(has_all(node(2))));
+        assert!(matches!(&tried[..], [tried] if Arc::ptr_eq(tried, &other)), "one that has parts is looked at anyway");
+        nodes.told(Instant::now(), Ok(have_all(&nodes, &[2])));
         let tried = nodes.unreached_without_parts();
         assert!(matches!(&tried[..], [tried] if Arc::ptr_eq(tried, &first)));
         first.standing.reached();

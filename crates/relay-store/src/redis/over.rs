@@ -32,7 +32,8 @@ struct Shelf {
 
 impl Core {
     /// Ended deliveries that retention is over for: the heads of the streams and sets that have them by their end. Those that do not
-    /// read are passed over, however many they are. About as many are read as are asked for, however many destinations there are.
+    /// read are passed over, however many they are. About as many are read as are asked for, however many destinations there are. Of
+    /// partitions that are away, or where nothing is committed, none: there none could be removed.
     pub(super) async fn over(&self, ask: OverAsk) -> Result<Vec<Delivery>, Fault> {
         let limit = ask.limit as usize;
         let mut shelves = self.shelves_over(&ask).await?;
@@ -57,9 +58,12 @@ impl Core {
 
     /// Those in which retention is over for something.
     async fn shelves_over(&self, ask: &OverAsk) -> Result<Vec<Shelf>, Fault> {
-        let counted = self.counters().await?;
+        let (counted, away) = self.counters_last_read().await?;
+        let is_asked = |place: usize| {
+            self.space.is_one_of(ask.partitions, place) && !away.contains(&place) && self.nodes.takes_commits(place)
+        };
         let mut shelves = Vec::new();
-        for (keys, counters) in self.space.some(ask.partitions).map(|(place, keys)| (keys, &counted[place])) {
+        for (keys, counters) in self.some_of_parts(&counted, is_asked) {
             for destination in counters.destinations.keys() {
                 shelves.push(Shelf::new(Kept::Done, keys.done(destination)));
                 shelves.push(Shelf::new(Kept::Ended, keys.ended(destination)));

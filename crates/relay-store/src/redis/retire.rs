@@ -59,25 +59,38 @@ enum Decided {
 }
 
 impl Core {
-    /// Removes what retention is over for. Of the first partitions something may be gone when a later one cannot be reached: it
-    /// is passed over when it is asked for again.
+    /// Removes what retention is over for. Of other partitions something may be gone where one cannot be reached: it is passed over when it
+    /// is asked for again. What is forgotten by time alone in a partition that is away is forgotten in a later round.
     pub(super) async fn retire(&self, retire: &Retire) -> Result<Retired, Fault> {
         self.life.check()?;
         let mut retired = Retired { taken: retire.ended.len() as u32, ..Retired::default() };
-        let mut is_begun = false;
+        let (mut is_begun, mut failed) = (false, None);
         for (place, keys) in self.space.partitions().iter().enumerate() {
             let here: Vec<Ended> =
                 retire.ended.iter().filter(|ended| self.space.place(ended.id.partition()) == place).copied().collect();
-            let forgets = self.space.is_one_of(retire.forget.partitions, place);
+            let forgets = self.space.is_one_of(retire.forget.partitions, place) && self.nodes.takes_commits(place);
             let done =
                 self.retire_in(keys, &here, forgets.then_some(&retire.forget), &mut is_begun, &mut retired).await;
-            done.map_err(|fault| fault.behind(is_begun))?;
+            self.goes_on_behind(done, &mut failed, is_begun)?;
         }
-        if retire.forget.partitions.hold_first() {
+        if retire.forget.partitions.hold_first() && self.nodes.takes_commits(self.space.registry_place()) {
             let trimmed = self.trim_all(self.space.registry_audit(), retire.forget.audit_before).await;
-            trimmed.map_err(|fault| fault.behind(is_begun))?;
+            self.goes_on_behind(trimmed, &mut failed, is_begun)?;
         }
-        Ok(retired)
+        failed.map_or(Ok(retired), |fault: Fault| Err(fault.behind(is_begun)))
+    }
+
+    /// In a cluster what fails in one partition keeps nothing in others, and is told at the end. Where one node has all of them, so it is for
+    /// all.
+    fn goes_on_behind(&self, done: Result<(), Fault>, failed: &mut Option<Fault>, is_begun: bool) -> Result<(), Fault> {
+        match done {
+            Err(fault) if !self.nodes.is_cluster() => Err(fault.behind(is_begun)),
+            Err(fault) => {
+                failed.get_or_insert(fault);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// The same in one partition; `is_begun`: something was done that may have changed something.

@@ -69,9 +69,10 @@ impl Nodes {
         node.commits.all(urgency, commands).await?.pop().ok_or(Fault::Unknown)
     }
 
-    /// Whether a part gives leases: of whoever commits nothing, none could be settled.
-    pub(super) fn gives_leases(&self, place: usize) -> bool {
-        !self.is_cluster() || self.of_part(place).is_ok_and(|node| !node.standing.is_in_trouble())
+    /// Whether commits come about where a part is, as far as that is known: in a cluster nothing is begun there meanwhile that only a commit
+    /// can end.
+    pub(super) fn takes_commits(&self, place: usize) -> bool {
+        !self.is_cluster() || self.of_part(place).is_ok_and(|node| node.standing.reasons().is_empty())
     }
 
     /// Who has a part. In a cluster whoever was not reached when it was last tried is tried again by who looks at it: nobody else waits for
@@ -91,13 +92,18 @@ impl Nodes {
         self.all(urgency, vec![command]).await?.pop().ok_or(Fault::Unknown)
     }
 
-    /// Appends, when its turn comes. What is known not to be there is not waited for: who has no key goes elsewhere.
+    /// Appends, when its turn comes. What is known not to be there, or not to commit, is not waited for: who has no key goes elsewhere.
     pub(super) fn append(&self, appending: Appending) {
         match self.of_part(appending.partition) {
-            Ok(node) if !self.is_given_up(&node) => node.commits.append(appending),
+            Ok(node) if self.takes_appends(&node) => node.commits.append(appending),
             // Whoever asked may be gone.
             Ok(_) | Err(_) => drop(appending.answer.send(Err(AppendError::Away))),
         }
+    }
+
+    /// One that commits nothing is tried again each second (`stats.rs`), by what nobody waits for.
+    fn takes_appends(&self, node: &Node) -> bool {
+        !self.is_cluster() || node.standing.reasons().is_empty() || node.standing.may_try()
     }
 
     /// Whether replicas are waited for where a part is.
@@ -283,4 +289,46 @@ impl Nodes {
 /// Whether the node has not got that part, or not all of it.
 fn is_elsewhere(reply: &Reply) -> bool {
     reply.refusal() == Some(Fault::Elsewhere)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::redis::nodes::tests::{have_all, of_cluster};
+
+    /// I1, I24: where commits do not come about nothing is sent that could go elsewhere, and nothing is begun that only a commit ends; what
+    /// another primary has goes on.
+    #[tokio::test]
+    async fn nothing_is_begun_where_nothing_is_committed() {
+        // Each takes connections, and says nothing.
+        let silent = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free"));
+        let ports = silent.each_ref().map(|silent| silent.local_addr().expect("it is bound").port());
+        let nodes = of_cluster();
+        nodes.told(Instant::now(), Ok(have_all(&nodes, &ports)));
+        let append = |partition: usize| {
+            let (answer, mut asked) = oneshot::channel();
+            nodes.append(Appending {
+                partition,
+                source: "in".parse().expect("it is a name"),
+                event: (nodes.space().partitions()[partition].counters(), Vec::new()),
+                arguments: Vec::new(),
+                destinations: Vec::new(),
+                received_at: relay_core::time::Wall::MIN,
+                deadline: relay_core::time::Wall::MAX,
+                answer,
+            });
+            asked.try_recv().ok()
+        };
+        assert!([0, 1].into_iter().all(|place| nodes.takes_commits(place)), "nothing is known against them");
+        let node = nodes.of_part(0).expect("it is somebody's");
+        node.standing.came_of(Some(&Fault::Unknown));
+        assert_eq!([0, 1].map(|place| nodes.takes_commits(place)), [false, true]);
+        assert_eq!(append(0), Some(Err(AppendError::Away)), "it was not sent");
+        assert_eq!(append(1), None, "it is under way");
+        node.standing.came_of(None);
+        assert!(nodes.takes_commits(0));
+        assert_eq!(append(0), None, "it is under way");
+    }
 }

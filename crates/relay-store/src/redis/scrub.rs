@@ -112,17 +112,21 @@ pub(super) async fn scrub(core: Weak<Core>) {
 impl Core {
     async fn scrub_step(&self, scrub: &mut Scrub) -> Result<(), Fault> {
         let places = self.places_of_janitor();
-        if places.is_empty() {
+        // What is away, or takes no commits, keeps no other from being looked at.
+        let there: BTreeSet<usize> = places.iter().copied().filter(|place| self.nodes.takes_commits(*place)).collect();
+        if there.is_empty() {
             scrub.round = None;
             return Ok(());
         }
+        let mut glanced = Ok(());
         if scrub.glanced.is_none_or(|at| at.elapsed() >= self.options.glance_every) {
             scrub.glanced = Some(Instant::now());
-            for place in &places {
-                self.look_at(*place, scrub).await?;
+            for place in &there {
+                glanced = self.look_at(*place, scrub).await.and(glanced);
             }
         }
         let round = scrub.round.get_or_insert_with(|| Round::through(places));
+        round.only_in(|place| there.contains(&place));
         let stepped = self.step_of(round).await;
         let is_stuck =
             matches!(stepped, Err(Fault::Damaged(_) | Fault::Unexpected(_) | Fault::Later(_) | Fault::Elsewhere));
@@ -132,7 +136,7 @@ impl Core {
                 self.end_round(&round);
             }
         }
-        stepped
+        stepped.and(glanced)
     }
 
     /// A step, of which is told what came of it, however it ends.
@@ -153,7 +157,8 @@ impl Core {
     fn end_round(&self, round: &Round) {
         let mended = round.mended();
         self.scrubs.with(|state| {
-            state.through = round.is_over().then(Instant::now).or(state.through);
+            let is_through = round.is_over() && round.is_whole();
+            state.through = is_through.then(Instant::now).or(state.through);
         });
         if mended.has_changed() {
             let Mended { rows, mended, strays, lost, orphans, aside, kept, .. } = mended;

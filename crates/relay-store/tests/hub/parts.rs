@@ -99,6 +99,26 @@ fn many_outcomes_that_wait_for_a_part_stop_no_other() {
     assert_eq!(rig.count(State::Delivered), usize::from(many) + 350);
 }
 
+/// I24: webhooks that cannot be stored where their repeats look for them keep no slot of a client, and no room, from others.
+#[test]
+fn what_cannot_be_stored_keeps_no_slot() {
+    let [mut rig, _] = Rig::sharing();
+    let client = rig.join(1, 7, 8);
+    rig.store.set_away(Some(Partitions::only(0, PARTITIONS)));
+    let waiting: Vec<_> =
+        (0..8).map(|number| rig.send_body("src", b"0123456789", Some(key_in_first(number)))).collect();
+    let others: Vec<_> = (0..20).map(|_| rig.send()).collect();
+    // Their senders wait for longer.
+    delivers(&mut rig, client, 1);
+    assert!(waiting.iter().all(|ticket| !rig.answers.contains_key(ticket)));
+    assert!(others.iter().all(|ticket| matches!(rig.answers[ticket], Answer::Accepted { .. })));
+    assert_eq!(rig.count(State::Delivered), 20);
+    rig.store.set_away(None);
+    delivers(&mut rig, client, 1);
+    assert!(waiting.iter().all(|ticket| matches!(rig.answers[ticket], Answer::Accepted { .. })));
+    assert_eq!(rig.count(State::Delivered), 28);
+}
+
 /// I15: bodies that cannot be read keep no slot of a client, and no room, from those that can.
 #[test]
 fn a_body_that_is_away_keeps_no_slot() {

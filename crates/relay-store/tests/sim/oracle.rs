@@ -26,7 +26,7 @@ use relay_core::{
     name::Name,
     partitions::Partitions,
     routing::Routing,
-    storage::{Append, Appended, Change, Changed, Extend, Extended, HeldOf, Leased, Replayed, StoreOp, Stored},
+    storage::{Append, Appended, Change, Changed, Extend, Extended, Held, Leased, Replayed, StoreOp, Stored},
     time::Wall,
     wire::{
         codec::{self, LeaseKey},
@@ -621,10 +621,10 @@ impl Oracle {
     }
 
     /// What the server hears of what it asked for, whether or not that came about.
-    pub(crate) fn answered(&mut self, op: &StoreOp, answer: &Stored) {
+    pub(crate) fn store_answered(&mut self, op: &StoreOp, answer: &Stored) {
         let run = self.run;
         match (op, answer) {
-            (StoreOp::Held(asked), Stored::Held(answered)) if matches!(asked.ask.of, HeldOf::Instance(_)) => {
+            (StoreOp::Held(asked), Stored::Held(answered)) if matches!(asked.ask.of, Held::Instance(_)) => {
                 let of = (run, asked.ask.partitions);
                 self.unread.retain(|unread| *unread != of);
                 if answered.answer.is_err() {

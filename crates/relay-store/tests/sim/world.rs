@@ -388,7 +388,7 @@ impl World {
     /// Store operations and answers go by the oracle.
     pub(crate) fn perform(&mut self, op: &StoreOp, wall: Wall) -> Stored {
         let answer = self.perform_or_not(op, wall);
-        self.oracle.answered(op, &answer);
+        self.oracle.store_answered(op, &answer);
         answer
     }
 
