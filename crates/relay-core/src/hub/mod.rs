@@ -238,6 +238,11 @@ impl Hub {
         self.setup.instance_of(token, said)
     }
 
+    /// Whether the store has several parts, each of which commits by itself: see [`Setup::parts`].
+    pub fn has_parts(&self) -> bool {
+        self.setup.parts > 1
+    }
+
     /// The number of the part of the store that an event is in: see [`Setup::parts`]. What is asked for together is in one.
     pub fn part_of(&self, id: EventId) -> u16 {
         Part::of(id.partition(), self.setup.parts.max(1)).number()

@@ -26,7 +26,10 @@ use tokio::{
     time::{Instant, Sleep, sleep_until, timeout},
 };
 
-use super::{Event, Followed, Inlet, OldestCommit, Request, Said, Socket, View, Waiting, commits::Commits};
+use super::{
+    Event, Followed, Inlet, OldestCommit, Request, Said, Socket, View, Waiting,
+    commits::{Commits, has_committed},
+};
 use crate::{clock::Clock, depth, metrics::Metrics, notice::Notices, outbox::Outbox};
 
 /// Inputs of one turn: enough that a full turn makes a full commit, few enough that no socket waits long.
@@ -119,6 +122,7 @@ impl Driver {
         inlet: Inlet,
         oldest_commit: OldestCommit,
     ) -> Self {
+        let commits = Commits::new(oldest_commit, hub.has_parts());
         Self {
             hub,
             now: clock.own(),
@@ -132,7 +136,7 @@ impl Driver {
             waiting: BTreeMap::new(),
             sockets: BTreeMap::new(),
             appends: BTreeMap::new(),
-            commits: Commits::new(oldest_commit),
+            commits,
             pending: FuturesUnordered::new(),
             hears_until: None,
             stopping: None,
@@ -319,12 +323,14 @@ impl Driver {
     fn on_done(&mut self, done: Done) {
         match done {
             Done::Stored(stored) => {
-                self.commits.end(stored.id());
+                self.commits.end(stored.id(), has_committed(&stored), self.now.mono);
                 self.feed(Input::Stored(stored));
             }
             Done::Appended(all, took) => {
                 self.metrics.committed(took);
-                all.first().into_iter().for_each(|stored| self.commits.end(stored.id()));
+                if let Some(first) = all.first() {
+                    self.commits.end(first.id(), all.iter().any(has_committed), self.now.mono);
+                }
                 for stored in all {
                     self.feed(Input::Stored(stored));
                 }
