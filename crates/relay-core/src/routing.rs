@@ -60,6 +60,14 @@ pub enum Serves {
 }
 
 impl Serves {
+    /// Whether there is anything at all that a token that serves this may serve.
+    pub fn any(&self) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => !names.is_empty(),
+        }
+    }
+
     /// Whether a token that serves this may serve `destination`.
     pub fn allows(&self, destination: &Name) -> bool {
         match self {

@@ -244,7 +244,9 @@ impl Hub {
             if self.resume_one(id, (delivery, token), serves) {
                 kept.insert(delivery);
                 resumed.push(lease_ref((delivery, token)));
-            } else if !self.held.contains_key(&delivery) && self.is_claimed_later(id, (delivery, token)) {
+            } else if !self.held.contains_key(&delivery) && serves.any() && self.is_claimed_later(id, (delivery, token))
+            {
+                // Of which destination it is, is seen once that part is read.
                 resumed.push(lease_ref((delivery, token)));
             } else if crate::canary::is("resumed_keeps_released") {
                 resumed.push(lease_ref((delivery, token))); // Canary: a released lease must not stay with its client.

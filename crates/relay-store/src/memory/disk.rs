@@ -233,13 +233,14 @@ impl Disk {
         if stored != expect {
             return None;
         }
+        let is_followed = key.kind.is_followed();
         let version = stored + 1;
         match body {
             Some(body) => self.documents.insert(key.clone(), Document { key, version, body }),
             None => self.documents.remove(&key),
         };
         self.audit.extend(audit);
-        self.written_documents += 1;
+        self.written_documents += u64::from(is_followed);
         Some(version)
     }
 

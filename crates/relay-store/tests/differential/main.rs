@@ -44,12 +44,6 @@ fn valkey_9_answers_as_the_store_in_memory_and_the_sums_hold() {
     play::<Redis<Valkey9>>();
 }
 
-/// I5, I7, I12, I13, I20: with keys, rows and jobs all over sixteen partitions.
-#[test]
-fn redis_in_sixteen_partitions_answers_as_the_store_in_memory_and_the_sums_hold() {
-    play::<Redis<Installed, 16>>();
-}
-
 struct Sqlite {
     store: SqliteStore,
     dir: TempDir,
