@@ -69,7 +69,8 @@ impl Room {
             0 => heard.number("total_system_memory"),
             bound => bound,
         };
-        let bound = bound / 100 * FULL_AT;
+        // Of next to none there is a little, or it would be taken for one that does not say.
+        let bound = if bound == 0 { 0 } else { (bound / 100 * FULL_AT).max(1) };
         self.used.store(used, Ordering::Relaxed);
         self.bound.store(bound, Ordering::Relaxed);
         self.full.store(bound > 0 && used >= bound, Ordering::Relaxed);
