@@ -99,10 +99,15 @@ impl RunFile {
 
     /// The public listener as a URL that works on this machine: with TLS it is the one that its certificate has the name of.
     pub(crate) fn public_url(&self) -> String {
-        match &self.url {
-            Some(url) if self.tls => url.trim_end_matches('/').to_owned(),
-            _ => url_on_this_machine(&self.public, self.tls),
+        match self.only_url() {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => url_on_this_machine(&self.public, self.tls),
         }
+    }
+
+    /// `PUBLIC_URL`, where its certificate has the name in that, and not the one of this machine.
+    pub(crate) fn only_url(&self) -> Option<&str> {
+        self.url.as_deref().filter(|_| self.tls)
     }
 }
 

@@ -140,7 +140,7 @@ impl Addressee<'_> {
         let Some(api) = api else {
             let run = local_server(layers)?;
             let full = format!("{}{path}", run.public_url());
-            let manners = if run.tls && run.url.is_some() {
+            let manners = if run.only_url().is_some() {
                 Manners::default()
             } else {
                 Manners { host: run.host, introduces: run.proxy_protocol }
