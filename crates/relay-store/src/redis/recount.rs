@@ -95,10 +95,11 @@ impl Core {
     ) -> Result<(Counters, Counters), Fault> {
         self.begin_count(keys, run).await?;
         for listing in listings {
-            self.count_listing(keys, run, listing).await?;
+            self.count_listing(keys, run, listing.as_bytes()).await?;
         }
+        let end: Vec<&[u8]> = std::iter::once(&run).chain(end).map(|argument| argument.as_bytes()).collect();
         loop {
-            let mut answers = Replies::new(self.recount_call(keys, &[&[run], end].concat()).await?.many()?);
+            let mut answers = Replies::new(self.recount_call(keys, &end).await?.many()?);
             let missing = answers.next()?.many()?;
             if missing.is_empty() {
                 let kept = Counters::read(answers.next()?)?;
@@ -106,7 +107,8 @@ impl Core {
                 return Ok((kept, counted));
             }
             for listing in missing {
-                self.count_listing(keys, run, &String::from_utf8_lossy(&listing.bytes()?)).await?;
+                // As it stands there: by another name it would be missing again.
+                self.count_listing(keys, run, &listing.bytes()?).await?;
             }
         }
     }
@@ -118,13 +120,12 @@ impl Core {
         loop {
             let [run_there, _] = &other;
             if run_there.is_empty() || since.elapsed() >= STANDS_STILL {
-                match self.recount_call(keys, &[run, "begin", &String::from_utf8_lossy(run_there)]).await {
+                match self.recount_call(keys, &[run.as_bytes(), b"begin", run_there]).await {
                     Err(Fault::Strayed) => {}
                     begun => return begun.map(drop),
                 }
-            } else {
-                sleep(LOOKED_AT_EVERY).await;
             }
+            sleep(LOOKED_AT_EVERY).await;
             let now = self.other_count(keys).await?;
             if now != other {
                 (other, since) = (now, Instant::now());
@@ -143,12 +144,12 @@ impl Core {
         Ok([fields.next()?.maybe_bytes()?.unwrap_or_default(), fields.next()?.maybe_bytes()?.unwrap_or_default()])
     }
 
-    async fn count_listing(&self, keys: &Keys, run: &str, listing: &str) -> Result<(), Fault> {
-        while self.recount_call(keys, &[run, "next", listing]).await?.number()? > 0 {}
+    async fn count_listing(&self, keys: &Keys, run: &str, listing: &[u8]) -> Result<(), Fault> {
+        while self.recount_call(keys, &[run.as_bytes(), b"next", listing]).await?.number()? > 0 {}
         Ok(())
     }
 
-    async fn recount_call(&self, keys: &Keys, arguments: &[&str]) -> Result<Reply, Fault> {
+    async fn recount_call(&self, keys: &Keys, arguments: &[&[u8]]) -> Result<Reply, Fault> {
         let mut written = keys.written(Vec::new());
         written.push(keys.tally());
         let call = Script::Recount.call(&written, arguments);

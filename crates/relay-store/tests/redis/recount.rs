@@ -1,8 +1,11 @@
 //! A recount is exact while everything goes on.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use relay_core::{
@@ -15,6 +18,8 @@ use relay_store::{
     conformance::{Backend as _, Fixture, at},
     redis::Options,
 };
+
+use tokio::time::timeout;
 
 use crate::{backend::Shared, node::Node};
 
@@ -68,6 +73,20 @@ async fn several_count_at_a_time() {
     for server in servers {
         server.await.expect("it does not panic");
     }
+}
+
+/// I5, I18: a name of another's that is no text, as the run of a tally and among the counters, ends no recount and holds none up for ever.
+#[tokio::test]
+async fn names_that_are_no_text_keep_no_recount_waiting() {
+    let node = Node::start();
+    let mut fixture = Fixture::over(Shared::on(Options::new(node.address())), IdMint::new(0, 7));
+    for number in 0..3 {
+        fixture.accept("crm", at(number)).await;
+    }
+    node.ask(&[b"HSET", b"crm-relay:{00-23}:tally", b"run", b"\xff\xfe", b"steps", b"7"]);
+    node.ask(&[b"HSET", b"crm-relay:{00-23}:n", b"d:\xff:created", b"1", b"s:\xfe:accepted", b"1"]);
+    let recount = timeout(Duration::from_secs(60), fixture.store().recount()).await.expect("it ends").expect("counts");
+    assert_eq!(recount.counted.destinations, recount.kept.destinations, "I5: deliveries");
 }
 
 /// Gives how often it went round.
