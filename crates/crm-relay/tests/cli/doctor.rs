@@ -4,11 +4,14 @@ use std::{fs, net::TcpListener};
 
 use serde_json::Value;
 
-use crate::place::{Place, Running, wait_until};
+use crate::{
+    place::{Place, Running, wait_until},
+    port::free_port,
+};
 
 /// Settings of a server that can be asked by way of its public address: on a port that is free.
 fn reachable() -> (u16, String) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     (port, format!("http://127.0.0.1:{port}"))
 }
 

@@ -16,6 +16,8 @@ mod night_shift;
 mod odd;
 mod operators;
 mod place;
+#[path = "../../../relay-store/tests/redis/port.rs"]
+mod port;
 mod providers;
 mod redact;
 mod refusals;

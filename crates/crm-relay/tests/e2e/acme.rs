@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Stdio},
@@ -21,6 +21,7 @@ use tokio::{
 
 use crate::{
     clock::clock,
+    port::free_port,
     process::{Process, Server, wait_for},
 };
 
@@ -36,10 +37,6 @@ struct Authority {
     dns: String,
     running: Process,
     _dns: Process,
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn start(dir: &Path, program: &str, args: &[&str]) -> Process {

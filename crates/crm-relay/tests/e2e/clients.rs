@@ -1,12 +1,13 @@
 //! The ways of clients: a listener of their own that asks for a certificate, and a SOCKS proxy in between.
 
-use std::{fs, net::TcpListener, path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use relay_net::tls::Pin;
 use rustls::pki_types::CertificateDer;
 
 use crate::{
+    port::free_port,
     process::{API_KEY, Process, RELAY_TOKEN, Server, run, wait_for},
     sender::Sender,
     target::{Reply, Target},
@@ -112,8 +113,7 @@ async fn clients_join_through_a_socks_proxy() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), &[]);
     let target = Target::start(|_| Reply::status(204)).await;
-    // A port that is free, and nobody else's for the moment until the proxy has it.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let mut proxy = Command::new("microsocks")
         .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-u", "relay", "-P", "s:cr@t"])
         .stderr(std::process::Stdio::null())

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    net::TcpListener,
     path::Path,
     process::{Command, Stdio},
 };
@@ -10,6 +9,7 @@ use std::{
 use rcgen::{CertificateParams, KeyPair};
 
 use crate::{
+    port::free_port,
     process::{API_KEY, Process, RELAY_TOKEN, Server, run, wait_for},
     target::{Reply, Target},
 };
@@ -71,11 +71,6 @@ impl Place {
         let env = [("DATA_DIR", data_dir.to_str().unwrap()), ("API_KEY", API_KEY), ("RELAY_CA_FILE", &ca_file)];
         run(self.dir.path(), &[&["send"], args].concat(), &env)
     }
-}
-
-/// A port that nobody listens at: proxies say nowhere which one they took.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Webhooks, large ones too, reach a target through the proxy at this port and a client that dials in through it, byte for byte;

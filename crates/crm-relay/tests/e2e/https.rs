@@ -21,6 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    port::free_port,
     process::{API_KEY, Process, RELAY_TOKEN, Server, run, wait_for},
     target::{Reply, Target},
 };
@@ -109,7 +110,7 @@ async fn a_sample_goes_to_the_name_of_the_certificate() {
     let (certificate, key) = made_for(&["localhost"]);
     fs::write(&cert_file, &certificate).unwrap();
     fs::write(&key_file, &key).unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let port = free_port().to_string();
     let url = format!("https://localhost:{port}");
     let (cert_file, key_file) = (cert_file.to_str().unwrap(), key_file.to_str().unwrap());
     let settings =

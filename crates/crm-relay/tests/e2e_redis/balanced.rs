@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::Path,
     process::{Command, Stdio},
     sync::{
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::{
     process::{API_KEY, PATIENCE, Process, Server, wait_for},
     sender::Sender,
-    store::Redis,
+    store::{Redis, free_port},
 };
 
 /// The file, before these servers, without TLS.
@@ -45,7 +45,7 @@ async fn a_rolling_restart_behind_haproxy_is_seen_by_no_sender() {
         fs::create_dir_all(&home).unwrap();
         Server::start(&home, &[("REDIS_URL", &url), ("STREAM_NAME", "balanced"), ("TRUSTED_PROXIES", "127.0.0.1")])
     });
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let (file, log) = (dir.path().join("haproxy.cfg"), dir.path().join("haproxy.log"));
     fs::write(&file, config(port, servers.each_ref().map(|server| server.public))).unwrap();
     let out = File::create(&log).unwrap();

@@ -1,6 +1,6 @@
 //! The first look at a Redis, and those that follow: what is refused, in which words, and what is done about it.
 
-use std::time::Duration;
+use std::{net::TcpListener, panic::catch_unwind, time::Duration};
 
 use relay_core::{id::IdMint, storage::AppendError};
 use relay_store::{
@@ -293,4 +293,17 @@ async fn a_redis_that_is_not_there_is_away() {
     let nobody = Address::Unix("/nonexistent/redis.sock".into());
     let begun = RedisStore::open(Options::new(nobody)).begin().await;
     assert!(matches!(begun, Err(BeginError::Away(_))), "{begun:?}");
+}
+
+/// A Redis of these tests that does not start says why, and keeps no test waiting.
+#[test]
+fn a_server_that_does_not_start_says_why() {
+    let taken = TcpListener::bind(("127.0.0.1", free_port())).expect("it is free");
+    let port = taken.local_addr().expect("it has one").port().to_string();
+    for server in Server::ALL {
+        let settings = vec![("port".to_owned(), port.clone())];
+        let failed = catch_unwind(|| drop(Node::with(server, settings))).expect_err("it has no port");
+        let said = failed.downcast::<String>().expect("it is a text");
+        assert!(said.contains("Address already in use"), "{said}");
+    }
 }

@@ -3,9 +3,12 @@
 //! It ends with this process, however that ends: a shell starts it and waits for the end of its standard input, which only this
 //! process holds.
 
+#[path = "port.rs"]
+mod port;
+
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{Shutdown, TcpListener},
+    net::Shutdown,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
@@ -14,19 +17,24 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use relay_store::redis::Address;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// Starts a server, says its process, and ends it when nobody holds the other end any more.
+pub(crate) use self::port::free_port;
+
+/// Starts a server, says its process, and ends it when nobody holds the other end any more. It ends with its server, so that what both
+/// say ends too.
 const KEEPER: &str = r#"
-"$@" &
+exec 3<&0
+"$@" 3<&- &
 server=$!
 echo "process $server"
-cat >/dev/null
-kill -9 "$server" 2>/dev/null
+{ cat <&3; kill -9 "$server"; } >/dev/null 2>&1 &
+exec 3<&-
 wait "$server" 2>/dev/null
 "#;
 
@@ -35,6 +43,9 @@ const TARGET_TMPDIR: &str = match option_env!("CARGO_TARGET_TMPDIR") {
     Some(dir) => dir,
     None => concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tmp"),
 };
+
+/// A test calls it a failure when a server says nothing for so long.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,6 +194,7 @@ impl Node {
             // It knows no QUIT, and nothing that it would have to wait for.
             stream.shutdown(Shutdown::Write).expect("it is there");
         }
+        stream.set_read_timeout(Some(PATIENCE)).expect("that can be set");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("it answers, and closes");
         if is_sentinel {
@@ -270,10 +282,10 @@ impl Running {
         let (mut server, mut is_ready) = (None, false);
         loop {
             let Some(Ok(line)) = lines.next() else {
-                panic!(
-                    "no {} (`make setup` installs it; Debian: apt-get install redis-server): {said}",
-                    program.display()
-                );
+                drop(held);
+                let error = keeper.wait_with_output().map(|output| output.stderr).unwrap_or_default();
+                let error = String::from_utf8_lossy(&error).into_owned();
+                panic!("{} does not start (`make setup` installs it): {said}{error}", program.display());
             };
             if let Some(number) = line.strip_prefix("process ") {
                 server = number.parse().ok().and_then(Pid::from_raw);
@@ -285,22 +297,11 @@ impl Running {
             }
             said.push_str(&line);
             said.push('\n');
-            // A shell that found no server waits for its input all the same.
-            if !is_alive(server) {
-                drop(held);
-                let error = keeper.wait_with_output().map(|output| output.stderr).unwrap_or_default();
-                let error = String::from_utf8_lossy(&error).into_owned();
-                panic!("{} does not start (`make setup` installs it): {said}{error}", program.display());
-            }
         }
         // What it says further is not of interest, but has to go somewhere.
         thread::spawn(move || lines.for_each(drop));
         Self { server: server.expect("its process is said before"), keeper, held }
     }
-}
-
-fn is_alive(server: Option<Pid>) -> bool {
-    server.is_none_or(|server| rustix::process::test_kill_process(server).is_ok())
 }
 
 impl Drop for Running {
@@ -310,12 +311,6 @@ impl Drop for Running {
         drop(self.held.take());
         drop(self.keeper.wait());
     }
-}
-
-/// A port that nobody has; nobody else asks the system for one between here and there, but by chance.
-pub(crate) fn free_port() -> u16 {
-    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    free.expect("there is a free port").port()
 }
 
 /// A name that no other test has.
