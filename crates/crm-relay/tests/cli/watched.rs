@@ -30,7 +30,9 @@ const OF_THE_STORE: [&str; 11] = [
     "crm_relay_oldest_due_age_seconds",
 ];
 /// Words of `PromQL` that stand before a parenthesis.
-const FUNCTIONS: [&str; 12] = [
+const FUNCTIONS: [&str; 14] = [
+    "absent",
+    "and",
     "increase",
     "max",
     "min",

@@ -7,11 +7,19 @@ use std::{
 };
 
 use rcgen::{CertificateParams, KeyPair};
+use relay_net::{
+    dial::encrypt,
+    tls::{certificates, trusting},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::{
     port::free_port,
     process::{API_KEY, Process, RELAY_TOKEN, Server, run, wait_for},
-    target::{Reply, Target},
+    target::{Arrival, Reply, Target},
 };
 
 /// What a proxy comes from: another address of this machine than its peers, so that it can be told from them.
@@ -96,10 +104,38 @@ async fn everything_comes_through(place: &Place, server: &Server, port: u16) {
     assert!(paths.contains(&"/in/a%2Fb//c;d%20e?x=%31&y=%C3%A9"), "{paths:?}");
     assert!(arrivals.iter().any(|arrival| arrival.body == body));
 
+    fields_come_through(place, port, &target).await;
     let refused = place.send(server, &["--to", &format!("{url}/webhook"), "--tamper", "signature"]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert_eq!(server.json(&["source", "show", "default"])["refusals"][0]["peer"], "127.0.0.1");
     assert_eq!(client.log().matches("event=\"connected\"").count(), 1, "its session is the one that it began with");
+}
+
+/// I3: so do fields, whatever they are called and however often they are there.
+async fn fields_come_through(place: &Place, port: u16, target: &Target) {
+    let tls = trusting(&certificates(place.certificate.as_bytes()).unwrap()).unwrap();
+    let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let mut socket = encrypt(socket, "localhost", tls).await.unwrap();
+    let long = "0123456789abcdef".repeat(256);
+    let head = format!(
+        "POST /webhook?fields HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {API_KEY}\r\nX_Under: score\r\nx.dot: 1\r\n\
+         x!$odd|~: 2\r\nX-Twice: first\r\nX-Long: {long}\r\nX-Twice: second, third\r\nX-Empty:\r\n\
+         Content-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut said = Vec::new();
+    socket.read_to_end(&mut said).await.unwrap();
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.starts_with("HTTP/1.1 202 "), "{said}");
+    let of_this = |arrivals: Vec<Arrival>| arrivals.into_iter().find(|one| one.path_and_query.ends_with("?fields"));
+    let arrival = wait_for("it to arrive", || of_this(target.arrivals()));
+    let values = |name: &str| {
+        arrival.headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(values("x_under"), ["score"]);
+    assert_eq!((values("x.dot"), values("x!$odd|~")), (vec!["1".to_owned()], vec!["2".to_owned()]));
+    assert_eq!(values("x-twice"), ["first", "second, third"]);
+    assert_eq!((values("x-long"), values("x-empty")), (vec![long], vec![String::new()]));
 }
 
 /// S15, I1: the file for nginx does what it says.
