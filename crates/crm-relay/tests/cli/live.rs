@@ -135,6 +135,41 @@ fn a_watched_status_leaves_its_terminal_as_it_was() {
     assert!(output.status.code() == Some(2) && said.contains("crm-relay status --json"), "{said}");
 }
 
+/// Whoever wants his shell back gets his terminal with it, for a while or for good.
+#[test]
+fn a_terminal_is_given_back_however_somebody_leaves() {
+    let place = Place::new();
+    let _server = place.server();
+    let watched = Watched::start(&place, &["status", "--watch"]);
+    let echoes = || tcgetattr(&watched.keyboard).unwrap().local_modes.contains(LocalModes::ECHO);
+    watched.wait_for("received 0 (");
+    // Ctrl-Z, and `fg`.
+    watched.running.signal(Signal::TSTP);
+    wait_until("the terminal as it was", echoes);
+    wait_until("it to stand still", || watched.running.state() == "T");
+    watched.running.signal(Signal::CONT);
+    wait_until("it to draw again", || !echoes() && watched.shown().matches(ENTER).count() == 2);
+    // Ctrl-\.
+    watched.running.signal(Signal::QUIT);
+    wait_until("the terminal as it was", echoes);
+    let (code, screen) = watched.end();
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(screen.matches(LEAVE).count() == 2 && screen.ends_with(LEAVE), "{screen:?}");
+
+    // A second signal, before the first was heeded or after.
+    for _ in 0..5 {
+        let watched = Watched::start(&place, &["status", "--watch"]);
+        watched.wait_for("received 0 (");
+        watched.running.signal(Signal::INT);
+        watched.running.signal(Signal::TERM);
+        let keyboard = watched.keyboard.try_clone().unwrap();
+        let (code, screen) = watched.end();
+        assert!(matches!(code, Some(0 | 75)), "{code:?}");
+        assert!(screen.ends_with(LEAVE) && screen.matches(LEAVE).count() == 1, "{screen:?}");
+        assert!(tcgetattr(&keyboard).unwrap().local_modes.contains(LocalModes::ECHO));
+    }
+}
+
 /// `event tail` in a pipe.
 struct Tailing {
     running: Running,
