@@ -1,6 +1,6 @@
 //! A request of the server to itself, by way of its public address: known by what it carries, answered with a proof, never stored.
 //!
-//! Nothing is kept of one that is under way: whoever shares the admin token recognises it, also where a load balancer leads to another
+//! Nothing is kept of one that is under way: whoever shares the server's secrets recognises it, also where a load balancer leads to another
 //! server on the same store, and a stranger who sends the field anew for as long as it holds is told what its sender was.
 
 use std::time::Duration;
@@ -30,8 +30,9 @@ pub(crate) struct OwnRequest {
 }
 
 impl OwnRequests {
-    /// Those of servers that share this secret.
-    pub(crate) fn new(secret: &[u8; 32]) -> Self {
+    /// Those of servers that share these secrets. Whoever is asked sees what is signed by them, and could try guesses at them for as long
+    /// as he likes: none of them is to stand there alone.
+    pub(crate) fn new(secret: &[u8]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
 
