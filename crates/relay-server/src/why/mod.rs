@@ -48,7 +48,7 @@ struct Look<'a> {
 /// What is on the way of webhooks: of one source, or of all. Where the store does not tell, that is what is wrong.
 pub(crate) async fn why(state: &State, only: Option<&Name>) -> WhyDto {
     let now = state.clock.now();
-    let checks = match state.health.report().await {
+    let checks = match state.health.report_now().await {
         Ok(report) => all(&Look::new(state, report, now, only)).await,
         Err(error) => vec![silent(&error)],
     };
