@@ -1,34 +1,46 @@
 //! A real Redis: in a directory of its own, on a socket in it, with every commit on the disk before it is answered.
 //!
 //! It ends with this process, however that ends: a shell starts it and waits for the end of its standard input, which only this
-//! process holds.
+//! process holds. Where it ends by itself the shell does too, so that whoever reads what it says is not left waiting.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{Shutdown, TcpListener},
+    net::{Ipv4Addr, Shutdown, TcpListener},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{self, Child, ChildStdin, Command, Stdio},
     sync::{
         LazyLock,
         atomic::{AtomicU64, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use relay_store::redis::Address;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// Starts a server, says its process, and ends it when nobody holds the other end any more.
+#[path = "bound.rs"]
+pub(crate) mod bound;
+
+/// Starts a server, says its process, and ends with it: when nobody holds the other end any more, or by itself.
 const KEEPER: &str = r#"
-"$@" &
+exec 3<&0
+"$@" 3<&- &
 server=$!
 echo "process $server"
-cat >/dev/null
-kill -9 "$server" 2>/dev/null
+{ cat <&3; kill -9 "$server"; } >/dev/null 2>&1 &
+end=$!
+exec 3<&-
 wait "$server" 2>/dev/null
+kill "$end" 2>/dev/null
 "#;
+
+/// How long a server may take to answer a stranger: longer than anything that is asked of it.
+pub(crate) const ANSWERS_WITHIN: Duration = Duration::from_secs(90);
+/// How long, in milliseconds, a replica may take to have what its primary has.
+const FOLLOWS_WITHIN: &[u8] = b"60000";
 
 /// Of this build; a unit test is not told where that is.
 const TARGET_TMPDIR: &str = match option_env!("CARGO_TARGET_TMPDIR") {
@@ -89,10 +101,12 @@ impl Node {
         let primary = Self::with(server, listens);
         let replica = Self::with(server, vec![("replicaof".into(), format!("127.0.0.1 {port}"))]);
         // Answered once the other has it.
-        primary.ask_all(&[&[b"SET", b"follows", b"1"], &[b"WAIT", b"1", b"0"]]);
+        let has = primary.ask_all(&[&[b"SET", b"follows", b"1"], &[b"WAIT", b"1", FOLLOWS_WITHIN]]);
+        assert_eq!(has, "+OK\r\n:1\r\n", "the replica does not follow");
         if server != Server::Installed {
             // One that has just been sent everything rewrites its file, and until that is done says of nothing that it is on its disk.
-            primary.ask_all(&[&[b"SET", b"follows", b"1"], &[b"WAITAOF", b"1", b"1", b"0"]]);
+            let has = primary.ask_all(&[&[b"SET", b"follows", b"1"], &[b"WAITAOF", b"1", b"1", FOLLOWS_WITHIN]]);
+            assert_eq!(has, "+OK\r\n*2\r\n:1\r\n:1\r\n", "the replica does not write");
         }
         // Not before: without a replica it would not have taken that.
         primary.ask(&[b"CONFIG", b"SET", b"min-replicas-to-write", b"1"]);
@@ -144,6 +158,7 @@ impl Node {
             LazyLock::new(|| Node::with(Server::Redis8, Vec::new())),
             LazyLock::new(|| Node::with(Server::Valkey9, Vec::new())),
         ];
+        bound::begin();
         &NODES[server as usize]
     }
 
@@ -164,7 +179,11 @@ impl Node {
 
     /// The same where answers are bytes.
     pub(crate) fn ask_raw(&self, commands: &[&[&[u8]]]) -> Vec<u8> {
+        let _waits = bound::Waits::until(format!("{} to answer {}", self.socket().display(), words(commands)));
         let mut stream = UnixStream::connect(self.socket()).expect("it is there");
+        // One that is held, or that waits for others, is not waited for without end.
+        stream.set_read_timeout(Some(ANSWERS_WITHIN)).expect("it is there");
+        stream.set_write_timeout(Some(ANSWERS_WITHIN)).expect("it is there");
         let mut sent = Vec::new();
         for command in commands {
             sent.extend(format!("*{}\r\n", command.len()).bytes());
@@ -184,7 +203,9 @@ impl Node {
             stream.shutdown(Shutdown::Write).expect("it is there");
         }
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("it answers, and closes");
+        if let Err(error) = stream.read_to_end(&mut answer) {
+            panic!("no answer to {}: {error}", words(commands));
+        }
         if is_sentinel {
             return answer;
         }
@@ -260,6 +281,7 @@ fn arguments(dir: &Path, more: Vec<(String, String)>) -> Vec<String> {
 impl Running {
     fn start(server: Server, arguments: &[String]) -> Self {
         let program = server.program();
+        let _waits = bound::Waits::until(format!("{} {} to start", program.display(), arguments.join(" ")));
         let mut keeper = Command::new("sh");
         keeper.args(["-c", KEEPER, "keeper"]).arg(&program).args(arguments);
         let keeper = keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -270,8 +292,11 @@ impl Running {
         let (mut server, mut is_ready) = (None, false);
         loop {
             let Some(Ok(line)) = lines.next() else {
+                drop(held);
+                let error = keeper.wait_with_output().map(|output| output.stderr).unwrap_or_default();
+                let error = String::from_utf8_lossy(&error).into_owned();
                 panic!(
-                    "no {} (`make setup` installs it; Debian: apt-get install redis-server): {said}",
+                    "{} does not start (`make setup` installs it; Debian: apt-get install redis-server): {said}{error}",
                     program.display()
                 );
             };
@@ -285,22 +310,11 @@ impl Running {
             }
             said.push_str(&line);
             said.push('\n');
-            // A shell that found no server waits for its input all the same.
-            if !is_alive(server) {
-                drop(held);
-                let error = keeper.wait_with_output().map(|output| output.stderr).unwrap_or_default();
-                let error = String::from_utf8_lossy(&error).into_owned();
-                panic!("{} does not start (`make setup` installs it): {said}{error}", program.display());
-            }
         }
         // What it says further is not of interest, but has to go somewhere.
         thread::spawn(move || lines.for_each(drop));
         Self { server: server.expect("its process is said before"), keeper, held }
     }
-}
-
-fn is_alive(server: Option<Pid>) -> bool {
-    server.is_none_or(|server| rustix::process::test_kill_process(server).is_ok())
 }
 
 impl Drop for Running {
@@ -312,10 +326,22 @@ impl Drop for Running {
     }
 }
 
-/// A port that nobody has; nobody else asks the system for one between here and there, but by chance.
+/// How commands begin, as somebody types them.
+fn words(commands: &[&[&[u8]]]) -> String {
+    let word = |word: &&[u8]| String::from_utf8_lossy(&word[..word.len().min(40)]).into_owned();
+    let command = |command: &&[&[u8]]| command.iter().take(4).map(word).collect::<Vec<_>>().join(" ");
+    commands.iter().take(4).map(command).collect::<Vec<_>>().join("; ")
+}
+
+/// A port that nobody has, nor gets by chance before it is used, or while whoever has it is started anew: none of those that the system
+/// gives to connections (from 32,768 on), and another each time.
 pub(crate) fn free_port() -> u16 {
-    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    free.expect("there is a free port").port()
+    const FIRST: u64 = 10_000;
+    const COUNT: u64 = 22_000;
+    static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(u64::from(process::id()) * 509));
+    let port = || (FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) as u16;
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
+    (0..COUNT).map(|_| port()).find(is_free).expect("there is a free port")
 }
 
 /// A name that no other test has.
