@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process;
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -61,12 +62,65 @@ pub(crate) fn resizes() -> Result<Signal, Failure> {
     signal(SignalKind::window_change()).map_err(failed)
 }
 
+/// What a terminal sends a command that has taken it, beside a stop: Ctrl-Z and Ctrl-\.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    pause: Signal,
+    quit: Signal,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    /// Somebody wants his shell back, for a while.
+    Pause,
+    /// Somebody wants an end.
+    Quit,
+}
+
+impl Keys {
+    /// Begins to listen for them, until the process ends.
+    ///
+    /// # Errors
+    /// The system refuses handlers.
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let failed = |error| Failure::new(Exit::StoreFailed, format!("cannot listen for signals: {error}"));
+        let pause = signal(SignalKind::from_raw(process::Signal::TSTP.as_raw())).map_err(failed)?;
+        Ok(Self { pause, quit: signal(SignalKind::quit()).map_err(failed)? })
+    }
+
+    /// The next of them. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Key {
+        tokio::select! {
+            _ = self.pause.recv() => Key::Pause,
+            _ = self.quit.recv() => Key::Quit,
+        }
+    }
+}
+
+/// Stands still until somebody has the process go on.
+///
+/// # Errors
+/// The system does not let it.
+pub(crate) fn pause() -> Result<(), Failure> {
+    let failed = |error| Failure::new(Exit::StoreFailed, format!("cannot pause: {}", io::Error::from(error)));
+    process::kill_process(process::getpid(), process::Signal::STOP).map_err(failed)
+}
+
 /// Begins to listen for signals; they are listened for until the process ends.
 ///
 /// # Errors
 /// The system refuses handlers or a thread.
 pub(crate) fn listen() -> Result<Stop, Failure> {
     Ok(listen_by(|| {})?.0)
+}
+
+/// The same for a command that has something to put back, also where a second signal ends it at once.
+///
+/// # Errors
+/// As [`listen`].
+pub(crate) fn listen_with(last_words: fn()) -> Result<Stop, Failure> {
+    Ok(listen_by(last_words)?.0)
 }
 
 /// The same for a process that runs until it is stopped, and may read its configuration anew.

@@ -36,7 +36,7 @@ const STALL_AFTER: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
 /// Servers that one reason names.
 const SERVERS_SHOWN: usize = 5;
-/// How old a shared look at the counters may be: `/health` is public and must not be a lever on the store.
+/// How old a look at the counters may be that is shared with whoever asks: `/health` is public and must not be a lever on the store.
 const LOOK_FRESH: Duration = Duration::from_millis(500);
 
 /// One thing that is not as it should be.
@@ -200,20 +200,35 @@ impl Health {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// A report at most [`LOOK_FRESH`] old.
+    /// A report at most [`LOOK_FRESH`] old: for strangers, and for what comes round by itself.
     ///
     /// # Errors
     /// When the store does not tell.
     pub(crate) async fn report(&self) -> Result<Report, StoreError> {
+        self.report_within(LOOK_FRESH).await
+    }
+
+    /// A report of now, for an operator: what was acknowledged to anybody before he asked is counted in it. Those who ask while a look is
+    /// under way share the next one.
+    ///
+    /// # Errors
+    /// When the store does not tell.
+    pub(crate) async fn report_now(&self) -> Result<Report, StoreError> {
+        self.report_within(Duration::ZERO).await
+    }
+
+    /// One that was begun no longer than that before this is asked.
+    async fn report_within(&self, age: Duration) -> Result<Report, StoreError> {
+        let asked = self.clock.now();
         let mut look = self.look.lock().await;
-        let now = self.clock.now();
-        if let Some((at, report)) = &*look
-            && now.mono.since(at.mono) < LOOK_FRESH
+        if let Some((began, report)) = &*look
+            && asked.mono.since(began.mono) <= age
         {
             return Ok(report.clone());
         }
+        let began = self.clock.now();
         let report = self.examine().await?;
-        *look = Some((now, report.clone()));
+        *look = Some((began, report.clone()));
         Ok(report)
     }
 

@@ -1,7 +1,8 @@
 //! A request of the server to itself, by way of its public address: known by what it carries, answered with a proof, never stored.
 //!
-//! Nothing is kept of one that is under way: whoever shares the admin token recognises it, also where a load balancer leads to another
-//! server on the same store, and a stranger who sends the field anew for as long as it holds is told what its sender was.
+//! Nothing is kept of one that is under way: a server that has its store alone recognises what it made itself; where several share one, each
+//! does that has the same secrets, for a load balancer may lead to another of them. A stranger who sends the field anew for as long as it
+//! holds is told what its sender was.
 
 use std::time::Duration;
 
@@ -30,8 +31,14 @@ pub(crate) struct OwnRequest {
 }
 
 impl OwnRequests {
-    /// Those of servers that share this secret.
-    pub(crate) fn new(secret: &[u8; 32]) -> Self {
+    /// Those of this process alone.
+    pub(crate) fn alone() -> Self {
+        Self::new(&::rand::random::<[u8; 32]>())
+    }
+
+    /// Those of servers that share these secrets and a store. Whoever is asked sees what is signed by them, and could try guesses at them for as long
+    /// as he likes: none of them is to stand there alone.
+    pub(crate) fn new(secret: &[u8]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
 
@@ -86,6 +93,16 @@ mod tests {
         }
         assert_eq!(answer(&others, &made.token, 0), None);
         assert_ne!(ours.make(at(0)).unwrap().token, made.token);
+    }
+
+    /// S27: what is signed for whoever `PUBLIC_URL` leads to says nothing of any secret, where no other server has to know it.
+    #[test]
+    fn one_that_is_alone_recognises_its_own() {
+        let (ours, others) = (OwnRequests::alone(), OwnRequests::alone());
+        let now = Wall::from_micros(1_700_000_000_000_000);
+        let made = ours.make(now).unwrap();
+        assert_eq!(ours.answer(made.token.as_bytes(), now), Some(made.answer));
+        assert_eq!(others.answer(made.token.as_bytes(), now), None);
     }
 
     /// S27: strangers send what they like.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{StatusCode, Uri};
 use tokio::{sync::Mutex, time::Instant};
 
-use relay_core::time::Wall;
+use relay_core::{name::Name, time::Wall};
 
 use crate::{
     fetch::{Asked, Fetcher, Post, may_be_public},
@@ -41,8 +41,10 @@ pub(crate) enum Reached {
     Inside,
     /// To nobody who answers.
     Silent,
-    /// Nowhere, and why.
-    Nowhere(String),
+    /// To somebody whose TLS or HTTP does not hold, and why.
+    Unfit(String),
+    /// It could not be asked from here, and why: senders may fare better.
+    Unasked(String),
 }
 
 impl Reach {
@@ -50,26 +52,26 @@ impl Reach {
         Self { fetcher, latest: Mutex::default() }
     }
 
-    /// Asks at a `PUBLIC_URL`, or says what was answered just now.
-    pub(crate) async fn ask(&self, public_url: &str, own: &OwnRequests, present: Wall) -> Reached {
+    /// Asks at a `PUBLIC_URL`, below the path that webhooks to a source come by, or says what was answered just now.
+    pub(crate) async fn ask(&self, public_url: &str, source: &Name, own: &OwnRequests, present: Wall) -> Reached {
         let mut latest = self.latest.lock().await;
         if let Some((at, reached)) = &*latest
             && at.elapsed() < FRESH
         {
             return reached.clone();
         }
-        let reached = self.ask_anew(public_url, own, present).await;
+        let reached = self.ask_anew(public_url, source, own, present).await;
         *latest = Some((Instant::now(), reached.clone()));
         reached
     }
 
-    async fn ask_anew(&self, public_url: &str, own: &OwnRequests, present: Wall) -> Reached {
-        let Ok(url) = format!("{public_url}/webhook").parse::<Uri>() else {
-            return Reached::Nowhere("it is not a URL".into());
+    async fn ask_anew(&self, public_url: &str, source: &Name, own: &OwnRequests, present: Wall) -> Reached {
+        let Ok(url) = format!("{public_url}/webhook/{source}").parse::<Uri>() else {
+            return Reached::Unfit("it is not a URL".into());
         };
         let made = match own.make(present) {
             Ok(made) => made,
-            Err(error) => return Reached::Nowhere(error.to_string()),
+            Err(error) => return Reached::Unasked(error.to_string()),
         };
         let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let headers = [(Bytes::from_static(own_request::FIELD.as_bytes()), Bytes::from(made.token))];
@@ -80,7 +82,8 @@ impl Reach {
             Asked::Answered(status, _) => Reached::Elsewhere(status),
             Asked::Inside => Reached::Inside,
             Asked::Silent => Reached::Silent,
-            Asked::Unasked(unfetched) => Reached::Nowhere(unfetched.why),
+            Asked::Unfit(why) => Reached::Unfit(why),
+            Asked::Unasked(why) => Reached::Unasked(why),
         }
     }
 }
@@ -124,7 +127,7 @@ mod tests {
         let reach = Reach::new(Fetcher::new(Fetching { names, ..Fetching::default() }).unwrap());
         let url = format!("http://relay.example.com:{port}");
         for _ in 0..10 {
-            assert_eq!(reach.ask(&url, &own(), NOW).await, Reached::Inside);
+            assert_eq!(reach.ask(&url, &Name::fallback(), &own(), NOW).await, Reached::Inside);
         }
         assert_eq!(lookups.load(Ordering::Relaxed), 1, "an answer holds for a moment");
         assert!(listener.accept().now_or_never().is_none());
@@ -142,18 +145,26 @@ mod tests {
                 let mut head = vec![0; 4096];
                 let read = socket.read(&mut head).await.unwrap();
                 let head = String::from_utf8_lossy(&head[..read]).into_owned();
-                assert!(head.starts_with("POST /relay/webhook HTTP/1.1\r\n"), "{head}");
+                assert!(head.starts_with("POST /relay/webhook/default HTTP/1.1\r\n"), "{head}");
                 let token = head.lines().find_map(|line| line.strip_prefix("relay-own-request: ")).unwrap();
                 let body = if is_proof { own().answer(token.as_bytes(), NOW).unwrap() } else { "x".repeat(100_000) };
                 let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
                 // It may have heard enough.
                 let _ = socket.write_all(answer.as_bytes()).await;
             }
+            // One that speaks no HTTP.
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut head = vec![0; 4096];
+            assert!(socket.read(&mut head).await.unwrap() > 0);
+            socket.write_all(b"220 mail.example.com ESMTP\r\n").await.unwrap();
         });
         let reach = || Reach::new(Fetcher::default());
-        assert_eq!(reach().ask(&url, &own(), NOW).await, Reached::Here);
-        assert_eq!(reach().ask(&url, &own(), NOW).await, Reached::Elsewhere(StatusCode::OK));
+        assert_eq!(reach().ask(&url, &Name::fallback(), &own(), NOW).await, Reached::Here);
+        assert_eq!(reach().ask(&url, &Name::fallback(), &own(), NOW).await, Reached::Elsewhere(StatusCode::OK));
+        let unfit = reach().ask(&url, &Name::fallback(), &own(), NOW).await;
+        assert!(matches!(unfit, Reached::Unfit(_)), "{unfit:?}");
         answers.await.unwrap();
-        assert!(matches!(reach().ask(&url, &own(), NOW).await, Reached::Nowhere(_)));
+        // Nobody listens any more: whether that is so for senders nobody can tell from here.
+        assert!(matches!(reach().ask(&url, &Name::fallback(), &own(), NOW).await, Reached::Unasked(_)));
     }
 }

@@ -308,7 +308,11 @@ impl Server {
             supervisor: supervisor.clone(),
             promises: store.promises(),
             token: config.credentials.admin_token,
-            own_requests: OwnRequests::new(&config.credentials.admin_token),
+            own_requests: if shares {
+                OwnRequests::new(config.credentials.digests().as_flattened())
+            } else {
+                OwnRequests::alone()
+            },
             reach: Reach::new(asking),
             public_url: config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
             listening: OnceLock::new(),

@@ -28,7 +28,11 @@ pub(super) async fn examine(layers: &Layers, source: Option<&str>, shared: bool)
 async fn ask(api: &Api, source: Option<&str>) -> Result<Examined, Failure> {
     let about = source.map(|source| ("source", source.to_owned()));
     let why: WhyDto = api.get(&query("/api/v1/why", about)).await?;
-    let reached: CheckDto = api.order("/api/v1/public-url").await?;
+    // Whoever may only look may not have it asked, and what the server said of the rest holds all the same.
+    let reached: CheckDto = api.order("/api/v1/public-url").await.unwrap_or_else(|failure| {
+        let said = format!("whether PUBLIC_URL leads to this server was not asked: {}", failure.text);
+        CheckDto::unknown(Hop::Server, "public_url", said)
+    });
     let mut checks = why.checks;
     // Behind what else is said of the server.
     let at = checks.iter().position(|check| check.hop != Hop::Server).unwrap_or(checks.len());

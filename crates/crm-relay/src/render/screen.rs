@@ -1,7 +1,12 @@
 //! A whole terminal for one thing that is drawn over and over: another screen than the one with what was typed before, which comes back
 //! as it was at the end.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    sync::{Mutex, MutexGuard, PoisonError, TryLockError},
+    thread,
+    time::Duration,
+};
 
 use anstream::{AutoStream, ColorChoice, adapter::strip_str};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -19,10 +24,22 @@ const REST_OF_LINE: &str = "\u{1b}[K";
 /// The same of the screen.
 const REST: &str = "\u{1b}[J";
 
-/// A terminal that shows what is drawn, until this is dropped.
-pub(crate) struct Screen {
-    /// How what is typed was taken before.
+/// How often a process that ends at once asks for the terminal while something is drawn.
+const ASKED_MAX: u32 = 10;
+/// Between two of those.
+const ASKED_EVERY: Duration = Duration::from_millis(10);
+
+/// The terminal of the process, while it is taken: whoever ends the process gives it back, from whatever thread.
+static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
+
+/// How it was before.
+struct Taken {
+    /// How what is typed was taken.
     typed: Option<Termios>,
+}
+
+/// A terminal that shows what is drawn, until this is dropped. A process has one at a time.
+pub(crate) struct Screen {
     /// Nobody wants colours.
     is_plain: bool,
 }
@@ -34,6 +51,7 @@ impl Screen {
     /// Standard output is gone.
     pub(crate) fn open() -> io::Result<Self> {
         let stdin = io::stdin();
+        let mut taken = taken();
         let typed = tcgetattr(&stdin).ok().filter(|_| stdin.is_terminal());
         if let Some(typed) = &typed {
             let mut silent = typed.clone();
@@ -42,7 +60,9 @@ impl Screen {
             let _seen = tcsetattr(&stdin, OptionalActions::Now, &silent);
         }
         let is_plain = AutoStream::choice(&io::stdout()) == ColorChoice::Never;
-        let screen = Self { typed, is_plain };
+        *taken = Some(Taken { typed });
+        drop(taken);
+        let screen = Self { is_plain };
         write(ENTER)?;
         Ok(screen)
     }
@@ -62,18 +82,41 @@ impl Screen {
             frame.push_str(REST_OF_LINE);
         }
         frame.push_str(REST);
-        write(&frame)
+        let taken = taken();
+        // What is given back already is somebody else's.
+        if taken.is_some() { write(&frame) } else { Ok(()) }
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing back.
-        let _gone = write(LEAVE);
-        if let Some(typed) = &self.typed {
-            // What was typed meanwhile was for nobody.
-            let _gone = tcsetattr(io::stdin(), OptionalActions::Flush, typed);
+        give_back(taken());
+    }
+}
+
+/// Gives back what is taken, for a process that ends without further ado: one that cannot draw, for its terminal takes nothing, is not
+/// held up.
+pub(crate) fn give_back_at_once() {
+    for _ in 0..ASKED_MAX {
+        match TAKEN.try_lock() {
+            Ok(taken) => return give_back(taken),
+            Err(TryLockError::Poisoned(poisoned)) => return give_back(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => thread::sleep(ASKED_EVERY),
         }
+    }
+}
+
+fn taken() -> MutexGuard<'static, Option<Taken>> {
+    TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn give_back(mut taken: MutexGuard<'_, Option<Taken>>) {
+    let Some(Taken { typed }) = taken.take() else { return };
+    // A terminal that is gone needs nothing back.
+    let _gone = write(LEAVE);
+    if let Some(typed) = &typed {
+        // What was typed meanwhile was for nobody.
+        let _gone = tcsetattr(io::stdin(), OptionalActions::Flush, typed);
     }
 }
 

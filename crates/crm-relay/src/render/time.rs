@@ -20,6 +20,11 @@ pub(crate) fn wall() -> Wall {
     Wall::from_micros(since.as_micros() as i64)
 }
 
+/// A moment that a store wrote down, in RFC 3339.
+pub(crate) fn rfc3339(at: Wall) -> String {
+    Timestamp::from_microsecond(at.as_micros()).map_or_else(|_| String::new(), |at| at.to_string())
+}
+
 /// The two largest units: `3 s`, `14 min`, `2 h 5 min`, `3 d 4 h`.
 pub fn human_duration(span: Duration) -> String {
     let seconds = span.as_secs();

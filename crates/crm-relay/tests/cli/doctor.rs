@@ -89,17 +89,21 @@ fn each_hop_that_is_broken_is_named_and_no_other() {
     let lost = [("DATA_DIR", "data"), ("API_KEY", "crk_0123456789abcdef0123456789abcdef")];
     let to = format!("{}/webhook/shop", place.server_url());
     assert!(!place.run(&["send", "--to", &to], &lost).status.success());
-    let all = wait_for_wrong(&place, &[], &["source missed"]);
+    let all = wait_for_wrong(&place, &[], &[]);
     assert!(said(&all, "source", "missed").contains("POST /webhook/shop from 127.0.0.1 was answered 404"), "{all:#}");
     let (found, _) = wrong(&place, &["shop"], &[]);
     assert_eq!(found, ["source missed", "source known shop"]);
+    assert_eq!(wrong(&place, &["default"], &[]).0, [""; 0], "it was for no name like that");
     assert!(place.cli(&["source", "create", "shop"]).status.success());
     wait_for_wrong(&place, &[], &[]);
 
     // A wrong secret, until a right one comes.
     assert!(!place.run(&["send"], &lost).status.success());
+    let all = wait_for_wrong(&place, &[], &[]);
+    assert!(said(&all, "source", "requests").contains("1 wrong_key, the latest"), "one may be a stranger's: {all:#}");
+    (0..2).for_each(|_| assert!(!place.run(&["send"], &lost).status.success()));
     let all = wait_for_wrong(&place, &[], &["source requests default"]);
-    assert!(said(&all, "source", "requests").contains("1 wrong_key, the latest"), "{all:#}");
+    assert!(said(&all, "source", "requests").contains("3 wrong_key, the latest"), "{all:#}");
     assert_eq!(wrong(&place, &["shop"], &[]).0, [""; 0], "of another source");
     place.send();
     wait_for_wrong(&place, &[], &[]);
@@ -220,8 +224,8 @@ fn a_public_url_that_leads_elsewhere_is_named() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let cases = [
         (elsewhere.as_str(), "wrong", "was answered 200 OK, and not by this server"),
-        (&format!("http://{closed}"), "wrong", "cannot connect"),
-        (&format!("https://{}", no_name()), "wrong", "cannot resolve the name"),
+        (&format!("http://{closed}"), "unknown", "cannot connect"),
+        (&format!("https://{}", no_name()), "unknown", "cannot resolve the name"),
         ("", "unknown", "PUBLIC_URL is not set"),
     ];
     for (url, verdict, words) in cases {

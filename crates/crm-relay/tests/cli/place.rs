@@ -158,6 +158,13 @@ impl Running {
         rustix::process::kill_process(Pid::from_child(&self.0), signal).unwrap();
     }
 
+    /// The letter of how it is: `T` stands still.
+    pub(crate) fn state(&self) -> String {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let state = status.lines().find_map(|line| line.strip_prefix("State:")).unwrap();
+        state.trim()[..1].to_owned()
+    }
+
     /// How it ended by itself.
     pub(crate) fn ended(mut self) -> Option<i32> {
         self.0.wait().unwrap().code()

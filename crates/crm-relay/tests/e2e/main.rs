@@ -11,6 +11,8 @@ mod acme;
 mod admin_api;
 mod alert;
 mod backup;
+#[path = "../../../relay-store/tests/redis/bound.rs"]
+mod bound;
 mod clients;
 mod clock;
 mod dashboard;

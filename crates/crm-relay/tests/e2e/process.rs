@@ -11,7 +11,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{clock, store};
+use crate::{
+    bound::{self, Waits},
+    clock, store,
+};
 
 /// Secrets of the tests: 16 and more printable ASCII characters, as the settings want them.
 pub(crate) const API_KEY: &str = "crk_0123456789abcdef0123456789abcdef";
@@ -35,6 +38,7 @@ impl Process {
 
     /// The same behind another command, like `strace -f ...`.
     pub(crate) fn start_under(wrapper: &[&str], log: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
+        bound::begin();
         let out = File::options().create(true).append(true).open(log).unwrap();
         let mut command = binary(wrapper);
         command
@@ -128,11 +132,13 @@ pub(crate) fn binary_in(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Comm
 
 /// Runs `crm-relay ARGS` to its end.
 pub(crate) fn run(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Output {
+    let _waits = Waits::until(format!("crm-relay {} to end", args.join(" ")));
     binary_in(dir, args, env).output().unwrap()
 }
 
 /// Waits until `ready` gives something, without resting on time: it asks again until [`PATIENCE`] is over.
 pub(crate) fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let _waits = Waits::until(what);
     let start = Instant::now();
     loop {
         if let Some(value) = ready() {

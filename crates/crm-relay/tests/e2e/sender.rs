@@ -1,5 +1,7 @@
 //! A sender: posts webhooks and writes down what it was told.
 
+use std::time::Instant;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http::{Method, Request};
@@ -10,7 +12,7 @@ use hyper_util::{
 };
 use serde_json::Value;
 
-use crate::process::API_KEY;
+use crate::process::{API_KEY, PATIENCE};
 
 /// Posts over kept-alive connections.
 #[derive(Clone)]
@@ -55,14 +57,16 @@ impl Sender {
     }
 
     /// Posts a webhook until it is taken, under an `Idempotency-Key` that makes a repeat the same event; gives its id. For
-    /// servers whose clock is hurried: a disk that is busy for a moment is a commit that takes too long there, so 503.
+    /// servers whose clock is hurried: a disk that is busy for a moment is a commit that takes too long there, so 503. Not for ever.
     pub(crate) async fn post_until_taken(&self, url: &str, key: &str, body: &'static str, id: &str) -> String {
         let headers = [("x-api-key", key), ("idempotency-key", id)];
+        let since = Instant::now();
         loop {
             let told = self.send(Method::POST, url, &headers, body).await.unwrap();
             if told.status != 503 {
                 return told.event();
             }
+            assert!(since.elapsed() < PATIENCE, "{id} has been answered 503 for {PATIENCE:?}: {}", told.code());
         }
     }
 

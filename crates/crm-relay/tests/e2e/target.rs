@@ -16,6 +16,8 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
+use crate::bound;
+
 /// One request that arrived whole.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrival {
@@ -85,6 +87,7 @@ impl Target {
 
     /// The same at a given address.
     pub(crate) async fn start_at(addr: SocketAddr, rule: impl Fn(&Arrival) -> Reply + Send + Sync + 'static) -> Self {
+        bound::begin();
         let listener = TcpListener::bind(addr).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let journal = Arc::new(Mutex::new(Vec::new()));

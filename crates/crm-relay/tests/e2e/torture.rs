@@ -13,6 +13,7 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
+    bound,
     history::History,
     process::{Process, Server, client, wait_for},
     sender::{Sender, sha256},
@@ -29,6 +30,7 @@ const CLIENTS: usize = 2;
 async fn nothing_acknowledged_is_lost_under_kill_9() {
     let kills: u64 = std::env::var("KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(store::KILLS);
     let seed: u64 = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(4711);
+    bound::within(Duration::from_secs(30 * kills));
     println!("torture: {kills} kills, seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let dir = tempfile::tempdir().unwrap();

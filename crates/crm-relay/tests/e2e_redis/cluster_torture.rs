@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 
 use crate::{
+    bound,
     clustered::Clustered,
     front::Front,
     node::Server as Redis,
@@ -69,6 +70,7 @@ async fn nothing_acknowledged_is_lost_on_a_cluster_and_its_disks() {
 async fn torture(redis: Redis, durability: &str, faults: &[Fault]) {
     let (rounds, seed) = (given("ROUNDS"), given("SEED").unwrap_or(4711));
     let count = rounds.unwrap_or(faults.len() as u64);
+    bound::within(Duration::from_mins(count));
     eprintln!("torture on a cluster: {count} rounds, {durability}, seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let mut scene = Scene::set(redis, durability).await;

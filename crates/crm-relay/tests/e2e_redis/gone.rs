@@ -12,6 +12,7 @@ use std::{
 use http::Method;
 
 use crate::{
+    bound,
     process::{Process, Server, client, wait_for},
     sender::Sender,
     store::Redis,
@@ -107,6 +108,7 @@ async fn a_redis_that_is_gone_for_a_while_loses_nothing() {
     let (gone, rate) = (u64::from(given("GONE").unwrap_or(6)), given("RATE").unwrap_or(400));
     // To the letter where that is what is asked for; else on a machine that does other things beside.
     let margin = if given("GONE").is_some() { 1 } else { 5 };
+    bound::within(Duration::from_secs(10 * gone));
     let mut scene = Scene::on(Redis::start(&[]), rate).await;
     // Something waits when it is back.
     scene.target.answer(|_| Reply::status(503));

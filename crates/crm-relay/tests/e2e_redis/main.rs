@@ -48,3 +48,5 @@ mod together;
 mod torture;
 mod trouble;
 mod way;
+
+use self::node::bound;

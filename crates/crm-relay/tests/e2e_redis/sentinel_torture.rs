@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 
 use crate::{
+    bound,
     front::Front,
     gate,
     node::Server as Redis,
@@ -87,6 +88,7 @@ async fn nothing_acknowledged_is_lost_with_a_primary_and_its_disks() {
 async fn torture(redis: Redis, durability: &str, faults: &[Fault]) {
     let (rounds, seed) = (given("ROUNDS"), given("SEED").unwrap_or(4711));
     let count = rounds.unwrap_or(faults.len() as u64);
+    bound::within(Duration::from_mins(count));
     eprintln!("torture by sentinels: {count} rounds, {durability}, seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let mut scene = Scene::set(redis, durability, &[]).await;

@@ -13,6 +13,7 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
+    bound,
     process::{Process, wait_for},
     several::Several,
     target::{Arrival, Reply, Target},
@@ -52,6 +53,7 @@ fn given(name: &str) -> Option<u64> {
 async fn torture(partitions: &str) {
     let (rounds, seed) = (given("ROUNDS").unwrap_or(ROUNDS), given("SEED").unwrap_or(4711));
     eprintln!("torture of several servers: {rounds} rounds, P = {partitions}, seed {seed}");
+    bound::within(Duration::from_mins(rounds));
     let mut scene = Scene::set(partitions, seed).await;
     for round in 1..=rounds {
         scene.flows();

@@ -85,11 +85,13 @@ pub(crate) struct Unfetched {
 struct Failed {
     why: String,
     is_ours: bool,
+    /// Somebody was reached, and it is his TLS or HTTP that does not hold.
+    is_theirs: bool,
 }
 
 impl From<String> for Failed {
     fn from(why: String) -> Self {
-        Self { why, is_ours: false }
+        Self { why, is_ours: false, is_theirs: false }
     }
 }
 
@@ -102,7 +104,12 @@ impl From<&str> for Failed {
 impl Failed {
     /// At a step that takes a descriptor, a port or memory of this machine.
     fn at(what: &str, error: &io::Error) -> Self {
-        Self { why: format!("{what}: {error}"), is_ours: Shortage::of(error).is_some() }
+        Self { why: format!("{what}: {error}"), is_ours: Shortage::of(error).is_some(), is_theirs: false }
+    }
+
+    /// At what whoever was reached says.
+    fn of_peer(why: String) -> Self {
+        Self { why, is_ours: false, is_theirs: true }
     }
 }
 
@@ -142,7 +149,7 @@ impl Fetcher {
             Ok(fetched) => fetched,
             Err(_) => Err(format!("no whole answer within {} s", limits::FETCH_TIMEOUT.as_secs()).into()),
         };
-        fetched.map_err(|Failed { why, is_ours }| Unfetched { host: target.host, why, is_ours })
+        fetched.map_err(|Failed { why, is_ours, .. }| Unfetched { host: target.host, why, is_ours })
     }
 
     async fn exchange(&self, target: &Target) -> Result<Bytes, Failed> {

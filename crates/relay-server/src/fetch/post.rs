@@ -40,8 +40,10 @@ pub(crate) enum Asked {
     Inside,
     /// Nobody answered in time.
     Silent,
-    /// Nobody could be asked.
-    Unasked(Unfetched),
+    /// Somebody was reached whose TLS or HTTP does not hold, and why.
+    Unfit(String),
+    /// Nobody could be asked from here, and why.
+    Unasked(String),
 }
 
 impl Fetcher {
@@ -62,7 +64,7 @@ impl Fetcher {
                 Err(Unfetched { host, why, is_ours: false })
             }
             Ok(status) => Err(Unfetched { host, why: format!("status {}", status.as_u16()), is_ours: false }),
-            Err(Failed { why, is_ours }) => Err(Unfetched { host, why, is_ours }),
+            Err(Failed { why, is_ours, .. }) => Err(Unfetched { host, why, is_ours }),
         }
     }
 
@@ -71,9 +73,8 @@ impl Fetcher {
         match timeout(within, self.send(&post, most)).await {
             Ok(Ok((status, begin))) => Asked::Answered(status, begin),
             Ok(Err(Failed { why, .. })) if why == NOT_PUBLIC => Asked::Inside,
-            Ok(Err(Failed { why, is_ours })) => {
-                Asked::Unasked(Unfetched { host: post.url.host().unwrap_or_default().to_owned(), why, is_ours })
-            }
+            Ok(Err(Failed { why, is_theirs: true, .. })) => Asked::Unfit(why),
+            Ok(Err(Failed { why, .. })) => Asked::Unasked(why),
             Err(_) => Asked::Silent,
         }
     }
@@ -91,9 +92,9 @@ impl Fetcher {
             Either::Left(tcp)
         } else {
             let tls = self.tls.get_or_init(|| self.make_tls()).clone()?;
-            Either::Right(encrypt(tcp, host, tls).await.map_err(|error| format!("TLS: {error}"))?)
+            Either::Right(encrypt(tcp, host, tls).await.map_err(|error| Failed::of_peer(format!("TLS: {error}")))?)
         };
-        let said = |error: hyper::Error| format!("no HTTP answer: {error}");
+        let said = |error: hyper::Error| Failed::of_peer(format!("no HTTP answer: {error}"));
         let connection = http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(stream));
         let (mut sender, connection) = connection.await.map_err(said)?;
         let path = post.url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
@@ -111,9 +112,9 @@ impl Fetcher {
         let request = request.body(Full::new(post.body.clone())).map_err(|error| error.to_string())?;
         let exchange = async {
             let answer = sender.send_request(request).await.map_err(said)?;
-            Ok::<_, String>((answer.status(), begin(answer.into_body(), most).await))
+            Ok::<_, Failed>((answer.status(), begin(answer.into_body(), most).await))
         };
-        Ok(beside(exchange, connection).await?)
+        beside(exchange, connection).await
     }
 }
 

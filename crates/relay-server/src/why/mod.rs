@@ -45,22 +45,44 @@ struct Look<'a> {
     only: Option<&'a Name>,
 }
 
-/// What is on the way of webhooks: of one source, or of all.
-///
-/// # Errors
-/// The store does not tell.
-pub(crate) async fn why(state: &State, only: Option<&Name>) -> Result<WhyDto, StoreError> {
-    let report = state.health.report().await?;
-    let told = report.reasons.iter().filter_map(reason::told).collect();
-    let (directory, now) = (state.registry.directory(), state.clock.now());
-    let look = Look { state, report, directory, now, told, only };
-    let mut checks = server::checks(&look);
-    checks.extend(source::checks(&look).await?);
-    checks.extend(route::checks(&look));
-    let destinations = look.destinations();
-    checks.extend(client::checks(&look, &destinations));
-    checks.extend(target::checks(&look, &destinations).await?);
-    Ok(WhyDto::new(rfc3339(now.wall), checks))
+/// What is on the way of webhooks: of one source, or of all. Where the store does not tell, that is what is wrong.
+pub(crate) async fn why(state: &State, only: Option<&Name>) -> WhyDto {
+    let now = state.clock.now();
+    let checks = match state.health.report_now().await {
+        Ok(report) => all(&Look::new(state, report, now, only)).await,
+        Err(error) => vec![silent(&error)],
+    };
+    WhyDto::new(rfc3339(now.wall), checks)
+}
+
+async fn all(look: &Look<'_>) -> Vec<CheckDto> {
+    let (destinations, left_out) = look.destinations();
+    let mut checks = server::checks(look);
+    checks.extend(source::checks(look).await);
+    checks.extend(route::checks(look, &destinations));
+    checks.extend(client::checks(look, &destinations));
+    checks.extend(target::checks(look, &destinations).await);
+    checks.extend(look.told_of_others(&destinations));
+    if left_out > 0 {
+        let said = format!("{left_out} more destinations were not looked at");
+        checks.push(CheckDto::unknown(Hop::Target, "others", said).mended_by("crm-relay doctor SOURCE"));
+    }
+    // Each hop in the order in which it was looked at.
+    checks.sort_by_key(|check| check.hop);
+    checks
+}
+
+/// Nothing is known of what is stored.
+fn silent(error: &StoreError) -> CheckDto {
+    let said = format!("the store does not answer, so that nothing behind it was looked at: {error}");
+    CheckDto::wrong(Hop::Server, "store", said).mended_by("look at the server's log, and at what the store is in")
+}
+
+impl<'a> Look<'a> {
+    fn new(state: &'a State, report: Report, now: Now, only: Option<&'a Name>) -> Self {
+        let told = report.reasons.iter().filter_map(reason::told).collect();
+        Self { state, report, directory: state.registry.directory(), now, told, only }
+    }
 }
 
 impl Look<'_> {
@@ -70,15 +92,17 @@ impl Look<'_> {
         self.directory.sources.keys().filter(asked).take(LOOKED_AT_MAX)
     }
 
-    /// Destinations that their routes lead to; where no source is named, also those at which something waits.
-    fn destinations(&self) -> Vec<Name> {
+    /// Destinations that their routes lead to; where no source is named, also those at which something waits. And how many of them are
+    /// left out.
+    fn destinations(&self) -> (Vec<Name>, usize) {
         let routed = self.sources().filter_map(|source| self.directory.routing.routes.get(source)).flatten();
         let mut all: BTreeSet<&Name> = routed.map(|route| &route.destination).collect();
         if self.only.is_none() {
             let waits = |stats: &&DestinationStats| depth::waiting(stats) > 0;
             all.extend(self.report.stats.destinations.iter().filter(waits).map(|stats| &stats.destination));
         }
-        all.into_iter().take(LOOKED_AT_MAX).cloned().collect()
+        let left_out = all.len().saturating_sub(LOOKED_AT_MAX);
+        (all.into_iter().take(LOOKED_AT_MAX).cloned().collect(), left_out)
     }
 
     /// What is wrong for `/health` at a hop, of this name or of none.
@@ -86,6 +110,23 @@ impl Look<'_> {
         let about = about.map(Name::as_str);
         let belongs = move |check: &&CheckDto| check.hop == hop && (about.is_none() || check.about.as_deref() == about);
         self.told.iter().filter(belongs).cloned()
+    }
+
+    /// What is wrong for `/health` of sources and destinations that are not looked at: there are too many, or no route leads there any more.
+    /// Whoever asks about one source is not told of others.
+    fn told_of_others(&self, destinations: &[Name]) -> Vec<CheckDto> {
+        if self.only.is_some() {
+            return Vec::new();
+        }
+        let is_seen = |check: &CheckDto| {
+            let Some(about) = check.about.as_deref().filter(|_| check.hop != Hop::Server) else { return true };
+            match check.hop {
+                Hop::Source => self.sources().any(|source| source.as_str() == about),
+                _ => destinations.iter().any(|destination| destination.as_str() == about),
+            }
+        };
+        let in_own_words = self.report.reasons.iter().filter_map(reason::in_own_words);
+        self.told.iter().cloned().chain(in_own_words).filter(|check| !is_seen(check)).collect()
     }
 
     fn stats(&self, destination: &Name) -> Option<&DestinationStats> {

@@ -1,6 +1,7 @@
 //! Whether `PUBLIC_URL` leads to the server, from outside in.
 
 use http::StatusCode;
+use relay_core::name::Name;
 
 use crate::{
     api::{CheckDto, Hop},
@@ -15,7 +16,8 @@ pub(crate) async fn reached(state: &State) -> CheckDto {
         let check = CheckDto::unknown(Hop::Server, PUBLIC_URL, said);
         return check.mended_by("set PUBLIC_URL to the address that senders use, as https://relay.example.com");
     };
-    let reached = state.reach.ask(url, &state.own_requests, state.clock.present()).await;
+    let source = state.registry.directory().sources.keys().next().cloned().unwrap_or_else(Name::fallback);
+    let reached = state.reach.ask(url, &source, &state.own_requests, state.clock.present()).await;
     in_words(url, &reached)
 }
 
@@ -52,8 +54,10 @@ fn in_words(url: &str, reached: &Reached) -> CheckDto {
             "{url} did not answer this machine within 5 s; some networks lead nobody from inside to their own public address"
         ))
         .mended_by(format!("from outside: curl -i {url}/livez")),
-        Reached::Nowhere(why) => wrong(format!("{url} does not lead to this server: {why}"))
-            .mended_by(format!("from outside: curl -i {url}/livez; then look at DNS, firewall and certificate")),
+        Reached::Unfit(why) => wrong(format!("{url} does not lead to this server as senders come: {why}"))
+            .mended_by(format!("from outside: curl -i {url}/livez; then look at its certificate, and at the proxy there")),
+        Reached::Unasked(why) => unknown(format!("{url} could not be asked from this machine: {why}"))
+            .mended_by(format!("from outside: curl -i {url}/livez; if it does not answer there either: DNS and firewall")),
     }
 }
 
@@ -67,9 +71,10 @@ mod tests {
     fn what_cannot_be_told_from_inside_is_not_called_wrong() {
         let verdict = |reached| in_words("https://relay.example.com", &reached).verdict;
         assert_eq!(verdict(Reached::Here), Verdict::Ok);
-        for reached in [Reached::Inside, Reached::Silent] {
+        for reached in [Reached::Inside, Reached::Silent, Reached::Unasked("cannot connect".into())] {
             assert_eq!(verdict(reached), Verdict::Unknown);
         }
+        assert_eq!(verdict(Reached::Unfit("TLS: expired".into())), Verdict::Wrong);
         for status in [StatusCode::OK, StatusCode::NOT_FOUND, StatusCode::FOUND, StatusCode::BAD_GATEWAY] {
             let check = in_words("https://relay.example.com", &Reached::Elsewhere(status));
             assert!(check.verdict == Verdict::Wrong && check.said.contains(status.as_str()) && check.remedy.is_some());

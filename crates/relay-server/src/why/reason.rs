@@ -1,5 +1,7 @@
 //! Where on the way a reason of `/health` belongs.
 
+use relay_core::name::Name;
+
 use crate::{
     api::{CheckDto, Hop},
     health::Reason,
@@ -36,4 +38,16 @@ pub(super) fn told(reason: &Reason) -> Option<CheckDto> {
             .mended_by("mend what holds it up, or give the route a longer ttl for what comes"),
         Reason::DeadLetters { destination, .. } => at(Hop::Target, "dead").about(destination.as_str()),
     })
+}
+
+/// One of those that the hop says in its own words, for where it does not look.
+pub(super) fn in_own_words(reason: &Reason) -> Option<CheckDto> {
+    let at = |hop, check, about: &Name| CheckDto::wrong(hop, check, reason.to_string()).about(about.as_str());
+    match reason {
+        Reason::NoClient { destination, .. } => Some(at(Hop::Client, "connected", destination)),
+        Reason::CircuitOpen { destination, .. } => Some(at(Hop::Target, "circuit", destination)),
+        Reason::Paused { destination, .. } => Some(at(Hop::Route, "paused", destination)),
+        Reason::SourceBroken { source, .. } => Some(at(Hop::Source, "requests", source)),
+        _ => None,
+    }
 }

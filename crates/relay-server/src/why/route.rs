@@ -5,9 +5,9 @@ use relay_core::name::Name;
 use super::Look;
 use crate::api::{CheckDto, Hop};
 
-pub(super) fn checks(look: &Look<'_>) -> Vec<CheckDto> {
+pub(super) fn checks(look: &Look<'_>, destinations: &[Name]) -> Vec<CheckDto> {
     let mut checks: Vec<CheckDto> = look.sources().flat_map(|source| of_source(look, source)).collect();
-    checks.extend(look.destinations().iter().filter(|name| look.is_paused(name)).map(|name| paused(look, name)));
+    checks.extend(destinations.iter().filter(|name| look.is_paused(name)).map(|name| paused(look, name)));
     checks
 }
 
@@ -21,8 +21,12 @@ fn of_source(look: &Look<'_>, source: &Name) -> Vec<CheckDto> {
             .mended_by(format!("put it back into the file and reload, or: crm-relay route create {source} {to}"))
     });
     let led = if active.is_empty() {
-        CheckDto::wrong(Hop::Route, "leads", "no route: what comes is stored and goes nowhere")
-            .mended_by(format!("crm-relay route create {source} DESTINATION"))
+        CheckDto::wrong(
+            Hop::Route,
+            "leads",
+            "no route: what comes is answered 503 and not stored; its sender has to send it again",
+        )
+        .mended_by(format!("crm-relay route create {source} DESTINATION"))
     } else {
         CheckDto::ok(Hop::Route, "leads", format!("to {}", active.join(", ")))
     };

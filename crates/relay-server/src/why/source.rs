@@ -11,15 +11,20 @@ use crate::{
     registry::document,
 };
 
-/// Where webhooks are meant to go: what else strangers ask for has nothing to do with any.
-const INTAKE: &str = "/webhook";
+/// Refused requests that are no stranger's trying one after the other, where some were taken before.
+const REFUSED_MIN: u64 = 3;
+/// Bytes in which two names differ that may be a slip of the same.
+const SLIP_BYTES_MAX: usize = 2;
 
-pub(super) async fn checks(look: &Look<'_>) -> Result<Vec<CheckDto>, StoreError> {
+pub(super) async fn checks(look: &Look<'_>) -> Vec<CheckDto> {
     let mut checks: Vec<CheckDto> = missed(look).into_iter().collect();
     checks.extend(absent(look));
     for source in look.sources() {
         let Some(entry) = look.directory.sources.get(source) else { continue };
-        checks.push(requests(look, &entry.document).await?.about(source.as_str()));
+        let requests = requests(look, &entry.document).await.unwrap_or_else(|error| {
+            CheckDto::unknown(Hop::Source, "requests", format!("the store does not tell what came: {error}"))
+        });
+        checks.push(requests.about(source.as_str()));
         checks.extend(look.told_at(Hop::Source, Some(source)));
     }
     let left_out = look.directory.sources.len().saturating_sub(LOOKED_AT_MAX);
@@ -27,7 +32,7 @@ pub(super) async fn checks(look: &Look<'_>) -> Result<Vec<CheckDto>, StoreError>
         let said = format!("{left_out} more sources were not looked at");
         checks.push(CheckDto::unknown(Hop::Source, "others", said).mended_by("crm-relay doctor SOURCE"));
     }
-    Ok(checks)
+    checks
 }
 
 /// The source that somebody asks about, or any, where there is none.
@@ -46,12 +51,13 @@ fn absent(look: &Look<'_>) -> Option<CheckDto> {
     }
 }
 
-/// The latest webhook that found no source which there is none of still.
+/// The latest webhook that found no source which there is none of still: of any name, or of one like that which somebody asks about.
+/// Strangers try names too: it is wrong only where a source lacks what went there.
 fn missed(look: &Look<'_>) -> Option<CheckDto> {
     let is_recent = |missed: &&Missed| look.now.wall.since(missed.at) <= limits::REFUSALS_SHOWN;
-    let is_lost = |missed: &&Missed| missed.status == MISDIRECTED || !is_there(look, &missed.path);
+    let is_lost = |missed: &&Missed| meant(missed).is_some_and(|name| is_lost(look, missed.status, name));
     let all = look.state.refusals.missed();
-    let mut lost = all.iter().filter(|missed| missed.path.starts_with(INTAKE)).filter(is_recent).filter(is_lost);
+    let mut lost = all.iter().filter(is_recent).filter(is_lost);
     let latest = lost.next()?;
     let more = match lost.count() {
         0 => String::new(),
@@ -65,14 +71,41 @@ fn missed(look: &Look<'_>) -> Option<CheckDto> {
     } else {
         "no source has that name: correct the URL at the platform (crm-relay source list), or make the source"
     };
-    Some(CheckDto::wrong(Hop::Source, "missed", said).mended_by(remedy))
+    let is_lacked = match look.only {
+        Some(only) => accepted(look, only) == 0,
+        None => look.directory.sources.is_empty(),
+    };
+    let check = if is_lacked { CheckDto::wrong } else { CheckDto::unknown };
+    Some(check(Hop::Source, "missed", said).mended_by(remedy))
+}
+
+/// What stands in a request in the place of a source's name, if it is one but for its case; `None`: what strangers ask for has nothing to do
+/// with any.
+fn meant(missed: &Missed) -> Option<&str> {
+    ingress::source_of(&missed.path).filter(|name| name.to_ascii_lowercase().parse::<Name>().is_ok())
+}
+
+/// Whether one that was for a source of that name would be lost again, and has to do with what is asked about.
+fn is_lost(look: &Look<'_>, status: u16, name: &str) -> bool {
+    let is_again = status == MISDIRECTED || !look.directory.sources.contains_key(name);
+    is_again && look.only.is_none_or(|only| is_like(name, only.as_str()))
+}
+
+/// Whether one may be a slip of the other: beside what they begin and end with alike there is hardly anything.
+fn is_like(name: &str, other: &str) -> bool {
+    let (name, other) = (name.as_bytes(), other.as_bytes());
+    let alike = |(one, other): &(&u8, &u8)| one.eq_ignore_ascii_case(other);
+    let begin = name.iter().zip(other).take_while(alike).count();
+    let (name, other) = (&name[begin..], &other[begin..]);
+    let end = name.iter().rev().zip(other.iter().rev()).take_while(alike).count();
+    name.len().max(other.len()) - end <= SLIP_BYTES_MAX
 }
 
 const MISDIRECTED: u16 = http::StatusCode::MISDIRECTED_REQUEST.as_u16();
 
-/// Whether a path leads to a source by now.
-fn is_there(look: &Look<'_>, path: &str) -> bool {
-    ingress::source_of(path).is_some_and(|name| look.directory.sources.contains_key(name))
+/// How many webhooks a source took, ever.
+fn accepted(look: &Look<'_>, source: &Name) -> u64 {
+    look.report.stats.sources.iter().find(|stats| stats.source == *source).map_or(0, |stats| stats.accepted)
 }
 
 /// The last request of a source, or what was refused since.
@@ -95,8 +128,7 @@ async fn requests(look: &Look<'_>, source: &document::Source) -> Result<CheckDto
     if !tallies.is_empty() {
         return Ok(refused(look, source, &tallies, last));
     }
-    let accepted =
-        look.report.stats.sources.iter().find(|stats| stats.source == *name).map_or(0, |stats| stats.accepted);
+    let accepted = accepted(look, name);
     Ok(match last {
         Some(last) => {
             let ago = rough(look.now.wall.since(last));
@@ -113,6 +145,7 @@ async fn requests(look: &Look<'_>, source: &document::Source) -> Result<CheckDto
     })
 }
 
+/// One that nobody knows may be a stranger's, where others were taken: whether it was meant to be taken only its sender knows.
 fn refused(
     look: &Look<'_>,
     source: &document::Source,
@@ -141,7 +174,9 @@ fn refused(
         checks.join(", "),
         ago(latest)
     );
-    CheckDto::wrong(Hop::Source, "requests", said).mended_by(format!(
+    let is_strangers = last.is_some() && tallies.iter().map(|(_, tally)| tally.count).sum::<u64>() < REFUSED_MIN;
+    let check = if is_strangers { CheckDto::unknown } else { CheckDto::wrong };
+    check(Hop::Source, "requests", said).mended_by(format!(
         "which and why: crm-relay source show {}; then compare secret and URL with the platform's",
         source.name
     ))
@@ -156,4 +191,38 @@ async fn last_accepted(look: &Look<'_>, source: &Name) -> Result<Option<Wall>, S
 
 fn from(peer: Option<String>) -> String {
     peer.map(|peer| format!(" from {peer}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_a_name_is_like_it() {
+        for (name, other) in
+            [("strpie", "stripe"), ("Shop", "shop"), ("shop", "shop"), ("shop", "shops"), ("sop", "shop")]
+        {
+            assert!(is_like(name, other) && is_like(other, name), "{name} {other}");
+        }
+        for (name, other) in [("wp-login", "stripe"), ("crm", "erp"), ("stripe", "stripe-test"), ("shop", "")] {
+            assert!(!is_like(name, other) && !is_like(other, name), "{name} {other}");
+        }
+    }
+
+    /// What scanners ask for names no source.
+    #[test]
+    fn what_names_no_source_was_for_none() {
+        let missed = |path: &str| Missed {
+            at: Wall::from_micros(0),
+            method: "POST".into(),
+            path: path.into(),
+            peer: None,
+            status: 404,
+        };
+        assert_eq!(meant(&missed("/webhook/Shop/x")), Some("Shop"));
+        assert_eq!(meant(&missed("/webhook")), Some("default"));
+        for path in ["/webhooks", "/webhook/", "/webhook.php", "/webhook/%2e%2e", "/webhook/.env", "/"] {
+            assert_eq!(meant(&missed(path)), None, "{path}");
+        }
+    }
 }

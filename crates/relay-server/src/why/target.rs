@@ -1,7 +1,7 @@
 //! The target: what came of the last tries there.
 
 use relay_core::{
-    delivery::{Attempt, outcome::Class},
+    delivery::{Attempt, State, outcome::Class},
     name::Name,
     storage::StoreError,
 };
@@ -15,25 +15,33 @@ use crate::{
 
 /// The newest deliveries, among whose tries the latest is looked for.
 const LOOKED_AT: u32 = 20;
+/// What a try leads to. Those that have not been tried may be more than anybody looks at, and are newer.
+const AFTER_A_TRY: [State; 4] = [State::Scheduled, State::Delivered, State::Dead, State::Expired];
 
-pub(super) async fn checks(look: &Look<'_>, destinations: &[Name]) -> Result<Vec<CheckDto>, StoreError> {
+pub(super) async fn checks(look: &Look<'_>, destinations: &[Name]) -> Vec<CheckDto> {
     let mut checks = Vec::new();
     for destination in destinations {
-        checks.push(tried(look, destination).await?.about(destination.as_str()));
+        let tried = tried(look, destination).await.unwrap_or_else(|error| {
+            CheckDto::unknown(Hop::Target, "tries", format!("the store does not tell what was tried: {error}"))
+        });
+        checks.push(tried.about(destination.as_str()));
         checks.extend(look.told_at(Hop::Target, Some(destination)));
     }
-    Ok(checks)
+    checks
 }
 
 async fn tried(look: &Look<'_>, destination: &Name) -> Result<CheckDto, StoreError> {
     if let Some(down) = down(look, destination) {
         return Ok(down);
     }
-    let last = last_try(look, destination).await?;
+    let Latest { last, looked_at } = latest(look, destination).await?;
     Ok(match last {
         Some(last) => in_words(look, destination, &last),
         None if look.clients(destination) == 0 => {
             CheckDto::unknown(Hop::Target, "tries", "nothing was tried: there is no client that could")
+        }
+        None if looked_at == LOOKED_AT as usize => {
+            CheckDto::unknown(Hop::Target, "tries", format!("none of the newest {looked_at} deliveries was tried"))
         }
         None => CheckDto::unknown(Hop::Target, "tries", "nothing was tried there yet"),
     })
@@ -55,10 +63,27 @@ fn down(look: &Look<'_>, destination: &Name) -> Option<CheckDto> {
     Some(CheckDto::wrong(Hop::Target, "circuit", said).mended_by(remedy))
 }
 
-async fn last_try(look: &Look<'_>, destination: &Name) -> Result<Option<Attempt>, StoreError> {
-    let filter = DeliveryFilter { destination: Some(destination.clone()), ..DeliveryFilter::default() };
-    let listing = look.state.archive.browse_deliveries(filter, Page { cursor: None, limit: LOOKED_AT }).await?;
-    Ok(listing.items.into_iter().filter_map(|delivery| delivery.last).max_by_key(|last| last.at))
+/// The latest try, as far as is looked.
+struct Latest {
+    last: Option<Attempt>,
+    /// Among so many of the newest deliveries, and as many of those that a try led somewhere.
+    looked_at: usize,
+}
+
+async fn latest(look: &Look<'_>, destination: &Name) -> Result<Latest, StoreError> {
+    let (mut last, mut looked_at) = (None, 0);
+    for states in [&[][..], &AFTER_A_TRY] {
+        let filter = DeliveryFilter {
+            destination: Some(destination.clone()),
+            states: states.to_vec(),
+            ..DeliveryFilter::default()
+        };
+        let listing = look.state.archive.browse_deliveries(filter, Page { cursor: None, limit: LOOKED_AT }).await?;
+        looked_at = looked_at.max(listing.items.len());
+        let tries = listing.items.into_iter().filter_map(|delivery| delivery.last);
+        last = tries.chain(last).max_by_key(|last: &Attempt| last.at);
+    }
+    Ok(Latest { last, looked_at })
 }
 
 fn in_words(look: &Look<'_>, destination: &Name, last: &Attempt) -> CheckDto {

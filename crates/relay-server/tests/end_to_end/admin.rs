@@ -28,6 +28,26 @@ async fn the_admin_listener_wants_its_token_and_the_socket_does_not() {
     bench.finish().await;
 }
 
+/// I24: what was acknowledged is counted when an operator asks, however lately somebody else did; and it is in the end for everybody.
+#[tokio::test]
+async fn what_was_acknowledged_is_counted_when_an_operator_asks() {
+    let bench = Bench::start().await;
+    let authorized = format!("Authorization: Bearer {ADMIN_TOKEN}\r\n");
+    for sent in 1..=10 {
+        // There is a look by now that knows nothing of the next.
+        bench.get("/health", "").await;
+        assert_eq!(bench.post(b"{}").await.status, 202);
+        let asked = if sent % 2 == 0 {
+            bench.ask("/api/v1/status").await
+        } else {
+            bench.get("/health", &authorized).await.json()
+        };
+        assert_eq!(asked["webhooks_received"], sent);
+    }
+    bench.until_holds(|| async { bench.get("/health", "").await.json()["webhooks_received"] == 10 }).await;
+    bench.finish().await;
+}
+
 #[tokio::test]
 async fn a_source_comes_with_its_route_and_its_secrets_are_never_shown() {
     let bench = Bench::start().await;

@@ -15,7 +15,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use crate::http::{self, Reply};
+use crate::{
+    bound,
+    http::{self, Reply},
+};
 
 pub(crate) const API_KEY: &str = "crk_a-key-of-the-end-to-end-tests";
 pub(crate) const RELAY_TOKEN: &str = "crt_a-token-of-the-end-to-end-tests";
@@ -48,6 +51,7 @@ impl Bench {
 
 impl<S: Store> Bench<S> {
     pub(crate) async fn start_over(store: Arc<S>, dir: TempDir, adjust: impl FnOnce(&mut Config)) -> Self {
+        bound::begin();
         let mut config = config(dir.path().to_owned());
         adjust(&mut config);
         let server = Server::start(config, Arc::clone(&store) as Arc<dyn Store>, Outside::default()).await.unwrap();

@@ -5,6 +5,9 @@
 
 mod admin;
 mod bench;
+#[path = "../../../relay-store/tests/redis/bound.rs"]
+#[expect(dead_code, reason = "nothing here takes its size from the environment")]
+mod bound;
 mod client;
 mod dashboard;
 mod delivery;

@@ -3,7 +3,9 @@
 //! A backend implements [`Backend`] in its test and calls [`conformance_suite!`](crate::conformance_suite), which
 //! expands every case into a test of its own. The cases know only [`Store`], its trades, and the values of `relay_core::storage`.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio::time::error::Elapsed;
 
 use crate::Store;
 
@@ -55,6 +57,17 @@ pub trait Backend: Sized {
 
     /// There is no room for more from now on, or there is again; returns when the store has noticed.
     fn set_full(&self, full: bool) -> impl Future<Output = ()>;
+}
+
+/// How long a case may take: hundreds of times as long as any does.
+pub const ENDS_WITHIN: Duration = Duration::from_mins(4);
+
+/// What a case came to, which has to come to an end: one that waits for ever would have no name in any log.
+///
+/// # Panics
+/// It has not ended [within so long](ENDS_WITHIN).
+pub fn ended(case: &str, running: &Result<(), Elapsed>) {
+    assert!(running.is_ok(), "{case} has not ended within {ENDS_WITHIN:?}");
 }
 
 /// Expands every case of the suite into a test of its own for one [`Backend`], in the module it is called from.
@@ -222,7 +235,9 @@ macro_rules! conformance_suite {
             $(
                 #[tokio::test]
                 async fn $case() {
-                    $crate::conformance::$area::$case::<$backend>().await;
+                    let case = $crate::conformance::$area::$case::<$backend>();
+                    let running = ::tokio::time::timeout($crate::conformance::ENDS_WITHIN, case).await;
+                    $crate::conformance::ended(stringify!($case), &running);
                 }
             )*
         }

@@ -1,11 +1,13 @@
 //! What goes round and round as long as a store does, and when it last came round: who waits for one that has stopped waits for ever.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use super::awake::Awake;
 
 /// Later than it should be by so much, something is wrong with it.
 const LATE: Duration = Duration::from_secs(10);
@@ -50,18 +52,27 @@ impl Loop {
     }
 }
 
-/// When each of them last came round; one that never began is not waited for.
+/// When each of them last came round; one that never began is not waited for. What the process stood still for makes none of them late.
 #[derive(Debug, Default)]
-pub(super) struct Loops(Mutex<[Option<Instant>; Loop::ALL.len()]>);
+pub(super) struct Loops {
+    awake: Arc<Awake>,
+    ran: Mutex<[Option<Instant>; Loop::ALL.len()]>,
+}
 
 impl Loops {
+    /// Those of a process that says when it ran; each of them is a sign of that.
+    pub(super) fn of(awake: &Arc<Awake>) -> Self {
+        Self { awake: Arc::clone(awake), ran: Mutex::default() }
+    }
+
     /// It has come round, whatever came of it.
     pub(super) fn ran(&self, which: Loop) {
         self.ran_at(which, Instant::now());
     }
 
     fn ran_at(&self, which: Loop, at: Instant) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)[which as usize] = Some(at);
+        self.awake.runs_at(at);
+        self.ran.lock().unwrap_or_else(PoisonError::into_inner)[which as usize] = Some(at);
     }
 
     /// Which of them are late, in words.
@@ -70,9 +81,9 @@ impl Loops {
     }
 
     fn late_at(&self, now: Instant, patience: Duration) -> Vec<String> {
-        let ran = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ran = *self.ran.lock().unwrap_or_else(PoisonError::into_inner);
         let late = |which: Loop| {
-            let since = now.saturating_duration_since(ran[which as usize]?);
+            let since = self.awake.since_at(ran[which as usize]?, now);
             let is_late = since > which.round(patience) + LATE;
             is_late.then(|| format!("{} for {} s: restart this server", which.in_words(), since.as_secs()))
         };
@@ -84,6 +95,15 @@ impl Loops {
 mod tests {
     use super::*;
 
+    /// So many seconds pass, in which the process runs: somebody asks how it is.
+    fn pass(loops: &Loops, now: &mut Instant, by: Duration) {
+        let end = *now + by;
+        while *now < end {
+            *now = end.min(*now + Duration::from_secs(5));
+            loops.late_at(*now, Duration::ZERO);
+        }
+    }
+
     /// I24: each that stands still is named once it is ten seconds late, and not any more once it goes on.
     #[test]
     fn whatever_stands_still_is_named() {
@@ -92,13 +112,31 @@ mod tests {
         for which in Loop::ALL {
             let is_named = |now| loops.late_at(now, patience).iter().any(|late| late.starts_with(which.in_words()));
             loops.ran_at(which, now);
-            now += which.round(patience) + LATE;
+            pass(&loops, &mut now, which.round(patience) + LATE);
             assert!(!is_named(now), "{which:?}");
-            now += Duration::from_secs(1);
+            pass(&loops, &mut now, Duration::from_secs(1));
             assert!(is_named(now), "{which:?}");
         }
         assert_eq!(loops.late_at(now, patience).len(), Loop::ALL.len());
         loops.ran_at(Loop::Due, now);
         assert_eq!(loops.late_at(now, patience).len(), Loop::ALL.len() - 1);
+    }
+
+    /// F6, I24: where the clock jumps by an hour, or the process stood still for one, none is late that goes on then, and all are that
+    /// do not.
+    #[test]
+    fn an_hour_that_the_process_did_not_run_makes_none_late() {
+        let (loops, patience, mut now) = (Loops::default(), Duration::from_secs(2), Instant::now());
+        for which in Loop::ALL {
+            loops.ran_at(which, now);
+        }
+        now += Duration::from_hours(1);
+        assert_eq!(loops.late_at(now, patience), Vec::<String>::new());
+        pass(&loops, &mut now, Duration::from_secs(2));
+        assert_eq!(loops.late_at(now, patience), Vec::<String>::new());
+        pass(&loops, &mut now, Duration::from_mins(1));
+        let late = loops.late_at(now, patience);
+        assert_eq!(late.len(), Loop::ALL.len());
+        assert!(late.iter().all(|late| late.contains(" for 68 s")), "{late:?}");
     }
 }

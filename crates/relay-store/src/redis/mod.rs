@@ -12,6 +12,7 @@ mod address;
 mod append;
 mod aside;
 mod audit;
+mod awake;
 mod backlog;
 mod begin;
 mod beside;
@@ -102,6 +103,7 @@ use tokio::{sync::Mutex, time};
 
 use self::{
     acknowledged::Acknowledged,
+    awake::Awake,
     clock::Clock,
     counters::Counters,
     damage::Damage,
@@ -246,17 +248,18 @@ impl RedisStore {
     pub fn open(options: Options) -> Self {
         let space = Space::new(&options.stream_name, &options.dead_letter_queue, options.partitions);
         let (space, life) = (Arc::new(space), Arc::new(Life::begin()));
-        let clock = Clock::default();
+        let (clock, awake) = (Clock::default(), Arc::<Awake>::default());
         let nodes = Nodes::of(Shared {
             options: options.clone(),
             space: Arc::clone(&space),
             life: Arc::clone(&life),
             clock: clock.clone(),
+            awake: Arc::clone(&awake),
             of_store: Arc::default(),
         });
         sentinel::begin(&nodes);
         cluster::begin(&nodes);
-        let (damage, scrubs, hints, turn) = (Damage::default(), Scrubs::default(), Hints::new(), AtomicUsize::new(0));
+        let (damage, scrubs, hints, turn) = (Damage::default(), Scrubs::of(&awake), Hints::new(), AtomicUsize::new(0));
         let (counting, acknowledged) = (Mutex::default(), Acknowledged::default());
         let last_read = std::sync::Mutex::default();
         let core = Arc::new(Core {
@@ -267,7 +270,7 @@ impl RedisStore {
             life,
             damage,
             scrubs,
-            loops: Loops::default(),
+            loops: Loops::of(&awake),
             pace: Pace::default(),
             acknowledged,
             counting,

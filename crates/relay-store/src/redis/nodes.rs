@@ -287,9 +287,9 @@ impl Nodes {
     /// Why it is late that it is looked who has what, if it is.
     fn late(&self) -> Option<String> {
         if !self.is_cluster() {
-            return self.owners().iter().find_map(|(node, _)| node.primary.late());
+            return self.owners().iter().find_map(|(node, _)| node.primary.late(&self.shared.awake));
         }
-        let since = self.table.borrow().asked?.elapsed();
+        let since = self.shared.awake.since(self.table.borrow().asked?);
         (since > LATE)
             .then(|| format!("no node of the cluster was asked for {} s: restart this server", since.as_secs()))
     }
@@ -333,7 +333,7 @@ pub(super) mod tests {
         let options = Options { partitions: 2, ..Options::new(Deployment::Cluster(cluster)) };
         let space = Arc::new(Space::new(&options.stream_name, &options.dead_letter_queue, options.partitions));
         let (life, clock, of_store) = (Arc::new(Life::begin()), Clock::default(), Arc::default());
-        Nodes::of(Shared { options, space, life, clock, of_store })
+        Nodes::of(Shared { options, space, life, clock, awake: Arc::default(), of_store })
     }
 
     /// That each part, in turn, is at one of these.

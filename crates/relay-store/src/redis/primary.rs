@@ -14,6 +14,7 @@ use tokio::{
 use super::{
     Options,
     address::{Address, Deployment, Login},
+    awake::Awake,
     client::{Broken, Command, Ear, Link},
     reply::Reply,
 };
@@ -192,9 +193,9 @@ impl Primary {
     }
 
     /// Why it is late that it is looked who it is, if it is.
-    pub(super) fn late(&self) -> Option<String> {
+    pub(super) fn late(&self, awake: &Awake) -> Option<String> {
         let asked = self.believed.borrow().asked.filter(|_| self.is_told())?;
-        let since = asked.elapsed();
+        let since = awake.since(asked);
         (since > LATE).then(|| format!("no sentinel was asked for {} s: restart this server", since.as_secs()))
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::{self, Instant};
 
 use super::{
     Core,
+    awake::Awake,
     mend::{Mended, Round},
     reply::Fault,
 };
@@ -38,7 +39,10 @@ pub struct Scrubbed {
 
 /// What others are told of it, and what it is told.
 #[derive(Debug, Default)]
-pub(super) struct Scrubs(Mutex<State>);
+pub(super) struct Scrubs {
+    awake: Arc<Awake>,
+    state: Mutex<State>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -50,8 +54,13 @@ struct State {
 }
 
 impl Scrubs {
+    /// In a process that says when it ran.
+    pub(super) fn of(awake: &Arc<Awake>) -> Self {
+        Self { awake: Arc::clone(awake), state: Mutex::default() }
+    }
+
     fn with<T>(&self, edit: impl FnOnce(&mut State) -> T) -> T {
-        edit(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        edit(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// This server looks after these from now on.
@@ -70,7 +79,7 @@ impl Scrubs {
 
     /// Why it is late, if it is.
     pub(super) fn late(&self) -> Option<String> {
-        let since = self.with(|state| state.ran.max(state.began))?.elapsed();
+        let since = self.awake.since(self.with(|state| state.ran.max(state.began))?);
         let is_late = since > LATE;
         is_late
             .then(|| format!("indexes in Redis have not been looked at for {} s: restart this server", since.as_secs()))

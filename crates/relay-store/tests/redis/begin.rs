@@ -1,17 +1,18 @@
 //! The first look at a Redis, and those that follow: what is refused, in which words, and what is done about it.
 
-use std::{net::TcpListener, panic::catch_unwind, time::Duration};
+use std::time::Duration;
 
 use relay_core::{id::IdMint, storage::AppendError};
 use relay_store::{
     conformance::{Fixture, at},
     redis::{Address, BeginError, Login, Options, RedisStore},
-    seam::{Durability, Upkeep as _},
+    seam::{Condition, Durability, Upkeep as _},
 };
+use tokio::time::{Instant, sleep};
 
 use crate::{
     backend::Shared,
-    node::{Node, Server, free_port},
+    node::{Node, Server, bound::Waits, free_port},
 };
 
 pub(crate) fn fixture(options: Options) -> Fixture<Shared> {
@@ -28,6 +29,20 @@ async fn said(options: Options) -> String {
 
 fn options(node: &Node) -> Options {
     Options::new(node.address())
+}
+
+/// Until that holds of what the store says of itself.
+async fn becomes(fixture: &Fixture<Shared>, what: &str, holds: impl Fn(&Condition) -> bool) {
+    let _waits = Waits::until(what);
+    let began = Instant::now();
+    loop {
+        let condition = fixture.store().condition();
+        if holds(&condition) {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "waited in vain for {what}: {condition:?}");
+        sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// I1: a Redis that would lose what is acknowledged is not used, each fault with the line that mends it; which then does.
@@ -66,18 +81,14 @@ async fn a_redis_that_is_changed_later_gets_nothing_until_it_is_mended() {
     let mut fixture = fixture(options(&node));
     fixture.accept("crm", at(0)).await;
     node.ask(&[b"CONFIG", b"SET", b"appendfsync", b"everysec"]);
-    while fixture.store().condition().commits {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    becomes(&fixture, "it to take nothing", |condition| !condition.commits).await;
     let condition = fixture.store().condition();
     assert!(condition.reasons[0].ends_with("CONFIG SET appendfsync always"), "{condition:?}");
     let event = fixture.event("in", b"{}", at(1));
     let append = fixture.appending(event, &["crm"]);
     assert_eq!(fixture.append(append.clone()).await, Err(AppendError::Away));
     node.ask(&[b"CONFIG", b"SET", b"appendfsync", b"always"]);
-    while !fixture.store().condition().commits {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    becomes(&fixture, "it to take webhooks again", |condition| condition.commits).await;
     assert!(fixture.append(append).await.is_ok_and(|appended| appended.is_stored()));
     fixture.check_sums().await;
 }
@@ -128,19 +139,12 @@ async fn a_replica_that_comes_later_is_waited_for_as_well() {
     let mut settings = listens(1);
     settings.push(("replicaof".into(), format!("127.0.0.1 {}", ports[0])));
     let mut replica = Node::with(Server::Installed, settings);
-    let pause = || tokio::time::sleep(Duration::from_millis(10));
-    while fixture.store().condition().durability != Durability::Replicated {
-        pause().await;
-    }
+    becomes(&fixture, "the replica to count", |condition| condition.durability == Durability::Replicated).await;
     primary.ask(&[b"CONFIG", b"SET", b"min-replicas-to-write", b"1"]);
-    while !fixture.store().condition().commits {
-        pause().await;
-    }
+    becomes(&fixture, "it to take webhooks with a replica", |condition| condition.commits).await;
     fixture.accept("crm", at(1)).await;
     replica.stop();
-    while fixture.store().condition().commits {
-        pause().await;
-    }
+    becomes(&fixture, "it to take nothing without a replica", |condition| !condition.commits).await;
     assert_eq!(fixture.store().condition().durability, Durability::Replicated);
 }
 
@@ -177,9 +181,8 @@ async fn what_comes_in_a_day_is_what_was_accepted_in_the_last_one() {
     let memory = store.stats().await.expect("reads").memory.expect("it is in memory");
     assert!(memory.used > 0 && memory.bound > memory.used, "{memory:?}");
     // A server notes it down too, and not more often than it is of use.
-    while node.ask(&[b"XLEN", b"crm-relay:{reg}:accepted"]) != ":2\r\n" {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let is_noted = || node.ask(&[b"XLEN", b"crm-relay:{reg}:accepted"]) == ":2\r\n";
+    becomes(&fixture, "it to be noted down", |_| is_noted()).await;
 }
 
 /// S27: a wrong password is told as that, and not shown; a right one lets in.
@@ -293,17 +296,4 @@ async fn a_redis_that_is_not_there_is_away() {
     let nobody = Address::Unix("/nonexistent/redis.sock".into());
     let begun = RedisStore::open(Options::new(nobody)).begin().await;
     assert!(matches!(begun, Err(BeginError::Away(_))), "{begun:?}");
-}
-
-/// A Redis of these tests that does not start says why, and keeps no test waiting.
-#[test]
-fn a_server_that_does_not_start_says_why() {
-    let taken = TcpListener::bind(("127.0.0.1", free_port())).expect("it is free");
-    let port = taken.local_addr().expect("it has one").port().to_string();
-    for server in Server::ALL {
-        let settings = vec![("port".to_owned(), port.clone())];
-        let failed = catch_unwind(|| drop(Node::with(server, settings))).expect_err("it has no port");
-        let said = failed.downcast::<String>().expect("it is a text");
-        assert!(said.contains("Address already in use"), "{said}");
-    }
 }

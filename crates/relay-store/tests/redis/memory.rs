@@ -15,7 +15,10 @@ use relay_store::{
 
 use tokio::time::sleep;
 
-use crate::{backend::Shared, node::Node};
+use crate::{
+    backend::Shared,
+    node::{Node, bound},
+};
 
 /// Accepted, leased, settled and retired together.
 const BATCH: u64 = 256;
@@ -42,6 +45,7 @@ async fn used_at_rest(node: &Node) -> f64 {
 #[tokio::test]
 async fn what_has_passed_through_leaves_nothing_behind() {
     let events: u64 = std::env::var("EVENTS").map_or(8_192, |text| text.parse().expect("a number of events"));
+    bound::within(Duration::from_millis(2 * events));
     let node = Node::start();
     let mut fixture = Fixture::over(Shared::at_hand(Options::new(node.address())), IdMint::new(0, 7));
     // Names, groups, scripts and buffers are there from then on, and as many that were removed while they were young as are remembered.

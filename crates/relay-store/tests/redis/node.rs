@@ -1,10 +1,7 @@
 //! A real Redis: in a directory of its own, on a socket in it, with every commit on the disk before it is answered.
 //!
 //! It ends with this process, however that ends: a shell starts it and waits for the end of its standard input, which only this
-//! process holds.
-
-#[path = "port.rs"]
-mod port;
+//! process holds. Where it ends by itself the shell does too, so that whoever reads what it says is not left waiting.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -24,28 +21,36 @@ use relay_store::redis::Address;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+#[path = "bound.rs"]
+pub(crate) mod bound;
+#[path = "port.rs"]
+mod port;
+
 pub(crate) use self::port::free_port;
 
-/// Starts a server, says its process, and ends it when nobody holds the other end any more. It ends with its server, so that what both
-/// say ends too.
+/// Starts a server, says its process, and ends with it: when nobody holds the other end any more, or by itself.
 const KEEPER: &str = r#"
 exec 3<&0
 "$@" 3<&- &
 server=$!
 echo "process $server"
 { cat <&3; kill -9 "$server"; } >/dev/null 2>&1 &
+end=$!
 exec 3<&-
 wait "$server" 2>/dev/null
+kill "$end" 2>/dev/null
 "#;
+
+/// How long a server may take to answer a stranger: longer than anything that is asked of it.
+pub(crate) const ANSWERS_WITHIN: Duration = Duration::from_secs(90);
+/// How long, in milliseconds, a replica may take to have what its primary has.
+const FOLLOWS_WITHIN: &[u8] = b"60000";
 
 /// Of this build; a unit test is not told where that is.
 const TARGET_TMPDIR: &str = match option_env!("CARGO_TARGET_TMPDIR") {
     Some(dir) => dir,
     None => concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tmp"),
 };
-
-/// A test calls it a failure when a server says nothing for so long.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,10 +105,12 @@ impl Node {
         let primary = Self::with(server, listens);
         let replica = Self::with(server, vec![("replicaof".into(), format!("127.0.0.1 {port}"))]);
         // Answered once the other has it.
-        primary.ask_all(&[&[b"SET", b"follows", b"1"], &[b"WAIT", b"1", b"0"]]);
+        let has = primary.ask_all(&[&[b"SET", b"follows", b"1"], &[b"WAIT", b"1", FOLLOWS_WITHIN]]);
+        assert_eq!(has, "+OK\r\n:1\r\n", "the replica does not follow");
         if server != Server::Installed {
             // One that has just been sent everything rewrites its file, and until that is done says of nothing that it is on its disk.
-            primary.ask_all(&[&[b"SET", b"follows", b"1"], &[b"WAITAOF", b"1", b"1", b"0"]]);
+            let has = primary.ask_all(&[&[b"SET", b"follows", b"1"], &[b"WAITAOF", b"1", b"1", FOLLOWS_WITHIN]]);
+            assert_eq!(has, "+OK\r\n*2\r\n:1\r\n:1\r\n", "the replica does not write");
         }
         // Not before: without a replica it would not have taken that.
         primary.ask(&[b"CONFIG", b"SET", b"min-replicas-to-write", b"1"]);
@@ -155,6 +162,7 @@ impl Node {
             LazyLock::new(|| Node::with(Server::Redis8, Vec::new())),
             LazyLock::new(|| Node::with(Server::Valkey9, Vec::new())),
         ];
+        bound::begin();
         &NODES[server as usize]
     }
 
@@ -175,7 +183,11 @@ impl Node {
 
     /// The same where answers are bytes.
     pub(crate) fn ask_raw(&self, commands: &[&[&[u8]]]) -> Vec<u8> {
+        let _waits = bound::Waits::until(format!("{} to answer {}", self.socket().display(), words(commands)));
         let mut stream = UnixStream::connect(self.socket()).expect("it is there");
+        // One that is held, or that waits for others, is not waited for without end.
+        stream.set_read_timeout(Some(ANSWERS_WITHIN)).expect("it is there");
+        stream.set_write_timeout(Some(ANSWERS_WITHIN)).expect("it is there");
         let mut sent = Vec::new();
         for command in commands {
             sent.extend(format!("*{}\r\n", command.len()).bytes());
@@ -194,9 +206,10 @@ impl Node {
             // It knows no QUIT, and nothing that it would have to wait for.
             stream.shutdown(Shutdown::Write).expect("it is there");
         }
-        stream.set_read_timeout(Some(PATIENCE)).expect("that can be set");
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("it answers, and closes");
+        if let Err(error) = stream.read_to_end(&mut answer) {
+            panic!("no answer to {}: {error}", words(commands));
+        }
         if is_sentinel {
             return answer;
         }
@@ -272,6 +285,7 @@ fn arguments(dir: &Path, more: Vec<(String, String)>) -> Vec<String> {
 impl Running {
     fn start(server: Server, arguments: &[String]) -> Self {
         let program = server.program();
+        let _waits = bound::Waits::until(format!("{} {} to start", program.display(), arguments.join(" ")));
         let mut keeper = Command::new("sh");
         keeper.args(["-c", KEEPER, "keeper"]).arg(&program).args(arguments);
         let keeper = keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -285,7 +299,10 @@ impl Running {
                 drop(held);
                 let error = keeper.wait_with_output().map(|output| output.stderr).unwrap_or_default();
                 let error = String::from_utf8_lossy(&error).into_owned();
-                panic!("{} does not start (`make setup` installs it): {said}{error}", program.display());
+                panic!(
+                    "{} does not start (`make setup` installs it; Debian: apt-get install redis-server): {said}{error}",
+                    program.display()
+                );
             };
             if let Some(number) = line.strip_prefix("process ") {
                 server = number.parse().ok().and_then(Pid::from_raw);
@@ -311,6 +328,13 @@ impl Drop for Running {
         drop(self.held.take());
         drop(self.keeper.wait());
     }
+}
+
+/// How commands begin, as somebody types them.
+fn words(commands: &[&[&[u8]]]) -> String {
+    let word = |word: &&[u8]| String::from_utf8_lossy(&word[..word.len().min(40)]).into_owned();
+    let command = |command: &&[&[u8]]| command.iter().take(4).map(word).collect::<Vec<_>>().join(" ");
+    commands.iter().take(4).map(command).collect::<Vec<_>>().join("; ")
 }
 
 /// A name that no other test has.

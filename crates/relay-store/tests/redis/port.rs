@@ -1,7 +1,7 @@
 //! A port that nobody has, for a server that does not say which one it took.
 
 use std::{
-    net::TcpListener,
+    net::{Ipv4Addr, TcpListener},
     process,
     sync::atomic::{AtomicU16, Ordering},
 };
@@ -16,5 +16,5 @@ pub(crate) fn free_port() -> u16 {
     let begin = u16::try_from(process::id() * 61 % u32::from(COUNT)).expect("it is less than a count");
     let numbers = (0..COUNT).map(|_| NEXT.fetch_add(1, Ordering::Relaxed) % COUNT);
     let mut ports = numbers.map(|number| FIRST + (begin + number) % COUNT);
-    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("one of so many is free")
+    ports.find(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok()).expect("one of so many is free")
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     gate::{self, Gate},
-    node::{Node, Server, free_port},
+    node::{Node, Server, bound::Waits, free_port},
 };
 
 /// What sentinels call the primary.
@@ -165,6 +165,7 @@ fn of_sentinel(at: usize, port: u16, primary: u16, settings: &Settings) -> Vec<S
 
 /// Asks again until something is there.
 pub(crate) fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let _waits = Waits::until(what);
     let since = Instant::now();
     loop {
         if let Some(value) = ready() {

@@ -18,7 +18,10 @@ use relay_store::{
     redis::{Options, RedisStore},
 };
 
-use crate::{backend::Shared, node::Node};
+use crate::{
+    backend::Shared,
+    node::{ANSWERS_WITHIN, Node},
+};
 
 /// What a Redis is asked, as it tells who listens.
 struct Monitor(BufReader<UnixStream>);
@@ -26,6 +29,7 @@ struct Monitor(BufReader<UnixStream>);
 impl Monitor {
     fn of(node: &Node) -> Self {
         let mut stream = UnixStream::connect(node.socket()).expect("it is there");
+        stream.set_read_timeout(Some(ANSWERS_WITHIN)).expect("it is there");
         stream.write_all(b"*1\r\n$7\r\nMONITOR\r\n").expect("it reads");
         let mut lines = BufReader::new(stream);
         let mut line = Vec::new();
@@ -40,7 +44,8 @@ impl Monitor {
         let mut commands = Vec::new();
         loop {
             let mut line = Vec::new();
-            self.0.read_until(b'\n', &mut line).expect("it goes on");
+            let read = self.0.read_until(b'\n', &mut line).expect("it goes on");
+            assert_ne!(read, 0, "it has ended without having heard all");
             let line = String::from_utf8_lossy(&line).into_owned();
             if line.contains("\"that is all\"") {
                 return commands;

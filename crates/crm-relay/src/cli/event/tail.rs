@@ -1,19 +1,20 @@
 //! `crm-relay event tail`: events as they come, and what becomes of their deliveries.
 //!
-//! Each look reads what came since a moment before the newest that was told, for an event is dated before it is stored; so nothing is
-//! missed, a break is made up for by the next look, and at 500 events a second a look costs two pages. What has not ended by then is
-//! asked for by its id, few at a time.
+//! Each look reads what came since a moment before the newest that was told, for an event has its id before it is stored; so nothing is
+//! missed, a break is made up for by the next look, and at 500 events a second a look costs two pages. Every tenth look goes as far back
+//! as a commit may take. What has not ended by then is asked for by its id, few at a time.
 //!
-//! **Invariant:** what is kept is bounded: ids of the last moments, and [`FOLLOWED_MAX`] events that have not ended.
+//! **Invariant:** what is kept is bounded: ids of the last half minute, and [`FOLLOWED_MAX`] events that have not ended.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     io::stdout,
+    ops::Bound,
     time::Duration,
 };
 
 use clap::Args;
-use relay_core::delivery::State;
+use relay_core::{delivery::State, id::EventId, time::Wall};
 use relay_server::api::{DeliveryDto, EventDto, List};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
@@ -38,8 +39,13 @@ use crate::{
 const EVERY: Duration = Duration::from_millis(500);
 /// The same while the server is away.
 const AWAY_EVERY: Duration = Duration::from_secs(1);
-/// How long an event may take from its date until it is seen: a commit that takes longer is none.
-const LATE_MAX: Duration = Duration::from_secs(3);
+/// How long an event nearly always takes from its id until it is seen.
+const LATE: Duration = Duration::from_secs(3);
+/// How long it may take: a commit is asked for again until its sender has gone.
+const LATE_MAX: Duration = Duration::from_secs(30);
+/// Looks of which one goes back as far as that.
+const FAR_EACH: u32 = 10;
+const MILLISECOND: Duration = Duration::from_millis(1);
 /// Events of a page.
 const PAGE: u32 = 1000;
 /// Pages of a look: after a break, or where more comes than anybody reads.
@@ -67,15 +73,24 @@ pub(crate) struct Tail {
 struct Told {
     tail: Tail,
     form: Form,
-    /// From when on a look reads; none: from the first.
-    from: Option<String>,
-    /// Events since then, by id: when each was received.
-    seen: BTreeMap<String, String>,
+    /// What is from before that is not told; none: all is.
+    floor: Option<String>,
+    /// When the newest was minted that a look has met.
+    newest: Option<Wall>,
+    /// Looks until one goes far back.
+    near_left: u32,
+    /// Of those that the next look may meet, all that were met.
+    seen: BTreeSet<EventId>,
     /// Of events whose deliveries have not all ended, what was told of each delivery.
-    open: BTreeMap<String, BTreeMap<String, Progress>>,
-    /// Those of them that a look may not meet any more, in turn.
-    turns: VecDeque<String>,
+    open: BTreeMap<String, Deliveries>,
+    /// The one of them that was asked for last: the next is the one behind it.
+    asked: String,
+    /// It was said that no more are followed.
+    is_full: bool,
 }
+
+/// How far each delivery of an event was.
+type Deliveries = BTreeMap<String, Progress>;
 
 /// How far a delivery was when it was told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,12 +115,13 @@ impl Tail {
             .map(|text| time::point(text, time::now()).map_err(|want| Failure::option("--since", text, want)));
         let (api, since) = (asked.running().await?, since.transpose()?);
         self.check(&api).await?;
-        let stop = signals::listen()?;
         let mut told = Told::new(self, asked.form);
         match since {
-            Some(since) => told.from = Some(since),
+            Some(since) => told.floor = Some(since),
             None => told.skip(&api).await?,
         }
+        // From here on a server that goes is waited for.
+        let stop = signals::listen()?;
         if style::is_terminal() && !asked.is_json() {
             say(&style::dim("events as they come; Ctrl-C ends this"));
         }
@@ -135,16 +151,32 @@ impl Tail {
 
 impl Told {
     fn new(tail: Tail, form: Form) -> Self {
-        Self { tail, form, from: None, seen: BTreeMap::new(), open: BTreeMap::new(), turns: VecDeque::new() }
+        Self {
+            tail,
+            form,
+            floor: None,
+            newest: None,
+            near_left: 0,
+            seen: BTreeSet::new(),
+            open: BTreeMap::new(),
+            asked: String::new(),
+            is_full: false,
+        }
     }
 
     /// What is there already is not told.
     async fn skip(&mut self, api: &Api) -> Result<(), Failure> {
         let newest = self.page(api, None, None, 1).await?;
         let Some(newest) = newest.items.first() else { return Ok(()) };
-        self.from = Some(time::before(&newest.received_at, LATE_MAX));
-        for event in self.since(api).await?.0 {
-            self.seen.insert(event.id, event.received_at);
+        self.newest = Some(minted(newest)?.minted_at());
+        let (events, is_whole) = self.since(api, self.from(LATE_MAX)).await?;
+        for event in &events {
+            self.seen.insert(minted(event)?);
+        }
+        if let Some(oldest) = self.seen.first()
+            && !is_whole
+        {
+            self.floor = Some(time::rfc3339(oldest.minted_at() + MILLISECOND));
         }
         Ok(())
     }
@@ -166,6 +198,8 @@ impl Told {
                     return failure;
                 }
                 Err(Looked::Away(failure)) => {
+                    // What was not stored yet when it went is older than what comes first by now.
+                    self.near_left = 0;
                     if !std::mem::replace(&mut is_away, true) {
                         say(&style::warn(format!("{}; it is tried again", failure.text)));
                     }
@@ -183,42 +217,64 @@ impl Told {
 
     /// Tells what is new, then what became of what was.
     async fn look(&mut self, api: &Api) -> Result<(), Looked> {
-        let (events, is_whole) = self.since(api).await.map_err(Looked::Away)?;
+        let is_far = self.near_left == 0;
+        let from = self.from(if is_far { LATE_MAX } else { LATE });
+        let (events, is_whole) = self.since(api, from.clone()).await.map_err(Looked::Away)?;
+        self.near_left = if is_far { FAR_EACH } else { self.near_left } - 1;
         if !is_whole {
             say(&style::warn(format!(
                 "more came than is told here; all of it: crm-relay event list --since {}",
-                self.from.as_deref().unwrap_or("1h")
+                from.as_deref().unwrap_or("1h")
             )));
         }
-        let met: BTreeSet<String> = events.iter().map(|event| event.id.clone()).collect();
         for event in events.iter().rev() {
-            if self.seen.insert(event.id.clone(), event.received_at.clone()).is_none() {
-                self.begin(event).map_err(Looked::Output)?;
+            let id = minted(event).map_err(Looked::Away)?;
+            self.newest = self.newest.max(Some(id.minted_at()));
+            let followed = if self.seen.insert(id) {
+                self.begin(event).map_err(Looked::Output)?
+            } else {
+                self.open.remove(&event.id)
+            };
+            if let Some(told) = followed {
+                self.update(event, told).map_err(Looked::Output)?;
             }
-            self.update(event).map_err(Looked::Output)?;
         }
-        if let Some(newest) = events.first() {
-            let from = time::before(&newest.received_at, LATE_MAX);
-            self.seen.retain(|_, received| !time::is_before(received, &from));
-            self.from = Some(from);
+        if let Some(newest) = self.newest {
+            self.seen.retain(|id| newest.since(id.minted_at()) <= LATE_MAX);
         }
-        for _ in 0..ASKED_EACH.min(self.turns.len()) {
-            let Some(id) = self.turns.pop_front() else { break };
-            if !self.open.contains_key(&id) {
-                continue;
-            }
-            self.turns.push_back(id.clone());
-            if !met.contains(&id) {
-                self.ask(api, &id).await?;
-            }
+        let met: BTreeSet<&str> = events.iter().map(|event| event.id.as_str()).collect();
+        for id in self.turns(&met) {
+            self.ask(api, &id).await?;
+            self.asked = id;
         }
         Ok(())
+    }
+
+    /// From when on a look reads that goes so far back from the newest; none: from the first.
+    fn from(&self, back: Duration) -> Option<String> {
+        let from = self.newest.map(|newest| time::before(&time::rfc3339(newest), back));
+        match (from, &self.floor) {
+            (Some(from), Some(floor)) if time::is_before(&from, floor) => Some(floor.clone()),
+            (Some(from), _) => Some(from),
+            (None, floor) => floor.clone(),
+        }
+    }
+
+    /// Whose turn it is to be asked for, of those that are followed and were not met.
+    fn turns(&self, met: &BTreeSet<&str>) -> Vec<String> {
+        let behind = self.open.range::<str, _>((Bound::Excluded(self.asked.as_str()), Bound::Unbounded));
+        let before = self.open.range::<str, _>((Bound::Unbounded, Bound::Included(self.asked.as_str())));
+        let unmet = behind.chain(before).map(|(id, _)| id).filter(|id| !met.contains(id.as_str()));
+        unmet.take(ASKED_EACH).cloned().collect()
     }
 
     /// One that was not met by a look: retention may have taken it.
     async fn ask(&mut self, api: &Api, id: &str) -> Result<(), Looked> {
         match api.get::<EventDto>(&format!("/api/v1/events/{}", encode(id))).await {
-            Ok(event) => self.update(&event).map_err(Looked::Output),
+            Ok(event) => match self.open.remove(id) {
+                Some(told) => self.update(&event, told).map_err(Looked::Output),
+                None => Ok(()),
+            },
             Err(failure) if failure.exit == Exit::No => {
                 self.open.remove(id);
                 Ok(())
@@ -228,10 +284,10 @@ impl Told {
     }
 
     /// Events that came since, the newest first; whether those are all.
-    async fn since(&self, api: &Api) -> Result<(Vec<EventDto>, bool), Failure> {
+    async fn since(&self, api: &Api, from: Option<String>) -> Result<(Vec<EventDto>, bool), Failure> {
         let (mut events, mut cursor) = (Vec::new(), None);
         for _ in 0..PAGES_MAX {
-            let page = self.page(api, self.from.clone(), cursor, PAGE).await?;
+            let page = self.page(api, from.clone(), cursor, PAGE).await?;
             events.extend(page.items.into_iter().map(slim));
             cursor = page.next;
             if cursor.is_none() {
@@ -253,14 +309,14 @@ impl Told {
         api.get(&query("/api/v1/events", parameters)).await
     }
 
-    /// An event that is new.
-    fn begin(&mut self, event: &EventDto) -> Result<(), Failure> {
+    /// An event that is new, with all that there is to tell of its deliveries; `None`: it is not asked for.
+    fn begin(&self, event: &EventDto) -> Result<Option<Deliveries>, Failure> {
         let mine: Vec<&DeliveryDto> = self.mine(event).collect();
         if self.tail.destination.is_some() && mine.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         if self.form == Form::Json {
-            print(&compact(&json!({"event": event})))?;
+            print(&compact(&json!({"event": without_headers(event)?})))?;
         } else {
             let to: Vec<String> = mine.iter().map(|delivery| text(&delivery.destination)).collect();
             let to = if to.is_empty() { "no route".to_owned() } else { to.join(", ") };
@@ -275,17 +331,11 @@ impl Told {
             ];
             tell(&cells, self.form)?;
         }
-        let open = self.mine(event).map(|delivery| (delivery.id.clone(), Progress::Untold)).collect();
-        if self.open.len() < FOLLOWED_MAX {
-            self.open.insert(event.id.clone(), open);
-            self.turns.push_back(event.id.clone());
-        }
-        Ok(())
+        Ok(Some(mine.into_iter().map(|delivery| (delivery.id.clone(), Progress::Untold)).collect()))
     }
 
-    /// What became of the deliveries of one that is followed.
-    fn update(&mut self, event: &EventDto) -> Result<(), Failure> {
-        let Some(mut told) = self.open.remove(&event.id) else { return Ok(()) };
+    /// What became of the deliveries of one; it is followed until they have ended.
+    fn update(&mut self, event: &EventDto, mut told: Deliveries) -> Result<(), Failure> {
         for delivery in self.mine(event) {
             let (before, now) = (told.get(&delivery.id).copied(), Progress::of(delivery));
             if now != Progress::Untold && before != Some(now) {
@@ -293,8 +343,16 @@ impl Told {
             }
             told.insert(delivery.id.clone(), now);
         }
-        if told.values().any(|progress| *progress != Progress::Ended) {
+        if told.values().all(|progress| *progress == Progress::Ended) {
+            return Ok(());
+        }
+        if self.open.len() < FOLLOWED_MAX {
             self.open.insert(event.id.clone(), told);
+        } else if !std::mem::replace(&mut self.is_full, true) {
+            say(&style::warn(format!(
+                "{FOLLOWED_MAX} events have not ended: what becomes of those beyond is not told here; all that waits: \
+                 crm-relay delivery list"
+            )));
         }
         Ok(())
     }
@@ -337,7 +395,23 @@ impl Progress {
     }
 }
 
-/// Without the headers: nothing here shows them, and many events wait for their turn.
+/// What its id says: ids are in the order of their moments, which are what `since` is about.
+fn minted(event: &EventDto) -> Result<EventId, Failure> {
+    let read = |error| Failure::new(Exit::No, format!("the server names an event {}: {error}", text(&event.id)));
+    event.id.parse().map_err(read)
+}
+
+/// As it is told: what was left out is not said to be empty.
+fn without_headers(event: &EventDto) -> Result<Value, Failure> {
+    let written = |error| Failure::new(Exit::StoreFailed, format!("cannot write an event: {error}"));
+    let mut document = serde_json::to_value(event).map_err(written)?;
+    if let Some(document) = document.as_object_mut() {
+        document.remove("headers");
+    }
+    Ok(document)
+}
+
+/// Without the headers: nothing here shows them, and a look may meet many events.
 fn slim(mut event: EventDto) -> EventDto {
     event.headers = Vec::new();
     event

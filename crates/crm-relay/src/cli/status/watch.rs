@@ -10,8 +10,11 @@ use crate::{
     admin_client::Api,
     config::layers::Layers,
     exit::{Exit, Failure, Outcome},
-    render::{screen::Screen, style, time},
-    signals,
+    render::{
+        screen::{Screen, give_back_at_once},
+        style, time,
+    },
+    signals::{self, Key, Keys},
 };
 
 /// Between two looks.
@@ -35,10 +38,11 @@ pub(super) async fn run(layers: &Layers) -> Outcome {
     }
     let api = Api::running(layers).await?;
     let mut status: StatusDto = api.get("/api/v1/status").await?;
-    let (stop, mut resized) = (signals::listen()?, signals::resizes()?);
+    let (stop, mut resized) = (signals::listen_with(give_back_at_once)?, signals::resizes()?);
+    let mut keys = Keys::listen()?;
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (screen, mut lately, mut away) = (Screen::open()?, Lately::default(), None);
+    let (mut screen, mut lately, mut away) = (Screen::open()?, Lately::default(), None);
     lately.note(&status);
     let stopped = stop.asked();
     tokio::pin!(stopped);
@@ -48,6 +52,14 @@ pub(super) async fn run(layers: &Layers) -> Outcome {
         tokio::select! {
             biased;
             () = &mut stopped => return Ok(Exit::Done),
+            key = keys.next() => match key {
+                Key::Quit => return Ok(Exit::Done),
+                Key::Pause => {
+                    drop(screen);
+                    signals::pause()?;
+                    screen = Screen::open()?;
+                }
+            },
             Some(()) = resized.recv() => {}
             looked = look(&api, &mut ticks) => match looked {
                 Ok(fresh) => {

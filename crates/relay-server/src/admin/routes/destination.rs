@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub(super) async fn list(Of(state): Of) -> Result<Json<List<DestinationDto>>, AdminError> {
-    let report = state.health.report().await?;
+    let report = state.health.report_now().await?;
     let directory = state.registry.directory();
     let items = DestinationDto::all(&directory, &report, state.clock.now());
     Ok(Json(List { items, next: None }))
@@ -46,7 +46,7 @@ pub(super) async fn resume(
 }
 
 async fn shown(state: &State, destination: &Name) -> Result<Json<DestinationDto>, AdminError> {
-    let report = state.health.report().await?;
+    let report = state.health.report_now().await?;
     let directory = state.registry.directory();
     let mut known = directory.destination_names();
     known.extend(report.stats.destinations.iter().map(|stats| stats.destination.clone()));

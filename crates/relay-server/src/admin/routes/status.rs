@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub(super) async fn status(Of(state): Of) -> Result<Json<StatusDto>, AdminError> {
-    let report = state.health.report().await?;
+    let report = state.health.report_now().await?;
     let now = state.clock.now();
     let mut status = StatusDto::new(&report, &state.promises, &state.registry.directory(), now);
     status.uptime_ms = now.mono.since(Mono::default()).as_millis() as u64;
@@ -45,7 +45,7 @@ pub(super) async fn last_received(state: &State, source: Option<&Name>) -> Resul
 }
 
 pub(crate) async fn health(Of(state): Of) -> Result<Json<HealthDto>, AdminError> {
-    let report = state.health.report().await?;
+    let report = state.health.report_now().await?;
     Ok(Json(HealthDto::new(&report, &state.promises, true)))
 }
 

@@ -21,7 +21,7 @@ pub(super) struct About {
 
 pub(super) async fn show(Of(state): Of, Asked(about): Asked<About>) -> Result<Json<WhyDto>, AdminError> {
     let source = about.source.as_deref().map(name).transpose()?;
-    Ok(Json(why::why(&state, source.as_ref()).await?))
+    Ok(Json(why::why(&state, source.as_ref()).await))
 }
 
 /// Asks by way of `PUBLIC_URL`, which is a request that leaves the machine.
