@@ -11,10 +11,18 @@ const says = {
   away: 'the server does not answer',
   zone: (zone) => `Times are in ${zone}.`,
   leftOut: (count) => `${count} more came in and are not drawn. Reload for all.`,
-  waiting: (count) => `${count} came in while paused. Press p to go on.`,
+  gap: (count) => `${count} not drawn`,
+  waiting: (count) => `${count} came in while paused.`,
+  more: 'More came in while paused.',
+  gone: 'no longer in this list',
+  pause: 'Pause',
+  goOn: 'Go on',
   copied: 'Copied',
+  notCopied: 'The browser does not copy it: select it.',
   linkFor: (name) => `Link for ${name}`,
   linkOver: 'This link was used already, or is over. crm-relay dashboard prints another.',
+  reset: (name) => `Take the password and the sessions of ${name}, and show a link to come in by?`,
+  disable: (name) => `End the sessions of ${name} and let nobody in by that name?`,
   now: 'now',
   ago: (span) => `${span} ago`,
   ahead: (span) => `in ${span}`,
@@ -40,6 +48,8 @@ const DRAWN_MAX = 50;
 const READ_EVERY = 250;
 const POLL_EVERY = 2000;
 const SILENT_MAX = 5000;
+const OPEN_AGAIN = 5000;
+const ANNOUNCE_EVERY = 10000;
 
 // ---- Times ----
 
@@ -175,16 +185,19 @@ const field = (form, name) => form.elements.namedItem(name)?.value ?? '';
 
 // ---- Signing in ----
 
-// Only a path of this site, whoever wrote it.
+// Only a path of this site, whoever wrote it. Where on a page it leads the browser keeps on the way here.
 function next() {
   const wanted = new URLSearchParams(location.search).get('next');
-  return wanted && isOurs(wanted) ? new URL(wanted, location.href).href : base;
+  if (!wanted || !isOurs(wanted)) return base;
+  const url = new URL(wanted, location.href);
+  url.hash ||= location.hash;
+  return url.href;
 }
 
 async function signInByLink() {
   const link = location.hash.slice(1);
   const words = byId('by-link');
-  if (!words || !link) return;
+  if (!words || !link.startsWith('crl_')) return;
   // The link is not to stay in the history.
   history.replaceState(null, '', location.pathname + location.search);
   words.hidden = false;
@@ -236,9 +249,21 @@ function bindMe() {
 function showLink(name, { link }) {
   if (!link) return;
   byId('link-words').textContent = says.linkFor(name);
-  byId('link').textContent = new URL(link, location.origin).href;
+  const url = new URL(link, location.origin);
+  // Without ADMIN_URL the server knows of no other way to it than from its own machine.
+  if (['127.0.0.1', '[::1]', 'localhost'].includes(url.hostname)) url.href = new URL(`${base}login${url.hash}`, location.origin).href;
+  byId('link').textContent = url.href;
   byId('link-box').hidden = false;
   byId('link-box').scrollIntoView({ block: 'nearest' });
+}
+
+// Asks before what cannot be taken back.
+function sure(words) {
+  const dialog = byId('sure');
+  byId('sure-words').textContent = words;
+  dialog.returnValue = '';
+  dialog.showModal();
+  return new Promise((resolve) => dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true }));
 }
 
 function bindUsers() {
@@ -257,16 +282,30 @@ function bindUsers() {
     const user = of(target);
     const button = target.closest('button');
     if (!user || !button) return;
-    if (button.name === 'reset') return showLink(user.name, await send('POST', `${user.path}/link`));
-    await send('PATCH', user.path, { disabled: button.name === 'disable' });
+    if (button.name === 'save') {
+      await send('PATCH', user.path, { role: button.closest('tr').querySelector('select').value });
+      button.hidden = true;
+      return;
+    }
+    if (button.name === 'reset') {
+      if (await sure(says.reset(user.name))) showLink(user.name, await send('POST', `${user.path}/link`));
+      return;
+    }
+    const disabled = button.name === 'disable';
+    if (disabled && !(await sure(says.disable(user.name)))) return;
+    await send('PATCH', user.path, { disabled });
     location.reload();
   });
-  bind(byId('users'), 'change', said, async ({ target }) => {
-    const user = of(target);
-    if (user && target.name === 'role') await send('PATCH', user.path, { role: target.value });
+  // A key that moves through the roles gives nobody one.
+  byId('users')?.addEventListener('change', ({ target }) => {
+    if (target.name === 'role') target.closest('tr').querySelector('button[name=save]').hidden = false;
   });
   bind(byId('copy-link'), 'click', said, async () => {
-    await navigator.clipboard.writeText(byId('link').textContent);
+    try {
+      await navigator.clipboard.writeText(byId('link').textContent);
+    } catch {
+      throw new Refused(says.notCopied);
+    }
     byId('copy-link').textContent = says.copied;
   });
 }
@@ -287,20 +326,27 @@ function listen(heard) {
   // A tab that has just come asks the one with the stream for the last message: the next may be seconds away.
   let holds = false;
   channel.onmessage = ({ data }) => {
-    if (data.pulse) take(data.pulse, 'live');
-    else if (holds && seen) channel.postMessage({ pulse: seen });
+    if (data.pulse) take(data.pulse, data.how);
+    else if (holds && seen) channel.postMessage({ pulse: seen, how: 'live' });
   };
   channel.postMessage({});
   // Whoever holds the lock holds the stream; with its tab the lock goes to the next.
   navigator.locks?.request('relay-pulse', () => new Promise(() => {
     holds = true;
-    const stream = new EventSource(api('pulse'));
-    stream.onmessage = ({ data }) => {
-      channel.postMessage({ pulse: data });
-      take(data, 'live');
+    const open = () => {
+      const stream = new EventSource(api('pulse'));
+      stream.onmessage = ({ data }) => {
+        channel.postMessage({ pulse: data, how: 'live' });
+        take(data, 'live');
+      };
+      // It ended, perhaps with the session. After an answer other than 200, as of a proxy while the server starts, the browser does not try
+      // again by itself.
+      stream.onerror = () => {
+        ask();
+        if (stream.readyState === EventSource.CLOSED) setTimeout(open, OPEN_AGAIN * (1 + Math.random()));
+      };
     };
-    // It ended, perhaps with the session.
-    stream.onerror = ask;
+    open();
   }));
   const ask = async () => {
     const silent = last;
@@ -311,6 +357,8 @@ function listen(heard) {
       const text = await answer.text();
       take(text, 'polling');
       last = silent;
+      // Whoever shares it need not ask.
+      channel.postMessage({ pulse: text, how: 'polling' });
     } catch {
       // A moment without an answer is not worth a word.
       if (Date.now() - last >= SILENT_MAX) heard(null, 'stale', false);
@@ -323,14 +371,31 @@ function listen(heard) {
   addEventListener('pagehide', () => channel.close());
 }
 
-const live = { paused: false, follow: false, came: 0, since: Date.now() };
+const live = { paused: false, follow: new URLSearchParams(location.search).has('follow'), came: 0, skipped: 0, since: Date.now() };
+
+// To whoever listens to the page: the last of what there is to say, and not all the time.
+function announce(text) {
+  const place = byId('announced');
+  if (!place) return;
+  const due = announce.due !== undefined;
+  announce.text = text;
+  if (due) return;
+  const wait = Math.max(0, (announce.last ?? 0) + ANNOUNCE_EVERY - Date.now());
+  announce.due = setTimeout(() => {
+    [announce.due, announce.last] = [undefined, Date.now()];
+    if (place.textContent !== announce.text) place.textContent = announce.text;
+  }, wait);
+}
 
 function tellPulse(how) {
   const place = byId('pulse');
   if (!place) return;
   const is = live.paused ? 'paused' : how;
   const text = is === 'stale' ? says.stale(span((Date.now() - live.since) / 1000)) : says[is];
-  if (place.dataset.is !== is) place.dataset.is = is;
+  if (place.dataset.is !== is) {
+    place.dataset.is = is;
+    announce(is === 'stale' ? says.away : says[is]);
+  }
   if (place.textContent !== text) place.textContent = text;
 }
 
@@ -362,74 +427,118 @@ function startLive() {
       }
     }, READ_EVERY);
   };
-  const leftOut = (kind, drawn) => {
-    if (kind !== 'events') return;
-    live.came = Math.max(0, live.came - drawn);
-    const words = byId('left-out');
-    const skipped = drawn >= DRAWN_MAX ? live.came : 0;
-    words.hidden = skipped === 0;
-    words.textContent = skipped === 0 ? '' : says.leftOut(skipped);
+  const asked = new URLSearchParams(location.search);
+  // What the pulse counts is what comes to the source, whatever else is asked for.
+  const isCounted = kind === 'events' && !asked.get('q') && !asked.get('since');
+  const leftOut = (kind, { fresh, last }) => {
+    const skipped = Math.max(0, live.came - fresh);
     live.came = 0;
+    if (!isCounted || fresh < DRAWN_MAX || skipped === 0) return;
+    // They stay missing, and are said to, until all of it is read anew.
+    live.skipped += skipped;
+    const cell = document.createElement('td');
+    [cell.colSpan, cell.textContent] = [last.children.length, says.gap(skipped)];
+    const row = document.createElement('tr');
+    [row.className, row.title] = ['gap', says.leftOut(skipped)];
+    row.append(cell);
+    last.after(row);
+    tellLeftOut(says.leftOut(live.skipped));
+  };
+  const tellLeftOut = (text) => {
+    const words = byId('left-out');
+    if (!words) return;
+    [words.hidden, words.textContent] = [text === '', text];
+    if (text) announce(text);
   };
   listen((pulse, how, moved) => {
     if (pulse) {
       live.since = Date.now();
-      const source = new URLSearchParams(location.search).get('source');
+      const source = asked.get('source');
       const sum = source ? pulse.sources.find(({ name }) => name === source)?.accepted ?? 0 : pulse.accepted;
       if (accepted !== undefined) live.came += Math.max(0, sum - accepted);
       accepted = sum;
     }
     tellPulse(how);
-    if (live.paused && live.came > 0) {
-      const words = byId('left-out');
-      if (words) [words.hidden, words.textContent] = [false, says.waiting(live.came)];
-    }
+    if (live.paused && live.came > 0) tellLeftOut(isCounted ? says.waiting(live.came) : says.more);
     if (moved && !live.paused && !document.hidden) read();
   });
   document.addEventListener('visibilitychange', () => {
     if (!document.hidden && !live.paused) read();
   });
   setInterval(() => tellTimes(document), 1000);
-  live.read = read;
+  const button = byId('pause');
+  live.toggle = () => {
+    live.paused = !live.paused;
+    button.textContent = live.paused ? says.goOn : says.pause;
+    tellPulse('live');
+    if (live.paused) return;
+    tellLeftOut(live.skipped > 0 ? says.leftOut(live.skipped) : '');
+    read();
+  };
+  button.hidden = false;
+  button.addEventListener('click', live.toggle);
 }
 
-// Brings rows up to date in place: known ones by their id, new ones on top, none moves. Gives how many were new.
+// Opens what a row leads to, and goes on with the newest if that is followed.
+function openRow(link) {
+  const url = new URL(link.href);
+  if (live.follow) url.searchParams.set('follow', '1');
+  location.assign(url);
+}
+
+// Brings rows up to date in place: known ones by their id, new ones on top, none moves. Gives how many were new, and the last of them.
+// What is no longer in the list, as one that was waiting and is delivered, stays where it is and says so.
 function merge(place, content, kind) {
   const shown = content.querySelector('#lines') ?? content;
   if (kind === 'overview') {
     patch(place, content);
-    return 0;
+    return { fresh: 0 };
   }
-  let fresh = 0;
+  const rows = [...shown.querySelectorAll('tr[id]')];
+  const there = new Set(rows.map(({ id }) => id));
+  let [fresh, last] = [0, null];
   let before = place.firstElementChild;
-  for (const row of [...shown.querySelectorAll('tr[id]')]) {
+  for (const row of rows) {
     const known = byId(row.id);
     if (known && place.contains(known)) {
+      known.classList.remove('gone');
       update(known, row);
       before = known.nextElementSibling;
     } else {
       row.classList.add('new');
       place.insertBefore(row, before);
-      fresh += 1;
+      [fresh, last] = [fresh + 1, row];
     }
+  }
+  // Those below what was read are as they were, unless it was read to its end.
+  const oldest = rows.length < DRAWN_MAX ? null : byId(rows.at(-1).id);
+  for (let row = place.firstElementChild; row && row !== oldest; row = row.nextElementSibling) {
+    if (!row.id || there.has(row.id)) continue;
+    row.classList.add('gone');
+    row.title = says.gone;
   }
   while (place.children.length > ROWS_MAX) place.lastElementChild.remove();
   if (fresh > 0 && byId('empty')) byId('empty').hidden = true;
-  if (fresh > 0 && live.follow) place.querySelector('a.whole')?.click();
-  return fresh;
+  const newest = place.querySelector('a.whole');
+  if (fresh > 0 && live.follow && newest) openRow(newest);
+  return { fresh, last };
 }
 
 // Replaces the cells that differ, and never the one that has the focus.
 function update(known, row) {
+  // What is moved out of a row is gone from its children.
+  const fresh = [...row.children];
   for (const [at, cell] of [...known.children].entries()) {
-    const other = row.children[at];
+    const other = fresh[at];
     if (other && other.innerHTML !== cell.innerHTML && !cell.contains(document.activeElement)) cell.replaceWith(other);
   }
 }
 
 // The same for a tree whose shape stays: only what differs is replaced.
 function patch(old, fresh) {
-  const [a, b] = [[...old.childNodes], [...fresh.childNodes]];
+  // How the source is broken into lines says nothing.
+  const counts = (node) => node.nodeType !== Node.TEXT_NODE || node.data.trim() !== '';
+  const [a, b] = [[...old.childNodes].filter(counts), [...fresh.childNodes].filter(counts)];
   if (a.length !== b.length) {
     if (!old.contains(document.activeElement)) old.replaceChildren(...b);
     return;
@@ -461,17 +570,14 @@ function bindKeys() {
     j: () => move(1),
     k: () => move(-1),
     Escape: () => byId('close')?.click(),
-    p: () => {
-      live.paused = !live.paused;
-      tellPulse('live');
-      if (!live.paused) {
-        live.read?.();
-        byId('left-out')?.setAttribute('hidden', '');
-      }
-    },
+    p: () => live.toggle?.(),
     f: () => {
       live.follow = !live.follow;
-      if (live.follow) links()[0]?.click();
+      const [newest] = links();
+      if (live.follow && newest) return openRow(newest);
+      const url = new URL(location.href);
+      url.searchParams.delete('follow');
+      history.replaceState(null, '', url);
     },
   };
   document.addEventListener('keydown', (event) => {

@@ -34,6 +34,9 @@ words! {
     OLDER = "Older →";
     LOOK = "Look";
     CLOSE = "Close";
+    CANCEL = "Cancel";
+    DO_IT = "Do it";
+    PAUSE = "Pause";
     COPY = "Copy";
     ACTIONS = "Actions";
     TO_OVERVIEW = "To the overview";
@@ -51,6 +54,7 @@ words! {
     WAITING = "Waiting";
     DEAD = "Dead";
     REFUSED = "Refused";
+    REFUSED_HERE = "Of this server, since it began";
     SHOW_READY = "what is ready";
     SHOW_DEAD = "what died";
     SOURCES = "Sources";
@@ -173,7 +177,7 @@ words! {
     NAME_RULE = "1 to 63 of a-z, 0-9, _ and -, the first a letter or digit";
     LINK_ONCE = "It is shown this once, and is good once. Hand it over by a way that you trust.";
     VIEWER_MAY = "sees what came and what became of it, without bodies and values of headers";
-    OPERATOR_MAY = "sees payloads too, and may replay, redrive, cancel and pause";
+    OPERATOR_MAY = "sees payloads too, and may replay, redrive, cancel and pause by way of the API";
     ADMIN_MAY = "may do everything, users among it";
     YOUR_ACCOUNT = "Your account";
     NO_PASSWORD_YET = "You have no password yet: without one you come in by a link alone.";
@@ -338,6 +342,10 @@ pub(crate) fn says_is(claimed: &str) -> String {
 
 pub(crate) fn users(count: usize) -> String {
     if count == 1 { "1 user".to_owned() } else { format!("{count} users") }
+}
+
+pub(crate) fn save_role(user: &str) -> String {
+    format!("Give {user} this role")
 }
 
 pub(crate) fn role_of(user: &str) -> String {

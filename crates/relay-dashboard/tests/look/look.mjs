@@ -98,6 +98,7 @@ async function readWithout(browser, origin, names) {
       await page.goto(`${origin}/${name}`);
       const text = await page.locator('main').evaluate((main) => {
         main.querySelectorAll('noscript').forEach((element) => element.remove());
+        main.querySelector('#pause')?.remove();
         return main.innerText;
       });
       texts.set(name, text.replaceAll(/\s+/g, ' '));

@@ -23,7 +23,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::{HeaderValue, Method, StatusCode, header, request::Parts};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 use relay_core::name::Name;
 use relay_net::origin::Origin;
 use tokio::sync::oneshot;
@@ -47,6 +47,9 @@ const ENTRY_BYTES_MAX: usize = 4 * 1024;
 /// What handlers work with.
 pub(crate) struct Of(pub(crate) Arc<State>);
 
+/// Asks for the live part of a page alone, and says that an answer is one.
+pub(crate) const FRAGMENT: HeaderName = HeaderName::from_static("relay-fragment");
+
 impl FromRequestParts<Arc<State>> for Of {
     type Rejection = std::convert::Infallible;
 
@@ -59,8 +62,7 @@ impl FromRequestParts<Arc<State>> for Of {
 /// are the dashboard's, which answer who is not known by themselves.
 pub(crate) fn guarded(state: Arc<State>, pages: Option<Router<Arc<State>>>) -> Router {
     let api = api(&state).route_layer(middleware::from_fn_with_state(Arc::clone(&state), let_in));
-    let known = middleware::from_fn_with_state(Arc::clone(&state), recognize);
-    let all = pages.into_iter().fold(api, |api, pages| api.merge(pages.route_layer(known.clone())));
+    let all = pages.into_iter().fold(api, Router::merge);
     whole(all, |request| Principal::stranger(origin_of(request)), state)
 }
 
@@ -171,7 +173,7 @@ async fn let_in(Of(state): Of, mut request: Request, next: Next) -> Response {
 }
 
 /// Whoever is known is; pages answer others themselves.
-async fn recognize(Of(state): Of, mut request: Request, next: Next) -> Response {
+pub(crate) async fn recognize(Of(state): Of, mut request: Request, next: Next) -> Response {
     match known(&state, &mut request).await {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
@@ -194,7 +196,9 @@ async fn known(state: &State, request: &mut Request) -> Result<(), AdminError> {
         };
     }
     let Some(secret) = cookie::read(request.headers()).filter(|_| state.dashboard.is_some()) else { return Ok(()) };
-    let Some(present) = state.people.present(secret).await? else { return Ok(()) };
+    let people = &state.people;
+    let shown = if asks_by_itself(request) { people.open_page(secret).await? } else { people.present(secret).await? };
+    let Some(present) = shown else { return Ok(()) };
     // Signing in takes no session into account: whoever does it gets a new one.
     if !request.method().is_safe() && !request.headers().contains_key(header::ORIGIN) && !is_entry(request) {
         return Err(AdminError::Foreign);
@@ -203,6 +207,11 @@ async fn known(state: &State, request: &mut Request) -> Result<(), AdminError> {
     request.extensions_mut().insert(principal);
     request.extensions_mut().insert(present);
     Ok(())
+}
+
+/// What a page that stands open asks for: its live part, and the pulse.
+fn asks_by_itself(request: &Request) -> bool {
+    request.headers().contains_key(FRAGMENT) || request.uri().path() == routes::PULSE
 }
 
 fn is_stranger(request: &Request) -> bool {
@@ -234,6 +243,17 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
+
+    /// S24: a page that nobody looks at keeps no session open.
+    #[test]
+    fn a_page_asks_by_itself_for_its_live_part_and_the_pulse() {
+        let asks = |path: &str, field: &str| {
+            let request = Request::get(path).header(field, "live").body(Body::empty()).unwrap();
+            asks_by_itself(&request)
+        };
+        assert!(asks("/events?source=in", "Relay-Fragment") && asks("/api/v1/pulse", "Accept"));
+        assert!(!asks("/events", "Accept") && !asks("/api/v1/events", "Accept"));
+    }
 
     #[tokio::test]
     async fn a_command_goes_on_when_its_asker_goes_away() {

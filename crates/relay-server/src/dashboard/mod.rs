@@ -25,13 +25,10 @@ use relay_dashboard::{asset::Asset, page::POLICY, screen::Again};
 
 use self::frame::{Looking, drawn, redirect};
 use crate::{
-    admin::problem::AdminError,
+    admin::{FRAGMENT, problem::AdminError, recognize},
     principal::{Permission, Role},
     state::State,
 };
-
-/// Asks for the live part of a page alone, and says that an answer is one.
-const FRAGMENT: HeaderName = HeaderName::from_static("relay-fragment");
 
 /// All pages; none where the dashboard is off.
 pub(crate) fn pages(state: &Arc<State>) -> Option<Router<Arc<State>>> {
@@ -47,6 +44,8 @@ pub(crate) fn pages(state: &Arc<State>) -> Option<Router<Arc<State>>> {
         .route("/users", for_those_who(Permission::Access, state, get(account::users)))
         .route("/me", see(get(account::me)))
         .route("/login", get(account::login))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(state), recognize))
+        // Around all of it: what is answered before a page is one to its browser too.
         .layer(middleware::from_fn(guarded))
         .route("/assets/{name}", get(asset));
     Some(pages)

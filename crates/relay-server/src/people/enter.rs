@@ -217,7 +217,11 @@ impl People {
     /// One line a minute: strangers can cause as many as they like.
     async fn note_refused(&self, account: &str, seen: &Seen) {
         let Some(left_out) = self.guesses.may_tell(crate::guesses::Entrance::SignIn, "audited") else { return };
-        let name = account.parse::<Name>().map_or_else(|_| "-".to_owned(), |name| format!("{}{name}", Principal::USER));
+        // A password that was typed for a name is nobody's, and stays out of what others read.
+        let name = match account.parse::<Name>() {
+            Ok(name) if self.user(&name).await.is_ok_and(|user| user.is_some()) => format!("{}{name}", Principal::USER),
+            _ => "-".to_owned(),
+        };
         let who = Principal::stranger(seen.origin);
         let entry = who.audited(self.clock.wall(), "session.refuse", name);
         if let Err(error) = self.store.audit(vec![entry]).await {

@@ -66,10 +66,22 @@ impl People {
     /// # Errors
     /// The store does not tell.
     pub(crate) async fn present(&self, secret: &str) -> Result<Option<Present>, RegistryError> {
+        self.shows(secret, true).await
+    }
+
+    /// The same, by a page that stands open and asks on by itself: that is no use of a session (S24).
+    ///
+    /// # Errors
+    /// As [`Self::present`].
+    pub(crate) async fn open_page(&self, secret: &str) -> Result<Option<Present>, RegistryError> {
+        self.shows(secret, false).await
+    }
+
+    async fn shows(&self, secret: &str, is_use: bool) -> Result<Option<Present>, RegistryError> {
         if !secret::is_generated_as(SESSION_PREFIX, secret.as_bytes()) {
             return Ok(None);
         }
-        self.present_as(&secret::hex(&secret::sha256(secret.as_bytes())), true).await
+        self.present_as(&secret::hex(&secret::sha256(secret.as_bytes())), is_use).await
     }
 
     /// The same, of the session that somebody was seen with before. That a page stands open is no use of it.

@@ -90,6 +90,18 @@ async fn sessions_are_few() {
     assert!(people.present(&last).await.unwrap().is_some());
 }
 
+/// S24: a page that stands open keeps no session; whoever uses it does.
+#[tokio::test]
+async fn an_open_page_is_no_use_of_a_session() {
+    let (people, _, clock) = people();
+    let (left, used) = (enter(&people).await, enter(&people).await);
+    for hours in 1..=13 {
+        clock.put_right(Some(Apart { by: hours * HOUR, ahead: false }));
+        assert!(people.present(&used).await.unwrap().is_some());
+        assert_eq!(people.open_page(&left).await.unwrap().is_some(), hours < 12, "after {hours} h");
+    }
+}
+
 /// S24: whatever ends a user's sessions ends all of them, with links that were not used; another role holds from the next request on.
 #[tokio::test]
 async fn sessions_end_with_what_let_them_in() {

@@ -99,8 +99,12 @@ impl People {
     /// Takes a user's password and sessions, and gives a link by which he comes in and chooses another one.
     ///
     /// # Errors
-    /// `Unknown`, `Contended`, `Store`.
+    /// `Unknown`, `Contended`, `Store`; `Conflict` for oneself, who would be out with the first click.
     pub(crate) async fn reset(&self, name: &Name, who: &Principal) -> Result<(User, String, Wall), RegistryError> {
+        if who.name.strip_prefix(Principal::USER) == Some(name.as_str()) {
+            let text = "nobody resets himself: a password is changed on the page of one's own account";
+            return Err(RegistryError::Conflict(text.to_owned()));
+        }
         let next = |user: &User| User { password: None, generation: user.generation + 1, ..user.clone() };
         let user = self.rewrite(name, Some((who, "user.reset", name.to_string())), next).await?;
         let (link, until) = self.link_for(user.holder(), who, LINK_KEPT).await?;

@@ -87,6 +87,8 @@ async function develops(browser) {
   figures.on_the_page_ms = Date.now() - began;
   await page.locator(`tr#${first} .sign.ok`).waitFor(WITHIN);
 
+  await moves(alone, home);
+
   // Other tabs hear of it by the one that holds the stream.
   pulses.length = 0;
   const others = [];
@@ -110,6 +112,34 @@ async function develops(browser) {
   return home;
 }
 
+// A delivery that goes on while it is shown reads as one that is drawn anew, column by column.
+async function moves(context, home) {
+  const page = await context.newPage();
+  await page.goto(`${home}deliveries`);
+  await page.locator('#pulse[data-is=live]').waitFor(WITHIN);
+  const before = await page.locator('#lines tr').count();
+  for (let at = 0; at < 5; at += 1) await webhook(`{"moves":${at}}`);
+  const all = page.locator(`#lines tr:nth-last-child(n+${before + 1}) .sign.ok`);
+  await all.nth(4).waitFor(WITHIN);
+  const cells = () => page.locator('#lines tr').evaluateAll((rows) => rows.map((row) => [row.id,
+    ...[...row.children].map((cell) => (cell.querySelector('time') ? 'a time' : cell.textContent.trim()))].join('|')));
+  const live = await cells();
+  await page.reload();
+  const anew = await cells();
+  must(live.join() === anew.join(), `a row that went on reads ${live[0]}, and anew ${anew[0]}`);
+
+  // Whoever pauses is told that there is more, and goes on by the same button.
+  await page.locator('#pulse[data-is=live]').waitFor(WITHIN);
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await webhook('{"while":"paused"}');
+  await page.getByText('More came in while paused.').waitFor(WITHIN);
+  must((await page.locator('#lines tr').count()) === anew.length, 'a list that is paused moves');
+  await page.getByRole('button', { name: 'Go on' }).click();
+  await page.locator(`#lines tr:nth-child(${anew.length + 1})`).waitFor(WITHIN);
+
+  await page.close();
+}
+
 async function again(browser, opened) {
   const alone = await context(browser, 'second use');
   const page = await alone.newPage();
@@ -123,6 +153,10 @@ async function again(browser, opened) {
 
 async function signIn(page, home, name, password) {
   await page.goto(`${home}login`);
+  await fillIn(page, name, password);
+}
+
+async function fillIn(page, name, password) {
   await page.getByLabel('Name').fill(name);
   await page.getByLabel('Password').fill(password);
   await page.getByRole('button', { name: 'Sign in' }).click();
@@ -135,9 +169,13 @@ async function looks(browser, home, event) {
   const page = await hers.newPage();
   await signIn(page, home, 'vera', 'wrong horse battery');
   await page.getByText('the name or the password is wrong').waitFor(WITHIN);
-  await signIn(page, home, 'vera', PASSWORD);
-  await page.getByRole('heading', { name: 'Overview' }).waitFor(WITHIN);
-  await page.goto(`${home}events/${event}`);
+  // A link to a part of a page is one still once she is in.
+  const deep = `${home}events/${event}#headers`;
+  await page.goto(deep);
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor(WITHIN);
+  must((await page.locator('#login-said').textContent()) === '', 'a link to a part of a page is taken for one to sign in');
+  await fillIn(page, 'vera', PASSWORD);
+  await page.waitForURL(deep, WITHIN);
   await page.getByText('Your role does not see bodies.').waitFor(WITHIN);
   must(!(await page.content()).includes('canary'), 'a viewer gets a payload');
 
@@ -178,6 +216,23 @@ async function administers(browser, home) {
   const handed = page.locator('#link');
   await handed.filter({ hasText: '/login#crl_' }).waitFor(WITHIN);
   must((await handed.textContent()).startsWith(home), 'a link for a user leads elsewhere');
+  // Nobody gets a role by moving through them, and what cannot be taken back is asked for.
+  await page.reload();
+  const [own, his] = ['alice', 'bob'].map((name) => page.locator(`tr[data-user=${name}]`));
+  must((await own.getByRole('button').count()) === 0, 'she can reset or disable herself');
+  const role = () => JSON.parse(command(['user', 'list', '--json'])).items.find(({ name }) => name === 'bob').role;
+  const was = role();
+  await his.getByRole('combobox').selectOption('operator');
+  must(role() === was && was !== 'operator', `a role is given before it is saved: ${was}`);
+  await his.getByRole('button', { name: 'Give bob this role' }).click();
+  await his.getByRole('button', { name: 'Give bob this role' }).waitFor({ state: 'hidden', ...WITHIN });
+  must(role() === 'operator', 'a role that is saved is not given');
+  await his.getByRole('button', { name: /Reset|password/ }).click();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  must(await page.locator('#link-box').isHidden(), 'a reset that is not wanted is done');
+  await his.getByRole('button', { name: /Reset|password/ }).click();
+  await page.getByRole('button', { name: 'Do it' }).click();
+  await handed.filter({ hasText: '/login#crl_' }).waitFor(WITHIN);
   const audit = await page.goto(`${home}audit?who=user:alice&action=user`);
   must((await audit.text()).includes('user.create'), 'the audit log does not name her');
   await hers.close();

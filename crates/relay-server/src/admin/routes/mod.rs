@@ -58,6 +58,8 @@ use crate::{
 
 /// Where somebody signs in: the one route that whoever is not known may ask, with a short body.
 pub(super) const ENTRY: (Method, &str) = (Method::POST, "/api/v1/session");
+/// What a page that stands open asks for, again and again.
+pub(super) const PULSE: &str = "/api/v1/pulse";
 
 /// Everything below `/api/v1`.
 pub(super) fn all() -> Router<Arc<State>> {
