@@ -22,18 +22,6 @@ struct Known {
 
 const KNOWN: &[Known] = &[
     Known {
-        package: "relay-core",
-        from: "delivery",
-        to: "storage",
-        goes: "a decision of `delivery` is a `Change`, which `storage` owns: with move 6",
-    },
-    Known {
-        package: "relay-core",
-        from: "hub::instances",
-        to: "hub::leases",
-        goes: "what is held becomes a claim of credit: 5",
-    },
-    Known {
         package: "relay-providers",
         from: "provider",
         to: "code",

@@ -20,6 +20,7 @@ mod destinations;
 mod due;
 mod durations;
 mod extensions;
+mod held;
 mod input;
 mod instances;
 mod late;
@@ -56,9 +57,10 @@ use self::{
     clocks::Clocks,
     destinations::Destination,
     due::Looking,
+    held::Held,
     instances::Instance,
     late::Late,
-    leases::{Held, PendingLoss},
+    leases::PendingLoss,
     ops::Ops,
     others::Others,
     parked::Parked,

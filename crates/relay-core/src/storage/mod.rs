@@ -6,7 +6,7 @@
 mod append;
 mod audit;
 mod body;
-mod change;
+mod changed;
 mod clock;
 mod due;
 mod error;
@@ -24,7 +24,7 @@ pub use self::{
     append::{Append, Appended, Dedupe},
     audit::AuditEntry,
     body::BodyOf,
-    change::{Change, Changed},
+    changed::Changed,
     clock::{Apart, ClockAsk, Reading, start_at},
     due::{DestinationDue, Due, DueAsk, Held, HeldAsk},
     error::{AppendError, StoreError},

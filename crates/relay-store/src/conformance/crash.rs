@@ -7,10 +7,10 @@
 use std::future::Future;
 
 use relay_core::{
-    delivery::{Delivery, State, cancel, outcome::Class},
+    delivery::{Change, Delivery, State, cancel, outcome::Class},
     id::JobId,
     partitions::Partitions,
-    storage::{Change, Ended, Extend, Forget, Held, HeldAsk, LeaseAsk, Replay, Retire, Step},
+    storage::{Ended, Extend, Forget, Held, HeldAsk, LeaseAsk, Replay, Retire, Step},
 };
 
 use super::{

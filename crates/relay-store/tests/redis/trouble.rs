@@ -359,12 +359,12 @@ async fn connections_that_are_killed_are_made_anew() {
     fixture.check_sums().await;
 }
 
-fn failed(stored: &Delivery) -> relay_core::storage::Change {
+fn failed(stored: &Delivery) -> relay_core::delivery::Change {
     let mut next = stored.clone();
     next.version += 1;
     next.state = State::Scheduled;
     next.due_at = at(50);
-    relay_core::storage::Change { before: stored.clone(), next, archive: None }
+    relay_core::delivery::Change { before: stored.clone(), next, archive: None }
 }
 
 /// I13: of all keys only dedupe entries are ever taken by time; what is dead stands in a stream of its own, for people's tools, and
@@ -560,7 +560,7 @@ fn asking(destination: &str, now: relay_core::time::Wall) -> LeaseAsk {
 }
 
 /// Tried once, and due.
-fn retried(stored: &Delivery) -> relay_core::storage::Change {
+fn retried(stored: &Delivery) -> relay_core::delivery::Change {
     let mut change = failed(stored);
     (change.next.tries, change.next.due_at) = (1, at(1));
     change
