@@ -21,18 +21,6 @@ struct Known {
 }
 
 const KNOWN: &[Known] = &[
-    Known {
-        package: "relay-providers",
-        from: "provider",
-        to: "code",
-        goes: "an entry names its code, and code knows what it is an entry of: no move yet",
-    },
-    Known {
-        package: "relay-providers",
-        from: "parameters",
-        to: "scheme",
-        goes: "keys are read where parameters are checked: no move yet",
-    },
     Known { package: "relay-server", from: "config", to: "registry", goes: "documents leave the registry: 8" },
     Known { package: "relay-server", from: "directory", to: "registry", goes: "documents leave the registry: 8" },
     Known {
@@ -48,12 +36,6 @@ const KNOWN: &[Known] = &[
         goes: "one writer of documents and one follower: 8",
     },
     Known {
-        package: "relay-providers",
-        from: "parameters",
-        to: "provider",
-        goes: "what may be given is looked up in the table: no move yet",
-    },
-    Known {
         package: "relay-server",
         from: "directory",
         to: "ingress",
@@ -64,18 +46,6 @@ const KNOWN: &[Known] = &[
         from: "registry::source",
         to: "registry::route",
         goes: "one writer of documents and one follower: 8",
-    },
-    Known {
-        package: "relay-providers",
-        from: "provider",
-        to: "signed_over",
-        goes: "an entry says in words what it signs over: no move yet",
-    },
-    Known {
-        package: "relay-providers",
-        from: "provider",
-        to: "table",
-        goes: "an entry is looked up in the table that is made of entries: no move yet",
     },
 ];
 
