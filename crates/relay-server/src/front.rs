@@ -22,7 +22,8 @@ use crate::{
     error::{Code, Problem},
     fetch::Keyring,
     guesses::Entrance,
-    ingress::{Backend, Body, CONNECT, Origin, Refusals, Source},
+    ingress::{Backend, Body, CONNECT, Origin, Refusals},
+    intake::Intake,
     principal::Principal,
     quotas::{Hold, Quotas},
     registry::{RegistryError, uses::Proof},
@@ -48,7 +49,7 @@ const CLIENTS_ELSEWHERE: Problem = Problem::new(
 );
 
 impl Backend for Front {
-    fn source(&self, name: &[u8]) -> Option<Arc<Source>> {
+    fn source(&self, name: &[u8]) -> Option<Arc<Intake>> {
         let name = std::str::from_utf8(name).ok()?;
         self.admin.registry.directory().intakes.get(name).cloned()
     }

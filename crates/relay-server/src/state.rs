@@ -29,7 +29,8 @@ use crate::{
     quotas::Quotas,
     reach::Reach,
     recounts::Recounts,
-    registry::{Registry, secret},
+    registry::Registry,
+    secret,
     supervise::Supervisor,
 };
 

@@ -27,7 +27,8 @@ use crate::{
     clock::Clock,
     error::{Code, Problem},
     front::text,
-    ingress::{self, Address, Backend, Body, Origin, Refusals, Source},
+    ingress::{self, Address, Backend, Body, Origin, Refusals},
+    intake::Intake,
     quotas::{Hold, Quotas},
     start_error::StartError,
 };
@@ -175,7 +176,7 @@ struct Nobody {
 }
 
 impl Backend for Nobody {
-    fn source(&self, _name: &[u8]) -> Option<Arc<Source>> {
+    fn source(&self, _name: &[u8]) -> Option<Arc<Intake>> {
         None
     }
 

@@ -19,15 +19,13 @@ use crate::{
     clock::rfc3339,
     depth,
     directory::Directory,
+    document::{self, Retry},
     health::{self, Report, Totals},
     ingress::{KeptRefusal, Refusals},
     metrics::Metrics,
     quotas::Quotas,
-    registry::{
-        Registry,
-        document::{self, Retry},
-        secret::hex,
-    },
+    registry::Registry,
+    secret::hex,
 };
 
 mod alert;

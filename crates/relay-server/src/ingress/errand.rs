@@ -6,13 +6,16 @@ use relay_net::origin::Origin;
 use relay_providers::{Answer, Fetched, Genuine, UNKNOWN_KEY};
 
 use super::{
+    door::Door,
     fields::Raw,
     respond,
-    seam::{Backend, Body, Source},
+    seam::{Backend, Body},
     verify::{Denial, Errand, Head, Judged},
-    webhook::Door,
 };
-use crate::error::{Code, Problem};
+use crate::{
+    error::{Code, Problem},
+    intake::Intake,
+};
 
 /// What came of errands.
 pub(super) enum Errands {
@@ -30,7 +33,7 @@ const NOT_KEPT: Problem = Problem::new(Code::StoreUnavailable, "the secret could
 
 impl<B: Backend> Door<B> {
     /// Answers a handshake: counted, told, nothing stored.
-    pub(super) fn shake_hands(&self, source: &Source, raw: &Raw, answer: Answer) -> Response<Body> {
+    pub(super) fn shake_hands(&self, source: &Intake, raw: &Raw, answer: Answer) -> Response<Body> {
         let name = source.name.as_str();
         self.backend.handshake(name);
         if let Some(left_out) = self.backend.refusals().may_tell(name, "handshake", self.backend.mono()) {
@@ -44,7 +47,7 @@ impl<B: Backend> Door<B> {
     /// whole is judged with afterwards is kept by then.
     pub(super) async fn prove(
         &self,
-        source: &Source,
+        source: &Intake,
         origin: Origin,
         raw: &Raw,
         mut url: String,
@@ -70,7 +73,7 @@ impl<B: Backend> Door<B> {
     /// One key more, if it is not one too many. It is not waited for once the server stops.
     async fn fetch(
         &self,
-        source: &Source,
+        source: &Intake,
         origin: Origin,
         fetched: &[Fetched],
         url: String,
@@ -92,7 +95,7 @@ impl<B: Backend> Door<B> {
     pub(super) async fn run(
         &self,
         mut errand: Errand,
-        source: &Source,
+        source: &Intake,
         origin: Origin,
         (raw, body): (&Raw, &[u8]),
     ) -> Result<Errands, Denial> {
@@ -126,7 +129,7 @@ impl<B: Backend> Door<B> {
     }
 
     /// Fetches anew what may have changed since it was: the platform has new keys. Says whether there is anything new.
-    async fn renew(&self, source: &Source, fetched: &mut [Fetched]) -> bool {
+    async fn renew(&self, source: &Intake, fetched: &mut [Fetched]) -> bool {
         let mut is_new = false;
         for known in fetched {
             if let Some(body) = self.backend.renewed_key(&source.name, &known.url, &known.body).await {
@@ -139,7 +142,7 @@ impl<B: Backend> Door<B> {
 
     async fn confirm(
         &self,
-        source: &Source,
+        source: &Intake,
         origin: Origin,
         raw: &Raw,
         url: &str,
@@ -153,7 +156,7 @@ impl<B: Backend> Door<B> {
 
     async fn adopt(
         &self,
-        source: &Source,
+        source: &Intake,
         origin: Origin,
         raw: &Raw,
         (parameter, value): (&'static str, String),

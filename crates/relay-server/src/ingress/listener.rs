@@ -20,16 +20,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Settings,
+    Settings, arrival,
     buckets::Buckets,
     cors::Cors,
+    door::Door,
     flaw::Flaw,
     http1::{Answers, Connection},
-    intake,
     path::{self, Leads},
     seam::{Backend, Body},
     uploads::Uploads,
-    webhook::{Door, UNKNOWN},
+    webhook::UNKNOWN,
 };
 use crate::{
     apart::apart,
@@ -352,7 +352,7 @@ fn is_asked_for(settings: &Settings, request: &Request<Incoming>) -> bool {
 }
 
 fn misdirected<B: Backend>(door: &Door<B>, origin: Origin, request: &Request<Incoming>) -> Response<Body> {
-    let ends = intake::is_given_up(request.headers(), request.body());
+    let ends = arrival::is_given_up(request.headers(), request.body());
     let response = turn_away(door, &Problem { close: ends, ..OTHER_HOST });
     door.keep_miss(request.method(), request.uri(), origin, response.status());
     let backend = &door.backend;
@@ -383,7 +383,7 @@ async fn route<B: Backend>(door: &Door<B>, origin: Origin, request: Box<Request<
     }
     match path::leads(request.uri().path()) {
         Leads::Elsewhere => {
-            let ends = intake::is_given_up(request.headers(), request.body());
+            let ends = arrival::is_given_up(request.headers(), request.body());
             let (method, uri) = (request.method().clone(), request.uri().clone());
             let mut response = apart(|| door.backend.other(*request, origin)).await;
             if response.status() == StatusCode::NOT_FOUND {

@@ -6,14 +6,15 @@
 //! **Invariant:** nothing is answered 2xx before the backend said that it is durable; nothing of a request but its
 //! source's name and a method that the source takes goes into a log.
 
+mod arrival;
 mod buckets;
 mod cors;
 mod decoded;
+mod door;
 mod errand;
 mod fields;
 mod flaw;
 mod http1;
-mod intake;
 mod listener;
 mod path;
 mod patience;
@@ -45,7 +46,7 @@ pub use patience::Patience;
 pub use refusals::{KeptRefusal, Missed, Refusals, Tally};
 pub use relay_net::origin::{Address, Origin};
 pub(crate) use rules::SentQuery;
-pub use seam::{Backend, Body, Old, Source};
+pub use seam::{Backend, Body};
 
 /// What an operator decides about the public listener.
 #[derive(Clone, Debug)]

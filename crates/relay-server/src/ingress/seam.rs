@@ -1,4 +1,4 @@
-//! What the ingress needs from the rest of the server, and what a source is to it.
+//! What the ingress needs from the rest of the server.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -11,11 +11,10 @@ use relay_core::{
     time::{Mono, Wall},
 };
 use relay_net::origin::{Address, Origin};
-use relay_providers::Verifier;
 
 use super::refusals::Refusals;
 use crate::{
-    network_policy::Terms,
+    intake::Intake,
     quotas::{Hold, Quotas},
     registry::uses::Proof,
 };
@@ -29,7 +28,7 @@ pub type Body = Full<Bytes>;
 /// hub by then goes on without it.
 pub trait Backend: Send + Sync + 'static {
     /// The source of that name in the present snapshot.
-    fn source(&self, name: &[u8]) -> Option<Arc<Source>>;
+    fn source(&self, name: &[u8]) -> Option<Arc<Intake>>;
 
     /// Makes a verified request durable; completes when that is certain, or certainly not going to be known. What is held for it is
     /// counted when it is stored, also if nobody waits for that any more.
@@ -119,49 +118,4 @@ pub trait Backend: Send + Sync + 'static {
     /// Answers what is not a webhook: `/connect` (by an upgrade), `/livez`, `/readyz`, `/health`. Unknown paths get
     /// [`error::Problem::not_found`](crate::error::Problem).
     fn other(&self, request: Request<Incoming>, origin: Origin) -> impl Future<Output = Response<Body>> + Send;
-}
-
-/// What proves the requests of a source too, while its secrets are being replaced.
-#[derive(Debug)]
-pub struct Old {
-    /// It judges by what was there before.
-    pub verifier: Verifier,
-    /// Since when they are being replaced.
-    pub since: Wall,
-    /// Until when; none: until an operator says so.
-    pub until: Option<Wall>,
-}
-
-impl Old {
-    /// Whether it still proves anything.
-    pub fn is_valid(&self, now: Wall) -> bool {
-        self.until.is_none_or(|until| now < until)
-    }
-}
-
-/// A named public intake, as the ingress sees it. Part of a snapshot; replaced whole when it changes.
-#[derive(Debug)]
-pub struct Source {
-    /// Its name.
-    pub name: Name,
-    /// How its requests prove themselves.
-    pub verifier: Verifier,
-    /// How they proved themselves before, and do beside that while its secrets are being replaced.
-    pub old: Option<Old>,
-    /// Its provider's name.
-    pub provider: String,
-    /// Who may come, how often, and how much in a day.
-    pub terms: Terms,
-    /// Key sources: an empty body is taken with POST, PUT and PATCH.
-    pub allow_empty: bool,
-    /// A repeat of what was delivered is somebody who pressed Resend.
-    pub resends: bool,
-    /// Nothing is taken in at present.
-    pub paused: bool,
-    /// What is wrong with its parameters, where they do not read: nothing is taken in.
-    pub broken: Option<String>,
-    /// What is wrong with the parameters of before, where a rotation goes on and they do not read: they prove nothing.
-    pub broken_old: Option<String>,
-    /// Until when its platform may hand over its secret.
-    pub adopts_until: Option<Wall>,
 }

@@ -15,26 +15,25 @@ use relay_core::{
 use relay_net::origin::Origin;
 use relay_providers::{Acknowledgement, Fetched, Genuine, HANDSHAKE_BODY_BYTES_MAX, SignedOver};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use super::{
-    Settings,
-    buckets::{Buckets, Over},
-    cors::Cors,
+    arrival::{self, Bounds},
+    buckets::Over,
     decoded::{self, Coding},
+    door::Door,
     errand::Errands,
     fields::Raw,
-    intake::{self, Bounds},
     path::{self, Leads},
     refusals::{self as seen, Missed},
     respond, rules,
-    seam::{Backend, Body, Old, Source},
-    uploads::{Owner, Uploads},
+    seam::{Backend, Body},
+    uploads::Owner,
     verify::{self, By, Denial, Head, Judged},
 };
 use crate::{
     apart::apart,
     error::{Code, Problem},
+    intake::{Intake, Old},
     quotas::Hold,
     registry::uses::Proof,
 };
@@ -52,20 +51,6 @@ const DOT_SEGMENTS: Problem = Problem::new(
     "the path behind the source's name holds dot segments (. or ..), in whatever spelling",
 );
 
-/// Takes webhooks in.
-#[derive(Debug)]
-pub(super) struct Door<B> {
-    pub(super) backend: Arc<B>,
-    pub(super) settings: Settings,
-    pub(super) cors: Cors,
-    /// How often requests came lately.
-    pub(super) buckets: Buckets,
-    /// Bodies that are waited for.
-    pub(super) uploads: Uploads,
-    /// Is cancelled when the server stops.
-    pub(super) stop: CancellationToken,
-}
-
 /// A head that may have a body.
 struct Admitted {
     raw: Raw,
@@ -80,7 +65,7 @@ struct Admitted {
 /// A request that was read and judged: all that is left of it while its commit is waited for.
 enum Ready {
     /// Take it in, for this source, with what is held for it there; once it is durable its sender wants this.
-    Genuine(Arc<Source>, (Box<Accepting>, Option<Box<Hold>>), Acknowledgement),
+    Genuine(Arc<Intake>, (Box<Accepting>, Option<Box<Hold>>), Acknowledgement),
     /// It was no webhook, or is taken in already.
     Answered(Response<Body>),
 }
@@ -93,7 +78,7 @@ impl<B: Backend> Door<B> {
             return self.refuse(None, origin, respond::NO_STORE.into());
         }
         if let Leads::DotSegments(name) = leads {
-            let ends = intake::is_given_up(request.headers(), request.body());
+            let ends = arrival::is_given_up(request.headers(), request.body());
             let source = self.backend.source(name.as_bytes());
             let permitted = source.as_deref().map_or(Ok(()), |source| self.permit(source, origin));
             let refused = permitted.err().unwrap_or_else(|| DOT_SEGMENTS.into());
@@ -102,7 +87,7 @@ impl<B: Backend> Door<B> {
         let source = match self.find(leads) {
             Ok(source) => source,
             Err(refused) => {
-                let ends = intake::is_given_up(request.headers(), request.body());
+                let ends = arrival::is_given_up(request.headers(), request.body());
                 let response = self.refuse(None, origin, refused.closing_if(ends));
                 self.miss(request.method(), request.uri(), origin, response.status());
                 return response;
@@ -119,7 +104,7 @@ impl<B: Backend> Door<B> {
         response
     }
 
-    fn find(&self, leads: Leads<'_>) -> Result<Arc<Source>, Denial> {
+    fn find(&self, leads: Leads<'_>) -> Result<Arc<Intake>, Denial> {
         match leads {
             Leads::Source(name) | Leads::DotSegments(name) => self.backend.source(name.as_bytes()).ok_or_else(|| {
                 Problem::new(Code::UnknownSource, "no source has that name; on the server: crm-relay source list")
@@ -132,7 +117,7 @@ impl<B: Backend> Door<B> {
     /// From head to acknowledgement.
     async fn take(
         &self,
-        source: &Arc<Source>,
+        source: &Arc<Intake>,
         origin: Origin,
         request: Box<Request<Incoming>>,
     ) -> Result<Response<Body>, Denial> {
@@ -145,7 +130,7 @@ impl<B: Backend> Door<B> {
     /// From head to verdict. Whatever is wrong with the head is said before any of the body is read.
     async fn read(
         &self,
-        source: &Arc<Source>,
+        source: &Arc<Intake>,
         origin: Origin,
         request: Box<Request<Incoming>>,
     ) -> Result<Ready, Denial> {
@@ -154,16 +139,16 @@ impl<B: Backend> Door<B> {
         }
         let (head, body) = request.into_parts();
         if let Err(refused) = self.permit(source, origin) {
-            return Err(refused.closing_if(intake::is_given_up(&head.headers, &body)));
+            return Err(refused.closing_if(arrival::is_given_up(&head.headers, &body)));
         }
         if let Some(refused) = is_broken(source) {
-            return Err(refused.closing_if(intake::is_given_up(&head.headers, &body)));
+            return Err(refused.closing_if(arrival::is_given_up(&head.headers, &body)));
         }
         let methods = source.verifier.methods();
         if head.method == Method::OPTIONS && self.cors.is_on() && !methods.contains(&"OPTIONS") {
             return Ok(Ready::Answered(self.cors.preflight(&head.headers, &methods.join(", "))));
         }
-        let ends = intake::is_given_up(&head.headers, &body);
+        let ends = arrival::is_given_up(&head.headers, &body);
         let admitted = self.admit_shown(source, origin, &head).await;
         let mut admitted = admitted.map_err(|refused| refused.closing_if(ends))?;
         if let Head::NeedsKey(url) = admitted.head {
@@ -210,7 +195,7 @@ impl<B: Backend> Door<B> {
     }
 
     /// Whether somebody of this address may come, and now: asked of nothing that a request says.
-    fn permit(&self, source: &Source, origin: Origin) -> Result<(), Denial> {
+    fn permit(&self, source: &Intake, origin: Origin) -> Result<(), Denial> {
         let terms = &source.terms;
         if !terms.admit(origin.known_ip()) {
             return Err(OTHER_ADDRESS.into());
@@ -222,7 +207,7 @@ impl<B: Backend> Door<B> {
     /// The body: as large as it may be, and for as long as it may take.
     async fn take_in(
         &self,
-        source: &Source,
+        source: &Intake,
         origin: Origin,
         admitted: &Admitted,
         body: Incoming,
@@ -238,7 +223,7 @@ impl<B: Backend> Door<B> {
         // back.
         let read = tokio::select! {
             biased;
-            read = intake::read(body, &self.uploads, owner, bounds) => read,
+            read = arrival::read(body, &self.uploads, owner, bounds) => read,
             () = self.stop.cancelled() => Err(respond::STOPPING),
         };
         read.map_err(|problem| match &admitted.head {
@@ -252,7 +237,7 @@ impl<B: Backend> Door<B> {
     /// now, its secret another, itself paused or gone. What was said of the head is said again if anything changed (I21): gives whether it did.
     fn look_again(
         &self,
-        source: &mut Arc<Source>,
+        source: &mut Arc<Intake>,
         admitted: &mut Admitted,
         (head, origin): (&Parts, Origin),
     ) -> Result<bool, Denial> {
@@ -273,7 +258,7 @@ impl<B: Backend> Door<B> {
     }
 
     /// The same as [`Self::admit`], for a head that shows the secret that is to prove it: one of few that may come from there.
-    async fn admit_shown(&self, source: &Arc<Source>, origin: Origin, head: &Parts) -> Result<Admitted, Denial> {
+    async fn admit_shown(&self, source: &Arc<Intake>, origin: Origin, head: &Parts) -> Result<Admitted, Denial> {
         let fields = head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
         let shown = source.verifier.shown(fields, head.uri.query().map(str::as_bytes));
         if shown.is_empty() {
@@ -295,7 +280,7 @@ impl<B: Backend> Door<B> {
     }
 
     /// All that can be said before the body is there.
-    fn admit(&self, source: &Arc<Source>, head: &Parts) -> Result<Admitted, Denial> {
+    fn admit(&self, source: &Arc<Intake>, head: &Parts) -> Result<Admitted, Denial> {
         let methods = source.verifier.methods();
         if !methods.contains(&head.method.as_str()) {
             let problem = Problem::new(
@@ -324,7 +309,7 @@ impl<B: Backend> Door<B> {
     /// The verdict, and the bytes that it is over: those of the body, or what they are decoded.
     async fn judge_whole(
         &self,
-        source: &Source,
+        source: &Intake,
         origin: Origin,
         admitted: &Admitted,
         body: &Bytes,
@@ -356,7 +341,7 @@ impl<B: Backend> Door<B> {
 
     async fn decode(
         &self,
-        source: &Source,
+        source: &Intake,
         origin: Origin,
         admitted: &Admitted,
         coding: Coding,
@@ -368,7 +353,7 @@ impl<B: Backend> Door<B> {
     }
 
     /// Puts a head before its verifier.
-    pub(super) fn judge_head(&self, source: &Source, raw: &Raw, fetched: &[Fetched]) -> Result<Head, Denial> {
+    pub(super) fn judge_head(&self, source: &Intake, raw: &Raw, fetched: &[Fetched]) -> Result<Head, Denial> {
         let url = self.url(source, raw);
         let by = By { url: url.as_deref(), now: self.backend.present(), fetched };
         let judged = verify::judge_head(&source.verifier, raw, by);
@@ -385,12 +370,12 @@ impl<B: Backend> Door<B> {
     }
 
     /// The secret that was there before, while it holds.
-    fn valid_old<'a>(&self, source: &'a Source) -> Option<&'a Old> {
+    fn valid_old<'a>(&self, source: &'a Intake) -> Option<&'a Old> {
         source.old.as_ref().filter(|old| old.is_valid(self.backend.now()))
     }
 
     /// Puts a request before its verifier.
-    pub(super) fn judge(&self, source: &Source, raw: &Raw, body: &[u8], fetched: &[Fetched]) -> Judged {
+    pub(super) fn judge(&self, source: &Intake, raw: &Raw, body: &[u8], fetched: &[Fetched]) -> Judged {
         let url = self.url(source, raw);
         let by = By { url: url.as_deref(), now: self.backend.present(), fetched };
         let judge = |verifier| verify::judge(verifier, raw, body, by);
@@ -411,7 +396,7 @@ impl<B: Backend> Door<B> {
     }
 
     /// The URL as the sender sees it, for providers that sign it.
-    fn url(&self, source: &Source, raw: &Raw) -> Option<String> {
+    fn url(&self, source: &Intake, raw: &Raw) -> Option<String> {
         if source.verifier.is_key_source() {
             return None;
         }
@@ -425,7 +410,7 @@ impl<B: Backend> Door<B> {
     }
 
     /// What the hub is given.
-    fn accepting(&self, source: &Source, raw: Raw, (body, signed): (Bytes, Bytes), genuine: &Genuine) -> Accepting {
+    fn accepting(&self, source: &Intake, raw: Raw, (body, signed): (Bytes, Bytes), genuine: &Genuine) -> Accepting {
         let now = self.backend.hub_time();
         let body_sha256 = verify::sha256(&body);
         // A retry may be compressed anew, into other bytes.
@@ -451,7 +436,7 @@ impl<B: Backend> Door<B> {
     /// Hands the webhook to the hub and waits until it is durable.
     async fn accept(
         &self,
-        source: &Source,
+        source: &Intake,
         origin: Origin,
         (accepting, hold): (Box<Accepting>, Option<Box<Hold>>),
         wanted: Acknowledgement,
@@ -466,7 +451,7 @@ impl<B: Backend> Door<B> {
     }
 
     /// Counts a repeat with another body, and keeps it for the operator: that body is answered 2xx and not stored.
-    fn note_difference(&self, source: &Source, origin: Origin, first: EventId) {
+    fn note_difference(&self, source: &Intake, origin: Origin, first: EventId) {
         const CHECK: &str = "repeat_differs";
         let name = source.name.as_str();
         self.backend.refused(name, CHECK);
@@ -498,7 +483,7 @@ impl<B: Backend> Door<B> {
     }
 
     /// Counts a refusal, keeps it for the operator, and answers it.
-    fn refuse(&self, source: Option<&Source>, origin: Origin, refused: Denial) -> Response<Body> {
+    fn refuse(&self, source: Option<&Intake>, origin: Origin, refused: Denial) -> Response<Body> {
         let Denial { problem, reason, detail } = refused;
         let name = source.map_or(UNKNOWN, |source| source.name.as_str());
         self.backend.refused(name, reason);
@@ -551,12 +536,12 @@ fn too_often(over: Over) -> Denial {
 
 /// A webhook without a body is nearly always a mistake of the sender's, unless its method has none.
 /// Of a source that takes nothing as it is.
-fn is_broken(source: &Source) -> Option<Denial> {
+fn is_broken(source: &Intake) -> Option<Denial> {
     let what = source.broken.clone()?;
     Some(Denial { detail: Some(what), ..BROKEN.into() })
 }
 
-fn may_be_empty(source: &Source, method: &Method) -> bool {
+fn may_be_empty(source: &Intake, method: &Method) -> bool {
     source.allow_empty
         || !source.verifier.is_key_source()
         || !matches!(*method, Method::POST | Method::PUT | Method::PATCH)

@@ -1,6 +1,6 @@
 //! Users, sessions and links as they are stored: JSON. The one place that knows their bytes.
 //!
-//! **Invariant:** as in [`registry::document`](crate::registry::document): a field is never renamed and never changes its meaning, and a
+//! **Invariant:** as in [`registry::document`](crate::document): a field is never renamed and never changes its meaning, and a
 //! new one has a default.
 
 use relay_core::{name::Name, time::Wall};
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::password::Digest;
 use crate::{
+    document,
     principal::{Principal, Role},
-    registry::document,
 };
 
 /// Who may in by name and password.
@@ -153,7 +153,7 @@ mod role {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::document::{parse, render};
+    use crate::document::{parse, render};
 
     #[test]
     fn a_document_of_an_earlier_version_still_reads() {

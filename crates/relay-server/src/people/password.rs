@@ -9,7 +9,7 @@ use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use crate::registry::{
+use crate::{
     document,
     secret::{self, NoRandomness},
 };

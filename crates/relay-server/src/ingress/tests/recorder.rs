@@ -27,7 +27,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::{
     super::{
         refusals::Refusals,
-        seam::{Backend, Body, Source},
+        seam::{Backend, Body},
     },
     KEY,
 };
@@ -35,6 +35,7 @@ use crate::{
     clock::Clock,
     error::Problem,
     guesses::Guesses,
+    intake::Intake,
     network_policy::Terms,
     quotas::{Hold, Quotas},
 };
@@ -45,7 +46,7 @@ pub(super) const LARGE_BYTES: usize = 32 * 1024 * 1024;
 /// Keeps what was accepted, as the hub and its store would.
 pub(super) struct Recorder {
     pub(super) clock: Clock,
-    sources: BTreeMap<&'static str, Arc<Source>>,
+    sources: BTreeMap<&'static str, Arc<Intake>>,
     /// The source that is broken from now on.
     pub(super) breaks: Mutex<Option<&'static str>>,
     pub(super) mode: Mutex<Mode>,
@@ -82,7 +83,7 @@ impl Recorder {
         let source = |name: &'static str, provider: &str, parameters: &[(&str, &str)], allow_empty, paused| {
             let parameters: Vec<_> = parameters.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
             let verifier = Verifier::new(provider, &parameters).unwrap();
-            let source = Source {
+            let source = Intake {
                 name: name.parse().unwrap(),
                 verifier,
                 terms: match name {
@@ -181,7 +182,7 @@ impl Recorder {
 }
 
 impl Backend for Recorder {
-    fn source(&self, name: &[u8]) -> Option<Arc<Source>> {
+    fn source(&self, name: &[u8]) -> Option<Arc<Intake>> {
         let name = std::str::from_utf8(name).ok()?;
         let broken = self.breaks.lock().unwrap().filter(|broken| *broken == name).map(|_| "broken");
         self.sources.get(broken.unwrap_or(name)).cloned()
