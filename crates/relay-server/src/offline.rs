@@ -5,13 +5,13 @@
 
 use std::sync::{Arc, OnceLock};
 
-use axum::{Router, body::Body};
+use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
+use relay_net::origin::Origin;
 use relay_store::Store;
 use tokio::sync::Semaphore;
-use tower::ServiceExt as _;
 
 use crate::{
     admin,
@@ -39,7 +39,7 @@ use crate::{
 
 /// Answers reading requests of the admin API from a store alone.
 pub struct Offline {
-    router: Router,
+    desk: admin::Desk,
 }
 
 impl Offline {
@@ -48,7 +48,7 @@ impl Offline {
     /// # Errors
     /// When the store fails or a document is damaged.
     pub async fn open(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Self, RegistryError> {
-        Ok(Self { router: admin::unguarded(Entrance::STORE, reading(store, defaults).await?) })
+        Ok(Self { desk: admin::unguarded(Entrance::STORE, reading(store, defaults).await?) })
     }
 
     /// Answers `GET` of a path with its query.
@@ -56,10 +56,7 @@ impl Offline {
         let Ok(request) = Request::get(path).body(Body::empty()) else {
             return (StatusCode::BAD_REQUEST, Bytes::new());
         };
-        let response = match self.router.clone().oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        };
+        let response = self.desk.answer(Origin::local(), request).await;
         let status = response.status();
         let body = response.into_body().collect().await;
         (status, body.map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes))

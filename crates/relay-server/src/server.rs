@@ -515,7 +515,7 @@ impl Server {
         }
         if let Some(listener) = admin {
             let served = Served {
-                router: admin::guarded(Arc::clone(&self.admin), dashboard::pages(&self.admin)),
+                desk: admin::guarded(Arc::clone(&self.admin), dashboard::pages(&self.admin)),
                 sites: Some(Sites::new(&self.config.admin_hosts)),
                 proxies: Arc::clone(&self.config.proxies),
             };
@@ -525,8 +525,8 @@ impl Server {
                 Ok(())
             });
         }
-        let router = admin::unguarded(Entrance::SOCKET, Arc::clone(&self.admin));
-        let served = Served { router, sites: None, proxies: Arc::default() };
+        let desk = admin::unguarded(Entrance::SOCKET, Arc::clone(&self.admin));
+        let served = Served { desk, sites: None, proxies: Arc::default() };
         let (metrics, stop) = (Arc::clone(&self.admin.metrics), supervisor.stopping());
         supervisor.spawn(TaskKind::Admin, "admin-socket", async move {
             admin::serve(socket, "admin-socket", served, metrics, stop).await;
