@@ -44,6 +44,7 @@ mod quotas;
 mod reach;
 mod recounts;
 mod redirect;
+mod refusals;
 pub mod registry;
 mod retention;
 pub mod secret;

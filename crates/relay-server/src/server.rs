@@ -51,7 +51,7 @@ use crate::{
     guesses::Guesses,
     health::Health,
     hub::{self, Driver, OldestCommit},
-    ingress::{self, Refusals},
+    ingress::{self, Backend, Books},
     live::Live,
     metrics::Metrics,
     newest::Newest,
@@ -63,6 +63,7 @@ use crate::{
     reach::Reach,
     recounts::Recounts,
     redirect::{self, Redirect},
+    refusals::Refusals,
     registry::{Registry, RegistryError},
     retention::{self, Keep},
     secret,
@@ -309,7 +310,7 @@ impl Server {
             supervisor: supervisor.clone(),
             promises: store.promises(),
             token: config.credentials.admin_token,
-            own_requests: OwnRequests::new(&config.credentials.admin_token),
+            own_requests: Arc::new(OwnRequests::new(&config.credentials.admin_token)),
             reach: Reach::new(asking),
             public_url: config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
             listening: OnceLock::new(),
@@ -494,12 +495,12 @@ impl Server {
         if let Some((listener, trusted)) = clients {
             self.spawn_clients(listener, trusted);
         }
-        let refusing = self.refusing.clone();
-        let front = Arc::new(Front { admin: Arc::clone(&self.admin), gate, keyring, refusing });
+        let front = Front { admin: Arc::clone(&self.admin), gate };
+        let (books, backend) = (self.books(), self.backend(keyring));
         let (stop, accepted) = (self.accepting.clone(), self.accepted.clone());
         match public {
             Some(public) => supervisor.spawn(TaskKind::Public, "public", async move {
-                ingress::serve(public, front, settings, stop).await;
+                ingress::serve(public, (settings, books), Some(backend), front, stop).await;
                 accepted.cancel();
                 Ok(())
             }),
@@ -533,6 +534,27 @@ impl Server {
             Ok(())
         });
         self.spawn_watchers();
+    }
+
+    /// What is written down of requests.
+    fn books(&self) -> Books {
+        let State { clock, metrics, refusals, .. } = &*self.admin;
+        Books { clock: *clock, metrics: Arc::clone(metrics), refusals: Arc::clone(refusals) }
+    }
+
+    /// What webhooks are taken in with.
+    fn backend(&self, keyring: Arc<Keyring>) -> Backend {
+        let State { registry, hub, quotas, guesses, own_requests, .. } = &*self.admin;
+        Backend {
+            registry: Arc::clone(registry),
+            hub: hub.clone(),
+            keyring,
+            quotas: Arc::clone(quotas),
+            guesses: Arc::clone(guesses),
+            own_requests: Arc::clone(own_requests),
+            supervisor: self.supervisor.clone(),
+            refusing: self.refusing.clone(),
+        }
     }
 
     /// Writes down what the sources took today, within this time: the disk may hang, and the process ends all the same.

@@ -21,9 +21,9 @@ use crate::{
     directory::Directory,
     document::{self, Retry},
     health::{self, Report, Totals},
-    ingress::{KeptRefusal, Refusals},
     metrics::Metrics,
     quotas::Quotas,
+    refusals::{KeptRefusal, Missed, Refusals},
     registry::Registry,
     secret::hex,
 };
@@ -35,7 +35,7 @@ mod rotation;
 pub(super) mod withheld;
 
 impl MissedDto {
-    pub(crate) fn new(missed: &crate::ingress::Missed) -> Self {
+    pub(crate) fn new(missed: &Missed) -> Self {
         Self {
             at: rfc3339(missed.at),
             method: missed.method.clone(),

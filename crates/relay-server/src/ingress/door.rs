@@ -4,18 +4,40 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Settings, buckets::Buckets, cors::Cors, uploads::Uploads};
+use super::{
+    Settings,
+    backend::Backend,
+    buckets::Buckets,
+    cors::Cors,
+    porch::{Books, Porch},
+};
+use crate::clock::Clock;
 
 /// Takes webhooks in.
-#[derive(Debug)]
-pub(super) struct Door<B> {
-    pub(super) backend: Arc<B>,
-    pub(super) settings: Settings,
+pub(super) struct Door {
+    pub(super) porch: Arc<Porch>,
+    pub(super) backend: Backend,
     pub(super) cors: Cors,
     /// How often requests came lately.
     pub(super) buckets: Buckets,
-    /// Bodies that are waited for.
-    pub(super) uploads: Uploads,
-    /// Is cancelled when the server stops.
+    /// Is cancelled when the listener stops.
     pub(super) stop: CancellationToken,
+}
+
+impl Door {
+    pub(super) fn new(porch: Arc<Porch>, backend: Backend, stop: CancellationToken) -> Self {
+        Self { cors: Cors::new(&porch.settings.cors_origins), porch, backend, buckets: Buckets::new(), stop }
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.porch.settings
+    }
+
+    pub(super) fn books(&self) -> &Books {
+        &self.porch.books
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.porch.books.clock
+    }
 }

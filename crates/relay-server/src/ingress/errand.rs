@@ -9,7 +9,7 @@ use super::{
     door::Door,
     fields::Raw,
     respond,
-    seam::{Backend, Body},
+    seam::Body,
     verify::{Denial, Errand, Head, Judged},
 };
 use crate::{
@@ -31,12 +31,12 @@ const NOT_CONFIRMED: Problem = Problem::new(Code::StoreUnavailable, "it could no
 const NOT_AWAITED: Problem = Problem::new(Code::NotGenuine, "this source awaits no secret");
 const NOT_KEPT: Problem = Problem::new(Code::StoreUnavailable, "the secret could not be kept; send it again");
 
-impl<B: Backend> Door<B> {
+impl Door {
     /// Answers a handshake: counted, told, nothing stored.
     pub(super) fn shake_hands(&self, source: &Intake, raw: &Raw, answer: Answer) -> Response<Body> {
         let name = source.name.as_str();
-        self.backend.handshake(name);
-        if let Some(left_out) = self.backend.refusals().may_tell(name, "handshake", self.backend.mono()) {
+        self.books().metrics.handshake(name);
+        if let Some(left_out) = self.porch.may_tell(name, "handshake") {
             let method = String::from_utf8_lossy(&raw.method);
             tracing::info!(event = "handshake", source = name, %method, left_out, "answered a handshake");
         }
@@ -83,9 +83,9 @@ impl<B: Backend> Door<B> {
         }
         tokio::select! {
             biased;
-            key = self.backend.key(&source.name, origin.address, &url) => match key {
+            key = self.backend.keyring.key(&source.name, origin.address, &url) => match key {
                 Ok(body) => Ok(Fetched { url, body }),
-                Err(why) => Err(refused(NO_KEY, "no_key", why)),
+                Err(why) => Err(refused(NO_KEY, "no_key", why.to_string())),
             },
             () = self.stop.cancelled() => Err(respond::STOPPING.into()),
         }
@@ -132,7 +132,7 @@ impl<B: Backend> Door<B> {
     async fn renew(&self, source: &Intake, fetched: &mut [Fetched]) -> bool {
         let mut is_new = false;
         for known in fetched {
-            if let Some(body) = self.backend.renewed_key(&source.name, &known.url, &known.body).await {
+            if let Some(body) = self.backend.keyring.renewed(&source.name, &known.url, &known.body).await {
                 known.body = body;
                 is_new = true;
             }
@@ -148,8 +148,8 @@ impl<B: Backend> Door<B> {
         url: &str,
         answer: Answer,
     ) -> Result<Response<Body>, Denial> {
-        let visited = self.backend.visit(&source.name, origin.address, url).await;
-        visited.map_err(|why| refused(NOT_CONFIRMED, "not_confirmed", why))?;
+        let visited = self.backend.keyring.visit(&source.name, origin.address, url).await;
+        visited.map_err(|why| refused(NOT_CONFIRMED, "not_confirmed", why.to_string()))?;
         tracing::info!(event = "confirmed", source = %source.name, "confirmed to the platform, as it asked");
         Ok(self.shake_hands(source, raw, answer))
     }
@@ -164,7 +164,7 @@ impl<B: Backend> Door<B> {
     ) -> Result<Response<Body>, Denial> {
         let name = &source.name;
         // Whoever comes first is believed, so nobody is who comes unbidden.
-        if source.adopts_until.is_none_or(|until| self.backend.now() >= until) {
+        if source.adopts_until.is_none_or(|until| self.clock().wall() >= until) {
             let detail = format!(
                 "a secret was handed over and nobody awaits one: if it is the platform, open the window with \
                  crm-relay source await-secret {name} and have it sent again"

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, StatusCode, Uri, header, request::Parts};
+use http::{Method, header, request::Parts};
 use hyper::{Request, Response, body::Incoming};
 use relay_core::{
     event::event_name,
@@ -14,6 +14,7 @@ use relay_core::{
 };
 use relay_net::origin::Origin;
 use relay_providers::{Acknowledgement, Fetched, Genuine, HANDSHAKE_BODY_BYTES_MAX, SignedOver};
+use relay_store::seam::DocumentKind;
 use tokio::time::timeout;
 
 use super::{
@@ -24,9 +25,9 @@ use super::{
     errand::Errands,
     fields::Raw,
     path::{self, Leads},
-    refusals::{self as seen, Missed},
+    porch::UNKNOWN,
     respond, rules,
-    seam::{Backend, Body},
+    seam::Body,
     uploads::Owner,
     verify::{self, By, Denial, Head, Judged},
 };
@@ -35,11 +36,9 @@ use crate::{
     error::{Code, Problem},
     intake::{Intake, Old},
     quotas::Hold,
+    refusals::KeptRefusal,
     registry::uses::Proof,
 };
-
-/// The name that requests without a source are counted under.
-pub(super) const UNKNOWN: &str = "unknown";
 
 const BROKEN: Problem =
     Problem::new(Code::SourceBroken, "the source is not configured as its provider needs it; send it again later");
@@ -70,13 +69,10 @@ enum Ready {
     Answered(Response<Body>),
 }
 
-impl<B: Backend> Door<B> {
+impl Door {
     /// Answers a request whose path belongs to a source.
     pub(super) async fn answer(&self, origin: Origin, request: Box<Request<Incoming>>) -> Response<Body> {
         let leads = path::leads(request.uri().path());
-        if !self.backend.has_store() {
-            return self.refuse(None, origin, respond::NO_STORE.into());
-        }
         if let Leads::DotSegments(name) = leads {
             let ends = arrival::is_given_up(request.headers(), request.body());
             let source = self.backend.source(name.as_bytes());
@@ -89,7 +85,7 @@ impl<B: Backend> Door<B> {
             Err(refused) => {
                 let ends = arrival::is_given_up(request.headers(), request.body());
                 let response = self.refuse(None, origin, refused.closing_if(ends));
-                self.miss(request.method(), request.uri(), origin, response.status());
+                self.porch.miss(request.method(), request.uri(), origin, response.status());
                 return response;
             }
         };
@@ -134,7 +130,7 @@ impl<B: Backend> Door<B> {
         origin: Origin,
         request: Box<Request<Incoming>>,
     ) -> Result<Ready, Denial> {
-        if self.backend.is_stopping() {
+        if self.backend.refusing.is_cancelled() {
             return Err(respond::STOPPING.into());
         }
         let (head, body) = request.into_parts();
@@ -186,9 +182,9 @@ impl<B: Backend> Door<B> {
             let hint = "the body is empty; to take this, set allow_empty on the source";
             return Err(Problem::new(Code::Malformed, hint).into());
         }
-        self.buckets.take(&source.name, &source.terms, || self.backend.mono()).map_err(too_often)?;
-        let (quotas, quota) = (self.backend.quotas(), &source.terms.quota);
-        let hold = quotas.hold(&source.name, quota, body.len(), || self.backend.now()).map_err(too_much)?;
+        self.buckets.take(&source.name, &source.terms, || self.clock().now().mono).map_err(too_often)?;
+        let (quotas, quota) = (&self.backend.quotas, &source.terms.quota);
+        let hold = quotas.hold(&source.name, quota, body.len(), || self.clock().wall()).map_err(too_much)?;
         raw.clean(&connection, &genuine.strip);
         let accepting = Box::new(self.accepting(&source, raw, (body, signed), &genuine));
         Ok(Ready::Genuine(source, (accepting, hold), genuine.acknowledgement))
@@ -200,8 +196,8 @@ impl<B: Backend> Door<B> {
         if !terms.admit(origin.known_ip()) {
             return Err(OTHER_ADDRESS.into());
         }
-        self.buckets.ask(&source.name, terms, origin.address, || self.backend.mono()).map_err(too_often)?;
-        self.backend.quotas().check(&source.name, &terms.quota, || self.backend.now()).map_err(too_much)
+        self.buckets.ask(&source.name, terms, origin.address, || self.clock().now().mono).map_err(too_often)?;
+        self.backend.quotas.check(&source.name, &terms.quota, || self.clock().wall()).map_err(too_much)
     }
 
     /// The body: as large as it may be, and for as long as it may take.
@@ -213,17 +209,17 @@ impl<B: Backend> Door<B> {
         body: Incoming,
     ) -> Result<Bytes, Denial> {
         let bytes_max = match admitted.head {
-            Head::HandshakeAtMost(_) => self.settings.body_bytes_max.min(HANDSHAKE_BODY_BYTES_MAX as u64),
-            Head::Open | Head::Proven | Head::NeedsKey(_) => self.settings.body_bytes_max,
+            Head::HandshakeAtMost(_) => self.settings().body_bytes_max.min(HANDSHAKE_BODY_BYTES_MAX as u64),
+            Head::Open | Head::Proven | Head::NeedsKey(_) => self.settings().body_bytes_max,
         };
-        let bounds = Bounds { bytes_max, patience: self.settings.patience.body, head_bytes: admitted.raw.size() };
+        let bounds = Bounds { bytes_max, patience: self.settings().patience.body, head_bytes: admitted.raw.size() };
         let proven = matches!(admitted.head, Head::Proven);
         let owner = Owner { source: &source.name, address: origin.address, proven };
         // Polled first, so that a body that is there already never looks at the token. Dropped half way, it gives its memory
         // back.
         let read = tokio::select! {
             biased;
-            read = arrival::read(body, &self.uploads, owner, bounds) => read,
+            read = arrival::read(body, &self.porch.uploads, owner, bounds) => read,
             () = self.stop.cancelled() => Err(respond::STOPPING),
         };
         read.map_err(|problem| match &admitted.head {
@@ -264,15 +260,15 @@ impl<B: Backend> Door<B> {
         if shown.is_empty() {
             return self.admit(source, head);
         }
-        self.backend.may_show(&source.name, origin, &shown).map_err(|wait| {
+        self.backend.guesses.may_show(&source.name, origin, &shown).map_err(|wait| {
             let detail = "too many wrong keys or passwords came from this address; come again later";
             Denial { reason: "too_many_guesses", ..Problem::too_often(detail, wait).into() }
         })?;
         let admitted = self.admit(source, head);
         match &admitted {
-            Ok(Admitted { head: Head::Proven, .. }) => self.backend.shown_right(&source.name, origin, &shown),
+            Ok(Admitted { head: Head::Proven, .. }) => self.backend.guesses.shown_right(&source.name, origin, &shown),
             Err(refused) | Ok(Admitted { head: Head::HandshakeAtMost(refused), .. }) if refused.is_unproven() => {
-                apart(|| self.backend.shown_wrong(&source.name, origin, &shown)).await;
+                apart(|| self.backend.guesses.shown_wrong(&source.name, origin, &shown)).await;
             }
             Ok(_) | Err(_) => {}
         }
@@ -349,13 +345,13 @@ impl<B: Backend> Door<B> {
     ) -> Result<Bytes, Problem> {
         let proven = matches!(admitted.head, Head::Proven);
         let owner = Owner { source: &source.name, address: origin.address, proven };
-        decoded::decode(body, coding, self.settings.body_bytes_max, &self.uploads, owner).await
+        decoded::decode(body, coding, self.settings().body_bytes_max, &self.porch.uploads, owner).await
     }
 
     /// Puts a head before its verifier.
     pub(super) fn judge_head(&self, source: &Intake, raw: &Raw, fetched: &[Fetched]) -> Result<Head, Denial> {
         let url = self.url(source, raw);
-        let by = By { url: url.as_deref(), now: self.backend.present(), fetched };
+        let by = By { url: url.as_deref(), now: self.clock().present(), fetched };
         let judged = verify::judge_head(&source.verifier, raw, by);
         match (judged, self.valid_old(source)) {
             // While a secret is replaced, the one that was there before is as good.
@@ -371,13 +367,13 @@ impl<B: Backend> Door<B> {
 
     /// The secret that was there before, while it holds.
     fn valid_old<'a>(&self, source: &'a Intake) -> Option<&'a Old> {
-        source.old.as_ref().filter(|old| old.is_valid(self.backend.now()))
+        source.old.as_ref().filter(|old| old.is_valid(self.clock().wall()))
     }
 
     /// Puts a request before its verifier.
     pub(super) fn judge(&self, source: &Intake, raw: &Raw, body: &[u8], fetched: &[Fetched]) -> Judged {
         let url = self.url(source, raw);
-        let by = By { url: url.as_deref(), now: self.backend.present(), fetched };
+        let by = By { url: url.as_deref(), now: self.clock().present(), fetched };
         let judge = |verifier| verify::judge(verifier, raw, body, by);
         let judged = judge(&source.verifier);
         let Some(old) = self.valid_old(source) else { return judged };
@@ -390,7 +386,8 @@ impl<B: Backend> Door<B> {
             judged => (judged, Proof::New),
         };
         if matches!(judged, Judged::Genuine(_)) || by == Proof::Old {
-            self.backend.proved(&source.name, old.since, by);
+            let (kind, now) = (DocumentKind::Source, self.clock().wall());
+            self.backend.registry.uses().proved(kind, &source.name, old.since, by, now);
         }
         judged
     }
@@ -400,7 +397,7 @@ impl<B: Backend> Door<B> {
         if source.verifier.is_key_source() {
             return None;
         }
-        let mut url = self.settings.public_url.clone()?;
+        let mut url = self.settings().public_url.clone()?;
         url.push_str(std::str::from_utf8(&raw.path).ok()?);
         if let Some(query) = &raw.query {
             url.push('?');
@@ -411,7 +408,7 @@ impl<B: Backend> Door<B> {
 
     /// What the hub is given.
     fn accepting(&self, source: &Intake, raw: Raw, (body, signed): (Bytes, Bytes), genuine: &Genuine) -> Accepting {
-        let now = self.backend.hub_time();
+        let now = self.clock().own().wall;
         let body_sha256 = verify::sha256(&body);
         // A retry may be compressed anew, into other bytes.
         let is_decoded = !std::ptr::eq(&raw const body[..], &raw const signed[..]);
@@ -427,9 +424,9 @@ impl<B: Backend> Door<B> {
             received_at: now,
             name: genuine.event.as_deref().and_then(event_name).map(Arc::from),
             key: genuine.key.clone().and_then(Name::of),
-            dedupe: verify::dedupe(genuine, &signed_sha256, now + self.settings.dedupe_window),
+            dedupe: verify::dedupe(genuine, &signed_sha256, now + self.settings().dedupe_window),
             resend: source.resends,
-            deadline: now + self.settings.patience.commit,
+            deadline: now + self.settings().patience.commit,
         }
     }
 
@@ -441,11 +438,14 @@ impl<B: Backend> Door<B> {
         (accepting, hold): (Box<Accepting>, Option<Box<Hold>>),
         wanted: Acknowledgement,
     ) -> Result<Response<Body>, Denial> {
-        let Ok(answer) = timeout(self.settings.patience.commit, self.backend.accept(accepting, hold)).await else {
+        let Ok(answer) = timeout(self.settings().patience.commit, self.backend.accept(accepting, hold)).await else {
             return Err(respond::UNCERTAIN.into());
         };
-        if let Answer::Accepted { event, differs: true, .. } = answer {
-            self.note_difference(source, origin, event);
+        if let Answer::Accepted { event, differs, .. } = answer {
+            self.books().metrics.accepted(source.name.as_str());
+            if differs {
+                self.note_difference(source, origin, event);
+            }
         }
         Ok(respond::outcome(&answer, wanted, source.verifier.chosen())?)
     }
@@ -454,44 +454,22 @@ impl<B: Backend> Door<B> {
     fn note_difference(&self, source: &Intake, origin: Origin, first: EventId) {
         const CHECK: &str = "repeat_differs";
         let name = source.name.as_str();
-        self.backend.refused(name, CHECK);
+        self.books().metrics.refused(name, CHECK);
         let detail = format!("another body under the id of {first}: answered as its repeat, not stored");
-        let at = self.backend.now();
-        self.backend.refusals().keep(name, seen::KeptRefusal { check: CHECK, detail, at, peer: origin.ip() });
-    }
-
-    /// Keeps a request that found nothing, and tells that there are such, without a word of theirs.
-    pub(super) fn miss(&self, method: &Method, uri: &Uri, origin: Origin, status: StatusCode) {
-        self.keep_miss(method, uri, origin, status);
-        // No source has such a name.
-        if let Some(left_out) = self.backend.refusals().may_tell("/", "nothing_there", self.backend.mono()) {
-            let peer = origin.ip().map(|ip| ip.to_string());
-            tracing::warn!(
-                event = "nothing_there",
-                peer,
-                left_out,
-                "requests to a path or source that there is none of; crm-relay status shows them"
-            );
-        }
-    }
-
-    /// Keeps a request that got nowhere.
-    pub(super) fn keep_miss(&self, method: &Method, uri: &Uri, origin: Origin, status: StatusCode) {
-        let (method, path) = (Missed::visible(method.as_str().as_bytes()), Missed::visible(uri.path().as_bytes()));
-        let (at, peer, status) = (self.backend.now(), origin.ip(), status.as_u16());
-        self.backend.refusals().miss(Missed { at, method, path, peer, status });
+        let at = self.clock().wall();
+        self.books().refusals.keep(name, KeptRefusal { check: CHECK, detail, at, peer: origin.ip() });
     }
 
     /// Counts a refusal, keeps it for the operator, and answers it.
     fn refuse(&self, source: Option<&Intake>, origin: Origin, refused: Denial) -> Response<Body> {
         let Denial { problem, reason, detail } = refused;
         let name = source.map_or(UNKNOWN, |source| source.name.as_str());
-        self.backend.refused(name, reason);
+        self.books().metrics.refused(name, reason);
         if source.is_some() {
-            let at = self.backend.now();
-            let refusals = self.backend.refusals();
+            let at = self.clock().wall();
+            let refusals = &self.books().refusals;
             if let Some(detail) = detail.as_deref()
-                && let Some(left_out) = refusals.may_tell(name, reason, self.backend.mono())
+                && let Some(left_out) = self.porch.may_tell(name, reason)
             {
                 tracing::warn!(
                     event = "request_refused",
@@ -504,7 +482,7 @@ impl<B: Backend> Door<B> {
                 );
             }
             let detail = detail.unwrap_or_else(|| problem.detail.clone().into_owned());
-            refusals.keep(name, seen::KeptRefusal { check: reason, detail, at, peer: origin.ip() });
+            refusals.keep(name, KeptRefusal { check: reason, detail, at, peer: origin.ip() });
         }
         if source.is_some_and(|source| source.verifier.provider().bare_refusals) {
             return problem.respond_bare();

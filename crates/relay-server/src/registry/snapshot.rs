@@ -45,7 +45,7 @@ impl Registry {
 
     /// Reads all documents anew. One that is damaged by now stays as it was when it was last read, and nothing else waits for
     /// it.
-    pub(super) async fn reload(&self) -> Result<(), RegistryError> {
+    pub(crate) async fn reload(&self) -> Result<(), RegistryError> {
         let directory = self.read_all(Some(&self.directory())).await?;
         self.publish(directory).await;
         Ok(())

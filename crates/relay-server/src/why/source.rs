@@ -7,8 +7,8 @@ use super::{LOOKED_AT_MAX, Look};
 use crate::{
     api::{CheckDto, Hop},
     clock::rough,
-    document,
-    ingress::{self, Missed, Tally},
+    document, ingress,
+    refusals::{Missed, Tally},
 };
 
 /// Where webhooks are meant to go: what else strangers ask for has nothing to do with any.
