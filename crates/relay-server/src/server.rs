@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Config,
     acme::{Acme, AcmeConfig, Challenges},
-    admin::{self, Served, Sites},
+    admin::{self, Offer, Sites},
     agreement::Agreement,
     alerts::{self, Alerts, Watched},
     budget::{self, Budget},
@@ -515,22 +515,22 @@ impl Server {
             });
         }
         if let Some(listener) = admin {
-            let served = Served {
+            let offer = Offer {
                 desk: admin::guarded(Arc::clone(&self.admin), dashboard::pages(&self.admin)),
                 sites: Some(Sites::new(&self.config.admin_hosts)),
                 proxies: Arc::clone(&self.config.proxies),
             };
             let (metrics, stop) = (Arc::clone(&self.admin.metrics), supervisor.stopping());
             supervisor.spawn(TaskKind::Admin, "admin", async move {
-                admin::serve(listener, "admin", served, metrics, stop).await;
+                admin::serve(listener, "admin", offer, metrics, stop).await;
                 Ok(())
             });
         }
         let desk = admin::unguarded(Entrance::SOCKET, Arc::clone(&self.admin));
-        let served = Served { desk, sites: None, proxies: Arc::default() };
+        let offer = Offer { desk, sites: None, proxies: Arc::default() };
         let (metrics, stop) = (Arc::clone(&self.admin.metrics), supervisor.stopping());
         supervisor.spawn(TaskKind::Admin, "admin-socket", async move {
-            admin::serve(socket, "admin-socket", served, metrics, stop).await;
+            admin::serve(socket, "admin-socket", offer, metrics, stop).await;
             Ok(())
         });
         self.spawn_watchers();

@@ -15,7 +15,7 @@ use super::{
     settle::{Reported, Why},
 };
 use crate::{
-    circuit::{Change, Permit, Tried},
+    circuit::{Permit, Switched, Tried},
     delivery::{Delivery, State},
     event::Event,
     id::{DeliveryId, InstanceId},
@@ -261,22 +261,22 @@ impl Hub {
             return false;
         };
         let (change, charges) = served.circuit.on_outcome(tried, now, served.slots, pause_max);
-        let goes_on = change == Change::Same && served.circuit.permit(now) == Permit::All;
+        let goes_on = change == Switched::Same && served.circuit.permit(now) == Permit::All;
         let error = served.circuit.open_error().unwrap_or_default().to_owned();
         let instance = id;
         match change {
-            Change::Opened => {
+            Switched::Opened => {
                 // Of what was leased while it was closed only what is on its way goes out.
                 self.unwanted.extend(self.waiting_at(&(id, name.clone())));
                 self.notice(super::Notice::DestinationDown { destination: name.clone(), instance, error });
             }
-            Change::Closed => self.notice(super::Notice::DestinationUp { destination: name.clone(), instance }),
-            Change::Same => {}
+            Switched::Closed => self.notice(super::Notice::DestinationUp { destination: name.clone(), instance }),
+            Switched::Same => {}
         }
         if !goes_on {
             self.arm_probe(id, name);
         }
-        if change != Change::Same {
+        if change != Switched::Same {
             // Its client may be at another server the next moment.
             self.say_presence();
         }

@@ -87,7 +87,7 @@ use crate::{
     name::Name,
     partitions::Partitions,
     routing::Routing,
-    storage::{Extend, Held as HeldOf, HeldAsk, OpId, StoreOp, Stored},
+    storage::{Extend, HeldAsk, HeldOf, OpId, StoreOp, Stored},
     time::{Mono, Now, Wall},
     wire::message::Message,
 };

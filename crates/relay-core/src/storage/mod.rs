@@ -26,7 +26,7 @@ pub use self::{
     body::BodyOf,
     changed::Changed,
     clock::{Apart, ClockAsk, Reading, start_at},
-    due::{DestinationDue, Due, DueAsk, Held, HeldAsk},
+    due::{DestinationDue, Due, DueAsk, HeldAsk, HeldOf},
     error::{AppendError, StoreError},
     events::{EventFilter, EventRow, EventsAsk, NameCount, NameCounts},
     filter::{DeliveryFilter, PageAsk},

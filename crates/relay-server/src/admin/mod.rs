@@ -31,7 +31,7 @@ use tower::ServiceExt as _;
 
 use self::problem::AdminError;
 pub(crate) use self::{
-    serve::{Served, serve},
+    serve::{Offer, serve},
     site::Sites,
 };
 use crate::{

@@ -23,7 +23,7 @@ use crate::{
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a listener serves.
-pub(crate) struct Served {
+pub(crate) struct Offer {
     pub(crate) desk: Desk,
     /// Only what is asked under one of their names is answered.
     pub(crate) sites: Option<Sites>,
@@ -35,7 +35,7 @@ pub(crate) struct Served {
 pub(crate) async fn serve<L>(
     listener: L,
     name: &'static str,
-    served: Served,
+    offer: Offer,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) where
@@ -43,13 +43,13 @@ pub(crate) async fn serve<L>(
     L::Socket: AsyncRead + AsyncWrite + Unpin,
 {
     let connections = Connections::new(Bounds::private());
-    let listener = Behind::new(listener, Arc::clone(&served.proxies));
-    let office = Arc::new(Office { served, metrics });
+    let listener = Behind::new(listener, Arc::clone(&offer.proxies));
+    let office = Arc::new(Office { offer, metrics });
     serve::serve(listener, name, connections, office, stop).await;
 }
 
 struct Office {
-    served: Served,
+    offer: Offer,
     metrics: Arc<Metrics>,
 }
 
@@ -78,7 +78,7 @@ impl Office {
             Ok(request) => *request,
             Err(flaw) => return flaw.problem().respond().map(Body::new),
         };
-        let Served { desk, sites, proxies } = &self.served;
+        let Offer { desk, sites, proxies } = &self.offer;
         if let Some(sites) = sites
             && let Err(error) = sites.may_ask(request.method(), request.uri().path(), request.headers())
         {
@@ -123,8 +123,8 @@ mod tests {
         let (metrics, stop) = (Arc::<Metrics>::default(), CancellationToken::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let served = Served { desk: Desk::of(router), sites: Some(Sites::default()), proxies: Arc::default() };
-        let served = serve(listener, "admin", served, Arc::clone(&metrics), stop.clone());
+        let offer = Offer { desk: Desk::of(router), sites: Some(Sites::default()), proxies: Arc::default() };
+        let served = serve(listener, "admin", offer, Arc::clone(&metrics), stop.clone());
         let served = tokio::spawn(served);
         assert_eq!(ask(address, "/broken").await, "");
         assert!(ask(address, "/").await.ends_with("well"));

@@ -8,8 +8,8 @@ use relay_core::{
     jobs::Rules,
     partitions::Partitions,
     storage::{
-        About, Append, AppendError, Appended, Changed, Dedupe, DueAsk, Ended, Extend, Extended, Forget, Held, HeldAsk,
-        LeaseAsk, LeaseEnd, LeaseOrder, OverAsk, Presence, Replay, Replayed, Retire, Step, Stepped, StoreError,
+        About, Append, AppendError, Appended, Changed, Dedupe, DueAsk, Ended, Extend, Extended, Forget, HeldAsk,
+        HeldOf, LeaseAsk, LeaseEnd, LeaseOrder, OverAsk, Presence, Replay, Replayed, Retire, Step, Stepped, StoreError,
     },
 };
 use relay_store::{
@@ -196,7 +196,7 @@ async fn an_answer_that_is_lost_is_unknown_and_asked_for_again() {
     };
     proxy.lose_behind(0);
     assert_eq!(store.lease(ask).await.map(|leased| leased.deliveries.len()), Err(StoreError::Unknown));
-    let mine = HeldAsk { of: Held::Keeper(9), ..HeldAsk::all(None, 10) };
+    let mine = HeldAsk { of: HeldOf::Keeper(9), ..HeldAsk::all(None, 10) };
     let held = store.held(mine).await.expect("reads");
     assert_eq!(held.len(), 4);
 

@@ -55,7 +55,7 @@ fn a_record_of_a_later_version_is_no_damage() {
     };
     assert!(what.contains("a later version wrote it: one of its flags is not known here"), "{what}");
     assert_eq!(wait(store.stats()).expect("stats").damaged, 0);
-    scrub::read(&database(dir.path()), &store.shelf, &place::Reached::default()).expect("reads");
+    scrub::read(&database(dir.path()), &store.shelf, &bookmark::Reached::default()).expect("reads");
     assert_eq!(wait(store.stats()).expect("stats").damaged, 0);
     wait(store.close());
     drop(store);
