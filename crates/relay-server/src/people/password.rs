@@ -31,6 +31,7 @@ pub(crate) const BYTES_MAX: usize = 256;
 
 /// What a password is known by.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Digest {
     /// Its bytes are those of this text.
     salt: String,
