@@ -10,10 +10,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use relay_providers::pasted;
 use relay_server::{
     config::Credentials,
-    registry::{
-        document::SharedSecret,
-        secret::{ADMIN_PREFIX, KEY_PREFIX, TOKEN_PREFIX, sha256},
-    },
+    document::SharedSecret,
+    secret::{ADMIN_PREFIX, KEY_PREFIX, TOKEN_PREFIX, sha256},
 };
 use relay_store::private;
 

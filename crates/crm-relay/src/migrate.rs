@@ -36,14 +36,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const RENAMED_SHOWN: usize = 20;
 
 /// Where a store is.
-pub(crate) enum Place {
+pub(crate) enum StoreAt {
     /// In a data directory.
     Directory(PathBuf),
     /// In a Redis.
     Redis(Box<redis::Options>),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for StoreAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(dir) => dir.display().fmt(f),
@@ -73,7 +73,7 @@ pub(crate) enum What {
 ///
 /// # Errors
 /// One of the stores cannot be used, or they are not what a move is between.
-pub(crate) fn run(from: &Place, to: &Place, what: What, json: bool) -> Outcome {
+pub(crate) fn run(from: &StoreAt, to: &StoreAt, what: What, json: bool) -> Outcome {
     block_on(async {
         if what == What::DryRun {
             let survey = migrate::survey(&*look(from).await?).await.map_err(|error| failed(&error, from, to))?;
@@ -120,30 +120,30 @@ async fn watched(stores: Move<'_>) -> Result<Result<Moved, MigrateError>, Failur
 }
 
 /// Opens one to be read alone, and in nobody's way.
-async fn look(at: &Place) -> Result<Arc<dyn Store>, Failure> {
+async fn look(at: &StoreAt) -> Result<Arc<dyn Store>, Failure> {
     match at {
-        Place::Directory(dir) => {
+        StoreAt::Directory(dir) => {
             refuse_nothing(dir)?;
             Ok(Arc::new(opening::to_look(dir).map_err(|error| opening::failed(&error))?))
         }
-        Place::Redis(options) => Ok(Arc::new(opening::there(options).await?)),
+        StoreAt::Redis(options) => Ok(Arc::new(opening::there(options).await?)),
     }
 }
 
-async fn open_source(at: &Place) -> Result<Arc<dyn Store>, Failure> {
+async fn open_source(at: &StoreAt) -> Result<Arc<dyn Store>, Failure> {
     match at {
-        Place::Directory(dir) => refuse_nothing(dir)?,
+        StoreAt::Directory(dir) => refuse_nothing(dir)?,
         // Whoever begins makes one where there is none.
-        Place::Redis(options) => drop(opening::there(options).await?),
+        StoreAt::Redis(options) => drop(opening::there(options).await?),
     }
     open(at).await
 }
 
 /// Opens one as a server does: nobody else is let into a directory.
-async fn open(at: &Place) -> Result<Arc<dyn Store>, Failure> {
+async fn open(at: &StoreAt) -> Result<Arc<dyn Store>, Failure> {
     match at {
-        Place::Directory(dir) => Ok(Arc::new(opening::open(Options::new(dir))?)),
-        Place::Redis(options) => {
+        StoreAt::Directory(dir) => Ok(Arc::new(opening::open(Options::new(dir))?)),
+        StoreAt::Redis(options) => {
             let store = opening::redis((**options).clone());
             opening::begin(&store, &options.address.to_string(), REDIS_WITHIN).await?;
             Ok(Arc::new(store))
@@ -158,7 +158,7 @@ fn refuse_nothing(dir: &Path) -> Result<(), Failure> {
     Err(Failure::unreachable(format!("no store in {}. Say where it is: --from DIR", dir.display())))
 }
 
-fn survey_told(survey: Survey, from: &Place, json: bool) -> Outcome {
+fn survey_told(survey: Survey, from: &StoreAt, json: bool) -> Outcome {
     let Survey { events, deliveries, open, documents, bytes } = survey;
     if json {
         let counts =
@@ -173,7 +173,7 @@ fn survey_told(survey: Survey, from: &Place, json: bool) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn moved_told(moved: &Moved, from: &Place, to: &Place, json: bool) -> Outcome {
+fn moved_told(moved: &Moved, from: &StoreAt, to: &StoreAt, json: bool) -> Outcome {
     if json {
         let renamed = moved.renamed.iter().map(|(old, new)| json!({"from": old, "to": new}));
         let renamed: Vec<_> = renamed.collect();
@@ -207,17 +207,17 @@ fn moved_told(moved: &Moved, from: &Place, to: &Place, json: bool) -> Outcome {
 }
 
 /// What to do next.
-fn next(to: &Place) -> String {
+fn next(to: &StoreAt) -> String {
     let how = match to {
-        Place::Directory(dir) => format!("without REDIS_URL and with --data-dir {}", dir.display()),
-        Place::Redis(options) => {
+        StoreAt::Directory(dir) => format!("without REDIS_URL and with --data-dir {}", dir.display()),
+        StoreAt::Redis(options) => {
             format!("with REDIS_URL for {} and STREAM_NAME={}", options.address, options.stream_name)
         }
     };
     format!("Start the server {how}, with the credentials that it had; none starts on what was moved from any more")
 }
 
-fn failed(error: &MigrateError, from: &Place, to: &Place) -> Failure {
+fn failed(error: &MigrateError, from: &StoreAt, to: &StoreAt) -> Failure {
     let exit = match error {
         MigrateError::Store { error: StoreError::Full, .. } => Exit::No,
         MigrateError::Store { error: StoreError::Away | StoreError::Unknown, .. } | MigrateError::Served { .. } => {

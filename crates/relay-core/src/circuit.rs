@@ -133,7 +133,7 @@ pub enum Permit {
 
 /// What an outcome did to a circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum Switched {
     /// It opened, or one that began open was found to be right.
     Opened,
     /// It closed.
@@ -354,7 +354,7 @@ impl Circuit {
 
     /// A try ended. `slots`: the instance's there. Gives what that did, and whether a failure may count against its event,
     /// as far as this circuit is concerned.
-    pub fn on_outcome(&mut self, tried: &Tried<'_>, now: Mono, slots: u32, pause_max: Duration) -> (Change, bool) {
+    pub fn on_outcome(&mut self, tried: &Tried<'_>, now: Mono, slots: u32, pause_max: Duration) -> (Switched, bool) {
         let counts_before = self.is_closed() && !tried.probe;
         self.streak.on_try(tried);
         self.unreachable = if tried.outcome.class == Class::Unreachable { self.unreachable + 1 } else { 0 };
@@ -374,7 +374,7 @@ impl Circuit {
         (change, (counts_before && self.is_closed()) || crate::canary::is("charged_while_open"))
     }
 
-    fn on_delivered(&mut self, now: Mono, slots: u32) -> Change {
+    fn on_delivered(&mut self, now: Mono, slots: u32) -> Switched {
         self.delivered_at = Some(now);
         self.limit.on_delivered();
         match &mut self.phase {
@@ -391,7 +391,7 @@ impl Circuit {
                 return self.close(1, slots);
             }
         }
-        Change::Same
+        Switched::Same
     }
 
     /// A limit on the rate is met by asking less: with half of the slots, and with pauses where nothing is delivered between.
@@ -416,8 +416,8 @@ impl Circuit {
         }
     }
 
-    fn on_refused(&mut self, probe: bool, now: Mono, slots: u32) -> Change {
-        let Phase::Open(open) = &mut self.phase else { return Change::Same };
+    fn on_refused(&mut self, probe: bool, now: Mono, slots: u32) -> Switched {
+        let Phase::Open(open) = &mut self.phase else { return Switched::Same };
         if open.unreachable_only {
             return self.close(0, slots);
         }
@@ -425,10 +425,10 @@ impl Circuit {
             open.trying = false;
             (open.try_at, open.cut_at) = (now, now);
         }
-        Change::Same
+        Switched::Same
     }
 
-    fn on_failed(&mut self, tried: &Tried<'_>, now: Mono, slots: u32, pause_max: Duration) -> Change {
+    fn on_failed(&mut self, tried: &Tried<'_>, now: Mono, slots: u32, pause_max: Duration) -> Switched {
         let outcome = tried.outcome;
         let full = self.streak.is_full();
         let quiet_after = quiet_after(outcome).max(self.flaps.quiet(now));
@@ -441,14 +441,14 @@ impl Circuit {
                     return self.close(0, slots);
                 }
                 if !tried.probe {
-                    return Change::Same;
+                    return Switched::Same;
                 }
                 open.trying = false;
                 open.rest(now, asked(outcome), pause_max);
                 let known = open.error.replace(words(outcome)).is_some();
-                if known { Change::Same } else { Change::Opened }
+                if known { Switched::Same } else { Switched::Opened }
             }
-            Phase::Fresh | Phase::Asking if !unreachable => Change::Same,
+            Phase::Fresh | Phase::Asking if !unreachable => Switched::Same,
             Phase::Fresh | Phase::Asking | Phase::Closed | Phase::Recovering(_) => {
                 if let Phase::Recovering(recovery) = &mut self.phase
                     && outcome.class == Class::Busy
@@ -458,7 +458,7 @@ impl Circuit {
                 }
                 let opens = unreachable || (full && quiet);
                 if !opens {
-                    return Change::Same;
+                    return Switched::Same;
                 }
                 let mut open = Open {
                     since: now,
@@ -473,17 +473,17 @@ impl Circuit {
                 };
                 open.rest(now, asked(outcome), pause_max);
                 self.phase = Phase::Open(open);
-                Change::Opened
+                Switched::Opened
             }
         }
     }
 
     /// Closes an open one; `delivered` counts what did it.
-    fn close(&mut self, delivered: u32, slots: u32) -> Change {
+    fn close(&mut self, delivered: u32, slots: u32) -> Switched {
         let known = self.open_error().is_some();
         let recovery = Recovery { slots: 1, delivered, held_until: None, turn: Turn::default() };
         self.phase = if recovery.is_over(slots) { Phase::Closed } else { Phase::Recovering(recovery) };
-        if known { Change::Closed } else { Change::Same }
+        if known { Switched::Closed } else { Switched::Same }
     }
 }
 

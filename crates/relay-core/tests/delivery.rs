@@ -6,14 +6,13 @@ use std::time::Duration;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use relay_core::{
     delivery::{
-        self, Claim, Delivery, Reason, State, Terms, Token,
+        self, Change, Claim, Delivery, Reason, State, Terms, Token,
         outcome::{Class, Outcome},
         retry::{RetryPolicy, Schedule},
     },
     id::{DeliveryId, EventId, InstanceId},
     limits,
     name::Name,
-    storage::Change,
     time::Wall,
 };
 

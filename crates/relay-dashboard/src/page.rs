@@ -30,7 +30,7 @@ pub struct Page {
 
 /// Where in the navigation a screen is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Tab {
     /// The overview.
     Overview,
     /// Events.
@@ -60,17 +60,17 @@ pub struct Link {
 
 impl Page {
     /// What the viewer may go to.
-    pub fn navigation(&self, here: Place) -> Vec<Link> {
+    pub fn navigation(&self, here: Tab) -> Vec<Link> {
         let Some(viewer) = &self.viewer else { return Vec::new() };
         let site = &self.site;
         let mut all = vec![
-            (Place::Overview, site.overview(), text::OVERVIEW),
-            (Place::Events, site.events(), text::EVENTS),
-            (Place::Deliveries, site.deliveries(), text::DELIVERIES),
-            (Place::Audit, site.audit(), text::AUDIT),
+            (Tab::Overview, site.overview(), text::OVERVIEW),
+            (Tab::Events, site.events(), text::EVENTS),
+            (Tab::Deliveries, site.deliveries(), text::DELIVERIES),
+            (Tab::Audit, site.audit(), text::AUDIT),
         ];
         if viewer.role == Role::Admin {
-            all.push((Place::Users, site.users(), text::USERS));
+            all.push((Tab::Users, site.users(), text::USERS));
         }
         all.into_iter().map(|(place, url, words)| Link { url, words, here: place == here }).collect()
     }

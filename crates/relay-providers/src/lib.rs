@@ -43,8 +43,10 @@ mod multipart;
 mod name;
 mod naming;
 mod own_secret;
+mod parameter;
 mod parameters;
 pub mod pasted;
+mod proof;
 mod proven;
 mod provider;
 mod pruned;
@@ -76,12 +78,14 @@ pub use keys::StoredKey;
 pub use name::Name;
 pub use naming::DeliveryId;
 pub use own_secret::{ADMIN_PREFIX, KEY_PREFIX, TOKEN_PREFIX, own_secret};
-pub use provider::{Acknowledgement, Otherwise, Parameter, Provider, Tries, provider, providers};
+pub use parameter::Parameter;
+pub use provider::{Acknowledgement, Otherwise, Provider, Tries};
 pub use sample::Sample;
 pub use secret::{secret_digest, secret_fault};
 pub use shape::{Characters, Shape};
 pub use signed_over::SignedOver;
 pub use signer::Signer;
+pub use table::{provider, providers};
 pub use verifier::Verifier;
 
 /// One request, as raw as it was received. `Debug` shows its size alone: any part may hold a secret.

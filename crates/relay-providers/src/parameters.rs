@@ -1,19 +1,41 @@
 //! A source's parameters, checked against what its provider takes.
 
-use std::time::Duration;
-
-use crate::{
-    ParameterFault, Provider, header, provider, providers,
-    scheme::{PrivateKey, stamp},
-    secret::secret_fault,
-};
+use crate::{ParameterFault, header, parameter::Parameter, secret::secret_fault};
 
 /// Longest secret that a platform makes.
 const AGREED_BYTES_MAX: usize = 8 * 1024;
 
+/// What a provider takes: what parameters are checked against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Takes {
+    /// The provider's name.
+    pub(crate) provider: &'static str,
+    /// What a source of it takes.
+    pub(crate) parameters: &'static [Parameter],
+    /// What acting as the provider takes beyond that.
+    pub(crate) sending: &'static [Parameter],
+    /// The platform hands over the key itself, so that a source can be without it at first.
+    pub(crate) adopts: bool,
+}
+
+impl Takes {
+    /// The name by which the table knows a parameter: the one key is also taken under the name `secret`.
+    pub(crate) fn known_as<'a>(&self, name: &'a str) -> &'a str {
+        if name == "secret" { self.secret_alias().unwrap_or(name) } else { name }
+    }
+
+    /// The parameter that `secret` stands for: the key, where there is one and nothing else is called that.
+    fn secret_alias(&self) -> Option<&'static str> {
+        if self.parameters.iter().any(|parameter| parameter.name == "secret") {
+            return None;
+        }
+        self.parameters.iter().find(|parameter| parameter.key).map(|parameter| parameter.name)
+    }
+}
+
 /// The parameters of one source: names known, none missing, only secrets and keys repeated.
 pub(crate) struct Parameters<'a> {
-    provider: &'static Provider,
+    takes: Takes,
     given: Vec<(&'a str, &'a str)>,
     purpose: Purpose,
     faults: Vec<ParameterFault>,
@@ -30,34 +52,23 @@ pub(crate) enum Purpose {
 
 impl<'a> Parameters<'a> {
     /// Checks names and counts; value faults are added while a scheme reads its values.
-    pub(crate) fn check(
-        name: &str,
-        given: &'a [(String, String)],
-        purpose: Purpose,
-    ) -> Result<Self, Vec<ParameterFault>> {
-        let Some(provider) = provider(name) else {
-            let known: Vec<_> = providers().iter().map(|provider| provider.name).collect();
-            return Err(vec![ParameterFault::unknown_provider(name, &known)]);
-        };
-        let alias = provider.secret_alias();
-        let given = given.iter().map(|(name, value)| match alias {
-            Some(key) if name == "secret" => (key, value.as_str()),
-            _ => (name.as_str(), value.as_str()),
-        });
-        let mut parameters = Self { provider, given: given.collect(), purpose, faults: Vec::new() };
+    pub(crate) fn check(takes: Takes, given: &'a [(String, String)], purpose: Purpose) -> Self {
+        let given = given.iter().map(|(name, value)| (takes.known_as(name), value.as_str()));
+        let mut parameters = Self { takes, given: given.collect(), purpose, faults: Vec::new() };
         parameters.check_names();
-        Ok(parameters)
+        parameters
     }
 
-    pub(crate) fn provider(&self) -> &'static Provider {
-        self.provider
+    /// Whether the platform hands over the key itself, so that it may be missing.
+    pub(crate) fn may_await_key(&self) -> bool {
+        self.takes.adopts
     }
 
     /// Every value of a parameter, in order; its default if it is not given. Empty values count as not given.
     pub(crate) fn all(&self, name: &str) -> Vec<&'a str> {
         let given: Vec<&str> =
             self.given.iter().filter(|(n, v)| *n == name && !v.is_empty()).map(|(_, v)| *v).collect();
-        let default = self.provider.parameters.iter().find(|parameter| parameter.name == name).and_then(|p| p.default);
+        let default = self.takes.parameters.iter().find(|parameter| parameter.name == name).and_then(|p| p.default);
         if given.is_empty() { default.into_iter().collect() } else { given }
     }
 
@@ -88,35 +99,6 @@ impl<'a> Parameters<'a> {
         values
     }
 
-    /// How far a signed timestamp may be off; `None`: any age.
-    pub(crate) fn tolerance(&mut self) -> Option<Duration> {
-        let text = self.one("tolerance");
-        if text.is_empty() {
-            return None;
-        }
-        let tolerance = stamp::read_tolerance(text);
-        if tolerance.is_none() {
-            self.fault("tolerance", format!("{text:?} must be a time like 300s, 10m or 1h, or off"));
-        }
-        tolerance.filter(|tolerance| *tolerance != Duration::MAX)
-    }
-
-    /// The private key to act as the provider with, if one is given.
-    pub(crate) fn private_key(&mut self) -> Option<PrivateKey> {
-        let text = self.one("signing_key");
-        if text.is_empty() {
-            return None;
-        }
-        let key = PrivateKey::read(text);
-        if key.is_none() {
-            self.fault(
-                "signing_key",
-                "must be a private key: PKCS#8 in PEM or base64, or an Ed25519 seed in hex or base64",
-            );
-        }
-        key
-    }
-
     /// The header field that the parameter `header` names, in lower case.
     pub(crate) fn header_name(&mut self) -> String {
         let name = self.one("header").to_ascii_lowercase();
@@ -131,7 +113,7 @@ impl<'a> Parameters<'a> {
         let mut names = names.to_vec();
         names.dedup();
         let first = names.first().copied().unwrap_or_default();
-        self.fault(first, format!("missing; {} needs {}", self.provider.name, names.join(" or ")));
+        self.fault(first, format!("missing; {} needs {}", self.takes.provider, names.join(" or ")));
     }
 
     pub(crate) fn fault(&mut self, name: &str, detail: impl Into<String>) {
@@ -145,7 +127,7 @@ impl<'a> Parameters<'a> {
     /// Every value as given and every default, for handshakes.
     pub(crate) fn values(&self) -> Vec<(&'static str, String)> {
         let named = |name: &'static str| self.all(name).into_iter().map(move |value| (name, value.to_owned()));
-        self.provider.parameters.iter().flat_map(|parameter| named(parameter.name)).collect()
+        self.takes.parameters.iter().flat_map(|parameter| named(parameter.name)).collect()
     }
 
     /// `value` if nothing was at fault, else every fault.
@@ -154,14 +136,14 @@ impl<'a> Parameters<'a> {
     }
 
     fn check_names(&mut self) {
-        let sending = if self.purpose == Purpose::Sign { self.provider.sending } else { &[] };
-        let taken: Vec<_> = self.provider.parameters.iter().chain(sending).copied().collect();
+        let sending = if self.purpose == Purpose::Sign { self.takes.sending } else { &[] };
+        let taken: Vec<_> = self.takes.parameters.iter().chain(sending).copied().collect();
         let known: Vec<_> = taken.iter().map(|parameter| parameter.name).collect();
         for (name, _) in self.given.clone() {
-            if self.provider.sending.iter().any(|parameter| parameter.name == name) && self.purpose == Purpose::Verify {
+            if self.takes.sending.iter().any(|parameter| parameter.name == name) && self.purpose == Purpose::Verify {
                 self.fault(name, "is for sending only; a source never needs it");
             } else if !known.contains(&name) {
-                self.faults.push(ParameterFault::unknown_parameter(name, self.provider.name, &known));
+                self.faults.push(ParameterFault::unknown_parameter(name, self.takes.provider, &known));
             }
         }
         // Who can sign needs no public key.
@@ -169,7 +151,7 @@ impl<'a> Parameters<'a> {
         for parameter in taken {
             let count = self.given.iter().filter(|(name, value)| *name == parameter.name && !value.is_empty()).count();
             if count == 0 && parameter.required && !(parameter.key && signs) {
-                self.fault(parameter.name, format!("missing; {} needs {}", self.provider.name, parameter.help));
+                self.fault(parameter.name, format!("missing; {} needs {}", self.takes.provider, parameter.help));
             }
             let value = self.one(parameter.name);
             if !parameter.choices.is_empty() && !parameter.choices.contains(&value) {
@@ -188,12 +170,5 @@ fn listed(words: &[&str]) -> String {
         [] => String::new(),
         [word] => (*word).to_owned(),
         [words @ .., last] => format!("{} or {last}", words.join(", ")),
-    }
-}
-
-impl Provider {
-    /// Whether the platform hands over the key itself.
-    pub fn adopts(&self) -> bool {
-        self.handshakes.iter().any(|handshake| handshake.adopts().is_some())
     }
 }

@@ -1,28 +1,26 @@
 //! What an entry of the table says about a provider: what it needs from the operator, how its requests prove
 //! themselves, and what it wants as an answer.
 
-use std::{sync::LazyLock, time::Duration};
+use std::time::Duration;
 
 use relay_core::time::Wall;
 
 use crate::{
     Draft, Handshake, On, Request,
-    code::Code,
     name::Name,
     naming::{DeliveryId, Names},
-    parameters::Parameters,
+    parameter::Parameter,
+    parameters::Takes,
+    proof::Proof,
     proven::Covered,
     sample::Sample,
-    scheme::Scheme,
-    shape::{Characters, Shape},
-    signed_over, table,
 };
 
 /// [`Provider::unproven`] of signatures over the body alone.
 pub(crate) const NO_TIME: &str = "The signature covers the body alone and no time: whoever has seen one request can send it again, \
     and header fields can be changed. The relay recognises repeats by their delivery id.";
 
-/// One provider. Everything about it that is data stands here; [`providers`] lists all of them.
+/// One provider. Everything about it that is data stands here; [`providers`](crate::providers) lists all of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Provider {
     /// Its name in configuration and commands.
@@ -84,23 +82,6 @@ pub struct Provider {
     pub(crate) proof: Proof,
 }
 
-/// How the requests of a provider prove themselves.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Proof {
-    /// By a key in `X-API-Key` or `Authorization: Bearer`, which this parameter names.
-    Key(&'static str),
-    /// By user name and password.
-    Basic,
-    /// By user name and password, or by a secret in a header field that the operator names.
-    BasicOrHeader,
-    /// By a signature over the body that the parameters describe.
-    Described,
-    /// By what these schemes describe: those whose condition holds apply, any one of them is enough.
-    Signed(&'static [Scheme]),
-    /// By code of its own.
-    Code(fn(&mut Parameters<'_>) -> Box<dyn Code>),
-}
-
 impl Provider {
     /// What most have in common; an entry names what differs.
     pub(crate) const BASE: Self = Self {
@@ -145,7 +126,7 @@ impl Provider {
 
     /// The name by which the table knows a parameter: the one key of a provider is also taken under the name `secret`.
     pub fn known_as<'a>(&self, name: &'a str) -> &'a str {
-        if name == "secret" { self.secret_alias().unwrap_or(name) } else { name }
+        self.takes().known_as(name)
     }
 
     /// Whether it answers strangers' challenges with the key, and in the way, that its events are signed with: then an event
@@ -154,145 +135,14 @@ impl Provider {
         self.handshakes.iter().any(|handshake| handshake.exchange.is_keyed_like_an_event())
     }
 
-    /// The parameter that `secret` stands for: the key, where there is one and nothing else is called that.
-    pub(crate) fn secret_alias(&self) -> Option<&'static str> {
-        if self.parameters.iter().any(|parameter| parameter.name == "secret") {
-            return None;
-        }
-        self.parameters.iter().find(|parameter| parameter.key).map(|parameter| parameter.name)
-    }
-}
-
-/// One parameter of a provider. Every secret or key may be given twice: while one is replaced, both are valid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parameter {
-    /// Its name.
-    pub name: &'static str,
-    /// Its value is never shown.
-    pub secret: bool,
-    /// Requests are checked with it: a signing secret or a public key.
-    pub key: bool,
-    /// It may be given several times.
-    pub repeated: bool,
-    /// A source cannot be without it.
-    pub required: bool,
-    /// The value if it is not given.
-    pub default: Option<&'static str>,
-    /// The values there are; none: any text.
-    pub choices: &'static [&'static str],
-    /// Whoever makes the source makes it up, and enters it at the platform: a random text will do.
-    pub made_up: bool,
-    /// What it begins with, where the platform makes it.
-    pub begins: &'static [&'static str],
-    /// What other values of the same platform begin with, and what these are.
-    pub not: &'static [(&'static str, &'static str)],
-    /// Values that everybody knows, and what these are: whoever signs with one would be taken for the platform.
-    pub known: &'static [(&'static str, &'static str)],
-    /// What it is made of, where the platform says so.
-    pub shape: Option<Shape>,
-    /// The page that its default follows from.
-    pub document: Option<&'static str>,
-    /// What it is, and where in the platform's console to find it.
-    pub help: &'static str,
-}
-
-impl Parameter {
-    /// Something that may be given and known; the others name what differs.
-    const fn plain(name: &'static str, help: &'static str) -> Self {
-        Self {
-            name,
-            secret: false,
-            key: false,
-            repeated: false,
-            required: false,
-            default: None,
-            choices: &[],
-            made_up: false,
-            begins: &[],
-            not: &[],
-            known: &[],
-            shape: None,
-            document: None,
-            help,
-        }
+    /// Whether the platform hands over the key itself.
+    pub fn adopts(&self) -> bool {
+        self.handshakes.iter().any(|handshake| handshake.adopts().is_some())
     }
 
-    /// The secret that requests are checked with.
-    pub(crate) const fn key(name: &'static str, help: &'static str) -> Self {
-        Self { secret: true, key: true, repeated: true, required: true, ..Self::plain(name, help) }
-    }
-
-    /// The public key that requests are checked with.
-    pub(crate) const fn public_key(name: &'static str, help: &'static str) -> Self {
-        Self { secret: false, ..Self::key(name, help) }
-    }
-
-    /// A secret beside the key.
-    pub(crate) const fn secret(name: &'static str, help: &'static str) -> Self {
-        Self { key: false, ..Self::key(name, help) }
-    }
-
-    /// Something that has to be given and may be known.
-    pub(crate) const fn required(name: &'static str, help: &'static str) -> Self {
-        Self { required: true, ..Self::plain(name, help) }
-    }
-
-    /// Something that may be given.
-    pub(crate) const fn optional(name: &'static str, default: Option<&'static str>, help: &'static str) -> Self {
-        Self { default, ..Self::plain(name, help) }
-    }
-
-    /// One of a few words, the first if it is not given.
-    pub(crate) const fn choice(name: &'static str, choices: &'static [&'static str], help: &'static str) -> Self {
-        Self { choices, ..Self::optional(name, Some(choices[0]), help) }
-    }
-
-    /// The private key to act as the provider with.
-    pub(crate) const fn signing_key(help: &'static str) -> Self {
-        Self { secret: true, required: true, ..Self::plain("signing_key", help) }
-    }
-
-    /// How far a signed timestamp may be from the relay's clock: what the platform prescribes, recommends or its own library takes.
-    /// Where it does none of that and does not sign a retry anew, as long as it goes on trying, else each retry after an outage
-    /// would be refused, and lost; what is sent again within that time is known by its delivery id. `document` says so.
-    pub(crate) const fn tolerance(default: &'static str, document: &'static str) -> Self {
-        let help = "how old or how far ahead the signed timestamp may be, like 300s, 10m or 1h; off: any age";
-        Self { document: Some(document), ..Self::optional("tolerance", Some(default), help) }
-    }
-
-    /// The same, which whoever makes the source makes up.
-    pub(crate) const fn made_up(self) -> Self {
-        Self { made_up: true, ..self }
-    }
-
-    /// The same, which begins with one of these.
-    pub(crate) const fn begins(self, begins: &'static [&'static str]) -> Self {
-        Self { begins, ..self }
-    }
-
-    /// The same, with what it is sometimes mistaken for.
-    pub(crate) const fn not(self, not: &'static [(&'static str, &'static str)]) -> Self {
-        Self { not, ..self }
-    }
-
-    /// The same, with values that everybody knows.
-    pub(crate) const fn known(self, known: &'static [(&'static str, &'static str)]) -> Self {
-        Self { known, ..self }
-    }
-
-    /// The same, made of `min` to `max` of these characters.
-    pub(crate) const fn made_of(self, of: Characters, min: usize, max: usize, words: &'static str) -> Self {
-        Self { shape: Some(Shape { of, min, max, words }), ..self }
-    }
-
-    /// The same, which a source can be without.
-    pub(crate) const fn or_none(self) -> Self {
-        Self { required: false, ..self }
-    }
-
-    /// The same, of which several values hold at once.
-    pub(crate) const fn several(self) -> Self {
-        Self { repeated: true, ..self }
+    /// What its parameters are checked against.
+    pub(crate) fn takes(&self) -> Takes {
+        Takes { provider: self.name, parameters: self.parameters, sending: self.sending, adopts: self.adopts() }
     }
 }
 
@@ -346,20 +196,4 @@ impl Default for Acknowledgement {
 impl Acknowledgement {
     /// What nearly every provider wants: an empty 200.
     pub const EMPTY: Self = Self::Fixed { status: 200, content_type: None, body: "" };
-}
-
-/// Every provider, by name.
-pub fn providers() -> &'static [Provider] {
-    static ALL: LazyLock<Vec<Provider>> = LazyLock::new(|| {
-        let entries = table::FAMILIES.iter().flat_map(|family| family.iter());
-        let mut all: Vec<Provider> = entries.map(signed_over::with_parameter).collect();
-        all.sort_by_key(|provider| provider.name);
-        all
-    });
-    &ALL
-}
-
-/// The provider of that name.
-pub fn provider(name: &str) -> Option<&'static Provider> {
-    providers().binary_search_by_key(&name, |provider| provider.name).ok().map(|index| &providers()[index])
 }

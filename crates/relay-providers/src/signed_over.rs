@@ -1,6 +1,6 @@
 //! Which bytes of a body its sender signed: those it sent, or those it had before it compressed them.
 
-use crate::{Parameter, Provider, parameters::Parameters, provider::Proof, scheme::Scheme};
+use crate::{Parameter, Provider, parameters::Parameters, proof::Proof, scheme::Scheme};
 
 /// What a signature is over where the body has a `Content-Encoding`. Without one it is always over what was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,13 +7,12 @@ use relay_core::time::Wall;
 use crate::{
     Draft, ParameterFault, Provider, SignError,
     basic::Basic,
-    code::Code,
     handshake::is_json_object,
     parameters::{Parameters, Purpose},
-    provider,
+    proof::{self, Code},
     scheme::Signatures,
     secret::Secret,
-    verifier,
+    table, verifier,
 };
 
 /// Signs requests as the provider of a source would. Of a secret given twice, the first signs.
@@ -39,16 +38,16 @@ impl Signer {
     /// # Errors
     /// Every fault, all together, as [`crate::Verifier::new`]; beside these, a key of which only the digest is given.
     pub fn new(provider: &str, parameters: &[(String, String)]) -> Result<Self, Vec<ParameterFault>> {
-        let mut parameters = Parameters::check(provider, parameters, Purpose::Sign)?;
-        let provider = parameters.provider();
+        let provider = table::known(provider)?;
+        let mut parameters = Parameters::check(provider.takes(), parameters, Purpose::Sign);
         let proof = match provider.proof {
-            provider::Proof::Key(name) if name == "key" => Proof::ApiKey(key(&mut parameters, name)),
-            provider::Proof::Key(name) => Proof::Bearer(key(&mut parameters, name)),
-            provider::Proof::Basic => Proof::Basic(Basic::read(&mut parameters)),
-            provider::Proof::BasicOrHeader => verifier::basic_or_header(&mut parameters).into(),
-            provider::Proof::Described => Proof::Signed(Signatures::described(&mut parameters)),
-            provider::Proof::Signed(schemes) => Proof::Signed(Signatures::read(schemes, &mut parameters)),
-            provider::Proof::Code(read) => Proof::Code(read(&mut parameters).into()),
+            proof::Proof::Key(name) if name == "key" => Proof::ApiKey(key(&mut parameters, name)),
+            proof::Proof::Key(name) => Proof::Bearer(key(&mut parameters, name)),
+            proof::Proof::Basic => Proof::Basic(Basic::read(&mut parameters)),
+            proof::Proof::BasicOrHeader => verifier::basic_or_header(&mut parameters).into(),
+            proof::Proof::Described => Proof::Signed(Signatures::described(&mut parameters)),
+            proof::Proof::Signed(schemes) => Proof::Signed(Signatures::read(schemes, &mut parameters)),
+            proof::Proof::Code(read) => Proof::Code(read(&mut parameters).into()),
         };
         parameters.finish(Self { provider, proof })
     }

@@ -6,15 +6,15 @@ use crate::{
     Acknowledgement, Answer, BodyShare, ByHead, Chosen, Genuine, ParameterFault, Provider, Refusal, Request,
     SignedOver, StoredKey, Verdict, attempt,
     basic::Basic,
-    code::Code,
     handshake::{is_no_challenge, small_json},
     keys::{self, Keys},
     naming::Names,
     parameters::{Parameters, Purpose},
+    proof::{self, Code},
     proven::{ByKey, Covered, Proven},
-    provider,
     pruned::unmarked,
     scheme::{Scheme, Signatures, stamp::read_tolerance},
+    table,
 };
 
 /// Judges the requests of one source. Made once, shared by every request; `Debug` shows no secret.
@@ -70,19 +70,19 @@ impl Verifier {
         parameters: &[(String, String)],
         stored: Vec<StoredKey>,
     ) -> Result<Self, Vec<ParameterFault>> {
-        let mut parameters = Parameters::check(provider, parameters, Purpose::Verify)?;
-        let provider = parameters.provider();
+        let provider = table::known(provider)?;
+        let mut parameters = Parameters::check(provider.takes(), parameters, Purpose::Verify);
         let proof = match provider.proof {
-            provider::Proof::Key(name) => Proof::Keys(Keys::read(name, &mut parameters, stored)),
-            provider::Proof::Basic => Proof::Basic(Basic::read(&mut parameters)),
-            provider::Proof::BasicOrHeader => basic_or_header(&mut parameters),
-            provider::Proof::Described => Proof::Signed(Signatures::described(&mut parameters)),
-            provider::Proof::Signed(schemes) => Proof::Signed(Signatures::read(schemes, &mut parameters)),
-            provider::Proof::Code(read) => Proof::Code(read(&mut parameters).into()),
+            proof::Proof::Key(name) => Proof::Keys(Keys::read(name, &mut parameters, stored)),
+            proof::Proof::Basic => Proof::Basic(Basic::read(&mut parameters)),
+            proof::Proof::BasicOrHeader => basic_or_header(&mut parameters),
+            proof::Proof::Described => Proof::Signed(Signatures::described(&mut parameters)),
+            proof::Proof::Signed(schemes) => Proof::Signed(Signatures::read(schemes, &mut parameters)),
+            proof::Proof::Code(read) => Proof::Code(read(&mut parameters).into()),
         };
         let protected = protected(provider, &proof);
         let tests = match (provider.test_key, provider.proof) {
-            (Some(key), provider::Proof::Signed(schemes)) => Some(Signatures::of_tests(schemes, key, &mut parameters)),
+            (Some(key), proof::Proof::Signed(schemes)) => Some(Signatures::of_tests(schemes, key, &mut parameters)),
             _ => None,
         };
         let (values, signed_over) = (Arc::new(Values(parameters.values())), SignedOver::read(&parameters));

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::{
     Acknowledgement, DeliveryId, Exchange, Handshake, Name, On, Otherwise, Parameter, Provider,
-    provider::Proof,
+    proof::Proof,
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, StampAt, Style, When},
 };
 

@@ -21,12 +21,10 @@ use crate::{
     Config, again,
     clock::Clock,
     config::{Credentials, Difference, likeness::DIGITS},
+    document::{Likeness, SharedConfiguration, SharedSecret, parse, render},
     principal::Principal,
-    registry::{
-        RegistryError,
-        document::{Likeness, SharedConfiguration, SharedSecret, parse, render},
-        secret::hex,
-    },
+    registry::RegistryError,
+    secret::hex,
     start_error::{Disagreement, StartError, listed},
 };
 

@@ -9,14 +9,14 @@ use relay_core::{delivery::retry::RetryPolicy, name::Name};
 use relay_net::proxies::Proxies;
 
 pub use self::{alert::DeclaredAlert, likeness::Difference};
-use crate::registry::secret::sha256;
+use crate::secret::sha256;
 pub use crate::{
     acme::AcmeConfig,
     certificate::TlsFiles,
+    document::Dedupe,
     fetch::{Fetching, Names, ProxyChoice},
     network_policy::NetworkPolicy,
     parameters::Parameters,
-    registry::document::Dedupe,
 };
 
 /// Configuration of a server. Defaults stand in `relay_core::limits`.

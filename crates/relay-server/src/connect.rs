@@ -31,7 +31,8 @@ use crate::{
     guesses::{Entrance, Guesses, bearer},
     hub::{Allowance, Event, Handle, Socket},
     outbox::{self, Outbox},
-    registry::{Registry, STATIC_TOKEN, secret, uses::TokenUse},
+    registry::{Registry, STATIC_TOKEN, uses::TokenUse},
+    secret,
     supervise::{Supervisor, TaskKind},
 };
 use account::Account;

@@ -19,9 +19,9 @@ use relay_providers::{ParameterFault, StoredKey, Verifier};
 use crate::{
     clock::rough,
     config::RouteDefaults,
-    ingress,
+    document::{Dedupe, Destination, Key, Retry, Route, Source, Token},
+    intake::{Intake, Old},
     network_policy::Terms,
-    registry::document::{Dedupe, Destination, Key, Retry, Route, Source, Token},
 };
 
 /// A document and its version, for compare-and-set.
@@ -50,8 +50,8 @@ pub struct Directory {
     pub version: Option<u64>,
     /// The same as the hub wants it.
     pub routing: Arc<Routing>,
-    /// The sources as the ingress wants them.
-    pub intakes: BTreeMap<Name, Arc<ingress::Source>>,
+    /// The sources as the door wants them.
+    pub intakes: BTreeMap<Name, Arc<Intake>>,
 }
 
 impl Directory {
@@ -109,7 +109,7 @@ impl Directory {
             let resends = !verifier.provider().retries && dedupe == Dedupe::Auto;
             // Nothing is kept for a source of the configuration file; the registry says what to do then.
             let adopts_until = if declared.is_some() { Some(Wall::MAX) } else { adopts_until.map(Wall::from_micros) };
-            let intake = ingress::Source {
+            let intake = Intake {
                 name: name.clone(),
                 verifier,
                 old,
@@ -184,12 +184,12 @@ impl Token {
 
 /// What proves requests beside the present secret while a rotation is under way, or why it does not; none: there is no
 /// rotation.
-fn old_half(source: &Source, memory: Duration) -> Option<Result<ingress::Old, String>> {
+fn old_half(source: &Source, memory: Duration) -> Option<Result<Old, String>> {
     let rotation = source.rotation.as_ref()?;
     let parameters = source.old_parameters(relay_providers::provider(&source.provider)?)?;
     let read = Verifier::new(&source.provider, &parameters).map_err(|faults| joined(&faults));
     let verifier = read.and_then(|verifier| remembered(verifier, memory));
-    Some(verifier.map(|verifier| ingress::Old { verifier, since: rotation.since, until: rotation.until() }))
+    Some(verifier.map(|verifier| Old { verifier, since: rotation.since, until: rotation.until() }))
 }
 
 /// What is wrong with parameters for a source of this provider, where ids are remembered for so long.

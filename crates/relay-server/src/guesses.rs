@@ -16,7 +16,7 @@ use relay_core::{
 use relay_net::origin::{Address, Network, Origin};
 use tokio::sync::Semaphore;
 
-use crate::{clock::Clock, ingress::Refusals, metrics::Metrics, registry::secret};
+use crate::{clock::Clock, metrics::Metrics, refusals::Refusals, secret};
 
 /// What a right token is counted under that came without its key.
 const OTHER_KEY: &str = "other_key";

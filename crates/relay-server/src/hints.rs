@@ -11,7 +11,7 @@ use crate::{
     clock::rough,
     directory::Directory,
     guesses::{Entrance, SESSIONS_FULL, Wrong},
-    ingress::{Refusals, Tally},
+    refusals::{Refusals, Tally},
 };
 
 /// One thing worth a look.

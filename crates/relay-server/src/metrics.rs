@@ -125,6 +125,18 @@ impl Metrics {
         *refused.entry((entrance, wrong)).or_default() += 1;
     }
 
+    /// Refused requests since the process began, by source and reason.
+    #[cfg(test)]
+    pub(crate) fn refused_by_reason(&self) -> BTreeMap<(String, &'static str), u64> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Panics that were contained since the process began.
+    #[cfg(test)]
+    pub(crate) fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
+    }
+
     /// Refused requests of a source since the process began, by reason.
     pub(crate) fn refused_by_source(&self) -> BTreeMap<String, u64> {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,13 +5,13 @@
 
 use std::sync::{Arc, OnceLock};
 
-use axum::{Router, body::Body};
+use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
+use relay_net::origin::Origin;
 use relay_store::Store;
 use tokio::sync::Semaphore;
-use tower::ServiceExt as _;
 
 use crate::{
     admin,
@@ -22,7 +22,6 @@ use crate::{
     guesses::Guesses,
     health::Health,
     hub,
-    ingress::Refusals,
     live::Live,
     metrics::Metrics,
     newest::Newest,
@@ -31,6 +30,7 @@ use crate::{
     principal::Entrance,
     reach::Reach,
     recounts::Recounts,
+    refusals::Refusals,
     registry::{Registry, RegistryError},
     state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, State},
     supervise::Supervisor,
@@ -39,7 +39,7 @@ use crate::{
 
 /// Answers reading requests of the admin API from a store alone.
 pub struct Offline {
-    router: Router,
+    desk: admin::Desk,
 }
 
 impl Offline {
@@ -48,7 +48,7 @@ impl Offline {
     /// # Errors
     /// When the store fails or a document is damaged.
     pub async fn open(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Self, RegistryError> {
-        Ok(Self { router: admin::unguarded(Entrance::STORE, reading(store, defaults).await?) })
+        Ok(Self { desk: admin::unguarded(Entrance::STORE, reading(store, defaults).await?) })
     }
 
     /// Answers `GET` of a path with its query.
@@ -56,10 +56,7 @@ impl Offline {
         let Ok(request) = Request::get(path).body(Body::empty()) else {
             return (StatusCode::BAD_REQUEST, Bytes::new());
         };
-        let response = match self.router.clone().oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        };
+        let response = self.desk.answer(Origin::local(), request).await;
         let status = response.status();
         let body = response.into_body().collect().await;
         (status, body.map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes))
@@ -118,7 +115,7 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
         supervisor,
         promises,
         token: [0; 32],
-        own_requests: OwnRequests::new(&[0; 32]),
+        own_requests: Arc::new(OwnRequests::new(&[0; 32])),
         reach: Reach::new(Fetcher::default()),
         public_url: None,
         listening: OnceLock::new(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use aws_lc_rs::{hmac, rand};
 use relay_core::time::Wall;
 
-use crate::registry::secret::{NoRandomness, hex, unhex};
+use crate::secret::{NoRandomness, hex, unhex};
 
 /// The field that carries it.
 pub(crate) const FIELD: &str = "relay-own-request";

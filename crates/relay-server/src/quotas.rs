@@ -29,7 +29,7 @@ const WRITE_EVERY: Duration = Duration::from_secs(5);
 
 /// What the sources took today.
 #[derive(Debug, Default)]
-pub struct Quotas {
+pub(crate) struct Quotas {
     days: Mutex<BTreeMap<Name, Day>>,
     /// Something was taken since the file was written.
     changed: AtomicBool,
@@ -146,7 +146,7 @@ impl Quotas {
 
 /// What is held of a source's quotas for one event, while it is being stored: whoever waits for that may go away meanwhile.
 #[derive(Debug)]
-pub struct Hold {
+pub(crate) struct Hold {
     quotas: Arc<Quotas>,
     source: Name,
     quota: Quota,

@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Config,
     acme::{Acme, AcmeConfig, Challenges},
-    admin::{self, Served, Sites},
+    admin::{self, Offer, Sites},
     agreement::Agreement,
     alerts::{self, Alerts, Watched},
     budget::{self, Budget},
@@ -51,7 +51,7 @@ use crate::{
     guesses::Guesses,
     health::Health,
     hub::{self, Driver, OldestCommit},
-    ingress::{self, Refusals},
+    ingress::{self, Backend, Books},
     live::Live,
     metrics::Metrics,
     newest::Newest,
@@ -63,8 +63,10 @@ use crate::{
     reach::Reach,
     recounts::Recounts,
     redirect::{self, Redirect},
-    registry::{Registry, RegistryError, secret},
+    refusals::Refusals,
+    registry::{Registry, RegistryError},
     retention::{self, Keep},
+    secret,
     start_error::StartError,
     state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, Dashboard, Listening, State},
     supervise::{Failure, Supervisor, TaskKind},
@@ -308,11 +310,11 @@ impl Server {
             supervisor: supervisor.clone(),
             promises: store.promises(),
             token: config.credentials.admin_token,
-            own_requests: if shares {
+            own_requests: Arc::new(if shares {
                 OwnRequests::new(config.credentials.digests().as_flattened())
             } else {
                 OwnRequests::alone()
-            },
+            }),
             reach: Reach::new(asking),
             public_url: config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
             listening: OnceLock::new(),
@@ -497,12 +499,12 @@ impl Server {
         if let Some((listener, trusted)) = clients {
             self.spawn_clients(listener, trusted);
         }
-        let refusing = self.refusing.clone();
-        let front = Arc::new(Front { admin: Arc::clone(&self.admin), gate, keyring, refusing });
+        let front = Front { admin: Arc::clone(&self.admin), gate };
+        let (books, backend) = (self.books(), self.backend(keyring));
         let (stop, accepted) = (self.accepting.clone(), self.accepted.clone());
         match public {
             Some(public) => supervisor.spawn(TaskKind::Public, "public", async move {
-                ingress::serve(public, front, settings, stop).await;
+                ingress::serve(public, (settings, books), Some(backend), front, stop).await;
                 accepted.cancel();
                 Ok(())
             }),
@@ -517,25 +519,46 @@ impl Server {
             });
         }
         if let Some(listener) = admin {
-            let served = Served {
-                router: admin::guarded(Arc::clone(&self.admin), dashboard::pages(&self.admin)),
+            let offer = Offer {
+                desk: admin::guarded(Arc::clone(&self.admin), dashboard::pages(&self.admin)),
                 sites: Some(Sites::new(&self.config.admin_hosts)),
                 proxies: Arc::clone(&self.config.proxies),
             };
             let (metrics, stop) = (Arc::clone(&self.admin.metrics), supervisor.stopping());
             supervisor.spawn(TaskKind::Admin, "admin", async move {
-                admin::serve(listener, "admin", served, metrics, stop).await;
+                admin::serve(listener, "admin", offer, metrics, stop).await;
                 Ok(())
             });
         }
-        let router = admin::unguarded(Entrance::SOCKET, Arc::clone(&self.admin));
-        let served = Served { router, sites: None, proxies: Arc::default() };
+        let desk = admin::unguarded(Entrance::SOCKET, Arc::clone(&self.admin));
+        let offer = Offer { desk, sites: None, proxies: Arc::default() };
         let (metrics, stop) = (Arc::clone(&self.admin.metrics), supervisor.stopping());
         supervisor.spawn(TaskKind::Admin, "admin-socket", async move {
-            admin::serve(socket, "admin-socket", served, metrics, stop).await;
+            admin::serve(socket, "admin-socket", offer, metrics, stop).await;
             Ok(())
         });
         self.spawn_watchers();
+    }
+
+    /// What is written down of requests.
+    fn books(&self) -> Books {
+        let State { clock, metrics, refusals, .. } = &*self.admin;
+        Books { clock: *clock, metrics: Arc::clone(metrics), refusals: Arc::clone(refusals) }
+    }
+
+    /// What webhooks are taken in with.
+    fn backend(&self, keyring: Arc<Keyring>) -> Backend {
+        let State { registry, hub, quotas, guesses, own_requests, .. } = &*self.admin;
+        Backend {
+            registry: Arc::clone(registry),
+            hub: hub.clone(),
+            keyring,
+            quotas: Arc::clone(quotas),
+            guesses: Arc::clone(guesses),
+            own_requests: Arc::clone(own_requests),
+            supervisor: self.supervisor.clone(),
+            refusing: self.refusing.clone(),
+        }
     }
 
     /// Writes down what the sources took today, within this time: the disk may hang, and the process ends all the same.

@@ -19,7 +19,6 @@ use crate::{
     guesses::{Entrance, Guesses, bearer},
     health::Health,
     hub::Handle,
-    ingress::Refusals,
     live::Live,
     metrics::Metrics,
     newest::Newest,
@@ -29,7 +28,9 @@ use crate::{
     quotas::Quotas,
     reach::Reach,
     recounts::Recounts,
-    registry::{Registry, secret},
+    refusals::Refusals,
+    registry::Registry,
+    secret,
     supervise::Supervisor,
 };
 
@@ -70,7 +71,7 @@ pub(crate) struct State {
     pub(crate) promises: Promises,
     pub(crate) token: [u8; 32],
     /// What it asks itself by way of its public address.
-    pub(crate) own_requests: OwnRequests,
+    pub(crate) own_requests: Arc<OwnRequests>,
     /// What came of that lately.
     pub(crate) reach: Reach,
     /// Under which URL senders reach the public listener, if anybody said so.

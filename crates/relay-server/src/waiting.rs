@@ -7,14 +7,9 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use relay_core::{
-    hub::{Accepting, Answer},
-    name::Name,
-    time::{Mono, Wall},
-};
+use relay_core::time::Wall;
 use relay_net::{serve::Listener, tls::IdentityError};
 use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -27,8 +22,7 @@ use crate::{
     clock::Clock,
     error::{Code, Problem},
     front::text,
-    ingress::{self, Address, Backend, Body, Origin, Refusals, Source},
-    quotas::{Hold, Quotas},
+    ingress::{self, Body, Books, Elsewhere, Origin},
     start_error::StartError,
 };
 
@@ -145,13 +139,13 @@ impl Waiting {
         let tls = bound.shown.as_ref().map(|(certificate, _)| certificate.server());
         let settings = ingress::Settings::new(config, budget, tls);
         let stop = CancellationToken::new();
-        let nobody =
-            Arc::new(Nobody { clock: Clock::start(Wall::MIN), refusals: Refusals::default(), quotas: Arc::default() });
+        let clock = Clock::start(Wall::MIN);
+        let books = Books { clock, metrics: Arc::default(), refusals: Arc::default() };
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             // Cancel safety: neither has anything to lose.
             tokio::select! {
-                () = sleep(SILENT_FOR) => ingress::serve(twin, nobody, settings, stopped).await,
+                () = sleep(SILENT_FOR) => ingress::serve(twin, (settings, books), None, Nobody, stopped).await,
                 () = stopped.cancelled() => {}
             }
         });
@@ -167,75 +161,11 @@ impl Waiting {
     }
 }
 
-/// What stands behind the public listener before there is a store.
-struct Nobody {
-    clock: Clock,
-    refusals: Refusals,
-    quotas: Arc<Quotas>,
-}
+/// What answers on the public listener before there is a store.
+struct Nobody;
 
-impl Backend for Nobody {
-    fn source(&self, _name: &[u8]) -> Option<Arc<Source>> {
-        None
-    }
-
-    async fn accept(&self, _request: Box<Accepting>, _hold: Option<Box<Hold>>) -> Answer {
-        Answer::Stopping
-    }
-
-    fn refused(&self, _source: &str, _reason: &'static str) {}
-
-    fn handshake(&self, _source: &str) {}
-
-    fn refusals(&self) -> &Refusals {
-        &self.refusals
-    }
-
-    fn quotas(&self) -> &Arc<Quotas> {
-        &self.quotas
-    }
-
-    fn may_show(&self, _source: &Name, _origin: Origin, _shown: &[&[u8]]) -> Result<(), Duration> {
-        Ok(())
-    }
-
-    fn shown_right(&self, _source: &Name, _origin: Origin, _shown: &[&[u8]]) {}
-
-    async fn shown_wrong(&self, _source: &Name, _origin: Origin, _shown: &[&[u8]]) {}
-
-    async fn key(&self, _source: &Name, _asker: Address, _url: &str) -> Result<Bytes, String> {
-        Err(String::new())
-    }
-
-    async fn renewed_key(&self, _source: &Name, _url: &str, _known: &Bytes) -> Option<Bytes> {
-        None
-    }
-
-    async fn visit(&self, _source: &Name, _asker: Address, _url: &str) -> Result<(), String> {
-        Err(String::new())
-    }
-
-    async fn adopt(&self, _of: &Name, _from: Origin, _parameter: &'static str, _value: String) -> Result<(), String> {
-        Err(String::new())
-    }
-
-    fn now(&self) -> Wall {
-        self.clock.wall()
-    }
-
-    fn mono(&self) -> Mono {
-        self.clock.now().mono
-    }
-
-    fn has_store(&self) -> bool {
-        false
-    }
-
-    fn is_stopping(&self) -> bool {
-        false
-    }
-
-    async fn other(&self, request: Request<Incoming>, _origin: Origin) -> Response<Body> {
+impl Elsewhere for Nobody {
+    async fn answer(&self, request: Request<Incoming>, _origin: Origin) -> Response<Body> {
         match request.uri().path() {
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),

@@ -8,7 +8,7 @@ use relay_core::{id::Partition, name::Name, partitions::Partitions};
 use crate::{
     health::{Health, Reason},
     hub::Handle,
-    registry::secret,
+    secret,
 };
 
 /// Between two looks: well below the minute after which a destination without a client is announced.

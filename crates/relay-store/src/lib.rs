@@ -4,7 +4,7 @@
 //! # What a store promises
 //! *Durable* An `Ok` from any writing operation means that the fact survives every crash of the process and, on
 //! `sqlite`, loss of power. A store never answers before that.
-//! *Atomic* One [`Append`](relay_core::storage::Append), one [`Change`](relay_core::storage::Change) or one
+//! *Atomic* One [`Append`](relay_core::storage::Append), one [`Change`](relay_core::delivery::Change) or one
 //! [`Step`](relay_core::storage::Step) happens whole or not at all, together with the counters it moves.
 //! *Never decides* A store applies what the core decided if the record is still the one decided on. The one transition
 //! it makes itself is `ready | scheduled -> leased`, by one fixed rule: due, TTL not passed, oldest first.

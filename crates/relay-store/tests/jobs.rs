@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use relay_core::{
-    delivery::{Delivery, Reason, State, cancel, redrive as redriven, retry::RetryPolicy},
+    delivery::{Change, Delivery, Reason, State, cancel, redrive as redriven, retry::RetryPolicy},
     event::Event,
     id::{DeliveryId, EventId, IdMint, InstanceId},
     jobs::{Action, Command, End, Job, JobOp, JobStored, Outcome, Output, Pace, Pick, Target, Told},
@@ -18,9 +18,7 @@ use relay_core::{
     name::Name,
     partitions::Partitions,
     routing::Route,
-    storage::{
-        Append, AuditEntry, Change, Changed, DeliveryFilter, EventFilter, Extend, LeaseAsk, LeaseOrder, StoreError,
-    },
+    storage::{Append, AuditEntry, Changed, DeliveryFilter, EventFilter, Extend, LeaseAsk, LeaseOrder, StoreError},
     time::Wall,
 };
 use relay_store::{

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::shared_options::Common;
 use crate::{
     exit::{Failure, Outcome, reason},
-    migrate::{self, Place, What},
+    migrate::{self, StoreAt, What},
     redis_store::{self, Mending},
     store,
 };
@@ -84,13 +84,15 @@ impl StoreArgs {
         }
     }
 
-    fn place(&self, text: &str) -> Result<Place, Failure> {
+    fn place(&self, text: &str) -> Result<StoreAt, Failure> {
         let lower = text.to_ascii_lowercase();
         if lower.starts_with("redis://") || lower.starts_with("rediss://") || lower.contains("://") {
             let options = self.common.redis(Some(text))?;
-            return options.map(|options| Place::Redis(Box::new(options))).ok_or_else(|| Failure::usage("want a URL"));
+            return options
+                .map(|options| StoreAt::Redis(Box::new(options)))
+                .ok_or_else(|| Failure::usage("want a URL"));
         }
         let dir = std::path::absolute(text).map_err(|error| Failure::usage(format!("{text}: {}", reason(&error))))?;
-        Ok(Place::Directory(dir))
+        Ok(StoreAt::Directory(dir))
     }
 }

@@ -11,115 +11,14 @@ use std::{
 
 use super::{ARROWS, files, is_test, report};
 
-/// An import that closes a circle and still stands.
-struct Known {
-    package: &'static str,
-    from: &'static str,
-    to: &'static str,
-    /// The move of `docs/internals/rooms.md` that removes it, or why none does.
-    goes: &'static str,
-}
-
-const KNOWN: &[Known] = &[
-    Known {
-        package: "relay-core",
-        from: "delivery",
-        to: "storage",
-        goes: "a decision of `delivery` is a `Change`, which `storage` owns: with move 6",
-    },
-    Known {
-        package: "relay-core",
-        from: "hub::instances",
-        to: "hub::leases",
-        goes: "what is held becomes a claim of credit: 5",
-    },
-    Known {
-        package: "relay-providers",
-        from: "provider",
-        to: "code",
-        goes: "an entry names its code, and code knows what it is an entry of: no move yet",
-    },
-    Known {
-        package: "relay-providers",
-        from: "parameters",
-        to: "scheme",
-        goes: "keys are read where parameters are checked: no move yet",
-    },
-    Known { package: "relay-server", from: "config", to: "registry", goes: "documents leave the registry: 8" },
-    Known { package: "relay-server", from: "directory", to: "registry", goes: "documents leave the registry: 8" },
-    Known {
-        package: "relay-server",
-        from: "ingress::errand",
-        to: "ingress::webhook",
-        goes: "the door goes by what it needs: 8",
-    },
-    Known {
-        package: "relay-server",
-        from: "registry::source",
-        to: "registry::adopt",
-        goes: "one writer of documents and one follower: 8",
-    },
-    Known {
-        package: "relay-providers",
-        from: "parameters",
-        to: "provider",
-        goes: "what may be given is looked up in the table: no move yet",
-    },
-    Known {
-        package: "relay-server",
-        from: "directory",
-        to: "ingress",
-        goes: "the snapshot holds sources as the door wants them: 8",
-    },
-    Known {
-        package: "relay-server",
-        from: "registry::source",
-        to: "registry::route",
-        goes: "one writer of documents and one follower: 8",
-    },
-    Known {
-        package: "relay-providers",
-        from: "provider",
-        to: "signed_over",
-        goes: "an entry says in words what it signs over: no move yet",
-    },
-    Known {
-        package: "relay-providers",
-        from: "provider",
-        to: "table",
-        goes: "an entry is looked up in the table that is made of entries: no move yet",
-    },
-];
-
 #[test]
 fn no_modules_import_each_other_in_a_circle() {
     let mut wrong = Vec::new();
-    let mut known: BTreeSet<(&str, String, String)> =
-        KNOWN.iter().map(|known| (known.package, known.from.to_owned(), known.to.to_owned())).collect();
     for (package, _) in ARROWS {
         for edges in levels(&imports(package)) {
-            let key = |(from, to): &(Place, Place)| (*package, from.join("::"), to.join("::"));
-            let mut free = edges.clone();
-            free.retain(|edge, _| !known.contains(&key(edge)));
-            wrong.extend(circles(&free).iter().map(|circle| told(package, circle, &free)));
-            for edge in edges.keys().filter(|(from, to)| way(&edges, to, from).is_some()) {
-                known.remove(&key(edge));
-            }
+            wrong.extend(circles(&edges).iter().map(|circle| told(package, circle, &edges)));
         }
     }
-    wrong.extend(known.into_iter().map(|(package, from, to)| {
-        format!("{package}: {from} -> {to} closes no circle any more: strike it off KNOWN")
-    }));
-    report(&wrong);
-}
-
-#[test]
-fn every_import_that_still_closes_a_circle_says_what_becomes_of_it() {
-    let wrong: Vec<String> = KNOWN
-        .iter()
-        .filter(|known| known.goes.is_empty())
-        .map(|known| format!("{}: {} -> {}", known.package, known.from, known.to))
-        .collect();
     report(&wrong);
 }
 

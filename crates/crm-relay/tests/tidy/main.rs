@@ -3,6 +3,7 @@
 
 mod circles;
 mod manifests;
+mod words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

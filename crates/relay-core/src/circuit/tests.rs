@@ -22,9 +22,9 @@ impl Rig {
     fn unreachable() -> Self {
         let mut rig = Self::new();
         for _ in 0..2 {
-            assert_eq!(rig.feed(1, Class::Unreachable), (Change::Same, true));
+            assert_eq!(rig.feed(1, Class::Unreachable), (Switched::Same, true));
         }
-        assert_eq!(rig.feed(1, Class::Unreachable), (Change::Opened, false));
+        assert_eq!(rig.feed(1, Class::Unreachable), (Switched::Opened, false));
         rig
     }
 
@@ -32,9 +32,9 @@ impl Rig {
     fn open() -> Self {
         let mut rig = Self::new();
         for event in 1..5 {
-            assert_eq!(rig.feed(event, Class::Rejected), (Change::Same, true));
+            assert_eq!(rig.feed(event, Class::Rejected), (Switched::Same, true));
         }
-        assert_eq!(rig.feed(5, Class::Rejected), (Change::Opened, false));
+        assert_eq!(rig.feed(5, Class::Rejected), (Switched::Opened, false));
         rig
     }
 
@@ -42,7 +42,7 @@ impl Rig {
     fn recovering() -> Self {
         let mut rig = Self::open();
         rig.now = rig.now + PAUSE_MAX;
-        assert_eq!(rig.probe(9, Class::Delivered), Change::Closed);
+        assert_eq!(rig.probe(9, Class::Delivered), Switched::Closed);
         rig
     }
 
@@ -56,21 +56,21 @@ impl Rig {
     }
 
     /// A try of an event without a counted try fails or not.
-    fn feed(&mut self, event: u128, class: Class) -> (Change, bool) {
+    fn feed(&mut self, event: u128, class: Class) -> (Switched, bool) {
         self.tell(event, true, false, &Self::outcome(class))
     }
 
-    fn tell(&mut self, event: u128, speaks: bool, probe: bool, outcome: &Outcome) -> (Change, bool) {
+    fn tell(&mut self, event: u128, speaks: bool, probe: bool, outcome: &Outcome) -> (Switched, bool) {
         let tried = Tried { event: EventId::from_u128(event), speaks, outcome, probe };
         self.circuit.on_outcome(&tried, self.now, SLOTS, PAUSE_MAX)
     }
 
     /// The one try of an open circuit.
-    fn probe(&mut self, event: u128, class: Class) -> Change {
+    fn probe(&mut self, event: u128, class: Class) -> Switched {
         self.probe_with(event, &Self::outcome(class))
     }
 
-    fn probe_with(&mut self, event: u128, outcome: &Outcome) -> Change {
+    fn probe_with(&mut self, event: u128, outcome: &Outcome) -> Switched {
         assert_eq!(self.circuit.permit(self.now), Permit::Probe);
         let pick = self.circuit.pick(SLOTS, self.now).expect("one at a time");
         self.circuit.on_asked();
@@ -96,9 +96,9 @@ impl Rig {
 fn three_unreachable_in_a_row_open_it() {
     let mut rig = Rig::new();
     for class in [Class::Unreachable, Class::Unreachable, Class::Busy, Class::Unreachable, Class::Unreachable] {
-        assert_eq!(rig.feed(1, class).0, Change::Same);
+        assert_eq!(rig.feed(1, class).0, Switched::Same);
     }
-    assert_eq!(rig.feed(1, Class::Unreachable).0, Change::Opened);
+    assert_eq!(rig.feed(1, Class::Unreachable).0, Switched::Opened);
 }
 
 /// Whoever looks is told since when it is open, and when the next try goes out.
@@ -121,13 +121,13 @@ fn an_open_one_says_since_when_and_until_when() {
 fn five_different_events_that_speak_open_it() {
     let mut rig = Rig::new();
     for event in [1, 2, 3, 4, 4, 1] {
-        assert_eq!(rig.feed(event, Class::Rejected), (Change::Same, true));
+        assert_eq!(rig.feed(event, Class::Rejected), (Switched::Same, true));
     }
     for event in 10..20 {
-        assert_eq!(rig.tell(event, false, false, &Rig::outcome(Class::Rejected)), (Change::Same, true));
-        assert_eq!(rig.feed(event + 100, Class::Refused), (Change::Same, true));
+        assert_eq!(rig.tell(event, false, false, &Rig::outcome(Class::Rejected)), (Switched::Same, true));
+        assert_eq!(rig.feed(event + 100, Class::Refused), (Switched::Same, true));
     }
-    assert_eq!(rig.feed(5, Class::Busy), (Change::Opened, false));
+    assert_eq!(rig.feed(5, Class::Busy), (Switched::Opened, false));
 }
 
 /// I15: what delivers serves, however often it fails; judged again at every failure.
@@ -137,10 +137,10 @@ fn nothing_opens_it_within_a_second_of_a_delivery() {
     rig.feed(100, Class::Delivered);
     for event in 1..50 {
         rig.pass(20);
-        assert_eq!(rig.feed(event, Class::Rejected).0, Change::Same);
+        assert_eq!(rig.feed(event, Class::Rejected).0, Switched::Same);
     }
     rig.pass(50);
-    assert_eq!(rig.tell(1, false, false, &Rig::outcome(Class::Rejected)).0, Change::Opened);
+    assert_eq!(rig.tell(1, false, false, &Rig::outcome(Class::Rejected)).0, Switched::Opened);
 }
 
 /// I15: a destination that takes five seconds for an answer has few in a second.
@@ -151,10 +151,10 @@ fn slow_answers_are_given_the_time_of_two() {
     rig.feed(100, Class::Delivered);
     rig.pass(5000);
     for event in 1..8 {
-        assert_eq!(rig.tell(event, true, false, &slow).0, Change::Same);
+        assert_eq!(rig.tell(event, true, false, &slow).0, Switched::Same);
     }
     rig.pass(5100);
-    assert_eq!(rig.tell(8, true, false, &slow).0, Change::Opened);
+    assert_eq!(rig.tell(8, true, false, &slow).0, Switched::Opened);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn pauses_double_up_to_their_bound_and_one_try_is_out_at_a_time() {
     for pause in [1000, 2000, 4000, 4000] {
         assert_eq!(rig.pause(), pause);
         rig.pass(pause);
-        assert_eq!(rig.probe(1, Class::Rejected), Change::Same);
+        assert_eq!(rig.probe(1, Class::Rejected), Switched::Same);
     }
 }
 
@@ -207,7 +207,7 @@ fn refused_makes_no_pause_and_changes_nothing() {
     let mut rig = Rig::open();
     rig.pass(1000);
     for event in 10..40 {
-        assert_eq!(rig.probe(event, Class::Refused), Change::Same);
+        assert_eq!(rig.probe(event, Class::Refused), Switched::Same);
         assert_eq!(rig.pause(), 0);
     }
     rig.probe(50, Class::Rejected);
@@ -220,24 +220,24 @@ fn any_answer_but_busy_closes_what_only_unreachable_opened() {
     for class in [Class::Delivered, Class::Refused, Class::Rejected] {
         let mut rig = Rig::unreachable();
         rig.pass(1000);
-        assert_eq!(rig.probe(1, Class::Busy), Change::Same);
+        assert_eq!(rig.probe(1, Class::Busy), Switched::Same);
         rig.pass(2000);
-        assert_eq!(rig.probe(1, class), Change::Closed, "{class:?}");
+        assert_eq!(rig.probe(1, class), Switched::Closed, "{class:?}");
         assert!(rig.feed(1, Class::Rejected).1, "{class:?}");
     }
     let mut rig = Rig::unreachable();
     for (event, pause) in [(1, 1000), (2, 2000), (3, 4000), (4, 4000)] {
         rig.pass(pause);
-        assert_eq!(rig.probe(event, Class::Busy), Change::Same);
+        assert_eq!(rig.probe(event, Class::Busy), Switched::Same);
     }
     rig.pass(4000);
-    assert_eq!(rig.probe(5, Class::Rejected), Change::Same, "five have failed by now");
+    assert_eq!(rig.probe(5, Class::Rejected), Switched::Same, "five have failed by now");
 }
 
 #[test]
 fn one_success_closes_it_probe_or_not() {
     let mut rig = Rig::open();
-    assert_eq!(rig.feed(2, Class::Delivered).0, Change::Closed);
+    assert_eq!(rig.feed(2, Class::Delivered).0, Switched::Closed);
     assert_eq!(rig.circuit.permit(rig.now), Permit::All);
 }
 
@@ -302,7 +302,7 @@ fn a_fresh_one_begins_open_where_many_wait_and_one_was_tried() {
         assert_eq!(circuit.open_error(), None);
         let mut rig = Rig { circuit, now: START };
         let (change, counts) = rig.tell(1, true, outage, &Rig::outcome(Class::Rejected));
-        assert_eq!((change, counts), (if outage { Change::Opened } else { Change::Same }, !outage));
+        assert_eq!((change, counts), (if outage { Switched::Opened } else { Switched::Same }, !outage));
         if outage {
             assert_eq!(rig.pause(), 1000);
         }

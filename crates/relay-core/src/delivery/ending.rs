@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Delivery, Reason, State};
-use crate::{storage::Change, time::Wall};
+use super::{Change, Delivery, Reason, State};
+use crate::time::Wall;
 
 /// Ends a waiting delivery whose TTL has passed. `None` if it is leased (its lease decides then), has ended, or still
 /// has time.

@@ -1,7 +1,7 @@
 //! The lease: how it is taken, given back and lost.
 
-use super::{Delivery, Lease, Reason, State, Token};
-use crate::{id::InstanceId, limits, storage::Change, time::Wall};
+use super::{Change, Delivery, Lease, Reason, State, Token};
+use crate::{id::InstanceId, limits, time::Wall};
 
 /// A lease as whoever ends it knows it. Its fence alone does not tell: that stays when another run [adopts](adopt) the lease, and
 /// from then on that one alone ends it.

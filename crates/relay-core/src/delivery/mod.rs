@@ -1,7 +1,7 @@
 //! The delivery: one event on its way along one route, and every transition it can make.
 //!
 //! The functions here are the only place that decides what becomes of a delivery. They take the record as stored and
-//! what happened, and give back the [`Change`](crate::storage::Change) that a store applies if nobody else was faster.
+//! what happened, and give back the [`Change`] that a store applies if nobody else was faster.
 //!
 //! ```text
 //!            lease                settle 2xx
@@ -13,6 +13,7 @@
 //! ```
 
 pub mod answer;
+mod change;
 mod ending;
 mod lease;
 pub mod outcome;
@@ -22,6 +23,7 @@ mod settle;
 #[cfg(test)]
 mod tests;
 
+pub use change::Change;
 pub use ending::{cancel, expire, redrive};
 pub use lease::{Claim, adopt, count_loss, end_unheard, extended, hand_back, lapse, lapsed_by, leased, lose};
 pub use resend::{is_delivered, is_over, may_be_resent};

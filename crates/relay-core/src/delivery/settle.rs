@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{
-    Attempt, Delivery, Reason, State, Token,
+    Attempt, Change, Delivery, Reason, State, Token,
     outcome::{Class, Outcome},
     retry::RetryPolicy,
 };
-use crate::{limits, storage::Change, time::Wall};
+use crate::{limits, time::Wall};
 
 /// What a settlement depends on beside the record and the outcome.
 #[derive(Clone, Copy, Debug)]

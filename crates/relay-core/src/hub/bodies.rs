@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Hub,
-    leases::{Held, Sent},
+    held::{Held, Sent},
     parts::{ByPart, OfDelivery},
     room::{Pair, most_of},
     timers::Timer,

@@ -8,17 +8,17 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     ConnId, HeldFor, Hub, Notice, Output,
-    leases::Held,
+    held::Held,
     parts::Part,
     session::{Claiming, Phase},
     settle::Why,
     timers::Timer,
 };
 use crate::{
-    delivery::{self, Delivery, Lease, Token},
+    delivery::{self, Change, Delivery, Lease, Token},
     id::{DeliveryId, InstanceId},
     limits,
-    storage::{Change, StoreError},
+    storage::StoreError,
     wire::codec::{Greeting, LeaseKey},
 };
 

@@ -11,7 +11,7 @@ use std::{
 use super::{
     ConnId, Hub, Output,
     durations::Durations,
-    leases::{Held, Sent},
+    held::{Held, Sent},
     room::Pair,
 };
 use crate::{

@@ -4,7 +4,7 @@
 
 use super::{
     Hub,
-    leases::Held,
+    held::Held,
     session::Phase,
     settle::{Why, Work},
     timers::Timer,

@@ -9,13 +9,13 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     HeldFor, Hub, Output,
-    clocks::Clocks,
+    held::{Held, Sent},
     instances::Instance,
     room::Pair,
     settle::{Reported, Why},
 };
 use crate::{
-    circuit::{Change, Permit, Tried},
+    circuit::{Permit, Switched, Tried},
     delivery::{Delivery, State},
     event::Event,
     id::{DeliveryId, InstanceId},
@@ -27,61 +27,6 @@ use crate::{
     wire::{codec::lease_ref, message::LeaseRef},
 };
 
-/// A lease.
-#[derive(Debug)]
-pub(super) struct Held {
-    /// The record as last known.
-    pub(super) delivery: Delivery,
-    pub(super) instance: InstanceId,
-    /// Its end unless extended.
-    pub(super) until: Wall,
-    /// Not extended beyond this; set when its body has left, and once more when its client has it whole.
-    pub(super) cap: Option<Wall>,
-    pub(super) sent: Sent,
-    /// Its event, once it is read and until the body has left, with the room it takes meanwhile.
-    pub(super) event: Option<(Arc<Event>, u64)>,
-    /// That event came in and was not stored first.
-    pub(super) borrowed: bool,
-    /// When it was put in line.
-    pub(super) lined_at: Mono,
-    /// A part of it has left, and the rest is to be read again.
-    pub(super) rest: Option<Rest>,
-    /// The probe of an open circuit.
-    pub(super) probe: bool,
-    /// Taken over from another run of the server, and its instance has not come yet.
-    pub(super) rearmed: bool,
-    /// Whether its end is stored is being found out.
-    pub(super) in_doubt: bool,
-    /// Where it stands in its instance's list.
-    pub(super) place: usize,
-}
-
-/// How much of a grant has left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Sent {
-    /// Nothing: it waits for room; or it is a suspect, and waits until its instance holds nothing else of the destination.
-    Waiting,
-    /// Nothing: its body is being read.
-    Reading,
-    /// Nothing yet.
-    Queued,
-    /// A part of the body.
-    Begun,
-    /// Everything, as far as this end can see: the rest may still be on its way.
-    Done,
-    /// Its client has named it, so it has the whole body.
-    Named,
-}
-
-/// What is to be sent yet of a grant that has begun to leave and was taken back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rest {
-    /// How much of the body has left.
-    pub(super) offset: usize,
-    /// It has room, and is being read.
-    pub(super) reading: bool,
-}
-
 /// A released lease whose end has not come yet.
 #[derive(Debug)]
 pub(super) struct PendingLoss {
@@ -90,32 +35,6 @@ pub(super) struct PendingLoss {
     pub(super) ready_at: Wall,
     /// When its lease ended first.
     since: Option<Mono>,
-}
-
-impl Held {
-    fn new(instance: InstanceId, delivery: Delivery, probe: bool, clocks: &Clocks) -> Self {
-        let until = delivery.lease.map_or(Wall::MIN, |lease| clocks.own(lease.until));
-        Self {
-            delivery,
-            instance,
-            until,
-            cap: None,
-            sent: Sent::Waiting,
-            event: None,
-            borrowed: false,
-            lined_at: Mono::default(),
-            rest: None,
-            probe,
-            rearmed: false,
-            in_doubt: false,
-            place: 0,
-        }
-    }
-
-    /// Whose it is.
-    pub(super) fn pair(&self) -> Pair {
-        (self.instance, self.delivery.destination.clone())
-    }
 }
 
 impl Hub {
@@ -342,22 +261,22 @@ impl Hub {
             return false;
         };
         let (change, charges) = served.circuit.on_outcome(tried, now, served.slots, pause_max);
-        let goes_on = change == Change::Same && served.circuit.permit(now) == Permit::All;
+        let goes_on = change == Switched::Same && served.circuit.permit(now) == Permit::All;
         let error = served.circuit.open_error().unwrap_or_default().to_owned();
         let instance = id;
         match change {
-            Change::Opened => {
+            Switched::Opened => {
                 // Of what was leased while it was closed only what is on its way goes out.
                 self.unwanted.extend(self.waiting_at(&(id, name.clone())));
                 self.notice(super::Notice::DestinationDown { destination: name.clone(), instance, error });
             }
-            Change::Closed => self.notice(super::Notice::DestinationUp { destination: name.clone(), instance }),
-            Change::Same => {}
+            Switched::Closed => self.notice(super::Notice::DestinationUp { destination: name.clone(), instance }),
+            Switched::Same => {}
         }
         if !goes_on {
             self.arm_probe(id, name);
         }
-        if change != Change::Same {
+        if change != Switched::Same {
             // Its client may be at another server the next moment.
             self.say_presence();
         }

@@ -20,6 +20,7 @@ mod destinations;
 mod due;
 mod durations;
 mod extensions;
+mod held;
 mod input;
 mod instances;
 mod late;
@@ -56,9 +57,10 @@ use self::{
     clocks::Clocks,
     destinations::Destination,
     due::Looking,
+    held::Held,
     instances::Instance,
     late::Late,
-    leases::{Held, PendingLoss},
+    leases::PendingLoss,
     ops::Ops,
     others::Others,
     parked::Parked,
@@ -85,7 +87,7 @@ use crate::{
     name::Name,
     partitions::Partitions,
     routing::Routing,
-    storage::{Extend, Held as HeldOf, HeldAsk, OpId, StoreOp, Stored},
+    storage::{Extend, HeldAsk, HeldOf, OpId, StoreOp, Stored},
     time::{Mono, Now, Wall},
     wire::message::Message,
 };

@@ -10,10 +10,11 @@ use super::{
     settle::{Decided, Work},
 };
 use crate::{
+    delivery::Change,
     id::DeliveryId,
     storage::{
-        Answered, Append, Ask, Asked, BodyOf, Change, ClockAsk, DueAsk, Extend, HeldAsk, LeaseAsk, OpId, Presence,
-        Replay, StoreOp,
+        Answered, Append, Ask, Asked, BodyOf, ClockAsk, DueAsk, Extend, HeldAsk, LeaseAsk, OpId, Presence, Replay,
+        StoreOp,
     },
     time::{Now, Wall},
 };

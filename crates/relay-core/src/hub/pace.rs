@@ -7,7 +7,7 @@
 
 use super::{
     Hub,
-    leases::{Rest, Sent},
+    held::{Rest, Sent},
     timers::Timer,
 };
 use crate::{

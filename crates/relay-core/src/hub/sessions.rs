@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
     ConnId, Hub, Notice, Output, Serves,
+    held::{Held, Sent},
     instances::{Away, Instance},
-    leases::{Held, Sent},
     session::{Phase, Session},
     settle::Reported,
     timers::Timer,

@@ -9,10 +9,10 @@ use rand::RngExt as _;
 
 use super::{ConnId, Hub, Notice, Output, Serves, Ticket, parts::OfDelivery};
 use crate::{
-    delivery::{self, Claim, Delivery, Reason, State, Terms, Token, outcome::Outcome},
+    delivery::{self, Change, Claim, Delivery, Reason, State, Terms, Token, outcome::Outcome},
     id::{DeliveryId, InstanceId},
     limits,
-    storage::{Change, Changed, StoreError},
+    storage::{Changed, StoreError},
     time::{Mono, Wall},
     wire::codec::{LeaseKey, lease_ref},
 };

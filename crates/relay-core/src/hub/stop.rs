@@ -1,6 +1,6 @@
 //! Stopping: no new leases, a goodbye to every client, and the end once nothing more can be reported.
 
-use super::{Answer, ConnId, Hub, Output, instances::Instance, leases::Sent};
+use super::{Answer, ConnId, Hub, Output, held::Sent, instances::Instance};
 use crate::{
     id::InstanceId,
     limits,

@@ -1,8 +1,7 @@
 //! Lines of the audit log.
 
-use super::Change;
 use crate::{
-    delivery::{Delivery, State},
+    delivery::{Change, Delivery, State},
     time::Wall,
 };
 

@@ -55,7 +55,7 @@ pub struct Due {
 
 /// Whose leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
+pub enum HeldOf {
     /// All there are.
     All,
     /// Those that this run keeps.
@@ -64,7 +64,7 @@ pub enum Held {
     Instance(InstanceId),
 }
 
-impl Held {
+impl HeldOf {
     /// Whether this lease is one of them.
     pub fn holds(self, lease: &Lease) -> bool {
         match self {
@@ -79,7 +79,7 @@ impl Held {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldAsk {
     /// Whose.
-    pub of: Held,
+    pub of: HeldOf,
     /// Where the previous page ended.
     pub after: Option<DeliveryId>,
     /// Most to name.
@@ -91,6 +91,6 @@ pub struct HeldAsk {
 impl HeldAsk {
     /// All of them, behind that one.
     pub const fn all(after: Option<DeliveryId>, limit: u32) -> Self {
-        Self { of: Held::All, after, limit, partitions: Partitions::ALL }
+        Self { of: HeldOf::All, after, limit, partitions: Partitions::ALL }
     }
 }

@@ -6,7 +6,7 @@
 mod append;
 mod audit;
 mod body;
-mod change;
+mod changed;
 mod clock;
 mod due;
 mod error;
@@ -24,9 +24,9 @@ pub use self::{
     append::{Append, Appended, Dedupe},
     audit::AuditEntry,
     body::BodyOf,
-    change::{Change, Changed},
+    changed::Changed,
     clock::{Apart, ClockAsk, Reading, start_at},
-    due::{DestinationDue, Due, DueAsk, Held, HeldAsk},
+    due::{DestinationDue, Due, DueAsk, HeldAsk, HeldOf},
     error::{AppendError, StoreError},
     events::{EventFilter, EventRow, EventsAsk, NameCount, NameCounts},
     filter::{DeliveryFilter, PageAsk},

@@ -3,11 +3,16 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use super::{
-    Append, AppendError, Appended, BodyOf, Change, Changed, ClockAsk, Due, DueAsk, EventRow, EventsAsk, Extend,
-    Extended, HeldAsk, LeaseAsk, Leased, Listing, OverAsk, PageAsk, Presence, Replay, Replayed, Retire, Retired, Step,
-    Stepped, StoreError,
+    Append, AppendError, Appended, BodyOf, Changed, ClockAsk, Due, DueAsk, EventRow, EventsAsk, Extend, Extended,
+    HeldAsk, LeaseAsk, Leased, Listing, OverAsk, PageAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped,
+    StoreError,
 };
-use crate::{delivery::Delivery, event::Event, id::DeliveryId, time::Wall};
+use crate::{
+    delivery::{Change, Delivery},
+    event::Event,
+    id::DeliveryId,
+    time::Wall,
+};
 
 /// The number of one operation. They rise in the order in which they were asked for, whatever their kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

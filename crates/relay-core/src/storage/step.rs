@@ -1,7 +1,11 @@
 //! One step of a job: what it changes, and how far the job is, in one commit.
 
-use super::{AuditEntry, Change, Changed, Ended};
-use crate::{delivery::Delivery, id::JobId, time::Wall};
+use super::{AuditEntry, Changed, Ended};
+use crate::{
+    delivery::{Change, Delivery},
+    id::JobId,
+    time::Wall,
+};
 
 /// How far a job is. Stored by each of its steps, in the same commit: a step that was done before finds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

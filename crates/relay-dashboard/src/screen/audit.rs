@@ -6,7 +6,7 @@ use relay_core::time::Wall;
 use super::choice::{self, Choice};
 use crate::{
     filters,
-    page::{Page, Place},
+    page::{Page, Tab},
     since::Since,
     text as t,
     url::{Site, Url},
@@ -76,7 +76,7 @@ pub struct AuditLine {
 }
 
 impl Audit {
-    const PLACE: Place = Place::Audit;
+    const TAB: Tab = Tab::Audit;
 
     fn of_spans(&self) -> Vec<Choice<'static>> {
         choice::spans(self.filter.since)

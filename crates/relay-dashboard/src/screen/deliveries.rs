@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     filters,
-    page::{Page, Place},
+    page::{Page, Tab},
     text as t,
     url::{Site, Url},
 };
@@ -100,7 +100,7 @@ impl DeliveryLine {
 }
 
 impl Deliveries {
-    const PLACE: Place = Place::Deliveries;
+    const TAB: Tab = Tab::Deliveries;
 
     fn of_destinations(&self) -> Vec<Choice<'_>> {
         choice::names(t::ANY_DESTINATION, &self.destinations, self.filter.destination.as_deref())

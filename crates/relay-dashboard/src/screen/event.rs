@@ -15,7 +15,7 @@ use super::Outcome;
 use crate::{
     body::{Preview, Shown, View},
     filters,
-    page::{Page, Place},
+    page::{Page, Tab},
     text as t,
 };
 
@@ -205,7 +205,7 @@ impl Try {
 }
 
 impl EventPage {
-    const PLACE: Place = Place::Events;
+    const TAB: Tab = Tab::Events;
 }
 
 /// The name of an event, or how it was asked for.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     filters,
-    page::{Page, Place},
+    page::{Page, Tab},
     since::Since,
     text as t,
     url::{Site, Url},
@@ -109,7 +109,7 @@ impl EventLine {
 }
 
 impl Events {
-    const PLACE: Place = Place::Events;
+    const TAB: Tab = Tab::Events;
 
     fn of_sources(&self) -> Vec<Choice<'_>> {
         choice::names(t::ANY_SOURCE, &self.sources, self.filter.source.as_deref())

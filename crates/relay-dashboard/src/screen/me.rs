@@ -6,7 +6,7 @@ use relay_core::time::Wall;
 use super::choice::Choice;
 use crate::{
     filters,
-    page::{Page, Place},
+    page::{Page, Tab},
     text as t,
     viewer::{Theme, Zone},
 };
@@ -43,7 +43,7 @@ pub struct SessionLine {
 }
 
 impl Me {
-    const PLACE: Place = Place::Me;
+    const TAB: Tab = Tab::Me;
 
     fn of_themes(&self) -> Vec<Choice<'static>> {
         let chosen = self.page.viewer.as_ref().map_or_else(Theme::default, |viewer| viewer.theme);

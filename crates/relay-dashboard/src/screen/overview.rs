@@ -7,7 +7,7 @@ use relay_core::{name::Name, time::Wall};
 
 use crate::{
     filters,
-    page::{Page, Place},
+    page::{Page, Tab},
     sums::{DeliveriesSum, EventsSum},
     text as t,
     url::Url,
@@ -109,7 +109,7 @@ pub enum Circuit {
 }
 
 impl Overview {
-    const PLACE: Place = Place::Overview;
+    const TAB: Tab = Tab::Overview;
 }
 
 impl Situation {

@@ -4,7 +4,7 @@ use askama::Template;
 
 use crate::{
     filters,
-    page::{Page, Place},
+    page::{Page, Tab},
     text as t,
 };
 
@@ -23,5 +23,5 @@ pub struct Problem {
 }
 
 impl Problem {
-    const PLACE: Place = Place::Elsewhere;
+    const TAB: Tab = Tab::Elsewhere;
 }

@@ -6,7 +6,7 @@ use relay_core::time::Wall;
 use super::choice::Choice;
 use crate::{
     filters,
-    page::{Page, Place},
+    page::{Page, Tab},
     text as t,
     viewer::Role,
 };
@@ -50,7 +50,7 @@ pub enum UserState {
 }
 
 impl Users {
-    const PLACE: Place = Place::Users;
+    const TAB: Tab = Tab::Users;
 
     fn all_roles() -> Vec<Choice<'static>> {
         roles(Role::Viewer)

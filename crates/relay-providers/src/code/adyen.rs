@@ -4,12 +4,12 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use relay_core::time::Wall;
 use serde_json::Value;
 
-use super::{Code, bad_signature, base64_field, first, is_signed, json, names, object, set_body, verdict};
+use super::{bad_signature, base64_field, first, is_signed, json, names, object, set_body, verdict};
 use crate::{
     Acknowledgement, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError,
     Verdict, form, header,
     parameters::Parameters,
-    provider::Proof,
+    proof::{Code, Proof},
     scheme::Algorithm,
     secret::{self, Secret},
 };

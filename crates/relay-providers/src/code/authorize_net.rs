@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use relay_core::time::Wall;
 
-use super::{Code, bad_signature, first, hex_signature, is_signed, names, verdict};
+use super::{bad_signature, first, hex_signature, is_signed, names, verdict};
 use crate::{
     ByHead, Characters, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError,
     Verdict, header,
     parameters::Parameters,
-    provider::{NO_TIME, Proof},
+    proof::{Code, Proof},
+    provider::NO_TIME,
     scheme::Algorithm,
     secret::{self, Secret},
     walk::{Step, Walk},

@@ -7,7 +7,7 @@ use relay_core::time::Wall;
 use serde_json::{Map, Value};
 
 use super::{
-    Code, fetched, json, names, object,
+    fetched, json, names, object,
     pin::Https,
     set_body, unreadable_key,
     x509::{self, Hash, RsaKey},
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     Answer, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict, form,
     parameters::Parameters,
-    provider::Proof,
+    proof::{Code, Proof},
     scheme::{PrivateKey, stamp},
     secret,
 };
@@ -90,7 +90,7 @@ impl AwsSns {
         if !topics.iter().all(|topic| host_of(topic).is_some()) {
             parameters.fault("topic_arn", "must be like arn:aws:sns:us-east-1:123456789012:orders");
         }
-        Self { topics, signing_key: parameters.private_key() }
+        Self { topics, signing_key: PrivateKey::given(parameters) }
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Verdict, Refusal> {

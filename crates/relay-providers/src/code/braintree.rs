@@ -6,14 +6,14 @@ use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use relay_core::time::Wall;
 
-use super::{Code, bad_signature, first, is_signed, names, secrets, verdict};
+use super::{bad_signature, first, is_signed, names, secrets, verdict};
 use crate::{
     ByHead, DedupeKey, DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal,
     Request, Sample, SignError, Verdict,
     form::{self, Pairs},
     handshake::is_bt_challenge,
     parameters::Parameters,
-    provider::Proof,
+    proof::{Code, Proof},
     scheme::{Algorithm, SIGNATURES_MAX},
     secret::{self, Secret},
 };

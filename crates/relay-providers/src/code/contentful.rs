@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use relay_core::time::Wall;
 
-use super::{Code, bad_signature, batch_id, first, hex_signature, is_signed, json, jwt, names, secrets, verdict};
+use super::{bad_signature, batch_id, first, hex_signature, is_signed, json, jwt, names, secrets, verdict};
 use crate::{
     ByHead, DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError,
     Tries, Verdict, header,
     parameters::Parameters,
-    provider::Proof,
+    proof::{Code, Proof},
     scheme::{
         Algorithm,
         stamp::{self, Unit},
@@ -73,7 +73,7 @@ struct Contentful {
 
 impl Contentful {
     fn read(parameters: &mut Parameters<'_>) -> Self {
-        Self { secrets: secrets(parameters, "signing_secret"), tolerance: parameters.tolerance() }
+        Self { secrets: secrets(parameters, "signing_secret"), tolerance: stamp::tolerance(parameters) }
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {

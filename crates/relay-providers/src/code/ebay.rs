@@ -10,10 +10,13 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use relay_core::time::Wall;
 use serde_json::json as value;
 
-use super::{Code, base64_field, fetched, json, jwt, names, verdict, x509};
+use super::{base64_field, fetched, json, jwt, names, verdict, x509};
 use crate::{
     ByHead, DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal, Request, Sample,
-    SignError, Verdict, parameters::Parameters, provider::Proof, scheme::PrivateKey,
+    SignError, Verdict,
+    parameters::Parameters,
+    proof::{Code, Proof},
+    scheme::PrivateKey,
 };
 
 pub(super) const PROVIDER: Provider = Provider {
@@ -88,7 +91,7 @@ impl Ebay {
                 Some(_) | None => parameters.fault("public_key", "must be KID:KEY with a P-256 key in base64 or PEM"),
             }
         }
-        Self { keys, signing_key: parameters.private_key() }
+        Self { keys, signing_key: PrivateKey::given(parameters) }
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {

@@ -7,12 +7,15 @@ use relay_core::time::Wall;
 use serde_json::{Value, json as value};
 
 use super::{
-    Code, fetched, json, jwt, names, unreadable_key,
+    fetched, json, jwt, names, unreadable_key,
     x509::{self, Hash, RsaKey},
 };
 use crate::{
     Acknowledgement, ByHead, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample,
-    SignError, UNKNOWN_KEY, Verdict, parameters::Parameters, provider::Proof, scheme::PrivateKey,
+    SignError, UNKNOWN_KEY, Verdict,
+    parameters::Parameters,
+    proof::{Code, Proof},
+    scheme::PrivateKey,
 };
 
 pub(super) const PROVIDER: Provider = Provider {
@@ -75,7 +78,7 @@ impl GooglePubsub {
         if !emails.iter().all(|email| email.contains('@')) {
             parameters.fault("email", "must be a service account's address, with an @");
         }
-        let signing_key = parameters.private_key();
+        let signing_key = PrivateKey::given(parameters);
         if emails.is_empty() && signing_key.is_some() {
             parameters.fault("email", "missing; the token is made out to it");
         }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use relay_core::time::Wall;
 use serde_json::json as value;
 
-use super::{Code, bad_signature, first, hex_signature, is_signed, json, names, object, secrets, set_body, verdict};
+use super::{bad_signature, first, hex_signature, is_signed, json, names, object, secrets, set_body, verdict};
 use crate::{
     DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Tries,
     Verdict,
     form::{self, Pairs},
     header, multipart,
     parameters::Parameters,
-    provider::Proof,
+    proof::{Code, Proof},
     pruned::unmarked,
     scheme::{
         Algorithm,
@@ -76,7 +76,7 @@ struct Proven {
 
 impl Mailgun {
     fn read(parameters: &mut Parameters<'_>) -> Self {
-        Self { keys: secrets(parameters, "signing_key_http"), tolerance: parameters.tolerance() }
+        Self { keys: secrets(parameters, "signing_key_http"), tolerance: stamp::tolerance(parameters) }
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {

@@ -3,13 +3,13 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use relay_core::time::Wall;
 
-use super::{Code, bad_signature, base64_field, batch_id, first, is_signed, json, names, public_url, secrets};
+use super::{bad_signature, base64_field, batch_id, first, is_signed, json, names, public_url, secrets};
 use crate::{
     Answer, ByHead, DedupeKey, DeliveryId, Draft, Exchange, Genuine, Handshake, Name, Parameter, Provider, Refusal,
     Request, Sample, SignError, Verdict,
     form::{self, Pairs},
     parameters::Parameters,
-    provider::Proof,
+    proof::{Code, Proof},
     scheme::Algorithm,
     secret::Secret,
     url,

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use relay_core::time::Wall;
 
-use super::{Code, bad_signature, first, hex_signature, is_signed, names, secrets, verdict};
+use super::{bad_signature, first, hex_signature, is_signed, names, secrets, verdict};
 use crate::{
     ByHead, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError, Verdict, form,
     header,
     parameters::Parameters,
-    provider::Proof,
-    scheme::{Algorithm, SIGNATURES_MAX, Unit, stamp::check_window},
+    proof::{Code, Proof},
+    scheme::{
+        Algorithm, SIGNATURES_MAX, Unit,
+        stamp::{self, check_window},
+    },
     secret::{self, Secret},
 };
 
@@ -61,7 +64,7 @@ struct MercadoPago {
 
 impl MercadoPago {
     fn read(parameters: &mut Parameters<'_>) -> Self {
-        Self { secrets: secrets(parameters, "secret"), tolerance: parameters.tolerance() }
+        Self { secrets: secrets(parameters, "secret"), tolerance: stamp::tolerance(parameters) }
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Genuine, Refusal> {

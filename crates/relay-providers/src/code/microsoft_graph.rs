@@ -5,10 +5,13 @@ use std::time::Duration;
 use relay_core::time::Wall;
 use serde_json::Value;
 
-use super::{Code, batch_id, first, is_one_of, json, names, object, secrets, set_body, verdict};
+use super::{batch_id, first, is_one_of, json, names, object, secrets, set_body, verdict};
 use crate::{
     Characters, DedupeKey, DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal,
-    Request, Sample, SignError, Tries, Verdict, parameters::Parameters, provider::Proof, secret::Secret,
+    Request, Sample, SignError, Tries, Verdict,
+    parameters::Parameters,
+    proof::{Code, Proof},
+    secret::Secret,
 };
 
 pub(super) const PROVIDER: Provider = Provider {

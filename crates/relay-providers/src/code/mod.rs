@@ -24,38 +24,16 @@ mod twilio;
 mod x509;
 mod zoho_crm;
 
-use std::fmt;
-
 use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use relay_core::time::Wall;
 use serde_json::{Map, Value};
 
 use crate::{
-    ByHead, Draft, Genuine, Provider, Refusal, Request, SignError, Verdict, header,
+    Draft, Genuine, Provider, Refusal, Request, SignError, Verdict, header,
     parameters::Parameters,
     scheme::Algorithm,
     secret::{self, Secret},
 };
-
-/// The proof of one source of a provider, made once from the source's parameters and shared by its requests.
-pub(crate) trait Code: fmt::Debug + Send + Sync {
-    /// Judges a request. `Genuine` is completed from the provider's table entry: what that says of event and order is looked up,
-    /// and of the delivery id where this leaves it out, and a handshake that has to be genuine is answered after this
-    /// said so. A refusal's status is the table's, unless it is another than 401.
-    fn judge(&self, request: &Request<'_>) -> Verdict;
-
-    /// What holds of a request whatever its body is, which is not there yet: by the same checks, in the same order.
-    fn judge_head(&self, _: &Request<'_>) -> ByHead {
-        ByHead::Open
-    }
-
-    /// Makes the draft genuine as of `now`, whatever its URL, body and header fields are.
-    fn sign(&self, draft: Draft, id: &str, now: Wall) -> Result<Draft, SignError>;
-
-    /// Names, in lower case, of the header fields that it reads.
-    fn reads(&self) -> Vec<String>;
-}
 
 /// Their table entries.
 pub(crate) const PROVIDERS: &[Provider] = &[

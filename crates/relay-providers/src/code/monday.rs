@@ -3,10 +3,14 @@
 use relay_core::time::Wall;
 use serde_json::json as value;
 
-use super::{Code, first, is_signed, jwt, names, secrets, verdict};
+use super::{first, is_signed, jwt, names, secrets, verdict};
 use crate::{
     ByHead, DeliveryId, Draft, Exchange, Genuine, Handshake, Name, On, Parameter, Provider, Refusal, Request, Sample,
-    SignError, Tries, Verdict, parameters::Parameters, provider::Proof, scheme::Algorithm, secret::Secret,
+    SignError, Tries, Verdict,
+    parameters::Parameters,
+    proof::{Code, Proof},
+    scheme::Algorithm,
+    secret::Secret,
 };
 
 pub(super) const PROVIDER: Provider = Provider {

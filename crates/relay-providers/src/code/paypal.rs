@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use relay_core::time::Wall;
 
 use super::{
-    Code, base64_field, fetched, names,
+    base64_field, fetched, names,
     pin::Https,
     unreadable_key,
     x509::{self, Hash, RsaKey},
@@ -15,7 +15,7 @@ use crate::{
     Answer, ByHead, Characters, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample,
     SignError, Tries, Verdict, header,
     parameters::Parameters,
-    provider::Proof,
+    proof::{Code, Proof},
     scheme::{PrivateKey, Unit, stamp},
 };
 
@@ -87,11 +87,11 @@ impl PayPal {
         if webhook_ids.iter().any(|id| id.contains('|')) {
             parameters.fault("webhook_id", "must be an ID like 4JH86294D6297924G");
         }
-        let signing_key = parameters.private_key();
+        let signing_key = PrivateKey::given(parameters);
         if webhook_ids.is_empty() && signing_key.is_some() {
             parameters.fault("webhook_id", "missing; it is signed along");
         }
-        Self { webhook_ids, tolerance: parameters.tolerance(), signing_key }
+        Self { webhook_ids, tolerance: stamp::tolerance(parameters), signing_key }
     }
 
     fn check(&self, request: &Request<'_>) -> Result<Verdict, Refusal> {

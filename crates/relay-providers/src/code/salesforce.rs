@@ -5,7 +5,7 @@ use std::time::Duration;
 use relay_core::time::Wall;
 
 use super::{
-    Code, batch_id, first, names, secrets,
+    batch_id, first, names, secrets,
     soap::{self, Piece, Reader},
     verdict,
 };
@@ -13,7 +13,7 @@ use crate::{
     Acknowledgement, DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample,
     SignError, Verdict,
     parameters::Parameters,
-    provider::Proof,
+    proof::{Code, Proof},
     secret::{self, Secret},
 };
 

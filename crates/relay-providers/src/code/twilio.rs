@@ -4,14 +4,14 @@ use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use relay_core::time::Wall;
 
-use super::{Code, bad_signature, base64_field, first, is_signed, names, public_url, secrets, verdict};
+use super::{bad_signature, base64_field, first, is_signed, names, public_url, secrets, verdict};
 use crate::{
     Acknowledgement, ByHead, DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request,
     Sample, SignError, Verdict,
     form::{self, Pairs},
     header,
     parameters::Parameters,
-    provider::Proof,
+    proof::{Code, Proof},
     scheme::Algorithm,
     secret::{self, Secret},
     url,

@@ -3,10 +3,13 @@
 use relay_core::time::Wall;
 use serde_json::Value;
 
-use super::{Code, batch_id, first, is_one_of, json, names, object, secrets, set_body, verdict};
+use super::{batch_id, first, is_one_of, json, names, object, secrets, set_body, verdict};
 use crate::{
     Characters, DedupeKey, DeliveryId, Draft, Genuine, Name, Parameter, Provider, Refusal, Request, Sample, SignError,
-    Verdict, parameters::Parameters, provider::Proof, secret::Secret,
+    Verdict,
+    parameters::Parameters,
+    proof::{Code, Proof},
+    secret::Secret,
 };
 
 pub(super) const PROVIDER: Provider = Provider {

@@ -13,6 +13,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use super::Algorithm;
 use crate::{
     SignError,
+    parameters::Parameters,
     secret::{self, Secret},
 };
 
@@ -97,6 +98,22 @@ pub(super) fn p256_point(der: &[u8]) -> Option<&[u8]> {
 pub(crate) struct PrivateKey(Secret);
 
 impl PrivateKey {
+    /// The one that a source's parameters give to act as the provider with, if any.
+    pub(crate) fn given(parameters: &mut Parameters<'_>) -> Option<Self> {
+        let text = parameters.one("signing_key");
+        if text.is_empty() {
+            return None;
+        }
+        let key = Self::read(text);
+        if key.is_none() {
+            parameters.fault(
+                "signing_key",
+                "must be a private key: PKCS#8 in PEM or base64, or an Ed25519 seed in hex or base64",
+            );
+        }
+        key
+    }
+
     /// A PKCS#8 document in PEM or base64, or an Ed25519 seed in hex, base64 or after `whsk_`.
     pub(crate) fn read(text: &str) -> Option<Self> {
         let text = text.strip_prefix("whsk_").unwrap_or(text);

@@ -16,7 +16,7 @@ use super::{
     Algorithm, At, Encoding, KeyForm, Part, PrivateKey, SIGNATURES_MAX, Scheme, Stamp, StampAt, Style, When,
     algorithm::p256_point,
     presented::{Presented, decode_reserved, present, shape},
-    stamp::check_window,
+    stamp::{check_window, tolerance},
 };
 use crate::{
     ByHead, Draft, Refusal, Request, SignError, form, header,
@@ -61,14 +61,14 @@ struct Head<'a> {
 impl Signatures {
     /// The schemes whose condition holds, with the keys that the parameters give.
     pub(crate) fn read(schemes: &'static [Scheme], parameters: &mut Parameters<'_>) -> Self {
-        let (tolerance, private) = (parameters.tolerance(), parameters.private_key());
+        let (tolerance, private) = (tolerance(parameters), PrivateKey::given(parameters));
         let mut active = Vec::new();
         for scheme in schemes {
             if !scheme.when.holds(parameters) || (private.is_some() && !scheme.algorithm.is_asymmetric()) {
                 continue;
             }
             let keys = scheme.keys(parameters);
-            if keys.is_empty() && private.is_none() && !parameters.provider().adopts() {
+            if keys.is_empty() && private.is_none() && !parameters.may_await_key() {
                 continue;
             }
             let headers = match scheme.at {

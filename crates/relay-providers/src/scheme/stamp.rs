@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use relay_core::time::Wall;
 
-use crate::Refusal;
+use crate::{Refusal, parameters::Parameters};
 
 /// How a timestamp is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,19 @@ pub(crate) fn check_window(
     } else {
         Err(Refusal::new("future_timestamp", format!("timestamp {apart} s ahead, limit {limit} s")))
     }
+}
+
+/// How far a signed timestamp may be off at a source; `None`: any age.
+pub(crate) fn tolerance(parameters: &mut Parameters<'_>) -> Option<Duration> {
+    let text = parameters.one("tolerance");
+    if text.is_empty() {
+        return None;
+    }
+    let tolerance = read_tolerance(text);
+    if tolerance.is_none() {
+        parameters.fault("tolerance", format!("{text:?} must be a time like 300s, 10m or 1h, or off"));
+    }
+    tolerance.filter(|tolerance| *tolerance != Duration::MAX)
 }
 
 /// A duration as a parameter has it: `300`, `300s`, `10m`, `1h`, `2d`; `off` is [`Duration::MAX`].

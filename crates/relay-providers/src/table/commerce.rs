@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample, Tries,
-    provider::{NO_TIME, Proof},
+    proof::Proof,
+    provider::NO_TIME,
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit, When},
     table::{HEADERS_OPEN, STANDARD_WEBHOOKS, generic::STANDARD, ping},
 };

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::{
     Acknowledgement, DeliveryId, Name, Parameter, Provider, Sample, Tries, chosen,
-    provider::{NO_TIME, Proof},
+    proof::Proof,
+    provider::NO_TIME,
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit},
     table::{ANY_METHOD, SENT_ALONG, STANDARD_WEBHOOKS},
 };

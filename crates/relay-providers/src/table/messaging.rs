@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::{
     Characters, DeliveryId, Exchange, Handshake, Name, On, Otherwise, Parameter, Provider, Sample, Tries,
-    provider::{NO_TIME, Proof},
+    proof::Proof,
+    provider::NO_TIME,
     scheme::{Algorithm, At, Encoding, KeyForm, Part, Scheme, Stamp, Style, Unit},
     table::{GET_POST, HEADERS_OPEN, HUB_ALGORITHM, HUB_SHA1, HUB_SHA256, SENT_ALONG, acknowledge, ping},
 };

@@ -10,13 +10,43 @@ mod generic;
 mod messaging;
 mod productivity;
 
+use std::sync::LazyLock;
+
 use crate::{
-    Acknowledgement, Exchange, Handshake, On, Parameter, Provider, code,
+    Acknowledgement, Exchange, Handshake, On, Parameter, ParameterFault, Provider, code,
     scheme::{Algorithm, At, Scheme, Style, When},
+    signed_over,
 };
 
+/// Every provider, by name.
+pub fn providers() -> &'static [Provider] {
+    static ALL: LazyLock<Vec<Provider>> = LazyLock::new(|| {
+        let entries = FAMILIES.iter().flat_map(|family| family.iter());
+        let mut all: Vec<Provider> = entries.map(signed_over::with_parameter).collect();
+        all.sort_by_key(|provider| provider.name);
+        all
+    });
+    &ALL
+}
+
+/// The provider of that name.
+pub fn provider(name: &str) -> Option<&'static Provider> {
+    providers().binary_search_by_key(&name, |provider| provider.name).ok().map(|index| &providers()[index])
+}
+
+/// The same.
+///
+/// # Errors
+/// There is none of that name.
+pub(crate) fn known(name: &str) -> Result<&'static Provider, Vec<ParameterFault>> {
+    provider(name).ok_or_else(|| {
+        let known: Vec<_> = providers().iter().map(|provider| provider.name).collect();
+        vec![ParameterFault::unknown_provider(name, &known)]
+    })
+}
+
 /// Every entry.
-pub(crate) const FAMILIES: &[&[Provider]] = &[
+const FAMILIES: &[&[Provider]] = &[
     generic::PROVIDERS,
     messaging::PROVIDERS,
     crm::PROVIDERS,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::{
     DeliveryId, Exchange, Handshake, Name, On, Parameter, Provider, Sample, Tries,
-    provider::{NO_TIME, Proof},
+    proof::Proof,
+    provider::NO_TIME,
     scheme::{At, Encoding, KeyForm, Part, Scheme, Stamp, StampAt, Style, Unit},
     table::{ATLASSIAN, GET_POST, HEAD_POST, HEADERS_OPEN, SENT_ALONG, ping},
 };

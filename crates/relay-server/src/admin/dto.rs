@@ -19,15 +19,13 @@ use crate::{
     clock::rfc3339,
     depth,
     directory::Directory,
+    document::{self, Retry},
     health::{self, Report, Totals},
-    ingress::{KeptRefusal, Refusals},
     metrics::Metrics,
     quotas::Quotas,
-    registry::{
-        Registry,
-        document::{self, Retry},
-        secret::hex,
-    },
+    refusals::{KeptRefusal, Missed, Refusals},
+    registry::Registry,
+    secret::hex,
 };
 
 mod alert;
@@ -37,7 +35,7 @@ mod rotation;
 pub(super) mod withheld;
 
 impl MissedDto {
-    pub(crate) fn new(missed: &crate::ingress::Missed) -> Self {
+    pub(crate) fn new(missed: &Missed) -> Self {
         Self {
             at: rfc3339(missed.at),
             method: missed.method.clone(),

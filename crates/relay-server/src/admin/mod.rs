@@ -17,7 +17,7 @@ mod site;
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{DefaultBodyLimit, FromRequestParts, Request},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -27,10 +27,11 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 use relay_core::name::Name;
 use relay_net::origin::Origin;
 use tokio::sync::oneshot;
+use tower::ServiceExt as _;
 
 use self::problem::AdminError;
 pub(crate) use self::{
-    serve::{Served, serve},
+    serve::{Offer, serve},
     site::Sites,
 };
 use crate::{
@@ -58,26 +59,45 @@ impl FromRequestParts<Arc<State>> for Of {
     }
 }
 
+/// What is asked at one entrance, and answered there.
+#[derive(Clone, Debug)]
+pub(crate) struct Desk(Router);
+
+impl Desk {
+    /// One that these routes answer at.
+    pub(crate) fn of(routes: Router) -> Self {
+        Self(routes)
+    }
+
+    /// Answers a request that came from there. It travels with the request, as extractors want it; nothing that is asked in
+    /// another way than this has an origin, and it is answered 500.
+    pub(crate) async fn answer(&self, origin: Origin, mut request: Request) -> Response {
+        request.extensions_mut().insert(origin);
+        let Ok(response) = self.0.clone().oneshot(request).await;
+        response
+    }
+}
+
 /// For the admin listener: everything but metrics, probes and the page where one signs in wants the admin token or a session. `pages`
 /// are the dashboard's, which answer who is not known by themselves.
-pub(crate) fn guarded(state: Arc<State>, pages: Option<Router<Arc<State>>>) -> Router {
+pub(crate) fn guarded(state: Arc<State>, pages: Option<Router<Arc<State>>>) -> Desk {
     let api = api(&state).route_layer(middleware::from_fn_with_state(Arc::clone(&state), let_in));
     let all = pages.into_iter().fold(api, Router::merge);
-    whole(all, |request| Principal::stranger(origin_of(request)), state)
+    Desk::of(whole(all, |origin, _| Principal::stranger(origin), state))
 }
 
 /// For the admin socket, or for commands without a server: whoever may open the file may do what that entrance lets him.
-pub(crate) fn unguarded(entrance: Entrance, state: Arc<State>) -> Router {
-    let whoever = move |request: &Request| Principal::at(&entrance, origin_of(request), request.headers());
-    whole(api(&state), whoever, state)
+pub(crate) fn unguarded(entrance: Entrance, state: Arc<State>) -> Desk {
+    let whoever = move |origin, request: &Request| Principal::at(&entrance, origin, request.headers());
+    Desk::of(whole(api(&state), whoever, state))
 }
 
 fn whole(
     api: Router<Arc<State>>,
-    whoever: impl Fn(&Request) -> Principal + Clone + Send + Sync + 'static,
+    whoever: impl Fn(Origin, &Request) -> Principal + Clone + Send + Sync + 'static,
     state: Arc<State>,
 ) -> Router {
-    let named = middleware::from_fn(move |request, next| named(whoever.clone(), request, next));
+    let named = middleware::from_fn(move |origin, request, next| named(whoever.clone(), origin, request, next));
     let all = api.merge(open()).layer(named).fallback(nothing_here);
     all.method_not_allowed_fallback(wrong_method).with_state(state)
 }
@@ -109,11 +129,15 @@ fn open() -> Router<Arc<State>> {
         .route("/readyz", get(routes::status::ready))
 }
 
-/// Handlers find there for whom they work, and where he is.
-async fn named(whoever: impl Fn(&Request) -> Principal, mut request: Request, next: Next) -> Response {
-    let (principal, origin) = (whoever(&request), origin_of(&request));
+/// Handlers find there for whom they work.
+async fn named(
+    whoever: impl Fn(Origin, &Request) -> Principal,
+    Extension(origin): Extension<Origin>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let principal = whoever(origin, &request);
     request.extensions_mut().insert(principal);
-    request.extensions_mut().insert(origin);
     next.run(request).await
 }
 
@@ -124,10 +148,6 @@ async fn as_data(request: Request, next: Next) -> Response {
     fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     fields.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     answer
-}
-
-fn origin_of(request: &Request) -> Origin {
-    request.extensions().get().copied().unwrap_or(Origin::local())
 }
 
 async fn nothing_here() -> AdminError {
@@ -153,15 +173,15 @@ async fn to_its_end(Of(state): Of, request: Request, next: Next) -> Response {
 }
 
 /// Whoever shows the admin token or a session's cookie is let in, and others to where they sign in.
-async fn let_in(Of(state): Of, mut request: Request, next: Next) -> Response {
-    if let Err(error) = known(&state, &mut request).await {
+async fn let_in(Of(state): Of, Extension(origin): Extension<Origin>, mut request: Request, next: Next) -> Response {
+    if let Err(error) = known(&state, origin, &mut request).await {
         return error.into_response();
     }
     if !is_stranger(&request) {
         return next.run(request).await;
     }
     if !is_entry(&request) {
-        state.guesses.missing(guesses::Entrance::Admin, origin_of(&request));
+        state.guesses.missing(guesses::Entrance::Admin, origin);
         return AdminError::Unauthorized.into_response();
     }
     // Whoever is not known has no memory but for a name and a password.
@@ -173,8 +193,13 @@ async fn let_in(Of(state): Of, mut request: Request, next: Next) -> Response {
 }
 
 /// Whoever is known is; pages answer others themselves.
-pub(crate) async fn recognize(Of(state): Of, mut request: Request, next: Next) -> Response {
-    match known(&state, &mut request).await {
+pub(crate) async fn recognize(
+    Of(state): Of,
+    Extension(origin): Extension<Origin>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match known(&state, origin, &mut request).await {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }
@@ -182,8 +207,7 @@ pub(crate) async fn recognize(Of(state): Of, mut request: Request, next: Next) -
 
 /// Says in a request who asks: by the token that it shows; else by the session of its cookie. A cookie alone has nothing done that a
 /// page of this site did not ask for (S25): browsers say of each such request where it comes from.
-async fn known(state: &State, request: &mut Request) -> Result<(), AdminError> {
-    let origin = origin_of(request);
+async fn known(state: &State, origin: Origin, request: &mut Request) -> Result<(), AdminError> {
     if request.headers().contains_key(header::AUTHORIZATION) {
         return match state.looks_at(request.headers(), guesses::Entrance::Admin, origin).await {
             Ok(Known::Yes) => {
@@ -240,7 +264,6 @@ mod tests {
     use futures_util::FutureExt as _;
     use relay_store::memory::MemoryStore;
     use tokio::sync::Notify;
-    use tower::ServiceExt as _;
 
     use super::*;
 
@@ -253,6 +276,22 @@ mod tests {
         };
         assert!(asks("/events?source=in", "Relay-Fragment") && asks("/api/v1/pulse", "Accept"));
         assert!(!asks("/events", "Accept") && !asks("/api/v1/events", "Accept"));
+    }
+
+    /// Whose origin is not known is nobody whom an entrance lets in: neither as one of this machine, nor as a stranger.
+    #[tokio::test]
+    async fn what_comes_without_an_origin_is_let_in_nowhere() {
+        let state = crate::offline::tests::admin(Arc::new(MemoryStore::new())).await;
+        let desks = [guarded(Arc::clone(&state), None), unguarded(Entrance::SOCKET, state)];
+        let ask = |path: &str| Request::get(path).body(Body::empty()).unwrap();
+        for (Desk(routes), known) in desks.into_iter().zip([StatusCode::UNAUTHORIZED, StatusCode::OK]) {
+            for path in ["/api/v1/sources", "/api/v1/me", "/health", "/metrics"] {
+                let answer = routes.clone().oneshot(ask(path)).await.unwrap();
+                assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+            }
+            let answer = Desk(routes).answer(Origin::local(), ask("/api/v1/sources")).await;
+            assert_eq!(answer.status(), known);
+        }
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, response::IntoResponse as _};
+use axum::{body::Body, response::IntoResponse as _};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use relay_net::{
@@ -12,9 +12,8 @@ use relay_net::{
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
-use super::site::Sites;
+use super::{Desk, site::Sites};
 use crate::{
     ingress::{Answers, Connection, Flaw, Patience},
     metrics::Metrics,
@@ -24,8 +23,8 @@ use crate::{
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a listener serves.
-pub(crate) struct Served {
-    pub(crate) router: Router,
+pub(crate) struct Offer {
+    pub(crate) desk: Desk,
     /// Only what is asked under one of their names is answered.
     pub(crate) sites: Option<Sites>,
     /// The proxies that are believed whom they bring.
@@ -36,7 +35,7 @@ pub(crate) struct Served {
 pub(crate) async fn serve<L>(
     listener: L,
     name: &'static str,
-    served: Served,
+    offer: Offer,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) where
@@ -44,13 +43,13 @@ pub(crate) async fn serve<L>(
     L::Socket: AsyncRead + AsyncWrite + Unpin,
 {
     let connections = Connections::new(Bounds::private());
-    let listener = Behind::new(listener, Arc::clone(&served.proxies));
-    let office = Arc::new(Office { served, metrics });
+    let listener = Behind::new(listener, Arc::clone(&offer.proxies));
+    let office = Arc::new(Office { offer, metrics });
     serve::serve(listener, name, connections, office, stop).await;
 }
 
 struct Office {
-    served: Served,
+    offer: Offer,
     metrics: Arc<Metrics>,
 }
 
@@ -75,21 +74,18 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Serve<S> for Office {
 
 impl Office {
     async fn answer(&self, origin: Origin, request: Result<Box<Request<Incoming>>, Flaw>) -> Response<Body> {
-        let mut request = match request {
+        let request = match request {
             Ok(request) => *request,
             Err(flaw) => return flaw.problem().respond().map(Body::new),
         };
-        let Served { router, sites, proxies } = &self.served;
+        let Offer { desk, sites, proxies } = &self.offer;
         if let Some(sites) = sites
             && let Err(error) = sites.may_ask(request.method(), request.uri().path(), request.headers())
         {
             return error.into_response();
         }
-        // Handlers and middleware find there whom they answer.
         let origin = proxies.asked(origin, request.headers());
-        request.extensions_mut().insert(origin);
-        let Ok(response) = router.clone().oneshot(request).await;
-        response
+        desk.answer(origin, request.map(Body::new)).await
     }
 }
 
@@ -97,7 +93,7 @@ impl Office {
 mod tests {
     use std::collections::BTreeSet;
 
-    use axum::routing::get;
+    use axum::{Router, routing::get};
     use relay_core::time::Wall;
     use relay_store::seam::Stats;
     use tokio::{
@@ -127,8 +123,8 @@ mod tests {
         let (metrics, stop) = (Arc::<Metrics>::default(), CancellationToken::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let served = Served { router, sites: Some(Sites::default()), proxies: Arc::default() };
-        let served = serve(listener, "admin", served, Arc::clone(&metrics), stop.clone());
+        let offer = Offer { desk: Desk::of(router), sites: Some(Sites::default()), proxies: Arc::default() };
+        let served = serve(listener, "admin", offer, Arc::clone(&metrics), stop.clone());
         let served = tokio::spawn(served);
         assert_eq!(ask(address, "/broken").await, "");
         assert!(ask(address, "/").await.ends_with("well"));

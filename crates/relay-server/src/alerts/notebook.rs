@@ -15,7 +15,7 @@ use relay_store::seam::{Document, DocumentKey, DocumentKind, Registry};
 
 use tokio::time::timeout;
 
-use crate::registry::document::{AlertMemory, AlertTold};
+use crate::document::{AlertMemory, AlertTold};
 
 /// How long the store may take.
 const STORE_WITHIN: Duration = Duration::from_secs(5);
@@ -188,12 +188,12 @@ fn written(memory: &Memory) -> String {
     };
     let interval_ms = memory.interval.as_millis() as u64;
     let memory = AlertMemory { at: memory.at, interval_ms, told: memory.told.iter().map(told).collect() };
-    crate::registry::document::render(&memory)
+    crate::document::render(&memory)
 }
 
 /// What a later version has told of that this one does not know is left out.
 fn read_back(body: &str, scope: Scope) -> Option<Memory> {
-    let AlertMemory { at, interval_ms, told } = crate::registry::document::parse(body).ok()?;
+    let AlertMemory { at, interval_ms, told } = crate::document::parse(body).ok()?;
     let told = told.into_iter().filter_map(|mut told| {
         let subject = told.subject.take().map(|name| name.parse()).transpose().ok()?;
         let key = Key { kind: told.kind.parse().ok()?, subject, scope };

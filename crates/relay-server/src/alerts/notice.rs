@@ -6,7 +6,7 @@ use relay_core::{
     time::Wall,
 };
 
-use crate::registry::secret;
+use crate::secret;
 
 /// A message with its id, which is the same over its tries.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{KeyDto, RotationDto, TokenDto, is_false, words};
-use crate::{network_policy::NetworkPolicy, parameters::Parameters, registry::document::Dedupe};
+use crate::{document::Dedupe, network_policy::NetworkPolicy, parameters::Parameters};
 
 /// A source. Secrets are never among its parameters: `set` says that there is one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -19,11 +19,9 @@ use super::{
 };
 use crate::{
     budget,
+    document::Likeness,
     network_policy::NetworkPolicy,
-    registry::{
-        document::Likeness,
-        secret::{hex, sha256},
-    },
+    secret::{hex, sha256},
 };
 
 /// The largest body, which a server's own memory may bound.

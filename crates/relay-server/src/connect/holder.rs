@@ -2,10 +2,7 @@
 
 use relay_core::{hub::Serves, name::Name, time::Wall};
 
-use crate::{
-    directory::Directory,
-    registry::{secret, uses::Proof},
-};
+use crate::{directory::Directory, registry::uses::Proof, secret};
 
 /// Who holds a token, once that was found.
 #[derive(Clone)]
@@ -38,7 +35,7 @@ mod tests {
     use super::*;
     use crate::{
         directory::Versioned,
-        registry::document::{Digest, Rotation, Token},
+        document::{Digest, Rotation, Token},
     };
 
     /// I21: a token that may serve less by the time its socket is upgraded is found out, as a revoked one is.

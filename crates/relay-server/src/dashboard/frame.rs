@@ -1,9 +1,10 @@
 //! Who looks at a page, and how it is answered.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
-    extract::FromRequestParts,
+    Extension,
+    extract::{FromRequestParts, rejection::ExtensionRejection},
     response::{Html, IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header, request::Parts};
@@ -47,11 +48,10 @@ pub(super) enum Drawn {
 }
 
 impl FromRequestParts<Arc<State>> for Looking {
-    type Rejection = Infallible;
+    type Rejection = ExtensionRejection;
 
-    async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, Infallible> {
-        let who =
-            parts.extensions.get().cloned().unwrap_or_else(|| Principal::stranger(relay_net::origin::Origin::local()));
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, ExtensionRejection> {
+        let Extension(who) = Extension::<Principal>::from_request_parts(parts, state).await?;
         let present: Option<Present> = parts.extensions.get().cloned();
         let page = page(state, &who, present.as_ref());
         let wants_fragment = parts.headers.contains_key(FRAGMENT);

@@ -228,7 +228,7 @@ impl Driver {
                     && let Some(open) = self.sockets.get_mut(&conn)
                 {
                     open.full = false;
-                    self.pump(conn);
+                    self.transmit(conn);
                 }
             }
         };
@@ -341,7 +341,7 @@ impl Driver {
             Done::Space(conn) => {
                 if let Some(open) = self.sockets.get_mut(&conn) {
                     open.full = false;
-                    self.pump(conn);
+                    self.transmit(conn);
                 }
             }
         }
@@ -362,7 +362,7 @@ impl Driver {
                         waiting.hears(answer);
                     }
                 }
-                Output::Transmit(conn) => self.pump(conn),
+                Output::Transmit(conn) => self.transmit(conn),
                 Output::Close(conn, why) => self.close(conn, why),
                 Output::Notice(Notice::DestinationUp { destination, instance }) => {
                     self.ask_waiting(destination, instance);
@@ -420,7 +420,7 @@ impl Driver {
     }
 
     /// Moves messages from the machine to a socket while its queue takes them; goes on when its writer made space.
-    fn pump(&mut self, conn: ConnId) {
+    fn transmit(&mut self, conn: ConnId) {
         let Some(open) = self.sockets.get_mut(&conn) else { return };
         if open.full {
             return;
@@ -453,7 +453,7 @@ impl Driver {
             // Its task may have ended already.
             let _ = hangup.send(why);
         }
-        self.pump(conn);
+        self.transmit(conn);
     }
 
     fn arm(&self, timer: Pin<&mut Sleep>) {

@@ -10,7 +10,7 @@ use flate2::bufread::{GzDecoder, ZlibDecoder};
 use relay_core::limits;
 
 use super::{
-    intake,
+    arrival,
     uploads::{Extent, Owner, Turn, Uploads, Waited},
 };
 use crate::error::{Code, Problem};
@@ -94,7 +94,7 @@ pub(super) async fn decode(
             return Err(TOO_LARGE);
         }
         if len > listed.ceiling() {
-            let next = intake::ceiling_behind(len, bytes_max);
+            let next = arrival::ceiling_behind(len, bytes_max);
             let size = next.saturating_add(sent.len() as u64);
             let wanted = Turn { ceiling: next, more: next.saturating_sub(reservation.bytes()), size };
             if uploads.turn(&listed, wanted).await != Waited::Grown {

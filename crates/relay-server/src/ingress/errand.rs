@@ -6,13 +6,16 @@ use relay_net::origin::Origin;
 use relay_providers::{Answer, Fetched, Genuine, UNKNOWN_KEY};
 
 use super::{
+    door::Door,
     fields::Raw,
     respond,
-    seam::{Backend, Body, Source},
+    seam::Body,
     verify::{Denial, Errand, Head, Judged},
-    webhook::Door,
 };
-use crate::error::{Code, Problem};
+use crate::{
+    error::{Code, Problem},
+    intake::Intake,
+};
 
 /// What came of errands.
 pub(super) enum Errands {
@@ -28,12 +31,12 @@ const NOT_CONFIRMED: Problem = Problem::new(Code::StoreUnavailable, "it could no
 const NOT_AWAITED: Problem = Problem::new(Code::NotGenuine, "this source awaits no secret");
 const NOT_KEPT: Problem = Problem::new(Code::StoreUnavailable, "the secret could not be kept; send it again");
 
-impl<B: Backend> Door<B> {
+impl Door {
     /// Answers a handshake: counted, told, nothing stored.
-    pub(super) fn shake_hands(&self, source: &Source, raw: &Raw, answer: Answer) -> Response<Body> {
+    pub(super) fn shake_hands(&self, source: &Intake, raw: &Raw, answer: Answer) -> Response<Body> {
         let name = source.name.as_str();
-        self.backend.handshake(name);
-        if let Some(left_out) = self.backend.refusals().may_tell(name, "handshake", self.backend.mono()) {
+        self.books().metrics.handshake(name);
+        if let Some(left_out) = self.porch.may_tell(name, "handshake") {
             let method = String::from_utf8_lossy(&raw.method);
             tracing::info!(event = "handshake", source = name, %method, left_out, "answered a handshake");
         }
@@ -44,7 +47,7 @@ impl<B: Backend> Door<B> {
     /// whole is judged with afterwards is kept by then.
     pub(super) async fn prove(
         &self,
-        source: &Source,
+        source: &Intake,
         origin: Origin,
         raw: &Raw,
         mut url: String,
@@ -70,7 +73,7 @@ impl<B: Backend> Door<B> {
     /// One key more, if it is not one too many. It is not waited for once the server stops.
     async fn fetch(
         &self,
-        source: &Source,
+        source: &Intake,
         origin: Origin,
         fetched: &[Fetched],
         url: String,
@@ -80,9 +83,9 @@ impl<B: Backend> Door<B> {
         }
         tokio::select! {
             biased;
-            key = self.backend.key(&source.name, origin.address, &url) => match key {
+            key = self.backend.keyring.key(&source.name, origin.address, &url) => match key {
                 Ok(body) => Ok(Fetched { url, body }),
-                Err(why) => Err(refused(NO_KEY, "no_key", why)),
+                Err(why) => Err(refused(NO_KEY, "no_key", why.to_string())),
             },
             () = self.stop.cancelled() => Err(respond::STOPPING.into()),
         }
@@ -92,7 +95,7 @@ impl<B: Backend> Door<B> {
     pub(super) async fn run(
         &self,
         mut errand: Errand,
-        source: &Source,
+        source: &Intake,
         origin: Origin,
         (raw, body): (&Raw, &[u8]),
     ) -> Result<Errands, Denial> {
@@ -126,10 +129,10 @@ impl<B: Backend> Door<B> {
     }
 
     /// Fetches anew what may have changed since it was: the platform has new keys. Says whether there is anything new.
-    async fn renew(&self, source: &Source, fetched: &mut [Fetched]) -> bool {
+    async fn renew(&self, source: &Intake, fetched: &mut [Fetched]) -> bool {
         let mut is_new = false;
         for known in fetched {
-            if let Some(body) = self.backend.renewed_key(&source.name, &known.url, &known.body).await {
+            if let Some(body) = self.backend.keyring.renewed(&source.name, &known.url, &known.body).await {
                 known.body = body;
                 is_new = true;
             }
@@ -139,21 +142,21 @@ impl<B: Backend> Door<B> {
 
     async fn confirm(
         &self,
-        source: &Source,
+        source: &Intake,
         origin: Origin,
         raw: &Raw,
         url: &str,
         answer: Answer,
     ) -> Result<Response<Body>, Denial> {
-        let visited = self.backend.visit(&source.name, origin.address, url).await;
-        visited.map_err(|why| refused(NOT_CONFIRMED, "not_confirmed", why))?;
+        let visited = self.backend.keyring.visit(&source.name, origin.address, url).await;
+        visited.map_err(|why| refused(NOT_CONFIRMED, "not_confirmed", why.to_string()))?;
         tracing::info!(event = "confirmed", source = %source.name, "confirmed to the platform, as it asked");
         Ok(self.shake_hands(source, raw, answer))
     }
 
     async fn adopt(
         &self,
-        source: &Source,
+        source: &Intake,
         origin: Origin,
         raw: &Raw,
         (parameter, value): (&'static str, String),
@@ -161,7 +164,7 @@ impl<B: Backend> Door<B> {
     ) -> Result<Response<Body>, Denial> {
         let name = &source.name;
         // Whoever comes first is believed, so nobody is who comes unbidden.
-        if source.adopts_until.is_none_or(|until| self.backend.now() >= until) {
+        if source.adopts_until.is_none_or(|until| self.clock().wall() >= until) {
             let detail = format!(
                 "a secret was handed over and nobody awaits one: if it is the platform, open the window with \
                  crm-relay source await-secret {name} and have it sent again"

@@ -20,16 +20,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Settings,
-    buckets::Buckets,
-    cors::Cors,
+    Settings, arrival,
+    backend::Backend,
+    door::Door,
     flaw::Flaw,
     http1::{Answers, Connection},
-    intake,
     path::{self, Leads},
-    seam::{Backend, Body},
-    uploads::Uploads,
-    webhook::{Door, UNKNOWN},
+    porch::{Books, Porch},
+    respond,
+    seam::{Body, Elsewhere},
 };
 use crate::{
     apart::apart,
@@ -59,25 +58,19 @@ const OTHER_HOST: Problem =
     Problem::new(Code::Misdirected, "this relay is not asked under the name in Host; see its ALLOWED_HOSTS");
 
 /// Serves the public listener until `stop`; then accepts no more, finishes the requests at hand, and returns when the last
-/// connection has ended. Whoever called bounds that wait by dropping the future.
-pub async fn serve<B: Backend>(
+/// connection has ended. Whoever called bounds that wait by dropping the future. Without a backend no webhook is taken: there is no store.
+pub(crate) async fn serve<E: Elsewhere>(
     listener: impl Listening<Socket = TcpStream> + Sync,
-    backend: Arc<B>,
-    settings: Settings,
+    (settings, books): (Settings, Books),
+    backend: Option<Backend>,
+    elsewhere: E,
     stop: CancellationToken,
 ) {
     let connections = Connections::new(settings.connections);
     let listener = Behind::new(listener, Arc::clone(&settings.proxies));
-    let cors = Cors::new(&settings.cors_origins);
-    let refusing = CancellationToken::new();
-    let door = Arc::new(Door {
-        backend,
-        buckets: Buckets::new(),
-        uploads: Uploads::new(Arc::clone(&settings.budget)),
-        settings,
-        cors,
-        stop: refusing.clone(),
-    });
+    let (porch, refusing) = (Arc::new(Porch::new(settings, books)), CancellationToken::new());
+    let door = backend.map(|backend| Door::new(Arc::clone(&porch), backend, refusing.clone()));
+    let house = Arc::new(House { porch, door, elsewhere });
     let stopped = stop.clone();
     let refuses = async {
         stopped.cancelled().await;
@@ -87,22 +80,30 @@ pub async fn serve<B: Backend>(
     };
     // Cancel safety: whichever ends first, nothing is taken any more.
     tokio::select! {
-        () = serve::serve(listener, "public", connections, Arc::new(Public { door }), stop) => {}
+        () = serve::serve(listener, "public", connections, Arc::new(Public { house }), stop) => {}
         never = refuses => match never {},
     }
 }
 
-/// The public listener's connections.
-struct Public<B> {
-    door: Arc<Door<B>>,
+/// All that answers on the public listener.
+struct House<E> {
+    porch: Arc<Porch>,
+    /// None: there is no store.
+    door: Option<Door>,
+    elsewhere: E,
 }
 
-impl<B: Backend> Serve<TcpStream> for Public<B> {
+/// The public listener's connections.
+struct Public<E> {
+    house: Arc<House<E>>,
+}
+
+impl<E: Elsewhere> Serve<TcpStream> for Public<E> {
     async fn connection(&self, socket: TcpStream, origin: Origin, seat: Arc<Seated>, closing: &Closing) {
         // Best effort: without it answers only come later.
         let _ = socket.set_nodelay(true);
         outbox::prepare(&socket);
-        let settings = &self.door.settings;
+        let settings = &self.house.porch.settings;
         if settings.tls.is_none() && !settings.proxy_protocol {
             return self.drive(socket, origin, seat, closing).await;
         }
@@ -111,17 +112,17 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
     }
 
     fn panicked(&self) {
-        self.door.backend.panicked();
+        self.house.porch.books.metrics.panicked();
     }
 
     fn full(&self, wanted: Wanted) -> usize {
-        self.door.uploads.give_way(wanted)
+        self.house.porch.uploads.give_way(wanted)
     }
 
     fn refused(&self, origin: Origin) {
-        let backend = &self.door.backend;
-        backend.refused(UNKNOWN, NO_SHARE.code.as_str());
-        if let Some(left_out) = backend.refusals().may_tell("/", "share_full", backend.mono()) {
+        let porch = &self.house.porch;
+        porch.refused(NO_SHARE.code.as_str());
+        if let Some(left_out) = porch.may_tell("/", "share_full") {
             tracing::warn!(
                 event = "share_full",
                 address = %origin.address,
@@ -134,16 +135,16 @@ impl<B: Backend> Serve<TcpStream> for Public<B> {
 
     async fn turn_away(&self, socket: TcpStream) {
         // Where each connection is a proxy's, one that has a share is somebody else's.
-        if !self.door.settings.proxy_protocol {
+        if !self.house.porch.settings.proxy_protocol {
             self.say_no_share(socket).await;
         }
     }
 }
 
-impl<B: Backend> Public<B> {
+impl<E: Elsewhere> Public<E> {
     /// What comes before the first request: the word of the proxy, and the handshake.
     async fn begin(&self, mut socket: TcpStream, mut origin: Origin, seat: Arc<Seated>, closing: &Closing) {
-        if self.door.settings.proxy_protocol {
+        if self.house.porch.settings.proxy_protocol {
             let Some(brought) = self.introduced(&mut socket, origin, &seat, closing).await else { return };
             origin = brought;
             if origin.address != Address::Proxy {
@@ -158,7 +159,7 @@ impl<B: Backend> Public<B> {
                 }
             }
         }
-        let Some(tls) = &self.door.settings.tls else { return self.drive(socket, origin, seat, closing).await };
+        let Some(tls) = &self.house.porch.settings.tls else { return self.drive(socket, origin, seat, closing).await };
         if let Some(socket) = self.shake(tls, socket, &seat, closing).await {
             self.drive(socket, Origin { tls: true, ..origin }, seat, closing).await;
         }
@@ -172,12 +173,12 @@ impl<B: Backend> Public<B> {
         seat: &Seated,
         closing: &Closing,
     ) -> Option<Origin> {
-        let proxies = &self.door.settings.proxies;
+        let proxies = &self.house.porch.settings.proxies;
         if !origin.ip().is_some_and(|ip| proxies.trust(ip)) {
             self.no_word(origin, "another address than TRUSTED_PROXIES has");
             return None;
         }
-        let taken = proxy_protocol::take(socket, self.door.settings.patience.handshake);
+        let taken = proxy_protocol::take(socket, self.house.porch.settings.patience.handshake);
         // Cancel safety: whoever has said nothing yet has asked for nothing.
         match unless_given_up(seat, closing, taken).await? {
             Ok(Said::From(from)) => Some(proxies.connected(origin.brought(from.ip(), Some(from.port())))),
@@ -198,9 +199,9 @@ impl<B: Backend> Public<B> {
     /// Counts a connection that is closed since no trusted proxy said whom it brings, and tells that there are such.
     fn no_word(&self, origin: Origin, came: &'static str) {
         const KIND: &str = "no_proxy_header";
-        let backend = &self.door.backend;
-        backend.refused(UNKNOWN, KIND);
-        if let Some(left_out) = backend.refusals().may_tell("/", KIND, backend.mono()) {
+        let porch = &self.house.porch;
+        porch.refused(KIND);
+        if let Some(left_out) = porch.may_tell("/", KIND) {
             tracing::warn!(
                 event = KIND,
                 peer = origin.shown(),
@@ -212,8 +213,8 @@ impl<B: Backend> Public<B> {
     }
 
     async fn say_no_share(&self, socket: TcpStream) {
-        let Some(tls) = &self.door.settings.tls else { return say(socket, &NO_SHARE).await };
-        if let Ok(socket) = tls.accept(socket, self.door.settings.patience.handshake).await {
+        let Some(tls) = &self.house.porch.settings.tls else { return say(socket, &NO_SHARE).await };
+        if let Ok(socket) = tls.accept(socket, self.house.porch.settings.patience.handshake).await {
             say(socket, &NO_SHARE).await;
         }
     }
@@ -226,12 +227,12 @@ impl<B: Backend> Public<B> {
         seat: Arc<Seated>,
         closing: &Closing,
     ) {
-        let door = &self.door;
-        let patience = door.settings.patience;
+        let house = &self.house;
+        let patience = house.porch.settings.patience;
         let connection = Connection { socket, seat: Arc::clone(&seat), patience, answers: Answers::Short };
         let answer = |request| {
-            let (door, seat) = (Arc::clone(door), Arc::clone(&seat));
-            async move { answer(&door, &seat, origin, request).await }
+            let (house, seat) = (Arc::clone(house), Arc::clone(&seat));
+            async move { house.answer(&seat, origin, request).await }
         };
         connection.drive(closing, answer).await;
     }
@@ -246,16 +247,16 @@ impl<B: Backend> Public<B> {
         closing: &Closing,
     ) -> Option<tls::Stream> {
         // Cancel safety: whoever has not shaken hands yet has asked for nothing.
-        let shaking = tls.accept(socket, self.door.settings.patience.handshake);
+        let shaking = tls.accept(socket, self.house.porch.settings.patience.handshake);
         let unshaken = match unless_given_up(seat, closing, shaking).await? {
             Ok(socket) => return Some(socket),
             Err(unshaken) => unshaken,
         };
         match unshaken {
             Unshaken::Plain(socket) => {
-                self.door.backend.refused(UNKNOWN, "no_tls");
+                self.house.porch.refused("no_tls");
                 let problem = SPEAKS_TLS;
-                let told = timeout(self.door.settings.patience.handshake, say(socket, &problem));
+                let told = timeout(self.house.porch.settings.patience.handshake, say(socket, &problem));
                 // Who stays after that is waited for like one that stops in a handshake.
                 let _ = unless_given_up(seat, closing, told).await;
             }
@@ -263,7 +264,7 @@ impl<B: Backend> Public<B> {
             // Whoever looks whether the port is open, or has gone.
             Unshaken::Failed(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
             Unshaken::Failed(error) => {
-                self.door.backend.refused(UNKNOWN, "tls");
+                self.house.porch.refused("tls");
                 tracing::debug!(%error, "a handshake of TLS failed");
             }
         }
@@ -296,52 +297,101 @@ async fn say<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S, problem: &Problem
     let _ = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
 }
 
-/// Answers one request, or the flaw of what is none.
-async fn answer<B: Backend>(
-    door: &Door<B>,
-    seat: &Seated,
-    origin: Origin,
-    request: Result<Box<Request<Incoming>>, Flaw>,
-) -> Response<Body> {
-    let mut response = match request {
-        Ok(request) => ask(door, seat, origin, request).await,
-        // It needs no place, and is answered on any.
-        Err(flaw) => turn_away(door, &flaw.problem()),
-    };
-    // What is to become a session is not to end, whatever it was told while its request was on its way.
-    if seat.is_evicted() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+impl<E: Elsewhere> House<E> {
+    /// Answers one request, or the flaw of what is none.
+    async fn answer(
+        &self,
+        seat: &Seated,
+        origin: Origin,
+        request: Result<Box<Request<Incoming>>, Flaw>,
+    ) -> Response<Body> {
+        let mut response = match request {
+            Ok(request) => self.ask(seat, origin, request).await,
+            // It needs no place, and is answered on any.
+            Err(flaw) => self.porch.turn_away(&flaw.problem()),
+        };
+        // What is to become a session is not to end, whatever it was told while its request was on its way.
+        if seat.is_evicted() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
-    response
-}
 
-/// Answers a request, if there is a place for it.
-async fn ask<B: Backend>(
-    door: &Door<B>,
-    seat: &Seated,
-    origin: Origin,
-    mut request: Box<Request<Incoming>>,
-) -> Response<Body> {
-    let origin = door.settings.proxies.asked(origin, request.headers());
-    if let Some(target) = door.settings.prefix.taken_off(request.uri()) {
-        *request.uri_mut() = target;
+    /// Answers a request, if there is a place for it.
+    async fn ask(&self, seat: &Seated, origin: Origin, mut request: Box<Request<Incoming>>) -> Response<Body> {
+        let settings = &self.porch.settings;
+        let origin = settings.proxies.asked(origin, request.headers());
+        if let Some(target) = settings.prefix.taken_off(request.uri()) {
+            *request.uri_mut() = target;
+        }
+        let joins = request.headers().contains_key(header::UPGRADE) && request.uri().path() == CONNECT;
+        // A program of this machine that asks for itself is one that the reserve is kept for, though its connection came as a
+        // trusted proxy's.
+        if !joins && !origin.address.is_local() && !self.may_ask(seat).await {
+            return self.porch.turn_away(&NO_CONNECTIONS);
+        }
+        if !is_asked_for(settings, &request) {
+            return self.misdirected(origin, &request);
+        }
+        let response = self.route(origin, request).await;
+        // Only who has shown a token takes one of the places for sessions. The session itself waits for the upgrade, which
+        // any other answer is the end of.
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS && !seat.begin_session() {
+            return self.porch.turn_away(&NO_SESSIONS);
+        }
+        response
     }
-    let joins = request.headers().contains_key(header::UPGRADE) && request.uri().path() == CONNECT;
-    // A program of this machine that asks for itself is one that the reserve is kept for, though its connection came as a
-    // trusted proxy's.
-    if !joins && !origin.address.is_local() && !may_ask(door, seat).await {
-        return turn_away(door, &NO_CONNECTIONS);
+
+    /// Whether there is a place for what is no session.
+    async fn may_ask(&self, seat: &Seated) -> bool {
+        !seat.is_reserved() || seat.leaves_reserve(|wanted| self.porch.uploads.give_way(wanted)).await
     }
-    if !is_asked_for(&door.settings, &request) {
-        return misdirected(door, origin, &request);
+
+    fn misdirected(&self, origin: Origin, request: &Request<Incoming>) -> Response<Body> {
+        let ends = arrival::is_given_up(request.headers(), request.body());
+        let response = self.porch.turn_away(&Problem { close: ends, ..OTHER_HOST });
+        self.porch.keep_miss(request.method(), request.uri(), origin, response.status());
+        if let Some(left_out) = self.porch.may_tell("/", OTHER_HOST.code.as_str()) {
+            let peer = origin.ip().map(tracing::field::display);
+            tracing::warn!(
+                event = "misdirected",
+                peer,
+                left_out,
+                "asked under a name that ALLOWED_HOSTS does not have"
+            );
+        }
+        response
     }
-    let response = route(door, origin, request).await;
-    // Only who has shown a token takes one of the places for sessions. The session itself waits for the upgrade, which
-    // any other answer is the end of.
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS && !seat.begin_session() {
-        return turn_away(door, &NO_SESSIONS);
+
+    async fn route(&self, origin: Origin, request: Box<Request<Incoming>>) -> Response<Body> {
+        if let Some(token) = request.headers().get(own_request::FIELD)
+            && let Some(door) = &self.door
+            && let Some(answer) = door.backend.own_requests.answer(token.as_bytes(), self.porch.books.clock.present())
+        {
+            let mut response = Response::new(Body::from(answer));
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            return response;
+        }
+        match (path::leads(request.uri().path()), &self.door) {
+            (Leads::Elsewhere, _) => self.elsewhere(origin, request).await,
+            (Leads::Source(_) | Leads::DotSegments(_), Some(door)) => door.answer(origin, request).await,
+            (Leads::Source(_) | Leads::DotSegments(_), None) => self.porch.turn_away(&respond::NO_STORE),
+        }
     }
-    response
+
+    async fn elsewhere(&self, origin: Origin, request: Box<Request<Incoming>>) -> Response<Body> {
+        let ends = arrival::is_given_up(request.headers(), request.body());
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let mut response = apart(|| self.elsewhere.answer(*request, origin)).await;
+        if response.status() == StatusCode::NOT_FOUND {
+            self.porch.refused(Code::NotFound.as_str());
+            self.porch.miss(&method, &uri, origin, response.status());
+        }
+        if ends && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
 }
 
 /// Whether a request is meant for this relay, by the host that it names. Probes are answered under any: a load balancer asks by
@@ -349,52 +399,4 @@ async fn ask<B: Backend>(
 fn is_asked_for(settings: &Settings, request: &Request<Incoming>) -> bool {
     let host = || request.headers().get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
     settings.allowed_hosts.is_empty() || PROBES.contains(&request.uri().path()) || settings.allowed_hosts.name(host())
-}
-
-fn misdirected<B: Backend>(door: &Door<B>, origin: Origin, request: &Request<Incoming>) -> Response<Body> {
-    let ends = intake::is_given_up(request.headers(), request.body());
-    let response = turn_away(door, &Problem { close: ends, ..OTHER_HOST });
-    door.keep_miss(request.method(), request.uri(), origin, response.status());
-    let backend = &door.backend;
-    if let Some(left_out) = backend.refusals().may_tell("/", OTHER_HOST.code.as_str(), backend.mono()) {
-        let peer = origin.ip().map(tracing::field::display);
-        tracing::warn!(event = "misdirected", peer, left_out, "asked under a name that ALLOWED_HOSTS does not have");
-    }
-    response
-}
-
-/// Whether there is a place for what is no session.
-async fn may_ask<B: Backend>(door: &Door<B>, seat: &Seated) -> bool {
-    !seat.is_reserved() || seat.leaves_reserve(|wanted| door.uploads.give_way(wanted)).await
-}
-
-fn turn_away<B: Backend>(door: &Door<B>, problem: &Problem) -> Response<Body> {
-    door.backend.refused(UNKNOWN, problem.code.as_str());
-    problem.respond()
-}
-
-async fn route<B: Backend>(door: &Door<B>, origin: Origin, request: Box<Request<Incoming>>) -> Response<Body> {
-    if let Some(token) = request.headers().get(own_request::FIELD)
-        && let Some(answer) = door.backend.own_answer(token.as_bytes())
-    {
-        let mut response = Response::new(Body::from(answer));
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        return response;
-    }
-    match path::leads(request.uri().path()) {
-        Leads::Elsewhere => {
-            let ends = intake::is_given_up(request.headers(), request.body());
-            let (method, uri) = (request.method().clone(), request.uri().clone());
-            let mut response = apart(|| door.backend.other(*request, origin)).await;
-            if response.status() == StatusCode::NOT_FOUND {
-                door.backend.refused(UNKNOWN, Code::NotFound.as_str());
-                door.miss(&method, &uri, origin, response.status());
-            }
-            if ends && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            response
-        }
-        Leads::Source(_) | Leads::DotSegments(_) => door.answer(origin, request).await,
-    }
 }

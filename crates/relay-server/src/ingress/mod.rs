@@ -3,23 +3,25 @@
 //! Bytes pass `http1` (strict framing, time limits, hyper), which asks `rules` what a request must be in any version of HTTP; then
 //! `webhook` (limits, source, body, check, hub).
 //!
-//! **Invariant:** nothing is answered 2xx before the backend said that it is durable; nothing of a request but its
+//! **Invariant:** nothing is answered 2xx before the hub said that it is durable; nothing of a request but its
 //! source's name and a method that the source takes goes into a log.
 
+mod arrival;
+mod backend;
 mod buckets;
 mod cors;
 mod decoded;
+mod door;
 mod errand;
 mod fields;
 mod flaw;
 mod http1;
-mod intake;
 mod listener;
 mod path;
 mod patience;
+mod porch;
 #[doc(hidden)]
 pub mod reading;
-mod refusals;
 mod respond;
 mod rules;
 mod seam;
@@ -35,17 +37,17 @@ use relay_net::{proxies::Proxies, serve::Bounds, sites::Hosts, tls};
 
 use crate::budget::Budget;
 
+pub(crate) use backend::Backend;
 pub(crate) use flaw::Flaw;
 pub(crate) use http1::{Answers, Connection};
-pub use listener::serve;
-pub(crate) use listener::{CONNECT, INTAKE_WITHIN, NO_SESSIONS, unless_given_up};
+pub(crate) use listener::{CONNECT, INTAKE_WITHIN, NO_SESSIONS, serve, unless_given_up};
 pub use path::Prefix;
 pub(crate) use path::source_of;
 pub use patience::Patience;
-pub use refusals::{KeptRefusal, Missed, Refusals, Tally};
+pub(crate) use porch::Books;
 pub use relay_net::origin::{Address, Origin};
 pub(crate) use rules::SentQuery;
-pub use seam::{Backend, Body, Old, Source};
+pub(crate) use seam::{Body, Elsewhere};
 
 /// What an operator decides about the public listener.
 #[derive(Clone, Debug)]

@@ -133,3 +133,30 @@ fn whole(status: u16, content_type: Option<&'static str>, body: Bytes) -> Respon
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use relay_core::hub::{Answer, NotStored};
+
+    use super::*;
+
+    /// I1, I2: whatever is not certain to be stored is a 503, and only what may be stored is said to be uncertain.
+    #[test]
+    fn what_is_not_durable_is_told_as_what_it_is() {
+        for (answer, code) in [
+            (Answer::Unavailable, Code::StoreUnavailable),
+            (Answer::Busy, Code::StoreBusy),
+            (Answer::NotStored(NotStored::Failed), Code::StoreUnavailable),
+            (Answer::NotStored(NotStored::Away), Code::StoreUnavailable),
+            (Answer::NotStored(NotStored::Gone), Code::StoreUnavailable),
+            (Answer::NotStored(NotStored::Damaged), Code::StoreUnavailable),
+            (Answer::NotStored(NotStored::Unrouted), Code::SourceBroken),
+            (Answer::Full, Code::StoreFull),
+            (Answer::Stopping, Code::ShuttingDown),
+        ] {
+            let problem = outcome(&answer, Acknowledgement::EMPTY, None).expect_err("it is not stored");
+            assert_eq!((problem.code, problem.respond().status().as_u16()), (code, 503), "{answer:?}");
+            assert_eq!(problem.detail.contains("not certain"), answer == Answer::Unavailable, "{answer:?}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, StatusCode, Uri, header, request::Parts};
+use http::{Method, header, request::Parts};
 use hyper::{Request, Response, body::Incoming};
 use relay_core::{
     event::event_name,
@@ -14,33 +14,31 @@ use relay_core::{
 };
 use relay_net::origin::Origin;
 use relay_providers::{Acknowledgement, Fetched, Genuine, HANDSHAKE_BODY_BYTES_MAX, SignedOver};
+use relay_store::seam::DocumentKind;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use super::{
-    Settings,
-    buckets::{Buckets, Over},
-    cors::Cors,
+    arrival::{self, Bounds},
+    buckets::Over,
     decoded::{self, Coding},
+    door::Door,
     errand::Errands,
     fields::Raw,
-    intake::{self, Bounds},
     path::{self, Leads},
-    refusals::{self as seen, Missed},
+    porch::UNKNOWN,
     respond, rules,
-    seam::{Backend, Body, Old, Source},
-    uploads::{Owner, Uploads},
+    seam::Body,
+    uploads::Owner,
     verify::{self, By, Denial, Head, Judged},
 };
 use crate::{
     apart::apart,
     error::{Code, Problem},
+    intake::{Intake, Old},
     quotas::Hold,
+    refusals::KeptRefusal,
     registry::uses::Proof,
 };
-
-/// The name that requests without a source are counted under.
-pub(super) const UNKNOWN: &str = "unknown";
 
 const BROKEN: Problem =
     Problem::new(Code::SourceBroken, "the source is not configured as its provider needs it; send it again later");
@@ -51,20 +49,6 @@ const DOT_SEGMENTS: Problem = Problem::new(
     Code::Malformed,
     "the path behind the source's name holds dot segments (. or ..), in whatever spelling",
 );
-
-/// Takes webhooks in.
-#[derive(Debug)]
-pub(super) struct Door<B> {
-    pub(super) backend: Arc<B>,
-    pub(super) settings: Settings,
-    pub(super) cors: Cors,
-    /// How often requests came lately.
-    pub(super) buckets: Buckets,
-    /// Bodies that are waited for.
-    pub(super) uploads: Uploads,
-    /// Is cancelled when the server stops.
-    pub(super) stop: CancellationToken,
-}
 
 /// A head that may have a body.
 struct Admitted {
@@ -80,20 +64,17 @@ struct Admitted {
 /// A request that was read and judged: all that is left of it while its commit is waited for.
 enum Ready {
     /// Take it in, for this source, with what is held for it there; once it is durable its sender wants this.
-    Genuine(Arc<Source>, (Box<Accepting>, Option<Box<Hold>>), Acknowledgement),
+    Genuine(Arc<Intake>, (Box<Accepting>, Option<Box<Hold>>), Acknowledgement),
     /// It was no webhook, or is taken in already.
     Answered(Response<Body>),
 }
 
-impl<B: Backend> Door<B> {
+impl Door {
     /// Answers a request whose path belongs to a source.
     pub(super) async fn answer(&self, origin: Origin, request: Box<Request<Incoming>>) -> Response<Body> {
         let leads = path::leads(request.uri().path());
-        if !self.backend.has_store() {
-            return self.refuse(None, origin, respond::NO_STORE.into());
-        }
         if let Leads::DotSegments(name) = leads {
-            let ends = intake::is_given_up(request.headers(), request.body());
+            let ends = arrival::is_given_up(request.headers(), request.body());
             let source = self.backend.source(name.as_bytes());
             let permitted = source.as_deref().map_or(Ok(()), |source| self.permit(source, origin));
             let refused = permitted.err().unwrap_or_else(|| DOT_SEGMENTS.into());
@@ -102,9 +83,9 @@ impl<B: Backend> Door<B> {
         let source = match self.find(leads) {
             Ok(source) => source,
             Err(refused) => {
-                let ends = intake::is_given_up(request.headers(), request.body());
+                let ends = arrival::is_given_up(request.headers(), request.body());
                 let response = self.refuse(None, origin, refused.closing_if(ends));
-                self.miss(request.method(), request.uri(), origin, response.status());
+                self.porch.miss(request.method(), request.uri(), origin, response.status());
                 return response;
             }
         };
@@ -119,7 +100,7 @@ impl<B: Backend> Door<B> {
         response
     }
 
-    fn find(&self, leads: Leads<'_>) -> Result<Arc<Source>, Denial> {
+    fn find(&self, leads: Leads<'_>) -> Result<Arc<Intake>, Denial> {
         match leads {
             Leads::Source(name) | Leads::DotSegments(name) => self.backend.source(name.as_bytes()).ok_or_else(|| {
                 Problem::new(Code::UnknownSource, "no source has that name; on the server: crm-relay source list")
@@ -132,7 +113,7 @@ impl<B: Backend> Door<B> {
     /// From head to acknowledgement.
     async fn take(
         &self,
-        source: &Arc<Source>,
+        source: &Arc<Intake>,
         origin: Origin,
         request: Box<Request<Incoming>>,
     ) -> Result<Response<Body>, Denial> {
@@ -145,25 +126,25 @@ impl<B: Backend> Door<B> {
     /// From head to verdict. Whatever is wrong with the head is said before any of the body is read.
     async fn read(
         &self,
-        source: &Arc<Source>,
+        source: &Arc<Intake>,
         origin: Origin,
         request: Box<Request<Incoming>>,
     ) -> Result<Ready, Denial> {
-        if self.backend.is_stopping() {
+        if self.backend.refusing.is_cancelled() {
             return Err(respond::STOPPING.into());
         }
         let (head, body) = request.into_parts();
         if let Err(refused) = self.permit(source, origin) {
-            return Err(refused.closing_if(intake::is_given_up(&head.headers, &body)));
+            return Err(refused.closing_if(arrival::is_given_up(&head.headers, &body)));
         }
         if let Some(refused) = is_broken(source) {
-            return Err(refused.closing_if(intake::is_given_up(&head.headers, &body)));
+            return Err(refused.closing_if(arrival::is_given_up(&head.headers, &body)));
         }
         let methods = source.verifier.methods();
         if head.method == Method::OPTIONS && self.cors.is_on() && !methods.contains(&"OPTIONS") {
             return Ok(Ready::Answered(self.cors.preflight(&head.headers, &methods.join(", "))));
         }
-        let ends = intake::is_given_up(&head.headers, &body);
+        let ends = arrival::is_given_up(&head.headers, &body);
         let admitted = self.admit_shown(source, origin, &head).await;
         let mut admitted = admitted.map_err(|refused| refused.closing_if(ends))?;
         if let Head::NeedsKey(url) = admitted.head {
@@ -201,44 +182,44 @@ impl<B: Backend> Door<B> {
             let hint = "the body is empty; to take this, set allow_empty on the source";
             return Err(Problem::new(Code::Malformed, hint).into());
         }
-        self.buckets.take(&source.name, &source.terms, || self.backend.mono()).map_err(too_often)?;
-        let (quotas, quota) = (self.backend.quotas(), &source.terms.quota);
-        let hold = quotas.hold(&source.name, quota, body.len(), || self.backend.now()).map_err(too_much)?;
+        self.buckets.take(&source.name, &source.terms, || self.clock().now().mono).map_err(too_often)?;
+        let (quotas, quota) = (&self.backend.quotas, &source.terms.quota);
+        let hold = quotas.hold(&source.name, quota, body.len(), || self.clock().wall()).map_err(too_much)?;
         raw.clean(&connection, &genuine.strip);
         let accepting = Box::new(self.accepting(&source, raw, (body, signed), &genuine));
         Ok(Ready::Genuine(source, (accepting, hold), genuine.acknowledgement))
     }
 
     /// Whether somebody of this address may come, and now: asked of nothing that a request says.
-    fn permit(&self, source: &Source, origin: Origin) -> Result<(), Denial> {
+    fn permit(&self, source: &Intake, origin: Origin) -> Result<(), Denial> {
         let terms = &source.terms;
         if !terms.admit(origin.known_ip()) {
             return Err(OTHER_ADDRESS.into());
         }
-        self.buckets.ask(&source.name, terms, origin.address, || self.backend.mono()).map_err(too_often)?;
-        self.backend.quotas().check(&source.name, &terms.quota, || self.backend.now()).map_err(too_much)
+        self.buckets.ask(&source.name, terms, origin.address, || self.clock().now().mono).map_err(too_often)?;
+        self.backend.quotas.check(&source.name, &terms.quota, || self.clock().wall()).map_err(too_much)
     }
 
     /// The body: as large as it may be, and for as long as it may take.
     async fn take_in(
         &self,
-        source: &Source,
+        source: &Intake,
         origin: Origin,
         admitted: &Admitted,
         body: Incoming,
     ) -> Result<Bytes, Denial> {
         let bytes_max = match admitted.head {
-            Head::HandshakeAtMost(_) => self.settings.body_bytes_max.min(HANDSHAKE_BODY_BYTES_MAX as u64),
-            Head::Open | Head::Proven | Head::NeedsKey(_) => self.settings.body_bytes_max,
+            Head::HandshakeAtMost(_) => self.settings().body_bytes_max.min(HANDSHAKE_BODY_BYTES_MAX as u64),
+            Head::Open | Head::Proven | Head::NeedsKey(_) => self.settings().body_bytes_max,
         };
-        let bounds = Bounds { bytes_max, patience: self.settings.patience.body, head_bytes: admitted.raw.size() };
+        let bounds = Bounds { bytes_max, patience: self.settings().patience.body, head_bytes: admitted.raw.size() };
         let proven = matches!(admitted.head, Head::Proven);
         let owner = Owner { source: &source.name, address: origin.address, proven };
         // Polled first, so that a body that is there already never looks at the token. Dropped half way, it gives its memory
         // back.
         let read = tokio::select! {
             biased;
-            read = intake::read(body, &self.uploads, owner, bounds) => read,
+            read = arrival::read(body, &self.porch.uploads, owner, bounds) => read,
             () = self.stop.cancelled() => Err(respond::STOPPING),
         };
         read.map_err(|problem| match &admitted.head {
@@ -252,7 +233,7 @@ impl<B: Backend> Door<B> {
     /// now, its secret another, itself paused or gone. What was said of the head is said again if anything changed (I21): gives whether it did.
     fn look_again(
         &self,
-        source: &mut Arc<Source>,
+        source: &mut Arc<Intake>,
         admitted: &mut Admitted,
         (head, origin): (&Parts, Origin),
     ) -> Result<bool, Denial> {
@@ -273,21 +254,21 @@ impl<B: Backend> Door<B> {
     }
 
     /// The same as [`Self::admit`], for a head that shows the secret that is to prove it: one of few that may come from there.
-    async fn admit_shown(&self, source: &Arc<Source>, origin: Origin, head: &Parts) -> Result<Admitted, Denial> {
+    async fn admit_shown(&self, source: &Arc<Intake>, origin: Origin, head: &Parts) -> Result<Admitted, Denial> {
         let fields = head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
         let shown = source.verifier.shown(fields, head.uri.query().map(str::as_bytes));
         if shown.is_empty() {
             return self.admit(source, head);
         }
-        self.backend.may_show(&source.name, origin, &shown).map_err(|wait| {
+        self.backend.guesses.may_show(&source.name, origin, &shown).map_err(|wait| {
             let detail = "too many wrong keys or passwords came from this address; come again later";
             Denial { reason: "too_many_guesses", ..Problem::too_often(detail, wait).into() }
         })?;
         let admitted = self.admit(source, head);
         match &admitted {
-            Ok(Admitted { head: Head::Proven, .. }) => self.backend.shown_right(&source.name, origin, &shown),
+            Ok(Admitted { head: Head::Proven, .. }) => self.backend.guesses.shown_right(&source.name, origin, &shown),
             Err(refused) | Ok(Admitted { head: Head::HandshakeAtMost(refused), .. }) if refused.is_unproven() => {
-                apart(|| self.backend.shown_wrong(&source.name, origin, &shown)).await;
+                apart(|| self.backend.guesses.shown_wrong(&source.name, origin, &shown)).await;
             }
             Ok(_) | Err(_) => {}
         }
@@ -295,7 +276,7 @@ impl<B: Backend> Door<B> {
     }
 
     /// All that can be said before the body is there.
-    fn admit(&self, source: &Arc<Source>, head: &Parts) -> Result<Admitted, Denial> {
+    fn admit(&self, source: &Arc<Intake>, head: &Parts) -> Result<Admitted, Denial> {
         let methods = source.verifier.methods();
         if !methods.contains(&head.method.as_str()) {
             let problem = Problem::new(
@@ -324,7 +305,7 @@ impl<B: Backend> Door<B> {
     /// The verdict, and the bytes that it is over: those of the body, or what they are decoded.
     async fn judge_whole(
         &self,
-        source: &Source,
+        source: &Intake,
         origin: Origin,
         admitted: &Admitted,
         body: &Bytes,
@@ -356,7 +337,7 @@ impl<B: Backend> Door<B> {
 
     async fn decode(
         &self,
-        source: &Source,
+        source: &Intake,
         origin: Origin,
         admitted: &Admitted,
         coding: Coding,
@@ -364,13 +345,13 @@ impl<B: Backend> Door<B> {
     ) -> Result<Bytes, Problem> {
         let proven = matches!(admitted.head, Head::Proven);
         let owner = Owner { source: &source.name, address: origin.address, proven };
-        decoded::decode(body, coding, self.settings.body_bytes_max, &self.uploads, owner).await
+        decoded::decode(body, coding, self.settings().body_bytes_max, &self.porch.uploads, owner).await
     }
 
     /// Puts a head before its verifier.
-    pub(super) fn judge_head(&self, source: &Source, raw: &Raw, fetched: &[Fetched]) -> Result<Head, Denial> {
+    pub(super) fn judge_head(&self, source: &Intake, raw: &Raw, fetched: &[Fetched]) -> Result<Head, Denial> {
         let url = self.url(source, raw);
-        let by = By { url: url.as_deref(), now: self.backend.present(), fetched };
+        let by = By { url: url.as_deref(), now: self.clock().present(), fetched };
         let judged = verify::judge_head(&source.verifier, raw, by);
         match (judged, self.valid_old(source)) {
             // While a secret is replaced, the one that was there before is as good.
@@ -385,14 +366,14 @@ impl<B: Backend> Door<B> {
     }
 
     /// The secret that was there before, while it holds.
-    fn valid_old<'a>(&self, source: &'a Source) -> Option<&'a Old> {
-        source.old.as_ref().filter(|old| old.is_valid(self.backend.now()))
+    fn valid_old<'a>(&self, source: &'a Intake) -> Option<&'a Old> {
+        source.old.as_ref().filter(|old| old.is_valid(self.clock().wall()))
     }
 
     /// Puts a request before its verifier.
-    pub(super) fn judge(&self, source: &Source, raw: &Raw, body: &[u8], fetched: &[Fetched]) -> Judged {
+    pub(super) fn judge(&self, source: &Intake, raw: &Raw, body: &[u8], fetched: &[Fetched]) -> Judged {
         let url = self.url(source, raw);
-        let by = By { url: url.as_deref(), now: self.backend.present(), fetched };
+        let by = By { url: url.as_deref(), now: self.clock().present(), fetched };
         let judge = |verifier| verify::judge(verifier, raw, body, by);
         let judged = judge(&source.verifier);
         let Some(old) = self.valid_old(source) else { return judged };
@@ -405,17 +386,18 @@ impl<B: Backend> Door<B> {
             judged => (judged, Proof::New),
         };
         if matches!(judged, Judged::Genuine(_)) || by == Proof::Old {
-            self.backend.proved(&source.name, old.since, by);
+            let (kind, now) = (DocumentKind::Source, self.clock().wall());
+            self.backend.registry.uses().proved(kind, &source.name, old.since, by, now);
         }
         judged
     }
 
     /// The URL as the sender sees it, for providers that sign it.
-    fn url(&self, source: &Source, raw: &Raw) -> Option<String> {
+    fn url(&self, source: &Intake, raw: &Raw) -> Option<String> {
         if source.verifier.is_key_source() {
             return None;
         }
-        let mut url = self.settings.public_url.clone()?;
+        let mut url = self.settings().public_url.clone()?;
         url.push_str(std::str::from_utf8(&raw.path).ok()?);
         if let Some(query) = &raw.query {
             url.push('?');
@@ -425,8 +407,8 @@ impl<B: Backend> Door<B> {
     }
 
     /// What the hub is given.
-    fn accepting(&self, source: &Source, raw: Raw, (body, signed): (Bytes, Bytes), genuine: &Genuine) -> Accepting {
-        let now = self.backend.hub_time();
+    fn accepting(&self, source: &Intake, raw: Raw, (body, signed): (Bytes, Bytes), genuine: &Genuine) -> Accepting {
+        let now = self.clock().own().wall;
         let body_sha256 = verify::sha256(&body);
         // A retry may be compressed anew, into other bytes.
         let is_decoded = !std::ptr::eq(&raw const body[..], &raw const signed[..]);
@@ -442,71 +424,52 @@ impl<B: Backend> Door<B> {
             received_at: now,
             name: genuine.event.as_deref().and_then(event_name).map(Arc::from),
             key: genuine.key.clone().and_then(Name::of),
-            dedupe: verify::dedupe(genuine, &signed_sha256, now + self.settings.dedupe_window),
+            dedupe: verify::dedupe(genuine, &signed_sha256, now + self.settings().dedupe_window),
             resend: source.resends,
-            deadline: now + self.settings.patience.commit,
+            deadline: now + self.settings().patience.commit,
         }
     }
 
     /// Hands the webhook to the hub and waits until it is durable.
     async fn accept(
         &self,
-        source: &Source,
+        source: &Intake,
         origin: Origin,
         (accepting, hold): (Box<Accepting>, Option<Box<Hold>>),
         wanted: Acknowledgement,
     ) -> Result<Response<Body>, Denial> {
-        let Ok(answer) = timeout(self.settings.patience.commit, self.backend.accept(accepting, hold)).await else {
+        let Ok(answer) = timeout(self.settings().patience.commit, self.backend.accept(accepting, hold)).await else {
             return Err(respond::UNCERTAIN.into());
         };
-        if let Answer::Accepted { event, differs: true, .. } = answer {
-            self.note_difference(source, origin, event);
+        if let Answer::Accepted { event, differs, .. } = answer {
+            self.books().metrics.accepted(source.name.as_str());
+            if differs {
+                self.note_difference(source, origin, event);
+            }
         }
         Ok(respond::outcome(&answer, wanted, source.verifier.chosen())?)
     }
 
     /// Counts a repeat with another body, and keeps it for the operator: that body is answered 2xx and not stored.
-    fn note_difference(&self, source: &Source, origin: Origin, first: EventId) {
+    fn note_difference(&self, source: &Intake, origin: Origin, first: EventId) {
         const CHECK: &str = "repeat_differs";
         let name = source.name.as_str();
-        self.backend.refused(name, CHECK);
+        self.books().metrics.refused(name, CHECK);
         let detail = format!("another body under the id of {first}: answered as its repeat, not stored");
-        let at = self.backend.now();
-        self.backend.refusals().keep(name, seen::KeptRefusal { check: CHECK, detail, at, peer: origin.ip() });
-    }
-
-    /// Keeps a request that found nothing, and tells that there are such, without a word of theirs.
-    pub(super) fn miss(&self, method: &Method, uri: &Uri, origin: Origin, status: StatusCode) {
-        self.keep_miss(method, uri, origin, status);
-        // No source has such a name.
-        if let Some(left_out) = self.backend.refusals().may_tell("/", "nothing_there", self.backend.mono()) {
-            let peer = origin.ip().map(|ip| ip.to_string());
-            tracing::warn!(
-                event = "nothing_there",
-                peer,
-                left_out,
-                "requests to a path or source that there is none of; crm-relay status shows them"
-            );
-        }
-    }
-
-    /// Keeps a request that got nowhere.
-    pub(super) fn keep_miss(&self, method: &Method, uri: &Uri, origin: Origin, status: StatusCode) {
-        let (method, path) = (Missed::visible(method.as_str().as_bytes()), Missed::visible(uri.path().as_bytes()));
-        let (at, peer, status) = (self.backend.now(), origin.ip(), status.as_u16());
-        self.backend.refusals().miss(Missed { at, method, path, peer, status });
+        let at = self.clock().wall();
+        self.books().refusals.keep(name, KeptRefusal { check: CHECK, detail, at, peer: origin.ip() });
     }
 
     /// Counts a refusal, keeps it for the operator, and answers it.
-    fn refuse(&self, source: Option<&Source>, origin: Origin, refused: Denial) -> Response<Body> {
+    fn refuse(&self, source: Option<&Intake>, origin: Origin, refused: Denial) -> Response<Body> {
         let Denial { problem, reason, detail } = refused;
         let name = source.map_or(UNKNOWN, |source| source.name.as_str());
-        self.backend.refused(name, reason);
+        self.books().metrics.refused(name, reason);
         if source.is_some() {
-            let at = self.backend.now();
-            let refusals = self.backend.refusals();
+            let at = self.clock().wall();
+            let refusals = &self.books().refusals;
             if let Some(detail) = detail.as_deref()
-                && let Some(left_out) = refusals.may_tell(name, reason, self.backend.mono())
+                && let Some(left_out) = self.porch.may_tell(name, reason)
             {
                 tracing::warn!(
                     event = "request_refused",
@@ -519,7 +482,7 @@ impl<B: Backend> Door<B> {
                 );
             }
             let detail = detail.unwrap_or_else(|| problem.detail.clone().into_owned());
-            refusals.keep(name, seen::KeptRefusal { check: reason, detail, at, peer: origin.ip() });
+            refusals.keep(name, KeptRefusal { check: reason, detail, at, peer: origin.ip() });
         }
         if source.is_some_and(|source| source.verifier.provider().bare_refusals) {
             return problem.respond_bare();
@@ -551,12 +514,12 @@ fn too_often(over: Over) -> Denial {
 
 /// A webhook without a body is nearly always a mistake of the sender's, unless its method has none.
 /// Of a source that takes nothing as it is.
-fn is_broken(source: &Source) -> Option<Denial> {
+fn is_broken(source: &Intake) -> Option<Denial> {
     let what = source.broken.clone()?;
     Some(Denial { detail: Some(what), ..BROKEN.into() })
 }
 
-fn may_be_empty(source: &Source, method: &Method) -> bool {
+fn may_be_empty(source: &Intake, method: &Method) -> bool {
     source.allow_empty
         || !source.verifier.is_key_source()
         || !matches!(*method, Method::POST | Method::PUT | Method::PATCH)

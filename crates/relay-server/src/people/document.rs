@@ -1,7 +1,7 @@
 //! Users, sessions and links as they are stored: JSON. The one place that knows their bytes.
 //!
-//! **Invariant:** as in [`registry::document`](crate::registry::document): a field is never renamed and never changes its meaning, and a
-//! new one has a default.
+//! **Invariant:** as in [`document`](crate::document): a field is never renamed and never changes its meaning, and a new one has a
+//! default; one that is not known here is refused, for it may be what keeps somebody out. How somebody reads is no such thing.
 
 use relay_core::{name::Name, time::Wall};
 use relay_dashboard::viewer::{Theme, Zone};
@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::password::Digest;
 use crate::{
+    document,
     principal::{Principal, Role},
-    registry::document,
 };
 
 /// Who may in by name and password.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct User {
     /// His name.
     #[serde(with = "document::text")]
@@ -65,6 +66,7 @@ pub(super) enum Entry {
 
 /// Whose a session or a link is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Holder {
     /// As the audit log calls him: `user:alice`, or `cli` and `admin`, who are no users.
     pub(super) name: String,
@@ -75,6 +77,7 @@ pub(super) struct Holder {
 
 /// A session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Session {
     /// Whose.
     pub(super) holder: Holder,
@@ -97,6 +100,7 @@ pub(super) struct Session {
 
 /// A link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Link {
     /// Whom it lets in.
     pub(super) holder: Holder,
@@ -153,7 +157,7 @@ mod role {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::document::{parse, render};
+    use crate::document::{Unread, parse, render};
 
     #[test]
     fn a_document_of_an_earlier_version_still_reads() {
@@ -170,6 +174,17 @@ mod tests {
         let session = r#"{"session":{"holder":{"name":"user:bob"},"began_at":1,"used_at":2}}"#;
         let Entry::Session(session) = parse(session).unwrap() else { panic!("it is a session") };
         assert_eq!(session.holder.user(), "bob".parse().ok());
+        // What a later version asks of somebody is not passed over by this one.
+        let later = [
+            parse::<User>(r#"{"name":"alice","role":"admin","created_at":5,"second_factor":"x"}"#).err(),
+            parse::<Entry>(r#"{"session":{"holder":{"name":"cli"},"began_at":1,"used_at":2,"bound_to":"x"}}"#).err(),
+            parse::<Entry>(r#"{"session":{"holder":{"name":"cli","realm":"x"},"began_at":1,"used_at":2}}"#).err(),
+            parse::<Entry>(r#"{"link":{"holder":{"name":"cli"},"until":7,"times":2}}"#).err(),
+            parse::<Entry>(r#"{"passkey":{"holder":{"name":"cli"}}}"#).err(),
+        ];
+        for unread in later {
+            assert!(matches!(unread, Some(Unread::Later(_))), "{unread:?}");
+        }
         for none in
             [r#"{"name":"alice","role":"reader","created_at":5}"#, r#"{"name":"user:a","role":"admin","created_at":5}"#]
         {

@@ -12,12 +12,10 @@ use super::{
     present::{Ended, SESSION_PREFIX, is_over},
 };
 use crate::{
+    document::render,
     principal::Principal,
-    registry::{
-        RegistryError,
-        document::render,
-        secret::{self, NoRandomness},
-    },
+    registry::RegistryError,
+    secret::{self, NoRandomness},
 };
 
 /// What the secret of a link begins with.

@@ -39,9 +39,10 @@ pub(crate) use self::{
 };
 use crate::{
     clock::Clock,
+    document::parse,
     guesses::Guesses,
     principal::{Principal, Via},
-    registry::{RegistryError, document::parse, put_document},
+    registry::{RegistryError, put_document},
 };
 
 /// How often a change is tried when somebody else keeps changing the same document.

@@ -9,7 +9,7 @@ use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use crate::registry::{
+use crate::{
     document,
     secret::{self, NoRandomness},
 };
@@ -31,6 +31,7 @@ pub(crate) const BYTES_MAX: usize = 256;
 
 /// What a password is known by.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Digest {
     /// Its bytes are those of this text.
     salt: String,

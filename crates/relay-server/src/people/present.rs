@@ -10,8 +10,10 @@ use super::{
     document::{Entry, Reading, Session},
 };
 use crate::{
+    document::render,
     principal::{Principal, Role, Via},
-    registry::{RegistryError, document::render, secret},
+    registry::RegistryError,
+    secret,
 };
 
 /// What the secret of a session begins with.

@@ -4,7 +4,7 @@ use relay_core::{storage::Apart, time::Wall};
 use relay_store::{memory::MemoryStore, seam::Registry as _};
 
 use super::*;
-use crate::{principal::Role, registry::secret};
+use crate::{principal::Role, secret};
 
 const HOUR: Duration = Duration::from_hours(1);
 

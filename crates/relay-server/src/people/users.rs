@@ -13,8 +13,9 @@ use super::{
     present::Present,
 };
 use crate::{
+    document::render,
     principal::{Principal, Role},
-    registry::{RegistryError, document::render, listed},
+    registry::{RegistryError, listed},
 };
 
 /// Users that there may be.

@@ -6,12 +6,13 @@ use relay_store::seam::DocumentKind;
 
 use super::{
     Registry, RegistryError,
-    change::{Write, undeclared},
-    document::{Source, render},
+    change::{Write, undeclared, unknown_source},
     key_of,
-    source::unknown_source,
 };
-use crate::principal::Principal;
+use crate::{
+    document::{Source, render},
+    principal::Principal,
+};
 
 impl Registry {
     /// From now on, for [`limits::ADOPTION_WINDOW`], the source takes the secret that its platform hands over, beside those that

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use relay_core::name::Name;
 use relay_store::seam::{AuditEntry, DocumentKey};
 
-use super::{Registry, RegistryError, put::Written};
+use super::{Registry, RegistryError, listed, put::Written};
 use crate::directory::Directory;
 
 /// How often a change is tried when somebody else keeps changing the same document.
@@ -84,4 +85,9 @@ pub(super) fn undeclared(kind: &'static str, name: &str, declared: Option<&str>)
         None => Ok(()),
         Some(at) => Err(RegistryError::Declared { kind, name: name.into(), at: at.into() }),
     }
+}
+
+/// There is no such source.
+pub(super) fn unknown_source(directory: &Directory, name: &Name) -> RegistryError {
+    RegistryError::Unknown { kind: "source", name: name.to_string(), known: listed(directory.sources.keys()) }
 }

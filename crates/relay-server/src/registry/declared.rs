@@ -13,7 +13,6 @@ use relay_store::seam::DocumentKind;
 use super::{
     Registry, RegistryError,
     change::Write,
-    document::{Dedupe, Retry, Route, Source, millis, render},
     key_of, key_of_pair,
     route::plain_route,
     source::{delete_key, delete_route},
@@ -22,6 +21,7 @@ use crate::{
     Config,
     config::{DeclaredRoute, DeclaredSource},
     directory::{Directory, wrong_with},
+    document::{Dedupe, Retry, Route, Source, millis, render},
     network_policy::NetworkPolicy,
     principal::Principal,
 };

@@ -3,13 +3,11 @@
 use relay_core::name::Name;
 use relay_store::seam::DocumentKind;
 
-use super::{
-    Registry, RegistryError,
-    change::Write,
+use super::{Registry, RegistryError, change::Write, key_of, listed};
+use crate::{
     document::{Destination, render},
-    key_of, listed,
+    principal::Principal,
 };
-use crate::principal::Principal;
 
 impl Registry {
     /// Pauses or resumes a destination: nothing of a paused one is leased.

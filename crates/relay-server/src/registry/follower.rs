@@ -14,13 +14,13 @@ use relay_store::seam::DocumentKind;
 use tokio::sync::{Mutex, watch};
 
 use super::{
-    document::Token,
     sessions::{SecretOf, Sessions},
     uses::Uses,
 };
 use crate::{
     clock::Clock,
     directory::Directory,
+    document::Token,
     hub::{Followed, Handle},
 };
 

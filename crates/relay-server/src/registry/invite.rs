@@ -4,13 +4,12 @@ use std::fmt;
 
 use relay_providers::provider;
 
-use super::{
-    NewKey, NewSource, NewToken, Registry, RegistryError,
-    change::Shown,
+use super::{NewKey, NewSource, NewToken, Registry, RegistryError, change::Shown};
+use crate::{
     document::{Key, Source, Token},
+    principal::Principal,
     secret,
 };
-use crate::principal::Principal;
 
 /// What an invitation made.
 #[derive(Clone)]

@@ -6,12 +6,14 @@ use relay_store::seam::DocumentKind;
 
 use super::{
     Registry, RegistryError,
-    change::{Shown, Write},
-    document::{Key, render},
-    key_of_pair, listed, secret,
-    source::unknown_source,
+    change::{Shown, Write, unknown_source},
+    key_of_pair, listed,
 };
-use crate::principal::Principal;
+use crate::{
+    document::{Key, render},
+    principal::Principal,
+    secret,
+};
 
 /// An API key to be made.
 #[derive(Clone, Debug)]

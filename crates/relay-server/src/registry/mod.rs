@@ -8,14 +8,12 @@ mod adopt;
 mod change;
 mod declared;
 mod destination;
-pub mod document;
 mod follower;
 mod invite;
 mod key;
 mod put;
 mod rotation;
 mod route;
-pub mod secret;
 pub(crate) mod sessions;
 mod snapshot;
 mod source;
@@ -46,7 +44,7 @@ pub use source::{NewSource, SourceUpdate};
 pub use token::NewToken;
 
 use self::{follower::Follower, sessions::Sessions, uses::Uses};
-use crate::{clock::Clock, config::RouteDefaults, directory::Directory, hub::Handle, principal::Principal};
+use crate::{clock::Clock, config::RouteDefaults, directory::Directory, hub::Handle, principal::Principal, secret};
 
 /// Name of the static token from the credentials.
 pub(crate) const STATIC_TOKEN: &str = "relay_token";

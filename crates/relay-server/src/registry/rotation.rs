@@ -13,13 +13,16 @@ use tokio::time::sleep;
 
 use super::{
     Registry, RegistryError, STATIC_TOKEN,
-    change::{Shown, Write, undeclared},
-    document::{Digest, Replaced, Rotation, Source, Token, render},
-    key_of, secret,
-    source::unknown_source,
+    change::{Shown, Write, undeclared, unknown_source},
+    key_of,
     token::unknown_token,
 };
-use crate::{parameters::Parameters, principal::Principal};
+use crate::{
+    document::{Digest, Replaced, Rotation, Source, Token, render},
+    parameters::Parameters,
+    principal::Principal,
+    secret,
+};
 
 /// How a rotation ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

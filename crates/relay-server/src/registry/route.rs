@@ -7,12 +7,14 @@ use relay_store::seam::DocumentKind;
 
 use super::{
     Registry, RegistryError,
-    change::{Write, undeclared},
-    document::{Retry, Route, millis, render},
+    change::{Write, undeclared, unknown_source},
     key_of_pair,
-    source::unknown_source,
 };
-use crate::{directory::Directory, principal::Principal};
+use crate::{
+    directory::Directory,
+    document::{Retry, Route, millis, render},
+    principal::Principal,
+};
 
 /// A route to be made, or what shall stand in it.
 #[derive(Clone, Debug)]

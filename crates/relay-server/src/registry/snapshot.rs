@@ -6,12 +6,11 @@ use relay_core::{limits, name::Name};
 use relay_store::seam::{DocumentKey, DocumentKind};
 use serde::de::DeserializeOwned;
 
-use super::{
-    Registry, RegistryError,
+use super::{Registry, RegistryError, put::Written};
+use crate::{
+    directory::{Directory, Versioned},
     document::{self, Destination, Unread},
-    put::Written,
 };
-use crate::directory::{Directory, Versioned};
 
 /// Longest pause before documents that could not be read are read again: they may say that somebody is let in no more (I21).
 const AGAIN_MAX: Duration = Duration::from_secs(4);
@@ -46,7 +45,7 @@ impl Registry {
 
     /// Reads all documents anew. One that is damaged by now stays as it was when it was last read, and nothing else waits for
     /// it.
-    pub(super) async fn reload(&self) -> Result<(), RegistryError> {
+    pub(crate) async fn reload(&self) -> Result<(), RegistryError> {
         let directory = self.read_all(Some(&self.directory())).await?;
         self.publish(directory).await;
         Ok(())

@@ -9,14 +9,14 @@ use relay_store::seam::DocumentKind;
 use super::{
     Registry, RegistryError,
     adopt::check_awaits,
-    change::{Write, undeclared},
-    document::{Dedupe, Key, Route, Source, render},
-    key_of, key_of_pair, listed,
+    change::{Write, undeclared, unknown_source},
+    key_of, key_of_pair,
     route::plain_route,
 };
 use crate::{
     clock::rough,
     directory::{Directory, Versioned, wrong_with},
+    document::{Dedupe, Key, Route, Source, render},
     network_policy::NetworkPolicy,
     parameters::Parameters,
     principal::Principal,
@@ -346,8 +346,4 @@ pub(super) fn delete_route(registry: &Registry, who: &Principal, entry: &Version
 fn needs_url(provider: &Provider) -> String {
     let title = provider.title;
     format!("{title} signs the URL it calls, so the server must know its own: set PUBLIC_URL and restart it")
-}
-
-pub(super) fn unknown_source(directory: &Directory, name: &Name) -> RegistryError {
-    RegistryError::Unknown { kind: "source", name: name.to_string(), known: listed(directory.sources.keys()) }
 }

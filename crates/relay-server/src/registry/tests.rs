@@ -14,15 +14,13 @@ use relay_store::{
     sqlite::{Options, SqliteStore},
 };
 
-use super::{
-    document::{Dedupe, Retry, Route, Source},
-    *,
-};
-use crate::parameters::Parameters;
+use super::*;
 use crate::{
     Config,
     config::{DeclaredRoute, DeclaredSource, RouteDefaults},
+    document::{Dedupe, Retry, Route, Source, render},
     network_policy::{NetworkPolicy, Terms},
+    parameters::Parameters,
     principal::Principal,
 };
 
@@ -174,7 +172,7 @@ async fn an_old_secret_that_does_not_read_is_told_and_the_new_one_goes_on() {
     let old = &mut entry.document.rotation.as_mut().unwrap().old;
     old.values = vec![("endpoint_secret".to_owned(), String::new())].into();
     let key = key_of(DocumentKind::Source, &name("pay"));
-    let text = document::render(&entry.document);
+    let text = render(&entry.document);
     store.put_document(key, entry.version, Some(text), Vec::new()).await.unwrap().unwrap();
     let directory = open(&store, &config()).await.directory();
     let intake = &directory.intakes["pay"];

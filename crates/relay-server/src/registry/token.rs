@@ -7,10 +7,14 @@ use relay_store::seam::DocumentKind;
 use super::{
     Registry, RegistryError, STATIC_TOKEN,
     change::{Shown, Write},
-    document::{Token, render},
-    key_of, listed, secret,
+    key_of, listed,
 };
-use crate::{directory::Directory, principal::Principal};
+use crate::{
+    directory::Directory,
+    document::{Token, render},
+    principal::Principal,
+    secret,
+};
 
 /// A token to be made.
 #[derive(Clone, Debug)]

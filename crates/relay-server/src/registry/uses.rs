@@ -8,7 +8,7 @@ use std::{
 use relay_core::{limits, name::Name, time::Wall};
 use relay_store::seam::DocumentKind;
 
-use super::document::Rotation;
+use crate::document::Rotation;
 
 /// What proved a request or let a client in, of two that are valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use super::{LOOKED_AT_MAX, Look};
 use crate::{
     api::{CheckDto, Hop},
     clock::rough,
-    ingress::{self, Missed, Tally},
-    registry::document,
+    document, ingress,
+    refusals::{Missed, Tally},
 };
 
 /// Refused requests that are no stranger's trying one after the other, where some were taken before.

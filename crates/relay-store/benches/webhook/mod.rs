@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use relay_core::{
-    delivery::{Delivery, State},
+    delivery::{Change, Delivery, State},
     event::Event,
     id::{EventId, IdMint},
     name::Name,
-    storage::{Append, Change, Dedupe},
+    storage::{Append, Dedupe},
     time::Wall,
 };
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use relay_core::{
-    delivery::{Lease, State, Token},
+    delivery::{Change, Lease, State, Token},
     event::Event,
     id::InstanceId,
-    storage::{Append, AppendError, Appended, Change, Changed, Dedupe, HeldAsk},
+    storage::{Append, AppendError, Appended, Changed, Dedupe, HeldAsk},
     time::Wall,
 };
 

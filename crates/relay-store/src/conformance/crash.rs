@@ -7,10 +7,10 @@
 use std::future::Future;
 
 use relay_core::{
-    delivery::{Delivery, State, cancel, outcome::Class},
+    delivery::{Change, Delivery, State, cancel, outcome::Class},
     id::JobId,
     partitions::Partitions,
-    storage::{Change, Ended, Extend, Forget, Held, HeldAsk, LeaseAsk, Replay, Retire, Step},
+    storage::{Ended, Extend, Forget, HeldAsk, HeldOf, LeaseAsk, Replay, Retire, Step},
 };
 
 use super::{
@@ -214,7 +214,7 @@ pub async fn what_is_spread_and_cut_is_whole_in_each_part_and_done_by_the_same_c
         fixture.backend.fail_at(edge);
         drop(fixture.store().lease(ask).await);
         let fixture = fixture.reopen().await;
-        let mine = HeldAsk { of: Held::Keeper(keeper), ..HeldAsk::all(None, 100) };
+        let mine = HeldAsk { of: HeldOf::Keeper(keeper), ..HeldAsk::all(None, 100) };
         let mut held = fixture.store().held(mine).await.expect("reading works");
         let others = LeaseAsk { nonce: keeper ^ 1, ..asking("crm", at(30)) };
         held.extend(fixture.store().lease(others).await.expect("leasing works").deliveries);

@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use relay_core::{
-    delivery::{Attempt, Delivery, Reason, State, answer::Answer, outcome::Class},
+    delivery::{Attempt, Change, Delivery, Reason, State, answer::Answer, outcome::Class},
     event::Event,
     id::{DeliveryId, EventId, IdMint, InstanceId, JobId, Partition},
     jobs::{Action, Command, End, Job, Outcome, Output, Retained, Retention, Rules, Target, Told},
     name::Name,
     partitions::Partitions,
-    storage::{Append, AppendError, Appended, BodyOf, Change, Changed, Dedupe, LeaseAsk, LeaseOrder, Leased},
+    storage::{Append, AppendError, Appended, BodyOf, Changed, Dedupe, LeaseAsk, LeaseOrder, Leased},
     time::Wall,
 };
 

@@ -16,7 +16,7 @@ use relay_core::{
     partitions::Partitions,
     routing::Route,
     storage::{
-        About, Append, Appended, Changed, Due, DueAsk, EventFilter, Extend, Extended, Held, HeldAsk, LeaseAsk,
+        About, Append, Appended, Changed, Due, DueAsk, EventFilter, Extend, Extended, HeldAsk, HeldOf, LeaseAsk,
         OpenCircuit, Presence, Reading, Replay, Replayed, SeenCircuit, SeenClient, StoreError,
     },
 };
@@ -152,16 +152,16 @@ pub async fn leases_are_listed_by_keeper_and_by_instance<B: Backend>() {
         leased.sort_by_key(|found| found.id);
         held.push(leased);
     }
-    for of in [Held::Keeper(2), Held::Instance(InstanceId::from_u128(2))] {
+    for of in [HeldOf::Keeper(2), HeldOf::Instance(InstanceId::from_u128(2))] {
         assert_eq!(listed(&fixture, of, 1).await, held[1]);
         assert_eq!(listed(&fixture, of, 3).await, held[1]);
     }
-    assert_eq!(listed(&fixture, Held::Keeper(1), 3).await, held[0]);
-    assert_eq!(listed(&fixture, Held::Keeper(3), 3).await, []);
-    assert_eq!(listed(&fixture, Held::All, 4).await.len(), 6);
+    assert_eq!(listed(&fixture, HeldOf::Keeper(1), 3).await, held[0]);
+    assert_eq!(listed(&fixture, HeldOf::Keeper(3), 3).await, []);
+    assert_eq!(listed(&fixture, HeldOf::All, 4).await.len(), 6);
 }
 
-async fn listed<B: Backend>(fixture: &Fixture<B>, of: Held, limit: u32) -> Vec<Delivery> {
+async fn listed<B: Backend>(fixture: &Fixture<B>, of: HeldOf, limit: u32) -> Vec<Delivery> {
     let mut listed: Vec<Delivery> = Vec::new();
     loop {
         let after = listed.last().map(|found| found.id);

@@ -6,12 +6,12 @@ use std::{
 };
 
 use relay_core::{
-    delivery::{self, Attempt, Delivery, State},
+    delivery::{self, Attempt, Change, Delivery, State},
     event::Event,
     id::{DeliveryId, EventId, JobId},
     limits,
     name::Name,
-    storage::{Append, Appended, Change, Changed, Extend, Extended, Mark, Presence, Replay, Replayed},
+    storage::{Append, Appended, Changed, Extend, Extended, Mark, Presence, Replay, Replayed},
     time::Wall,
 };
 

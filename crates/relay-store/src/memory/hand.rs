@@ -7,11 +7,11 @@ use std::{
 };
 
 use relay_core::{
-    delivery::Delivery,
+    delivery::{Change, Delivery},
     event::Event,
     id::{DeliveryId, EventId, Partition},
     partitions::Partitions,
-    storage::{Change, Changed, HeldAsk, LeaseAsk, Leased, StoreError},
+    storage::{Changed, HeldAsk, LeaseAsk, Leased, StoreError},
     time::Wall,
 };
 

@@ -20,16 +20,15 @@ use std::{
 };
 
 use relay_core::{
-    delivery::{Attempt, Delivery},
+    delivery::{Attempt, Change, Delivery},
     event::Event,
     id::{DeliveryId, EventId},
     jobs::{JobOp, JobStored, RetentionOp, RetentionStored},
     name::Name,
     partitions::Partitions,
     storage::{
-        Append, AppendError, Appended, BodyOf, Change, Changed, Dedupe, Due, DueAsk, Extend, Extended, HeldAsk,
-        LeaseAsk, Leased, OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError, StoreOp,
-        Stored,
+        Append, AppendError, Appended, BodyOf, Changed, Dedupe, Due, DueAsk, Extend, Extended, HeldAsk, LeaseAsk,
+        Leased, OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError, StoreOp, Stored,
     },
     time::Wall,
 };

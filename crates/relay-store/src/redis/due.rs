@@ -6,7 +6,7 @@ use relay_core::{
     delivery::Delivery,
     id::DeliveryId,
     name::Name,
-    storage::{DestinationDue, Due, DueAsk, Held, HeldAsk},
+    storage::{DestinationDue, Due, DueAsk, HeldAsk, HeldOf},
     time::Wall,
 };
 
@@ -160,7 +160,7 @@ impl Core {
                 let member = member.bytes()?;
                 let mut parts = rows::ids(&member);
                 let (Some(id), Some(instance)) = (parts.next(), parts.next()) else { continue };
-                let is_wanted = !matches!(ask.of, Held::Instance(wanted) if wanted.as_u128() != instance);
+                let is_wanted = !matches!(ask.of, HeldOf::Instance(wanted) if wanted.as_u128() != instance);
                 let id = DeliveryId::from_u128(id);
                 if is_wanted && ask.after.is_none_or(|after| id > after) {
                     ids.push(id);

@@ -88,14 +88,14 @@ use std::{
 };
 
 use relay_core::{
-    delivery::{Attempt, Delivery},
+    delivery::{Attempt, Change, Delivery},
     event::Event,
     id::{DeliveryId, EventId},
     limits,
     name::Name,
     storage::{
-        Append, AppendError, Appended, BodyOf, Change, Changed, Dedupe, Due, DueAsk, Extend, Extended, HeldAsk,
-        LeaseAsk, Leased, OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError,
+        Append, AppendError, Appended, BodyOf, Changed, Dedupe, Due, DueAsk, Extend, Extended, HeldAsk, LeaseAsk,
+        Leased, OverAsk, Presence, Replay, Replayed, Retire, Retired, Step, Stepped, StoreError,
     },
     time::Wall,
 };

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use relay_core::{
-    delivery::Attempt,
+    delivery::{Attempt, Change},
     id::{DeliveryId, Partition},
     name::Name,
-    storage::{AuditEntry, Change, Changed},
+    storage::{AuditEntry, Changed},
 };
 
 use super::{

@@ -17,13 +17,13 @@
 use std::sync::Arc;
 
 use relay_core::{
-    delivery::Delivery,
+    delivery::{Change, Delivery},
     event::Event,
     id::DeliveryId,
     name::Name,
     storage::{
-        Append, AppendError, Appended, BodyOf, Change, Changed, Due, DueAsk, Extend, Extended, HeldAsk, LeaseAsk,
-        Leased, Presence, Replay, Replayed, StoreError,
+        Append, AppendError, Appended, BodyOf, Changed, Due, DueAsk, Extend, Extended, HeldAsk, LeaseAsk, Leased,
+        Presence, Replay, Replayed, StoreError,
     },
     time::Wall,
 };

@@ -10,15 +10,14 @@ use std::{
 
 use bytes::Bytes;
 use relay_core::{
-    delivery::{self, Delivery, State},
+    delivery::{self, Change, Delivery, State},
     event::Event,
     id::{DeliveryId, IdMint, InstanceId},
     jobs::Action,
     name::Name,
     partitions::Partitions,
     storage::{
-        Append, Change, Dedupe, DueAsk, Ended, Forget, HeldAsk, LeaseAsk, LeaseOrder, Mark, OverAsk, Retire, Step,
-        Stepped,
+        Append, Dedupe, DueAsk, Ended, Forget, HeldAsk, LeaseAsk, LeaseOrder, Mark, OverAsk, Retire, Step, Stepped,
     },
     time::Wall,
 };

@@ -33,7 +33,7 @@ use relay_core::{
 use self::retire::{ended_before, retain};
 use super::{
     files::ledger,
-    verify::{indexes, place, scrub},
+    verify::{bookmark, indexes, scrub},
     *,
 };
 use crate::copy::{Backup, Piece};

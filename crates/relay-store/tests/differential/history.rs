@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use relay_core::{
     delivery::{
-        self, Delivery, Reason, State, Terms,
+        self, Change, Delivery, Reason, State, Terms,
         answer::Answer,
         outcome::{Class, Outcome},
         retry::RetryPolicy,
@@ -17,9 +17,7 @@ use relay_core::{
     jobs::{self, Action, Command, Job, Output, Pace, Retained, Retention, Rules, Target, Told},
     name::Name,
     partitions::Partitions,
-    storage::{
-        Append, BodyOf, Change, Changed, Dedupe, DueAsk, Extend, HeldAsk, LeaseAsk, LeaseOrder, Replay, StoreError,
-    },
+    storage::{Append, BodyOf, Changed, Dedupe, DueAsk, Extend, HeldAsk, LeaseAsk, LeaseOrder, Replay, StoreError},
     time::Wall,
 };
 use relay_store::{

@@ -10,12 +10,12 @@ use std::{
 };
 
 use relay_core::{
-    delivery::{Attempt, Delivery, Reason, State, outcome::Class},
+    delivery::{Attempt, Change, Delivery, Reason, State, outcome::Class},
     event::Event,
     id::{DeliveryId, EventId, IdMint, InstanceId, Partition},
     name::Name,
     partitions::Partitions,
-    storage::{Append, Appended, AuditEntry, Change, Changed, Dedupe, EventFilter, LeaseAsk, LeaseOrder, Page, Replay},
+    storage::{Append, Appended, AuditEntry, Changed, Dedupe, EventFilter, LeaseAsk, LeaseOrder, Page, Replay},
     time::Wall,
 };
 use relay_store::{

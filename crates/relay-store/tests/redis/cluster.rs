@@ -10,12 +10,11 @@ use std::{
 };
 
 use relay_core::{
-    delivery::{Delivery, State},
+    delivery::{Change, Delivery, State},
     id::{DeliveryId, IdMint, InstanceId},
     partitions::Partitions,
     storage::{
-        AppendError, Change, Changed, DueAsk, Ended, Extend, Forget, HeldAsk, LeaseAsk, LeaseOrder, OverAsk, Retire,
-        StoreError,
+        AppendError, Changed, DueAsk, Ended, Extend, Forget, HeldAsk, LeaseAsk, LeaseOrder, OverAsk, Retire, StoreError,
     },
     time::Wall,
 };

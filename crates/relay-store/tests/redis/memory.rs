@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use relay_core::{
-    delivery::{Delivery, State},
+    delivery::{Change, Delivery, State},
     id::IdMint,
     partitions::Partitions,
-    storage::{Change, Dedupe, Ended, Forget, Retire},
+    storage::{Dedupe, Ended, Forget, Retire},
 };
 use relay_store::{
     conformance::{Fixture, at},

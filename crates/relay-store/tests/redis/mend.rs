@@ -90,10 +90,10 @@ async fn filled(fixture: &mut Fixture<Shared>) -> Vec<DeliveryId> {
     all
 }
 
-fn change(before: &Delivery, edit: impl FnOnce(&mut Delivery)) -> relay_core::storage::Change {
+fn change(before: &Delivery, edit: impl FnOnce(&mut Delivery)) -> relay_core::delivery::Change {
     let mut next = Delivery { lease: None, version: before.version + 1, ..before.clone() };
     edit(&mut next);
-    relay_core::storage::Change { before: before.clone(), next, archive: None }
+    relay_core::delivery::Change { before: before.clone(), next, archive: None }
 }
 
 fn attempt(of: &Delivery) -> relay_core::delivery::Attempt {
@@ -269,7 +269,7 @@ async fn a_bit_that_flipped_anywhere_is_found() {
             (next.state, next.tries, next.attempts) = (State::Scheduled, tried.tries + 1, tried.attempts + 1);
             next.last = Some(attempt(&tried));
         });
-        tried = fixture.apply(relay_core::storage::Change { archive, ..change }).await;
+        tried = fixture.apply(relay_core::delivery::Change { archive, ..change }).await;
     }
     let made =
         Delivery { id: fixture.mint.delivery(at(1)).beside(event), replay: true, ..append.deliveries[0].clone() };

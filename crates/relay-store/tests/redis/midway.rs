@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use relay_core::{
-    delivery::{Delivery, State, cancel},
+    delivery::{Change, Delivery, State, cancel},
     id::{IdMint, InstanceId, Partition},
     partitions::Partitions,
     storage::{
-        AppendError, Change, Changed, Ended, Extend, Forget, LeaseAsk, LeaseEnd, LeaseOrder, Replay, Retire, Step,
-        StoreError,
+        AppendError, Changed, Ended, Extend, Forget, LeaseAsk, LeaseEnd, LeaseOrder, Replay, Retire, Step, StoreError,
     },
 };
 use relay_store::{

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use relay_core::{
-    delivery::{Delivery, Reason, State, retry::RetryPolicy},
+    delivery::{Change, Delivery, Reason, State, retry::RetryPolicy},
     id::{IdMint, Partition},
     jobs::{Action, Retained, Rules, Target},
     partitions::Partitions,
     routing::Route,
-    storage::{Append, Appended, Change, Dedupe, Ended, Forget, Replay, Replayed, Retire},
+    storage::{Append, Appended, Dedupe, Ended, Forget, Replay, Replayed, Retire},
 };
 use relay_store::{
     conformance::{Fixture, at},

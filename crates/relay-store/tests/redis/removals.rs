@@ -1,11 +1,11 @@
 //! What is removed, and what is not: by what was found sealed, and past whatever somebody spoilt.
 
 use relay_core::{
-    delivery::{Delivery, State, cancel, hand_back, redrive},
+    delivery::{Change, Delivery, State, cancel, hand_back, redrive},
     id::{DeliveryId, EventId, IdMint, JobId},
     jobs::Rules,
     partitions::Partitions,
-    storage::{Append, Appended, Change, Dedupe, Ended, Forget, Replay, Replayed, Retire, Step, Stepped},
+    storage::{Append, Appended, Dedupe, Ended, Forget, Replay, Replayed, Retire, Step, Stepped},
 };
 use relay_store::{
     conformance::{Fixture, at},

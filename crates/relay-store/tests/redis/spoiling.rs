@@ -3,10 +3,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use relay_core::{
-    delivery::{Delivery, State, outcome::Class},
+    delivery::{Change, Delivery, State, outcome::Class},
     id::{DeliveryId, EventId, IdMint, InstanceId, JobId},
     partitions::Partitions,
-    storage::{About, Append, Change, Dedupe, DueAsk, HeldAsk, LeaseAsk, LeaseOrder, Presence, Replay, Step},
+    storage::{About, Append, Dedupe, DueAsk, HeldAsk, LeaseAsk, LeaseOrder, Presence, Replay, Step},
 };
 use relay_store::{
     conformance::{Backend as _, Fixture, at},

@@ -8,8 +8,8 @@ use relay_core::{
     jobs::Rules,
     partitions::Partitions,
     storage::{
-        About, Append, AppendError, Appended, Changed, Dedupe, DueAsk, Ended, Extend, Extended, Forget, Held, HeldAsk,
-        LeaseAsk, LeaseEnd, LeaseOrder, OverAsk, Presence, Replay, Replayed, Retire, Step, Stepped, StoreError,
+        About, Append, AppendError, Appended, Changed, Dedupe, DueAsk, Ended, Extend, Extended, Forget, HeldAsk,
+        HeldOf, LeaseAsk, LeaseEnd, LeaseOrder, OverAsk, Presence, Replay, Replayed, Retire, Step, Stepped, StoreError,
     },
 };
 use relay_store::{
@@ -196,7 +196,7 @@ async fn an_answer_that_is_lost_is_unknown_and_asked_for_again() {
     };
     proxy.lose_behind(0);
     assert_eq!(store.lease(ask).await.map(|leased| leased.deliveries.len()), Err(StoreError::Unknown));
-    let mine = HeldAsk { of: Held::Keeper(9), ..HeldAsk::all(None, 10) };
+    let mine = HeldAsk { of: HeldOf::Keeper(9), ..HeldAsk::all(None, 10) };
     let held = store.held(mine).await.expect("reads");
     assert_eq!(held.len(), 4);
 
@@ -359,12 +359,12 @@ async fn connections_that_are_killed_are_made_anew() {
     fixture.check_sums().await;
 }
 
-fn failed(stored: &Delivery) -> relay_core::storage::Change {
+fn failed(stored: &Delivery) -> relay_core::delivery::Change {
     let mut next = stored.clone();
     next.version += 1;
     next.state = State::Scheduled;
     next.due_at = at(50);
-    relay_core::storage::Change { before: stored.clone(), next, archive: None }
+    relay_core::delivery::Change { before: stored.clone(), next, archive: None }
 }
 
 /// I13: of all keys only dedupe entries are ever taken by time; what is dead stands in a stream of its own, for people's tools, and
@@ -560,7 +560,7 @@ fn asking(destination: &str, now: relay_core::time::Wall) -> LeaseAsk {
 }
 
 /// Tried once, and due.
-fn retried(stored: &Delivery) -> relay_core::storage::Change {
+fn retried(stored: &Delivery) -> relay_core::delivery::Change {
     let mut change = failed(stored);
     (change.next.tries, change.next.due_at) = (1, at(1));
     change

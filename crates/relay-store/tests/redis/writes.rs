@@ -7,11 +7,11 @@ use std::{
 };
 
 use relay_core::{
-    delivery::{Delivery, State, cancel, hand_back, redrive},
+    delivery::{Change, Delivery, State, cancel, hand_back, redrive},
     id::IdMint,
     jobs::Rules,
     partitions::Partitions,
-    storage::{Append, AuditEntry, Change, Dedupe, Ended, Extend, Forget, Replay, Retire, Step},
+    storage::{Append, AuditEntry, Dedupe, Ended, Extend, Forget, Replay, Retire, Step},
 };
 use relay_store::{
     conformance::{Fixture, at},

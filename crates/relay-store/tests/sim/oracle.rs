@@ -19,7 +19,7 @@ use std::{
 
 use relay_core::{
     client::Forward,
-    delivery::{Delivery, Reason, State, Token, outcome::Class, retry::RetryPolicy},
+    delivery::{Change, Delivery, Reason, State, Token, outcome::Class, retry::RetryPolicy},
     event::Event,
     hub::{Answer, DestinationView, Serves},
     id::{DeliveryId, EventId, InstanceId, JobId, Partition},
@@ -27,7 +27,7 @@ use relay_core::{
     name::Name,
     partitions::Partitions,
     routing::Routing,
-    storage::{Append, Appended, Change, Changed, Extend, Extended, Leased, Replayed, StoreOp, Stored},
+    storage::{Append, Appended, Changed, Extend, Extended, Leased, Replayed, StoreOp, Stored},
     time::Wall,
     wire::{
         codec::{self, LeaseKey},

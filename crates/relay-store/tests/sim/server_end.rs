@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use rand::RngExt as _;
 use relay_core::{
-    delivery::State,
+    delivery::{Change, State},
     hub::{ConnId, Hub, Input, Output, Setup, Ticket},
     id::DeliveryId,
     limits,
-    storage::{About, Change, OpId, StoreOp, Stored},
+    storage::{About, OpId, StoreOp, Stored},
     wire::{codec, message::Message},
 };
 use relay_store::seam::Upkeep;

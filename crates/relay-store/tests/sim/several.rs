@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use rand::RngExt as _;
 use relay_core::{
-    delivery::{State, outcome::Class},
+    delivery::{Change, State, outcome::Class},
     hub::Input,
     id::InstanceId,
     limits,
     partitions::Partitions,
-    storage::{Change, Extend, StoreOp, Stored},
+    storage::{Extend, StoreOp, Stored},
     time::Wall,
     wire::{
         codec,

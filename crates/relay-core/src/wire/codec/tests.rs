@@ -174,6 +174,34 @@ fn fields_that_change_the_meaning_of_others_are_refused() {
     }
 }
 
+/// I23: what is reserved within what repeats is skipped (what a later client wants of a destination, a server of this version does not give
+/// it), and so is a message of a number that has no meaning yet; a class that is not known is refused, for nothing says what to make of it.
+#[test]
+fn what_is_reserved_has_no_meaning_yet() {
+    let Some((_, Message::Hello(hello))) = samples().into_iter().next() else { panic!("the first is a Hello") };
+    let without = Hello { destinations: Vec::new(), ..hello.clone() };
+    let destination = hello.destinations[0].encode_to_vec();
+    // An answer is wanted; numbers of keys; and what has no meaning yet.
+    for more in [&[4 << 3, 1][..], &[5 << 3 | 2, 2, 7, 8], &[6 << 3 | 2, 1, b'x']] {
+        let destination = [&destination[..], more].concat();
+        let found = decode(with_field(Message::Hello(without.clone()), 1, 3, &destination));
+        assert_eq!(found, Ok(Some(Message::Hello(hello.clone()))), "{more:?}");
+    }
+    for tag in 11..64_u32 {
+        let mut frame = Vec::new();
+        prost::encoding::encode_key(tag, prost::encoding::WireType::LengthDelimited, &mut frame);
+        frame.extend([2, 8, 1]);
+        assert_eq!(decode(frame.into()), Ok(None), "{tag}");
+    }
+    let Some((_, Message::Report(report))) = samples().into_iter().find(|(name, _)| *name == "report") else {
+        panic!("one is a Report")
+    };
+    for class in [0, 6, 7, 255, 256, u32::MAX] {
+        let found = reported(&Report { class, status: 0, retry_after_ms: None, ..report.clone() });
+        assert_eq!(found.map(drop), Err(CodecError::Field("report.class")), "{class}");
+    }
+}
+
 #[test]
 fn what_is_out_of_bounds_is_refused() {
     let lease = LeaseRef { delivery: Bytes::from_static(&[1; 15]), counter: 0, nonce: 0 };

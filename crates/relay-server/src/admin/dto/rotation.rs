@@ -6,9 +6,9 @@ use relay_store::seam::DocumentKind;
 use crate::{
     api::{RotationDto, UseDto},
     clock::rfc3339,
+    document::{Rotation, Source, Token},
     registry::{
         Registry,
-        document::{Rotation, Source, Token},
         uses::{Both, Use},
     },
 };

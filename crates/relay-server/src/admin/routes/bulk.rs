@@ -21,7 +21,7 @@ use crate::{
     clock::rfc3339,
     jobs,
     principal::Principal,
-    registry::secret,
+    secret,
     state::State,
 };
 

@@ -5,7 +5,7 @@
 
 use relay_store::seam::{DeliveryFilter, Listing};
 
-use crate::{admin::problem::AdminError, registry::secret};
+use crate::{admin::problem::AdminError, secret};
 
 /// In which order pages follow each other: a place in one is none in another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,11 +13,9 @@ use crate::{
     },
     api::{List, PolicyAsk, RouteAsk, RouteDto},
     config::RouteDefaults,
+    document::{Retry, Route},
     principal::Principal,
-    registry::{
-        NewRoute, Policy, RegistryError,
-        document::{Retry, Route},
-    },
+    registry::{NewRoute, Policy, RegistryError},
 };
 
 pub(super) async fn list(Of(state): Of) -> Json<List<RouteDto>> {

@@ -12,7 +12,7 @@ use crate::{
     api::{HealthDto, MissedDto, StatusDto},
     clock::rfc3339,
     hints::hints,
-    ingress::Source,
+    intake::Intake,
     metrics::{Daily, Limited},
     state::State,
 };
@@ -64,7 +64,7 @@ pub(crate) async fn metrics(Of(state): Of) -> Result<impl IntoResponse, AdminErr
 /// How often one may come to the sources that bound it.
 fn limited(state: &State) -> Vec<Limited> {
     let directory = state.registry.directory();
-    let of = |source: &Arc<Source>| {
+    let of = |source: &Arc<Intake>| {
         let bounds = [("source", source.terms.rate), ("address", source.terms.address_rate)];
         let limited = |(per, rate): (_, Option<Rate>)| Some(Limited { source: source.name.clone(), per, rate: rate? });
         bounds.into_iter().filter_map(limited).collect()
@@ -75,7 +75,7 @@ fn limited(state: &State) -> Vec<Limited> {
 /// What the sources took today, of those that bound it.
 fn daily(state: &State) -> Vec<Daily> {
     let (directory, now) = (state.registry.directory(), state.clock.wall());
-    let of = |source: &Arc<Source>| {
+    let of = |source: &Arc<Intake>| {
         let (name, quota) = (source.name.clone(), source.terms.quota);
         let used = |measure| state.quotas.used(&name, measure, now);
         quota

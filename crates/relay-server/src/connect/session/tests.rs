@@ -24,7 +24,8 @@ use crate::{
     connect::{account::Account, static_token_name},
     hub::Handle,
     principal::Principal,
-    registry::{NewToken, Registry, secret},
+    registry::{NewToken, Registry},
+    secret,
 };
 
 /// A peer that takes so many bytes at a time, with a pause after them, and sends none.

@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Bounds, Budget, Patience, Relay, STUCK, Socket, recorder::LARGE_BYTES, request, webhooks::signature};
+use super::{Bounds, Budget, Patience, Relay, STUCK, Socket, behind::LARGE_BYTES, request, webhooks::signature};
 use crate::{
     clock::Clock,
     ingress::http1::{Guarded, Switch},
@@ -317,7 +317,7 @@ async fn buffers_grow_as_far_as_there_is_memory_for_them() {
 /// what he has taken.
 #[tokio::test]
 async fn many_requests_at_once_are_answered_as_their_answers_are_taken() {
-    const REQUESTS: usize = 20_000;
+    const REQUESTS: usize = 5_000;
     const QUIET_TURNS: usize = 10_000;
     let relay = Relay::with(|settings| settings.budget = Budget::new(100_000_000)).await;
     let (mut reader, mut writer) = relay.connect().await.stream.into_split();
@@ -327,7 +327,7 @@ async fn many_requests_at_once_are_answered_as_their_answers_are_taken() {
         }
         writer
     });
-    // Nothing is read until no turn of any task brings the recorder more: the sockets are full, or all is heard.
+    // Nothing is read until no turn of any task brings the hub more: the sockets are full, or all is heard.
     let (mut heard, mut turns) = (0, 0);
     while turns < QUIET_TURNS {
         tokio::task::yield_now().await;

@@ -1,7 +1,8 @@
-//! The public listener over real sockets. The backend is a recorder: it stands where the hub begins.
+//! The public listener over real sockets, with the hub behind it.
 
 mod agreement;
 mod answers;
+mod behind;
 mod contention;
 mod crowds;
 mod decoded;
@@ -9,7 +10,6 @@ mod fixtures;
 mod heads;
 mod logs;
 mod proxied;
-mod recorder;
 mod secured;
 mod sockets;
 mod webhooks;
@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Patience, Prefix, Settings, listener::serve};
 use crate::budget::Budget;
-use recorder::Recorder;
+use behind::{Aside, Behind};
 
 /// Nothing here takes this long; a test that would hang fails instead.
 const STUCK: Duration = Duration::from_secs(20);
@@ -47,9 +47,9 @@ const KEY: &str = "key-of-the-test-suite";
 /// `MAX_BODY_BYTES` of the tests.
 const BODY_BYTES_MAX: u64 = 100_000;
 
-/// A listener with a recorder behind it.
+/// A listener, and what is behind it.
 struct Relay {
-    backend: Arc<Recorder>,
+    backend: Arc<Behind>,
     budget: Arc<Budget>,
     address: std::net::SocketAddr,
     stop: CancellationToken,
@@ -62,7 +62,12 @@ impl Relay {
     }
 
     async fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        Self::behind(change, |listener| listener).await
+        Self::behind(change, |listener| listener, true).await
+    }
+
+    /// One whose hub stands still: what it is given waits.
+    async fn still(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::behind(change, |listener| listener, false).await
     }
 
     /// One whose peers come from addresses of the documentation's network, each from the next.
@@ -72,12 +77,13 @@ impl Relay {
 
     /// One whose peers come from these addresses, one after the other.
     async fn among(whence: fn(u8) -> IpAddr, change: impl FnOnce(&mut Settings)) -> Self {
-        Self::behind(change, |listener| Strangers { listener, whence, accepted: AtomicU8::new(0) }).await
+        Self::behind(change, |listener| Strangers { listener, whence, accepted: AtomicU8::new(0) }, true).await
     }
 
     async fn behind<L: Listening<Socket = TcpStream> + Sync>(
         change: impl FnOnce(&mut Settings),
         put_before: impl FnOnce(TcpListener) -> L,
+        runs: bool,
     ) -> Self {
         let mut settings = Settings {
             body_bytes_max: BODY_BYTES_MAX,
@@ -95,11 +101,15 @@ impl Relay {
         };
         change(&mut settings);
         let budget = Arc::clone(&settings.budget);
-        let backend = Arc::new(Recorder::new());
+        let backend = Arc::new(Behind::still().await);
+        if runs {
+            backend.run();
+        }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let served = tokio::spawn(serve(put_before(listener), Arc::clone(&backend), settings, stop.clone()));
+        let (books, with) = ((settings, backend.books()), Some(backend.backend.clone()));
+        let served = tokio::spawn(serve(put_before(listener), books, with, Aside, stop.clone()));
         Self { backend, budget, address, stop, served }
     }
 

@@ -1,41 +1,37 @@
 //! What is stored of a webhook, and what its sender is told.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use relay_core::{
-    hub::{Accepting, NotStored},
+    event::Event,
     id::EventId,
-    quota::{Day, Quota},
-    storage::Apart,
+    quota::Day,
+    storage::{Apart, StoreError},
     time::Wall,
 };
 
-use super::{KEY, Relay, recorder::Mode, request};
-use crate::{
-    budget::Budget,
-    ingress::{Backend as _, verify::sha256},
-    network_policy::Terms,
-};
+use super::{KEY, Relay, Settings, request};
+use crate::{budget::Budget, ingress::verify::sha256, network_policy::NetworkPolicy};
 
 /// The secret of the source `signed`.
 pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// What the source `bounded` takes.
-pub(super) fn bounded() -> Terms {
-    let networks = |text: &str| std::iter::once(text.parse().unwrap()).collect();
-    Terms {
-        rate: Some("4/h".parse().unwrap()),
-        address_rate: Some("2/h".parse().unwrap()),
-        allow: Some(networks("192.0.2.0/24")),
-        deny: networks("192.0.2.66"),
-        ..Terms::default()
+pub(super) fn bounded() -> NetworkPolicy {
+    NetworkPolicy {
+        rate: Some("4/h".to_owned()),
+        address_rate: Some("2/h".to_owned()),
+        allow: Some(vec!["192.0.2.0/24".to_owned()]),
+        deny: Some(vec!["192.0.2.66".to_owned()]),
+        ..NetworkPolicy::default()
     }
 }
 
 /// What the source `daily` takes.
-pub(super) fn daily() -> Terms {
-    Terms { quota: Quota { events: Some(4), bytes: Some(100) }, ..Terms::default() }
+pub(super) fn daily() -> NetworkPolicy {
+    let (daily_events, daily_bytes) = (Some("4".to_owned()), Some("100".to_owned()));
+    NetworkPolicy { daily_events, daily_bytes, ..NetworkPolicy::default() }
 }
 
 /// S36: a source takes so much in a day; repeats, what is not stored and what is not genuine take nothing of that, and beyond it nobody's
@@ -51,13 +47,13 @@ async fn a_source_takes_so_much_in_a_day() {
         let stranger = "POST /webhook/daily HTTP/1.1\r\nHost: a\r\nX-API-Key: wrong\r\nContent-Length: 1\r\n\r\n1";
         assert_eq!(relay.ask(stranger).await.status, 401);
     }
-    for outage in [Mode::Full, Mode::Unavailable] {
-        relay.backend.answer_with(outage);
+    for outage in [StoreError::Full, StoreError::Damaged { what: "bits".into() }] {
+        relay.backend.store_answers(Some(outage));
         for _ in 0..5 {
             assert_eq!(told("", "1").await.status, 503);
         }
     }
-    relay.backend.answer_with(Mode::Store);
+    relay.backend.store_answers(None);
     for _ in 0..3 {
         assert_eq!(told("", "1").await.status, 202);
     }
@@ -104,8 +100,7 @@ async fn days_and_refusals_go_by_the_time_that_is_put_right() {
 /// moment, and takes it when it is not used up.
 #[tokio::test]
 async fn senders_at_the_same_time_are_no_more_than_the_quota() {
-    let relay = Relay::start().await;
-    relay.backend.answer_with(Mode::Never);
+    let relay = Relay::still(|settings| settings.patience.commit = Duration::from_secs(1)).await;
     let mut waiting = Vec::new();
     for _ in 0..4 {
         let mut socket = relay.connect().await;
@@ -126,11 +121,11 @@ async fn senders_at_the_same_time_are_no_more_than_the_quota() {
     for mut socket in waiting {
         assert!([503, 429].contains(&socket.reply().await.status), "it was not stored");
     }
-    relay.backend.answer_with(Mode::Store);
-    assert_eq!(ask().await.status, 202);
+    relay.backend.run();
+    assert_eq!(ask().await.status, 202, "what waited in the hub was too late, and takes nothing");
 }
 
-fn values(event: &Accepting, name: &str) -> Vec<Bytes> {
+fn values(event: &Event, name: &str) -> Vec<Bytes> {
     event.headers.iter().filter(|(named, _)| named == name).map(|(_, value)| value.clone()).collect()
 }
 
@@ -184,7 +179,7 @@ async fn a_source_acknowledges_as_its_operator_chose() {
         assert_eq!(reply.body, body.map_or_else(|| reply.body.clone(), str::to_owned), "{source}");
         assert!(reply.field("relay-event-id").is_some(), "{source}");
     }
-    relay.backend.answer_with(Mode::Unavailable);
+    relay.backend.store_answers(Some(StoreError::Full));
     assert_eq!(relay.ask(request("POST /webhook/chosen", "", "{}")).await.status, 503);
 }
 
@@ -297,28 +292,40 @@ async fn a_repeated_idempotency_key_gets_the_first_answer() {
 /// I1, I2: whatever is not certain is a 503 that says when to come again.
 #[tokio::test]
 async fn what_is_not_durable_is_never_acknowledged() {
-    let relay = Relay::start().await;
-    for (mode, code) in [
-        (Mode::Unavailable, "store_unavailable"),
-        (Mode::Busy, "store_busy"),
-        (Mode::NotStored(NotStored::Failed), "store_unavailable"),
-        (Mode::NotStored(NotStored::Away), "store_unavailable"),
-        (Mode::NotStored(NotStored::Gone), "store_unavailable"),
-        (Mode::NotStored(NotStored::Damaged), "store_unavailable"),
-        (Mode::NotStored(NotStored::Unrouted), "source_broken"),
-        (Mode::Full, "store_full"),
-        (Mode::Stopping, "shutting_down"),
+    let at_once = |settings: &mut Settings| settings.patience.commit = Duration::from_millis(300);
+    for (error, code, is_uncertain) in [
+        (StoreError::Full, "store_full", false),
+        (StoreError::Damaged { what: "bits".into() }, "store_unavailable", false),
+        (StoreError::TooSlow { after: Duration::ZERO }, "store_busy", false),
+        // Asked for again for as long as its sender waits.
+        (StoreError::Away, "store_unavailable", true),
+        (StoreError::Unknown, "store_unavailable", true),
+        // The last: it is the end of the hub.
+        (StoreError::Unavailable, "store_unavailable", true),
     ] {
-        relay.backend.answer_with(mode);
-        let reply = relay.ask(request("POST /webhook", "", "x")).await;
-        assert_eq!((reply.status, reply.code().as_deref()), (503, Some(code)));
-        assert!(reply.field("retry-after").is_some());
-        // Only what may be stored is said to be uncertain.
-        assert_eq!(reply.body.contains("not certain"), mode == Mode::Unavailable, "{}", reply.body);
+        let is_asked_again = matches!(error, StoreError::Away | StoreError::Unknown);
+        let relay = Relay::with(|settings| {
+            if is_asked_again {
+                at_once(settings);
+            }
+        })
+        .await;
+        relay.backend.store_answers(Some(error.clone()));
+        for is_first in [true, false] {
+            // Of what comes behind that end nothing is stored.
+            let is_uncertain = is_uncertain && (is_first || error != StoreError::Unavailable);
+            let reply = relay.ask(request("POST /webhook", "", "x")).await;
+            assert_eq!((reply.status, reply.code().as_deref()), (503, Some(code)), "{error:?}: {}", reply.body);
+            assert!(reply.field("retry-after").is_some());
+            // Only what may be stored is said to be uncertain.
+            assert_eq!(reply.body.contains("not certain"), is_uncertain, "{error:?}: {}", reply.body);
+        }
     }
-    let relay = Relay::with(|settings| settings.patience.commit = Duration::from_millis(20)).await;
-    relay.backend.answer_with(Mode::Never);
-    assert_eq!(relay.ask(request("POST /webhook", "", "x")).await.code().as_deref(), Some("store_unavailable"));
+    let still = Relay::still(at_once).await;
+    assert!(still.ask(request("POST /webhook", "", "x")).await.body.contains("not certain"));
+    let stopped = Relay::start().await;
+    stopped.backend.backend.hub.stop().await;
+    assert_eq!(stopped.ask(request("POST /webhook", "", "x")).await.code().as_deref(), Some("shutting_down"));
 }
 
 /// S35: of a source that does not read any more it is not known who may come, also where a body was on its way by then.
@@ -332,7 +339,7 @@ async fn what_was_on_its_way_to_a_source_that_broke_is_not_taken() {
     while relay.budget.used() == 0 {
         tokio::task::yield_now().await;
     }
-    *relay.backend.breaks.lock().unwrap() = Some("default");
+    relay.backend.break_default().await;
     sender.send(rest).await;
     let refused = sender.reply().await;
     assert_eq!((refused.status, refused.code().as_deref()), (503, Some("source_broken")));
@@ -346,7 +353,7 @@ async fn a_stopping_server_and_a_paused_source_take_nothing() {
     let broken = relay.ask(request("GET /webhook/broken", "", "")).await;
     assert_eq!((broken.status, broken.code().as_deref()), (503, Some("source_broken")));
     assert!(!broken.body.contains("secret"), "what is wrong with it is the operator's: {}", broken.body);
-    relay.backend.stopping.store(true, Ordering::SeqCst);
+    relay.backend.backend.refusing.cancel();
     let reply = relay.ask(request("POST /webhook", "", "x")).await;
     assert_eq!((reply.code().as_deref(), reply.field("connection")), (Some("shutting_down"), Some("close")));
     assert!(relay.backend.events().is_empty());

@@ -7,12 +7,10 @@ use super::*;
 use crate::{
     Config,
     directory::Versioned,
+    document::{Destination, Digest, Rotation},
     hub::{Event, Inlet},
     principal::Principal,
-    registry::{
-        NewRoute, NewToken, Registry, RegistryError,
-        document::{Destination, Digest, Rotation},
-    },
+    registry::{NewRoute, NewToken, Registry, RegistryError},
 };
 
 const CLI: Principal = Principal::nobody("cli");

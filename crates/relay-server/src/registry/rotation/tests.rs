@@ -8,7 +8,8 @@ use relay_store::{
 use super::*;
 use crate::{
     clock::Clock,
-    registry::{NewSource, NewToken, SourceUpdate, document::Dedupe},
+    document::Dedupe,
+    registry::{NewSource, NewToken, SourceUpdate},
 };
 
 const CLI: Principal = Principal::nobody("cli");

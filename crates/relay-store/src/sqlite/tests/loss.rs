@@ -518,7 +518,7 @@ fn the_scrub_finds_every_kind_of_damage_once() {
     wait(store.audit(vec![line])).expect("writes");
     let db = open::connect_reader(dir.path()).expect("opens");
     let pass = || {
-        let mut reached = Some(place::Reached::default());
+        let mut reached = Some(bookmark::Reached::default());
         while let Some(from) = reached {
             reached = scrub::read(&db, &store.shelf, &from).expect("reads");
         }
@@ -568,7 +568,7 @@ fn a_flipped_bit_in_any_index_is_found() {
         fs::remove_file(copy.path().join("damaged")).expect("removes");
         let store = open(copy.path());
         let reader = open::connect_reader(copy.path()).expect("opens");
-        let mut reached = Some(place::Reached::default());
+        let mut reached = Some(bookmark::Reached::default());
         while let Some(from) = reached {
             reached = scrub::read(&reader, &store.shelf, &from).expect("reads");
         }
@@ -605,7 +605,7 @@ fn what_stands_beside_an_event_is_checked_and_made_anew() {
         }
         let db = open::connect_reader(dir.path()).expect("opens");
         sql(dir.path(), damage);
-        let mut reached = Some(place::Reached::default());
+        let mut reached = Some(bookmark::Reached::default());
         while let Some(from) = reached {
             reached = scrub::read(&db, &store.shelf, &from).expect("reads");
         }
@@ -701,7 +701,7 @@ fn damage_is_not_forgotten_by_a_restart() {
     let pass = |store: &SqliteStore| {
         let db = open::connect_reader(dir.path()).expect("opens");
         store.shelf.damage().pass_begins();
-        let mut reached = Some(place::Reached::default());
+        let mut reached = Some(bookmark::Reached::default());
         while let Some(from) = reached {
             reached = scrub::read(&db, &store.shelf, &from).expect("reads");
         }

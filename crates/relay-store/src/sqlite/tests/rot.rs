@@ -89,7 +89,7 @@ fn one_flipped_column_stops_nothing_and_is_mended() {
                 works(&store, &what);
                 // What nobody met.
                 let db = open::connect_reader(dir.path()).expect("opens");
-                let mut reached = Some(place::Reached::default());
+                let mut reached = Some(bookmark::Reached::default());
                 while let Some(from) = reached {
                     reached = scrub::read(&db, &store.shelf, &from).expect("reads");
                 }
@@ -127,7 +127,7 @@ fn an_index_that_leads_nowhere_is_made_anew() {
         };
         append_one(&store, &keyed).expect(index);
         let db = open::connect_reader(dir.path()).expect("opens");
-        let mut reached = Some(place::Reached::default());
+        let mut reached = Some(bookmark::Reached::default());
         while let Some(from) = reached {
             reached = scrub::read(&db, &store.shelf, &from).expect("reads");
         }

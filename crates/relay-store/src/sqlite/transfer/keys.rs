@@ -16,7 +16,7 @@ use crate::sqlite::{fault::Fault, read::reader::Reads, write::append::Taken};
 const READ_MAX: i64 = 20_000;
 
 /// A key and the event that holds it.
-struct Held {
+struct HeldKey {
     event: EventId,
     dedupe: Dedupe,
 }
@@ -71,10 +71,10 @@ fn begin() -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
-fn put(db: &mut Connection, held: &[Held]) -> rusqlite::Result<()> {
+fn put(db: &mut Connection, held: &[HeldKey]) -> rusqlite::Result<()> {
     let tx = db.transaction()?;
     let mut statement = tx.prepare("INSERT OR REPLACE INTO held (event, key, until) VALUES (?1, ?2, ?3)")?;
-    for Held { event, dedupe } in held {
+    for HeldKey { event, dedupe } in held {
         let event = event.as_u128().to_be_bytes();
         statement.execute(params![&event[..], &dedupe.key[..], dedupe.until.as_micros()])?;
     }
@@ -90,7 +90,7 @@ fn held_by(db: &Connection, event: EventId) -> rusqlite::Result<Option<Dedupe>> 
 }
 
 /// The next entries of the table, and where there are more.
-fn page(db: &Connection, behind: Option<&At>) -> Result<(Vec<Held>, Option<At>), Fault> {
+fn page(db: &Connection, behind: Option<&At>) -> Result<(Vec<HeldKey>, Option<At>), Fault> {
     let (source, key) = behind.map_or((0, &[][..]), |(source, key)| (*source, key));
     let mut statement = db.prepare_cached(
         "SELECT source, key, record FROM dedupe WHERE (source, key) > (?1, ?2) ORDER BY source, key LIMIT ?3",
@@ -103,7 +103,7 @@ fn page(db: &Connection, behind: Option<&At>) -> Result<(Vec<Held>, Option<At>),
         let taken = read.map_err(|error| Fault::record(&format_args!("a dedupe key of source {source}"), &error))?;
         let of_key = <[u8; 32]>::try_from(&key[..]);
         let key_read = of_key.map_err(|_| Fault::Damaged(format!("a dedupe key of source {source}").into()))?;
-        held.push(Held { event: taken.event, dedupe: Dedupe { key: key_read, until: taken.until } });
+        held.push(HeldKey { event: taken.event, dedupe: Dedupe { key: key_read, until: taken.until } });
         last = Some((source, key));
     }
     let is_more = held.len() as i64 == READ_MAX;

@@ -371,6 +371,7 @@ fn read_everything(
     read_keys_and_marks(db, report, damaged)?;
     read_audit(db, report, damaged)?;
     read_gaps(db, report)?;
+    read_reserved(db, report, damaged)?;
     if damaged.book {
         return Ok(());
     }
@@ -606,6 +607,17 @@ fn read_audit(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) 
             && damaged.is(fault, &mut report.faults)?
         {
             damaged.audit.push(seq);
+        }
+    }
+    Ok(())
+}
+
+/// Tables that this version has for later ones, and writes nothing to.
+fn read_reserved(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
+    for table in ["replies", "marks"] {
+        if db.query_row(&format!("SELECT EXISTS (SELECT 1 FROM {table})"), [], |row| row.get(0))? {
+            let rows = Fault::Later(format!("{table}: it has rows, which are not known here").into());
+            damaged.is(rows, &mut report.faults)?;
         }
     }
     Ok(())

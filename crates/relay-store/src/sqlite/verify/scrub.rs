@@ -12,9 +12,9 @@ use std::{
 use rusqlite::{Connection, params};
 
 use super::{
+    bookmark::{Bookmark, Part, Reached},
     check, gap, indexes,
     pace::Pace,
-    place::{Part, Place, Reached},
 };
 use crate::{
     record::{self, Head},
@@ -110,7 +110,7 @@ fn begin(dir: &Path, shelf: &Shelf, stop: &Stop, mut after: Duration) -> Result<
 }
 
 fn run(db: &Connection, dir: &Path, shelf: &Shelf, stop: &Stop, mut rest: Duration) -> Result<(), Fault> {
-    let (mut place, mut reached) = Place::kept_in(dir);
+    let (mut bookmark, mut reached) = Bookmark::kept_in(dir);
     // What an earlier run found in the first part of a pass, this one has not seen: it cannot tell what is gone.
     let mut is_whole = false;
     let mut pace = Pace::default();
@@ -137,9 +137,9 @@ fn run(db: &Connection, dir: &Path, shelf: &Shelf, stop: &Stop, mut rest: Durati
             rest = rest.max(PASS_EVERY);
             Reached::default()
         });
-        place.keep(&reached);
+        bookmark.keep(&reached);
     }
-    place.keep_now(&reached);
+    bookmark.keep_now(&reached);
     Ok(())
 }
 

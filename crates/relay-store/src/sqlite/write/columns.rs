@@ -18,10 +18,15 @@ const WRITE: &str =
 
 /// Whether they repeat what the record has. `destination`: its number.
 pub(crate) fn repeat(db: &Connection, destination: Option<u32>, of: &Delivery) -> Result<bool, Fault> {
-    const READ: &str = "SELECT dest, tries, due, expires, changed, state, line FROM deliveries WHERE seq = ?1";
-    let (columns, line): (_, Option<i64>) = db.prepare_cached(READ)?.query_row([of.id.sequence()], |row| {
-        Ok(((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?), row.get(6)?))
-    })?;
+    const READ: &str = "SELECT dest, tries, due, expires, changed, state, line, lane FROM deliveries WHERE seq = ?1";
+    let (columns, line, lane): (_, Option<i64>, Option<i64>) =
+        db.prepare_cached(READ)?.query_row([of.id.sequence()], |row| {
+            let columns = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?);
+            Ok((columns, row.get(6)?, row.get(7)?))
+        })?;
+    if lane.is_some() {
+        return Err(Fault::Later(format!("{}: it stands in a lane, which is not known here", of.id).into()));
+    }
     if let Some(line) = line.filter(|line| !line::is_known(*line)) {
         return Err(Fault::Later(format!("{}: it stands in line {line}, which is not known here", of.id).into()));
     }

@@ -1,8 +1,8 @@
 //! Changes that the core decided on, applied if the record is still the one decided on.
 
 use relay_core::{
-    delivery::{self, Delivery},
-    storage::{Change, Changed, Extend, Extended},
+    delivery::{self, Change, Delivery},
+    storage::{Changed, Extend, Extended},
     time::Wall,
 };
 use rusqlite::Connection;

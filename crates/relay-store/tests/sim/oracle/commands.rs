@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use relay_core::{
-    delivery::{Delivery, Reason, State},
+    delivery::{Change, Delivery, Reason, State},
     id::{DeliveryId, EventId, JobId},
     jobs::Rules,
     name::Name,
-    storage::{Change, Step},
+    storage::Step,
 };
 use relay_store::memory::MemoryStore;
 

@@ -5,7 +5,7 @@ use relay_core::{
     id::DeliveryId,
     limits,
     partitions::Partitions,
-    storage::{Held, StoreOp, Stored},
+    storage::{HeldOf, StoreOp, Stored},
     wire::{codec, message::Message},
 };
 use relay_store::memory::MemoryStore;
@@ -46,7 +46,7 @@ impl Oracle {
     pub(crate) fn store_answered(&mut self, op: &StoreOp, answer: &Stored) {
         let run = self.run;
         match (op, answer) {
-            (StoreOp::Held(asked), Stored::Held(answered)) if matches!(asked.ask.of, Held::Instance(_)) => {
+            (StoreOp::Held(asked), Stored::Held(answered)) if matches!(asked.ask.of, HeldOf::Instance(_)) => {
                 let of = (run, asked.ask.partitions);
                 self.unread.retain(|unread| *unread != of);
                 if answered.answer.is_err() {

@@ -6,12 +6,12 @@ use std::{
 };
 
 use relay_core::{
-    delivery::{Delivery, State, Token},
+    delivery::{Change, Delivery, State, Token},
     hub::Answer,
     id::{DeliveryId, InstanceId},
     limits,
     name::Name,
-    storage::{Change, Extend, Replay},
+    storage::{Extend, Replay},
     time::Wall,
     wire::codec::LeaseKey,
 };

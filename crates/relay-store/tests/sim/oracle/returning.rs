@@ -2,7 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use relay_core::{delivery::State, limits, storage::Change, time::Wall, wire::codec::LeaseKey};
+use relay_core::{
+    delivery::{Change, State},
+    limits,
+    time::Wall,
+    wire::codec::LeaseKey,
+};
 use relay_store::memory::MemoryStore;
 
 use super::Oracle;

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use relay_core::{
+    delivery::Change,
     id::InstanceId,
     limits,
-    storage::Change,
     time::Wall,
     wire::{
         codec::{self, LeaseKey},

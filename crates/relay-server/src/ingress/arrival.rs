@@ -61,16 +61,16 @@ pub(super) async fn read(
     owner: Owner<'_>,
     bounds: Bounds,
 ) -> Result<Bytes, Problem> {
-    let mut intake = Intake::begin(body, uploads, owner, bounds)?;
+    let mut arrival = Arrival::begin(body, uploads, owner, bounds)?;
     // Most bodies come whole with their heads: they need no clock and no list, and their requests no room for either.
-    if poll_fn(|cx| Poll::Ready(intake.is_there(cx))).await? {
-        return Ok(intake.taken.finish());
+    if poll_fn(|cx| Poll::Ready(arrival.is_there(cx))).await? {
+        return Ok(arrival.taken.finish());
     }
-    apart(|| intake.in_time()).await
+    apart(|| arrival.in_time()).await
 }
 
 /// A body on its way in.
-struct Intake<'a> {
+struct Arrival<'a> {
     body: Incoming,
     uploads: &'a Uploads,
     owner: Owner<'a>,
@@ -81,7 +81,7 @@ struct Intake<'a> {
     came: Option<Bytes>,
 }
 
-impl<'a> Intake<'a> {
+impl<'a> Arrival<'a> {
     fn begin(body: Incoming, uploads: &'a Uploads, owner: Owner<'a>, bounds: Bounds) -> Result<Self, Problem> {
         let declared = body.size_hint().exact();
         if declared.is_some_and(|bytes| bytes > bounds.bytes_max) {

@@ -40,13 +40,13 @@ pub(crate) struct Reached {
 
 /// The file.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Bookmark {
     file: PathBuf,
     kept: Reached,
     kept_at: Instant,
 }
 
-impl Place {
+impl Bookmark {
     /// That of the store in this directory, and where an earlier run got to.
     pub(crate) fn kept_in(dir: &Path) -> (Self, Reached) {
         let file = dir.join("scrub");
@@ -114,20 +114,20 @@ mod tests {
     #[test]
     fn a_place_is_kept_and_anything_else_is_the_beginning() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (mut place, reached) = Place::kept_in(dir.path());
+        let (mut bookmark, reached) = Bookmark::kept_in(dir.path());
         assert_eq!(reached, Reached::default());
         for (number, (part, _)) in PARTS.into_iter().enumerate() {
             let reached = Reached { part, seq: number as i64 - 2, key: (number as u32, vec![0xab, 0, number as u8]) };
-            place.keep_now(&reached);
-            assert_eq!(Place::kept_in(dir.path()).1, reached);
-            place.keep(&Reached::default());
-            assert_eq!(Place::kept_in(dir.path()).1, reached, "not so soon");
+            bookmark.keep_now(&reached);
+            assert_eq!(Bookmark::kept_in(dir.path()).1, reached);
+            bookmark.keep(&Reached::default());
+            assert_eq!(Bookmark::kept_in(dir.path()).1, reached, "not so soon");
         }
         for text in
             ["", "few", "events x 0 ", "keys 1 2 abc", "keys 1 2 zz", "none 1 2 ", "events 1 2  more", "\u{1f980}"]
         {
             fs::write(dir.path().join("scrub"), text).expect("writes");
-            assert_eq!(Place::kept_in(dir.path()).1, Reached::default(), "{text:?}");
+            assert_eq!(Bookmark::kept_in(dir.path()).1, Reached::default(), "{text:?}");
         }
     }
 }

@@ -487,12 +487,12 @@ pub(crate) mod hex {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
     pub(crate) fn serialize<S: Serializer>(value: &[u8; 32], out: S) -> Result<S::Ok, S::Error> {
-        out.serialize_str(&crate::registry::secret::hex(value))
+        out.serialize_str(&crate::secret::hex(value))
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<[u8; 32], D::Error> {
         let text = String::deserialize(input)?;
-        crate::registry::secret::unhex(&text).ok_or_else(|| D::Error::custom("not a SHA-256 in hex"))
+        crate::secret::unhex(&text).ok_or_else(|| D::Error::custom("not a SHA-256 in hex"))
     }
 }
 

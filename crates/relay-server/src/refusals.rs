@@ -17,48 +17,48 @@ use relay_core::{
 
 /// One refused request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptRefusal {
+pub(crate) struct KeptRefusal {
     /// Which check failed: the reason it is counted under.
-    pub check: &'static str,
+    pub(crate) check: &'static str,
     /// What was wrong and what would be right.
-    pub detail: String,
+    pub(crate) detail: String,
     /// When.
-    pub at: Wall,
+    pub(crate) at: Wall,
     /// From where.
-    pub peer: Option<IpAddr>,
+    pub(crate) peer: Option<IpAddr>,
 }
 
 /// A request that found no source, or nothing at all: most likely a URL that was mistyped at a platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missed {
+pub(crate) struct Missed {
     /// When.
-    pub at: Wall,
+    pub(crate) at: Wall,
     /// Its method, visible.
-    pub method: String,
+    pub(crate) method: String,
     /// Its path without the query, the beginning of it, visible.
-    pub path: String,
+    pub(crate) path: String,
     /// From where.
-    pub peer: Option<IpAddr>,
+    pub(crate) peer: Option<IpAddr>,
     /// What it was answered.
-    pub status: u16,
+    pub(crate) status: u16,
 }
 
 /// How many of a kind were refused since the first that was no hour before the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// How many.
-    pub count: u64,
+    pub(crate) count: u64,
     /// When the first.
-    pub first: Wall,
+    pub(crate) first: Wall,
     /// When the latest.
-    pub last: Wall,
+    pub(crate) last: Wall,
     /// From where that one.
-    pub peer: Option<IpAddr>,
+    pub(crate) peer: Option<IpAddr>,
 }
 
 /// The latest refusals of each source, what found none, and the log lines about them.
 #[derive(Debug, Default)]
-pub struct Refusals {
+pub(crate) struct Refusals {
     missed: Mutex<VecDeque<Missed>>,
     sources: Mutex<BTreeMap<String, Lately>>,
 }
@@ -74,7 +74,7 @@ struct Lately {
 
 impl Missed {
     /// What is kept of a request's words: a limited number of bytes, everything but plain ASCII written as `\xNN`.
-    pub fn visible(bytes: &[u8]) -> String {
+    pub(crate) fn visible(bytes: &[u8]) -> String {
         let begin = &bytes[..bytes.len().min(limits::MISS_PATH_BYTES)];
         let more = if begin.len() < bytes.len() { "..." } else { "" };
         let text: String = begin.iter().flat_map(|byte| std::ascii::escape_default(*byte)).map(char::from).collect();
@@ -84,7 +84,7 @@ impl Missed {
 
 impl Refusals {
     /// Keeps a refusal of a source that exists.
-    pub fn keep(&self, source: &str, refused: KeptRefusal) {
+    pub(crate) fn keep(&self, source: &str, refused: KeptRefusal) {
         let mut sources = self.lock();
         let lately = of(&mut sources, source);
         lately.count(refused.check, refused.at, refused.peer);
@@ -100,7 +100,7 @@ impl Refusals {
     }
 
     /// What was refused at a source or an entrance within the last hour, by check.
-    pub fn tallies(&self, of: &str, now: Wall) -> Vec<(&'static str, Tally)> {
+    pub(crate) fn tallies(&self, of: &str, now: Wall) -> Vec<(&'static str, Tally)> {
         let sources = self.lock();
         let tallies = sources.get(of).into_iter().flat_map(|lately| &lately.tallies);
         let shown = tallies.filter(|(_, tally)| now.since(tally.last) <= limits::REFUSALS_SHOWN);
@@ -108,7 +108,7 @@ impl Refusals {
     }
 
     /// Keeps a request that found nothing.
-    pub fn miss(&self, missed: Missed) {
+    pub(crate) fn miss(&self, missed: Missed) {
         let mut kept = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == limits::MISSES_KEPT {
             kept.pop_front();
@@ -117,12 +117,12 @@ impl Refusals {
     }
 
     /// The latest requests that found nothing, the newest first.
-    pub fn missed(&self) -> Vec<Missed> {
+    pub(crate) fn missed(&self) -> Vec<Missed> {
         self.missed.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
     }
 
     /// The latest refusals of a source, the newest first.
-    pub fn of(&self, source: &str) -> Vec<KeptRefusal> {
+    pub(crate) fn of(&self, source: &str) -> Vec<KeptRefusal> {
         let sources = self.lock();
         sources.get(source).map_or_else(Vec::new, |lately| lately.refused.iter().rev().cloned().collect())
     }

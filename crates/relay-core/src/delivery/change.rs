@@ -1,8 +1,8 @@
-//! Changes that the core decided on.
+//! What was decided about a delivery.
 
-use crate::delivery::{Attempt, Delivery};
+use super::{Attempt, Delivery};
 
-/// Replace a delivery's record, if the stored one still is the one decided on: see [`Change::is_of`].
+/// A decision: the record of a delivery is to be replaced, if the stored one still is the one decided on. See [`Change::is_of`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The record as decided on; tells the store which counters to move.
@@ -20,13 +20,4 @@ impl Change {
         let version = stored.version == self.before.version && stored.version + 1 == self.next.version;
         version && stored.state == self.before.state && stored.token == self.before.token
     }
-}
-
-/// What became of a [`Change`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Changed {
-    /// It is durable.
-    Applied,
-    /// The stored record is another one; nothing was changed. `None`: it is gone (retired).
-    Conflict(Option<Box<Delivery>>),
 }
