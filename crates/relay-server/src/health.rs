@@ -27,6 +27,7 @@ use crate::{
     directory::Directory,
     hub::{Handle, OldestCommit, View},
     registry::Registry,
+    shared_look::SharedLook,
     untold::{Failing, Untold},
 };
 
@@ -135,7 +136,7 @@ pub(crate) struct Health {
     untold: Untold,
     stopping: AtomicBool,
     unserved: Mutex<BTreeMap<Name, Now>>,
-    look: tokio::sync::Mutex<Option<(Now, Report)>>,
+    look: SharedLook<Result<Report, StoreError>>,
 }
 
 impl Health {
@@ -159,7 +160,7 @@ impl Health {
             untold: Untold::default(),
             stopping: AtomicBool::new(false),
             unserved: Mutex::default(),
-            look: tokio::sync::Mutex::default(),
+            look: SharedLook::fresh_for(LOOK_FRESH),
         }
     }
 
@@ -203,24 +204,15 @@ impl Health {
     /// A report at most [`LOOK_FRESH`] old.
     ///
     /// # Errors
-    /// When the store does not tell.
+    /// When the store does not tell, or did not a moment ago.
     pub(crate) async fn report(&self) -> Result<Report, StoreError> {
-        let mut look = self.look.lock().await;
-        let now = self.clock.now();
-        if let Some((at, report)) = &*look
-            && now.mono.since(at.mono) < LOOK_FRESH
-        {
-            return Ok(report.clone());
-        }
-        let report = self.examine().await?;
-        *look = Some((now, report.clone()));
-        Ok(report)
+        self.look.at(|| self.clock.now().mono, || self.examine()).await
     }
 
     /// The next report is a fresh one.
     #[cfg(test)]
     pub(crate) async fn forget(&self) {
-        *self.look.lock().await = None;
+        self.look.forget().await;
     }
 
     async fn examine(&self) -> Result<Report, StoreError> {

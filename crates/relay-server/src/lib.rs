@@ -45,6 +45,7 @@ mod redirect;
 pub mod registry;
 mod retention;
 pub mod server;
+mod shared_look;
 mod start_error;
 mod state;
 mod supervise;
