@@ -20,6 +20,7 @@ mod recount;
 mod removals;
 mod replicated;
 mod seals;
+mod settling;
 mod spoiling;
 mod trouble;
 mod writes;
