@@ -363,7 +363,8 @@ pub(super) async fn watch(core: Weak<Core>) {
             core.recall(scribe, &mut known);
         }
         let before = known.clone();
-        if let Err(fault) = core.watch_once(&mut known, &mut seen).await {
+        let watched = core.watch_once(&mut known, &mut seen).await;
+        if let Err(fault) = &watched {
             tracing::debug!(?fault, "whether Redis is another is looked at later");
         }
         if let Some(known) = known.clone().filter(|known| before.as_ref() != Some(known)) {
@@ -372,7 +373,7 @@ pub(super) async fn watch(core: Weak<Core>) {
         if let Some(scribe) = &mut scribe {
             scribe.write(|all| core.acknowledged.unwritten(all, known.as_ref()));
         }
-        core.loops.ran(Loop::Watch);
+        core.loops.ran(Loop::Watch, &watched);
         let pause = LOOK_EVERY.min(core.options.glance_every);
         drop(core);
         time::sleep(pause).await;

@@ -1,4 +1,5 @@
-//! What goes round and round as long as a store does, and when it last came round: who waits for one that has stopped waits for ever.
+//! What goes round and round as long as a store does, when it last came round, and when something came of that: who waits for one that has
+//! stopped, or that fails each time, waits for ever.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,8 +8,12 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::reply::Fault;
+
 /// Later than it should be by so much, something is wrong with it.
 const LATE: Duration = Duration::from_secs(10);
+/// Where nothing has come of its rounds for so long, though the store commits, something is in its way that does not pass by itself.
+const FAILS: Duration = Duration::from_mins(1);
 
 /// Which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,31 +55,51 @@ impl Loop {
     }
 }
 
-/// When each of them last came round; one that never began is not waited for.
+/// What became of each of them; one that never began is not waited for.
 #[derive(Debug, Default)]
-pub(super) struct Loops(Mutex<[Option<Instant>; Loop::ALL.len()]>);
+pub(super) struct Loops(Mutex<[Option<Rounds>; Loop::ALL.len()]>);
+
+/// How it is with one of them.
+#[derive(Clone, Debug)]
+struct Rounds {
+    /// When it last came round, whatever came of it.
+    ran: Instant,
+    /// When something last came of it, or it began.
+    well: Instant,
+    /// What kept anything from coming of its last round.
+    fault: Option<Fault>,
+}
 
 impl Loops {
-    /// It has come round, whatever came of it.
-    pub(super) fn ran(&self, which: Loop) {
-        self.ran_at(which, Instant::now());
+    /// It has come round, and this came of it.
+    pub(super) fn ran<T>(&self, which: Loop, came: &Result<T, Fault>) {
+        self.ran_at(which, Instant::now(), came.as_ref().err());
     }
 
-    fn ran_at(&self, which: Loop, at: Instant) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)[which as usize] = Some(at);
+    fn ran_at(&self, which: Loop, at: Instant, fault: Option<&Fault>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = all[which as usize].as_ref().map_or(at, |rounds| rounds.well);
+        let well = if fault.is_none() { at } else { before };
+        all[which as usize] = Some(Rounds { ran: at, well, fault: fault.cloned() });
     }
 
-    /// Which of them are late, in words.
-    pub(super) fn late(&self, patience: Duration) -> Vec<String> {
-        self.late_at(Instant::now(), patience)
+    /// Which of them stand still, and, where the store commits, which come to nothing, in words.
+    pub(super) fn late(&self, patience: Duration, commits: bool) -> Vec<String> {
+        self.late_at(Instant::now(), patience, commits)
     }
 
-    fn late_at(&self, now: Instant, patience: Duration) -> Vec<String> {
-        let ran = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn late_at(&self, now: Instant, patience: Duration, commits: bool) -> Vec<String> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let late = |which: Loop| {
-            let since = now.saturating_duration_since(ran[which as usize]?);
-            let is_late = since > which.round(patience) + LATE;
-            is_late.then(|| format!("{} for {} s: restart this server", which.in_words(), since.as_secs()))
+            let Rounds { ran, well, fault } = all[which as usize].as_ref()?;
+            let since = now.saturating_duration_since(*ran);
+            if since > which.round(patience) + LATE {
+                return Some(format!("{} for {} s: restart this server", which.in_words(), since.as_secs()));
+            }
+            let (since, fault) = (now.saturating_duration_since(*well), fault.as_ref()?);
+            let fails = commits && since > FAILS;
+            fails
+                .then(|| format!("{} for {} s, however often it was tried: {fault}", which.in_words(), since.as_secs()))
         };
         Loop::ALL.into_iter().filter_map(late).collect()
     }
@@ -88,17 +113,44 @@ mod tests {
     #[test]
     fn whatever_stands_still_is_named() {
         let (loops, patience, mut now) = (Loops::default(), Duration::from_secs(2), Instant::now());
-        assert_eq!(loops.late_at(now, patience), Vec::<String>::new(), "what never began is not late");
+        assert_eq!(loops.late_at(now, patience, true), Vec::<String>::new(), "what never began is not late");
         for which in Loop::ALL {
-            let is_named = |now| loops.late_at(now, patience).iter().any(|late| late.starts_with(which.in_words()));
-            loops.ran_at(which, now);
+            let is_named =
+                |now| loops.late_at(now, patience, false).iter().any(|late| late.starts_with(which.in_words()));
+            loops.ran_at(which, now, None);
             now += which.round(patience) + LATE;
             assert!(!is_named(now), "{which:?}");
             now += Duration::from_secs(1);
             assert!(is_named(now), "{which:?}");
         }
-        assert_eq!(loops.late_at(now, patience).len(), Loop::ALL.len());
-        loops.ran_at(Loop::Due, now);
-        assert_eq!(loops.late_at(now, patience).len(), Loop::ALL.len() - 1);
+        assert_eq!(loops.late_at(now, patience, true).len(), Loop::ALL.len());
+        loops.ran_at(Loop::Due, now, None);
+        assert_eq!(loops.late_at(now, patience, true).len(), Loop::ALL.len() - 1);
+    }
+
+    /// I24: each that comes round and fails each time is named after a minute, with what is in its way, as long as the store commits; one
+    /// round that comes to something ends that.
+    #[test]
+    fn whatever_fails_each_time_is_named() {
+        let (loops, patience) = (Loops::default(), Duration::from_secs(2));
+        for which in Loop::ALL {
+            let mut now = Instant::now();
+            let fails = |now, commits| {
+                let all = loops.late_at(now, patience, commits);
+                all.into_iter().find(|late| late.starts_with(which.in_words()))
+            };
+            let fault = Fault::Damaged("no number: 1.5".into());
+            for _ in 0..=60 {
+                loops.ran_at(which, now, Some(&fault));
+                assert_eq!(fails(now, true), None, "{which:?}");
+                now += Duration::from_secs(1);
+            }
+            loops.ran_at(which, now, Some(&fault));
+            let told = fails(now, true).unwrap_or_else(|| panic!("{which:?} has failed for a minute"));
+            assert!(told.ends_with("for 61 s, however often it was tried: no number: 1.5"), "{told}");
+            assert_eq!(fails(now, false), None, "{which:?}: the store says why by itself");
+            loops.ran_at(which, now, None);
+            assert_eq!(fails(now, true), None, "{which:?}");
+        }
     }
 }
