@@ -59,6 +59,8 @@ struct Remembered {
     documents: BTreeMap<DocumentKey, Document>,
     /// At which version of the registry all of a kind are these.
     read_at: BTreeMap<DocumentKind, u64>,
+    /// How many fields of a kind have a name that is no text, and so are nobody's documents.
+    nameless: BTreeMap<DocumentKind, usize>,
     /// Versions that documents would have had which this run removed.
     removed: BTreeMap<DocumentKey, u64>,
     /// Documents that were found gone, or there again, or to be earlier ones, since it was last seen that Redis is the one it was. Others remove some, too.
@@ -191,12 +193,13 @@ impl Acknowledged {
         self.with(|remembered| remembered.known.as_ref().is_some_and(|known| known.epoch.as_deref() != epoch))
     }
 
-    /// All documents of a kind, as they are now, and the registry's version before and behind them. Gives those that are gone though it is
-    /// the one at which they were there: nobody of ours removed them, and they are not forgotten.
+    /// All documents of a kind, as they are now, how many fields beside them are nobody's, and the registry's version before and behind
+    /// them. Gives those that are gone though it is the one at which they were there: nobody of ours removed them, and they are not forgotten.
     pub(super) fn remember_all(
         &self,
         kind: DocumentKind,
         documents: &[Document],
+        nameless: usize,
         (before, behind): (Option<u64>, Option<u64>),
     ) -> Vec<Document> {
         let now: BTreeMap<DocumentKey, Document> = documents.iter().map(|one| (one.key.clone(), one.clone())).collect();
@@ -216,6 +219,7 @@ impl Acknowledged {
             remembered.missed.extend(missed);
             remembered.documents.retain(|key, _| key.kind != kind || (is_unmoved && !now.contains_key(key)));
             remembered.documents.extend(now);
+            remembered.nameless.insert(kind, nameless);
             match before {
                 Some(before) => drop(remembered.read_at.insert(kind, before)),
                 None => drop(remembered.read_at.remove(&kind)),
@@ -224,11 +228,12 @@ impl Acknowledged {
         })
     }
 
-    /// Whether all of a kind were read at this version of the registry, and are so many.
+    /// Whether all of a kind were read at this version of the registry, and there are so many fields.
     pub(super) fn are_read(&self, kind: DocumentKind, version: u64, count: usize) -> bool {
         self.with(|remembered| {
             let known = remembered.documents.keys().filter(|key| key.kind == kind).count();
-            remembered.read_at.get(&kind) == Some(&version) && known == count
+            let nameless = remembered.nameless.get(&kind).copied().unwrap_or_default();
+            remembered.read_at.get(&kind) == Some(&version) && known + nameless == count
         })
     }
 
@@ -620,7 +625,7 @@ impl Core {
         let all = self.nodes.readable(vec![all]).await?.pop().ok_or(Fault::Away)?;
         let mut removed = Removed::default();
         for (place, id) in audit::entries(all)? {
-            let since = Wall::from_micros((place.ms * 1_000) as i64);
+            let since = place.moment();
             removed.since = Some(removed.since.map_or(since, |first| first.min(since)));
             removed.ids.extend(rows::id(&id).map(DeliveryId::from_u128));
         }

@@ -22,6 +22,7 @@ mod replicated;
 mod seals;
 mod settling;
 mod spoiling;
+mod strangers;
 mod trouble;
 mod writes;
 
