@@ -352,8 +352,18 @@ struct Seen {
     looks_again: bool,
     /// Documents are being written back, and are not all there.
     writes_back: bool,
-    /// What is looked for, and in which partitions it was not yet: some may be away.
-    looks: Option<(Known, BTreeSet<usize>)>,
+    /// What is looked for since Redis is this one.
+    looks: Option<Looks>,
+}
+
+/// What is to be looked for in a Redis that is another.
+#[derive(Debug)]
+struct Looks {
+    of: Known,
+    /// Partitions where it was not yet: some may be away.
+    left: BTreeSet<usize>,
+    /// Documents were compared.
+    has_documents: bool,
 }
 
 /// Looks whether Redis is another, as long as there is a store.
@@ -429,13 +439,13 @@ impl Core {
         if known.as_ref().is_some_and(|known| known.epoch != now.epoch) {
             self.watch_begun_anew(seen).await?;
         }
+        let mut looked = Ok(());
         if is_another || seen.looks_again {
-            let looks = seen.looks.take().filter(|(of, _)| *of == now);
-            let (_, left) = seen.looks.insert(looks.unwrap_or_else(|| (now.clone(), self.all_places())));
-            self.look_for_all(left).await?;
-            seen.looks = None;
-            self.look_for_documents(now.epoch.as_deref().unwrap_or_default()).await?;
-            seen.looks_again = is_another;
+            looked = self.look_for_what_was(&now, seen).await?;
+            if looked.is_ok() {
+                seen.looks = None;
+                seen.looks_again = is_another;
+            }
         } else {
             // It is the one that it was: others removed them, and so the registry has another version.
             self.acknowledged.no_more_missed(&missed);
@@ -445,9 +455,26 @@ impl Core {
         }
         self.mark(bare).await?;
         self.note_pace().await?;
-        *known = Some(now.clone());
+        if looked.is_ok() {
+            // Not before: whoever begins with what is written down looks for the rest.
+            *known = Some(now.clone());
+        }
         self.acknowledged.with(|remembered| remembered.known = Some(now));
-        self.say_missed().await
+        self.say_missed().await.and(looked)
+    }
+
+    /// Looks for all that was acknowledged in the Redis that it is now, and compares its documents. Gives what kept some partitions from
+    /// being looked through, of those that are left for the next look: one that is away keeps nothing else from being looked at.
+    async fn look_for_what_was(&self, now: &Known, seen: &mut Seen) -> Result<Result<(), Fault>, Fault> {
+        let looks = seen.looks.take().filter(|looks| looks.of == *now);
+        let anew = || Looks { of: now.clone(), left: self.all_places(), has_documents: false };
+        let looks = seen.looks.insert(looks.unwrap_or_else(anew));
+        let looked = self.look_for_all(&mut looks.left).await;
+        if !looks.has_documents {
+            self.look_for_documents(now.epoch.as_deref().unwrap_or_default()).await?;
+            looks.has_documents = true;
+        }
+        Ok(looked)
     }
 
     /// There is no epoch: nobody has begun there yet, and this is not who does, or somebody has emptied it.
