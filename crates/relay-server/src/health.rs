@@ -27,6 +27,7 @@ use crate::{
     directory::Directory,
     hub::{Handle, OldestCommit, View},
     registry::Registry,
+    shared_look::SharedLook,
     untold::{Failing, Untold},
 };
 
@@ -135,7 +136,7 @@ pub(crate) struct Health {
     untold: Untold,
     stopping: AtomicBool,
     unserved: Mutex<BTreeMap<Name, Now>>,
-    look: tokio::sync::Mutex<Option<(Now, Report)>>,
+    look: SharedLook<Result<Report, StoreError>>,
 }
 
 impl Health {
@@ -159,7 +160,7 @@ impl Health {
             untold: Untold::default(),
             stopping: AtomicBool::new(false),
             unserved: Mutex::default(),
-            look: tokio::sync::Mutex::default(),
+            look: SharedLook::fresh_for(LOOK_FRESH),
         }
     }
 
@@ -203,9 +204,9 @@ impl Health {
     /// A report at most [`LOOK_FRESH`] old: for strangers, and for what comes round by itself.
     ///
     /// # Errors
-    /// When the store does not tell.
+    /// When the store does not tell, or did not a moment ago.
     pub(crate) async fn report(&self) -> Result<Report, StoreError> {
-        self.report_within(LOOK_FRESH).await
+        self.look.at(|| self.clock.now().mono, || self.examine()).await
     }
 
     /// A report of now, for an operator: what was acknowledged to anybody before he asked is counted in it. Those who ask while a look is
@@ -214,28 +215,13 @@ impl Health {
     /// # Errors
     /// When the store does not tell.
     pub(crate) async fn report_now(&self) -> Result<Report, StoreError> {
-        self.report_within(Duration::ZERO).await
-    }
-
-    /// One that was begun no longer than that before this is asked.
-    async fn report_within(&self, age: Duration) -> Result<Report, StoreError> {
-        let asked = self.clock.now();
-        let mut look = self.look.lock().await;
-        if let Some((began, report)) = &*look
-            && asked.mono.since(began.mono) <= age
-        {
-            return Ok(report.clone());
-        }
-        let began = self.clock.now();
-        let report = self.examine().await?;
-        *look = Some((began, report.clone()));
-        Ok(report)
+        self.look.begun_since(|| self.clock.now().mono, || self.examine()).await
     }
 
     /// The next report is a fresh one.
     #[cfg(test)]
     pub(crate) async fn forget(&self) {
-        *self.look.lock().await = None;
+        self.look.forget().await;
     }
 
     async fn examine(&self) -> Result<Report, StoreError> {

@@ -49,6 +49,7 @@ pub mod registry;
 mod retention;
 pub mod secret;
 pub mod server;
+mod shared_look;
 mod start_error;
 mod state;
 mod supervise;

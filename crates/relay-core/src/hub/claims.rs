@@ -105,6 +105,10 @@ impl Hub {
         let Some(claiming) = self.claiming(conn) else { return };
         let mut parts = std::mem::take(&mut claiming.again);
         parts.append(&mut claiming.away);
+        // Of a part that is being read the end is waited for: pages of two readings cannot be told apart, and what the one has listed
+        // would be missing in the other.
+        claiming.again = parts.intersection(&claiming.reading).copied().collect();
+        parts.retain(|part| !claiming.again.contains(part));
         claiming.begin_reading(&parts, &held);
         for part in parts {
             self.ask_held(HeldFor::Claim(conn, part), None);

@@ -150,8 +150,11 @@ impl Hub {
         }
     }
 
+    /// Whoever says so may be anybody: a name that nobody knows yet is no reason to remember it. If it is one, looking tells.
     pub(super) fn on_woken(&mut self, destination: &Name) {
-        self.on_arrival(destination);
+        if self.destinations.contains_key(destination) {
+            self.on_arrival(destination);
+        }
     }
 
     /// Deliveries were accepted, redriven or replayed: what may end the pause of an open circuit.

@@ -54,12 +54,9 @@ pub(super) fn has_committed(stored: &Stored) -> bool {
         Stored::Extend(one) => one.answer.is_ok(),
         Stored::Settle(one) => one.answer.is_ok(),
         Stored::Replay(one) => one.answer.is_ok(),
-        Stored::Bodies(_)
-        | Stored::Find(_)
-        | Stored::Due(_)
-        | Stored::Held(_)
-        | Stored::Presence(_)
-        | Stored::Clock(_) => false,
+        // On a quiet server there is nothing else.
+        Stored::Presence(one) => one.answer.is_ok(),
+        Stored::Bodies(_) | Stored::Find(_) | Stored::Due(_) | Stored::Held(_) | Stored::Clock(_) => false,
     }
 }
 
@@ -76,12 +73,14 @@ impl Commits {
         self.tell();
     }
 
-    /// The store has answered, and it came about or did not; nothing happens if this was no commit.
+    /// The store has answered, and a commit came about or did not: one that is waited for here, or one that only shows that some do.
     pub(super) fn end(&mut self, op: OpId, has_come: bool, now: Mono) {
-        if self.begun.remove(&op).is_some() {
-            if has_come && self.is_of_parts {
-                self.came = Some(now);
-            }
+        let was_waited_for = self.begun.remove(&op).is_some();
+        let shows_some = has_come && self.is_of_parts;
+        if shows_some {
+            self.came = Some(now);
+        }
+        if was_waited_for || shows_some {
             self.tell();
         }
     }
@@ -136,5 +135,9 @@ mod tests {
         assert_eq!(age(), Some(5), "nothing has come about since");
         commits.end(OpId(1), false, at(6));
         assert_eq!(age(), Some(5));
+        commits.end(OpId(77), false, at(7));
+        assert_eq!(age(), Some(5), "what was not waited for did not come about either");
+        commits.end(OpId(78), true, at(8));
+        assert_eq!(age(), None, "a quiet server says that it is there, and that is committed");
     }
 }

@@ -169,24 +169,31 @@ impl Core {
             for document in self.documents(kind).await?.into_iter().filter(|document| document.body.is_empty()) {
                 let named = format!("document {kind:?} {}", document.key.name);
                 if self.damage.is_known(&named) {
-                    let delete = Command::new("HDEL").arg(self.space.documents(kind)).arg(&document.key.name);
-                    let version = Command::new("SET").arg(self.space.version()).arg(registry::fresh_version()?);
-                    self.nodes.all(Urgency::Other, vec![delete, version]).await?;
+                    self.take_out_document(kind, document.key.name.as_bytes()).await?;
                     taken.push(named);
                 }
+            }
+            for name in self.names_that_are_no_text(kind).await? {
+                self.take_out_document(kind, &name).await?;
+                taken.push(registry::nameless_document(kind, &name));
             }
         }
         Ok(())
     }
 
+    async fn take_out_document(&self, kind: DocumentKind, name: &[u8]) -> Result<(), Fault> {
+        let delete = Command::new("HDEL").arg(self.space.documents(kind)).arg(name);
+        let version = Command::new("SET").arg(self.space.version()).arg(registry::fresh_version()?);
+        self.nodes.all(Urgency::Other, vec![delete, version]).await.map(drop)
+    }
+
     async fn take_out_lines(&self, taken: &mut Vec<String>) -> Result<(), Fault> {
         for log in self.audit_keys() {
-            let mut from = Place::FIRST;
-            loop {
+            let mut next = Some(Place::FIRST);
+            while let Some(from) = next {
                 let ask = Command::new("XRANGE").arg(&log).arg(from.to_string()).arg("+").arg("COUNT");
                 let lines = audit::entries(self.nodes.one(ask.number(LINES_AT_ONCE)).await?)?;
-                let Some((last, _)) = lines.last() else { break };
-                from = last.next();
+                next = lines.last().and_then(|(last, _)| last.next());
                 let is_damaged = |line: &[u8]| audit::read(line).is_err_and(|error| !error.is_later());
                 for (place, _) in lines.iter().filter(|(_, line)| is_damaged(line)) {
                     self.nodes.commit(Urgency::Other, Command::new("XDEL").arg(&log).arg(place.to_string())).await?;

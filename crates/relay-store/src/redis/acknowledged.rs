@@ -59,6 +59,8 @@ struct Remembered {
     documents: BTreeMap<DocumentKey, Document>,
     /// At which version of the registry all of a kind are these.
     read_at: BTreeMap<DocumentKind, u64>,
+    /// How many fields of a kind have a name that is no text, and so are nobody's documents.
+    nameless: BTreeMap<DocumentKind, usize>,
     /// Versions that documents would have had which this run removed.
     removed: BTreeMap<DocumentKey, u64>,
     /// Documents that were found gone, or there again, or to be earlier ones, since it was last seen that Redis is the one it was. Others remove some, too.
@@ -191,12 +193,13 @@ impl Acknowledged {
         self.with(|remembered| remembered.known.as_ref().is_some_and(|known| known.epoch.as_deref() != epoch))
     }
 
-    /// All documents of a kind, as they are now, and the registry's version before and behind them. Gives those that are gone though it is
-    /// the one at which they were there: nobody of ours removed them, and they are not forgotten.
+    /// All documents of a kind, as they are now, how many fields beside them are nobody's, and the registry's version before and behind
+    /// them. Gives those that are gone though it is the one at which they were there: nobody of ours removed them, and they are not forgotten.
     pub(super) fn remember_all(
         &self,
         kind: DocumentKind,
         documents: &[Document],
+        nameless: usize,
         (before, behind): (Option<u64>, Option<u64>),
     ) -> Vec<Document> {
         let now: BTreeMap<DocumentKey, Document> = documents.iter().map(|one| (one.key.clone(), one.clone())).collect();
@@ -216,6 +219,7 @@ impl Acknowledged {
             remembered.missed.extend(missed);
             remembered.documents.retain(|key, _| key.kind != kind || (is_unmoved && !now.contains_key(key)));
             remembered.documents.extend(now);
+            remembered.nameless.insert(kind, nameless);
             match before {
                 Some(before) => drop(remembered.read_at.insert(kind, before)),
                 None => drop(remembered.read_at.remove(&kind)),
@@ -224,11 +228,12 @@ impl Acknowledged {
         })
     }
 
-    /// Whether all of a kind were read at this version of the registry, and are so many.
+    /// Whether all of a kind were read at this version of the registry, and there are so many fields.
     pub(super) fn are_read(&self, kind: DocumentKind, version: u64, count: usize) -> bool {
         self.with(|remembered| {
             let known = remembered.documents.keys().filter(|key| key.kind == kind).count();
-            remembered.read_at.get(&kind) == Some(&version) && known == count
+            let nameless = remembered.nameless.get(&kind).copied().unwrap_or_default();
+            remembered.read_at.get(&kind) == Some(&version) && known + nameless == count
         })
     }
 
@@ -347,8 +352,18 @@ struct Seen {
     looks_again: bool,
     /// Documents are being written back, and are not all there.
     writes_back: bool,
-    /// What is looked for, and in which partitions it was not yet: some may be away.
-    looks: Option<(Known, BTreeSet<usize>)>,
+    /// What is looked for since Redis is this one.
+    looks: Option<Looks>,
+}
+
+/// What is to be looked for in a Redis that is another.
+#[derive(Debug)]
+struct Looks {
+    of: Known,
+    /// Partitions where it was not yet: some may be away.
+    left: BTreeSet<usize>,
+    /// Documents were compared.
+    has_documents: bool,
 }
 
 /// Looks whether Redis is another, as long as there is a store.
@@ -363,7 +378,8 @@ pub(super) async fn watch(core: Weak<Core>) {
             core.recall(scribe, &mut known);
         }
         let before = known.clone();
-        if let Err(fault) = core.watch_once(&mut known, &mut seen).await {
+        let watched = core.watch_once(&mut known, &mut seen).await;
+        if let Err(fault) = &watched {
             tracing::debug!(?fault, "whether Redis is another is looked at later");
         }
         if let Some(known) = known.clone().filter(|known| before.as_ref() != Some(known)) {
@@ -372,7 +388,7 @@ pub(super) async fn watch(core: Weak<Core>) {
         if let Some(scribe) = &mut scribe {
             scribe.write(|all| core.acknowledged.unwritten(all, known.as_ref()));
         }
-        core.loops.ran(Loop::Watch);
+        core.loops.ran(Loop::Watch, &watched);
         let pause = LOOK_EVERY.min(core.options.glance_every);
         drop(core);
         time::sleep(pause).await;
@@ -423,13 +439,13 @@ impl Core {
         if known.as_ref().is_some_and(|known| known.epoch != now.epoch) {
             self.watch_begun_anew(seen).await?;
         }
+        let mut looked = Ok(());
         if is_another || seen.looks_again {
-            let looks = seen.looks.take().filter(|(of, _)| *of == now);
-            let (_, left) = seen.looks.insert(looks.unwrap_or_else(|| (now.clone(), self.all_places())));
-            self.look_for_all(left).await?;
-            seen.looks = None;
-            self.look_for_documents(now.epoch.as_deref().unwrap_or_default()).await?;
-            seen.looks_again = is_another;
+            looked = self.look_for_what_was(&now, seen).await?;
+            if looked.is_ok() {
+                seen.looks = None;
+                seen.looks_again = is_another;
+            }
         } else {
             // It is the one that it was: others removed them, and so the registry has another version.
             self.acknowledged.no_more_missed(&missed);
@@ -439,9 +455,26 @@ impl Core {
         }
         self.mark(bare).await?;
         self.note_pace().await?;
-        *known = Some(now.clone());
+        if looked.is_ok() {
+            // Not before: whoever begins with what is written down looks for the rest.
+            *known = Some(now.clone());
+        }
         self.acknowledged.with(|remembered| remembered.known = Some(now));
-        self.say_missed().await
+        self.say_missed().await.and(looked)
+    }
+
+    /// Looks for all that was acknowledged in the Redis that it is now, and compares its documents. Gives what kept some partitions from
+    /// being looked through, of those that are left for the next look: one that is away keeps nothing else from being looked at.
+    async fn look_for_what_was(&self, now: &Known, seen: &mut Seen) -> Result<Result<(), Fault>, Fault> {
+        let looks = seen.looks.take().filter(|looks| looks.of == *now);
+        let anew = || Looks { of: now.clone(), left: self.all_places(), has_documents: false };
+        let looks = seen.looks.insert(looks.unwrap_or_else(anew));
+        let looked = self.look_for_all(&mut looks.left).await;
+        if !looks.has_documents {
+            self.look_for_documents(now.epoch.as_deref().unwrap_or_default()).await?;
+            looks.has_documents = true;
+        }
+        Ok(looked)
     }
 
     /// There is no epoch: nobody has begun there yet, and this is not who does, or somebody has emptied it.
@@ -619,7 +652,7 @@ impl Core {
         let all = self.nodes.readable(vec![all]).await?.pop().ok_or(Fault::Away)?;
         let mut removed = Removed::default();
         for (place, id) in audit::entries(all)? {
-            let since = Wall::from_micros((place.ms * 1_000) as i64);
+            let since = place.moment();
             removed.since = Some(removed.since.map_or(since, |first| first.min(since)));
             removed.ids.extend(rows::id(&id).map(DeliveryId::from_u128));
         }

@@ -101,9 +101,13 @@ impl Counters {
             ["begun"] => self.begun = true,
             ["latest"] => self.latest = Some(text::read_moment(text::once(value)?)?),
             ["again"] => drop(count(value)?),
-            ["last", _] => drop(text::read_moment(value).filter(|_| value.len() == text::MOMENT)?),
+            // Of the next two the scripts have the same opinion, or they would be made again for ever.
+            ["last", _] => {
+                let is_moment = value.len() == text::MOMENT && value.iter().all(u8::is_ascii_digit);
+                is_moment.then_some(())?;
+            }
             ["cursor", name] => {
-                let cursor = Place::read(value).map(|place| place.to_string());
+                let cursor = Place::read(value).filter(|place| *place != Place::LAST).map(|place| place.to_string());
                 let cursor = cursor.filter(|cursor| cursor.as_bytes() == value)?;
                 self.cursors.extend(name.parse().ok().map(|name| (name, cursor)));
             }

@@ -1,6 +1,6 @@
 //! What has work to do, and what is leased.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use relay_core::{
     delivery::Delivery,
@@ -22,6 +22,35 @@ use crate::tally::First;
 
 /// Leases looked at for one page.
 const HELD_LOOK: usize = 1_024;
+
+/// Members of a set that are read at a time, at most, where those in front of them do not read.
+pub(super) const PAGE: usize = 4_096;
+/// Pages that one call reads, at most: what a stranger put into a set keeps nobody for ever, nor does it fill the memory.
+pub(super) const PAGES_MAX: usize = 64;
+
+/// How far a set is read.
+struct Line<'a> {
+    set: &'a Key,
+    read: usize,
+    /// The score of the last that was read.
+    last: Wall,
+    is_over: bool,
+}
+
+impl<'a> Line<'a> {
+    fn new(set: &'a Key) -> Self {
+        Self { set, read: 0, last: Wall::MIN, is_over: false }
+    }
+
+    /// What was read of it, of so many that were asked for: deliveries with their scores.
+    fn take(&mut self, members: Vec<(Vec<u8>, Wall)>, asked: usize) -> impl Iterator<Item = (Wall, DeliveryId)> {
+        self.read += members.len();
+        self.last = members.last().map_or(self.last, |(_, score)| *score);
+        self.is_over = members.len() < asked;
+        let id = |member: &[u8]| rows::ids(member).next().map(DeliveryId::from_u128);
+        members.into_iter().filter_map(move |(member, score)| Some((score, id(&member)?)))
+    }
+}
 
 /// The earlier of two moments that need not be there.
 fn earlier(one: Option<Wall>, other: Option<Wall>) -> Option<Wall> {
@@ -71,7 +100,7 @@ impl Core {
             first.expiry = earlier(first.expiry, score_of_first(replies.next()?)?);
             for (place, id) in audit::entries(replies.next()?)? {
                 let id = DeliveryId::from_u128(rows::id(&id).unwrap_or_default());
-                in_streams.push((name.clone(), id, Wall::from_micros((place.ms * 1_000) as i64)));
+                in_streams.push((name.clone(), id, place.moment()));
             }
         }
         let ids: Vec<DeliveryId> = in_streams.iter().map(|(_, id, _)| *id).collect();
@@ -126,28 +155,37 @@ impl Core {
         Ok(due)
     }
 
-    /// The earliest of several sets, whose members begin with an id, by score and then by id. Those that do not read are passed over,
-    /// however many they are.
+    /// The earliest of several sets, whose members begin with an id, by score and then by id. Those that do not read are passed over, page
+    /// by page; behind [`PAGES_MAX`] of them the rest is for another call.
     async fn earliest(&self, sets: &[Key], by: Wall, limit: usize) -> Result<Vec<Delivery>, Fault> {
-        let mut count = limit;
-        loop {
-            let (mut all, mut is_all) = (Vec::new(), true);
-            for reply in self.nodes.readable(sets.iter().map(|set| until(set.clone(), by, count)).collect()).await? {
-                let members = scored(reply)?;
-                is_all &= members.len() < count;
-                let id = |member: &[u8]| rows::ids(member).next().map(DeliveryId::from_u128);
-                all.extend(members.into_iter().filter_map(|(member, score)| Some((score, id(&member)?))));
+        let mut lines: Vec<Line<'_>> = sets.iter().map(Line::new).collect();
+        let (mut waiting, mut found) = (BTreeSet::new(), Vec::new());
+        let mut count = limit.clamp(1, PAGE);
+        for _ in 0..PAGES_MAX {
+            let mut open: Vec<&mut Line<'_>> = lines.iter_mut().filter(|line| !line.is_over).collect();
+            let asked = open.iter().map(|line| until_behind(line.set.clone(), by, line.read, count)).collect();
+            for (line, reply) in open.iter_mut().zip(self.nodes.readable(asked).await?) {
+                waiting.extend(line.take(scored(reply)?, count));
             }
-            all.sort_unstable();
-            all.truncate(count);
-            let ids: Vec<DeliveryId> = all.into_iter().map(|(_, id)| id).collect();
-            let mut found = self.found(&ids).await?;
-            if found.len() >= limit || is_all {
-                found.truncate(limit);
-                return Ok(found);
+            // Up to there nothing comes that would be earlier.
+            let known = open.iter().filter(|line| !line.is_over).map(|line| line.last).min();
+            while found.len() < limit {
+                let is_known = |(score, _): &&(Wall, DeliveryId)| known.is_none_or(|known| *score <= known);
+                let next: Vec<_> = waiting.iter().take_while(is_known).take(limit - found.len()).copied().collect();
+                if next.is_empty() {
+                    break;
+                }
+                for one in &next {
+                    waiting.remove(one);
+                }
+                found.extend(self.found(&next.into_iter().map(|(_, id)| id).collect::<Vec<_>>()).await?);
             }
-            count *= 2;
+            if found.len() >= limit || known.is_none() {
+                break;
+            }
+            count = (2 * count).min(PAGE);
         }
+        Ok(found)
     }
 
     /// Leased deliveries behind an id. All leases there are in those partitions are looked through, for they are few.
@@ -185,12 +223,7 @@ fn first_of(set: Vec<u8>) -> Command {
     Command::new("ZRANGE").arg(set).number(0).number(0).arg("WITHSCORES")
 }
 
-/// Members until then, the earliest first.
-fn until(set: Vec<u8>, by: Wall, limit: usize) -> Command {
-    until_behind(set, by, 0, limit)
-}
-
-/// The same behind so many.
+/// Members until then, the earliest first, behind so many.
 pub(super) fn until_behind(set: Vec<u8>, by: Wall, behind: usize, limit: usize) -> Command {
     let range = Command::new("ZRANGEBYSCORE").arg(set).arg("-inf").arg(text::moment(by)).arg("WITHSCORES");
     range.arg("LIMIT").number(behind as i64).number(limit as i64)
@@ -205,7 +238,16 @@ pub(super) fn scored(reply: Reply) -> Result<Vec<(Vec<u8>, Wall)>, Fault> {
     let mut parts = reply.many()?.into_iter();
     let mut members = Vec::new();
     while let (Some(member), Some(score)) = (parts.next(), parts.next()) {
-        members.push((member.bytes()?, Wall::from_micros(score.number()?)));
+        members.push((member.bytes()?, moment_of(&score.bytes()?)));
     }
     Ok(members)
+}
+
+/// The moment that a score says. Of one that a stranger gave (a fraction, an infinity, what no number of ours can hold) the nearest
+/// that there is: it is put right by its row, and hides nothing else meanwhile.
+fn moment_of(score: &[u8]) -> Wall {
+    let text = std::str::from_utf8(score).unwrap_or_default();
+    let whole = || text.parse::<i64>().ok();
+    let rounded = || text.parse::<f64>().ok().filter(|score| !score.is_nan()).map(|score| score as i64);
+    whole().or_else(rounded).map_or(Wall::MIN, Wall::from_micros).max(Wall::MIN)
 }

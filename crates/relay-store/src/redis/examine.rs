@@ -222,7 +222,7 @@ impl Core {
         let mut said = self.nodes.one(Command::new("HGETALL").arg(self.space.runs())).await?.many()?.into_iter();
         let mut servers = Vec::new();
         while let (Some(run), Some(words)) = (said.next(), said.next()) {
-            let run: [u8; 8] = run.bytes()?.try_into().map_err(|_| Fault::Damaged("a run that is none".into()))?;
+            let Ok(run) = <[u8; 8]>::try_from(run.bytes()?) else { continue };
             let run = u64::from_be_bytes(run);
             servers.extend(
                 self.damage.passed(&format_args!("words of run {run:x}"), presence::read(run, &words.bytes()?)),

@@ -22,6 +22,7 @@ use super::{
     client::{Broken, Command, Ear},
     loops::Loop,
     primary::Primary,
+    reply::Fault,
 };
 
 /// A lost connection is made again after so long, twice as long each time, up to the other.
@@ -132,6 +133,7 @@ pub(super) async fn listen(core: Weak<Core>) {
     let mut pause = AGAIN_AFTER.0;
     loop {
         let Some(ear) = ear(&core).await else { return };
+        let mut came = Ok(());
         match ear {
             Ok((mut ear, primary, era)) => {
                 pause = AGAIN_AFTER.0;
@@ -139,7 +141,7 @@ pub(super) async fn listen(core: Weak<Core>) {
                 // At one that is no primary any more nobody says anything, and nobody ends the connection.
                 while let Some(word) = heard(&mut ear).await.filter(|_| still_there(&core, &primary, era)) {
                     if let Some(core) = core.upgrade() {
-                        core.loops.ran(Loop::Hints);
+                        core.loops.ran(Loop::Hints, &Ok(()));
                     }
                     match word {
                         Some(word) if word.starts_with(DUE) => {
@@ -152,10 +154,13 @@ pub(super) async fn listen(core: Weak<Core>) {
                     }
                 }
             }
-            Err(why) => tracing::debug!(why, "hints of Redis are not heard"),
+            Err(why) => {
+                tracing::debug!(why, "hints of Redis are not heard");
+                came = Err(Fault::Unexpected(why.into()));
+            }
         }
         if let Some(core) = core.upgrade() {
-            core.loops.ran(Loop::Hints);
+            core.loops.ran(Loop::Hints, &came);
         }
         time::sleep(pause).await;
         pause = (pause * 2).min(AGAIN_AFTER.1);

@@ -42,7 +42,8 @@ impl Known {
         let mut replies = Replies::new(replies);
         let mut states = [0; 3];
         for (count, reply) in states.iter_mut().zip(replies.next()?.many()?) {
-            *count = if reply == Reply::Nil { 0 } else { reply.number()?.max(0) as u64 };
+            // Where a count does not read nobody knows: something may wait.
+            *count = if reply == Reply::Nil { 0 } else { reply.number().map_or(1, |count| count.max(0) as u64) };
         }
         let [ready, scheduled, leased] = states;
         let waits = ready + scheduled;

@@ -355,7 +355,8 @@ impl RedisStore {
 async fn look(core: Weak<Core>) {
     while let Some(core) = core.upgrade() {
         core.look().await;
-        core.loops.ran(Loop::Look);
+        // Whatever it found: what is wrong with a Redis is said by that itself.
+        core.loops.ran(Loop::Look, &Ok(()));
         drop(core);
         time::sleep(LOOK_EVERY).await;
     }
@@ -409,7 +410,7 @@ impl Queue for RedisStore {
     fn due(&self, ask: DueAsk) -> Later<Result<Due, StoreError>> {
         self.perform(|core| async move {
             let due = core.due(ask).await;
-            core.loops.ran(Loop::Due);
+            core.loops.ran(Loop::Due, &due);
             due
         })
     }
@@ -421,7 +422,7 @@ impl Queue for RedisStore {
     fn presence(&self, mine: Presence) -> Later<Result<Vec<Presence>, StoreError>> {
         self.perform(|core| async move {
             let others = core.presence(&mine).await;
-            core.loops.ran(Loop::Presence);
+            core.loops.ran(Loop::Presence, &others);
             others
         })
     }
@@ -551,7 +552,7 @@ impl Upkeep for RedisStore {
         let (commits, reasons) = nodes.reasons();
         let mut condition = self.core.life.condition(nodes.durability(), commits, reasons);
         condition.reasons.extend(self.core.scrubs.late());
-        condition.reasons.extend(self.core.loops.late(self.core.options.patience));
+        condition.reasons.extend(self.core.loops.late(self.core.options.patience, commits));
         condition
     }
 

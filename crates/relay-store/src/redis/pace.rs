@@ -103,7 +103,7 @@ impl Core {
         let all = self.nodes.readable(vec![all]).await?.pop().ok_or(Fault::Away)?;
         let note = |(place, text): (super::place::Place, Vec<u8>)| {
             let accepted = number(&text).ok()?;
-            Some((Wall::from_micros((place.ms * 1_000) as i64), accepted.max(0) as u64))
+            Some((place.moment(), accepted.max(0) as u64))
         };
         Ok(audit::entries(all)?.into_iter().filter_map(note).collect())
     }

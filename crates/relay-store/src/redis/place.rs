@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use relay_core::time::Wall;
+
 use super::text;
 
 /// An entry of a stream: a millisecond, and a number within it.
@@ -32,12 +34,18 @@ impl Place {
         Some(Self { ms: ms.parse().ok()?, number: number.parse().ok()? })
     }
 
-    /// The one behind it.
-    pub(super) fn next(self) -> Self {
+    /// The one behind it; `None` behind the last.
+    pub(super) fn next(self) -> Option<Self> {
         match self {
-            Self { ms, number: u64::MAX } => Self { ms: ms.saturating_add(1), number: 0 },
-            Self { ms, number } => Self { ms, number: number + 1 },
+            Self::LAST => None,
+            Self { ms, number: u64::MAX } => Some(Self { ms: ms + 1, number: 0 }),
+            Self { ms, number } => Some(Self { ms, number: number + 1 }),
         }
+    }
+
+    /// Its millisecond as a moment. A stranger's entry may name one that no clock ever shows: the latest that there is.
+    pub(super) fn moment(self) -> Wall {
+        Wall::from_micros(i64::try_from(self.ms.saturating_mul(1_000)).unwrap_or(i64::MAX))
     }
 
     /// The one before it.
@@ -58,3 +66,20 @@ impl fmt::Display for Place {
 
 /// A width that every entry's name fits in.
 pub(super) const ENTRY: usize = 2 * text::MOMENT + 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// I24: a stranger may put an entry at any place: those behind it are reckoned with, and end.
+    #[test]
+    fn the_last_place_is_one_like_any_other() {
+        assert_eq!(Place::LAST.next(), None);
+        assert_eq!(Place { ms: 7, number: u64::MAX }.next(), Some(Place { ms: 8, number: 0 }));
+        assert_eq!(Place::FIRST.next().and_then(Place::before), Some(Place::FIRST));
+        assert_eq!(Place { ms: 7, number: 3 }.moment(), Wall::from_micros(7_000));
+        for ms in [i64::MAX as u64 / 1_000 + 1, i64::MAX as u64, u64::MAX] {
+            assert_eq!(Place { ms, number: 0 }.moment(), Wall::from_micros(i64::MAX), "{ms}");
+        }
+    }
+}

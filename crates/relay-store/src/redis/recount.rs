@@ -145,7 +145,10 @@ impl Core {
     }
 
     async fn count_listing(&self, keys: &Keys, run: &str, listing: &[u8]) -> Result<(), Fault> {
-        while self.recount_call(keys, &[run.as_bytes(), b"next", listing]).await?.number()? > 0 {}
+        while self.recount_call(keys, &[run.as_bytes(), b"next", listing]).await?.number()? > 0 {
+            // It waits for whoever counts here, or counts itself.
+            self.scrubs.goes_on();
+        }
         Ok(())
     }
 

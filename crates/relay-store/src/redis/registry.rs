@@ -64,9 +64,18 @@ impl Written {
     }
 }
 
-/// The version of the registry in such an answer; nothing: there is none.
+/// What a version is that does not read: no document was ever written behind it, and it is another one as soon as it is given anew.
+const UNREAD: u64 = u64::MAX;
+
+/// The version of the registry in such an answer; nothing: there is none, or what stands there does not read.
 pub(super) fn version_of(reply: Reply) -> Result<Option<u64>, Fault> {
-    Ok(reply.maybe_bytes()?.map(|text| super::reply::number(&text)).transpose()?.map(|version| version.max(0) as u64))
+    Ok(reply.maybe_bytes()?.and_then(|text| read_version(&text)))
+}
+
+/// One that was [given](fresh_version), as it was written.
+pub(super) fn read_version(text: &[u8]) -> Option<u64> {
+    let version = super::reply::number(text).ok().and_then(|version| u64::try_from(version).ok())?;
+    (version.to_string().as_bytes() == text).then_some(version)
 }
 
 /// What the script is told to write a document where there is none.
@@ -93,6 +102,11 @@ pub(super) fn fresh_version() -> Result<String, Fault> {
     rand::fill(&mut bytes).map_err(|_| Fault::Away)?;
     // Positive, as numbers are read.
     Ok((u64::from_be_bytes(bytes) >> 1).to_string())
+}
+
+/// What a document is called whose name is no text.
+pub(super) fn nameless_document(kind: DocumentKind, name: &[u8]) -> String {
+    name.iter().fold(format!("document {kind:?} of the name 0x"), |named, byte| format!("{named}{byte:02x}"))
 }
 
 fn about(key: &DocumentKey) -> Vec<u8> {
@@ -158,13 +172,26 @@ impl Core {
         }
         let mut fields = all.many()?.into_iter();
         let mut documents = Vec::new();
+        let mut nameless = 0;
         while let (Some(name), Some(stored)) = (fields.next(), fields.next()) {
-            let name = String::from_utf8_lossy(&name.bytes()?).into_owned();
-            documents.push(self.read_document(DocumentKey { kind, name }, &stored.bytes()?));
+            match String::from_utf8(name.bytes()?) {
+                Ok(name) => documents.push(self.read_document(DocumentKey { kind, name }, &stored.bytes()?)),
+                Err(no_text) => {
+                    self.damage.name(&nameless_document(kind, no_text.as_bytes()), &RecordError::Field("its name"));
+                    nameless += 1;
+                }
+            }
         }
         documents.sort_by(|one, other| one.key.cmp(&other.key));
-        let gone = self.acknowledged.remember_all(kind, &documents, (before, behind));
+        let gone = self.acknowledged.remember_all(kind, &documents, nameless, (before, behind));
         Ok((documents, gone))
+    }
+
+    /// Names of a kind that are no text: what stands under them is nobody's document.
+    pub(super) async fn names_that_are_no_text(&self, kind: DocumentKind) -> Result<Vec<Vec<u8>>, Fault> {
+        let all = self.nodes.one(Command::new("HGETALL").arg(self.space.documents(kind))).await?.many()?;
+        let names: Vec<Vec<u8>> = all.into_iter().step_by(2).map(Reply::bytes).collect::<Result<_, _>>()?;
+        Ok(names.into_iter().filter(|name| std::str::from_utf8(name).is_err()).collect())
     }
 
     /// Compare and set.
@@ -203,7 +230,7 @@ impl Core {
     pub(super) async fn version(&self) -> Result<Option<u64>, Fault> {
         match self.nodes.one(Command::new("GET").arg(self.space.version())).await? {
             Reply::Nil => Ok(Some(0)),
-            version => Ok(Some(version.number()?.max(0) as u64)),
+            version => Ok(Some(version_of(version)?.unwrap_or(UNREAD))),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What Redis answers, and what can go wrong with it.
 
+use std::fmt;
+
 use relay_core::storage::{AppendError, StoreError};
 
 use crate::record::RecordError;
@@ -56,6 +58,21 @@ pub(super) enum Fault {
     Unavailable,
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Away => "Redis was not reached, or did nothing",
+            Self::Elsewhere => "that part of the store was not where it was looked for",
+            Self::Unknown => "no answer came, or too few replicas had it",
+            Self::Full => "there is no room",
+            Self::Unscripted => "Redis did not know the script",
+            Self::Strayed => "a group was not where it was left",
+            Self::Damaged(what) | Self::Unexpected(what) | Self::Later(what) => what,
+            Self::Unavailable => "the store is closed",
+        })
+    }
+}
+
 impl Fault {
     /// By the first word of a refusal, never by its text, which differs between servers and versions.
     fn of_refusal(word: &str, text: &str) -> Self {
@@ -87,7 +104,7 @@ impl Fault {
     }
 
     /// A record that cannot be read, named.
-    pub(super) fn record(what: &dyn std::fmt::Display, error: &RecordError) -> Self {
+    pub(super) fn record(what: &dyn fmt::Display, error: &RecordError) -> Self {
         let is_later = error.is_later();
         let what = format!("{what}: {error}").into();
         if is_later { Self::Later(what) } else { Self::Damaged(what) }

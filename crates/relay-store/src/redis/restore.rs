@@ -35,8 +35,9 @@ impl Core {
         asked.extend(followed().map(|kind| Command::new("HLEN").arg(self.space.documents(kind))));
         // One that is of another type has none, until it is put aside.
         let mut replies = Replies::new(self.nodes.readable(asked).await?);
-        let Some(version) = registry::version_of(replies.next()?)? else {
-            return self.give_a_version(epoch).await;
+        let found = replies.next()?.maybe_bytes()?;
+        let Some(version) = found.as_deref().and_then(registry::read_version) else {
+            return self.give_a_version(epoch, found.as_deref()).await;
         };
         let mut gone = Vec::new();
         for kind in followed() {
@@ -55,14 +56,15 @@ impl Core {
         if back.is_empty() { Ok(()) } else { self.restore(epoch, version, &back).await }
     }
 
-    /// Somebody removed the registry's version: nobody knows what else, so what is missing is named.
-    async fn give_a_version(&self, epoch: &[u8]) -> Result<(), Fault> {
-        if !self.acknowledged.has_read() {
+    /// Somebody removed the registry's version, or what was found there is none: nobody knows what else, so what is missing is named.
+    async fn give_a_version(&self, epoch: &[u8], found: Option<&[u8]>) -> Result<(), Fault> {
+        // Where nothing stands, and none was ever read, no document may have been written yet.
+        if found.is_none() && !self.acknowledged.has_read() {
             return Ok(());
         }
         self.look_for_documents(epoch).await?;
         let fresh = fresh_version()?;
-        self.restore_some(epoch, None, &fresh, DocumentKind::Source, &[]).await.map(drop)
+        self.restore_some(epoch, found.unwrap_or_default(), &fresh, DocumentKind::Source, &[]).await.map(drop)
     }
 
     /// Writes these back, each once, whoever else does. The version moves with the last of them, so that whoever has read the registry
@@ -80,7 +82,7 @@ impl Core {
         for (number, (kind, some)) in chunks.iter().enumerate() {
             let is_last = number + 1 == chunks.len();
             let next = if is_last { &fresh } else { "" };
-            let written = self.restore_some(epoch, Some(version), next, *kind, some).await?;
+            let written = self.restore_some(epoch, version.to_string().as_bytes(), next, *kind, some).await?;
             if !written.is_empty() {
                 let documents = named(&written);
                 tracing::error!(
@@ -93,11 +95,11 @@ impl Core {
         Ok(())
     }
 
-    /// Some of one kind; gives those that were not there.
+    /// Some of one kind, while that is the version; gives those that were not there.
     async fn restore_some<'a>(
         &self,
         epoch: &[u8],
-        version: Option<u64>,
+        version: &[u8],
         next: &str,
         kind: DocumentKind,
         some: &[&'a Document],
@@ -105,8 +107,7 @@ impl Core {
         self.life.check()?;
         let space = &self.space;
         let keys = [space.documents(kind), space.version(), space.registry_audit(), space.meta()];
-        let version = version.map(|version| version.to_string()).unwrap_or_default();
-        let mut arguments = vec![epoch.to_vec(), version.into_bytes(), next.as_bytes().to_vec()];
+        let mut arguments = vec![epoch.to_vec(), version.to_vec(), next.as_bytes().to_vec()];
         arguments.push(some.len().to_string().into_bytes());
         arguments.extend(some.iter().flat_map(|document| registry::named(document)));
         let line = AuditEntry {

@@ -20,6 +20,7 @@ use super::{
     backlog::Urgency,
     client::Command,
     commit::ROWS_MAX,
+    due::{PAGE, PAGES_MAX},
     event::Front,
     events::Seen,
     keys::{Key, Keys},
@@ -214,20 +215,20 @@ impl Core {
         Ok(gone.max(0) as u64)
     }
 
-    /// Events without a delivery from before, with their sources and fronts. Those that do not read are passed over, however many they
-    /// are.
+    /// Events without a delivery from before, with their sources and fronts. Those that do not read are passed over, page by page; behind
+    /// [`PAGES_MAX`] of them the rest is for another call.
     async fn lone_before(&self, keys: &Keys, at: Wall, more: &mut bool) -> Result<Vec<(EventId, Name, Bytes)>, Fault> {
-        let mut count = FORGET_MAX;
-        loop {
-            let events = self.nodes.readable(vec![before(keys.lone(), at, count)]).await?;
+        let (mut behind, mut count, mut lone) = (0, FORGET_MAX, Vec::new());
+        for _ in 0..PAGES_MAX {
+            let events = self.nodes.readable(vec![before(keys.lone(), at, behind, count)]).await?;
             let events = events.into_iter().next().ok_or(Fault::Away)?.many()?;
             let is_all = events.len() < count;
+            behind += events.len();
             let mut ids = Vec::new();
             for event in events {
                 ids.extend(rows::ids(&event.bytes()?).map(EventId::from_u128));
             }
             let later = self.named_later(&ids).await?;
-            let mut lone = Vec::new();
             for ((id, front), later) in ids.iter().zip(self.fronts(&ids).await?).zip(later) {
                 // The score is under no seal, and what has a delivery by now stands there until the next round.
                 let is_lone = |front: &Front| front.deliveries.is_empty() && front.head.event.received_at < at;
@@ -235,34 +236,35 @@ impl Core {
                 lone.extend(front.map(|front| (*id, front.head.event.source, front.sealed)));
             }
             if lone.len() >= FORGET_MAX || is_all {
-                *more |= lone.len() >= FORGET_MAX;
-                lone.truncate(FORGET_MAX);
-                return Ok(lone);
+                break;
             }
-            count *= 2;
+            count = (2 * count).min(PAGE);
         }
+        *more |= lone.len() >= FORGET_MAX;
+        lone.truncate(FORGET_MAX);
+        Ok(lone)
     }
 
-    /// Jobs that were begun before, by their own ids: a score is under no seal. Those that stand there too early are passed over, however
-    /// many they are.
+    /// Jobs that were begun before, by their own ids: a score is under no seal. Those that stand there too early are passed over, likewise.
     async fn jobs_before(&self, keys: &Keys, at: Wall, more: &mut bool) -> Result<Vec<JobId>, Fault> {
-        let mut count = FORGET_MAX;
-        loop {
-            let members = self.nodes.readable(vec![before(keys.marks(), at, count)]).await?;
+        let (mut behind, mut count, mut jobs) = (0, FORGET_MAX, Vec::new());
+        for _ in 0..PAGES_MAX {
+            let members = self.nodes.readable(vec![before(keys.marks(), at, behind, count)]).await?;
             let members = members.into_iter().next().ok_or(Fault::Away)?.many()?;
             let is_all = members.len() < count;
-            let mut jobs = Vec::new();
+            behind += members.len();
             for member in members {
                 let job = rows::id(&member.bytes()?).map(JobId::from_u128);
                 jobs.extend(job.ok().filter(|job| job.minted_at() < at));
             }
             if jobs.len() >= FORGET_MAX || is_all {
-                *more |= jobs.len() >= FORGET_MAX;
-                jobs.truncate(FORGET_MAX);
-                return Ok(jobs);
+                break;
             }
-            count *= 2;
+            count = (2 * count).min(PAGE);
         }
+        *more |= jobs.len() >= FORGET_MAX;
+        jobs.truncate(FORGET_MAX);
+        Ok(jobs)
     }
 
     async fn trim_all(&self, log: Key, before: Wall) -> Result<(), Fault> {
@@ -282,10 +284,10 @@ impl Core {
     }
 }
 
-/// Those of a set that stand before a moment, in milliseconds.
-fn before(key: Key, at: Wall, count: usize) -> Command {
+/// Those of a set that stand before a moment, in milliseconds, behind so many.
+fn before(key: Key, at: Wall, behind: usize, count: usize) -> Command {
     let range = Command::new("ZRANGEBYSCORE").arg(key).arg("-inf").arg(format!("({}", at.as_millis()));
-    range.arg("LIMIT").number(0).number(count as i64)
+    range.arg("LIMIT").number(behind as i64).number(count as i64)
 }
 
 /// Those of them that were removed, by what the script says of each.

@@ -147,10 +147,11 @@ impl Nodes {
         self.ask(vec![command]).await?.pop().ok_or(Fault::Away)
     }
 
-    /// Asks something of each part, in their order, at all nodes at once; nothing of those whose node is away.
+    /// Asks something of each part, in their order, at all nodes at once; nothing of those whose node is away, or that refuse it: a key
+    /// that somebody spoilt in one part keeps nothing in the others waiting.
     ///
     /// # Errors
-    /// One is refused otherwise, or all of them are away.
+    /// Nothing came of any of them.
     pub(super) async fn ask_parts(&self, of_parts: Vec<Vec<Command>>) -> Result<Vec<Option<Vec<Reply>>>, Fault> {
         self.are_asked().await;
         let mut replies = vec![None; of_parts.len()];
@@ -173,11 +174,12 @@ impl Nodes {
                 let of_part: Vec<Reply> = came.by_ref().take(of_parts[place].len()).collect();
                 match of_part.iter().find_map(Reply::refusal) {
                     None => replies[place] = Some(of_part),
-                    Some(fault @ (Fault::Away | Fault::Elsewhere)) => {
-                        self.doubt();
+                    Some(fault) => {
+                        if matches!(fault, Fault::Away | Fault::Elsewhere) {
+                            self.doubt();
+                        }
                         away = fault;
                     }
-                    Some(fault) => return Err(fault),
                 }
             }
         }

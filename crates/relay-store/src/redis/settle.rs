@@ -37,7 +37,8 @@ impl Core {
     pub(super) async fn confirm(&self, partitions: impl IntoIterator<Item = Partition>) -> Result<(), Fault> {
         let places: BTreeSet<usize> = partitions.into_iter().map(|partition| self.space.place(partition)).collect();
         for place in places.into_iter().filter(|place| self.nodes.waits_for_replicas(*place)) {
-            self.nodes.commit(Urgency::Settle, again(&self.space.partitions()[place])).await?;
+            let confirmed = self.nodes.commit(Urgency::Settle, again(&self.space.partitions()[place])).await;
+            confirmed.map_err(of_a_key)?;
         }
         Ok(())
     }
@@ -45,7 +46,7 @@ impl Core {
     /// Applies changes whose record is the one decided on; one answer for each.
     pub(super) async fn settle(&self, batch: Vec<Change>) -> Result<Vec<Changed>, Fault> {
         self.life.check()?;
-        self.apply(Urgency::Settle, &batch, true).await
+        self.apply(Urgency::Settle, &batch, true).await.map_err(of_a_key)
     }
 
     /// `is_audited`: a sender's redrive is written down.
@@ -71,9 +72,10 @@ impl Core {
         for (here, replies) in all_done(asked).await? {
             let mut places = here.into_iter();
             for reply in replies {
-                for answer in reply.many()? {
+                // It is done, whatever is said of it.
+                for answer in reply.many().map_err(|_| Fault::Unknown)? {
                     let at = places.next().ok_or(Fault::Unknown)?;
-                    answers[at] = Some(self.changed(batch[at].next.id, answer)?);
+                    answers[at] = Some(self.changed(batch[at].next.id, answer).map_err(|_| Fault::Unknown)?);
                 }
             }
         }
@@ -87,6 +89,19 @@ impl Core {
             Reply::Number(_) => Changed::Conflict(None),
             stored => Changed::Conflict(self.row(id, &stored.bytes()?).map(Box::new)),
         })
+    }
+}
+
+/// What a refusal means that a key of another type than ours is the reason of: nothing was done, and it is put aside soon. No record is
+/// damaged by it, and whoever took one for that would end what is not stored (I6). A record that does not read is told as one that is not
+/// there.
+fn of_a_key(fault: Fault) -> Fault {
+    match fault {
+        Fault::Damaged(what) | Fault::Unexpected(what) => {
+            tracing::warn!(event = "settle_refused", %what, "a key in Redis is not of its type: outcomes wait until it is put aside");
+            Fault::Away
+        }
+        fault => fault,
     }
 }
 

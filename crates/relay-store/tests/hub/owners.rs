@@ -17,7 +17,7 @@ use relay_core::{
 };
 use relay_store::{memory::Trouble, seam::Queue as _};
 
-use crate::rig::{PARTITIONS, Rig, START, keys, lease_of, outcome};
+use crate::rig::{PARTITIONS, Rig, START, keys, lease_of, name, outcome};
 
 const STEP: Duration = Duration::from_millis(100);
 
@@ -107,6 +107,80 @@ fn what_a_client_does_not_name_elsewhere_is_handed_back() {
     assert_eq!((lease_of(&grant).0, grant.attempt), (lease.0, 2));
     pass(&mut rigs, limits::LEASE / 2);
     assert_eq!((rigs[1].only().state, rigs[1].only().losses), (State::Leased, 0));
+}
+
+/// I24: a hint names what it likes: of destinations that nobody knows nothing is kept, and what is due there is found by looking.
+#[test]
+fn hints_of_unknown_destinations_are_not_remembered() {
+    let [mut rig, mut other] = Rig::sharing();
+    let known = rig.hub.view().len();
+    for number in 0..10_000 {
+        rig.input(Input::Woken(name(&format!("d{number}"))));
+    }
+    assert_eq!(rig.hub.view().len(), known);
+    // What another knows of, and this one not yet.
+    let mut routing = other.routing.clone();
+    routing.routes.insert(
+        name("new"),
+        vec![relay_core::routing::Route { destination: name("d7"), ..routing.routes[&name("src")][0].clone() }],
+    );
+    other.input(Input::Routing(Arc::new(routing)));
+    other.send_body("new", b"{}", None);
+    let client = rig.join_with(1, 7, &[("d7", 4)], limits::CLIENT_BUFFER, &[]);
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(rig.grants(client).len(), 1);
+}
+
+/// I7, I8: a part that is read again while it is being read: the last page of the first reading, which is empty, drops nothing that stands.
+#[test]
+fn a_part_that_is_being_read_is_not_begun_anew() {
+    let [mut rig, _] = Rig::sharing();
+    let client = rig.join(1, 7, 8);
+    for _ in 0..8 {
+        rig.send();
+    }
+    let held: Vec<LeaseKey> = rig.grants(client).iter().map(lease_of).collect();
+    assert_eq!(held.len(), 8);
+    // It says nothing for so long that its leases are to be moved when it comes again, beside the socket that it has lost.
+    rig.pass(limits::LEASE * 6 / 10);
+    let slow = Partitions::only(held[0].0.partition().number() % PARTITIONS, PARTITIONS);
+    let reads = |op: &StoreOp| matches!(op, StoreOp::Held(held) if held.ask.partitions == slow);
+    let reads_on =
+        |op: &StoreOp| matches!(op, StoreOp::Held(held) if held.ask.partitions == slow && held.ask.after.is_some());
+    rig.prompt = false;
+    rig.trouble(Trouble::Settle, StoreError::Away);
+    let again = rig.join_with(2, 7, &[("crm", 8)], limits::CLIENT_BUFFER, &held);
+    // Nothing can be moved, so each part is to be read again; one of them is not read to its end yet.
+    let mut last_page = None;
+    while let Some(op) = rig.pending.pop_front() {
+        if reads_on(&op) {
+            last_page = Some(op);
+        } else {
+            rig.pending.push_front(op);
+            rig.answer_one();
+        }
+    }
+    rig.no_trouble();
+    rig.pass(limits::STORE_RETRY);
+    rig.pending.push_front(last_page.expect("its first page was read"));
+    rig.answer_one();
+    // All others are read before it is once more.
+    while let Some(at) = rig.pending.iter().position(|op| !reads(op)) {
+        rig.pending.rotate_left(at);
+        rig.answer_one();
+    }
+    rig.prompt = true;
+    rig.answer_store();
+    rig.pass(Duration::from_secs(3));
+    let mut resumed = welcomed(&mut rig, again).0;
+    resumed.sort_unstable();
+    let mut wanted = held.clone();
+    wanted.sort_unstable();
+    assert_eq!(resumed, wanted, "what it holds stands");
+    for lease in &held {
+        rig.report(again, *lease, &outcome(Class::Delivered));
+    }
+    assert_eq!(rig.count(State::Delivered), 8);
 }
 
 /// I21: a lease is its instance's, wherever somebody else names it.

@@ -21,7 +21,9 @@ use relay_core::{
 use relay_store::{
     conformance::{Fixture, at},
     redis::{Address, BeginError, Deployment, Login, Mended, Options, RedisStore},
-    seam::{Archive as _, AuditFilter, Durability, Page, Queue as _, Upkeep as _},
+    seam::{
+        Archive as _, AuditFilter, DocumentKey, DocumentKind, Durability, Page, Queue as _, Registry as _, Upkeep as _,
+    },
     watch::Watch,
 };
 use tokio::{
@@ -547,15 +549,51 @@ async fn what_is_lost_is_named_while_another_is_away() {
     let registry = set.owner(slot(&set, "reg")).expect("all agree");
     let emptied = (0..3).find(|at| *at != gone && *at != registry).expect("there are three");
     let parts = set.nodes[emptied].ask(&[b"KEYS", b"*}:n"]).matches("}:n\r\n").count();
+    let key = DocumentKey { kind: DocumentKind::Source, name: "in".to_owned() };
+    assert_eq!(store.put_document(key, 0, Some("{}".to_owned()), Vec::new()).await, Ok(Some(1)));
+    assert_eq!(store.documents(DocumentKind::Source).await.map(|all| all.len()), Ok(1));
     set.nodes[gone].stop();
     set.nodes[emptied].ask(&[b"FLUSHALL"]);
     until("all that is lost to be written down", || {
         let told = set.nodes[emptied].ask(&[b"KEYS", b"*}:audit"]).matches("}:audit\r\n").count();
         (told == parts).then_some(())
     });
+    // What watches the registry goes on meanwhile: a document that somebody takes out comes back.
+    set.nodes[registry].ask(&[b"HDEL", b"crm-relay:{reg}:doc:1", b"in"]);
+    until("the document to be written back", || {
+        let is_there = set.nodes[registry].ask(&[b"HEXISTS", b"crm-relay:{reg}:doc:1", b"in"]);
+        (is_there == ":1\r\n").then_some(())
+    });
     set.nodes[gone].restart();
     set.is_whole();
     what_is_lost_is_named(&store, &fixture, &stored).await;
+}
+
+/// I13, I15: while the registry's primary is away, which knows what servers there are, indexes of the others are gone through to their end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn indexes_are_mended_without_the_registry() {
+    let mut set = Clustered::start(Server::Installed, (3, 0), &[], false);
+    let (store, fixture, _) = filled(&set).await;
+    // From now on it looks after everything.
+    store.due(DueAsk::at(at(0), 1)).await.expect("reads");
+    let registry = set.owner(slot(&set, "reg")).expect("all agree");
+    let other = without_registry(&set);
+    let counters = set.nodes[other].ask(&[b"KEYS", b"*}:n"]);
+    let counters = counters.lines().find(|line| line.ends_with("}:n")).expect("it has a partition");
+    set.nodes[registry].stop();
+    let indexes = ["exp:crm", "back:crm:0", "due:crm:0", "ended:crm", "made:crm", "leases"];
+    let key = |index: &str| format!("{}{index}", counters.trim_end_matches('n')).into_bytes();
+    for index in indexes {
+        set.nodes[other].ask(&[b"ZADD", &key(index), b"7", &[9; 32][..if index == "leases" { 32 } else { 16 }]]);
+    }
+    until("what stands in indexes and is nobody's to be taken out", || {
+        let left = |index: &str| set.nodes[other].ask(&[b"ZCOUNT", &key(index), b"7", b"7"]) != ":0\r\n";
+        (!indexes.iter().any(|index| left(index))).then_some(())
+    });
+    set.nodes[registry].restart();
+    set.is_whole();
+    until("the registry to be there", || store.condition().commits.then_some(()));
+    fixture.check_sums().await;
 }
 
 /// I12, I2: a row that has left ahead of its slot is decided on by nobody until the rest is there, and a look through all keys says

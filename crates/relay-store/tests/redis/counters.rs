@@ -208,3 +208,45 @@ async fn every_operation(fixture: &mut Fixture<Shared>, done: Delivery, dead: De
     assert_eq!(fixture.retain(rules, 10).await.deliveries, 1, "{what}");
     assert_eq!(fixture.find(done.id).await, None, "{what}");
 }
+
+/// I2, I15: a cursor, or a last moment, that nearly reads leases nothing wrong, keeps nothing waiting, and is made again, once.
+#[tokio::test]
+async fn a_cursor_that_nearly_reads_is_made_again() {
+    let node = Node::start();
+    let cases: [(&str, &[u8]); 10] = [
+        ("cursor:crm", b"99999999999999999999999-0"),
+        ("cursor:crm", b"18446744073709551616-0"),
+        ("cursor:crm", b"1-18446744073709551616"),
+        ("cursor:crm", b"18446744073709551615-18446744073709551615"),
+        ("cursor:crm", b"+1-0"),
+        ("cursor:crm", b"01-0"),
+        ("last:crm", b"0x00000000000001"),
+        ("last:crm", b"1234567890123.45"),
+        ("last:crm", b"             123"),
+        ("last:crm", b"+000000000000001"),
+    ];
+    for (name, value) in cases {
+        for is_leased_first in [true, false] {
+            node.ask(&[b"FLUSHALL"]);
+            let mut fixture = fixture(&node);
+            filled(&mut fixture).await;
+            store(&node).mend().await.expect("mends");
+            set(&node, name, value);
+            let what = format!("{name} is {:?}", String::from_utf8_lossy(value));
+            let lease = async |fixture: &mut Fixture<Shared>| {
+                assert_eq!(fixture.lease("crm", at(9)).await.deliveries.len(), 1, "{what}");
+            };
+            if is_leased_first {
+                lease(&mut fixture).await;
+            }
+            let counted = store(&node).mend().await.map(|mended| mended.counters);
+            let healed_by_lease = is_leased_first && name.starts_with("cursor");
+            assert_eq!(counted, Ok(u64::from(!healed_by_lease)), "{what}");
+            assert_eq!(store(&node).mend().await.map(|again| again.counters), Ok(0), "{what}: once");
+            if !is_leased_first {
+                lease(&mut fixture).await;
+            }
+            fixture.check_sums().await;
+        }
+    }
+}

@@ -21,7 +21,9 @@ mod recount;
 mod removals;
 mod replicated;
 mod seals;
+mod settling;
 mod spoiling;
+mod strangers;
 mod trouble;
 mod writes;
 

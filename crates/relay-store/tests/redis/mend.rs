@@ -68,7 +68,7 @@ async fn a_check_sees_which_stand_in_an_index() {
 }
 
 /// Something in every state and every place, twice: ready, back from a lease, tried, leased, done, dead.
-async fn filled(fixture: &mut Fixture<Shared>) -> Vec<DeliveryId> {
+pub(crate) async fn filled(fixture: &mut Fixture<Shared>) -> Vec<DeliveryId> {
     let mut all = Vec::new();
     for round in 0..2 {
         let now = at(10 * round);
@@ -476,7 +476,9 @@ async fn consumers_of_runs_that_are_gone_go() {
 }
 
 /// What can be seen of it: listings, what is due and expired, what is held.
-async fn seen(fixture: &Fixture<Shared>) -> (Vec<DeliveryId>, usize, Vec<DeliveryId>, Vec<DeliveryId>, bool) {
+pub(crate) async fn seen(
+    fixture: &Fixture<Shared>,
+) -> (Vec<DeliveryId>, usize, Vec<DeliveryId>, Vec<DeliveryId>, bool) {
     let page = Page { cursor: None, limit: 100 };
     let store = fixture.store();
     let ids = |all: Vec<Delivery>| all.into_iter().map(|found| found.id).collect::<Vec<_>>();

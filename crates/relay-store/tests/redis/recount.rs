@@ -89,6 +89,26 @@ async fn names_that_are_no_text_keep_no_recount_waiting() {
     assert_eq!(recount.counted.destinations, recount.kept.destinations, "I5: deliveries");
 }
 
+/// I5, I18: among counters a name that is none is nobody's: it ends no recount, though a key of its listing is of another type.
+#[tokio::test]
+async fn names_that_are_none_end_no_recount() {
+    let node = Node::start();
+    let mut fixture = Fixture::over(Shared::at_hand(Options::new(node.address())), IdMint::new(0, 7));
+    fixture.accept("crm", at(0)).await;
+    let long = "a".repeat(64);
+    for name in ["UP", "-crm", "_", "c.rm", "c rm", "caf\u{e9}", &long] {
+        node.ask(&[b"HSET", b"crm-relay:{00-23}:n", format!("d:{name}:created").as_bytes(), b"1"]);
+        node.ask(&[b"HSET", b"crm-relay:{00-23}:n", format!("s:{name}:accepted").as_bytes(), b"1"]);
+        for listing in ["log", "made", "src"] {
+            node.ask(&[b"SET", format!("crm-relay:{{00-23}}:{listing}:{name}").as_bytes(), b"x"]);
+        }
+    }
+    let recount = timeout(Duration::from_secs(60), fixture.store().recount()).await.expect("it ends").expect("counts");
+    assert_eq!(recount.counted.destinations, recount.kept.destinations, "I5: deliveries");
+    assert_eq!(recount.counted.sources, recount.kept.sources, "I5: events");
+    assert_eq!(recount.counted.destinations.len(), 1);
+}
+
 /// Gives how often it went round.
 async fn work(mut fixture: Fixture<Shared>, over: Arc<AtomicBool>) -> u64 {
     let mut rounds = 0;

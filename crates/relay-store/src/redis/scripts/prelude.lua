@@ -38,8 +38,16 @@ local function parts_of(entry)
     return tonumber(ms), tonumber(number)
 end
 
--- Whether an entry is named as Redis names it, by which names are compared.
-local function is_name(entry) return parts_of(entry) and not string.match(entry, '^0%d') and not string.match(entry, '%-0%d') end
+-- Whether an entry is named as Redis names it, by which names are compared: two numbers below 2^64, without a zero in front. Behind the
+-- last of all nothing can be asked for.
+local last_number = '18446744073709551615'
+local function is_part(digits)
+    return (digits == '0' or string.sub(digits, 1, 1) ~= '0') and (#digits < 20 or (#digits == 20 and digits <= last_number))
+end
+local function is_name(entry)
+    local ms, number = string.match(entry, '^(%d+)-(%d+)$')
+    return ms and is_part(ms) and is_part(number) and entry ~= last_number .. '-' .. last_number
+end
 
 -- What ids are minted past, and the latest moment, stand in counters twice: as they are, and digit by digit as what is missing to nine.
 -- Nothing is believed of what does not agree.

@@ -9,8 +9,8 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 local all, others = redis.call('HGETALL', KEYS[1]), {}
 for at = 1, #all, 2 do
     local said = all[at + 1]
-    -- Words that somebody spoilt are those of one that is gone.
-    if (tonumber(string.sub(said, 1, 16)) or 0) <= tonumber(ARGV[3]) then
+    -- Words that somebody spoilt are those of one that is gone, and a field whose name is no number of a run is nobody's.
+    if #all[at] ~= 8 or (tonumber(string.sub(said, 1, 16)) or 0) <= tonumber(ARGV[3]) then
         redis.call('HDEL', KEYS[1], all[at])
     elseif all[at] ~= ARGV[1] then
         others[#others + 1] = all[at]

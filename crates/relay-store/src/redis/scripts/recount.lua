@@ -74,7 +74,7 @@ local function mend_others(kept)
     for at = 1, #kept, 2 do
         local field, text = kept[at], kept[at + 1]
         local begins = string.match(field, '^%l+')
-        local is_spoilt = begins == 'spoilt' or (begins == 'cursor' and not is_name(text)) or (begins == 'last' and not (#text == 16 and tonumber(text)))
+        local is_spoilt = begins == 'spoilt' or (begins == 'cursor' and not is_name(text)) or (begins == 'last' and not (#text == 16 and string.match(text, '^%d+$')))
             or (field == 'latest' and not once(text, 16)) or (field == 'floor' and not once(text, 20))
         if is_spoilt then
             redis.call('HDEL', counters, field)
@@ -110,11 +110,14 @@ local function is_whole_tally(counted)
     return true
 end
 
+-- Whether it is a name of a source or of a destination: what others put among the counters is not counted.
+local function is_called(name) return #name <= 63 and string.match(name, '^[a-z0-9][a-z0-9_-]*$') end
+
 if what == 'end' or what == 'mend' then
     local kept, missing = redis.call('HGETALL', counters), {}
     for at = 1, #kept, 2 do
         local listing = string.match(kept[at], '^(d:[^:]+):created$') or string.match(kept[at], '^(s:[^:]+):accepted$')
-        if listing and redis.call('HEXISTS', tally, 'done:' .. listing) == 0 then
+        if listing and is_called(string.sub(listing, 3)) and redis.call('HEXISTS', tally, 'done:' .. listing) == 0 then
             missing[#missing + 1] = listing
         end
     end
