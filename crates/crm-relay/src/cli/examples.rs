@@ -192,6 +192,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "crm-relay store check --accept-loss      # go on without what does not read",
         ],
     ),
+    ("store rekey", &["crm-relay store rekey --data-dir /var/lib/crm-relay"]),
     (
         "store migrate",
         &[

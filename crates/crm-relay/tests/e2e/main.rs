@@ -39,6 +39,7 @@ mod refusals;
 mod reload;
 mod resign;
 mod retention;
+mod sealed;
 mod sender;
 mod stop;
 mod store;
