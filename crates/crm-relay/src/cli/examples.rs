@@ -126,6 +126,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("event tail", &["crm-relay event tail", "crm-relay event tail --source shop --since 10m --json"]),
+    ("event export", &["crm-relay event export --source shop --since 30d > shop.ndjson"]),
     (
         "event replay",
         &[

@@ -17,6 +17,7 @@ mod dashboard;
 mod delivery;
 mod descriptors;
 mod dev;
+mod export;
 mod faults;
 mod fronts;
 mod history;
