@@ -90,7 +90,7 @@ impl Found {
                 return Ok(Self::Server(api));
             }
             let Some(dir) = choose(data_dirs(layers)) else { return Ok(Self::Nothing) };
-            match opening::to_look(&dir) {
+            match opening::to_look(&dir, &config::ciphers(layers)?) {
                 Ok(store) => return Ok(Self::Store { dir, store }),
                 Err(OpenError::InUse { .. }) if began.elapsed() < WAIT_MAX => tokio::time::sleep(TRY_EVERY).await,
                 Err(error @ OpenError::InUse { .. }) => {

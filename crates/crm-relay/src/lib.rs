@@ -29,6 +29,7 @@ mod place;
 mod printer;
 mod receive;
 mod redis_store;
+mod rekey;
 mod reload;
 mod runtime;
 mod sample;

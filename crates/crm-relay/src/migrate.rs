@@ -10,6 +10,7 @@ use std::{
 use relay_core::storage::StoreError;
 use relay_store::{
     Store,
+    cipher::Ciphers,
     migrate::{self, MigrateError, Move, Moved, Standing, Survey},
     redis,
     seam::Registry,
@@ -37,8 +38,8 @@ const RENAMED_SHOWN: usize = 20;
 
 /// Where a store is.
 pub(crate) enum StoreAt {
-    /// In a data directory.
-    Directory(PathBuf),
+    /// In a data directory, sealed with these if it is.
+    Directory(PathBuf, Ciphers),
     /// In a Redis.
     Redis(Box<redis::Options>),
 }
@@ -46,7 +47,7 @@ pub(crate) enum StoreAt {
 impl fmt::Display for StoreAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Directory(dir) => dir.display().fmt(f),
+            Self::Directory(dir, _) => dir.display().fmt(f),
             // The first database is as good as none.
             Self::Redis(options) if options.login.database == 0 => {
                 write!(f, "{}, {}", options.address, options.stream_name)
@@ -122,9 +123,9 @@ async fn watched(stores: Move<'_>) -> Result<Result<Moved, MigrateError>, Failur
 /// Opens one to be read alone, and in nobody's way.
 async fn look(at: &StoreAt) -> Result<Arc<dyn Store>, Failure> {
     match at {
-        StoreAt::Directory(dir) => {
+        StoreAt::Directory(dir, ciphers) => {
             refuse_nothing(dir)?;
-            Ok(Arc::new(opening::to_look(dir).map_err(|error| opening::failed(&error))?))
+            Ok(Arc::new(opening::to_look(dir, ciphers).map_err(|error| opening::failed(&error))?))
         }
         StoreAt::Redis(options) => Ok(Arc::new(opening::there(options).await?)),
     }
@@ -132,7 +133,7 @@ async fn look(at: &StoreAt) -> Result<Arc<dyn Store>, Failure> {
 
 async fn open_source(at: &StoreAt) -> Result<Arc<dyn Store>, Failure> {
     match at {
-        StoreAt::Directory(dir) => refuse_nothing(dir)?,
+        StoreAt::Directory(dir, _) => refuse_nothing(dir)?,
         // Whoever begins makes one where there is none.
         StoreAt::Redis(options) => drop(opening::there(options).await?),
     }
@@ -142,7 +143,10 @@ async fn open_source(at: &StoreAt) -> Result<Arc<dyn Store>, Failure> {
 /// Opens one as a server does: nobody else is let into a directory.
 async fn open(at: &StoreAt) -> Result<Arc<dyn Store>, Failure> {
     match at {
-        StoreAt::Directory(dir) => Ok(Arc::new(opening::open(Options::new(dir))?)),
+        StoreAt::Directory(dir, ciphers) => {
+            let ciphers = ciphers.clone();
+            Ok(Arc::new(opening::open(Options { ciphers, ..Options::new(dir) })?))
+        }
         StoreAt::Redis(options) => {
             let store = opening::redis((**options).clone());
             opening::begin(&store, &options.address.to_string(), REDIS_WITHIN).await?;
@@ -209,7 +213,7 @@ fn moved_told(moved: &Moved, from: &StoreAt, to: &StoreAt, json: bool) -> Outcom
 /// What to do next.
 fn next(to: &StoreAt) -> String {
     let how = match to {
-        StoreAt::Directory(dir) => format!("without REDIS_URL and with --data-dir {}", dir.display()),
+        StoreAt::Directory(dir, _) => format!("without REDIS_URL and with --data-dir {}", dir.display()),
         StoreAt::Redis(options) => {
             format!("with REDIS_URL for {} and STREAM_NAME={}", options.address, options.stream_name)
         }

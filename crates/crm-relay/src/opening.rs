@@ -4,6 +4,7 @@ use std::{path::Path, time::Duration};
 
 use relay_core::{delivery::State, storage::StoreError};
 use relay_store::{
+    cipher::Ciphers,
     migrate::{self, Standing},
     private::Owners,
     redis::{self, BeginError, RedisStore},
@@ -35,24 +36,25 @@ pub(crate) fn open(options: Options) -> Result<SqliteStore, Failure> {
 ///
 /// # Errors
 /// Somebody writes there, or the store cannot be read.
-pub(crate) fn to_look(data_dir: &Path) -> Result<SqliteStore, OpenError> {
-    SqliteStore::look(Options { owners: Owners::UsOrServed, ..Options::new(data_dir) })
+pub(crate) fn to_look(data_dir: &Path, ciphers: &Ciphers) -> Result<SqliteStore, OpenError> {
+    let ciphers = ciphers.clone();
+    SqliteStore::look(Options { owners: Owners::UsOrServed, ciphers, ..Options::new(data_dir) })
 }
 
 /// Keeps a data directory for a server whose store is elsewhere: nobody else is let in until that is dropped.
 ///
 /// # Errors
 /// Another server has it; or what lies there waits for its delivery, which nobody would see to.
-pub(crate) async fn beside_redis(data_dir: &Path) -> Result<Occupied, Failure> {
+pub(crate) async fn beside_redis(data_dir: &Path, ciphers: &Ciphers) -> Result<Occupied, Failure> {
     if place::holds_store(data_dir) {
-        refuse_open(data_dir).await?;
+        refuse_open(data_dir, ciphers).await?;
     }
     Occupied::take(data_dir).map_err(|error| failed(&error))
 }
 
 /// Refuses a directory whose store holds open deliveries.
-async fn refuse_open(data_dir: &Path) -> Result<(), Failure> {
-    let store = to_look(data_dir).map_err(|error| failed(&error))?;
+async fn refuse_open(data_dir: &Path, ciphers: &Ciphers) -> Result<(), Failure> {
+    let store = to_look(data_dir, ciphers).map_err(|error| failed(&error))?;
     let failed = |error: StoreError| Failure::new(Exit::StoreFailed, error.to_string());
     let moved = migrate::standing(&store).await.map_err(failed)?;
     let stats = store.stats().await.map_err(failed)?;
@@ -138,7 +140,12 @@ pub(crate) async fn there(options: &redis::Options) -> Result<RedisStore, Failur
         return Err(Failure::unreachable(format!("no store in the Redis at {at} under {}", options.stream_name)));
     }
     let findings: Vec<_> = examined.findings().cloned().collect();
-    if findings.is_empty() { Ok(store) } else { Err(not_begun(&BeginError::Refused(findings), &at)) }
+    if findings.is_empty() {
+        store.fit().await.map_err(|error| not_begun(&error, &at))?;
+        Ok(store)
+    } else {
+        Err(not_begun(&BeginError::Refused(findings), &at))
+    }
 }
 
 /// In words, why a store was not opened.
@@ -154,7 +161,7 @@ pub(crate) fn failed(error: &OpenError) -> Failure {
         | OpenError::NoDatabase { .. }
         | OpenError::UnfinishedRestore { .. }
         | OpenError::OldSqlite(_) => Failure::new(Exit::StoreFailed, error.to_string()),
-        OpenError::Unsafe(_) => Failure::new(Exit::Configuration, error.to_string()),
+        OpenError::Unsafe(_) | OpenError::Sealed { .. } => Failure::new(Exit::Configuration, error.to_string()),
         OpenError::Empty { .. } | OpenError::GaveWay { .. } => Failure::unreachable(error.to_string()),
         OpenError::InUse { .. } => {
             Failure::unreachable(format!("{error}. Stop it, or choose another directory: --data-dir DIR"))

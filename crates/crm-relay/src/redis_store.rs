@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use relay_store::{
     copy::BackupError,
     redis::{self, Examined, ExaminedNode, Finding, Inspected, Mended, RedisStore, StoredThere},
+    seam::Upkeep as _,
     watch::Watch,
 };
 use serde_json::{Value, json};
@@ -55,9 +56,13 @@ pub(crate) fn check(options: &redis::Options, json: bool, mending: Mending) -> O
             inspected = read(&opening::there(options).await?).await?.map_err(failed)?;
         }
         if json {
-            print(&pretty(&check_json(&inspected, mended, &accepted)))
+            let mut value = check_json(&inspected, mended, &accepted);
+            value["sealed_with"] = json!(store.promises().sealed_with);
+            print(&pretty(&value))
         } else {
-            tell(&in_words(&at, &inspected, mended, &accepted))
+            let sealed =
+                store.promises().sealed_with.map_or_else(String::new, |key| format!("\nSealed with key {key}"));
+            tell(&(in_words(&at, &inspected, mended, &accepted) + &sealed))
         }?;
         Ok(if inspected.is_healthy() { Exit::Done } else { Exit::No })
     })

@@ -101,7 +101,11 @@ pub(crate) async fn start(plan: Plan, outside: Outside, stop: &Stop) -> Result<O
     if let Some(options) = plan.redis().cloned() {
         return Box::pin(start_on_redis(plan, options, outside, stop)).await;
     }
-    let store = opening::open(Options { disk_reserve: plan.disk_reserve(), ..Options::new(plan.data_dir()) })?;
+    let store = opening::open(Options {
+        disk_reserve: plan.disk_reserve(),
+        ciphers: plan.ciphers().clone(),
+        ..Options::new(plan.data_dir())
+    })?;
     start_over(plan, Arc::new(store), None, outside).await.map(Some)
 }
 
@@ -116,7 +120,12 @@ pub(crate) async fn start_in_project(plan: Plan, outside: Outside, stop: &Stop) 
         return Box::pin(start_on_redis(plan, options, outside, stop)).await;
     }
     let disk_reserve = plan.disk_reserve();
-    let store = opening::open(Options { disk_reserve, ballast: false, ..Options::new(plan.data_dir()) })?;
+    let store = opening::open(Options {
+        disk_reserve,
+        ballast: false,
+        ciphers: plan.ciphers().clone(),
+        ..Options::new(plan.data_dir())
+    })?;
     let ignore = plan.data_dir().join(".gitignore");
     if !ignore.exists() {
         let written = private::replace(&ignore, b"*\n");
@@ -132,7 +141,7 @@ async fn start_on_redis(
     mut outside: Outside,
     stop: &Stop,
 ) -> Result<Option<Started>, Failure> {
-    let occupied = opening::beside_redis(plan.data_dir()).await?;
+    let occupied = opening::beside_redis(plan.data_dir(), plan.ciphers()).await?;
     let at = options.address.to_string();
     let asked = Asked::of(plan.declared(), Some(at.clone()));
     let waiting = Waiting::begin(plan.declared(), std::mem::take(&mut outside.inherited))
@@ -159,7 +168,7 @@ pub(crate) async fn start_nowhere(
     stop: &Stop,
 ) -> Result<Option<Started>, Failure> {
     descriptors::raise_limit();
-    let occupied = opening::beside_redis(plan.data_dir()).await?;
+    let occupied = opening::beside_redis(plan.data_dir(), plan.ciphers()).await?;
     let at = options.address.to_string();
     let remembers_in = Some(plan.data_dir().join("redis-acknowledged"));
     let store = opening::redis(redis::Options { remembers_in, ..options });

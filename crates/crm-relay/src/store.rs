@@ -123,7 +123,8 @@ fn restored_in_words(dir: &Path, done: &Restored) -> String {
 pub(crate) fn check(layers: &Layers, json: bool, accept_loss: bool) -> Outcome {
     let dir = data_dir(layers)?;
     let place = dir.clone();
-    let work = move |watch: &Arc<Watch>| sqlite::check_watched(&place, accept_loss, time::wall(), watch);
+    let ciphers = config::ciphers(layers)?;
+    let work = move |watch: &Arc<Watch>| sqlite::check_watched(&place, &ciphers, accept_loss, time::wall(), watch);
     let report = block_on(watched(Progress::new(0), work))?.map_err(|error| check_failed(&dir, &error))?;
     if json {
         print(&pretty(&json!({
@@ -132,6 +133,7 @@ pub(crate) fn check(layers: &Layers, json: bool, accept_loss: bool) -> Outcome {
             "deliveries": report.deliveries,
             "faults": report.faults,
             "accepted": report.accepted,
+            "sealed_with": report.sealed_with,
             "lost": report.gap.map(|gap| json!({
                 "since": rfc3339(gap.since),
                 "until": rfc3339(gap.until),
@@ -149,7 +151,7 @@ pub(crate) fn check(layers: &Layers, json: bool, accept_loss: bool) -> Outcome {
 fn in_words(dir: &Path, report: &CheckReport) -> String {
     let read = format!("{}: {} events and {} deliveries read", dir.display(), report.events, report.deliveries);
     if report.is_healthy() {
-        return format!("{read}: {}", style::good("the store is healthy"));
+        return format!("{read}: {}{}", style::good("the store is healthy"), sealed_in_words(&report.sealed_with));
     }
     let count = report.faults.len();
     let mut lines = vec![format!("{read}, {count} fault{}:", if count == 1 { "" } else { "s" })];
@@ -175,6 +177,16 @@ fn in_words(dir: &Path, report: &CheckReport) -> String {
             .to_owned()
     });
     lines.join("\n")
+}
+
+/// With what it is sealed.
+fn sealed_in_words(numbers: &[u32]) -> String {
+    let shown: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    match numbers.len() {
+        0 => String::new(),
+        1 => format!(", sealed with key {}", shown[0]),
+        _ => format!(", sealed with keys {}: crm-relay store rekey leaves the newest", shown.join(", ")),
+    }
 }
 
 /// Does long work in a thread of its own, tells how far it is, and ends it early when somebody asks for that.

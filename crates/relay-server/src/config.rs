@@ -91,6 +91,8 @@ pub struct Config {
     pub summary_interval: Duration,
     /// How keys and certificates of providers are fetched.
     pub fetching: Fetching,
+    /// Number and fingerprint of the key that what is stored is sealed with; `None`: it is stored as it is.
+    pub sealed_with: Option<String>,
 }
 
 /// A listener of clients alone, each of which shows a certificate of its own.
@@ -222,6 +224,7 @@ impl Config {
             shutdown_grace: Duration::from_secs(1),
             summary_interval: Duration::ZERO,
             fetching: Fetching::default(),
+            sealed_with: None,
         }
     }
 }

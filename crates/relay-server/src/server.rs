@@ -693,7 +693,8 @@ impl Server {
 
     fn announce(&self) -> Result<(), StartError> {
         let (promises, tls) = (&self.admin.promises, self.certificate.is_some());
-        tracing::info!(event = "store", backend = promises.backend, durability = promises.durability);
+        let (backend, durability, sealed_with) = (promises.backend, promises.durability, promises.sealed_with);
+        tracing::info!(event = "store", backend, durability, sealed_with);
         // Whoever asks where it listens is told nothing: it does not.
         let Some(public) = self.public.map(|addr| addr.to_string()) else { return Ok(()) };
         let admin = self.admin_addr.map(|addr| addr.to_string());

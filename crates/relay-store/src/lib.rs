@@ -13,6 +13,7 @@
 
 use std::{future::Future, pin::Pin};
 
+pub mod cipher;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod copy;

@@ -12,6 +12,7 @@ use std::{
 use relay_core::storage::Replay;
 use relay_store::{
     Store,
+    cipher::Ciphers,
     conformance::Backend,
     conformance_suite,
     memory::{Edge, MemoryStore},
@@ -61,15 +62,17 @@ mod memory {
     super::conformance_suite!(Memory);
 }
 
-/// The embedded store in a directory of its own, with a clock that stands still where the cases begin.
-struct Sqlite {
+const KEY: &str = "1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+/// The embedded store in a directory of its own, sealed or not, with a clock that stands still where the cases begin.
+struct Sqlite<const SEALED: bool> {
     store: Arc<SqliteStore>,
     armed: Arc<Mutex<Option<sqlite::Edge>>>,
     full: Arc<AtomicBool>,
     dir: TempDir,
 }
 
-impl Sqlite {
+impl<const SEALED: bool> Sqlite<SEALED> {
     fn open(dir: TempDir) -> Self {
         let armed = Arc::new(Mutex::new(None));
         let trigger = Arc::clone(&armed);
@@ -92,11 +95,12 @@ impl Sqlite {
 
     fn options(dir: &TempDir, edges: Edges) -> sqlite::Options {
         let clock = Arc::new(|| relay_store::conformance::at(0));
-        sqlite::Options { disk_reserve: 0, edges, clock, ..sqlite::Options::new(dir.path()) }
+        let ciphers = if SEALED { Ciphers::read(KEY).expect("it is one") } else { Ciphers::default() };
+        sqlite::Options { disk_reserve: 0, edges, clock, ciphers, ..sqlite::Options::new(dir.path()) }
     }
 }
 
-impl Backend for Sqlite {
+impl<const SEALED: bool> Backend for Sqlite<SEALED> {
     const EDGES: &'static [&'static str] =
         &["BeforeBegin", "BeforeCommit", "AfterCommit", "AfterLedger", "AfterAnswers"];
 
@@ -137,7 +141,13 @@ impl Backend for Sqlite {
 }
 
 mod sqlite_store {
-    use super::Sqlite;
+    type Sqlite = super::Sqlite<false>;
+
+    super::conformance_suite!(Sqlite);
+}
+
+mod sqlite_store_sealed {
+    type Sqlite = super::Sqlite<true>;
 
     super::conformance_suite!(Sqlite);
 }

@@ -1,5 +1,6 @@
 //! `crm-relay event`.
 
+mod export;
 mod tail;
 
 use std::io::Write as _;
@@ -8,7 +9,7 @@ use clap::Subcommand;
 use relay_core::delivery::State;
 use relay_server::api::{EventDto, HeaderDto};
 
-use self::tail::Tail;
+use self::{export::Export, tail::Tail};
 use super::{
     collection::not_empty,
     delivery,
@@ -58,6 +59,11 @@ pub(crate) enum Verb {
     /// A line for each event, and one for each of its deliveries that has ended or fails; until Ctrl-C. With --json each line is a
     /// document: {"event": ...} or {"delivery": ...}. While the server is away it waits, and goes on where it was.
     Tail(Tail),
+    /// Write events with their bodies, a JSON document a line, the newest first
+    ///
+    /// Each line is what show prints with --json, and the body in base64. Where a line has a cursor, --cursor goes on behind it: cut off what
+    /// stands behind the last one that has, or leave out ids that come twice. A body that was retired meanwhile ends it.
+    Export(Export),
     /// Deliver old events again, as new deliveries with Relay-Replay: true
     ///
     /// Of several ids each is replayed by itself: what is refused is said, the others are replayed all the same, and the
@@ -88,6 +94,7 @@ impl noun::Verb for Verb {
                 Ok(Exit::Done)
             }
             Self::Show { id, body } => show(asked, &id, body).await,
+            Self::Export(export) => export.run(asked).await,
             Self::Tail(tail) => tail.run(asked).await,
             Self::Replay(replay) => replay.run(asked).await,
         }

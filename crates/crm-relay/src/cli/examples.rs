@@ -126,6 +126,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("event tail", &["crm-relay event tail", "crm-relay event tail --source shop --since 10m --json"]),
+    ("event export", &["crm-relay event export --source shop --since 30d > shop.ndjson"]),
     (
         "event replay",
         &[
@@ -192,6 +193,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "crm-relay store check --accept-loss      # go on without what does not read",
         ],
     ),
+    ("store rekey", &["crm-relay store rekey --data-dir /var/lib/crm-relay"]),
     (
         "store migrate",
         &[

@@ -89,7 +89,7 @@ impl Common {
         flags.extend(url.map(|url| ("REDIS_URL", url.to_owned())));
         let mut layers = Layers::collect(Process::Server, self.config.as_deref(), &flags, &config::environment);
         // What else is wrong is for the server to say.
-        layers.faults.0.retain(|fault| is_of_redis(&fault.name));
+        layers.faults.0.retain(|fault| is_of_redis(&fault.name) || fault.name == "ENCRYPTION_KEY_FILE");
         let options = config::redis_options(&mut layers);
         if layers.faults.0.is_empty() { Ok(options) } else { Err(layers.faults.into()) }
     }

@@ -124,7 +124,8 @@ fn store(status: &StatusDto) -> String {
     // An earlier version does not say.
     let profile = if store.profile.is_empty() { &store.durability } else { &store.profile };
     let takes = if store.commits { "" } else { ", takes nothing" };
-    format!("{}, {}{takes}", text(&store.backend), text(profile))
+    let sealed = store.sealed_with.map_or_else(String::new, |number| format!(", sealed with key {number}"));
+    format!("{}, {}{sealed}{takes}", text(&store.backend), text(profile))
 }
 
 /// How it is; or that it does not run, and whose figures these are.

@@ -6,10 +6,11 @@ use clap::{Args, Subcommand};
 
 use super::shared_options::Common;
 use crate::{
+    config,
     exit::{Failure, Outcome, reason},
     migrate::{self, StoreAt, What},
     redis_store::{self, Mending},
-    store,
+    rekey, store,
 };
 
 /// Backup, restore and check of the store, and a move to another one.
@@ -42,6 +43,8 @@ enum Verb {
         #[arg(long, conflicts_with = "accept_loss")]
         repair: bool,
     },
+    /// Seal with the newest key what is clear or sealed with an older one, while the server goes on working
+    Rekey,
     /// Move everything into an empty store, from a data directory to a Redis or back; no server may run
     Migrate {
         /// A data directory, or redis://host:port with the other settings as a server has them
@@ -73,6 +76,7 @@ impl StoreArgs {
                 None if repair => Err(Failure::usage("--repair is for a store in a Redis: set REDIS_URL")),
                 None => store::check(&layers, self.common.json, accept_loss),
             },
+            Verb::Rekey => rekey::run(&layers, self.common.redis(None)?.is_some(), self.common.json),
             Verb::Migrate { from, to, dry_run, abandon } => {
                 let what = match (dry_run, abandon) {
                     (true, _) => What::DryRun,
@@ -93,6 +97,6 @@ impl StoreArgs {
                 .ok_or_else(|| Failure::usage("want a URL"));
         }
         let dir = std::path::absolute(text).map_err(|error| Failure::usage(format!("{text}: {}", reason(&error))))?;
-        Ok(StoreAt::Directory(dir))
+        Ok(StoreAt::Directory(dir, config::ciphers(&self.common.layers()?)?))
     }
 }

@@ -10,7 +10,7 @@ use relay_core::limits;
 use relay_net::tls;
 use relay_providers::pasted;
 
-use super::{fault::Origin, lists, proxy, redis_url, secret, target, text_file};
+use super::{fault::Origin, key_file, lists, proxy, redis_url, secret, target, text_file};
 use crate::quantity::{self, Bare};
 
 /// What values a setting takes.
@@ -28,6 +28,8 @@ pub enum Kind {
     Certificates,
     /// The path of a file with a private key in PEM; in the configuration file relative to it.
     PrivateKey,
+    /// The path of a file with numbered keys; in the configuration file relative to it.
+    EncryptionKeys,
     /// Address to listen at, without a port.
     Host,
     /// Port; 0 takes any.
@@ -148,6 +150,7 @@ impl Kind {
             }
             Self::Certificates => tls::certificates(&bytes(path)?).map(drop).map_err(|fault| fault.to_string()),
             Self::PrivateKey => tls::private_key(&bytes(path)?).map(drop).map_err(|fault| fault.to_string()),
+            Self::EncryptionKeys => key_file::read(path).map(drop),
             _ => Ok(()),
         }
     }
@@ -162,6 +165,7 @@ impl Kind {
             | Self::Dir
             | Self::Certificates
             | Self::PrivateKey
+            | Self::EncryptionKeys
             | Self::Secret
             | Self::Foreign
             | Self::Targets => Ok(Value::Text(text.to_owned())),
@@ -204,7 +208,7 @@ impl Kind {
         match self {
             Self::Text => "TEXT",
             Self::Secret | Self::Foreign => "SECRET|@FILE|-",
-            Self::Dir | Self::Certificates | Self::PrivateKey => "PATH",
+            Self::Dir | Self::Certificates | Self::PrivateKey | Self::EncryptionKeys => "PATH",
             Self::Host => "HOST",
             Self::Port => "PORT",
             Self::Listen => "ADDR",
@@ -232,7 +236,7 @@ impl Kind {
             Self::Secret => Form::Secret,
             Self::Foreign => Form::Foreign,
             Self::Dir => Form::Dir,
-            Self::Certificates | Self::PrivateKey => Form::File,
+            Self::Certificates | Self::PrivateKey | Self::EncryptionKeys => Form::File,
             Self::Text
             | Self::AddressMap
             | Self::Host

@@ -296,6 +296,9 @@ fn good(setting: &Setting) -> String {
                 .display()
                 .to_string();
         }
+        (_, Kind::EncryptionKeys) => {
+            return Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/encryption/keys").display().to_string();
+        }
         (_, Kind::Dir) => "/srv/relay",
         (_, Kind::Host) => "127.0.0.1",
         (_, Kind::Port | Kind::Factor) => "80",
@@ -350,6 +353,12 @@ fn refused(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("/dev/null", "no private key"),
             ("/dev/zero", "longer than"),
             ("$CERTS/tls.key", "not expanded"),
+        ],
+        Kind::EncryptionKeys => &[
+            ("/nowhere/keys", "no such file"),
+            ("/", "is a directory"),
+            ("/etc/passwd", "not a number and a key"),
+            ("$KEYS/keys", "not expanded"),
         ],
         Kind::Host => &[
             ("relay.example.com", "IP address"),
@@ -589,7 +598,8 @@ fn every_setting_is_taken_as_it_is_plainly_meant() {
                 assert_eq!(taken(process, setting, &given), Ok(plain.clone()), "{} = {given:?}", setting.name);
             }
             let named = format!("{}={good}", setting.name);
-            let is_path = matches!(setting.kind, Kind::Dir | Kind::Certificates | Kind::PrivateKey);
+            let is_path =
+                matches!(setting.kind, Kind::Dir | Kind::Certificates | Kind::PrivateKey | Kind::EncryptionKeys);
             if setting.kind != Kind::Foreign && !is_path {
                 assert_eq!(taken(process, setting, &named), Ok(plain.clone()), "{named}");
             }
@@ -614,7 +624,7 @@ fn every_setting_refuses_what_cannot_work_with_what_would_be_right() {
         assert!(setting.kind == Kind::Foreign || hostile.len() > 1, "{} has no hostile values", setting.name);
         for process in processes(setting) {
             // A command opens the file when it needs it.
-            let is_file = matches!(setting.kind, Kind::Certificates | Kind::PrivateKey);
+            let is_file = matches!(setting.kind, Kind::Certificates | Kind::PrivateKey | Kind::EncryptionKeys);
             let is_unopened = process == Process::Command && is_file;
             for (value, want) in hostile.iter().filter(|(value, _)| !is_unopened || value.contains('$')) {
                 let said = taken(process, setting, value).map(|value| format!("{value:?}"));

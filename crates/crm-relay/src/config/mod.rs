@@ -5,7 +5,9 @@
 
 mod alert;
 pub(crate) mod client;
+mod encryption;
 pub(crate) mod fault;
+mod key_file;
 pub mod kind;
 pub(crate) mod layers;
 mod lists;
@@ -27,6 +29,8 @@ use std::path::PathBuf;
 
 use self::{kind::Value, layers::Layers, settings::Process};
 use crate::place;
+
+pub(crate) use self::encryption::for_command as ciphers;
 
 /// The Redis that the settings name; `None`: none. Faults are noted.
 pub(crate) fn redis_options(layers: &mut Layers) -> Option<relay_store::redis::Options> {

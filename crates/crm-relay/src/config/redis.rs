@@ -9,6 +9,7 @@ use relay_store::{
 };
 
 use super::{
+    encryption,
     kind::Value,
     layers::Layers,
     redis_url::{self, Password, Scheme, Url},
@@ -68,6 +69,7 @@ pub(super) fn options(layers: &mut Layers) -> Option<Options> {
         replicas_within: patience / OF_REPLICAS,
         assume_durable: text("REDIS_ASSUME_DURABLE") == "on",
         patience: patience + patience / OF_REPLICAS,
+        ciphers: encryption::ciphers(layers),
         readers: layers.number("REDIS_POOL_SIZE") as usize,
         ..Options::new(address)
     })

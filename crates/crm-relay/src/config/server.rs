@@ -23,12 +23,15 @@ use relay_server::{
         Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, NetworkPolicy, ProxyChoice, RouteDefaults,
     },
 };
-use relay_store::redis::Options;
+use relay_store::{
+    cipher::{Ciphers, fingerprint_of},
+    redis::Options,
+};
 
 use super::{
     alert,
     client::{Fields, listen},
-    data_dir,
+    data_dir, encryption,
     fault::{Faults, Origin},
     kind::Value,
     layers::{Flags, Layers},
@@ -50,6 +53,8 @@ pub(crate) struct Plan {
     config: Config,
     /// The Redis that the store is in; `None`: the embedded store.
     redis: Option<Options>,
+    /// The keys that it is sealed with.
+    ciphers: Ciphers,
     /// What is worth saying once at start.
     pub(crate) notes: Vec<String>,
     /// Secrets that were given.
@@ -84,6 +89,11 @@ impl Plan {
     /// The Redis that the store is in; `None`: the embedded store.
     pub(crate) fn redis(&self) -> Option<&Options> {
         self.redis.as_ref()
+    }
+
+    /// The keys that the store is sealed with.
+    pub(crate) fn ciphers(&self) -> &Ciphers {
+        &self.ciphers
     }
 
     /// The same, which is to be shared by all servers on its store from now on.
@@ -130,6 +140,10 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     let redirect_listen = tls::redirect(&mut layers, acme.is_some() || !tls.is_empty());
     let clients = tls::clients(&mut layers, acme.is_some() || !tls.is_empty());
     let redis = redis::options(&mut layers);
+    let ciphers = match &redis {
+        Some(options) => options.ciphers.clone(),
+        None => encryption::ciphers(&mut layers),
+    };
     if !layers.faults.0.is_empty() {
         return Err(layers.faults);
     }
@@ -176,8 +190,9 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         shutdown_grace: layers.span("SHUTDOWN_GRACE"),
         summary_interval: layers.span("HEALTH_CHECK_INTERVAL"),
         fetching: fetching(&layers),
+        sealed_with: fingerprint_of(&ciphers),
     };
-    Ok(Plan { config, redis, notes: layers.notes, given })
+    Ok(Plan { config, redis, ciphers, notes: layers.notes, given })
 }
 
 /// What a server is called among those that share its store: the same over restarts, and another one for each data directory of

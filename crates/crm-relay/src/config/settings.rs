@@ -103,7 +103,7 @@ impl Setting {
             | (Role::Client, Process::Client | Process::Dev)
             | (Role::Command, Process::Command) => true,
             (_, Process::Command) => {
-                matches!(self.name, "DATA_DIR" | "ADMIN_TOKEN" | "API_KEY" | "RELAY_CA_FILE")
+                matches!(self.name, "DATA_DIR" | "ADMIN_TOKEN" | "API_KEY" | "RELAY_CA_FILE" | "ENCRYPTION_KEY_FILE")
             }
             (Role::Server, Process::Client) | (Role::Client, Process::Server) => self.name == "RELAY_TOKEN",
             // Links to the dashboard begin with it.
@@ -159,6 +159,14 @@ pub const SETTINGS: &[Setting] = &[
         "",
         Role::Server,
         "Directory of store, credentials and admin socket. Default: $STATE_DIRECTORY, else ./crm-relay-data (dev: ./crm-relay-dev).",
+    ),
+    setting(
+        "ENCRYPTION_KEY_FILE",
+        Kind::EncryptionKeys,
+        "",
+        Role::Server,
+        "File with the keys that webhooks, answers of targets and secrets are sealed with in the store: a number and 32 bytes \
+         (openssl rand -base64 32) on each line. The highest number seals, all of them open. Unset: they are stored as they are.",
     ),
     setting(
         "TLS_CERT_FILE",

@@ -35,6 +35,8 @@ mod predecessor;
 mod process;
 #[path = "../../../relay-store/tests/redis/replicated.rs"]
 mod replicated;
+#[path = "../e2e/sealed.rs"]
+mod sealed;
 #[path = "../e2e/sender.rs"]
 mod sender;
 mod sentinel_torture;

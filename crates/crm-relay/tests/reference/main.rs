@@ -134,6 +134,7 @@ fn describe(kind: Kind) -> String {
         Kind::Foreign => "text, never shown".to_owned(),
         Kind::Dir => "path".to_owned(),
         Kind::Certificates | Kind::PrivateKey => "path of a PEM file".to_owned(),
+        Kind::EncryptionKeys => "path of a file with numbered keys".to_owned(),
         Kind::Host => "IP address".to_owned(),
         Kind::Port => "port, 0 to 65535".to_owned(),
         Kind::Listen => "address:port, port or off".to_owned(),

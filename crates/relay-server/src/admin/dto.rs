@@ -380,6 +380,7 @@ impl HealthDto {
                 durability: promises.durability.to_owned(),
                 survives_kill: promises.survives_kill,
                 survives_power_loss: promises.survives_power_loss,
+                sealed_with: promises.sealed_with.filter(|_| with_reasons),
                 commits: report.condition.commits,
                 profile: report.condition.durability.as_str().to_owned(),
             },

@@ -13,6 +13,7 @@ mod event;
 mod people;
 mod problem;
 mod pulse;
+mod rekey;
 mod route;
 mod source;
 mod status;
@@ -34,6 +35,7 @@ pub use self::{
     },
     problem::ProblemDto,
     pulse::{DestinationPulseDto, PulseDto, SourcePulseDto},
+    rekey::{RekeyAsk, RekeyDto},
     route::{ClientDto, DestinationDto, PolicyAsk, RouteAsk, RouteDto},
     source::{
         ActivityDto, DraftDto, EventNameDto, InviteDto, ParameterDto, QuotaDto, RefusalDto, SecretDto, SourceAsk,

@@ -39,6 +39,9 @@ pub struct StoreDto {
     /// When it answers one at the moment: `fsync`, once its disk has it.
     #[serde(default)]
     pub profile: String,
+    /// The number of the key that what it stores is sealed with; it is not there where that is stored as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_with: Option<u32>,
 }
 
 /// Sums over all sources and destinations.

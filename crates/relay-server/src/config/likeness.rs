@@ -74,6 +74,9 @@ impl Config {
         ] {
             lines.put(name, &span(value));
         }
+        if let Some(key) = &self.sealed_with {
+            lines.put("ENCRYPTION_KEY_FILE", key);
+        }
         self.sources.iter().for_each(|source| lines.source(source));
         self.routes.iter().for_each(|route| lines.route(route));
         self.alerts.iter().for_each(|alert| lines.alert(alert));

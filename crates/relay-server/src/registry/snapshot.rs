@@ -236,7 +236,8 @@ fn apply(directory: &mut Directory, key: &DocumentKey, version: u64, body: Optio
         | DocumentKind::FetchedKey
         | DocumentKind::Alert
         | DocumentKind::Shared
-        | DocumentKind::Migration => {}
+        | DocumentKind::Migration
+        | DocumentKind::Cipher => {}
     }
 }
 

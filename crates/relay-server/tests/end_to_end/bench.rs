@@ -159,6 +159,7 @@ fn config(data_dir: PathBuf) -> Config {
         data_dir,
         public_url: None,
         fetching: Fetching::default(),
+        sealed_with: None,
         credentials: Credentials::of([API_KEY, RELAY_TOKEN, ADMIN_TOKEN]),
         route_defaults: RouteDefaults {
             ttl: limits::MESSAGE_TTL,

@@ -40,8 +40,8 @@ use crate::{
     copy::{BackupError, Copying},
     seam::{
         Archive, AuditEntry, AuditFilter, Condition, DeliveryFilter, Document, DocumentKey, DocumentKind, Durability,
-        EventFilter, EventRow, HaveRoom, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats, Trades,
-        Transfer, Upkeep, perform, perform_job, perform_retention,
+        EventFilter, EventRow, HaveRoom, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Rekeyed, Stats,
+        Trades, Transfer, Upkeep, perform, perform_job, perform_retention,
     },
 };
 
@@ -556,6 +556,11 @@ impl Upkeep for MemoryStore {
         done(self.write(Trouble::Upkeep, |disk| disk.retire_over(&retire)))
     }
 
+    /// Nothing is sealed.
+    fn rekey(&self, _from: Option<String>) -> Later<Result<Rekeyed, StoreError>> {
+        Box::pin(async { Ok(Rekeyed::default()) })
+    }
+
     fn stats(&self) -> Later<Result<Stats, StoreError>> {
         let full = self.lock().full;
         done(self.read(Trouble::Upkeep, |disk| disk.stats(full)))
@@ -581,6 +586,7 @@ impl Upkeep for MemoryStore {
             several_owners: true,
             partitions,
             parts: partitions,
+            sealed_with: None,
         }
     }
 

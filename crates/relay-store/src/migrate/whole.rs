@@ -12,7 +12,7 @@ use relay_core::{
 };
 
 use super::{End, MigrateError, patiently};
-use crate::{Store, copy::Digest, record};
+use crate::{Store, cipher::Ciphers, copy::Digest, record};
 
 /// Bodies of so many bytes are held at a time, unless a single one has more.
 const BODIES_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -136,18 +136,19 @@ impl Whole {
     /// Takes all of it into a digest.
     pub(super) fn digest(&self, digest: &mut Digest) {
         let mut bytes = Vec::with_capacity(1024);
-        record::encode_event(&self.event, 0, None, &mut bytes);
+        let clear = Ciphers::default();
+        record::encode_event(&self.event, 0, None, &clear, &mut bytes);
         text(self.event.source.as_str(), &mut bytes);
         if let Some(Dedupe { key, until }) = &self.dedupe {
             bytes.extend(key);
             bytes.extend(until.as_micros().to_be_bytes());
         }
         for Tried { delivery, earlier } in &self.deliveries {
-            record::encode_delivery(delivery, 0, 0, &mut bytes);
+            record::encode_delivery(delivery, 0, 0, &clear, &mut bytes);
             text(delivery.source.as_str(), &mut bytes);
             text(delivery.destination.as_str(), &mut bytes);
             for attempt in earlier {
-                record::encode_attempt(attempt, &mut bytes);
+                record::encode_attempt(attempt, delivery.id.sequence(), &clear, &mut bytes);
             }
         }
         digest.update(&bytes);

@@ -1,10 +1,12 @@
 //! Record format, version 1: the bytes of one event, one delivery, one attempt. The layout is `docs/internals/record.md`.
 //!
 //! **Invariant:** every record ends in a CRC-32 of all bytes before it, and nothing is decoded before that holds.
+//! **Invariant:** with a key (see [`cipher`](crate::cipher)) what senders and targets said is sealed before it is here: of a head all
+//! but what indexes need, of an attempt the answer. The CRC is of what is stored.
 //! **Invariant:** what a later version may mean by a flag, a field or a version byte that is not known here is refused as such:
 //! it is no damage, and not passed over.
 
-use std::{num::NonZeroU8, sync::Arc};
+use std::{borrow::Cow, num::NonZeroU8, sync::Arc};
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
@@ -19,6 +21,7 @@ use relay_core::{
 pub(crate) mod seal;
 
 use self::seal::{Fields, Sealing};
+use crate::cipher::{CipherError, Ciphers, Part};
 
 /// The format version written now.
 const VERSION: u8 = 1;
@@ -42,6 +45,10 @@ const ANSWER_REASON: u8 = 1;
 const ANSWER_LOCATION: u8 = 2;
 const ANSWER_BODY: u8 = 4;
 const ANSWER_CUT: u8 = 8;
+const ANSWER_SEALED: u8 = 16;
+
+/// Where the number of the key stands in a head: behind version, flags, and three lengths.
+const HEAD_KEY_AT: usize = 5;
 
 /// Bytes that are not a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,14 +74,29 @@ pub enum RecordError {
     /// The body is not the one that was received.
     #[error("the body does not match its checksum")]
     Body,
+    /// It is sealed with a key that is not at hand.
+    #[error("it is sealed with key {0}, which is not in ENCRYPTION_KEY_FILE")]
+    Key(u32),
+    /// What is sealed in it is not what was sealed.
+    #[error("it does not open with its key")]
+    Unauthentic,
+}
+
+impl From<CipherError> for RecordError {
+    fn from(error: CipherError) -> Self {
+        match error {
+            CipherError::Unknown(number) => Self::Key(number),
+            CipherError::Unauthentic => Self::Unauthentic,
+        }
+    }
 }
 
 impl RecordError {
-    /// Whether the record may be whole, and only be of a later version than this one.
+    /// Whether the record may be whole, and only be of a later version than this one, or sealed with a key that another server has.
     pub fn is_later(&self) -> bool {
         match self {
-            Self::Version(_) | Self::Later(_) => true,
-            Self::Checksum | Self::Short | Self::Field(_) | Self::Name(_) | Self::Body => false,
+            Self::Version(_) | Self::Later(_) | Self::Key(_) => true,
+            Self::Checksum | Self::Short | Self::Field(_) | Self::Name(_) | Self::Body | Self::Unauthentic => false,
         }
     }
 }
@@ -85,24 +107,34 @@ pub trait Names {
     fn name(&self, number: u32) -> Option<Name>;
     /// The name of events behind its number at a source.
     fn event_name(&self, source: u32, number: NonZeroU8) -> Option<Arc<str>>;
+    /// The keys, by their numbers.
+    fn ciphers(&self) -> &Ciphers;
 }
 
 /// What an event's head says about itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Head {
     /// The event; its body is empty.
     pub event: Event,
     /// Length of its body.
     pub body_bytes: u64,
     body_crc: u32,
+    /// The keys, and the number of the one that its body is sealed with.
+    sealed: (Ciphers, u32),
 }
 
 impl Head {
-    /// Joins head and body.
+    /// Joins head and body, as that is stored.
     ///
     /// # Errors
-    /// [`RecordError::Body`] if the body is not the one the head speaks of.
-    pub fn with_body(self, body: Bytes) -> Result<Event, RecordError> {
+    /// [`RecordError::Body`] if the body is not the one the head speaks of, [`RecordError::Unauthentic`] if it does not open.
+    pub fn with_body(self, stored: Bytes) -> Result<Event, RecordError> {
+        let (ciphers, number) = &self.sealed;
+        let about = self.event.id.as_u128().to_le_bytes();
+        let body = match ciphers.find(*number)? {
+            None => stored,
+            Some(cipher) => cipher.open(Part::Body, &about, &[], &stored)?.into(),
+        };
         if body.len() as u64 != self.body_bytes || crc32fast::hash(&body) != self.body_crc {
             return Err(RecordError::Body);
         }
@@ -115,9 +147,24 @@ impl Head {
     }
 }
 
-/// Writes an event's head behind what `out` holds; gives its CRC. `number`: that of its name at its source, if it has one.
-pub fn encode_event(event: &Event, source: u32, number: Option<NonZeroU8>, out: &mut Vec<u8>) -> u32 {
-    let query = event.query.as_deref().unwrap_or_default();
+/// An event's body as it is stored: as it was received, or sealed with the newest key.
+pub fn encode_body<'a>(event: &'a Event, ciphers: &Ciphers) -> Cow<'a, [u8]> {
+    let about = event.id.as_u128().to_le_bytes();
+    match ciphers.newest() {
+        None => Cow::Borrowed(&event.body),
+        Some(cipher) => Cow::Owned(cipher.seal(Part::Body, &about, &[], &event.body)),
+    }
+}
+
+/// Writes an event's head behind what `out` holds; gives its CRC. `number`: that of its name at its source, if it has one. Its body
+/// goes with it as [`encode_body`] makes it of the same keys.
+pub fn encode_event(
+    event: &Event,
+    source: u32,
+    number: Option<NonZeroU8>,
+    ciphers: &Ciphers,
+    out: &mut Vec<u8>,
+) -> u32 {
     let text = event.name.as_deref().filter(|_| number.is_none()).and_then(event::event_name).unwrap_or_default();
     let key = event.key.as_ref().map_or("", Name::as_str);
     let has_query = if event.query.is_some() { EVENT_HAS_QUERY } else { 0 };
@@ -127,12 +174,27 @@ pub fn encode_event(event: &Event, source: u32, number: Option<NonZeroU8>, out: 
     // The length of a subject.
     record.u8(0);
     record.u8(key.len() as u8);
-    // The key that it is sealed with.
-    record.u32(0);
+    record.u32(ciphers.newest_number());
     record.u128(event.id.as_u128());
     record.u32(source);
     record.i64(event.received_at.as_micros());
     record.u64(event.body.len() as u64);
+    match ciphers.newest() {
+        None => write_rest(event, (text, key), &mut record),
+        Some(cipher) => {
+            let mut rest = Vec::with_capacity(1024);
+            write_rest(event, (text, key), &mut Sealing::plain(&mut rest));
+            let about = event.id.as_u128().to_le_bytes();
+            let sealed = cipher.seal(Part::Head, &about, record.written(), &rest);
+            record.raw(&sealed);
+        }
+    }
+    record.end()
+}
+
+/// What of a head is sealed where there is a key.
+fn write_rest(event: &Event, (text, key): (&str, &str), record: &mut Sealing<'_>) {
+    let query = event.query.as_deref().unwrap_or_default();
     record.u32(crc32fast::hash(&event.body));
     record.raw(&event.body_sha256);
     record.u16(event.method.len() as u16);
@@ -148,7 +210,6 @@ pub fn encode_event(event: &Event, source: u32, number: Option<NonZeroU8>, out: 
         record.raw(name);
         record.raw(value);
     }
-    record.end()
 }
 
 /// Reads an event's head.
@@ -161,47 +222,71 @@ pub fn decode_event(bytes: &Bytes, names: &impl Names) -> Result<Head, RecordErr
     let named = fields.u8()?;
     reserved(fields.u8()?.into(), "the subject is")?;
     let key_len = usize::from(fields.u8()?);
-    reserved(fields.u32()?, "the key that it is sealed with is")?;
+    let number = fields.u32()?;
     let id = EventId::from_u128(fields.u128()?);
     let source = fields.u32()?;
     let received_at = Wall::from_micros(fields.i64()?);
     let body_bytes = fields.u64()?;
-    let body_crc = fields.u32()?;
-    let body_sha256 = fields.array::<32>()?;
-    let method_len = usize::from(fields.u16()?);
-    let header_count = usize::from(fields.u16()?);
-    let path_len = fields.u32()? as usize;
-    let query_len = fields.u32()? as usize;
-    let method = fields.slice(bytes, method_len)?;
-    let path = fields.slice(bytes, path_len)?;
-    let query = fields.slice(bytes, query_len)?;
-    let name = match NonZeroU8::new(named) {
-        text if flags & EVENT_NAME_TEXT != 0 => Some(event_name(&mut fields, text.map_or(0, NonZeroU8::get))?),
-        None => None,
-        Some(number) => Some(names.event_name(source, number).ok_or(RecordError::Name(named.into()))?),
+    let clear = Clear { flags, named, key_len, id, source, received_at };
+    let (event, body_crc) = match names.ciphers().find(number)? {
+        None => clear.with_rest(bytes, fields, names)?,
+        Some(cipher) => {
+            let sealed = fields.rest();
+            // Behind all of it stands a CRC.
+            let beside = &bytes[..bytes.len() - sealed.len() - size_of::<u32>()];
+            let rest = Bytes::from(cipher.open(Part::Head, &id.as_u128().to_le_bytes(), beside, sealed)?);
+            clear.with_rest(&rest, Fields::plain(&rest), names)?
+        }
     };
-    let key = if key_len == 0 { None } else { Some(key(&mut fields, key_len)?) };
-    let mut headers = Vec::with_capacity(header_count.min(1024));
-    for _ in 0..header_count {
-        let name_len = usize::from(fields.u16()?);
-        let value_len = fields.u32()? as usize;
-        headers.push((fields.slice(bytes, name_len)?, fields.slice(bytes, value_len)?));
+    Ok(Head { event, body_bytes, body_crc, sealed: (names.ciphers().clone(), number) })
+}
+
+/// The number of the key that an event with this head is sealed with; 0: it is clear. Nothing else of it is looked at.
+pub(crate) fn key_of_head(bytes: &[u8]) -> Option<u32> {
+    bytes.get(HEAD_KEY_AT..)?.first_chunk().map(|number| u32::from_le_bytes(*number))
+}
+
+/// What stands in a head in front of what is sealed where there is a key.
+struct Clear {
+    flags: u8,
+    named: u8,
+    key_len: usize,
+    id: EventId,
+    source: u32,
+    received_at: Wall,
+}
+
+impl Clear {
+    /// Reads what stands behind it, out of these bytes: the event without its body, and the CRC of that.
+    fn with_rest(self, bytes: &Bytes, mut fields: Fields<'_>, names: &impl Names) -> Result<(Event, u32), RecordError> {
+        let Self { flags, named, key_len, id, source, received_at } = self;
+        let body_crc = fields.u32()?;
+        let body_sha256 = fields.array::<32>()?;
+        let method_len = usize::from(fields.u16()?);
+        let header_count = usize::from(fields.u16()?);
+        let path_len = fields.u32()? as usize;
+        let query_len = fields.u32()? as usize;
+        let method = fields.slice(bytes, method_len)?;
+        let path = fields.slice(bytes, path_len)?;
+        let query = fields.slice(bytes, query_len)?;
+        let name = match NonZeroU8::new(named) {
+            text if flags & EVENT_NAME_TEXT != 0 => Some(event_name(&mut fields, text.map_or(0, NonZeroU8::get))?),
+            None => None,
+            Some(number) => Some(names.event_name(source, number).ok_or(RecordError::Name(named.into()))?),
+        };
+        let key = if key_len == 0 { None } else { Some(key(&mut fields, key_len)?) };
+        let mut headers = Vec::with_capacity(header_count.min(1024));
+        for _ in 0..header_count {
+            let name_len = usize::from(fields.u16()?);
+            let value_len = fields.u32()? as usize;
+            headers.push((fields.slice(bytes, name_len)?, fields.slice(bytes, value_len)?));
+        }
+        fields.end()?;
+        let source = names.name(source).ok_or(RecordError::Name(source))?;
+        let query = (flags & EVENT_HAS_QUERY != 0).then_some(query);
+        let body = Bytes::new();
+        Ok((Event { id, source, method, path, query, headers, body, body_sha256, received_at, name, key }, body_crc))
     }
-    fields.end()?;
-    let event = Event {
-        id,
-        source: names.name(source).ok_or(RecordError::Name(source))?,
-        method,
-        path,
-        query: (flags & EVENT_HAS_QUERY != 0).then_some(query),
-        headers,
-        body: Bytes::new(),
-        body_sha256,
-        received_at,
-        name,
-        key,
-    };
-    Ok(Head { event, body_bytes, body_crc })
 }
 
 /// What stands for the name of an event that is [written](encode_event) so: see [`name_of`].
@@ -221,7 +306,13 @@ pub(crate) fn name_of(bytes: &[u8]) -> Result<u8, RecordError> {
 }
 
 /// Writes a delivery behind what `out` holds; gives its CRC.
-pub fn encode_delivery(delivery: &Delivery, source: u32, destination: u32, out: &mut Vec<u8>) -> u32 {
+pub fn encode_delivery(
+    delivery: &Delivery,
+    source: u32,
+    destination: u32,
+    ciphers: &Ciphers,
+    out: &mut Vec<u8>,
+) -> u32 {
     let mut flags = 0_u16;
     for (set, flag) in [
         (delivery.replay, DELIVERY_REPLAY),
@@ -258,16 +349,24 @@ pub fn encode_delivery(delivery: &Delivery, source: u32, destination: u32, out: 
         record.i64(lease.until.as_micros());
     }
     if let Some(last) = &delivery.last {
-        write_attempt(last, &mut record);
+        write_attempt(last, delivery.id.sequence(), ciphers, &mut record);
     }
     record.end()
 }
 
-/// Reads a delivery. `name` gives the name behind a number.
+/// Reads a delivery.
 ///
 /// # Errors
 /// Any [`RecordError`] but [`RecordError::Body`].
-pub fn decode_delivery(bytes: &[u8], name: impl Fn(u32) -> Option<Name>) -> Result<Delivery, RecordError> {
+pub fn decode_delivery(bytes: &[u8], names: &(impl Names + ?Sized)) -> Result<Delivery, RecordError> {
+    decode_sealed_delivery(bytes, names).map(|(delivery, _)| delivery)
+}
+
+/// The same, and the number of the key that the answer in it is sealed with; `None`: it has none, and nothing else is sealed.
+pub(crate) fn decode_sealed_delivery(
+    bytes: &[u8],
+    names: &(impl Names + ?Sized),
+) -> Result<(Delivery, Option<u32>), RecordError> {
     let mut fields = Fields::open(VERSION, &[], bytes)?;
     let state = State::from_number(fields.u8()?).ok_or(RecordError::Field("state"))?;
     let reasons = fields.u8()?;
@@ -281,8 +380,8 @@ pub fn decode_delivery(bytes: &[u8], name: impl Fn(u32) -> Option<Name>) -> Resu
     let delivery = Delivery {
         id,
         event,
-        source: name(source).ok_or(RecordError::Name(source))?,
-        destination: name(destination).ok_or(RecordError::Name(destination))?,
+        source: names.name(source).ok_or(RecordError::Name(source))?,
+        destination: names.name(destination).ok_or(RecordError::Name(destination))?,
         replay: flags & DELIVERY_REPLAY != 0,
         body_bytes: fields.u64()?,
         version: fields.u64()?,
@@ -305,30 +404,43 @@ pub fn decode_delivery(bytes: &[u8], name: impl Fn(u32) -> Option<Name>) -> Resu
         last: None,
     };
     let lease = if flags & DELIVERY_LEASED == 0 { None } else { Some(lease(&mut fields)?) };
-    let last = if flags & DELIVERY_LAST == 0 { None } else { Some(attempt(&mut fields)?) };
+    let (mut last, mut key) = (None, None);
+    if flags & DELIVERY_LAST != 0 {
+        let (attempt, sealed_with) = attempt(&mut fields, delivery.id.sequence(), names.ciphers())?;
+        (last, key) = (Some(attempt), sealed_with);
+    }
     fields.end()?;
-    Ok(Delivery { lease, last, ..delivery })
+    Ok((Delivery { lease, last, ..delivery }, key))
 }
 
-/// Writes an attempt behind what `out` holds; gives its CRC.
-pub fn encode_attempt(attempt: &Attempt, out: &mut Vec<u8>) -> u32 {
+/// Writes an attempt of the delivery with that sequence behind what `out` holds; gives its CRC.
+pub fn encode_attempt(attempt: &Attempt, delivery: i64, ciphers: &Ciphers, out: &mut Vec<u8>) -> u32 {
     let mut record = Sealing::begin(VERSION, out);
-    write_attempt(attempt, &mut record);
+    write_attempt(attempt, delivery, ciphers, &mut record);
     record.end()
 }
 
-/// Reads an attempt.
+/// Reads an attempt of the delivery with that sequence.
 ///
 /// # Errors
 /// [`RecordError`] for anything that [`encode_attempt`] did not write.
-pub fn decode_attempt(bytes: &[u8]) -> Result<Attempt, RecordError> {
+pub fn decode_attempt(bytes: &[u8], delivery: i64, ciphers: &Ciphers) -> Result<Attempt, RecordError> {
+    decode_sealed_attempt(bytes, delivery, ciphers).map(|(attempt, _)| attempt)
+}
+
+/// The same, and the number of the key that its answer is sealed with; `None`: it has none.
+pub(crate) fn decode_sealed_attempt(
+    bytes: &[u8],
+    delivery: i64,
+    ciphers: &Ciphers,
+) -> Result<(Attempt, Option<u32>), RecordError> {
     let mut fields = Fields::open(VERSION, &[], bytes)?;
-    let attempt = attempt(&mut fields)?;
+    let attempt = attempt(&mut fields, delivery, ciphers)?;
     fields.end()?;
     Ok(attempt)
 }
 
-fn write_attempt(attempt: &Attempt, record: &mut Sealing<'_>) {
+fn write_attempt(attempt: &Attempt, delivery: i64, ciphers: &Ciphers, record: &mut Sealing<'_>) {
     let counted = if attempt.counted { ATTEMPT_COUNTED } else { 0 };
     let has_error = if attempt.error.is_some() { ATTEMPT_ERROR } else { 0 };
     let has_answer = if attempt.answer.is_some() { ATTEMPT_ANSWER } else { 0 };
@@ -339,9 +451,29 @@ fn write_attempt(attempt: &Attempt, record: &mut Sealing<'_>) {
     record.u8(attempt.class as u8);
     record.u8(counted | has_error | has_answer);
     record.text(attempt.error.as_deref().unwrap_or_default());
-    if let Some(answer) = &attempt.answer {
-        write_answer(answer, record);
+    match (&attempt.answer, ciphers.newest()) {
+        (None, _) => {}
+        (Some(answer), None) => write_answer(answer, record),
+        (Some(answer), Some(cipher)) => {
+            let mut clear = Vec::with_capacity(512);
+            write_answer(answer, &mut Sealing::plain(&mut clear));
+            let beside = answer_beside(delivery, attempt.number, attempt.at);
+            let sealed = cipher.seal(Part::Answer, &delivery.to_le_bytes(), &beside, &clear);
+            record.u8(ANSWER_SEALED);
+            record.u32(cipher.number());
+            record.u32(sealed.len() as u32);
+            record.raw(&sealed);
+        }
     }
+}
+
+/// What an answer is sealed to: one try of one delivery.
+fn answer_beside(delivery: i64, number: u32, at: Wall) -> [u8; 20] {
+    let mut beside = [0; 20];
+    beside[..8].copy_from_slice(&delivery.to_le_bytes());
+    beside[8..12].copy_from_slice(&number.to_le_bytes());
+    beside[12..].copy_from_slice(&at.as_micros().to_le_bytes());
+    beside
 }
 
 fn write_answer(answer: &Answer, record: &mut Sealing<'_>) {
@@ -369,7 +501,7 @@ fn lease(fields: &mut Fields<'_>) -> Result<Lease, RecordError> {
     })
 }
 
-fn attempt(fields: &mut Fields<'_>) -> Result<Attempt, RecordError> {
+fn attempt(fields: &mut Fields<'_>, delivery: i64, ciphers: &Ciphers) -> Result<(Attempt, Option<u32>), RecordError> {
     let number = fields.u32()?;
     let at = Wall::from_micros(fields.i64()?);
     let duration_ms = fields.u64()?;
@@ -377,8 +509,36 @@ fn attempt(fields: &mut Fields<'_>) -> Result<Attempt, RecordError> {
     let class = Class::from_number(fields.u8()?).ok_or(RecordError::Field("class"))?;
     let flags = known(fields.u8()?.into(), (ATTEMPT_COUNTED | ATTEMPT_ERROR | ATTEMPT_ANSWER).into())? as u8;
     let error = Some(fields.text("error")?.into()).filter(|_| flags & ATTEMPT_ERROR != 0);
-    let answer = if flags & ATTEMPT_ANSWER == 0 { None } else { Some(answer(fields)?.into()) };
-    Ok(Attempt { number, at, duration_ms, status, class, counted: flags & ATTEMPT_COUNTED != 0, error, answer })
+    let (mut answered, mut key) = (None, None);
+    if flags & ATTEMPT_ANSWER != 0 {
+        let beside = answer_beside(delivery, number, at);
+        let (answer, sealed_with) = sealed_answer(fields, delivery, &beside, ciphers)?;
+        (answered, key) = (Some(answer.into()), Some(sealed_with));
+    }
+    let counted = flags & ATTEMPT_COUNTED != 0;
+    Ok((Attempt { number, at, duration_ms, status, class, counted, error, answer: answered }, key))
+}
+
+/// An answer, and the number of the key that it is sealed with.
+fn sealed_answer(
+    fields: &mut Fields<'_>,
+    delivery: i64,
+    beside: &[u8],
+    ciphers: &Ciphers,
+) -> Result<(Answer, u32), RecordError> {
+    if fields.peek() != Some(ANSWER_SEALED) {
+        return Ok((answer(fields)?, 0));
+    }
+    fields.u8()?;
+    let number = fields.u32()?;
+    let length = fields.u32()? as usize;
+    let sealed = fields.take(length)?;
+    let cipher = ciphers.find(number)?.ok_or(RecordError::Field("the key of the answer"))?;
+    let clear = cipher.open(Part::Answer, &delivery.to_le_bytes(), beside, sealed)?;
+    let mut fields = Fields::plain(&clear);
+    let answer = answer(&mut fields)?;
+    fields.end()?;
+    Ok((answer, number))
 }
 
 fn answer(fields: &mut Fields<'_>) -> Result<Answer, RecordError> {

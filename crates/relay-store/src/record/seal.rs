@@ -23,6 +23,16 @@ impl<'a> Sealing<'a> {
         Self { out, start, crc: Hasher::new() }
     }
 
+    /// Fields without a version, for who seals them whole; it is not [ended](Self::end).
+    pub(crate) fn plain(out: &'a mut Vec<u8>) -> Self {
+        Self { start: out.len(), out, crc: Hasher::new() }
+    }
+
+    /// What was written of it.
+    pub(crate) fn written(&self) -> &[u8] {
+        &self.out[self.start..]
+    }
+
     /// What it is about: covered by the CRC, not stored.
     pub(crate) fn about(mut self, key: &[u8]) -> Self {
         self.crc.update(key);
@@ -107,6 +117,11 @@ impl<'a> Fields<'a> {
     /// All that is left.
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.rest
+    }
+
+    /// The next byte, which stays the next one.
+    pub(crate) fn peek(&self) -> Option<u8> {
+        self.rest.first().copied()
     }
 
     /// There must be no more.

@@ -1,4 +1,7 @@
+use std::sync::LazyLock;
+
 use super::*;
+use crate::cipher::tests::ciphers;
 
 fn name(number: u32) -> Option<Name> {
     match number {
@@ -19,7 +22,30 @@ impl Names for Known {
     fn event_name(&self, source: u32, number: NonZeroU8) -> Option<Arc<str>> {
         ((source, number) == (1, NUMBER)).then(|| "invoice.paid".into())
     }
+
+    fn ciphers(&self) -> &Ciphers {
+        &CLEAR
+    }
 }
+
+/// The same store with a key.
+struct Sealed(Ciphers);
+
+impl Names for Sealed {
+    fn name(&self, number: u32) -> Option<Name> {
+        name(number)
+    }
+
+    fn event_name(&self, source: u32, number: NonZeroU8) -> Option<Arc<str>> {
+        Known.event_name(source, number)
+    }
+
+    fn ciphers(&self) -> &Ciphers {
+        &self.0
+    }
+}
+
+static CLEAR: LazyLock<Ciphers> = LazyLock::new(Ciphers::default);
 
 const NUMBER: NonZeroU8 = NonZeroU8::new(7).expect("not 0");
 
@@ -85,7 +111,7 @@ fn delivery() -> Delivery {
 
 fn head(event: &Event, number: Option<NonZeroU8>) -> Bytes {
     let mut bytes = Vec::new();
-    encode_event(event, 1, number, &mut bytes);
+    encode_event(event, 1, number, &CLEAR, &mut bytes);
     Bytes::from(bytes)
 }
 
@@ -113,7 +139,7 @@ fn a_name_is_read_from_its_number_or_from_its_text() {
         assert_eq!(name_of(&bytes), Ok(expected));
     }
     let unknown = head(&event(), NonZeroU8::new(8));
-    assert_eq!(decode_event(&unknown, &Known), Err(RecordError::Name(8)));
+    assert_eq!(decode_event(&unknown, &Known).err(), Some(RecordError::Name(8)));
     let unfit = Event { name: Some("a\nb".into()), ..event() };
     assert_eq!(decode_event(&head(&unfit, None), &Known).map(|head| head.event.name), Ok(None));
 }
@@ -134,8 +160,8 @@ fn a_delivery_is_read_as_it_was_written() {
     let plain = [delivery(), Delivery { lease: None, last: None, mark: None, ..delivery() }];
     for delivery in plain.into_iter().chain(parts) {
         let mut bytes = vec![9; 3];
-        encode_delivery(&delivery, 1, 2, &mut bytes);
-        assert_eq!(decode_delivery(&bytes[3..], name), Ok(delivery));
+        encode_delivery(&delivery, 1, 2, &CLEAR, &mut bytes);
+        assert_eq!(decode_delivery(&bytes[3..], &Known), Ok(delivery));
     }
 }
 
@@ -143,14 +169,14 @@ fn a_delivery_is_read_as_it_was_written() {
 #[test]
 fn a_flipped_bit_or_a_missing_byte_is_noticed() {
     let mut bytes = Vec::new();
-    encode_delivery(&delivery(), 1, 2, &mut bytes);
+    encode_delivery(&delivery(), 1, 2, &CLEAR, &mut bytes);
     for bit in 0..bytes.len() * 8 {
         let mut bad = bytes.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
-        assert!(decode_delivery(&bad, name).is_err(), "bit {bit}");
+        assert!(decode_delivery(&bad, &Known).is_err(), "bit {bit}");
     }
     for len in 0..bytes.len() {
-        assert!(decode_delivery(&bytes[..len], name).is_err(), "length {len}");
+        assert!(decode_delivery(&bytes[..len], &Known).is_err(), "length {len}");
     }
     let head = head(&event(), None);
     for bit in 0..head.len() * 8 {
@@ -172,14 +198,14 @@ fn flags_and_fields_that_are_not_known_are_refused() {
     let answer = Answer { reason: Some("No".into()), ..Answer::default() };
     let attempt = Attempt { answer: answer.shared(), ..delivery().last.expect("there is one") };
     let (mut stored, mut tried) = (Vec::new(), Vec::new());
-    encode_delivery(&delivery(), 1, 2, &mut stored);
-    encode_attempt(&attempt, &mut tried);
-    let of_delivery = |at, with| decode_delivery(&changed(&stored, at, with), name).map(drop);
+    encode_delivery(&delivery(), 1, 2, &CLEAR, &mut stored);
+    encode_attempt(&attempt, 5, &CLEAR, &mut tried);
+    let of_delivery = |at, with| decode_delivery(&changed(&stored, at, with), &Known).map(drop);
     let of_head = |at, with| {
         let bytes = changed(&head(&event(), None), at, with);
         decode_event(&Bytes::from(bytes), &Known).map(drop)
     };
-    let of_attempt = |at, with| decode_attempt(&changed(&tried, at, with)).map(drop);
+    let of_attempt = |at, with| decode_attempt(&changed(&tried, at, with), 5, &CLEAR).map(drop);
     let flags = Err(RecordError::Later("one of its flags is"));
     // Slow, holds, laned, casual; and what has no meaning yet.
     for bit in 4..16 {
@@ -191,7 +217,7 @@ fn flags_and_fields_that_are_not_known_are_refused() {
         assert_eq!(of_head(1, 1 << bit), flags, "{bit}");
     }
     assert_eq!(of_head(3, 1), Err(RecordError::Later("the subject is")));
-    assert_eq!(of_head(5, 1), Err(RecordError::Later("the key that it is sealed with is")));
+    assert_eq!(of_head(5, 1), Err(RecordError::Key(1)));
     for bit in 3..8 {
         assert_eq!(of_attempt(24, 1 << bit), flags, "{bit}");
     }
@@ -217,11 +243,11 @@ fn a_changed_body_is_noticed() {
 #[test]
 fn the_bytes_of_version_1_do_not_change() {
     let mut bytes = Vec::new();
-    let crc = encode_delivery(&delivery(), 1, 2, &mut bytes);
+    let crc = encode_delivery(&delivery(), 1, 2, &CLEAR, &mut bytes);
     assert_eq!((bytes.len(), crc), golden::DELIVERY);
     for (number, golden) in [(None, golden::EVENT), (Some(NUMBER), golden::NUMBERED)] {
         let mut head = Vec::new();
-        let crc = encode_event(&event(), 1, number, &mut head);
+        let crc = encode_event(&event(), 1, number, &CLEAR, &mut head);
         assert_eq!((head.len(), crc), golden);
     }
 }
@@ -242,7 +268,92 @@ fn why_it_had_ended_before_a_redrive_is_kept_beside_why_it_ended() {
         let state = if reason.is_some() { State::Dead } else { State::Ready };
         let written = Delivery { state, reason, redriven_from, lease: None, ..delivery() };
         let mut bytes = Vec::new();
-        encode_delivery(&written, 1, 2, &mut bytes);
-        assert_eq!(decode_delivery(&bytes, name), Ok(written));
+        encode_delivery(&written, 1, 2, &CLEAR, &mut bytes);
+        assert_eq!(decode_delivery(&bytes, &Known), Ok(written));
     }
+}
+
+/// A copy of these bytes whose CRC holds, with one bit of what is in front of it another.
+fn flipped(bytes: &[u8], bit: usize) -> Vec<u8> {
+    let mut bad = bytes[..bytes.len() - 4].to_vec();
+    bad[bit / 8] ^= 1 << (bit % 8);
+    let crc = crc32fast::hash(&bad);
+    bad.extend(crc.to_le_bytes());
+    bad
+}
+
+fn holds(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|window| window == text)
+}
+
+/// I3, S32: with a key an event is read as it was received, and nothing of what its sender said stands in what is stored; with
+/// another key it is refused, and not damaged. No bit of it may be another, also where its CRC was made anew: it reads as what it
+/// was, or not at all.
+#[test]
+fn a_sealed_event_is_read_as_it_was_written_or_not_at_all() {
+    let (written, sealed) = (event(), Sealed(ciphers(&[1, 2])));
+    for number in [Some(NUMBER), None] {
+        let mut head = Vec::new();
+        encode_event(&written, 1, number, &sealed.0, &mut head);
+        let body = encode_body(&written, &sealed.0).into_owned();
+        assert_eq!((key_of_head(&head), name_of(&head)), (Some(2), Ok(name_written(&written, number))));
+        for text in [&written.path[..], b"POST", b"1\xff", b"x-a", b"cron", &written.body, &written.body_sha256] {
+            assert!(!holds(&head, text) && !holds(&body, text), "{text:?}");
+        }
+        let read = |head: &[u8], body: &[u8], names: &Sealed| {
+            decode_event(&Bytes::copy_from_slice(head), names)?.with_body(Bytes::copy_from_slice(body))
+        };
+        assert_eq!(read(&head, &body, &sealed), Ok(written.clone()));
+        assert_eq!(read(&head, &body, &Sealed(ciphers(&[1]))), Err(RecordError::Key(2)));
+        assert!(RecordError::Key(2).is_later() && !RecordError::Unauthentic.is_later());
+        // A name's number is what it stands for by, and is not sealed; it is part of what the head is sealed to.
+        for bit in 0..(head.len() - 4) * 8 {
+            let found = read(&flipped(&head, bit), &body, &sealed);
+            assert!(found.is_err(), "bit {bit}: {found:?}");
+        }
+        for bit in 0..body.len() * 8 {
+            let mut bad = body.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(read(&head, &bad, &sealed), Err(RecordError::Unauthentic), "bit {bit}");
+        }
+        // One that was clear is read beside them.
+        let mut clear = Vec::new();
+        encode_event(&written, 1, number, &CLEAR, &mut clear);
+        assert_eq!(read(&clear, &written.body, &sealed), Ok(written.clone()));
+        assert_eq!(key_of_head(&clear), Some(0));
+    }
+}
+
+/// S32: what a target said is sealed to its try of its delivery; nothing else of an attempt is.
+#[test]
+fn a_sealed_answer_is_read_with_its_delivery_only() {
+    let sealed = Sealed(ciphers(&[1]));
+    let answer = Answer { body: Some("canary".into()), location: Some("/there".into()), reason: None, cut: true };
+    let last = Attempt { answer: answer.shared(), ..delivery().last.expect("there is one") };
+    let written = Delivery { last: Some(last.clone()), ..delivery() };
+    let mut bytes = Vec::new();
+    encode_delivery(&written, 1, 2, &sealed.0, &mut bytes);
+    assert!(!holds(&bytes, b"canary") && !holds(&bytes, b"/there"));
+    assert_eq!(decode_sealed_delivery(&bytes, &sealed), Ok((written.clone(), Some(1))));
+    assert_eq!(decode_delivery(&bytes, &Sealed(ciphers(&[2]))), Err(RecordError::Key(1)));
+    let mut attempt = Vec::new();
+    encode_attempt(&last, 7, &sealed.0, &mut attempt);
+    assert_eq!(decode_sealed_attempt(&attempt, 7, &sealed.0), Ok((last.clone(), Some(1))));
+    assert_eq!(decode_attempt(&attempt, 8, &sealed.0), Err(RecordError::Unauthentic));
+    // Behind the error text: flags, number of the key, length, and what is sealed.
+    let begin = attempt.len() - 4 - decode_answer_bytes(&attempt);
+    for bit in begin * 8..(attempt.len() - 4) * 8 {
+        let found = decode_attempt(&flipped(&attempt, bit), 7, &sealed.0);
+        assert!(found.is_err(), "bit {bit}: {found:?}");
+    }
+    let mut clear = Vec::new();
+    encode_attempt(&last, 7, &CLEAR, &mut clear);
+    assert_eq!(decode_sealed_attempt(&clear, 7, &sealed.0), Ok((last, Some(0))));
+}
+
+/// How many bytes of an attempt are those of its answer.
+fn decode_answer_bytes(attempt: &[u8]) -> usize {
+    let error = 1 + 4 + 8 + 8 + 2 + 1 + 1;
+    let text = usize::from(u16::from_le_bytes([attempt[error], attempt[error + 1]]));
+    attempt.len() - 4 - (error + 2 + text)
 }

@@ -120,12 +120,16 @@ impl Core {
         ]);
         for made in &append.deliveries {
             let id = made.id.as_u128();
-            arguments.extend([id.to_be_bytes().to_vec(), row::write(made), Place::of_id(id).to_string().into_bytes()]);
+            arguments.extend([
+                id.to_be_bytes().to_vec(),
+                row::write(made, self.ciphers()),
+                Place::of_id(id).to_string().into_bytes(),
+            ]);
         }
         Appending {
             partition,
             source: event.source.clone(),
-            event: (keys.event(event.id), event::write(append)),
+            event: (keys.event(event.id), event::write(append, self.ciphers())),
             arguments,
             destinations: append.deliveries.iter().map(|made| made.destination.clone()).collect(),
             received_at: event.received_at,
@@ -197,7 +201,7 @@ impl Core {
 
     /// Ids that an event was stored with, by the first bytes of its value; nothing: it is known to be damaged.
     fn stored_with(&self, id: EventId, value: &Bytes) -> Option<Vec<DeliveryId>> {
-        let ids = self.damage.passed(&id, event::read_ids(id, value))?;
+        let ids = self.damage.passed(&id, event::read_ids(id, value, self.ciphers()))?;
         (!self.damage.is_known(&id)).then_some(ids)
     }
 }

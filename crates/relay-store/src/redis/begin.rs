@@ -13,6 +13,10 @@ use super::{
     reply::{Fault, Reply},
     rights::{self, Trial},
 };
+use crate::{
+    cipher,
+    seam::{DocumentKey, DocumentKind},
+};
 
 /// Of commands that a user lacks, so many are named.
 const LACKS_SHOWN: usize = 6;
@@ -68,7 +72,22 @@ impl Core {
             self.check_rights(&mut link).await.map_err(|error| self.at(&node, error))?;
             self.check_keys(&places, &mut link).await?;
         }
-        self.check_meta().await
+        self.check_meta().await?;
+        let Some((key, body)) = self.fit().await? else { return Ok(()) };
+        // Where another server was faster it stands there all the same.
+        let put = self.put_document(key.clone(), 0, Some(body), Vec::new()).await;
+        put.map_err(|fault| self.not_committed(fault))?;
+        tracing::info!(event = "store_key", number = key.name, "what is written from now on is sealed with it");
+        self.fit().await.map(drop)
+    }
+
+    /// Whether what is stored is sealed with keys that are here; gives the document of the newest one, if that is not there yet.
+    pub(super) async fn fit(&self) -> Result<Option<(DocumentKey, String)>, BeginError> {
+        let registered = self.documents(DocumentKind::Cipher).await.map_err(|fault| self.not_committed(fault))?;
+        cipher::judge(self.ciphers(), &registered).map_err(|why| {
+            let what = format!("the store there cannot be used: {why}");
+            BeginError::Refused(vec![finding(what, "see ENCRYPTION_KEY_FILE")])
+        })
     }
 
     /// Asks who has which part; all have to be somebody's.

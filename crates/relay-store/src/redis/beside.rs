@@ -15,7 +15,10 @@ use super::{
     mark, replays,
     reply::{Fault, Reply},
 };
-use crate::record::{self, RecordError};
+use crate::{
+    cipher::Ciphers,
+    record::{self, RecordError},
+};
 
 /// Which.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,14 +67,16 @@ impl Beside {
         Some(Self::Dedupe(source.parse().ok()?, *key))
     }
 
-    fn read(&self, reply: Reply) -> Result<Read, Fault> {
+    fn read(&self, reply: Reply, ciphers: &Ciphers) -> Result<Read, Fault> {
         if matches!(reply.refusal(), Some(Fault::Damaged(_) | Fault::Unexpected(_))) {
             return Ok(Read::Damaged { error: RecordError::Field("its type"), holds: Vec::new() });
         }
-        if let Self::Attempts(_) = self {
+        if let Self::Attempts(of) = self {
             let attempts = reply.many()?.into_iter().map(Reply::bytes).collect::<Result<Vec<_>, _>>()?;
-            let error = attempts.iter().find_map(|attempt| record::decode_attempt(attempt).err());
-            let holds = attempts.into_iter().filter(|attempt| record::decode_attempt(attempt).is_ok());
+            let fault = |attempt: &[u8]| record::decode_attempt(attempt, of.sequence(), ciphers).err();
+            let error = attempts.iter().find_map(|attempt| fault(attempt));
+            // What may be whole stays.
+            let holds = attempts.into_iter().filter(|attempt| fault(attempt).is_none_or(|error| error.is_later()));
             return Ok(error.map_or(Read::Whole, |error| Read::Damaged { error, holds: holds.collect() }));
         }
         let Some(bytes) = reply.maybe_bytes()? else { return Ok(Read::Whole) };
@@ -121,7 +126,7 @@ impl Core {
         let replies = self.nodes.ask_leniently(of.iter().map(ask).collect()).await?;
         let mut all = Vec::with_capacity(of.len());
         for ((beside, key), reply) in of.into_iter().zip(replies) {
-            let read = beside.read(reply)?;
+            let read = beside.read(reply, self.ciphers())?;
             if let Read::Damaged { error, .. } = &read {
                 self.damage.name(&beside, error);
             }

@@ -27,7 +27,11 @@ impl Damage {
         }
         drop(known);
         if error.is_later() {
-            tracing::error!(event = "record_later", what, "it stays where it is; use the version that wrote it");
+            tracing::error!(
+                event = "record_later",
+                what,
+                "it stays where it is; use the version, or the key, that it was written with"
+            );
         } else {
             tracing::error!(event = "record_damaged", what, "it stays where it is, and is passed over");
         }

@@ -14,7 +14,10 @@ use relay_core::{
 };
 
 use super::place::{ENTRY, Place};
-use crate::record::{self, Head, Names, RecordError, seal::Fields};
+use crate::{
+    cipher::Ciphers,
+    record::{self, Head, Names, RecordError, seal::Fields},
+};
 
 /// Bytes that hold what stands in front of a body, nearly always.
 pub(super) const HEAD_GUESS: usize = 4 * 1024;
@@ -22,7 +25,7 @@ pub(super) const HEAD_GUESS: usize = 4 * 1024;
 const SEAL: usize = 4;
 
 /// Writes an event with the ids of its deliveries and its key.
-pub(super) fn write(append: &Append) -> Vec<u8> {
+pub(super) fn write(append: &Append, ciphers: &Ciphers) -> Vec<u8> {
     let event = &append.event;
     let mut out = Vec::with_capacity(event.body.len() + 1024);
     out.extend(format!("{:<ENTRY$}", Place::of_id(event.id.as_u128()).to_string()).bytes());
@@ -35,16 +38,39 @@ pub(super) fn write(append: &Append) -> Vec<u8> {
         out.push(part.len() as u8);
         out.extend(part);
     }
+    write_behind(out, event, ciphers)
+}
+
+/// Writes the rest behind the name of the source: how long the head is, the seal, head and body.
+fn write_behind(mut out: Vec<u8>, event: &Event, ciphers: &Ciphers) -> Vec<u8> {
     let length_at = out.len();
     let seal_at = length_at + 4;
     out.extend([0; 4 + SEAL]);
-    record::encode_event(event, 0, None, &mut out);
+    record::encode_event(event, 0, None, ciphers, &mut out);
     let length = (out.len() - seal_at - SEAL) as u32;
     out[length_at..seal_at].copy_from_slice(&length.to_be_bytes());
     let seal = seal(event.id, &out[ENTRY..seal_at]);
     out[seal_at..seal_at + SEAL].copy_from_slice(&seal);
-    out.extend(&event.body);
+    out.extend(&record::encode_body(event, ciphers)[..]);
     out
+}
+
+/// The same event sealed with the newest key, with what stands in front of the body of the one that it is made of; `None`: it is
+/// so already.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn resealed(id: EventId, value: &Bytes, ciphers: &Ciphers) -> Result<Option<(Bytes, Vec<u8>)>, RecordError> {
+    let Sealed { head_at, .. } = read_sealed(id, value)?.map_err(|_| RecordError::Short)?;
+    if record::key_of_head(&value[head_at..]) == Some(ciphers.newest_number()) {
+        return Ok(None);
+    }
+    let front = read_front(id, value, ciphers)?.map_err(|_| RecordError::Short)?;
+    let before = value.slice(..front.body_at);
+    let event = front.head.with_body(value.slice(front.body_at..))?;
+    let mut out = Vec::with_capacity(value.len() + 256);
+    out.extend(&value[..head_at - SEAL - 4]);
+    Ok(Some((before, write_behind(out, &event, ciphers))))
 }
 
 fn seal(id: EventId, front: &[u8]) -> [u8; SEAL] {
@@ -80,8 +106,8 @@ impl Front {
 ///
 /// # Errors
 /// Those of the head, as far as that is among these bytes, and [`RecordError::Checksum`].
-pub(super) fn read_ids(id: EventId, value: &Bytes) -> Result<Vec<DeliveryId>, RecordError> {
-    match read_front(id, value)? {
+pub(super) fn read_ids(id: EventId, value: &Bytes, ciphers: &Ciphers) -> Result<Vec<DeliveryId>, RecordError> {
+    match read_front(id, value, ciphers)? {
         Ok(front) => Ok(front.deliveries),
         Err(_) => match read_sealed(id, value)? {
             Ok(sealed) => Ok(sealed.deliveries),
@@ -122,7 +148,7 @@ fn read_sealed(id: EventId, value: &[u8]) -> Result<Result<Sealed<'_>, usize>, R
 ///
 /// # Errors
 /// Those of the head, and [`RecordError::Checksum`].
-pub(super) fn read_front(id: EventId, value: &Bytes) -> Result<Result<Front, usize>, RecordError> {
+pub(super) fn read_front(id: EventId, value: &Bytes, ciphers: &Ciphers) -> Result<Result<Front, usize>, RecordError> {
     let Sealed { deliveries, source, head_at, head_length } = match read_sealed(id, value)? {
         Ok(sealed) => sealed,
         Err(needs) => return Ok(Err(needs)),
@@ -133,7 +159,7 @@ pub(super) fn read_front(id: EventId, value: &Bytes) -> Result<Result<Front, usi
     }
     let source = std::str::from_utf8(source).ok().and_then(|source| source.parse().ok());
     let source: Name = source.ok_or(RecordError::Field("a name"))?;
-    let head = record::decode_event(&value.slice(head_at..body_at), &Inline(source))?;
+    let head = record::decode_event(&value.slice(head_at..body_at), &Inline(source, ciphers))?;
     if head.event.id != id {
         return Err(RecordError::Field("its id"));
     }
@@ -144,8 +170,8 @@ pub(super) fn read_front(id: EventId, value: &Bytes) -> Result<Result<Front, usi
 ///
 /// # Errors
 /// Those of its head, and [`RecordError::Body`].
-pub(super) fn read(id: EventId, value: &Bytes) -> Result<Arc<Event>, RecordError> {
-    let front = read_front(id, value)?.map_err(|_| RecordError::Short)?;
+pub(super) fn read(id: EventId, value: &Bytes, ciphers: &Ciphers) -> Result<Arc<Event>, RecordError> {
+    let front = read_front(id, value, ciphers)?.map_err(|_| RecordError::Short)?;
     Ok(Arc::new(front.head.with_body(value.slice(front.body_at..))?))
 }
 
@@ -158,14 +184,18 @@ fn source_and_length<'a>(fields: &mut Fields<'a>) -> Result<(&'a [u8], usize), R
 }
 
 /// Names stand where they are used.
-struct Inline(Name);
+struct Inline<'a>(Name, &'a Ciphers);
 
-impl Names for Inline {
+impl Names for Inline<'_> {
     fn name(&self, number: u32) -> Option<Name> {
         (number == 0).then(|| self.0.clone())
     }
 
     fn event_name(&self, _source: u32, _number: NonZeroU8) -> Option<Arc<str>> {
         None
+    }
+
+    fn ciphers(&self) -> &Ciphers {
+        self.1
     }
 }

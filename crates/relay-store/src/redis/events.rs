@@ -45,7 +45,7 @@ impl Core {
     pub(super) async fn event(&self, id: EventId) -> Result<Option<Arc<Event>>, Fault> {
         let get = Command::new("GET").arg(self.space.of_event(id).event(id));
         let Some(value) = self.nodes.one(get).await?.maybe_bytes()? else { return Ok(None) };
-        self.damage.told(&id, event::read(id, &Bytes::from(value))).map(Some)
+        self.damage.told(&id, event::read(id, &Bytes::from(value), self.ciphers())).map(Some)
     }
 
     /// Events of leased deliveries, in order; `None` for those that are gone or do not read.
@@ -55,7 +55,9 @@ impl Core {
         let mut events = Vec::with_capacity(of.len());
         for (of, reply) in of.iter().zip(replies) {
             let value = reply.maybe_bytes()?.map(Bytes::from);
-            events.push(value.and_then(|value| self.damage.passed(&of.event, event::read(of.event, &value))));
+            events.push(
+                value.and_then(|value| self.damage.passed(&of.event, event::read(of.event, &value, self.ciphers()))),
+            );
         }
         Ok(events)
     }
@@ -99,7 +101,7 @@ impl Core {
 
     /// What stands in front of a body, of so many bytes that were asked for; else how many it takes.
     fn front(&self, id: EventId, value: &Bytes, asked: usize) -> Result<Seen<Front>, usize> {
-        match self.damage.passed(&id, event::read_front(id, value)) {
+        match self.damage.passed(&id, event::read_front(id, value, self.ciphers())) {
             Some(Ok(front)) => Ok(Seen::Whole(front)),
             Some(Err(needs)) if value.len() >= asked && needs > asked => Err(needs),
             Some(Err(_)) => {

@@ -92,7 +92,10 @@ impl Core {
     /// Documents of all kinds and all lines of the audit log: those that do not read are named.
     async fn inspect_registry(&self, watch: &Watch) -> Result<(), Fault> {
         for kind in DocumentKind::ALL {
-            self.documents(kind).await?;
+            for stored in self.documents(kind).await? {
+                // What does not open is named.
+                self.open_or_none(stored)?;
+            }
         }
         let mut page = Page { cursor: None, limit: LINES_AT_ONCE };
         while !watch.is_stopped() {
@@ -139,7 +142,7 @@ impl Core {
         for (id, value) in ids.iter().zip(values) {
             // It may have been retired since.
             let Some(value) = value.maybe_bytes()?.map(Bytes::from) else { continue };
-            let read = self.damage.passed(id, event::read(*id, &value));
+            let read = self.damage.passed(id, event::read(*id, &value, self.ciphers()));
             if read.is_some_and(|event| !Head::holds_digest(&event)) {
                 self.damage.name(id, &RecordError::Body);
             }

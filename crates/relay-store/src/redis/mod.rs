@@ -57,6 +57,7 @@ mod primary;
 mod reads;
 mod recount;
 mod registry;
+mod rekey;
 mod replay;
 mod replays;
 mod reply;
@@ -129,10 +130,11 @@ pub use self::{
 };
 use crate::{
     Later,
+    cipher::{Ciphers, Sealed as _},
     copy::{BackupError, Copying},
     seam::{
         Archive, AuditEntry, AuditFilter, Condition, DeliveryFilter, Document, DocumentKey, DocumentKind, Durability,
-        EventFilter, EventRow, HaveRoom, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats,
+        EventFilter, EventRow, HaveRoom, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Rekeyed, Stats,
         Transfer, Upkeep,
     },
     watch::Watch,
@@ -179,6 +181,8 @@ pub struct Options {
     pub remembers_in: Option<PathBuf>,
     /// The consumer of a run that is gone goes once it was idle for so long.
     pub consumers_idle: Duration,
+    /// The keys that it is sealed with; none: what is written is clear.
+    pub ciphers: Ciphers,
     /// Where a test lets the process die.
     pub edges: Edges,
     /// For tests: what says that it is full, in the place of Redis.
@@ -195,6 +199,7 @@ impl Options {
             dead_letter_queue: "crm-relay-dead".to_owned(),
             consumer: "relay".to_owned(),
             partitions: 1,
+            ciphers: Ciphers::default(),
             durability: Some(Durability::Fsync),
             replicas_min: 1,
             assume_durable: false,
@@ -238,6 +243,13 @@ struct Core {
     turn: AtomicUsize,
     /// Counters of each partition, as they were last read.
     last_read: std::sync::Mutex<Vec<Counters>>,
+}
+
+impl Core {
+    /// The keys, by their numbers.
+    fn ciphers(&self) -> &Ciphers {
+        &self.options.ciphers
+    }
 }
 
 impl RedisStore {
@@ -288,6 +300,15 @@ impl RedisStore {
             tokio::spawn(hints::tell(Arc::downgrade(&core)));
         }
         Self { core }
+    }
+
+    /// Whether what is stored there is sealed with keys that were given. For who only reads: [`begin`](Self::begin) looks itself.
+    ///
+    /// # Errors
+    /// It is not, or is away.
+    pub fn fit(&self) -> Later<Result<(), BeginError>> {
+        let core = Arc::clone(&self.core);
+        Box::pin(async move { core.fit().await.map(drop) })
     }
 
     /// Connects, looks whether this Redis keeps what it is given, and whether what stands there is such a store; makes one where
@@ -472,11 +493,14 @@ impl Archive for RedisStore {
 
 impl Registry for RedisStore {
     fn document(&self, key: DocumentKey) -> Later<Result<Option<Document>, StoreError>> {
-        self.perform(|core| async move { core.document(key).await })
+        self.perform(|core| async move { core.document(key).await?.map(|stored| core.open(stored)).transpose() })
     }
 
     fn documents(&self, kind: DocumentKind) -> Later<Result<Vec<Document>, StoreError>> {
-        self.perform(|core| async move { core.documents(kind).await })
+        self.perform(|core| async move {
+            let stored = core.documents(kind).await?;
+            stored.into_iter().map(|stored| core.open_or_none(stored)).collect()
+        })
     }
 
     fn put_document(
@@ -486,6 +510,7 @@ impl Registry for RedisStore {
         body: Option<String>,
         audit: Vec<AuditEntry>,
     ) -> Later<Result<Option<u64>, StoreError>> {
+        let body = body.map(|body| self.core.ciphers().seal_document(&key, expect + 1, body));
         self.perform(|core| async move { core.put_document(key, expect, body, audit).await })
     }
 
@@ -515,6 +540,13 @@ impl Upkeep for RedisStore {
         self.perform(|core| async move { core.retire(&retire).await })
     }
 
+    fn rekey(&self, from: Option<String>) -> Later<Result<Rekeyed, StoreError>> {
+        if self.core.ciphers().newest_number() == 0 {
+            return Box::pin(async { Ok(Rekeyed::default()) });
+        }
+        self.perform(|core| async move { core.rekey(from.as_deref()).await })
+    }
+
     fn stats(&self) -> Later<Result<Stats, StoreError>> {
         self.perform(|core| async move { core.stats().await })
     }
@@ -533,6 +565,7 @@ impl Upkeep for RedisStore {
         let partitions = self.core.space.partitions().len() as u16;
         Promises {
             backend: "redis",
+            sealed_with: self.core.ciphers().newest_number_given(),
             durability: match durability {
                 Durability::None | Durability::Everysec => "fsync within a second of the answer",
                 Durability::Fsync => "fsync before the answer",

@@ -11,6 +11,7 @@ use super::{
     scripts::Script,
 };
 use crate::{
+    cipher::Sealed as _,
     record::{
         RecordError,
         seal::{Fields, Sealing},
@@ -85,6 +86,12 @@ pub(super) fn put_arguments(document: &Document) -> Result<[Vec<u8>; 5], Fault> 
     Ok([key.name.clone().into_bytes(), Vec::new(), body, moved_version(key.kind)?, b"0".to_vec()])
 }
 
+/// What the script is told to write one in the place of itself, sealed anew: it says what it said, and no version moves.
+pub(super) fn reseal_arguments(key: &DocumentKey, version: u64, body: &str) -> [Vec<u8>; 5] {
+    let stored = format!("{version:020}").into_bytes();
+    [key.name.clone().into_bytes(), stored, write(key, version, body), Vec::new(), b"0".to_vec()]
+}
+
 /// The registry's version once a document of that kind is written; nothing: it stays what it is.
 fn moved_version(kind: DocumentKind) -> Result<Vec<u8>, Fault> {
     if kind.is_followed() { Ok(fresh_version()?.into_bytes()) } else { Ok(Vec::new()) }
@@ -114,6 +121,21 @@ fn about(key: &DocumentKey) -> Vec<u8> {
 }
 
 impl Core {
+    /// A document as it was before it was sealed, for somebody who asked for it.
+    pub(super) fn open(&self, stored: Document) -> Result<Document, Fault> {
+        let what = format!("document {:?} {}", stored.key.kind, stored.key.name);
+        self.damage.told(&what, self.ciphers().open_document(stored).map_err(RecordError::from))
+    }
+
+    /// The same among others: one that is damaged is among them, without a body.
+    pub(super) fn open_or_none(&self, stored: Document) -> Result<Document, Fault> {
+        let damaged = Document { body: String::new(), ..stored.clone() };
+        match self.open(stored) {
+            Err(Fault::Damaged(_)) => Ok(damaged),
+            opened => opened,
+        }
+    }
+
     fn read_document(&self, key: DocumentKey, stored: &[u8]) -> Document {
         let read = self.damage.passed(&format_args!("document {:?} {}", key.kind, key.name), read(&key, stored));
         // One that does not read keeps its version, so that it can be written anew.

@@ -17,6 +17,7 @@ use super::{
     scripts::Script,
     text,
 };
+use crate::cipher::Ciphers;
 
 /// So often it is asked for again where rows do not read.
 const ASKS_MAX: usize = 3;
@@ -67,7 +68,8 @@ impl Core {
     ) -> Result<Replayed, Fault> {
         let mut count = decided_on;
         for _ in 0..ASKS_MAX {
-            let reply = self.nodes.commit(Urgency::Other, replay_call(keys, made, count, audit)).await?;
+            let reply =
+                self.nodes.commit(Urgency::Other, replay_call(keys, made, self.ciphers(), count, audit)).await?;
             let mut replies = Replies::new(reply.many()?);
             if replies.next()?.number()? != 0 {
                 let mut stored = Vec::with_capacity(made.len());
@@ -87,19 +89,25 @@ impl Core {
 }
 
 /// What scripts are told of new deliveries.
-pub(super) fn made_arguments(made: &[&Delivery], arguments: &mut Vec<Vec<u8>>) {
+pub(super) fn made_arguments(made: &[&Delivery], ciphers: &Ciphers, arguments: &mut Vec<Vec<u8>>) {
     arguments.push(made.len().to_string().into_bytes());
     for made in made {
         let id = made.id.as_u128();
         arguments.push(id.to_be_bytes().to_vec());
-        arguments.push(row::write(made));
+        arguments.push(row::write(made, ciphers));
         arguments.push(Place::of_id(id).to_string().into_bytes());
         arguments.push(text::sequence(made.id.sequence()).into_bytes());
         arguments.push(replays::write(made.event, made.id).to_vec());
     }
 }
 
-fn replay_call(keys: &Keys, made: &[&Delivery], decided_on: Option<u32>, audit: &[AuditEntry]) -> Command {
+fn replay_call(
+    keys: &Keys,
+    made: &[&Delivery],
+    ciphers: &Ciphers,
+    decided_on: Option<u32>,
+    audit: &[AuditEntry],
+) -> Command {
     let mut arguments = vec![
         decided_on.map(|count| count.to_string()).unwrap_or_default().into_bytes(),
         audit.len().to_string().into_bytes(),
@@ -107,6 +115,6 @@ fn replay_call(keys: &Keys, made: &[&Delivery], decided_on: Option<u32>, audit: 
     for entry in audit {
         arguments.extend([audit::write(entry), audit::place(entry).into_bytes()]);
     }
-    made_arguments(made, &mut arguments);
+    made_arguments(made, ciphers, &mut arguments);
     Script::Replay.call(&keys.written(made.iter().map(|made| &made.destination).collect()), arguments)
 }

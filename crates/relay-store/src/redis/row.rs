@@ -3,6 +3,8 @@
 //!
 //! **Invariant:** nothing of a row is used unless its record holds and its header says the same.
 
+use std::{num::NonZeroU8, sync::Arc};
+
 use relay_core::{
     delivery::{self, Delivery, Lease, State, Token},
     id::{DeliveryId, EventId, InstanceId},
@@ -11,7 +13,10 @@ use relay_core::{
 };
 
 use super::{place::ENTRY, text};
-use crate::record::{self, RecordError, seal::Fields};
+use crate::{
+    cipher::Ciphers,
+    record::{self, Names, RecordError, seal::Fields},
+};
 
 /// Where a due time stands.
 pub(super) const DUE_AT: i64 = 28;
@@ -73,7 +78,7 @@ fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// Writes a row. Where it stands a script fills in.
-pub(super) fn write(delivery: &Delivery) -> Vec<u8> {
+pub(super) fn write(delivery: &Delivery, ciphers: &Ciphers) -> Vec<u8> {
     let in_turn = delivery.state == State::Ready && delivery.tries == 0 && delivery.due_at <= delivery.changed_at;
     let mut row = Vec::with_capacity(512);
     row.extend([LAYOUT, digit(delivery.state), if in_turn { IN_TURN } else { OUT_OF_TURN }, LEASED_IN_RECORD]);
@@ -97,8 +102,54 @@ pub(super) fn write(delivery: &Delivery) -> Vec<u8> {
         row.extend(name.as_str().bytes());
     }
     row.extend(crc32fast::hash(&row[names_at..]).to_be_bytes());
-    record::encode_delivery(delivery, SOURCE, DESTINATION, &mut row);
+    record::encode_delivery(delivery, SOURCE, DESTINATION, ciphers, &mut row);
     row
+}
+
+/// The same row, whose answer is sealed with the newest key; `None`: it has none, or is so already.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn resealed(id: DeliveryId, row: &[u8], ciphers: &Ciphers) -> Result<Option<Vec<u8>>, RecordError> {
+    read(id, row, ciphers)?;
+    let mut fields = Fields::plain(row);
+    header(&mut fields)?;
+    let (destination, source) = (name(&mut fields)?, name(&mut fields)?);
+    fields.array::<4>()?;
+    // The record as it was written, without what its header says since.
+    let sealed = fields.rest();
+    let (delivery, key) = record::decode_sealed_delivery(sealed, &Inline { source, destination, ciphers })?;
+    if key.is_none_or(|key| key == ciphers.newest_number()) {
+        return Ok(None);
+    }
+    let mut out = row[..row.len() - sealed.len()].to_vec();
+    record::encode_delivery(&delivery, SOURCE, DESTINATION, ciphers, &mut out);
+    Ok(Some(out))
+}
+
+/// Names stand where they are used.
+struct Inline<'a> {
+    source: Name,
+    destination: Name,
+    ciphers: &'a Ciphers,
+}
+
+impl Names for Inline<'_> {
+    fn name(&self, number: u32) -> Option<Name> {
+        match number {
+            SOURCE => Some(self.source.clone()),
+            DESTINATION => Some(self.destination.clone()),
+            _ => None,
+        }
+    }
+
+    fn event_name(&self, _source: u32, _number: NonZeroU8) -> Option<Arc<str>> {
+        None
+    }
+
+    fn ciphers(&self) -> &Ciphers {
+        self.ciphers
+    }
 }
 
 /// What a header says.
@@ -119,7 +170,7 @@ struct Header {
 ///
 /// # Errors
 /// Any [`RecordError`] but those of bodies and names.
-pub(super) fn read(id: DeliveryId, row: &[u8]) -> Result<Delivery, RecordError> {
+pub(super) fn read(id: DeliveryId, row: &[u8], ciphers: &Ciphers) -> Result<Delivery, RecordError> {
     let mut fields = Fields::plain(row);
     let header = header(&mut fields)?;
     let named = fields.rest();
@@ -128,12 +179,7 @@ pub(super) fn read(id: DeliveryId, row: &[u8]) -> Result<Delivery, RecordError> 
     if crc32fast::hash(named) != u32::from_be_bytes(fields.array()?) {
         return Err(RecordError::Checksum);
     }
-    let names = |number| match number {
-        SOURCE => Some(source.clone()),
-        DESTINATION => Some(destination.clone()),
-        _ => None,
-    };
-    let record = record::decode_delivery(fields.rest(), names)?;
+    let record = record::decode_delivery(fields.rest(), &Inline { source, destination, ciphers })?;
     let found = with_overlay(record, &header);
     if found.id == id && says_the_same(&header, &found) { Ok(found) } else { Err(RecordError::Field("its header")) }
 }

@@ -27,7 +27,7 @@ pub(super) fn ids(bytes: &[u8]) -> impl Iterator<Item = u128> {
 impl Core {
     /// One row, if it reads; else it is named.
     pub(super) fn row(&self, id: DeliveryId, bytes: &[u8]) -> Option<Delivery> {
-        self.damage.passed(&id, row::read(id, bytes))
+        self.damage.passed(&id, row::read(id, bytes, self.ciphers()))
     }
 
     /// Id and row, one behind the other: those that read.
@@ -69,7 +69,7 @@ impl Core {
         let mut replies = Replies::new(self.nodes.ask(asked).await?);
         let mut attempts = Vec::new();
         for sealed in replies.next()?.many()? {
-            let read = record::decode_attempt(&sealed.bytes()?);
+            let read = record::decode_attempt(&sealed.bytes()?, id.sequence(), self.ciphers());
             attempts.extend(self.damage.passed(&format_args!("an attempt of {id}"), read));
         }
         let found = replies.next()?.maybe_bytes()?.and_then(|bytes| self.row(id, &bytes));

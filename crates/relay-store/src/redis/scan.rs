@@ -20,6 +20,23 @@ pub(super) struct At {
     version: Option<u64>,
 }
 
+impl At {
+    /// As [`text`](Self::text) gave it; nothing: that is no such place.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let (node, cursor, version) = (parts.next()?, parts.next()?, parts.next()?);
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let at = Self { node: node.parse().ok()?, cursor: cursor.into(), version: version.parse().ok() };
+        (parts.next().is_none() && is_number(cursor)).then_some(at)
+    }
+
+    /// As text, for who goes on in another call.
+    pub(super) fn text(&self) -> String {
+        let version = self.version.map(|version| version.to_string()).unwrap_or_default();
+        format!("{}:{}:{version}", self.node, String::from_utf8_lossy(&self.cursor))
+    }
+}
+
 impl Core {
     /// Some keys, about so many, and where there are more.
     ///

@@ -50,6 +50,8 @@ scripts! {
     Lost: " flags=allow-oom" ["prelude", "lost"],
     Aside: " flags=allow-oom" ["aside"],
     Presence: " flags=allow-oom" ["presence"],
+    Reseal: "" ["reseal"],
+    ResealList: "" ["reseal_list"],
 }
 
 impl Script {

@@ -19,7 +19,7 @@ use super::{
     row::{self, Decided},
     scripts::Script,
 };
-use crate::record;
+use crate::{cipher::Ciphers, record};
 
 /// A write like any other, though it changes nothing; one that adds could be refused.
 pub(super) fn again(keys: &Keys) -> Command {
@@ -63,7 +63,10 @@ impl Core {
                 (0..batch.len()).filter(|at| self.space.place(batch[*at].next.id.partition()) == place).collect();
             let calls: Vec<Command> = here
                 .chunks(ROWS_MAX)
-                .map(|chunk| settle_call(keys, &chunk.iter().map(|at| &batch[*at]).collect::<Vec<_>>(), is_audited))
+                .map(|chunk| {
+                    let changes: Vec<_> = chunk.iter().map(|at| &batch[*at]).collect();
+                    settle_call(keys, &changes, self.ciphers(), is_audited)
+                })
                 .collect();
             if !calls.is_empty() {
                 asked.push((here, self.nodes.all(urgency, calls)));
@@ -126,11 +129,16 @@ where
 }
 
 /// What scripts are told of a change.
-pub(super) fn change_arguments(change: &Change, audit: Option<AuditEntry>, arguments: &mut Vec<Vec<u8>>) {
+pub(super) fn change_arguments(
+    change: &Change,
+    audit: Option<AuditEntry>,
+    ciphers: &Ciphers,
+    arguments: &mut Vec<Vec<u8>>,
+) {
     let Decided { state, version, fence } = Decided::on(&change.before);
     let archive = change.archive.as_ref().map(|attempt| {
         let mut out = Vec::new();
-        record::encode_attempt(attempt, &mut out);
+        record::encode_attempt(attempt, change.next.id.sequence(), ciphers, &mut out);
         out
     });
     let is_new = |attempt: &&Attempt| change.before.last.as_ref() != Some(*attempt);
@@ -141,7 +149,7 @@ pub(super) fn change_arguments(change: &Change, audit: Option<AuditEntry>, argum
         state.to_vec(),
         version.to_vec(),
         fence.to_vec(),
-        row::write(&change.next),
+        row::write(&change.next, ciphers),
         archive.unwrap_or_default(),
         line,
         place.into_bytes(),
@@ -150,12 +158,12 @@ pub(super) fn change_arguments(change: &Change, audit: Option<AuditEntry>, argum
     ]);
 }
 
-fn settle_call(keys: &Keys, changes: &[&Change], is_audited: bool) -> Command {
+fn settle_call(keys: &Keys, changes: &[&Change], ciphers: &Ciphers, is_audited: bool) -> Command {
     let mut arguments = vec![changes.len().to_string().into_bytes()];
     let mut destinations = Vec::new();
     for change in changes {
         let audit = AuditEntry::of_redrive(change).filter(|_| is_audited);
-        change_arguments(change, audit, &mut arguments);
+        change_arguments(change, audit, ciphers, &mut arguments);
         destinations.push(&change.next.destination);
     }
     let mut written = keys.written(destinations);

@@ -19,6 +19,7 @@ use super::{
     scripts::Script,
     settle::{change_arguments, redriven},
 };
+use crate::cipher::Ciphers;
 
 impl Core {
     /// One step of a job: whole or not at all, where all of it is in the partition of its mark.
@@ -58,7 +59,7 @@ impl Core {
             let removals = self.removals(&step.retire).await?;
             let is_there: Vec<bool> = removals.iter().map(Option::is_some).collect();
             let removals: Vec<Removal> = removals.into_iter().flatten().collect();
-            let call = step_call(home, step, (before, stored), &removals, elsewhere);
+            let call = step_call(home, step, (before, stored), &removals, self.ciphers(), elsewhere);
             let reply = self.nodes.commit(Urgency::Upkeep, call).await?;
             if let Some(stepped) = self.stepped(step, before, &is_there, reply)? {
                 self.hints.made_due(&mut redriven(&step.settle).chain(step.make.iter().map(|made| &made.destination)));
@@ -134,6 +135,7 @@ fn step_call(
     step: &Step,
     (before, stored): (&Mark, &[u8]),
     removals: &[Removal],
+    ciphers: &Ciphers,
     elsewhere: usize,
 ) -> Command {
     let (line, place) =
@@ -152,10 +154,10 @@ fn step_call(
         step.settle.len().to_string().into_bytes(),
     ];
     for change in &step.settle {
-        change_arguments(change, None, &mut arguments);
+        change_arguments(change, None, ciphers, &mut arguments);
     }
     removal_arguments(removals, &mut arguments);
-    made_arguments(&step.make.iter().collect::<Vec<_>>(), &mut arguments);
+    made_arguments(&step.make.iter().collect::<Vec<_>>(), ciphers, &mut arguments);
     let settled = step.settle.iter().map(|change| &change.next.destination);
     let mut written = keys.written(settled.chain(step.make.iter().map(|made| &made.destination)).collect());
     written.insert(2, keys.mark(step.job));

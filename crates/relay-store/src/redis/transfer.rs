@@ -73,7 +73,7 @@ impl Core {
         }
         let sealed = attempts.iter().map(|attempt| {
             let mut out = Vec::new();
-            record::encode_attempt(attempt, &mut out);
+            record::encode_attempt(attempt, id.sequence(), self.ciphers(), &mut out);
             out
         });
         vec![delete, Command::new("RPUSH").arg(&key).args(sealed)]

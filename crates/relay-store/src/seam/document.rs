@@ -26,11 +26,13 @@ pub enum DocumentKind {
     Shared = 11,
     /// Where what is stored was moved to, or comes from: see [`migrate`](crate::migrate).
     Migration = 12,
+    /// A key that what is stored is sealed with: its number and its fingerprint.
+    Cipher = 13,
 }
 
 impl DocumentKind {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Source,
         Self::Route,
         Self::Destination,
@@ -42,6 +44,7 @@ impl DocumentKind {
         Self::FetchedKey,
         Self::Shared,
         Self::Migration,
+        Self::Cipher,
     ];
 
     /// Whether a server keeps what such documents say and has to hear of each change: what is received, from whom, where it goes, and
@@ -49,7 +52,13 @@ impl DocumentKind {
     pub const fn is_followed(self) -> bool {
         match self {
             Self::Source | Self::Route | Self::Destination | Self::Key | Self::Token => true,
-            Self::User | Self::Session | Self::Alert | Self::FetchedKey | Self::Shared | Self::Migration => false,
+            Self::User
+            | Self::Session
+            | Self::Alert
+            | Self::FetchedKey
+            | Self::Shared
+            | Self::Migration
+            | Self::Cipher => false,
         }
     }
 }

@@ -22,6 +22,7 @@ mod promises;
 mod queue;
 mod recount;
 mod registry;
+mod rekeyed;
 mod stats;
 mod transfer;
 mod upkeep;
@@ -40,6 +41,7 @@ pub use self::{
     queue::Queue,
     recount::{Gap, Recount, Why},
     registry::Registry,
+    rekeyed::Rekeyed,
     stats::{DestinationStats, Memory, SourceStats, Stats},
     transfer::{HaveRoom, Transfer},
     upkeep::Upkeep,

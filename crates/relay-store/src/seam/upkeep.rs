@@ -6,6 +6,7 @@
 //! | --- | --- | --- |
 //! | `step` | safe: by the steps before it | asking again: it is done, or the mark says that it was |
 //! | `retire` | safe: by version and state | the next page of what retention is over for |
+//! | `rekey` | safe: what is sealed with the newest key is passed over | asking again |
 //! | `backup` | begins another copy, while none is under way | |
 //! | `close` | safe: it is closed | nobody |
 //! | all others | safe: they read | asking again |
@@ -15,7 +16,7 @@ use relay_core::{
     storage::{OverAsk, Retire, Retired, Step, Stepped, StoreError},
 };
 
-use super::{Condition, Promises, Recount, Stats};
+use super::{Condition, Promises, Recount, Rekeyed, Stats};
 use crate::{
     Later,
     copy::{BackupError, Copying},
@@ -35,6 +36,10 @@ pub trait Upkeep: Send + Sync + 'static {
     /// what is not the record decided on any more, and forgets what only time ends. Each delivery goes whole or not at all;
     /// all of them may take several commits.
     fn retire(&self, retire: Retire) -> Later<Result<Retired, StoreError>>;
+
+    /// One bounded step of sealing with the newest key what is clear, or sealed with an older one: `from` is where the step before it
+    /// said. Nothing of what is stored says anything else after it. Without a key nothing is done.
+    fn rekey(&self, from: Option<String>) -> Later<Result<Rekeyed, StoreError>>;
 
     /// Depths, totals and oldest waiting age. Cost does not depend on how much is stored.
     fn stats(&self) -> Later<Result<Stats, StoreError>>;

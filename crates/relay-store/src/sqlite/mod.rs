@@ -59,11 +59,11 @@ use self::{
     },
     status::Status,
     transfer::Keys,
-    verify::{check, recount::Counting, scrub::Scrub},
+    verify::{check, recount::Counting, scrub::Scrub, sealed},
     write::{
         append, lease, put,
         queue::{Ask, Queues, Refusal, Task, Weight},
-        replay,
+        rekey, replay,
         retain::{self, Retiring},
         settle, step,
         transaction::Transaction,
@@ -83,12 +83,13 @@ pub use self::{
 };
 use crate::{
     Later,
+    cipher::Sealed as _,
     copy::{BackupError, Copying, STALL_MAX},
     private::Owners,
     seam::{
         Archive, AuditEntry, AuditFilter, Condition, DeliveryFilter, Document, DocumentKey, DocumentKind, Durability,
-        EventFilter, EventRow, Gap, HaveRoom, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Stats,
-        Transfer, Upkeep,
+        EventFilter, EventRow, Gap, HaveRoom, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Rekeyed,
+        Stats, Transfer, Upkeep,
     },
 };
 
@@ -147,15 +148,17 @@ impl SqliteStore {
         place.sweep();
         let alone = place.database_alone()?;
         let mut db = place.connect_writer()?;
-        check::verify_if_suspect(&place, &db)?;
+        sealed::fit(&place, &db, &options.ciphers)?;
+        check::verify_if_suspect(&place, &db, &options.ciphers)?;
         let meta = Meta::load(&db).map_err(|error| place.damaged(error))?;
         let mut meta = meta.ok_or_else(|| place.damaged(Fault::Damaged("the meta row is missing".into())))?;
         match alone {
             Alone::Without => meta.is_all_in_database(),
             Alone::Says(alone) => place.compare_log(alone.as_deref(), &meta)?,
-            Alone::Unreadable => check::verify(&place, &db, check::UNREADABLE_ALONE)?,
+            Alone::Unreadable => check::verify(&place, &db, &options.ciphers, check::UNREADABLE_ALONE)?,
         }
         let mut book = Book::load(&db).map_err(|error| place.damaged(error))?;
+        book.ciphers = options.ciphers.clone();
         if relay_core::canary::is("schedule_forgotten") {
             settle::forget_schedules(&db, &mut book).map_err(|error| place.damaged(error))?;
         }
@@ -163,6 +166,7 @@ impl SqliteStore {
             meta = check::write_down(&place, &mut db, &doubt, &meta, (options.clock)())?;
         }
         documents::refuse_unknown(&db).map_err(|error| place.damaged(error))?;
+        meta = sealed::register(&place, &db, &mut book, meta)?;
         let wal = WalPages::watch(&mut db).map_err(|error| place.damaged(error))?;
         let ledger = place.open_ledger(&Slot::of(&meta, book.accepted))?;
         let connections = (0..READERS).map(|_| place.connect_reader()).collect::<Result<Vec<_>, _>>()?;
@@ -170,7 +174,8 @@ impl SqliteStore {
         let (queues, status, seen) =
             (Arc::new(Queues::default()), Arc::new(Status::default()), Arc::new(Seen::default()));
         let damage = Damage::kept_in(place.known_damage());
-        let shelf = Shelf::beside(damage.map_err(|error| open::io_error("read", &place.known_damage(), error))?);
+        let damage = damage.map_err(|error| open::io_error("read", &place.known_damage(), error))?;
+        let shelf = Shelf::beside(damage, options.ciphers.clone());
         book.publish_all(&shelf);
         shelf.publish_meta(&meta);
         let disk_free = options.disk_free.unwrap_or_else(|| open::disk_free_below(&options.dir));
@@ -240,12 +245,14 @@ impl SqliteStore {
         if let Alone::Says(alone) = alone {
             place.compare_log(alone.as_deref(), &meta)?;
         }
-        check::verify_looking(&place, (&mut db, &glance), alone_is_unreadable)?;
+        sealed::fit(&place, &db, &options.ciphers)?;
+        check::verify_looking(&place, (&mut db, &glance), &options.ciphers, alone_is_unreadable)?;
         let book = Book::load(&db).map_err(|error| place.damaged(error))?;
         let doubt = place.compare_ledger(&meta, book.accepted)?;
         let doubt = doubt.map(|doubt| check::doubted(&doubt, &meta, (options.clock)()));
         let damage = Damage::known_in(&place.known_damage());
-        let shelf = Shelf::beside(damage.map_err(|error| open::io_error("read", &place.known_damage(), error))?);
+        let damage = damage.map_err(|error| open::io_error("read", &place.known_damage(), error))?;
+        let shelf = Shelf::beside(damage, options.ciphers.clone());
         let status = Arc::new(Status::default());
         let cannot_start = |error| open::io_error("start a thread for", &options.dir, error);
         let readers = Readers::start(vec![db], &status).map_err(cannot_start)?;
@@ -480,11 +487,11 @@ impl Archive for SqliteStore {
 
 impl Registry for SqliteStore {
     fn document(&self, key: DocumentKey) -> Later<Result<Option<Document>, StoreError>> {
-        self.read(move |db, _| documents::one(db, &key))
+        self.read(move |db, shelf| documents::one(db, &key, shelf.ciphers()))
     }
 
     fn documents(&self, kind: DocumentKind) -> Later<Result<Vec<Document>, StoreError>> {
-        self.read(move |db, shelf| documents::all(db, kind, shelf.damage()))
+        self.read(move |db, shelf| documents::all(db, kind, shelf))
     }
 
     fn put_document(
@@ -494,6 +501,7 @@ impl Registry for SqliteStore {
         body: Option<String>,
         audit: Vec<AuditEntry>,
     ) -> Later<Result<Option<u64>, StoreError>> {
+        let body = body.map(|body| self.shelf.ciphers().seal_document(&key, expect + 1, body));
         self.urgent(1, move |tx| put::document(tx, &key, expect, body.as_deref(), &audit))
     }
 
@@ -524,6 +532,14 @@ impl Upkeep for SqliteStore {
         let (answer, asked) = oneshot::channel();
         self.queues.push_retire(Box::new(Retiring::new(retire, answer)));
         Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) })
+    }
+
+    fn rekey(&self, from: Option<String>) -> Later<Result<Rekeyed, StoreError>> {
+        if self.shelf.ciphers().newest_number() == 0 {
+            return Box::pin(async { Ok(Rekeyed::default()) });
+        }
+        let at = rekey::At::read(from.as_deref());
+        self.bulk_work(true, move |tx| rekey::step(tx, at))
     }
 
     fn stats(&self) -> Later<Result<Stats, StoreError>> {
@@ -564,6 +580,7 @@ impl Upkeep for SqliteStore {
             several_owners: false,
             partitions: 1,
             parts: 1,
+            sealed_with: self.shelf.ciphers().newest_number_given(),
         }
     }
 

@@ -9,6 +9,7 @@ mod log;
 mod loss;
 mod retire;
 mod rot;
+mod sealed;
 
 use std::{
     path::Path,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use relay_core::{
-    delivery::{Attempt, Change, Delivery, Reason, State, outcome::Class},
+    delivery::{Attempt, Change, Delivery, Reason, State, answer::Answer, outcome::Class},
     event::Event,
     id::{DeliveryId, EventId, IdMint, InstanceId, Partition},
     name::Name,
@@ -190,7 +190,7 @@ fn tried(before: &Delivery, now: Wall) -> Delivery {
         class: Class::Rejected,
         counted: true,
         error: Some("the target answered 500".into()),
-        answer: None,
+        answer: Answer { body: Some("canary".into()), ..Answer::default() }.shared(),
     };
     let due_at = now + Duration::from_secs(60 * u64::from(number));
     let (tries, attempts) = (before.tries + 1, before.attempts + 1);

@@ -6,4 +6,5 @@ mod filled;
 #[path = "../redis/node.rs"]
 mod node;
 mod refusals;
+mod sealed;
 mod whole;

@@ -7,6 +7,7 @@ use std::sync::{
 
 use relay_store::{
     Store,
+    cipher::Ciphers,
     conformance::Backend,
     redis::{Deployment, Edge, Edges, FullProbe, Options, RedisStore},
 };
@@ -30,6 +31,13 @@ impl Opened {
         let dead_letter_queue = format!("{name}-dead");
         let options = Options { stream_name: name, dead_letter_queue, partitions, ..Options::new(address) };
         Self::open(options).with_levers()
+    }
+
+    /// The same, sealed.
+    fn sealed(address: impl Into<Deployment>, partitions: usize) -> Self {
+        let ciphers = Ciphers::read("1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").expect("it is one");
+        let options = Self::fresh(address, partitions).options;
+        Self::open(Options { ciphers, ..options }).with_levers()
     }
 
     fn open(options: Options) -> Self {
@@ -91,7 +99,7 @@ macro_rules! levers {
 
 /// On what all tests have in common, in so many partitions.
 macro_rules! on_shared_node {
-    ($(#[$about:meta])* $name:ident, $address:expr, $partitions:literal) => {
+    ($(#[$about:meta])* $name:ident, $opened:ident, $address:expr, $partitions:literal) => {
         $(#[$about])*
         pub(crate) struct $name(Opened);
 
@@ -105,7 +113,7 @@ macro_rules! on_shared_node {
             const STRICT_ORDER: bool = $partitions == 1;
 
             async fn fresh() -> Self {
-                Self(Opened::fresh($address, $partitions))
+                Self(Opened::$opened($address, $partitions))
             }
 
             async fn reopen(self) -> Self {
@@ -119,23 +127,27 @@ macro_rules! on_shared_node {
 
 on_shared_node!(
     /// In one partition.
-    Shared, Node::shared(Server::Installed).address(), 1
+    Shared, fresh, Node::shared(Server::Installed).address(), 1
 );
 on_shared_node!(
     /// In sixteen.
-    Spread, Node::shared(Server::Installed).address(), 16
+    Spread, fresh, Node::shared(Server::Installed).address(), 16
+);
+on_shared_node!(
+    /// In one partition, sealed.
+    Sealed, sealed, Node::shared(Server::Installed).address(), 1
 );
 on_shared_node!(
     /// On Redis 8.
-    OnRedis8, Node::shared(Server::Redis8).address(), 1
+    OnRedis8, fresh, Node::shared(Server::Redis8).address(), 1
 );
 on_shared_node!(
     /// On Valkey 9.
-    OnValkey9, Node::shared(Server::Valkey9).address(), 1
+    OnValkey9, fresh, Node::shared(Server::Valkey9).address(), 1
 );
 on_shared_node!(
     /// In sixteen, on a cluster of three.
-    OnCluster, Clustered::shared().plain(), 16
+    OnCluster, fresh, Clustered::shared().plain(), 16
 );
 
 impl Shared {

@@ -27,12 +27,18 @@ mod strangers;
 mod trouble;
 mod writes;
 
-use self::backend::{OnCluster, OnRedis8, OnValkey9, Restarted, RestartedSpread, Shared, Spread};
+use self::backend::{OnCluster, OnRedis8, OnValkey9, Restarted, RestartedSpread, Sealed, Shared, Spread};
 
 mod one_partition {
     use super::Shared;
 
     relay_store::conformance_suite!(Shared);
+}
+
+mod sealed {
+    use super::Sealed;
+
+    relay_store::conformance_suite!(Sealed);
 }
 
 mod restarted {

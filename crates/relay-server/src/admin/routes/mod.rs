@@ -48,9 +48,9 @@ use crate::{
     api::{
         AlertDto, AuditDto, AuditLineDto, BackupAsk, BulkAsk, BulkDto, CheckDto, ConditionDto, DeliveryDto,
         DestinationDto, DraftDto, EventDto, HealthDto, InviteDto, KeyAsk, KeyDto, LinkDto, MeAsk, MeDto, PasswordAsk,
-        PolicyAsk, PulseDto, ReplayAsk, ReplayDto, ReplayOneAsk, RouteAsk, RouteDto, SecretDto, SessionDto, SignInAsk,
-        SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto, SummaryDto, TokenAsk, TokenDto,
-        TokenRotateAsk, TokenUpdateAsk, UnsignedAsk, UserAsk, UserDto, UserUpdateAsk, WhyDto,
+        PolicyAsk, PulseDto, RekeyAsk, RekeyDto, ReplayAsk, ReplayDto, ReplayOneAsk, RouteAsk, RouteDto, SecretDto,
+        SessionDto, SignInAsk, SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto, SummaryDto, TokenAsk,
+        TokenDto, TokenRotateAsk, TokenUpdateAsk, UnsignedAsk, UserAsk, UserDto, UserUpdateAsk, WhyDto,
     },
     principal::{Permission, Principal, Role},
     state::State,
@@ -113,6 +113,9 @@ fn of_server() -> Vec<Route> {
         post("/store/backup", Reveal, "A copy of the store, as a stream of frames", store::backup)
             .bytes()
             .asks::<BackupAsk>(),
+        post("/store/rekey", Configure, "Seal anew, with the newest key, some of what is stored", store::rekey)
+            .one::<RekeyDto>()
+            .asks::<RekeyAsk>(),
     ]
 }
 

@@ -1,10 +1,13 @@
 //! The store: a copy of it while the server goes on.
 
-use axum::{Extension, body::Body as Stream, response::Response};
+use axum::{Extension, Json, body::Body as Stream, response::Response};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, header};
-use relay_store::copy::{Backup, BackupError, Copying, Frame, Piece};
+use relay_store::{
+    copy::{Backup, BackupError, Copying, Frame, Piece},
+    seam::Rekeyed,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -12,7 +15,7 @@ use crate::{
         Of,
         problem::{AdminError, Body},
     },
-    api::BackupAsk,
+    api::{BackupAsk, RekeyAsk, RekeyDto},
     principal::Principal,
 };
 
@@ -34,6 +37,31 @@ pub(super) async fn backup(
     let kind = HeaderValue::from_static("application/octet-stream");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     Ok(response)
+}
+
+/// A step of sealing anew what is stored. The audit log has the begin of a pass and its end.
+pub(super) async fn rekey(
+    Of(state): Of,
+    Extension(who): Extension<Principal>,
+    Body(asked): Body<RekeyAsk>,
+) -> Result<Json<RekeyDto>, AdminError> {
+    let key = state.promises.sealed_with;
+    if let Some(number) = key.filter(|_| asked.from.is_none()) {
+        // One that seals with an older key goes on to, which nobody would need any more by what is stored.
+        let servers = state.health.report().await?.hub.servers;
+        if let Some(other) = servers.iter().find(|server| !server.same_config) {
+            return Err(AdminError::Conflict(format!(
+                "the server {} has another configuration, and may seal with another key: restart it with this one's first",
+                other.about.name
+            )));
+        }
+        state.registry.note(state.audited(&who, "store.rekey", format!("with key {number}"))).await?;
+    }
+    let Rekeyed { read, sealed, left, next, retired } = state.upkeep.rekey(asked.from).await?;
+    for number in &retired {
+        state.registry.note(state.audited(&who, "store.retire-key", format!("key {number}"))).await?;
+    }
+    Ok(Json(RekeyDto { key, read, sealed, left, next, retired }))
 }
 
 /// What is left to say.

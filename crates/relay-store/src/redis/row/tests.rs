@@ -9,6 +9,14 @@ use relay_core::{
 
 use super::*;
 
+fn write(delivery: &Delivery) -> Vec<u8> {
+    super::write(delivery, &Ciphers::default())
+}
+
+fn read(id: DeliveryId, row: &[u8]) -> Result<Delivery, RecordError> {
+    super::read(id, row, &Ciphers::default())
+}
+
 fn at(seconds: u64) -> Wall {
     Wall::from_micros(1_800_000_000_000_000) + Duration::from_secs(seconds)
 }

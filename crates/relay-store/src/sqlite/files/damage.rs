@@ -168,7 +168,11 @@ impl Damage {
             return;
         }
         drop(known);
-        tracing::error!(event = "record_later", what, "it stays where it is; use the version that wrote it");
+        tracing::error!(
+            event = "record_later",
+            what,
+            "it stays where it is; use the version, or the key, that it was written with"
+        );
     }
 
     /// What a fault of a read that began then comes to. Where an index does not lead to what its table has, it is made anew,

@@ -35,7 +35,12 @@ pub(crate) struct Meta {
     pub(crate) latest: Wall,
     /// What the database held without its write-ahead log when this was written, at least: the log goes on from there.
     pub(crate) base: Base,
+    /// Something in it is sealed with a key.
+    pub(crate) is_sealed: bool,
 }
+
+/// What a program must know to use this store: records that are sealed here.
+const NEEDS_KEYS: u64 = 16;
 
 /// A commit of an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +53,17 @@ impl Meta {
     /// That of an empty store.
     pub(crate) const fn new(epoch: u128) -> Self {
         let base = Base { epoch, commit: 0 };
-        Self { epoch, previous: 0, began: 0, commit: 0, chain: [0; 32], id_high: 0, latest: Wall::MIN, base }
+        Self {
+            epoch,
+            previous: 0,
+            began: 0,
+            commit: 0,
+            chain: [0; 32],
+            id_high: 0,
+            latest: Wall::MIN,
+            base,
+            is_sealed: false,
+        }
     }
 
     /// All that was committed is in the database itself.
@@ -102,8 +117,7 @@ impl Meta {
         record.i64(self.latest.as_micros());
         record.u128(self.base.epoch);
         record.u64(self.base.commit);
-        // What a program must know to use this store: nothing that this version does not.
-        record.u64(0);
+        record.u64(if self.is_sealed { NEEDS_KEYS } else { 0 });
         record.end();
         db.prepare_cached(
             "INSERT INTO names (id, kind, name, counters) VALUES (0, 0, '', ?1)
@@ -115,7 +129,7 @@ impl Meta {
 
     fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let mut fields = Fields::open(VERSION, &[], bytes)?;
-        let meta = Self {
+        let mut meta = Self {
             epoch: fields.u128()?,
             previous: fields.u128()?,
             began: fields.u64()?,
@@ -124,9 +138,12 @@ impl Meta {
             id_high: fields.i64()?,
             latest: Wall::from_micros(fields.i64()?),
             base: Base { epoch: fields.u128()?, commit: fields.u64()? },
+            is_sealed: false,
         };
-        if fields.u64()? != 0 {
-            return Err(RecordError::Later("something that is in use is"));
+        match fields.u64()? {
+            0 => {}
+            NEEDS_KEYS => meta.is_sealed = true,
+            _ => return Err(RecordError::Later("something that is in use is")),
         }
         fields.end()?;
         Ok(meta)

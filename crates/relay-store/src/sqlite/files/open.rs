@@ -23,6 +23,7 @@ use super::{
     schema,
 };
 use crate::{
+    cipher::{Ciphers, Unfit},
     private::{self, Owners, Unsafe},
     sqlite::fault::Fault,
 };
@@ -55,6 +56,8 @@ pub struct Options {
     pub clock: Arc<dyn Fn() -> Wall + Send + Sync>,
     /// Free bytes of the disk; tests may bring their own.
     pub disk_free: Option<DiskFree>,
+    /// The keys that it is sealed with; none: what is written is clear.
+    pub ciphers: Ciphers,
     /// Failure points, for tests.
     pub edges: Edges,
 }
@@ -69,6 +72,7 @@ impl Options {
             ballast: true,
             clock: system_clock(),
             disk_free: None,
+            ciphers: Ciphers::default(),
             edges: Edges::default(),
         }
     }
@@ -231,6 +235,14 @@ pub enum OpenError {
     Interrupted {
         /// The data directory.
         dir: PathBuf,
+    },
+    /// It is sealed, and not with the keys that were given.
+    #[error("the store in {} cannot be used: {why}", dir.display())]
+    Sealed {
+        /// The store.
+        dir: PathBuf,
+        /// What to do.
+        why: Unfit,
     },
     /// The SQLite in this program is too old to be safe.
     #[error("SQLite {0} may corrupt a store; 3.51.3 or later is needed")]

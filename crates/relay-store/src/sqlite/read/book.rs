@@ -25,6 +25,7 @@ use super::{
     of_source,
 };
 use crate::{
+    cipher::Ciphers,
     record::{
         Names, RecordError,
         seal::{Fields, Sealing},
@@ -97,12 +98,18 @@ pub(crate) struct Shelf {
     id_high: Arc<AtomicI64>,
     latest: Arc<AtomicI64>,
     damage: Arc<Damage>,
+    ciphers: Ciphers,
 }
 
 impl Shelf {
-    /// An empty one, beside which this is known to be damaged.
-    pub(crate) fn beside(damage: Damage) -> Self {
-        Self { damage: Arc::new(damage), ..Self::default() }
+    /// An empty one, beside which this is known to be damaged, of what is sealed with these.
+    pub(crate) fn beside(damage: Damage, ciphers: Ciphers) -> Self {
+        Self { damage: Arc::new(damage), ciphers, ..Self::default() }
+    }
+
+    /// The keys, by their numbers.
+    pub(crate) fn ciphers(&self) -> &Ciphers {
+        &self.ciphers
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
@@ -208,6 +215,8 @@ pub(crate) struct Book {
     pub(crate) arrears: Arrears,
     /// Events ever accepted, over all sources.
     pub(crate) accepted: u64,
+    /// The keys, by their numbers; not read from the database.
+    pub(crate) ciphers: Ciphers,
 }
 
 impl Book {
@@ -228,9 +237,9 @@ impl Book {
 
     /// Reads what there is of it, for a check: what does not read is named, and something stands in its place, so that all else
     /// can be read and counted again.
-    pub(crate) fn load_leniently(db: &Connection) -> Result<(Self, Vec<Fault>), Fault> {
+    pub(crate) fn load_leniently(db: &Connection, ciphers: &Ciphers) -> Result<(Self, Vec<Fault>), Fault> {
         let (event_names, mut faults) = EventNames::load_leniently(db)?;
-        let mut book = Self { event_names, ..Self::default() };
+        let mut book = Self { event_names, ciphers: ciphers.clone(), ..Self::default() };
         let mut statement = db.prepare(ROWS)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
@@ -301,16 +310,17 @@ impl Book {
 
     /// The same for the writer after a rollback: what is damaged there is taken from the shelf, as it was committed.
     pub(crate) fn load_beside(db: &Connection, shelf: &Shelf) -> Result<Self, Fault> {
+        let ciphers = shelf.ciphers.clone();
         let fault = match Self::load_noting(db, shelf) {
             Err(fault @ Fault::Damaged(_)) => fault,
-            other => return other,
+            other => return Ok(Self { ciphers, ..other? }),
         };
         let committed: i64 = db.query_row("SELECT count(*) FROM names WHERE id > 0", [], |row| row.get(0))?;
         let shown = shelf.lock();
         if (shown.len() as i64) < committed {
             return Err(fault);
         }
-        let mut book = Self::default();
+        let mut book = Self { ciphers, ..Self::default() };
         for entry in shown.iter().take(committed as usize) {
             book.enter(entry.clone());
         }
@@ -645,6 +655,10 @@ impl Names for Book {
     fn event_name(&self, source: u32, number: NonZeroU8) -> Option<Arc<str>> {
         Self::event_name(self, source, number)
     }
+
+    fn ciphers(&self) -> &Ciphers {
+        &self.ciphers
+    }
 }
 
 impl Names for Shelf {
@@ -654,5 +668,9 @@ impl Names for Shelf {
 
     fn event_name(&self, source: u32, number: NonZeroU8) -> Option<Arc<str>> {
         Self::event_name(self, source, number)
+    }
+
+    fn ciphers(&self) -> &Ciphers {
+        &self.ciphers
     }
 }

@@ -143,7 +143,7 @@ pub(crate) fn attempts(db: &Connection, shelf: &Shelf, id: DeliveryId) -> Result
     let mut attempts = Vec::new();
     while let Some(row) = rows.next()? {
         let bytes = row.get_ref(0)?.as_blob().unwrap_or_default();
-        let attempt = record::decode_attempt(bytes);
+        let attempt = record::decode_attempt(bytes, id.sequence(), shelf.ciphers());
         attempts.push(attempt.map_err(|error| Fault::record(&format_args!("an attempt of {id}"), &error))?);
     }
     attempts.extend(found.last);

@@ -2,14 +2,21 @@
 
 use rusqlite::{Connection, Row, params};
 
+use super::book::Shelf;
 use crate::{
+    cipher::{Ciphers, Sealed as _},
     record::{RecordError, seal::of_columns},
     seam::{Document, DocumentKey, DocumentKind},
-    sqlite::{fault::Fault, files::damage::Damage},
+    sqlite::fault::Fault,
 };
 
 /// Reads one document.
-pub(crate) fn one(db: &Connection, key: &DocumentKey) -> Result<Option<Document>, Fault> {
+pub(crate) fn one(db: &Connection, key: &DocumentKey, ciphers: &Ciphers) -> Result<Option<Document>, Fault> {
+    stored(db, key)?.map(|document| opened(document, ciphers)).transpose()
+}
+
+/// The same as it is stored, sealed or clear.
+pub(crate) fn stored(db: &Connection, key: &DocumentKey) -> Result<Option<Document>, Fault> {
     let mut statement =
         db.prepare_cached("SELECT name, version, body, crc FROM documents WHERE kind = ?1 AND name = ?2")?;
     let mut rows = statement.query(params![key.kind as i64, key.name])?;
@@ -17,15 +24,15 @@ pub(crate) fn one(db: &Connection, key: &DocumentKey) -> Result<Option<Document>
 }
 
 /// Reads all documents of a kind, by name. One that is damaged has no body, and is told.
-pub(crate) fn all(db: &Connection, kind: DocumentKind, damage: &Damage) -> Result<Vec<Document>, Fault> {
+pub(crate) fn all(db: &Connection, kind: DocumentKind, shelf: &Shelf) -> Result<Vec<Document>, Fault> {
     let mut statement =
         db.prepare_cached("SELECT name, version, body, crc FROM documents WHERE kind = ?1 ORDER BY name")?;
     let mut rows = statement.query([kind as i64])?;
     let mut documents = Vec::new();
     while let Some(row) = rows.next()? {
-        documents.push(match document(row, kind) {
+        documents.push(match document(row, kind).and_then(|stored| opened(stored, shelf.ciphers())) {
             Err(Fault::Damaged(what)) => {
-                damage.note(&what);
+                shelf.damage().note(&what);
                 let key = DocumentKey { kind, name: row.get(0)? };
                 Document { key, version: row.get::<_, i64>(1)? as u64, body: String::new() }
             }
@@ -57,6 +64,11 @@ pub(crate) fn keys(db: &Connection) -> Result<Vec<DocumentKey>, Fault> {
         keys.extend(names.into_iter().map(|name| DocumentKey { kind, name }));
     }
     Ok(keys)
+}
+
+fn opened(stored: Document, ciphers: &Ciphers) -> Result<Document, Fault> {
+    let what = format!("document {:?} {}", stored.key.kind, stored.key.name);
+    ciphers.open_document(stored).map_err(|error| Fault::record(&what, &error.into()))
 }
 
 fn document(row: &Row<'_>, kind: DocumentKind) -> Result<Document, Fault> {

@@ -297,7 +297,7 @@ mod tests {
     use relay_core::{event::Event, id::DeliveryId, id::EventId, name::Name, time::Wall};
 
     use super::*;
-    use crate::{record, sqlite::files::schema};
+    use crate::{cipher::Ciphers, record, sqlite::files::schema};
 
     const TTL: Duration = Duration::from_millis(9);
     const LINE: Line = Line { dest: 1, ttl: 9000 };
@@ -308,6 +308,11 @@ mod tests {
     impl Names for OneName {
         fn name(&self, _: u32) -> Option<Name> {
             "crm".parse().ok()
+        }
+
+        fn ciphers(&self) -> &Ciphers {
+            static CLEAR: std::sync::LazyLock<Ciphers> = std::sync::LazyLock::new(Ciphers::default);
+            &CLEAR
         }
 
         fn event_name(&self, _: u32, _: NonZeroU8) -> Option<Arc<str>> {
@@ -340,7 +345,7 @@ mod tests {
         schema::create(&db).expect("makes tables");
         for (seq, due) in waits {
             let mut bytes = Vec::new();
-            record::encode_delivery(&delivery(*seq, *due), 1, 1, &mut bytes);
+            record::encode_delivery(&delivery(*seq, *due), 1, 1, &Ciphers::default(), &mut bytes);
             let insert = "INSERT INTO deliveries VALUES (?1, 1, 10, 9000, 0, ?2, ?2 + 9000, 0, ?3, NULL)";
             db.execute(insert, params![seq, due, bytes]).expect("writes");
         }

@@ -59,7 +59,7 @@ pub(crate) fn record_at(db: &Connection, seq: i64, names: &impl Names) -> Result
 /// Decodes a row of [`DELIVERY`], which must be of this record.
 fn record(seq: i64, row: &Row<'_>, names: &(impl Names + ?Sized)) -> Result<Delivery, Fault> {
     let bytes = row.get_ref(2)?.as_blob().unwrap_or_default();
-    let found = record::decode_delivery(bytes, |number| names.name(number));
+    let found = record::decode_delivery(bytes, names);
     match found {
         Ok(found) if found.id.sequence() == seq => Ok(found),
         Ok(_) => Err(damaged_delivery(seq, &RecordError::Field("the id"))),

@@ -9,6 +9,7 @@ use super::{
     *,
 };
 use crate::{
+    cipher::Ciphers,
     seam::{Gap, Why},
     watch::Watch,
 };
@@ -231,10 +232,10 @@ fn a_restore_and_a_check_that_are_ended_early_change_nothing() {
     let seen = Arc::new(Watch::default());
     restore_watched(&into, elsewhere.path(), NOW, &seen).expect("restores");
     assert_eq!(seen.progress(), (made.bytes, made.bytes));
-    let refused = check_watched(elsewhere.path(), true, NOW, &stopped).expect_err("was ended");
+    let refused = check_watched(elsewhere.path(), &Ciphers::default(), true, NOW, &stopped).expect_err("was ended");
     assert!(matches!(refused, OpenError::Interrupted { .. }), "{refused}");
     let seen = Arc::new(Watch::default());
-    let report = check_watched(elsewhere.path(), false, NOW, &seen).expect("reads");
+    let report = check_watched(elsewhere.path(), &Ciphers::default(), false, NOW, &seen).expect("reads");
     let read = report.events + report.deliveries;
     assert_eq!((report.faults.as_slice(), seen.progress()), (&[][..], (read, read)));
 }

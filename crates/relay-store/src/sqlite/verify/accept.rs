@@ -7,9 +7,10 @@ use rusqlite::{Connection, params};
 
 use super::{
     damaged::{Damaged, Vouched},
-    epoch, gap,
+    epoch, gap, sealed,
 };
 use crate::{
+    cipher::Ciphers,
     seam::{AuditEntry, Gap, Why},
     sqlite::{
         fault::Fault,
@@ -37,6 +38,7 @@ pub(super) fn line_of_audit(who: &str, action: &str, subject: String, at: Wall) 
 pub(super) fn accept(
     place: &StoreDir,
     db: &mut Connection,
+    ciphers: &Ciphers,
     damaged: &Damaged,
     faults: &[String],
     vouched: Vouched,
@@ -50,11 +52,11 @@ pub(super) fn accept(
     };
     // Before the indexes: that of names may have what its table has not.
     if damaged.book {
-        let (book, _) = Book::load_leniently(db).map_err(|error| place.damaged(error))?;
+        let (book, _) = Book::load_leniently(db, ciphers).map_err(|error| place.damaged(error))?;
         book.write_anew(db).map_err(|error| place.damaged(error))?;
     }
     db.execute_batch("REINDEX").map_err(|error| place.damaged(error))?;
-    let removed = remove(db, damaged).map_err(|error| place.damaged(error))?;
+    let removed = remove(db, ciphers, damaged).map_err(|error| place.damaged(error))?;
     let forgotten = gap::remove_damaged(db).map_err(|error| place.damaged(error))?;
     let mut gap = gap_of(damaged, removed, vouched, latest, at);
     if forgotten {
@@ -86,7 +88,7 @@ fn gap_of(damaged: &Damaged, removed: u64, vouched: Vouched, latest: Wall, at: W
 }
 
 /// Inside a transaction. Gives how many events the counters spoke of that are not there any more.
-fn remove(db: &Connection, damaged: &Damaged) -> Result<u64, Fault> {
+fn remove(db: &Connection, ciphers: &Ciphers, damaged: &Damaged) -> Result<u64, Fault> {
     for seq in &damaged.deliveries {
         db.prepare_cached("DELETE FROM deliveries WHERE seq = ?1")?.execute([seq])?;
     }
@@ -109,7 +111,7 @@ fn remove(db: &Connection, damaged: &Damaged) -> Result<u64, Fault> {
     for seq in &damaged.audit {
         db.prepare_cached("DELETE FROM audit WHERE seq = ?1")?.execute([seq])?;
     }
-    let (mut book, _) = Book::load_leniently(db)?;
+    let (mut book, _) = Book::load_leniently(db, ciphers)?;
     for seq in &damaged.columns {
         if let Some(found) = readable(rows::record_at(db, *seq, &book))? {
             columns::write(db, &book, &found)?;
@@ -192,7 +194,8 @@ fn recover_meta(db: &Connection, ledger: Option<&Slot>) -> Result<Wall, Fault> {
     let id_high: i64 = db.query_row(highest, [], |row| row.get(0))?;
     let (epoch, commit) = ledger.map_or_else(|| (open::new_epoch(), 0), |slot| (slot.epoch, slot.commit));
     let latest = minted(id_high);
-    Meta { commit, id_high, latest, ..Meta::new(epoch) }.write(db)?;
+    let is_sealed = !sealed::numbers(db)?.is_empty();
+    Meta { commit, id_high, latest, is_sealed, ..Meta::new(epoch) }.write(db)?;
     Ok(latest)
 }
 

@@ -19,9 +19,10 @@ use super::{
     accept,
     accept::line_of_audit,
     damaged::{Damaged, Vouched},
-    epoch, gap, recount,
+    epoch, gap, recount, sealed,
 };
 use crate::{
+    cipher::Ciphers,
     private::{self, Owners},
     record,
     seam::{Gap, Recount, Why},
@@ -63,6 +64,8 @@ pub struct CheckReport {
     pub accepted: bool,
     /// What is missing since, if events are or may be.
     pub gap: Option<Gap>,
+    /// The numbers of the keys that it is sealed with; none: it is clear.
+    pub sealed_with: Vec<u32>,
 }
 
 impl CheckReport {
@@ -78,19 +81,25 @@ impl CheckReport {
 /// # Errors
 /// The store is in use, of a newer version, or cannot be read at all.
 pub fn check(dir: &Path, accept_loss: bool, at: Wall) -> Result<CheckReport, OpenError> {
-    check_watched(dir, accept_loss, at, &Arc::default())
+    check_watched(dir, &Ciphers::default(), accept_loss, at, &Arc::default())
 }
 
-/// As [`check`], watched: ended early it has read, and changed nothing.
+/// As [`check`], of a store that is sealed with these keys, and watched: ended early it has read, and changed nothing.
 ///
 /// # Errors
 /// As [`check`], and that it was ended early.
-pub fn check_watched(dir: &Path, accept_loss: bool, at: Wall, watch: &Arc<Watch>) -> Result<CheckReport, OpenError> {
-    if accept_loss { mend(dir, at, watch) } else { look_through(dir, watch) }
+pub fn check_watched(
+    dir: &Path,
+    ciphers: &Ciphers,
+    accept_loss: bool,
+    at: Wall,
+    watch: &Arc<Watch>,
+) -> Result<CheckReport, OpenError> {
+    if accept_loss { mend(dir, ciphers, at, watch) } else { look_through(dir, ciphers, watch) }
 }
 
 /// Reads everything beside others that only read, and in no server's way: it gives way to one that starts.
-fn look_through(dir: &Path, watch: &Arc<Watch>) -> Result<CheckReport, OpenError> {
+fn look_through(dir: &Path, ciphers: &Ciphers, watch: &Arc<Watch>) -> Result<CheckReport, OpenError> {
     let (place, glance) = StoreDir::look(dir, Owners::UsOrServed)?;
     place.refuse_lone_ledger()?;
     let alone = place.database_alone()?;
@@ -99,7 +108,8 @@ fn look_through(dir: &Path, watch: &Arc<Watch>) -> Result<CheckReport, OpenError
         other => other?,
     };
     let standing = Standing::of(&place, &db);
-    let found = gives_way(&glance, watch, || read_store(&place, &mut db, alone, watch))?;
+    sealed::fit(&place, &db, ciphers)?;
+    let found = gives_way(&glance, watch, || read_store(&place, &mut db, ciphers, alone, watch))?;
     drop((db, glance));
     // What is found is told in any case; a server that has begun meanwhile finds it by its scrub.
     if let Ok((place, _lock)) = StoreDir::claim(dir, Owners::UsOrServed, Writing::Command)
@@ -155,18 +165,19 @@ fn gives_way<T>(glance: &Glance, watch: &Watch, work: impl FnOnce() -> Result<T,
 }
 
 /// Reads everything, and accepts what is lost or damaged, while nobody else has the store.
-fn mend(dir: &Path, at: Wall, watch: &Arc<Watch>) -> Result<CheckReport, OpenError> {
+fn mend(dir: &Path, ciphers: &Ciphers, at: Wall, watch: &Arc<Watch>) -> Result<CheckReport, OpenError> {
     let (place, _lock) = StoreDir::claim(dir, Owners::UsOrServed, Writing::Command)?;
     place.refuse_lone_ledger()?;
     place.sweep();
     let alone = place.database_alone()?;
     let mut db = place.connect_writer()?;
-    let mut found = read_store(&place, &mut db, alone, watch)?;
+    sealed::fit(&place, &db, ciphers)?;
+    let mut found = read_store(&place, &mut db, ciphers, alone, watch)?;
     if let Some(what) = found.damaged.later.pop_first() {
         return Err(OpenError::Later { dir: place.dir, what });
     }
     if !found.report.is_healthy() {
-        let gap = accept::accept(&place, &mut db, &found.damaged, &found.report.faults, found.vouched, at)?;
+        let gap = accept::accept(&place, &mut db, ciphers, &found.damaged, &found.report.faults, found.vouched, at)?;
         found.report.gap = gap;
         found.report.accepted = true;
     }
@@ -184,7 +195,13 @@ struct Read {
 }
 
 /// Reads everything.
-fn read_store(place: &StoreDir, db: &mut Connection, alone: Alone, watch: &Arc<Watch>) -> Result<Read, OpenError> {
+fn read_store(
+    place: &StoreDir,
+    db: &mut Connection,
+    ciphers: &Ciphers,
+    alone: Alone,
+    watch: &Arc<Watch>,
+) -> Result<Read, OpenError> {
     match (alone, Meta::load(db)) {
         (_, Err(fault @ Fault::Later(_))) => return Err(place.damaged(fault)),
         (Alone::Says(alone), Ok(Some(meta))) => place.compare_log(alone.as_deref(), &meta)?,
@@ -192,11 +209,12 @@ fn read_store(place: &StoreDir, db: &mut Connection, alone: Alone, watch: &Arc<W
     }
     let mut report = CheckReport::default();
     let mut damaged = Damaged::default();
+    report.sealed_with = sealed::numbers(db).map_err(|error| place.damaged(error))?;
     let vouched = ledger(place, db, &mut report)?;
     let of_ledger = report.faults.clone();
     let asked = Arc::clone(watch);
     db.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || asked.is_stopped())).map_err(|error| place.damaged(error))?;
-    let read = read_everything(db, &mut report, &mut damaged, watch);
+    let read = read_everything(db, ciphers, &mut report, &mut damaged, watch);
     db.progress_handler(0, None::<fn() -> bool>).map_err(|error| place.damaged(error))?;
     if watch.is_stopped() {
         return Err(OpenError::Interrupted { dir: place.dir.clone() });
@@ -238,9 +256,9 @@ fn remember(place: &StoreDir, found: &[String], whole: &BTreeSet<String>) -> Res
 }
 
 /// I17: reads everything if the store failed in an earlier run, and refuses it unless all of it holds.
-pub(crate) fn verify_if_suspect(place: &StoreDir, db: &Connection) -> Result<(), OpenError> {
+pub(crate) fn verify_if_suspect(place: &StoreDir, db: &Connection, ciphers: &Ciphers) -> Result<(), OpenError> {
     let Ok(reason) = fs::read_to_string(place.suspect()) else { return Ok(()) };
-    verify(place, db, &format!("it failed: {reason}"))?;
+    verify(place, db, ciphers, &format!("it failed: {reason}"))?;
     trust_again(place)
 }
 
@@ -248,6 +266,7 @@ pub(crate) fn verify_if_suspect(place: &StoreDir, db: &Connection) -> Result<(),
 pub(crate) fn verify_looking(
     place: &StoreDir,
     (db, glance): (&mut Connection, &Glance),
+    ciphers: &Ciphers,
     alone_is_unreadable: bool,
 ) -> Result<(), OpenError> {
     let watch = Arc::new(Watch::default());
@@ -258,7 +277,7 @@ pub(crate) fn verify_looking(
         Err(_) if alone_is_unreadable => UNREADABLE_ALONE.to_owned(),
         Err(_) => return Ok(()),
     };
-    let verified = gives_way(glance, &watch, || match verify(place, db, &reason) {
+    let verified = gives_way(glance, &watch, || match verify(place, db, ciphers, &reason) {
         _ if watch.is_stopped() => Err(OpenError::Interrupted { dir: place.dir.clone() }),
         verified => verified,
     });
@@ -273,10 +292,10 @@ pub(crate) fn verify_looking(
 pub(crate) const UNREADABLE_ALONE: &str = "the database without its log cannot be read";
 
 /// Reads everything, for that reason, and refuses the store unless all of it holds.
-pub(crate) fn verify(place: &StoreDir, db: &Connection, reason: &str) -> Result<(), OpenError> {
+pub(crate) fn verify(place: &StoreDir, db: &Connection, ciphers: &Ciphers, reason: &str) -> Result<(), OpenError> {
     tracing::warn!(event = "store_verifying", reason, "everything in the store is read first");
     let (mut report, mut damaged) = (CheckReport::default(), Damaged::default());
-    read_everything(db, &mut report, &mut damaged, &Watch::default()).map_err(|fault| place.damaged(fault))?;
+    read_everything(db, ciphers, &mut report, &mut damaged, &Watch::default()).map_err(|fault| place.damaged(fault))?;
     if let Some(what) = damaged.later.pop_first() {
         return Err(OpenError::Later { dir: place.dir.clone(), what });
     }
@@ -324,7 +343,7 @@ pub(crate) fn write_down(
 
 fn ledger(place: &StoreDir, db: &Connection, report: &mut CheckReport) -> Result<Vouched, OpenError> {
     let read = Meta::load(db).and_then(|meta| {
-        let (book, faults) = Book::load_leniently(db)?;
+        let (book, faults) = Book::load_leniently(db, &Ciphers::default())?;
         // Where counters do not read, nobody knows how many events there were.
         Ok((meta, faults.is_empty().then_some(book.accepted)))
     });
@@ -352,6 +371,7 @@ fn ledger(place: &StoreDir, db: &Connection, report: &mut CheckReport) -> Result
 
 fn read_everything(
     db: &Connection,
+    ciphers: &Ciphers,
     report: &mut CheckReport,
     damaged: &mut Damaged,
     watch: &Watch,
@@ -360,14 +380,14 @@ fn read_everything(
     // Where even that cannot be read, nobody learns how long it takes; what is wrong is found below.
     watch.expect(["events", "deliveries"].map(|table| rows(table).unwrap_or(0) as u64).iter().sum());
     integrity(db, report, damaged)?;
-    let (book, faults) = Book::load_leniently(db)?;
+    let (book, faults) = Book::load_leniently(db, ciphers)?;
     for fault in faults {
         damaged.book |= damaged.is(fault, &mut report.faults)?;
     }
     read_events(db, &book, report, damaged, watch)?;
     read_deliveries(db, &book, report, damaged, watch)?;
     read_lines(db, &book, report, damaged)?;
-    read_documents(db, report, damaged)?;
+    read_documents(db, ciphers, report, damaged)?;
     read_keys_and_marks(db, report, damaged)?;
     read_audit(db, report, damaged)?;
     read_gaps(db, report)?;
@@ -489,7 +509,7 @@ fn read_deliveries(
                 }
             }
         }
-        attempts(db, seq, report, damaged)?;
+        attempts(db, &book.ciphers, seq, report, damaged)?;
     }
     Ok(())
 }
@@ -550,11 +570,17 @@ pub(crate) fn misplaced(
     }
 }
 
-fn attempts(db: &Connection, seq: i64, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
+fn attempts(
+    db: &Connection,
+    ciphers: &Ciphers,
+    seq: i64,
+    report: &mut CheckReport,
+    damaged: &mut Damaged,
+) -> Result<(), Fault> {
     let mut statement = db.prepare_cached("SELECT version, record FROM attempts WHERE delivery = ?1")?;
     let mut rows = statement.query([seq])?;
     while let Some(row) = rows.next()? {
-        if let Err(error) = record::decode_attempt(row.get_ref(1)?.as_blob().unwrap_or_default()) {
+        if let Err(error) = record::decode_attempt(row.get_ref(1)?.as_blob().unwrap_or_default(), seq, ciphers) {
             let fault = Fault::record(&format_args!("an attempt of the delivery in row {seq}"), &error);
             if damaged.is(fault, &mut report.faults)? {
                 damaged.attempts.push((seq, row.get(0)?));
@@ -564,12 +590,17 @@ fn attempts(db: &Connection, seq: i64, report: &mut CheckReport, damaged: &mut D
     Ok(())
 }
 
-fn read_documents(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
+fn read_documents(
+    db: &Connection,
+    ciphers: &Ciphers,
+    report: &mut CheckReport,
+    damaged: &mut Damaged,
+) -> Result<(), Fault> {
     if let Err(fault) = documents::refuse_unknown(db) {
         damaged.is(fault, &mut report.faults)?;
     }
     for key in documents::keys(db)? {
-        if let Err(fault) = documents::one(db, &key)
+        if let Err(fault) = documents::one(db, &key, ciphers)
             && damaged.is(fault, &mut report.faults)?
         {
             damaged.documents.push((key.kind, key.name));

@@ -11,3 +11,4 @@ mod pace;
 pub(crate) mod recount;
 pub(crate) mod restore;
 pub(crate) mod scrub;
+pub(crate) mod sealed;

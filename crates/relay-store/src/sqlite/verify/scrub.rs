@@ -174,7 +174,7 @@ fn step(db: &Connection, shelf: &Shelf, from: &Reached, rows: &Cell<u64>) -> Res
         }
         Part::Few => {
             for key in documents::keys(db)? {
-                note(shelf, documents::one(db, &key))?;
+                note(shelf, documents::one(db, &key, shelf.ciphers()))?;
             }
             for (_, mark) in marks::all(db)? {
                 note(shelf, mark)?;
@@ -250,7 +250,8 @@ fn delivery(db: &Connection, shelf: &Shelf, seq: i64) -> Result<(), Fault> {
     let mut statement = db.prepare_cached("SELECT record FROM attempts WHERE delivery = ?1")?;
     let mut attempts = statement.query([seq])?;
     while let Some(row) = attempts.next()? {
-        if let Err(error) = record::decode_attempt(row.get_ref(0)?.as_blob().unwrap_or_default()) {
+        if let Err(error) = record::decode_attempt(row.get_ref(0)?.as_blob().unwrap_or_default(), seq, shelf.ciphers())
+        {
             let what = format_args!("an attempt of the delivery in row {seq}");
             shelf.damage().note_fault(&Fault::record(&what, &error));
         }

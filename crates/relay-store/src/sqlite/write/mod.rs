@@ -6,6 +6,7 @@ pub(crate) mod lease;
 pub(crate) mod mend;
 pub(crate) mod put;
 pub(crate) mod queue;
+pub(crate) mod rekey;
 pub(crate) mod replay;
 pub(crate) mod retain;
 pub(crate) mod settle;

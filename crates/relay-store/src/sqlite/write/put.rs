@@ -16,7 +16,7 @@ pub(crate) fn document(
     body: Option<&str>,
     audit: &[AuditEntry],
 ) -> Result<Option<u64>, Fault> {
-    let stored = documents::one(tx.db, key)?.map_or(0, |document| document.version);
+    let stored = documents::stored(tx.db, key)?.map_or(0, |document| document.version);
     if stored != expect {
         return Ok(None);
     }

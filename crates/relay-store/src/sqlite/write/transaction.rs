@@ -97,7 +97,8 @@ impl<'a> Transaction<'a> {
         let seq = event.id.sequence();
         let number = event.name.as_deref().and_then(|name| self.book.event_names.intern(source, name));
         self.scratch.clear();
-        self.crcs.push(record::encode_event(event, source, number, &mut self.scratch));
+        let ciphers = self.book.ciphers.clone();
+        self.crcs.push(record::encode_event(event, source, number, &ciphers, &mut self.scratch));
         let code = record::name_written(event, number);
         let listed = rows::encode_sequences(seq, deliveries.iter().map(|delivery| delivery.id.sequence()));
         let sql = "INSERT INTO events (seq, source, deliveries, head, body) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -107,7 +108,7 @@ impl<'a> Transaction<'a> {
             source,
             listed,
             self.scratch,
-            &event.body[..]
+            &record::encode_body(event, &ciphers)[..]
         ])?;
         if inserted == 0 {
             self.crcs.pop();
@@ -191,7 +192,7 @@ impl<'a> Transaction<'a> {
     pub(crate) fn insert_attempt(&mut self, delivery_seq: i64, version: u64, attempt: &Attempt) -> Result<(), Fault> {
         self.book.arrears.on_stored(1);
         self.scratch.clear();
-        self.crcs.push(record::encode_attempt(attempt, &mut self.scratch));
+        self.crcs.push(record::encode_attempt(attempt, delivery_seq, &self.book.ciphers, &mut self.scratch));
         self.db
             .prepare_cached("INSERT INTO attempts (delivery, version, record) VALUES (?1, ?2, ?3)")?
             .execute(params![delivery_seq, version as i64, self.scratch])?;
@@ -268,7 +269,8 @@ impl<'a> Transaction<'a> {
         let source = self.book.intern(Kind::Source, &delivery.source);
         let destination = self.book.intern(Kind::Destination, &delivery.destination);
         self.scratch.clear();
-        self.crcs.push(record::encode_delivery(delivery, source, destination, &mut self.scratch));
+        let crc = record::encode_delivery(delivery, source, destination, &self.book.ciphers, &mut self.scratch);
+        self.crcs.push(crc);
         destination
     }
 }

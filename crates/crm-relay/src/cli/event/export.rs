@@ -1,0 +1,86 @@
+//! `crm-relay event export`: events with their bodies, a JSON document a line.
+
+use std::io::Write as _;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use clap::Args;
+use relay_server::api::{EventDto, List};
+use serde::Serialize;
+
+use super::super::{filter::given, listing::Range, noun::Asked};
+use crate::{
+    admin_client::{encode, query},
+    exit::{Exit, Failure, Outcome},
+    output::say,
+    render::time,
+    signals,
+};
+
+/// Events that are asked for at a time: so many lines at most are written twice by whoever goes on behind an interruption.
+const PAGE: &str = "20";
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Of this source only
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Of events with such a name only; * stands for any text, ? for one character
+    #[arg(long = "name", value_name = "PATTERN")]
+    pattern: Option<String>,
+    #[command(flatten)]
+    range: Range,
+    /// Go on behind the line that has this cursor
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+}
+
+/// A line.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    event: &'a EventDto,
+    /// The body, byte for byte.
+    body_base64: String,
+    /// Where to go on behind this line; it is not there where that is behind a later one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<&'a str>,
+}
+
+impl Export {
+    pub(super) async fn run(self, asked: &Asked) -> Outcome {
+        let mut parameters = given([("source", self.source), ("name", self.pattern)]);
+        parameters.extend(self.range.parameters(time::now())?);
+        parameters.push(("limit", PAGE.to_owned()));
+        let (api, stop) = (asked.reading().await?, signals::listen()?);
+        let (mut cursor, mut written) = (self.cursor, 0_u64);
+        loop {
+            let here = cursor.iter().map(|cursor| ("cursor", cursor.clone()));
+            let page: List<EventDto> =
+                api.get(&query("/api/v1/events", parameters.iter().cloned().chain(here))).await?;
+            let last = page.items.len().saturating_sub(1);
+            for (at, event) in page.items.iter().enumerate() {
+                let body = api.bytes(&format!("/api/v1/events/{}/body", encode(&event.id))).await?;
+                let cursor = page.next.as_deref().filter(|_| at == last);
+                write(&Line { event, body_base64: STANDARD.encode(&body), cursor })?;
+                written += 1;
+            }
+            cursor = page.next;
+            let Some(next) = &cursor else {
+                say(&format!("{written} events, all there are"));
+                return Ok(Exit::Done);
+            };
+            if stop.is_asked() {
+                return Err(Failure::no(format!("interrupted behind {written} events: go on with --cursor {next}")));
+            }
+        }
+    }
+}
+
+fn write(line: &Line<'_>) -> Result<(), Failure> {
+    let text =
+        serde_json::to_string(line).map_err(|error| Failure::no(format!("an event that is no JSON: {error}")))?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()?;
+    Ok(())
+}
