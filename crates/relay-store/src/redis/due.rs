@@ -29,7 +29,7 @@ pub(super) const PAGE: usize = 4_096;
 pub(super) const PAGES_MAX: usize = 64;
 
 /// How far a set is read.
-struct Line<'a> {
+struct Reading<'a> {
     set: &'a Key,
     read: usize,
     /// The score of the last that was read.
@@ -37,7 +37,7 @@ struct Line<'a> {
     is_over: bool,
 }
 
-impl<'a> Line<'a> {
+impl<'a> Reading<'a> {
     fn new(set: &'a Key) -> Self {
         Self { set, read: 0, last: Wall::MIN, is_over: false }
     }
@@ -158,17 +158,17 @@ impl Core {
     /// The earliest of several sets, whose members begin with an id, by score and then by id. Those that do not read are passed over, page
     /// by page; behind [`PAGES_MAX`] of them the rest is for another call.
     async fn earliest(&self, sets: &[Key], by: Wall, limit: usize) -> Result<Vec<Delivery>, Fault> {
-        let mut lines: Vec<Line<'_>> = sets.iter().map(Line::new).collect();
+        let mut readings: Vec<Reading<'_>> = sets.iter().map(Reading::new).collect();
         let (mut waiting, mut found) = (BTreeSet::new(), Vec::new());
         let mut count = limit.clamp(1, PAGE);
         for _ in 0..PAGES_MAX {
-            let mut open: Vec<&mut Line<'_>> = lines.iter_mut().filter(|line| !line.is_over).collect();
-            let asked = open.iter().map(|line| until_behind(line.set.clone(), by, line.read, count)).collect();
-            for (line, reply) in open.iter_mut().zip(self.nodes.readable(asked).await?) {
-                waiting.extend(line.take(scored(reply)?, count));
+            let mut open: Vec<&mut Reading<'_>> = readings.iter_mut().filter(|reading| !reading.is_over).collect();
+            let asked = open.iter().map(|reading| until_behind(reading.set.clone(), by, reading.read, count)).collect();
+            for (reading, reply) in open.iter_mut().zip(self.nodes.readable(asked).await?) {
+                waiting.extend(reading.take(scored(reply)?, count));
             }
             // Up to there nothing comes that would be earlier.
-            let known = open.iter().filter(|line| !line.is_over).map(|line| line.last).min();
+            let known = open.iter().filter(|reading| !reading.is_over).map(|reading| reading.last).min();
             while found.len() < limit {
                 let is_known = |(score, _): &&(Wall, DeliveryId)| known.is_none_or(|known| *score <= known);
                 let next: Vec<_> = waiting.iter().take_while(is_known).take(limit - found.len()).copied().collect();

@@ -46,7 +46,11 @@ async fn begun(node: &Node) -> RedisStore {
 async fn every_row(store: &RedisStore) -> String {
     let mut lines = shown(store).await;
     for kind in DocumentKind::ALL {
-        lines.push(format!("{:?}", store.documents(kind).await.expect("they read")));
+        let documents = store.documents(kind).await.expect("they read");
+        // Kinds that came later have none there.
+        if !documents.is_empty() {
+            lines.push(format!("{documents:?}"));
+        }
     }
     let page = Page { cursor: None, limit: 1_000 };
     let audit = store.browse_audit(AuditFilter::default(), page).await.expect("it reads");
@@ -95,7 +99,8 @@ async fn write_the_golden_redis() {
     let node = Node::with(Server::Installed, vec![("aof-use-rdb-preamble".into(), "no".into())]);
     let store = begun(&node).await;
     fill(&store, EVENTS).await;
-    for kind in DocumentKind::ALL {
+    // What names a key would be one that it is sealed with.
+    for kind in DocumentKind::ALL.into_iter().filter(|kind| *kind != DocumentKind::Cipher) {
         let key = DocumentKey { kind, name: "one".into() };
         assert_eq!(store.put_document(key, 0, Some("{}".into()), Vec::new()).await, Ok(Some(1)));
     }

@@ -154,7 +154,10 @@ async fn a_key_of_another_type_leaves_nothing_half_done() {
                 assert_eq!(fault, StoreError::Unknown);
                 continue;
             }
-            assert!(matches!(fault, StoreError::Damaged { .. }), "{number} beside {within}: {fault}");
+            // An outcome is kept until that is put aside, never given up as one of a row that does not read (I6).
+            let is_told =
+                if number == 1 { fault == StoreError::Away } else { matches!(fault, StoreError::Damaged { .. }) };
+            assert!(is_told, "{number} beside {within}: {fault}");
             assert_eq!(node.digest(), before, "{number} beside {within}");
             refused += 1;
         }
@@ -228,7 +231,7 @@ async fn what_one_partition_has_done_is_not_denied_for_another() {
         let done = store.settle(vec![changes[1 - spoilt].clone()]).await.expect("settles");
         assert!(matches!(done[..], [Changed::Conflict(Some(_))]), "{spoilt}: it was done: {done:?}");
         let alone = store.settle(vec![changes[spoilt].clone()]).await;
-        assert!(matches!(alone, Err(StoreError::Damaged { .. })), "{spoilt}: {alone:?}");
+        assert_eq!(alone, Err(StoreError::Away), "{spoilt}");
 
         // Leased is what can be, and the rest is asked for again.
         spoil_at(&node, &all[spoilt][0], "leases");

@@ -34,9 +34,9 @@ pub(crate) struct Export {
     cursor: Option<String>,
 }
 
-/// A line.
+/// An event as a line says it.
 #[derive(Serialize)]
-struct Line<'a> {
+struct Exported<'a> {
     #[serde(flatten)]
     event: &'a EventDto,
     /// The body, byte for byte.
@@ -61,7 +61,7 @@ impl Export {
             for (at, event) in page.items.iter().enumerate() {
                 let body = api.bytes(&format!("/api/v1/events/{}/body", encode(&event.id))).await?;
                 let cursor = page.next.as_deref().filter(|_| at == last);
-                write(&Line { event, body_base64: STANDARD.encode(&body), cursor })?;
+                write(&Exported { event, body_base64: STANDARD.encode(&body), cursor })?;
                 written += 1;
             }
             cursor = page.next;
@@ -76,7 +76,7 @@ impl Export {
     }
 }
 
-fn write(line: &Line<'_>) -> Result<(), Failure> {
+fn write(line: &Exported<'_>) -> Result<(), Failure> {
     let text =
         serde_json::to_string(line).map_err(|error| Failure::no(format!("an event that is no JSON: {error}")))?;
     let mut out = std::io::stdout().lock();

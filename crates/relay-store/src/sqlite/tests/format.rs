@@ -76,8 +76,8 @@ fn a_record_of_a_later_version_is_no_damage() {
 /// I23: a store in which something is used that this version does not know is refused by all that open it, and left as it is.
 #[test]
 fn a_store_that_needs_a_later_version_is_refused_untouched() {
-    // Sealed events, lanes, answers that are passed on, marks, sealing here, traces; and what has no meaning yet.
-    for bit in 0..64 {
+    // Sealed events, lanes, answers that are passed on, marks, traces; and what has no meaning yet. The fifth is known: records sealed here.
+    for bit in (0..64).filter(|bit| *bit != 4) {
         a_store_that_needs_is_refused(bit);
     }
 }
@@ -306,7 +306,8 @@ fn full(dir: &Path) -> SqliteStore {
     }
     let leased = wait(store.lease(LeaseAsk { now: second(9), nonce: 7, ..lease_ask(1) })).expect("leases");
     assert_eq!(leased.deliveries.len(), 1);
-    for kind in DocumentKind::ALL {
+    // What names a key would be one that it is sealed with.
+    for kind in DocumentKind::ALL.into_iter().filter(|kind| *kind != DocumentKind::Cipher) {
         let key = DocumentKey { kind, name: "one".to_owned() };
         assert_eq!(wait(store.put_document(key, 0, Some("{}".to_owned()), Vec::new())), Ok(Some(1)));
     }
