@@ -1,6 +1,6 @@
 //! Users, sessions and links as they are stored: JSON. The one place that knows their bytes.
 //!
-//! **Invariant:** as in [`document`](crate::document): a field is never renamed and never changes its meaning, and a new one has a
+//! **Invariant:** as in [`document`]: a field is never renamed and never changes its meaning, and a new one has a
 //! default; one that is not known here is refused, for it may be what keeps somebody out. How somebody reads is no such thing.
 
 use relay_core::{name::Name, time::Wall};
