@@ -480,10 +480,17 @@ impl Hub {
         Some(until.min(since + limits::RESUME_MAX)).filter(|until| *until > self.now.mono)
     }
 
-    /// The same for an instance without a socket.
+    /// The same for an instance without a socket. Once its Hello is here, and waits for the store, it is made to wait by this server: what it
+    /// names is not given to others meanwhile.
     pub(super) fn instance_resumes_until(&self, id: InstanceId) -> Option<Mono> {
         let instance = self.instances.get(&id)?;
-        self.resumes_until(Some(&instance.token), instance.away?.since)
+        let away = instance.away?;
+        let claims = self.greeting.iter().filter_map(|conn| match &self.sessions.get(conn)?.phase {
+            Phase::Claiming(claiming) if claiming.instance == id => Some(claiming.since + limits::CLAIM_WITHIN),
+            Phase::Claiming(_) | Phase::Opened | Phase::Waiting(_) | Phase::Up(_) => None,
+        });
+        let claimed = claims.max().filter(|until| *until > self.now.mono);
+        claimed.max(self.resumes_until(Some(&instance.token), away.since))
     }
 
     /// An instance is gone for good, as far as anybody can tell. Its circuits are remembered for a while.

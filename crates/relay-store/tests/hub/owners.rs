@@ -183,6 +183,28 @@ fn a_part_that_is_being_read_is_not_begun_anew() {
     assert_eq!(rig.count(State::Delivered), 8);
 }
 
+/// I7, I10: who has said that he is back, and waits for the store for longer than the grace, loses nothing by that: nobody is charged for what
+/// this server makes him wait for, nor is it given to others while he goes on with it.
+#[test]
+fn who_waits_for_the_store_is_back() {
+    let [mut rig, _] = Rig::sharing();
+    let client = rig.join(1, 7, 8);
+    rig.send();
+    let held = vec![lease_of(&rig.grant(client))];
+    rig.input(Input::Closed(client));
+    rig.prompt = false;
+    let again = rig.join_with(2, 7, &[("crm", 8)], limits::CLIENT_BUFFER, &held);
+    rig.pass(limits::RESUME_GRACE + Duration::from_secs(1));
+    assert!(rig.grants(again).is_empty() && rig.only().state == State::Leased);
+    rig.prompt = true;
+    rig.answer_store();
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(welcomed(&mut rig, again).0, held);
+    assert_eq!((rig.only().token, rig.only().unheard), (held[0].1, 0));
+    rig.report(again, held[0], &outcome(Class::Delivered));
+    assert_eq!(rig.count(State::Delivered), 1);
+}
+
 /// I21: a lease is its instance's, wherever somebody else names it.
 #[test]
 fn nobody_else_adopts_a_lease() {

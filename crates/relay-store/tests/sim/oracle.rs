@@ -27,7 +27,7 @@ use relay_core::{
     name::Name,
     partitions::Partitions,
     routing::Routing,
-    storage::{Append, Appended, Changed, Extend, Extended, Leased, Replayed, StoreOp, Stored},
+    storage::{Append, Appended, Changed, Extend, Extended, HeldOf, Leased, Replayed, StoreOp, Stored},
     time::Wall,
     wire::{
         codec::{self, LeaseKey},
@@ -74,7 +74,7 @@ pub(crate) struct Oracle {
     /// Leases that this start of the server has let go of: what is reported of one says nothing of its destination any more.
     let_go: BTreeSet<(u64, LeaseKey)>,
     /// Parts in which a server could not read what a client holds, and what it could not decide: a client goes on with what it names there.
-    unread: Vec<(u64, Partitions)>,
+    unread: Vec<(u64, HeldOf, Partitions)>,
     undecided: BTreeSet<(u64, DeliveryId)>,
     /// Failures that clients reported.
     reported: BTreeSet<(LeaseKey, u32)>,

@@ -47,7 +47,8 @@ impl Oracle {
         let run = self.run;
         match (op, answer) {
             (StoreOp::Held(asked), Stored::Held(answered)) if matches!(asked.ask.of, HeldOf::Instance(_)) => {
-                let of = (run, asked.ask.partitions);
+                // Another instance's are read by themselves.
+                let of = (run, asked.ask.of, asked.ask.partitions);
                 self.unread.retain(|unread| *unread != of);
                 if answered.answer.is_err() {
                     self.unread.push(of);
@@ -68,7 +69,7 @@ impl Oracle {
 
     /// Whether a server may not know yet that a lease is somebody else's, since its part of the store was away.
     pub(super) fn may_not_know(&self, id: DeliveryId) -> bool {
-        let is_unread = |(run, of): &(u64, Partitions)| *run == self.run && of.hold(id.partition());
+        let is_unread = |(run, _, of): &(u64, HeldOf, Partitions)| *run == self.run && of.hold(id.partition());
         self.unread.iter().any(is_unread) || self.undecided.contains(&(self.run, id))
     }
 }
