@@ -13,8 +13,8 @@ use self::{export::Export, tail::Tail};
 use super::{
     collection::not_empty,
     delivery,
-    filter::given,
-    listing::{Column, Form, Paging, Range, View, list, state, text, when},
+    filter::Received,
+    listing::{Column, Form, Paging, View, list, state, text, when},
     noun::{self, Asked},
     replay::Replay,
 };
@@ -23,7 +23,7 @@ use crate::{
     exit::{Exit, Outcome},
     render::{
         body::{self, About},
-        style, table, time,
+        style, table,
     },
 };
 
@@ -34,14 +34,8 @@ const BODY_BYTES_MAX: u64 = 1 << 20;
 pub(crate) enum Verb {
     /// List events, newest first
     List {
-        /// Of this source only
-        #[arg(long, value_name = "NAME")]
-        source: Option<String>,
-        /// Of events with such a name only; * stands for any text, ? for one character
-        #[arg(long = "name", value_name = "PATTERN")]
-        pattern: Option<String>,
         #[command(flatten)]
-        range: Range,
+        received: Received,
         #[command(flatten)]
         paging: Paging,
     },
@@ -87,9 +81,8 @@ const VIEW: View<EventDto> =
 impl noun::Verb for Verb {
     async fn run(self, asked: &Asked) -> Outcome {
         match self {
-            Self::List { source, pattern, range, paging } => {
-                let mut parameters = given([("source", source), ("name", pattern)]);
-                parameters.extend(range.parameters(time::now())?);
+            Self::List { received, paging } => {
+                let parameters = received.parameters()?;
                 list(&asked.reading().await?, &VIEW, parameters, Some(&paging), asked.form).await?;
                 Ok(Exit::Done)
             }

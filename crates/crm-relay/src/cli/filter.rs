@@ -1,4 +1,4 @@
-//! Which deliveries: what lists and bulk commands have in common.
+//! Which deliveries, and which events: what lists and bulk commands have in common.
 
 use clap::Args;
 
@@ -29,6 +29,19 @@ pub(super) struct Ended {
         value_name = "REASON"
     )]
     reason: Option<String>,
+    #[command(flatten)]
+    range: Range,
+}
+
+/// Events.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Received {
+    /// Of this source only
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Of events with such a name only; * stands for any text, ? for one character
+    #[arg(long = "name", value_name = "PATTERN")]
+    pattern: Option<String>,
     #[command(flatten)]
     range: Range,
 }
@@ -65,6 +78,18 @@ impl Ended {
         let (since, until) = self.range.bounds(time::now())?;
         let Along { destination, source } = self.along;
         Ok(BulkAsk { destination, source, reason: self.reason, since, until, ..BulkAsk::default() })
+    }
+}
+
+impl Received {
+    /// As parameters of the admin API.
+    ///
+    /// # Errors
+    /// Text that is no time.
+    pub(super) fn parameters(self) -> Result<Parameters, Failure> {
+        let mut parameters = given([("source", self.source), ("name", self.pattern)]);
+        parameters.extend(self.range.parameters(time::now())?);
+        Ok(parameters)
     }
 }
 

@@ -78,7 +78,7 @@ impl People {
     /// # Errors
     /// `Unknown`, `Conflict` for one's own, `Contended`, `Store`.
     pub(crate) async fn change(&self, name: &Name, change: UserChange, who: &Principal) -> Result<User, RegistryError> {
-        if who.name.strip_prefix(Principal::USER) == Some(name.as_str()) {
+        if is_himself(who, name) {
             let text =
                 "nobody changes his own role, or disables himself: another administrator does, or crm-relay user";
             return Err(RegistryError::Conflict(text.to_owned()));
@@ -102,7 +102,7 @@ impl People {
     /// # Errors
     /// `Unknown`, `Contended`, `Store`; `Conflict` for oneself, who would be out with the first click.
     pub(crate) async fn reset(&self, name: &Name, who: &Principal) -> Result<(User, String, Wall), RegistryError> {
-        if who.name.strip_prefix(Principal::USER) == Some(name.as_str()) {
+        if is_himself(who, name) {
             let text = "nobody resets himself: a password is changed on the page of one's own account";
             return Err(RegistryError::Conflict(text.to_owned()));
         }
@@ -210,4 +210,9 @@ async fn unknown(people: &People, name: &Name) -> RegistryError {
         Err(error) => return error,
     };
     RegistryError::Unknown { kind: "user", name: name.to_string(), known }
+}
+
+/// Whether somebody is that user.
+fn is_himself(who: &Principal, name: &Name) -> bool {
+    who.name.strip_prefix(Principal::USER) == Some(name.as_str())
 }

@@ -7,12 +7,11 @@ use clap::Args;
 use relay_server::api::{EventDto, List};
 use serde::Serialize;
 
-use super::super::{filter::given, listing::Range, noun::Asked};
+use super::super::{filter::Received, noun::Asked};
 use crate::{
     admin_client::{encode, query},
     exit::{Exit, Failure, Outcome},
     output::say,
-    render::time,
     signals,
 };
 
@@ -21,14 +20,8 @@ const PAGE: &str = "20";
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// Of this source only
-    #[arg(long, value_name = "NAME")]
-    source: Option<String>,
-    /// Of events with such a name only; * stands for any text, ? for one character
-    #[arg(long = "name", value_name = "PATTERN")]
-    pattern: Option<String>,
     #[command(flatten)]
-    range: Range,
+    received: Received,
     /// Go on behind the line that has this cursor
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
@@ -48,8 +41,7 @@ struct Exported<'a> {
 
 impl Export {
     pub(super) async fn run(self, asked: &Asked) -> Outcome {
-        let mut parameters = given([("source", self.source), ("name", self.pattern)]);
-        parameters.extend(self.range.parameters(time::now())?);
+        let mut parameters = self.received.parameters()?;
         parameters.push(("limit", PAGE.to_owned()));
         let (api, stop) = (asked.reading().await?, signals::listen()?);
         let (mut cursor, mut written) = (self.cursor, 0_u64);
