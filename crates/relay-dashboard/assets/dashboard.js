@@ -317,6 +317,12 @@ function listen(heard) {
   const channel = new BroadcastChannel('relay-pulse');
   let last = Date.now();
   let seen = '';
+  let stream;
+  // While a page is left its last message and its last answer still come: nobody is told of them by a channel that is closed.
+  let left = false;
+  const tell = (message) => {
+    if (!left) channel.postMessage(message);
+  };
   const take = (text, how) => {
     last = Date.now();
     const moved = text !== seen;
@@ -327,16 +333,17 @@ function listen(heard) {
   let holds = false;
   channel.onmessage = ({ data }) => {
     if (data.pulse) take(data.pulse, data.how);
-    else if (holds && seen) channel.postMessage({ pulse: seen, how: 'live' });
+    else if (holds && seen) tell({ pulse: seen, how: 'live' });
   };
-  channel.postMessage({});
+  tell({});
   // Whoever holds the lock holds the stream; with its tab the lock goes to the next.
   navigator.locks?.request('relay-pulse', () => new Promise(() => {
     holds = true;
     const open = () => {
-      const stream = new EventSource(api('pulse'));
+      if (left) return;
+      stream = new EventSource(api('pulse'));
       stream.onmessage = ({ data }) => {
-        channel.postMessage({ pulse: data, how: 'live' });
+        tell({ pulse: data, how: 'live' });
         take(data, 'live');
       };
       // It ended, perhaps with the session. After an answer other than 200, as of a proxy while the server starts, the browser does not try
@@ -358,7 +365,7 @@ function listen(heard) {
       take(text, 'polling');
       last = silent;
       // Whoever shares it need not ask.
-      channel.postMessage({ pulse: text, how: 'polling' });
+      tell({ pulse: text, how: 'polling' });
     } catch {
       // A moment without an answer is not worth a word.
       if (Date.now() - last >= SILENT_MAX) heard(null, 'stale', false);
@@ -368,7 +375,15 @@ function listen(heard) {
   setInterval(() => {
     if (!document.hidden && Date.now() - last >= SILENT_MAX) ask();
   }, POLL_EVERY);
-  addEventListener('pagehide', () => channel.close());
+  addEventListener('pagehide', () => {
+    left = true;
+    stream?.close();
+    channel.close();
+  });
+  // Back from the browser's memory: what it shows is as old as it was left.
+  addEventListener('pageshow', ({ persisted }) => {
+    if (persisted) location.reload();
+  });
 }
 
 const live = { paused: false, follow: new URLSearchParams(location.search).has('follow'), came: 0, skipped: 0, since: Date.now() };
