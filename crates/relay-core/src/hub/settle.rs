@@ -100,6 +100,14 @@ impl Work {
     pub(super) fn new(id: DeliveryId, why: Why) -> Self {
         Self { id, why, again: 0, unsure: None }
     }
+
+    /// Whether the loss that may be stored is: the record went on since, and its losses only grow until it is redriven. Counted once
+    /// more, it would be that of another lease, whose client may still come back. Where another loss was counted instead, this one is
+    /// not: one too few ends nothing early.
+    fn has_counted(&self, record: &Delivery) -> bool {
+        let counts = matches!(self.why, Why::CountLoss(_));
+        counts && self.unsure.as_ref().is_some_and(|change| record.losses >= change.next.losses)
+    }
 }
 
 /// A reported try.
@@ -160,9 +168,13 @@ impl Hub {
         let answers = match result {
             Ok(answers) => answers,
             Err(error) => {
-                let unsure = |change| error.is_unknown().then(|| Box::new(change));
-                let works = decided.into_iter().map(|Decided { work, change }| Work { unsure: unsure(change), ..work });
-                return self.on_not_decided(works.collect(), &error);
+                let unsure = |Decided { mut work, change }| {
+                    if error.is_unknown() {
+                        work.unsure = Some(Box::new(change));
+                    }
+                    work
+                };
+                return self.on_not_decided(decided.into_iter().map(unsure).collect(), &error);
             }
         };
         debug_assert_eq!(decided.len(), answers.len(), "one answer per change");
@@ -221,8 +233,11 @@ impl Hub {
     }
 
     pub(super) fn decide_on(&mut self, mut work: Work, record: &Delivery) {
-        if let Some(change) = work.unsure.take().filter(|change| change.next == *record) {
+        if let Some(change) = work.unsure.take_if(|change| change.next == *record) {
             self.on_applied(&work, &change);
+            return self.finish(&work);
+        }
+        if work.has_counted(record) {
             return self.finish(&work);
         }
         let Some(change) = self.change_for(&work, record) else {

@@ -205,6 +205,36 @@ fn who_waits_for_the_store_is_back() {
     assert_eq!(rig.count(State::Delivered), 1);
 }
 
+/// I11: a loss whose answer does not come is counted once, though the record goes on and another of its leases is not over.
+#[test]
+fn a_loss_that_is_not_answered_is_counted_once() {
+    let [mut rig, _] = Rig::sharing();
+    for instance in [7, 8] {
+        let client = rig.join(u64::try_from(instance).unwrap(), instance, 4);
+        if instance == 7 {
+            rig.send();
+        }
+        rig.grant(client);
+        rig.input(Input::Closed(client));
+        rig.pass(limits::LEASE / 2);
+    }
+    let counted = |record: &Delivery| (record.unheard, record.losses);
+    while rig.only().losses == 0 {
+        // Done, and not answered.
+        rig.trouble(Trouble::Settle, StoreError::Unknown);
+        assert_eq!(counted(&rig.only()), (2, 0), "both wait for their ends");
+        rig.pass(STEP);
+    }
+    rig.no_trouble();
+    let record = rig.only();
+    assert_eq!(counted(&record), (1, 1));
+    rig.edit(record.id, |record| record.version += 1);
+    rig.pass(limits::STORE_RETRY * 3);
+    assert_eq!(counted(&rig.only()), (1, 1), "the other's end has not come");
+    rig.pass(limits::LEASE);
+    assert_eq!(counted(&rig.only()), (0, 2));
+}
+
 /// I21: a lease is its instance's, wherever somebody else names it.
 #[test]
 fn nobody_else_adopts_a_lease() {
