@@ -23,6 +23,8 @@ pub const CONNECTIONS_RESERVE_MAX: usize = 256;
 /// Connections that a listener which closes takes of those that the system has for it: as many as that keeps, where nobody told it
 /// otherwise.
 pub const BACKLOG_MAX: usize = 4_096;
+/// So long a listener that closes completes what peers have begun: a handshake is one way there and one way back.
+pub const HANDSHAKE_WITHIN: Duration = Duration::from_millis(100);
 /// So long whoever connected before a listener closed may be silent: its request is on its way, and would be lost.
 pub const FIRST_WORD_WITHIN: Duration = Duration::from_millis(200);
 /// How long a request waits for a place where every connection is at work (I16: the answer comes within a second).

@@ -61,6 +61,10 @@ impl<L: Listening + Sync> Listening for Behind<L> {
         self.listener.accept().await.map(|(socket, origin)| (socket, self.proxies.connected(origin)))
     }
 
+    fn refuse_new(&self) -> bool {
+        self.listener.refuse_new()
+    }
+
     fn close(self) -> Vec<(L::Socket, Origin)> {
         let Self { listener, proxies } = self;
         listener.close().into_iter().map(|(socket, origin)| (socket, proxies.connected(origin))).collect()

@@ -8,6 +8,7 @@ use std::{
     convert::Infallible,
     future::{Future, poll_fn},
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,7 +23,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::Semaphore,
     task::JoinSet,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -83,6 +84,9 @@ pub async fn serve<L: Listening>(
         };
         hall.admit(socket, origin, stop.cancelled()).await;
     }
+    if acceptor.refuse_new() {
+        hall.admit_begun(&mut acceptor).await;
+    }
     for (socket, origin) in acceptor.close() {
         hall.admit(socket, origin, std::future::ready(())).await;
     }
@@ -140,6 +144,23 @@ impl<T> Hall<T> {
             });
         } else {
             serving.refused(origin);
+        }
+    }
+
+    /// Admits those who had begun to connect when nobody new was answered any more.
+    async fn admit_begun<L: Listening>(&mut self, acceptor: &mut Acceptor<L>)
+    where
+        T: Serve<L::Socket>,
+    {
+        let mut over = pin!(sleep(limits::HANDSHAKE_WITHIN));
+        loop {
+            // Cancel safety: see `Acceptor::accept`.
+            let (socket, origin) = tokio::select! {
+                biased;
+                () = &mut over => return,
+                accepted = acceptor.accept() => accepted,
+            };
+            self.admit(socket, origin, std::future::ready(())).await;
         }
     }
 
@@ -212,8 +233,8 @@ impl Closing {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
     {
-        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(socket), service).with_upgrades());
-        let mut told = std::pin::pin!(self.token.cancelled());
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service).with_upgrades());
+        let mut told = pin!(self.token.cancelled());
         let (mut registered, mut graceful) = (false, false);
         let ended = poll_fn(|cx| {
             if !graceful && (!registered || self.has_begun()) {
@@ -228,6 +249,84 @@ impl Closing {
         });
         if let Err(error) = ended.await {
             tracing::debug!(%error, "a connection ended early");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{ErrorKind, Read as _, Write as _},
+        net,
+        sync::atomic::AtomicUsize,
+        time::Duration,
+    };
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    /// Says each byte again.
+    struct Echo;
+
+    impl Serve<TcpStream> for Echo {
+        async fn connection(&self, mut socket: TcpStream, _: Origin, _: Arc<Seated>, _: &Closing) {
+            let mut byte = [0];
+            if socket.read_exact(&mut byte).await.is_ok() {
+                socket.write_all(&byte).await.unwrap();
+            }
+        }
+
+        fn panicked(&self) {}
+    }
+
+    /// Connects as fast as it can until nobody listens. Gives whether everybody who was connected was answered.
+    fn knock(addr: net::SocketAddr, answered: &AtomicUsize) -> std::io::Result<()> {
+        loop {
+            let mut socket = match net::TcpStream::connect_timeout(&addr, Duration::from_secs(10)) {
+                Ok(socket) => socket,
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let mut byte = [0];
+            socket.write_all(b"1")?;
+            socket.read_exact(&mut byte)?;
+            answered.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Listens, and closes while others connect. Gives what became of those.
+    async fn close_under_load() -> Vec<std::io::Result<()>> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (stop, answered) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
+        let connections = Connections::new(Bounds::of(1_000));
+        let serving = tokio::spawn(serve(Listener::own(listener), "test", connections, Arc::new(Echo), stop.clone()));
+        let knocking = (0..4).map(|_| {
+            let answered = Arc::clone(&answered);
+            tokio::task::spawn_blocking(move || knock(addr, &answered))
+        });
+        let knocking: Vec<_> = knocking.collect();
+        while answered.load(Ordering::Relaxed) < 20 {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+        serving.await.unwrap();
+        futures_util::future::join_all(knocking).await.into_iter().map(|knocked| knocked.unwrap()).collect()
+    }
+
+    /// I22: whoever was told that somebody is there is answered, however late before the end he came.
+    #[cfg(target_os = "linux")]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_listener_that_closes_resets_nobody() {
+        for _ in 0..6 {
+            let closed = futures_util::future::join_all((0..30).map(|_| close_under_load())).await;
+            for knocked in closed.into_iter().flatten() {
+                assert!(knocked.is_ok(), "{knocked:?}");
+            }
         }
     }
 }

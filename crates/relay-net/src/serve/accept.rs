@@ -20,6 +20,12 @@ pub trait Listening: Send + 'static {
     /// The next connection, and where it comes from. Cancel-safe.
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Socket, Origin)>> + Send;
 
+    /// Answers nobody who begins to connect from now on, and completes what others have begun; a peer that is not answered asks again
+    /// in a second. Gives whether it does: not where others go on with the socket, nor where the system cannot.
+    fn refuse_new(&self) -> bool {
+        false
+    }
+
     /// Listens no more, and gives those that the system has connected by then, unless somebody else goes on with them: their peers
     /// were told that somebody is there.
     fn close(self) -> Vec<(Self::Socket, Origin)>
@@ -34,9 +40,14 @@ impl Listening for TcpListener {
         Self::accept(self).await.map(|(socket, peer)| (socket, Origin::of(peer)))
     }
 
+    #[cfg(target_os = "linux")]
+    fn refuse_new(&self) -> bool {
+        socket2::SockRef::from(self).attach_filter(&no_beginning()).is_ok()
+    }
+
     fn close(self) -> Vec<(TcpStream, Origin)> {
         let mut rest = Vec::new();
-        // It does not block, as it did not before. Between the last look and its end there is nothing.
+        // It does not block, as it did not before. Between the last look and its end nobody comes who began after `refuse_new`.
         let Ok(listener) = self.into_std() else { return rest };
         while rest.len() < limits::BACKLOG_MAX {
             match listener.accept() {
@@ -96,6 +107,10 @@ impl Listening for Listener {
         Listening::accept(&self.socket).await
     }
 
+    fn refuse_new(&self) -> bool {
+        !self.is_shared && Listening::refuse_new(&self.socket)
+    }
+
     fn close(self) -> Vec<(TcpStream, Origin)> {
         if self.is_shared { Vec::new() } else { Listening::close(self.socket) }
     }
@@ -149,6 +164,11 @@ impl<L: Listening> Acceptor<L> {
         }
     }
 
+    /// See [`Listening::refuse_new`].
+    pub(super) fn refuse_new(&self) -> bool {
+        self.listener.refuse_new()
+    }
+
     /// See [`Listening::close`].
     pub(super) fn close(self) -> Vec<(L::Socket, Origin)> {
         self.listener.close()
@@ -169,6 +189,25 @@ impl<L: Listening> Acceptor<L> {
             "cannot accept connections, those that are open go on; too many open files: raise the limit (LimitNOFILE=)"
         );
     }
+}
+
+/// Drops each segment that begins a connection (SYN without ACK), and lets all others through. Sockets that are accepted have it from
+/// their listener, and are past that segment. In classic BPF; the segment begins with its TCP header (RFC 9293 section 3.1).
+#[cfg(target_os = "linux")]
+fn no_beginning() -> [socket2::SockFilter; 5] {
+    const LOAD_BYTE: u16 = 0x30;
+    const AND: u16 = 0x54;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    let (flags, syn, ack) = (13, 0x02, 0x10);
+    let step = socket2::SockFilter::new;
+    [
+        step(LOAD_BYTE, 0, 0, flags),
+        step(AND, 0, 0, syn | ack),
+        step(JUMP_IF_EQUAL, 0, 1, syn),
+        step(RETURN, 0, 0, 0),
+        step(RETURN, 0, 0, u32::MAX),
+    ]
 }
 
 /// Whether an error of `accept` is that of one connection. Any other (descriptors, memory) needs others to end first.
