@@ -304,7 +304,10 @@ impl Hub {
     }
 
     fn change_for_report(&mut self, report: &Reported, record: &Delivery) -> Option<Change> {
-        if !report.serves.allows(&record.destination) || !self.may_settle(report, record) {
+        if !report.serves.allows(&record.destination) {
+            return self.end_beyond_token(report, record);
+        }
+        if !self.may_settle(report, record) {
             return None;
         }
         let jitter = self.rng.random_range(-1.0..=1.0);
@@ -318,6 +321,13 @@ impl Hub {
         let charges = report.charges;
         let terms = Terms { retry, retry_after_max, uncounted_delay_max, delivered, charges, jitter };
         delivery::settle(record, report.lease.1, &report.outcome, &terms, self.shared_now())
+    }
+
+    /// What a client says beyond its token does not count (I21), and it may forget it: of its own lease nobody will hear more.
+    fn end_beyond_token(&self, report: &Reported, record: &Delivery) -> Option<Change> {
+        let is_own =
+            record.is_held_under(report.lease.1) && record.lease.is_some_and(|lease| lease.instance == report.instance);
+        is_own.then(|| delivery::end_unheard(record, record.claim(), self.shared_now())).flatten()
     }
 
     /// Whether a report says anything about a delivery that somebody has leased: of its own lease only the holder does, which is
@@ -356,6 +366,8 @@ impl Hub {
     fn tell_applied(&mut self, work: &Work, before: &Delivery, next: &Delivery) {
         let (delivery, destination) = (next.id, next.destination.clone());
         match &work.why {
+            // Beyond its token nothing was tried, for all that is known.
+            Why::Report(_) if next.tries == before.tries => {}
             Why::Report(report) => {
                 let retry = before.next_attempt() > 1;
                 self.notice(Notice::Tried { destination, class: report.outcome.class, retry });

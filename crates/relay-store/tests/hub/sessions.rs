@@ -8,11 +8,14 @@ use relay_core::{
     id::DeliveryId,
     limits,
     routing::Route,
+    storage::{StoreError, StoreOp},
     wire::{
         codec::{LeaseKey, lease_ref},
         message::{GoAway, Hello, Message, Peers, Welcome},
     },
 };
+
+use relay_store::memory::Trouble;
 
 use crate::rig::{Rig, keys, lease_of, name, outcome};
 
@@ -279,6 +282,42 @@ fn leases_beyond_a_narrowed_token_are_not_resumed() {
     let again = connect(&mut rig, 3, "office", erp_only(), resuming(7, &["crm", "erp"], lease));
     assert!(welcome(rig.received(again)).resumed.is_empty());
     assert_eq!(rig.grants(other).len(), 1);
+}
+
+/// I9, I21: what a client reports beyond its token does not count, and it forgets it: others try it anew, under a number of its own.
+#[test]
+fn what_is_reported_beyond_a_token_is_tried_again() {
+    let nothing = || Serves::Only(BTreeSet::new());
+    let mut rigs = Rig::sharing();
+    let client = connect(&mut rigs[0], 1, "office", Serves::All, hello(7, &["crm"]));
+    rigs[0].send();
+    let lease = lease_of(&rigs[0].grant(client));
+    rigs[0].input(Input::Closed(client));
+    // The part of the store where it lies is away as its client comes to another server, and reports.
+    rigs[1].prompt = false;
+    let narrowed = connect(&mut rigs[1], 2, "office", nothing(), resuming(7, &["crm"], lease));
+    let is_there = |ask: &StoreOp| matches!(ask, StoreOp::Held(held) if held.ask.partitions.hold(lease.0.partition()));
+    while let Some(first) = rigs[1].pending.front() {
+        if is_there(first) {
+            rigs[1].refuse_one(Trouble::Held, StoreError::Away);
+        } else {
+            rigs[1].answer_one();
+        }
+    }
+    rigs[1].prompt = true;
+    assert!(welcome(rigs[1].received(narrowed)).resumed.is_empty());
+    rigs[1].report(narrowed, lease, &outcome(Class::Delivered));
+    let settled = |said: &Message| matches!(said, Message::Settled(settled) if keys(&settled.leases) == [lease]);
+    assert!(rigs[1].received(narrowed).iter().any(settled));
+    rigs[1].input(Input::Closed(narrowed));
+    let tried = |notice: &Notice| matches!(notice, Notice::Tried { .. });
+    assert!(!rigs[1].notices.iter().any(tried), "it does not count");
+    assert_eq!((rigs[1].only().state, rigs[1].only().tries, rigs[1].only().losses), (State::Ready, 0, 0));
+    let again = connect(&mut rigs[0], 3, "office", nothing(), hello(7, &["crm"]));
+    assert!(rigs[0].grants(again).is_empty());
+    let other = rigs[0].join(4, 8, 4);
+    rigs[0].pass(limits::DUE_EVERY * 20);
+    assert_eq!(rigs[0].grant(other).attempt, 2);
 }
 
 /// I21, I24: a client that may not serve a destination any more, or does not want to, is no client of it: it hears no counts,
