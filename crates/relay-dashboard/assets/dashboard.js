@@ -429,8 +429,10 @@ function startLive() {
     }
     reading = true;
     try {
-      const drawn = merge(place, await fragment(), kind);
-      leftOut(kind, drawn);
+      const content = await fragment();
+      // Paused meanwhile: whoever goes on reads it.
+      if (live.paused) wanted = true;
+      else leftOut(kind, merge(place, content, kind));
     } catch {
       tellPulse('stale');
     }

@@ -1,6 +1,6 @@
 //! "Why does nothing arrive?": each hop broken in turn, and the line that says so; nothing else is called wrong.
 
-use std::{fs, net::TcpListener};
+use std::{fs, net::SocketAddr};
 
 use serde_json::Value;
 
@@ -179,7 +179,7 @@ fn a_clients_machine_tries_its_own_way() {
     // One probe after the other leaves nothing behind.
     assert!(!place.read("server.log").contains("client_misbehaved"));
 
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let run: Value = serde_json::from_str(&place.read("data/run.json")).unwrap();
     let admin = format!("http://{}", run["admin"].as_str().unwrap());
     let steps = [
@@ -221,7 +221,7 @@ impl Settings<'_> {
 fn a_public_url_that_leads_elsewhere_is_named() {
     let place = Place::new();
     let (_receiver, elsewhere) = place.receiver(&["--status", "200"]);
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let cases = [
         (elsewhere.as_str(), "wrong", "was answered 200 OK, and not by this server"),
         (&format!("http://{closed}"), "unknown", "cannot connect"),

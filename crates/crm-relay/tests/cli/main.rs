@@ -101,6 +101,7 @@ fn the_first_start_of_a_server_logs_paths_and_no_secrets() {
     let place = Place::new();
     let server = place.server();
     let credentials = fs::read_to_string(place.path("data/credentials")).unwrap();
+    place.wait_for("server.log", "name=\"admin\"");
     let log = place.read("server.log");
     for secret in credentials.lines().filter_map(|line| line.split_once('=')).map(|(_, value)| value) {
         assert!(!log.contains(secret), "a secret is in the log");

@@ -86,6 +86,7 @@ fn a_stop_on_a_terminal_says_what_it_waits_for() {
     let env = [
         ("DATA_DIR", "data"),
         ("SERVER_PORT", "0"),
+        ("ADMIN_LISTEN", "off"),
         ("DISK_RESERVE", "1MiB"),
         ("SHUTDOWN_GRACE", "90s"),
         ("NO_COLOR", "1"),
@@ -119,7 +120,13 @@ fn a_stop_on_a_terminal_says_what_it_waits_for() {
 #[test]
 fn a_closed_terminal_ends_what_ran_in_it() {
     let place = Place::new();
-    let env = [("DATA_DIR", "data"), ("SERVER_PORT", "0"), ("DISK_RESERVE", "1MiB"), ("RUST_LOG", "info")];
+    let env = [
+        ("DATA_DIR", "data"),
+        ("SERVER_PORT", "0"),
+        ("ADMIN_LISTEN", "off"),
+        ("DISK_RESERVE", "1MiB"),
+        ("RUST_LOG", "info"),
+    ];
     for command in [&["server"][..], &["dev", "--to", "9"]] {
         let (mut running, keyboard) = session::start(&place, command, &env);
         wait_until("the server", || place.cli(&["health"]).status.success());

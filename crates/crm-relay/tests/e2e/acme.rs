@@ -72,7 +72,10 @@ impl Authority {
         let off = ["-http01", "", "-https01", "", "-tlsalpn01", ""];
         let served = ["-dns01", &dns, "-management", &names, "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""];
         let told = start(dir.path(), "pebble-challtestsrv", &[&off[..], &served].concat());
+        is_there(&names);
         let running = Self::start(dir.path(), &dns);
+        is_there(&format!("127.0.0.1:{directory}"));
+        is_there(&format!("127.0.0.1:{management}"));
         Self { dir, directory, management, http, tls, dns, running, _dns: told }
     }
 
@@ -87,6 +90,8 @@ impl Authority {
     fn begin_anew(&mut self) {
         self.running.kill();
         self.running = Self::start(self.dir.path(), &self.dns);
+        is_there(&format!("127.0.0.1:{}", self.directory));
+        is_there(&format!("127.0.0.1:{}", self.management));
     }
 
     /// A server that obtains a certificate for these names here, below this directory.
@@ -113,6 +118,11 @@ impl Authority {
         let pem = &page[page.find("-----BEGIN").unwrap()..];
         trusting(&certificates(pem.as_bytes()).unwrap()).unwrap()
     }
+}
+
+/// Waits until it listens: it says so before.
+fn is_there(addr: &str) {
+    wait_for("it to listen", || std::net::TcpStream::connect(addr).ok());
 }
 
 /// What is at a path, asked for over TLS under this name.

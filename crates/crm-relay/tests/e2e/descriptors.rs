@@ -205,7 +205,12 @@ fn too_few_descriptors_to_open_the_store_are_no_damage() {
     server.process.signal("TERM");
     server.process.wait();
     let (data, mut refused) = (server.data_dir(), 0);
-    let env = [("DATA_DIR", data.to_str().unwrap()), ("SERVER_HOST", "127.0.0.1"), ("SERVER_PORT", "0")];
+    let env = [
+        ("DATA_DIR", data.to_str().unwrap()),
+        ("SERVER_HOST", "127.0.0.1"),
+        ("SERVER_PORT", "0"),
+        ("ADMIN_LISTEN", "off"),
+    ];
     for limit in 8..28 {
         let few = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
         let log = dir.path().join(format!("few-{limit}.log"));

@@ -2,13 +2,14 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::Command,
 };
 
 use crate::{
     faults::traced,
+    port::free_port,
     process::{API_KEY, Process, wait_for},
     sender::Sender,
 };
@@ -21,7 +22,7 @@ fn dev(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Process {
 }
 
 /// Where its public listener is, once it serves.
-fn public(dir: &Path) -> std::net::SocketAddr {
+fn public(dir: &Path) -> SocketAddr {
     let run: serde_json::Value = wait_for("dev to announce itself", || {
         serde_json::from_slice(&std::fs::read(dir.join("crm-relay-dev/run.json")).ok()?).ok()
     });
@@ -95,7 +96,7 @@ fn dev_listens_where_the_file_says_and_at_any_admin_port() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dev_tells_of_each_webhook_in_a_line() {
     let dir = tempfile::tempdir().unwrap();
-    let place = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let place = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let process = dev(dir.path(), &["--to", &format!("{place}/hook?token=not-to-be-shown"), "--show", "body"], &[]);
     let url = format!("http://{}/webhook/default/a?x=1", public(dir.path()));
     let sender = Sender::new();

@@ -204,7 +204,7 @@ async fn a_client_over_its_grace_says_so_and_its_webhook_is_forwarded_again() {
     let target = Target::start(|_| Reply::hang()).await;
     let server = Server::start(dir.path(), &[]);
     let targets = [("default", target.url("/"))];
-    let grace = [("FORWARD_TIMEOUT", "800ms"), ("SHUTDOWN_GRACE", "1s")];
+    let grace = [("FORWARD_TIMEOUT", "5s"), ("SHUTDOWN_GRACE", "6s")];
     let mut first = client(dir.path(), "first", server.public, &targets, &grace);
     let event = Sender::new().post(&server.url("/webhook"), "{}").await.unwrap().event();
     wait_for("the forward to begin", || (target.count() == 1).then_some(()));

@@ -234,9 +234,9 @@ async fn a_start_that_was_killed_is_taken_up() {
             stored = 0;
         }
         let args = ["server", "--data-dir", data_text, "--server-port", "0", "--admin-listen", "off"];
-        let mut strace = until(step, dir.path(), &args).spawn().unwrap();
         let announced = data.join("run.json");
         let _ = fs::remove_file(&announced);
+        let mut strace = until(step, dir.path(), &args).spawn().unwrap();
         wait_for("the start to be killed, or to be over", || {
             if let Ok(run) = fs::read(&announced)
                 && let Ok(run) = serde_json::from_slice::<serde_json::Value>(&run)

@@ -233,6 +233,8 @@ fn launch(
     port: u16,
 ) -> (Process, SocketAddr, SocketAddr) {
     let data = dir.join("data");
+    // It is to have the same again when it is restarted.
+    let port = if port == 0 { store::free_port() } else { port };
     let port = port.to_string();
     let mut env = vec![
         ("DATA_DIR", data.to_str().unwrap()),

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+pub(crate) use crate::port::free_port;
+
 /// So often the torture kills somebody, unless told otherwise.
 pub(crate) const KILLS: u64 = 40;
 

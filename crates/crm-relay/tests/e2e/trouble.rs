@@ -2,11 +2,12 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
 };
 
 use crate::{
     clock::clock,
+    port::free_port,
     process::{ADMIN_TOKEN, API_KEY, Process, Server, client, run, wait_for},
     sender::Sender,
     target::{Reply, Target},
@@ -128,9 +129,7 @@ async fn a_client_waits_for_a_server_that_is_not_there_yet() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unreachable_target_burns_no_attempts() {
     let dir = tempfile::tempdir().unwrap();
-    let parked = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = parked.local_addr().unwrap();
-    drop(parked);
+    let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let settings = [("RETRY_DELAY", "10ms"), ("MAX_RETRIES", "0"), ("CIRCUIT_PAUSE_MAX", "1s")];
     let server = Server::start(dir.path(), &settings);
     let _client = client(dir.path(), "client", server.public, &[("default", format!("http://{addr}/"))], &[]);

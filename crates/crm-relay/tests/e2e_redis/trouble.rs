@@ -125,6 +125,9 @@ async fn a_redis_that_comes_later_is_waited_for() {
     assert!(server.wait().success(), "{}", server.log());
     let server = start();
     becomes("/livez", 200).await;
+    wait_for("it to say that it waits", || {
+        (server.log().matches("event=\"redis_waiting\"").count() == 2).then_some(())
+    });
     let _redis = Redis::at(redis, &[("requirepass", "canary")]);
     becomes("/readyz", 200).await;
     let log = server.log();

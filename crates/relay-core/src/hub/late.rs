@@ -34,7 +34,7 @@ impl Hub {
         let (token, is_given) = (report.lease.1, record.may_have_given(report.lease.1));
         let speaks = token == record.token || is_success && is_given && self.is_away(holder);
         // Canary: what is confirmed is forgotten, and must not count later.
-        speaks && report.serves.allows(&record.destination) && !crate::canary::is("foreign_report_forgotten")
+        speaks && report.serves.allows(&record.destination) && !crate::canary::is("hub_foreign_report_forgotten")
     }
 
     /// Whether an instance has no socket anywhere, and is not about to.

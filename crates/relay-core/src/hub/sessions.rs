@@ -135,7 +135,7 @@ impl Hub {
     pub(super) fn is_superseded(&mut self, conn: ConnId, id: InstanceId) -> bool {
         let current = self.instances.get(&id).and_then(|instance| instance.conn);
         // Canary: a Hello that was on its way for long must take nothing.
-        let is_older = current.is_some_and(|current| current > conn) && !crate::canary::is("hello_too_late");
+        let is_older = current.is_some_and(|current| current > conn) && !crate::canary::is("hub_hello_too_late");
         if is_older {
             self.drop_session(conn);
             self.outputs.push_back(Output::Close(conn, "its client has come on a later socket"));

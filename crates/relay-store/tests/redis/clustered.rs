@@ -174,7 +174,7 @@ impl Clustered {
     pub(crate) fn move_keys(&self, keys: &[Vec<u8>], (from, to): (usize, usize)) {
         let port = self.ports[to].to_string();
         let mut command: Vec<&[u8]> =
-            vec![b"MIGRATE", b"127.0.0.1", port.as_bytes(), b"", b"0", b"5000", b"REPLACE", b"KEYS"];
+            vec![b"MIGRATE", b"127.0.0.1", port.as_bytes(), b"", b"0", b"60000", b"REPLACE", b"KEYS"];
         command.extend(keys.iter().map(Vec::as_slice));
         let moved = self.nodes[from].ask(&command);
         assert!(moved == "+OK\r\n" || moved == "+NOKEY\r\n", "{moved}");

@@ -204,9 +204,11 @@ async function administers(browser, home) {
   const page = await hers.newPage();
   await page.goto(invited);
   await page.getByText('You have no password yet').waitFor(WITHIN);
+  await page.waitForLoadState('load');
   await page.getByLabel('New password').fill(PASSWORD);
   await page.getByRole('button', { name: 'Set password' }).click();
   await page.getByLabel('Present password').waitFor(WITHIN);
+  await page.waitForLoadState('load');
   await page.getByLabel('Colours').selectOption('dark');
   await page.getByRole('button', { name: 'Save' }).click();
   await page.locator('html[data-theme=dark]').waitFor(WITHIN);

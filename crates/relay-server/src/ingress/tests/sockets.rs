@@ -100,6 +100,12 @@ async fn slow_heads_and_idle_connections_are_closed() {
 
     assert!(relay.connect().await.is_closed().await);
 
+    // Long enough for whoever speaks, however busy this machine is.
+    let relay = Relay::with(|settings| {
+        settings.patience.head = 20 * SHORT;
+        settings.patience.idle = 20 * SHORT;
+    })
+    .await;
     let mut idle = relay.connect().await;
     idle.send(request("POST /webhook", "", "one")).await;
     assert_eq!(idle.reply().await.status, 202);
