@@ -15,7 +15,7 @@ use super::{
     client::{Broken, Command, Sent},
     keys::Space,
     life::Edge,
-    meta,
+    meta::{self, Laid},
     primary::{Primary, Reached},
     reply::{Fault, Reply},
     room::Room,
@@ -256,14 +256,16 @@ impl Committer {
 
     /// Looks whether it keeps what it is given.
     async fn look_at(&self, reached: &mut Reached) -> Result<(), Broken> {
-        let asked = check::asks().into_iter().chain([meta::ask_meta(&self.shared.space)]).collect();
+        let asked = check::asks().into_iter().chain(meta::asks(&self.shared.space)).collect();
         let mut replies = reached.link.send(asked).await?.into_iter();
-        if let (Some(info), Some(settings), Some(meta)) = (replies.next(), replies.next(), replies.next()) {
+        if let (Some(info), Some(settings)) = (replies.next(), replies.next()) {
             self.standing.heard(&Heard::new(info, settings), &self.shared.options, self.primary.steady_since());
-            // Where the registry is not, nobody knows.
-            if let Ok(another) = meta::not_ours(meta, self.shared.space.partitions().len()) {
-                self.standing.holds_another(another);
-            }
+        }
+        // Where the registry is not, nobody knows.
+        if let (Some(meta), Some(strange)) = (replies.next(), replies.next())
+            && let Ok(laid) = Laid::read([meta, strange])
+        {
+            self.standing.holds_another(laid.not_ours(self.shared.space.partitions().len()));
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::{
     begin::BeginError,
     check::{self, Finding, Heard},
     client::{Command, Link},
-    meta,
+    meta::{self, Laid},
     node::Node,
     presence,
     reply::{Fault, Reply},
@@ -189,10 +189,12 @@ impl Core {
 
     /// Why what stands there is not used with these settings.
     async fn looked_at_meta(&self, link: &mut Link) -> Result<Option<Finding>, BeginError> {
-        let told = link.send(vec![meta::ask_meta(&self.space)]).await;
-        let told = told.map_err(|broken| BeginError::Away(broken.to_string()))?.pop().unwrap_or(Reply::Nil);
-        meta::not_ours(told, self.space.partitions().len())
-            .map_err(|fault| BeginError::Away(format!("its layout does not read: {fault:?}")))
+        let told = link.send(meta::asks(&self.space).to_vec()).await;
+        let mut told = told.map_err(|broken| BeginError::Away(broken.to_string()))?.into_iter();
+        let mut next = || told.next().unwrap_or(Reply::Nil);
+        let laid = Laid::read([next(), next()]);
+        let laid = laid.map_err(|fault| BeginError::Away(format!("its layout does not read: {fault:?}")))?;
+        Ok(laid.not_ours(self.space.partitions().len()))
     }
 
     async fn holds_store(&self) -> Result<bool, BeginError> {

@@ -125,6 +125,7 @@ pub use self::{
     inspect::Inspected,
     life::{Edge, Edges},
     mend::Mended,
+    meta::Beyond,
     room::FullProbe,
     scrub::Scrubbed,
 };
