@@ -203,15 +203,14 @@ fn at_start<N: Named, T>(
     why: &Unread,
     unread: impl Fn(&N) -> Option<T>,
 ) -> Result<(N, T), RegistryError> {
-    let what = why.to_string();
     if matches!(why, Unread::Later(_)) {
-        return Err(RegistryError::Later { kind, name, what });
+        return Err(RegistryError::unread(kind, &name, why));
     }
     match N::of(&name).and_then(|named| Some((unread(&named)?, named))) {
-        None => Err(RegistryError::Damaged { kind, name, what }),
+        None => Err(RegistryError::unread(kind, &name, why)),
         Some((document, named)) => {
             let mend = "paused, until it is taken out: stop the server and run crm-relay store check --accept-loss";
-            tracing::error!(event = "document_damaged", ?kind, name, what, "{mend}");
+            tracing::error!(event = "document_damaged", ?kind, name, what = %why, "{mend}");
             Ok((named, document))
         }
     }

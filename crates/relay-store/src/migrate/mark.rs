@@ -6,10 +6,11 @@ use relay_core::storage::{AuditEntry, StoreError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{End, MigrateError, Moved, patiently, whole::Renamed};
-use crate::seam::{Document, DocumentKey, DocumentKind, Registry};
+use crate::seam::{Document, DocumentKey, DocumentKind, Registry, Unread, parse};
 
 /// In a store that is moved elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Departure {
     /// Of the move: both ends have the same.
     pub(super) id: String,
@@ -20,6 +21,7 @@ pub(super) struct Departure {
 
 /// In a store that something is moved into.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Arrival {
     pub(super) id: String,
     pub(super) from: String,
@@ -125,8 +127,7 @@ impl<T: Mark> Marked<T> {
         match patiently(end, || store.document(Self::key())).await? {
             None => Ok(Self { version: 0, mark: T::default() }),
             Some(Document { version, body, .. }) => {
-                let mark = serde_json::from_str(&body);
-                let mark = mark.map_err(|error| MigrateError::Damaged(format!("what it says of moves: {error}")))?;
+                let mark = parse(&body).map_err(|unread| not_read(end, "what it says of moves", unread))?;
                 Ok(Self { version, mark })
             }
         }
@@ -171,6 +172,15 @@ impl<T: Mark> Marked<T> {
     }
 }
 
+/// Nothing is done by what was not understood.
+fn not_read(end: End, what: &str, unread: Unread) -> MigrateError {
+    let what = format!("{what}: {unread}");
+    match unread {
+        Unread::Later(_) => MigrateError::Store { end, error: StoreError::Later { what: what.into() } },
+        Unread::Damaged(_) => MigrateError::Damaged(what),
+    }
+}
+
 /// What documents are called that hold names.
 const NAMES: &str = "renamed-";
 
@@ -190,8 +200,7 @@ impl Names {
             if !document.key.name.starts_with(NAMES) {
                 continue;
             }
-            let texts = serde_json::from_str(&document.body)
-                .map_err(|error| MigrateError::Damaged(format!("{}: {error}", document.key.name)))?;
+            let texts = parse(&document.body).map_err(|unread| not_read(End::Target, &document.key.name, unread))?;
             names.renamed.read(&texts);
             names.documents += 1;
         }
