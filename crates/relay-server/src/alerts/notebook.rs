@@ -226,7 +226,7 @@ mod tests {
         }
         let mut notebook = Notebook::new(store.clone(), "a".to_owned());
         let (ops, sales): (Name, Name) = ("ops".parse().unwrap(), "sales".parse().unwrap());
-        let declared = BTreeMap::from([(ops.clone(), ()), (sales.clone(), ())]);
+        let declared = BTreeMap::from([(ops.clone(), true), (sales.clone(), true)]);
         assert!(notebook.recall(Scope::Store, &declared).await.unwrap().is_empty());
         let told = r#"{"at":1,"interval_ms":2,"told":[{"kind":"paused","severity":"warning","words":"x","since":1}]}"#;
         let memory = read_back(told, Scope::Store).unwrap();

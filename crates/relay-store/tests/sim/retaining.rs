@@ -1,12 +1,13 @@
 //! Retention as each server runs it: an operation of the store at a time, some of them in vain, with everything else going on in between.
 //! What is not heard ends a round, and the next one does the rest.
 
+use std::{collections::btree_map::Entry, time::Duration};
+
 use rand::RngExt as _;
 use relay_core::{
     jobs::{Retention, RetentionOp, RetentionStored, Rules},
     time::Wall,
 };
-use std::time::Duration;
 
 use crate::{
     operator::Fate,
@@ -30,9 +31,8 @@ impl World {
         };
         let (short, long) = (Duration::from_mins(1), Duration::from_mins(2));
         let rules = Rules { now: wall, delivered_before: wall - short, dead_before: wall - long, partitions };
-        if !self.rounds.contains_key(&epoch) {
-            let retention = Retention::new(rules).by(20);
-            self.rounds.insert(epoch, Round { retention, rules, pending: None });
+        if let Entry::Vacant(free) = self.rounds.entry(epoch) {
+            free.insert(Round { retention: Retention::new(rules).by(20), rules, pending: None });
             self.round_goes_on(epoch);
         }
     }
