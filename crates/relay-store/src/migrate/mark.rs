@@ -60,7 +60,7 @@ impl Arrival {
     }
 
     /// What came of it.
-    pub(super) fn moved(&self, names: &Names, was_done: bool) -> Moved {
+    pub(super) fn moved(&self, names: &RenamedIds, was_done: bool) -> Moved {
         let [events, deliveries, attempts, keys, documents, lines] = self.counts;
         let (renamed, digest) = (names.renamed.texts(), self.digest.clone());
         Moved { events, deliveries, attempts, keys, documents, lines, renamed, digest, was_done }
@@ -127,7 +127,7 @@ impl<T: Mark> Marked<T> {
         match patiently(end, || store.document(Self::key())).await? {
             None => Ok(Self { version: 0, mark: T::default() }),
             Some(Document { version, body, .. }) => {
-                let mark = parse(&body).map_err(|unread| not_read(end, "what it says of moves", unread))?;
+                let mark = parse(&body).map_err(|unread| not_read(end, "what it says of moves", &unread))?;
                 Ok(Self { version, mark })
             }
         }
@@ -173,7 +173,7 @@ impl<T: Mark> Marked<T> {
 }
 
 /// Nothing is done by what was not understood.
-fn not_read(end: End, what: &str, unread: Unread) -> MigrateError {
+fn not_read(end: End, what: &str, unread: &Unread) -> MigrateError {
     let what = format!("{what}: {unread}");
     match unread {
         Unread::Later(_) => MigrateError::Store { end, error: StoreError::Later { what: what.into() } },
@@ -187,12 +187,12 @@ const NAMES: &str = "renamed-";
 /// Ids of the source that are others in the target, which holds them in documents of their own: one for each group of events that
 /// has any, so that what is written does not grow with what was written before.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct RenamedIds {
     pub(super) renamed: Renamed,
     documents: u64,
 }
 
-impl Names {
+impl RenamedIds {
     /// Reads those of a target.
     pub(super) async fn read(target: &dyn Registry) -> Result<Self, MigrateError> {
         let mut names = Self::default();
@@ -200,7 +200,7 @@ impl Names {
             if !document.key.name.starts_with(NAMES) {
                 continue;
             }
-            let texts = parse(&document.body).map_err(|unread| not_read(End::Target, &document.key.name, unread))?;
+            let texts = parse(&document.body).map_err(|unread| not_read(End::Target, &document.key.name, &unread))?;
             names.renamed.read(&texts);
             names.documents += 1;
         }

@@ -41,7 +41,7 @@ pub struct ExaminedNode {
     /// Where it is, or who was asked for it.
     pub address: String,
     /// What it has of the store.
-    pub parts: Vec<Part>,
+    pub parts: Vec<StorePart>,
     /// Which server, and of which version.
     pub server: String,
     /// Each thing that is looked at, with what it is.
@@ -60,7 +60,7 @@ pub struct ExaminedNode {
 
 /// A part of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct StorePart {
     /// Which partition; `None`: the registry.
     pub partition: Option<usize>,
     /// Its slot in a cluster.
@@ -161,7 +161,7 @@ impl Core {
             Ok(at) if self.nodes.is_cluster() => at.to_string(),
             Ok(_) | Err(_) => self.options.address.to_string(),
         };
-        let part = |place: &usize| Part {
+        let part = |place: &usize| StorePart {
             partition: Some(*place).filter(|place| *place != self.space.registry_place()),
             slot: self.space.slot(*place),
         };
