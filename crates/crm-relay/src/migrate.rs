@@ -224,6 +224,7 @@ fn next(to: &StoreAt) -> String {
 fn failed(error: &MigrateError, from: &StoreAt, to: &StoreAt) -> Failure {
     let exit = match error {
         MigrateError::Store { error: StoreError::Full, .. } => Exit::No,
+        MigrateError::Store { error: StoreError::Later { .. }, .. } => Exit::NewerVersion,
         MigrateError::Store { error: StoreError::Away | StoreError::Unknown, .. } | MigrateError::Served { .. } => {
             Exit::Unreachable
         }

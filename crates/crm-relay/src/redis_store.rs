@@ -246,7 +246,7 @@ fn doctor_json(examined: &Examined, findings: &[(String, String)]) -> serde_json
         several => {
             let with_parts = |node: &ExaminedNode| {
                 let mut of_node = node_json(node);
-                let part = |part: &redis::Part| json!({"partition": part.partition, "slot": part.slot});
+                let part = |part: &redis::StorePart| json!({"partition": part.partition, "slot": part.slot});
                 of_node.insert("address".into(), json!(node.address));
                 of_node.insert("parts".into(), node.parts.iter().map(part).collect());
                 Value::from(of_node)
@@ -312,7 +312,7 @@ fn told(examined: &Examined, findings: &[(String, String)]) -> String {
 
 /// What of the store is at one of several.
 fn parts(node: &ExaminedNode) -> String {
-    let part = |part: &redis::Part| match part.partition {
+    let part = |part: &redis::StorePart| match part.partition {
         Some(partition) => format!("partition {partition} (slot {})", part.slot),
         None => format!("the registry (slot {})", part.slot),
     };

@@ -240,8 +240,10 @@ async fn secrets(plan: &Plan, store: &dyn Store) -> Result<Kept, Failure> {
     if !store.promises().several_owners {
         return credentials::complete(data_dir, given());
     }
-    let failed = |error: StoreError| {
-        Failure::new(Exit::Unreachable, format!("what the servers on this store share could not be read: {error}"))
+    let failed = |error: RegistryError| {
+        let is_later = matches!(error, RegistryError::Later { .. });
+        let exit = if is_later { Exit::NewerVersion } else { Exit::Unreachable };
+        Failure::new(exit, format!("what the servers on this store share could not be read: {error}"))
     };
     let now = Clock::start(Wall::MIN).wall();
     loop {

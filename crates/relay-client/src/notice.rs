@@ -7,7 +7,7 @@ use relay_core::{
     client::{DialFailure, Exit, Forward, Notice, View},
     delivery::outcome::{Class, Outcome},
     limits,
-    lines::Lines,
+    lines::LogLines,
     name::Name,
     time::Mono,
 };
@@ -28,9 +28,9 @@ pub(crate) struct Notices {
     said: Vec<(Name, bool, bool, u32)>,
     began: Instant,
     /// By event; as many as there are.
-    lines: Lines<&'static str>,
+    lines: LogLines<&'static str>,
     /// By destination, of those in the configuration, and class.
-    tries: Lines<(Name, Class)>,
+    tries: LogLines<(Name, Class)>,
 }
 
 impl Notices {
@@ -41,8 +41,8 @@ impl Notices {
             lost: None,
             said: Vec::new(),
             began: Instant::now(),
-            lines: Lines::default(),
-            tries: Lines::default(),
+            lines: LogLines::default(),
+            tries: LogLines::default(),
         }
     }
 

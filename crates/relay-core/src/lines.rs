@@ -1,7 +1,7 @@
 //! How many log lines of a kind are written: so many in a span of time, and a count of those that were left out.
 //!
 //! **Invariant:** nothing is left out without being counted, and a count is told with the next line of its kind or by
-//! [`Lines::left_out`].
+//! [`LogLines::left_out`].
 
 use std::{borrow::Borrow, collections::BTreeMap, time::Duration};
 
@@ -18,7 +18,7 @@ pub struct Share {
 
 /// The lines of one kind.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Kind {
+pub struct LogShare {
     since: Option<Mono>,
     said: u32,
     left_out: u64,
@@ -26,11 +26,11 @@ pub struct Kind {
 
 /// The lines of many kinds. Whoever uses it says what bounds their number.
 #[derive(Clone, Debug)]
-pub struct Lines<K> {
-    kinds: BTreeMap<K, Kind>,
+pub struct LogLines<K> {
+    kinds: BTreeMap<K, LogShare>,
 }
 
-impl Kind {
+impl LogShare {
     /// Whether a line may be written, and how many like it were left out before. `None`: it is left out too.
     pub fn may_tell(&mut self, share: Share, now: Mono) -> Option<u64> {
         if self.since.is_none_or(|since| now.since(since) >= share.span) {
@@ -50,14 +50,14 @@ impl Kind {
     }
 }
 
-impl<K: Ord> Lines<K> {
-    /// See [`Kind::may_tell`].
+impl<K: Ord> LogLines<K> {
+    /// See [`LogShare::may_tell`].
     pub fn may_tell<Q: Ord + ToOwned<Owned = K> + ?Sized>(&mut self, kind: &Q, share: Share, now: Mono) -> Option<u64>
     where
         K: Borrow<Q>,
     {
         if !self.kinds.contains_key(kind) {
-            self.kinds.insert(kind.to_owned(), Kind::default());
+            self.kinds.insert(kind.to_owned(), LogShare::default());
         }
         self.kinds.get_mut(kind)?.may_tell(share, now)
     }
@@ -69,7 +69,7 @@ impl<K: Ord> Lines<K> {
     }
 }
 
-impl<K> Default for Lines<K> {
+impl<K> Default for LogLines<K> {
     fn default() -> Self {
         Self { kinds: BTreeMap::new() }
     }
@@ -88,7 +88,7 @@ mod tests {
     /// S27
     #[test]
     fn lines_beyond_the_share_are_counted_and_told_later() {
-        let mut lines = Lines::<String>::default();
+        let mut lines = LogLines::<String>::default();
         assert_eq!((0..1000).filter_map(|_| lines.may_tell("a", SHARE, at(500))).collect::<Vec<_>>(), [0, 0, 0]);
         assert_eq!(lines.may_tell("b", SHARE, at(500)), Some(0), "another kind");
         assert_eq!(lines.may_tell("a", SHARE, at(1_499)), None);
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_has_no_follower_is_told_all_the_same() {
-        let mut lines = Lines::<&str>::default();
+        let mut lines = LogLines::<&str>::default();
         assert_eq!((0..5).filter_map(|_| lines.may_tell(&"a", SHARE, at(0))).count(), 3);
         assert_eq!(lines.left_out().map(|(kind, count)| (*kind, count)).collect::<Vec<_>>(), [("a", 2)]);
         assert_eq!(lines.left_out().count(), 0, "once");
@@ -108,7 +108,7 @@ mod tests {
     /// A moment before the last one, as a clock of somebody else may give it, neither panics nor opens the tap.
     #[test]
     fn time_that_goes_back_opens_nothing() {
-        let mut kind = Kind::default();
+        let mut kind = LogShare::default();
         assert_eq!((0..9).filter_map(|_| kind.may_tell(SHARE, at(5_000))).count(), 3);
         assert_eq!(kind.may_tell(SHARE, at(1)), None);
     }

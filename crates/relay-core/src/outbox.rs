@@ -17,7 +17,7 @@ use crate::{
     name::Name,
     wire::{
         codec::{LeaseKey, lease_ref},
-        message::{Chunk, Extend, Grant, HeaderField, LeaseRef, Message, Peers, Release, Settled, first_of},
+        message::{Chunk, Grant, HeaderField, HeldList, LeaseRef, Message, Peers, Release, Settled, first_of},
     },
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct Outbox {
     /// Clients of destinations it serves.
     peers: BTreeMap<Name, u32>,
     released: Vec<LeaseRef>,
-    heartbeat: Option<Extend>,
+    heartbeat: Option<HeldList>,
     settled: Vec<LeaseRef>,
     /// Grants of small bodies of which something has not left, by turn.
     small: Turns,
@@ -91,7 +91,7 @@ impl Outbox {
     }
 
     /// Puts a heartbeat in line; it replaces one that was not sent yet.
-    pub(crate) fn push_heartbeat(&mut self, extend: Extend) {
+    pub(crate) fn push_heartbeat(&mut self, extend: HeldList) {
         self.heartbeat = Some(extend);
     }
 
@@ -171,7 +171,7 @@ impl Outbox {
         if let Some(mut extend) = self.heartbeat.take() {
             let held = first_of(&mut extend.held);
             self.heartbeat = (!extend.held.is_empty()).then_some(extend);
-            let extend = Extend { held };
+            let extend = HeldList { held };
             return Some(Popped { message: Message::Extend(extend), piece: None });
         }
         if !self.settled.is_empty() {

@@ -15,7 +15,8 @@ use relay_core::{
     storage::{Presence, StoreError},
     time::Wall,
 };
-use relay_store::seam::{self, Document, DocumentKey, DocumentKind};
+use relay_store::seam::{self, Document, DocumentKey, DocumentKind, Unread};
+use serde::de::DeserializeOwned;
 
 use crate::{
     Config, again,
@@ -54,8 +55,8 @@ struct Shared {
 /// What the servers on a store know each other's secrets by.
 ///
 /// # Errors
-/// The store does not tell.
-pub async fn shared_secrets(store: &dyn seam::Registry) -> Result<Vec<SharedSecret>, StoreError> {
+/// The store does not tell, or a later version wrote what stands there.
+pub async fn shared_secrets(store: &dyn seam::Registry) -> Result<Vec<SharedSecret>, RegistryError> {
     let shared = read(store).await?;
     Ok(shared.secrets.into_values().filter_map(|(_, secret)| secret).collect())
 }
@@ -63,12 +64,12 @@ pub async fn shared_secrets(store: &dyn seam::Registry) -> Result<Vec<SharedSecr
 /// Shares a secret that was made just now, unless another server shared one before: then that one.
 ///
 /// # Errors
-/// The store does not tell.
+/// The store does not tell, or a later version wrote what stands there.
 pub async fn claim(
     store: &dyn seam::Registry,
     secret: &SharedSecret,
     at: Wall,
-) -> Result<Option<SharedSecret>, StoreError> {
+) -> Result<Option<SharedSecret>, RegistryError> {
     let body = render(secret);
     for _ in 0..TRIES {
         let shared = read(store).await?;
@@ -78,20 +79,29 @@ pub async fn claim(
         }
         put(store, &secret.name, version, &body, at).await?;
     }
-    Err(StoreError::Unknown)
+    Err(RegistryError::Contended)
 }
 
-async fn read(store: &dyn seam::Registry) -> Result<Shared, StoreError> {
+async fn read(store: &dyn seam::Registry) -> Result<Shared, RegistryError> {
     let mut shared = Shared::default();
     for Document { key, version, body } in store.documents(DocumentKind::Shared).await? {
-        // What does not read is written anew, as if there were none.
         if key.name == CONFIGURATION {
-            shared.configuration = (version, parse(&body).ok());
+            shared.configuration = (version, read_back(&key.name, &body)?);
         } else {
-            shared.secrets.insert(key.name, (version, parse(&body).ok()));
+            let secret = read_back(&key.name, &body)?;
+            shared.secrets.insert(key.name, (version, secret));
         }
     }
     Ok(shared)
+}
+
+/// What is damaged is written anew, as if there were none. What a later version wrote is not: the servers of that version have it.
+fn read_back<T: DeserializeOwned>(name: &str, body: &str) -> Result<Option<T>, RegistryError> {
+    match parse(body) {
+        Ok(document) => Ok(Some(document)),
+        Err(Unread::Damaged(_)) => Ok(None),
+        Err(why @ Unread::Later(_)) => Err(RegistryError::unread(DocumentKind::Shared, name, &why)),
+    }
 }
 
 /// Writes one document if it is at that version still. Whether it was is seen by who reads again.
@@ -148,7 +158,7 @@ impl Agreement {
     }
 
     /// Writes what is not shared as this server has it; whether there was nothing to write.
-    async fn share(&self, config: &Config, shared: Shared) -> Result<bool, StoreError> {
+    async fn share(&self, config: &Config, shared: Shared) -> Result<bool, RegistryError> {
         let mut is_shared = true;
         for (name, sha256) in Credentials::NAMES.into_iter().zip(config.credentials.digests()) {
             let (version, known) = shared.secrets.get(name).cloned().unwrap_or_default();
@@ -203,8 +213,15 @@ impl Agreement {
     pub(crate) async fn watch(&self) {
         loop {
             tokio::time::sleep(SAID_EVERY).await;
-            // A store that does not tell is somebody else's to notice.
-            let Ok(shared) = read(&*self.store).await else { continue };
+            let shared = match read(&*self.store).await {
+                Ok(shared) => shared,
+                Err(error @ RegistryError::Later { .. }) => {
+                    tracing::warn!(event = "configuration_differs", "{error}");
+                    continue;
+                }
+                // A store that does not tell is somebody else's to notice.
+                Err(_) => continue,
+            };
             let differences = self.differences(&self.mine(), &shared);
             if !differences.is_empty() {
                 tracing::warn!(
@@ -244,7 +261,7 @@ impl Agreement {
 #[cfg(test)]
 mod tests {
     use relay_core::storage::About;
-    use relay_store::memory::MemoryStore;
+    use relay_store::{memory::MemoryStore, seam::Registry as _};
 
     use super::*;
 
@@ -341,6 +358,32 @@ mod tests {
         assert!(refused.contains("API_KEY is one with the digest"), "{refused}");
     }
 
+    /// I23: what a later version shares is not written over by an earlier one, which says so and does not start, and tells no secret; what is
+    /// damaged is written anew.
+    #[tokio::test]
+    async fn what_a_later_version_shares_is_left_to_it() {
+        for name in [CONFIGURATION, "API_KEY", "a secret of later"] {
+            let store = MemoryStore::new();
+            reach(&store, &config("a", HOUR), &[]).await.unwrap();
+            let key = DocumentKey { kind: DocumentKind::Shared, name: name.to_owned() };
+            let stored = async || store.document(key.clone()).await.unwrap();
+            let version = stored().await.map_or(0, |document| document.version);
+            let later = r#"{"since":"a later version"}"#.to_owned();
+            store.put_document(key.clone(), version, Some(later), Vec::new()).await.unwrap().unwrap();
+            let before = stored().await;
+            let started = reach(&store, &Config { accepts: true, ..config("b", HOUR * 2) }, &[]).await;
+            let is_later = matches!(started.err(), Some(StartError::Registry(RegistryError::Later { .. })));
+            assert!(is_later, "{name}");
+            let secret = SharedSecret { name: name.into(), sha256: [1; 32], server: "b".into(), kept: None };
+            assert!(matches!(claim(&store, &secret, Wall::MIN).await, Err(RegistryError::Later { .. })), "{name}");
+            assert!(matches!(shared_secrets(&store).await, Err(RegistryError::Later { .. })), "{name}");
+            assert_eq!(stored().await, before, "{name}");
+            let version = before.unwrap().version;
+            store.put_document(key.clone(), version, Some("{".into()), Vec::new()).await.unwrap().unwrap();
+            reach(&store, &config("b", HOUR * 2), &[]).await.unwrap();
+        }
+    }
+
     /// Of a secret that several make at once one counts.
     #[tokio::test]
     async fn a_secret_is_claimed_once() {
@@ -350,9 +393,9 @@ mod tests {
             SharedSecret { name, sha256: [digit; 32], server: server.to_owned(), kept }
         };
         let (one, other) = (made("a", 1), made("b", 2));
-        assert_eq!(claim(&store, &one, Wall::MIN).await, Ok(None));
-        assert_eq!(claim(&store, &other, Wall::MIN).await, Ok(Some(one.clone())));
-        assert_eq!(claim(&store, &one, Wall::MIN).await, Ok(None), "again");
-        assert_eq!(shared_secrets(&store).await, Ok(vec![one]));
+        assert_eq!(claim(&store, &one, Wall::MIN).await.unwrap(), None);
+        assert_eq!(claim(&store, &other, Wall::MIN).await.unwrap(), Some(one.clone()));
+        assert_eq!(claim(&store, &one, Wall::MIN).await.unwrap(), None, "again");
+        assert_eq!(shared_secrets(&store).await.unwrap(), vec![one]);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** nothing here decides about a delivery.
 
-use relay_core::jobs::{Job, Outcome, Output};
+use relay_core::jobs::{Job, JobSums, Output};
 use relay_store::seam::{Trades, perform_job};
 
 use crate::{
@@ -18,7 +18,7 @@ pub(crate) async fn run(
     hub: &Handle,
     clock: &Clock,
     supervisor: &Supervisor,
-) -> Outcome {
+) -> JobSums {
     let stopping = supervisor.stopping();
     loop {
         if stopping.is_cancelled() {

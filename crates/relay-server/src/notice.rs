@@ -9,7 +9,7 @@ use relay_core::{
     hub::Notice,
     id::InstanceId,
     limits,
-    lines::{Lines, Share},
+    lines::{LogLines, Share},
     name::Name,
     time::{Mono, Now},
 };
@@ -22,7 +22,7 @@ const DOWN_MAX: usize = 4_096;
 /// Writes notices to the log.
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
-    lines: Lines<&'static str>,
+    lines: LogLines<&'static str>,
     /// Since when destinations are down through an instance.
     down: BTreeMap<(Name, InstanceId), Mono>,
     departures: Departures,

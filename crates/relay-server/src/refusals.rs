@@ -11,7 +11,7 @@ use std::{
 
 use relay_core::{
     limits,
-    lines::Lines,
+    lines::LogLines,
     time::{Mono, Wall},
 };
 
@@ -69,7 +69,7 @@ struct Lately {
     /// How many, by check: as many kinds as there are checks.
     tallies: BTreeMap<&'static str, Tally>,
     /// Lines about it, by reason: as many kinds as there are checks.
-    lines: Lines<&'static str>,
+    lines: LogLines<&'static str>,
 }
 
 impl Missed {

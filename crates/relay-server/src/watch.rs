@@ -80,8 +80,28 @@ impl Announced {
 
 /// Whether whoever looks after these partitions warns of it. What is so of the store, and not of a server, one of all warns of.
 fn is_for(reason: &Reason, mine: Partitions) -> bool {
-    let Reason::HalfTtl { destination, .. } = reason else { return true };
-    mine.hold(Partition::of_digest(&secret::sha256(destination.as_str().as_bytes())))
+    let about = match reason {
+        Reason::HalfTtl { destination, .. } | Reason::NoClient { destination, .. } => destination.as_str(),
+        Reason::Full { .. } | Reason::NearlyFull { .. } | Reason::MemoryFull { .. } | Reason::MemoryRunsOut { .. } => {
+            ""
+        }
+        // Of what is connected here, of this machine, or said by who knows it first.
+        Reason::Stalled { .. }
+        | Reason::CircuitOpen { .. }
+        | Reason::Damaged { .. }
+        | Reason::DeadLetters { .. }
+        | Reason::Paused { .. }
+        | Reason::SourceBroken { .. }
+        | Reason::OldSecretBroken { .. }
+        | Reason::Untold { .. }
+        | Reason::Store { .. }
+        | Reason::NoCommit { .. }
+        | Reason::ClockMoved(_)
+        | Reason::ClockApart(_)
+        | Reason::OtherConfiguration { .. }
+        | Reason::CertificateEnds { .. } => return true,
+    };
+    mine.hold(Partition::of_digest(&secret::sha256(about.as_bytes())))
 }
 
 /// What a reason is about: the `event=` of its line, and the destination. `None`: whoever knows it first says it.
@@ -130,14 +150,31 @@ mod tests {
         assert_eq!(announced.announce(&[reason(3)], all), 1);
     }
 
-    /// What will expire is one server's to warn of, whoever else is there; once that one is gone, another's.
+    /// What is so of the store is one server's to warn of, whoever else is there; once that one is gone, another's. What stalls does so where
+    /// its clients are, and each says so of its own.
     #[test]
-    fn of_several_servers_one_warns_of_what_will_expire() {
+    fn of_several_servers_one_warns_of_what_is_of_the_store() {
         let runs = [1, 2, 3];
         let mut announced = runs.map(|_| Announced::default());
-        for name in ["crm", "erp", "shop", "mail"] {
-            let destination = name.parse().unwrap();
-            let reasons = [Reason::HalfTtl { destination, waiting: 1, first_expiry: Duration::from_hours(1) }];
+        let of = |name: &str| -> [Reason; 2] {
+            let (destination, waiting) = (|| name.parse().unwrap(), 1);
+            [
+                Reason::HalfTtl { destination: destination(), waiting, first_expiry: Duration::from_hours(1) },
+                Reason::NoClient {
+                    destination: destination(),
+                    since: Duration::from_secs(61),
+                    waiting,
+                    first_expiry: None,
+                },
+            ]
+        };
+        let of_all = [
+            Reason::MemoryFull { used: 2, bound: 1 },
+            Reason::NearlyFull { free: 1 },
+            Reason::Full { free: None, reserve: 1 },
+        ];
+        for reason in ["crm", "erp", "shop", "mail"].into_iter().flat_map(of).chain(of_all) {
+            let (name, reasons) = (format!("{reason:?}"), [reason]);
             let mut lines = runs.map(|_| 0);
             for (at, run) in runs.into_iter().enumerate() {
                 let mine = Partitions::looked_after_by(run, &runs, 16);
@@ -150,6 +187,12 @@ mod tests {
                 .iter()
                 .map(|run| Announced::default().announce(&reasons, Partitions::looked_after_by(*run, &left, 16)));
             assert_eq!(later.sum::<usize>(), 1, "{name}");
+            announced = runs.map(|_| Announced::default());
+        }
+        let destination = "crm".parse().unwrap();
+        let stalls = [Reason::Stalled { destination, oldest: Duration::from_mins(2), waiting: 1 }];
+        for run in runs {
+            assert_eq!(Announced::default().announce(&stalls, Partitions::looked_after_by(run, &runs, 16)), 1);
         }
     }
 }

@@ -20,11 +20,11 @@ const OTHERS_ANY: u32 = 0o077;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsafe {
     path: PathBuf,
-    why: Why,
+    why: Danger,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Why {
+enum Danger {
     /// `inside`: a directory in it would be safe.
     OthersMayWrite {
         mode: u32,
@@ -58,7 +58,7 @@ impl fmt::Display for Unsafe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.why {
-            Why::OthersMayWrite { mode, inside } => {
+            Danger::OthersMayWrite { mode, inside } => {
                 write!(
                     f,
                     "{path} is writable by others than its owner (mode {mode:03o}), who could replace what is in it. Close \
@@ -70,39 +70,39 @@ impl fmt::Display for Unsafe {
                     write!(f, "one that nobody else can replace")
                 }
             }
-            Why::OtherOwner { owner, us } => write!(
+            Danger::OtherOwner { owner, us } => write!(
                 f,
                 "{path} belongs to another user (uid {owner}; this is uid {us}), who could replace what is in it. \
                  Give it to the relay: chown {us} {path}; or run as its owner"
             ),
-            Why::AboveWritable { mode, below } => write!(
+            Danger::AboveWritable { mode, below } => write!(
                 f,
                 "{path}, on the way to {}, is writable by others than its owner (mode {mode:03o}), who could put another \
                  directory in its place. Close it: chmod go-w {path}; or choose a directory that nobody else can replace",
                 below.display()
             ),
-            Why::AboveOfOther { owner, below } => write!(
+            Danger::AboveOfOther { owner, below } => write!(
                 f,
                 "{path}, on the way to {}, belongs to another user (uid {owner}), who could put another directory in its \
                  place. Give it to root: chown root {path}; or choose a directory that nobody else can replace",
                 below.display()
             ),
-            Why::LinkOfOther { owner, below } => write!(
+            Danger::LinkOfOther { owner, below } => write!(
                 f,
                 "{path}, on the way to {}, is a symbolic link of another user (uid {owner}), who could let it lead \
                  elsewhere. Name the directory that it leads to, or make the link yours: chown -h root {path}",
                 below.display()
             ),
-            Why::Link => write!(
+            Danger::Link => write!(
                 f,
                 "{path} is a symbolic link, and none is followed there. Put the file itself in its place: rm {path}"
             ),
-            Why::Linked => write!(
+            Danger::Linked => write!(
                 f,
                 "{path} has another name elsewhere (a hard link), so that what root does to it is done there too. Make it \
                  a file of its own: cp -p {path} {path}.copy && mv {path}.copy {path}"
             ),
-            Why::NoFile => write!(f, "{path} is not a regular file. Remove it: rm -r {path}"),
+            Danger::NoFile => write!(f, "{path} is not a regular file. Remove it: rm -r {path}"),
         }
     }
 }
@@ -131,11 +131,11 @@ pub fn check_dir(dir: &Path, owners: Owners) -> Result<(), Unsafe> {
     let Some(found) = found else { return Ok(()) };
     let bad = |why| Err(Unsafe { path: dir.to_owned(), why });
     if found.uid() != us && found.uid() != 0 && !is_served {
-        return bad(Why::OtherOwner { owner: found.uid(), us });
+        return bad(Danger::OtherOwner { owner: found.uid(), us });
     }
     if found.mode() & OTHERS_WRITE != 0 {
         let inside = way::check(&dir.join("relay"), &trusted).is_ok();
-        return bad(Why::OthersMayWrite { mode: found.mode() & 0o777, inside });
+        return bad(Danger::OthersMayWrite { mode: found.mode() & 0o777, inside });
     }
     Ok(())
 }
@@ -267,10 +267,10 @@ fn nofollow() -> i32 {
 
 fn of_link(path: &Path, error: io::Error) -> io::Error {
     let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
-    if is_link { refused(path, Why::Link) } else { error }
+    if is_link { refused(path, Danger::Link) } else { error }
 }
 
-fn refused(path: &Path, why: Why) -> io::Error {
+fn refused(path: &Path, why: Danger) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, Unsafe { path: path.to_owned(), why })
 }
 
@@ -278,7 +278,7 @@ fn refused(path: &Path, why: Why) -> io::Error {
 fn claim(path: &Path, file: &File) -> io::Result<()> {
     let found = file.metadata()?;
     if !found.is_file() {
-        return Err(refused(path, Why::NoFile));
+        return Err(refused(path, Danger::NoFile));
     }
     let us = rustix::process::geteuid().as_raw();
     if us == 0 {
@@ -286,14 +286,14 @@ fn claim(path: &Path, file: &File) -> io::Result<()> {
         if let Some(dir) = dir.filter(|dir| dir.uid() != 0) {
             // Whoever owns the directory may have put a file of somebody else there under a second name.
             if found.nlink() > 1 {
-                return Err(refused(path, Why::Linked));
+                return Err(refused(path, Danger::Linked));
             }
             if found.uid() == 0 {
                 fchown(file, Some(dir.uid()), Some(dir.gid()))?;
             }
         }
     } else if found.uid() != us && found.uid() != 0 {
-        return Err(refused(path, Why::OtherOwner { owner: found.uid(), us }));
+        return Err(refused(path, Danger::OtherOwner { owner: found.uid(), us }));
     }
     let mode = found.mode() & 0o777;
     if mode & OTHERS_ANY != 0 && (us == 0 || found.uid() == us) {

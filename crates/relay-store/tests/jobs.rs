@@ -13,7 +13,7 @@ use relay_core::{
     delivery::{Change, Delivery, Reason, State, cancel, redrive as redriven, retry::RetryPolicy},
     event::Event,
     id::{DeliveryId, EventId, IdMint, InstanceId},
-    jobs::{Action, Command, End, Job, JobOp, JobStored, Outcome, Output, Pace, Pick, Target, Told},
+    jobs::{Action, Command, End, ForHub, Job, JobOp, JobStored, JobSums, Meant, Output, Pace, Target},
     limits,
     name::Name,
     partitions::Partitions,
@@ -136,7 +136,7 @@ impl Rig {
 struct Run<'a> {
     store: &'a MemoryStore,
     job: Job,
-    tells: Vec<Told>,
+    tells: Vec<ForHub>,
     pauses: usize,
     steps: usize,
 }
@@ -175,7 +175,7 @@ impl<'a> Run<'a> {
     }
 
     /// To its end.
-    fn finish(mut self) -> (Outcome, Vec<Told>) {
+    fn finish(mut self) -> (JobSums, Vec<ForHub>) {
         while let Some(op) = self.next() {
             self.perform(op);
         }
@@ -183,7 +183,7 @@ impl<'a> Run<'a> {
     }
 }
 
-fn run(rig: &Rig, command: &Command, page_max: u32) -> Outcome {
+fn run(rig: &Rig, command: &Command, page_max: u32) -> JobSums {
     Run::new(&rig.store, command, page_max).finish().0
 }
 
@@ -212,7 +212,7 @@ fn pages_of_any_size_come_to_the_same() {
         }
         assert_eq!(run.steps, steps, "by {page_max}");
         let outcome = run.job.outcome().expect("it is over");
-        let done = Outcome { end: End::Done, matched: 12, changed: 12, next: None, next_due: None };
+        let done = JobSums { end: End::Done, matched: 12, changed: 12, next: None, next_due: None };
         assert_eq!(outcome, done, "by {page_max}");
         assert_eq!(rig.states(), [State::Ready; 12]);
         assert_eq!(rig.store.audit_log().len(), 1);
@@ -392,7 +392,7 @@ fn whoever_gives_up_tells_what_may_have_been_done() {
     }
     assert_eq!(run.job.outcome().map(|outcome| outcome.end), Some(End::Failed(StoreError::Unknown)));
     assert_eq!(run.pauses, usize::from(limits::JOB_TRIES_MAX));
-    assert_eq!(run.tells, [Told { touched: vec![made[0].id], woken: [name("crm")].into() }]);
+    assert_eq!(run.tells, [ForHub { touched: vec![made[0].id], woken: [name("crm")].into() }]);
 }
 
 /// I12: cut behind any operation, done or not, and given again: each delivery is changed once, though those that were have
@@ -472,7 +472,7 @@ fn what_ended_meanwhile_is_passed_over() {
     let outcome = run.job.outcome().expect("it is over");
     assert_eq!((outcome.matched, outcome.changed), (2, 1));
     assert_eq!(rig.store.delivery(done.id), Some(done));
-    assert_eq!(run.tells, [Told { touched: vec![waiting.id], woken: BTreeSet::new() }]);
+    assert_eq!(run.tells, [ForHub { touched: vec![waiting.id], woken: BTreeSet::new() }]);
 }
 
 /// A lease that is extended while it is being cancelled is cancelled all the same: decided about anew, and counted once.
@@ -700,7 +700,7 @@ fn a_limit_and_a_pick_hold_over_pages() {
         let (mut rig, made) = Rig::dead(10);
         let odd: BTreeSet<DeliveryId> = made.iter().skip(1).step_by(2).map(|made| made.id).collect();
         let picked = odd.clone();
-        let pick = Some(Pick::new(move |found| picked.contains(&found.id)));
+        let pick = Some(Meant::new(move |found| picked.contains(&found.id)));
         let first = Command { pick, limit: Some(3), ..rig.command(Action::Purge) };
         let outcome = run(&rig, &first, page_max);
         assert_eq!((outcome.matched, outcome.changed), (3, 3), "by {page_max}");

@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use relay_core::{limits, lines::Lines, time::Mono};
+use relay_core::{limits, lines::LogLines, time::Mono};
 use tokio::time::Instant;
 use tracing::{
     Event, Subscriber,
@@ -29,7 +29,7 @@ pub(super) struct Libraries {
     is_json: bool,
     began: Instant,
     /// By part of a library, of which a program has so many.
-    lines: Mutex<Lines<String>>,
+    lines: Mutex<LogLines<String>>,
 }
 
 /// What a library says.

@@ -1,5 +1,5 @@
-//! One word, one thing: a type that is called by a word of the glossary, or by one that had several meanings once, is the only one
-//! of that name in its crate.
+//! One word, one thing: a type that is called by a word of the glossary is the only one of that name in the rooms that are named for it. In the
+//! core no two types have one name, and in the store none has that of another which had several meanings once, but for those that are said here.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -55,6 +55,60 @@ const WORDS: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
 ];
+
+/// Names that several types of the core have, and why.
+const SHARED_IN_CORE: &[(&str, &str)] = &[
+    ("Input", "what goes into a machine: each of them has one"),
+    ("Output", "what comes out of it"),
+    ("Setup", "what it begins with"),
+    ("Notice", "what it has to say to people"),
+    ("Phase", "where it is, known to it alone"),
+    ("Answer", "of a target, to a sender, and the first of them as it goes over the wire"),
+    ("Kind", "of what is short in the hub's rooms, and of what an alert tells"),
+    ("Message", "of a session, and of an alert"),
+];
+
+/// Names of which there is one type in the store.
+const ONCE_IN_STORE: &[&str] = &["Names", "Part", "Sealed", "Standing", "Watch", "Why"];
+
+#[test]
+fn in_the_core_and_the_store_a_name_is_that_of_one_type() {
+    let mut wrong = Vec::new();
+    for package in ["relay-core", "relay-store"] {
+        let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for file in files(&format!("crates/{package}/src/"), "rs").into_iter().filter(|file| !is_test(file)) {
+            for (number, line) in code_lines(&file) {
+                if let Some(name) = declared(line) {
+                    found.entry(name.to_owned()).or_default().push(format!("{}:{number}", file.shown()));
+                }
+            }
+        }
+        let shared = |name: &str| SHARED_IN_CORE.iter().any(|(known, _)| *known == name);
+        let is_to_be_one =
+            |name: &str| if package == "relay-core" { !shared(name) } else { ONCE_IN_STORE.contains(&name) };
+        for (name, at) in &found {
+            if at.len() > 1 && is_to_be_one(name) {
+                wrong.push(format!("{name} is two things in {package}: {}", at.join(", ")));
+            } else if at.len() == 1 && package == "relay-core" && shared(name) {
+                wrong.push(format!("{name} is one thing in {package}: strike it off SHARED_IN_CORE"));
+            }
+        }
+        let gone = ONCE_IN_STORE.iter().filter(|name| package == "relay-store" && !found.contains_key(**name));
+        wrong.extend(gone.map(|name| format!("no {name} is in {package} any more: strike it off ONCE_IN_STORE")));
+    }
+    report(&wrong);
+}
+
+/// The type that a line declares beside others, not within one.
+fn declared(line: &str) -> Option<&str> {
+    let seen = match line.strip_prefix("pub(") {
+        Some(behind) => behind.split_once(") ")?.1,
+        None => line.strip_prefix("pub ").unwrap_or(line),
+    };
+    let (kind, behind) = seen.split_once(' ')?;
+    let name = behind.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next()?;
+    ["struct", "enum", "trait", "type", "union"].contains(&kind).then_some(name)
+}
 
 #[test]
 fn one_word_is_one_thing() {

@@ -381,7 +381,7 @@ async fn pings_of_a_server_that_does_not_read_take_no_memory() {
             server.0.feed(tungstenite::Message::Ping(Bytes::from_static(&[7; 125]))).await.unwrap();
         }
         server.0.flush().await.unwrap();
-        server.says(Message::Extend(relay_core::wire::message::Extend::default())).await;
+        server.says(Message::Extend(relay_core::wire::message::HeldList::default())).await;
         stop.send(()).unwrap();
         let mut pongs = 0;
         while let Some(Ok(frame)) = server.0.next().await {

@@ -17,7 +17,7 @@ use crate::{
     time::{Mono, Now},
     wire::{
         codec::{self, LeaseKey},
-        message::{self, Extend, GoAway, Grant, Hello, HelloDestination, LeaseRef, Message, Peers, Release, Welcome},
+        message::{self, GoAway, Grant, HeldList, Hello, HelloDestination, LeaseRef, Message, Peers, Release, Welcome},
     },
 };
 
@@ -59,7 +59,7 @@ enum Link {
     /// A socket was asked for.
     Dialing,
     /// The Hello is on its way, or its answer is.
-    Greeting(Greeting),
+    Greeting(HelloWait),
     /// The session is up.
     Up(Up),
     /// The machine has ended.
@@ -67,7 +67,7 @@ enum Link {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Greeting {
+struct HelloWait {
     /// When a part of the Hello left last, or a part of its answer came.
     since: Mono,
     /// How long the answer, or more of it, is waited for.
@@ -163,10 +163,10 @@ impl Client {
                 self.link = Link::Up(Up { beat: now.mono, ..session });
                 self.release_returning();
                 let mut held = references(self.held.begun());
-                let first = Extend { held: message::first_of(&mut held) };
+                let first = HeldList { held: message::first_of(&mut held) };
                 self.send(Message::Extend(first));
                 while !held.is_empty() {
-                    let next = Extend { held: message::first_of(&mut held) };
+                    let next = HeldList { held: message::first_of(&mut held) };
                     self.send(Message::Extend(next));
                 }
             }
@@ -217,7 +217,7 @@ impl Client {
             label: codec::plain(&self.setup.label),
         };
         let hello = Message::Hello(hello);
-        self.link = Link::Greeting(Greeting::begin(&hello, now));
+        self.link = Link::Greeting(HelloWait::begin(&hello, now));
         self.send(hello);
     }
 
@@ -600,7 +600,7 @@ impl Client {
     }
 }
 
-impl Greeting {
+impl HelloWait {
     fn begin(hello: &Message, now: Now) -> Self {
         // What the system has taken of it may still be on this side of a slow link, and nobody sees it leave.
         let unseen = hello.encoded_len().min(limits::HELLO_UNSEEN_BYTES) as u32;

@@ -11,7 +11,7 @@ use crate::{
     time::Now,
     wire::{
         codec::{self, LeaseKey},
-        message::{Chunk, Extend, GoAway, Grant, Peers, Release, Settled, Welcome, WelcomeDestination},
+        message::{Chunk, GoAway, Grant, HeldList, Peers, Release, Settled, Welcome, WelcomeDestination},
     },
 };
 
@@ -354,7 +354,7 @@ fn a_silent_server_is_given_up_after_three_heartbeats() {
     let mut bench = Bench::up(1);
     for _ in 0..5 {
         bench.wait();
-        bench.says(Message::Extend(Extend::default()));
+        bench.says(Message::Extend(HeldList::default()));
     }
     let silent = bench.now;
     let outputs = loop {

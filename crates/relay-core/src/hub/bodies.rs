@@ -21,11 +21,11 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Bodies {
     /// Small ones, gathered until the outputs are drained: they are read before large ones.
-    small: ByPart<Reading>,
+    small: ByPart<BodyRead>,
     /// The others.
-    large: ByPart<Reading>,
+    large: ByPart<BodyRead>,
     /// The store could not for now.
-    again: Vec<Reading>,
+    again: Vec<BodyRead>,
 }
 
 impl Bodies {
@@ -37,20 +37,20 @@ impl Bodies {
 
 /// A body that is read, under the lease that it is read for. It has its room whatever becomes of that.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct BodyRead {
     pub(super) of: BodyOf,
     token: Token,
     pair: Pair,
     body: u64,
 }
 
-impl OfDelivery for Reading {
+impl OfDelivery for BodyRead {
     fn delivery(&self) -> DeliveryId {
         self.of.delivery
     }
 }
 
-impl Reading {
+impl BodyRead {
     /// Bytes that it has room for.
     fn size(&self) -> u64 {
         most_of(self.body)
@@ -95,10 +95,10 @@ impl Hub {
         }
         let of = BodyOf { delivery: id, event: held.delivery.event };
         let (token, body) = (held.delivery.token, held.delivery.body_bytes);
-        self.want_body(Reading { of, token, pair, body });
+        self.want_body(BodyRead { of, token, pair, body });
     }
 
-    fn want_body(&mut self, reading: Reading) {
+    fn want_body(&mut self, reading: BodyRead) {
         let is_large = self.room.is_large(reading.body);
         let line = if is_large { &mut self.bodies.large } else { &mut self.bodies.small };
         line.push(reading);
@@ -115,7 +115,7 @@ impl Hub {
         (!reading.is_empty()).then(|| self.ops.bodies(reading))
     }
 
-    pub(super) fn on_bodies(&mut self, reading: Vec<Reading>, result: Result<Vec<Option<Arc<Event>>>, StoreError>) {
+    pub(super) fn on_bodies(&mut self, reading: Vec<BodyRead>, result: Result<Vec<Option<Arc<Event>>>, StoreError>) {
         let events = match result {
             Ok(events) => events,
             Err(error) => return self.on_not_read(reading, &error),
@@ -128,9 +128,9 @@ impl Hub {
 
     /// The store could not for now: they are read again before long. Where only a part of it is away, others may have the place of those
     /// that have not begun to leave: these are handed back, which is stored once that part is there.
-    fn on_not_read(&mut self, reading: Vec<Reading>, error: &StoreError) {
+    fn on_not_read(&mut self, reading: Vec<BodyRead>, error: &StoreError) {
         let hands_back = self.setup.parts > 1 && matches!(error, StoreError::Away);
-        let has_begun = |one: &Reading| self.held.get(&one.of.delivery).is_some_and(|held| held.rest.is_some());
+        let has_begun = |one: &BodyRead| self.held.get(&one.of.delivery).is_some_and(|held| held.rest.is_some());
         let (given_up, again): (Vec<_>, Vec<_>) = reading.into_iter().partition(|one| hands_back && !has_begun(one));
         if self.bodies.again.is_empty() && !self.failed && !again.is_empty() {
             self.arm(limits::STORE_RETRY, Timer::Bodies);
@@ -153,8 +153,8 @@ impl Hub {
     }
 
     /// A body is here, or will not be: then its lease is handed back, and the store leases it no more.
-    fn on_body(&mut self, one: &Reading, event: Option<Arc<Event>>) {
-        let (id, Reading { pair, body, .. }) = (one.of.delivery, one);
+    fn on_body(&mut self, one: &BodyRead, event: Option<Arc<Event>>) {
+        let (id, BodyRead { pair, body, .. }) = (one.of.delivery, one);
         let stands = self.is_read_for(one);
         let Some(event) = event.filter(|_| stands) else {
             self.room.left(pair, *body, one.size());
@@ -188,7 +188,7 @@ impl Hub {
     }
 
     /// Whether the lease still stands that a body is read for.
-    fn is_read_for(&self, one: &Reading) -> bool {
+    fn is_read_for(&self, one: &BodyRead) -> bool {
         let is_read = |held: &Held| held.sent == Sent::Reading || held.rest.is_some_and(|rest| rest.reading);
         self.held.get(&one.of.delivery).is_some_and(|held| is_read(held) && held.delivery.token == one.token)
     }

@@ -32,7 +32,7 @@ pub(super) struct Destination {
     /// Instances whose circuit is open here, and has not heard of what arrived since its last try.
     pub(super) open: BTreeSet<InstanceId>,
     /// What may be due in the store. Starts as anything: nothing is known.
-    work: Work,
+    work: MayBeDue,
     /// Goes up with each delivery that became due since: an older answer of the store does not speak of it.
     changes: u64,
     /// When something becomes due, as far as is known.
@@ -55,7 +55,7 @@ pub(super) struct Destination {
 
 /// What may be due in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Work {
+enum MayBeDue {
     Nothing,
     /// Nothing but what was tried before: it waits for an instance that may be given such. What arrives does not wait for it.
     Tried,
@@ -64,7 +64,7 @@ enum Work {
 
 /// A lease operation under way.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(super) struct LeaseUnderway {
     destination: Name,
     instance: InstanceId,
     /// Which of them were asked for in trouble.
@@ -75,7 +75,7 @@ pub(super) struct Ask {
 
 /// How a lease operation was asked for.
 #[derive(Clone, Copy, Debug)]
-struct Asked {
+struct AskedWhen {
     op: OpId,
     /// Nothing became due since.
     current: bool,
@@ -87,7 +87,7 @@ impl Destination {
             delivered: Delivered::default(),
             streak: Streak::default(),
             open: BTreeSet::new(),
-            work: Work::Any,
+            work: MayBeDue::Any,
             changes: 0,
             next_due: None,
             timer: None,
@@ -102,7 +102,7 @@ impl Destination {
 
     /// Whether something may be due that goes before what arrives. Retries that nobody may take for now do not.
     pub(super) fn has_due(&self, now: Wall) -> bool {
-        self.work == Work::Any || self.next_due.is_some_and(|due| due <= now)
+        self.work == MayBeDue::Any || self.next_due.is_some_and(|due| due <= now)
     }
 }
 
@@ -199,7 +199,7 @@ impl Hub {
     /// Something is due in the store.
     pub(super) fn on_work(&mut self, name: &Name) {
         let destination = self.destination(name);
-        destination.work = Work::Any;
+        destination.work = MayBeDue::Any;
         destination.changes += 1;
         self.ask_soon(name);
     }
@@ -234,7 +234,7 @@ impl Hub {
     /// they free.
     pub(super) fn ask_soon(&mut self, name: &Name) {
         let Some(destination) = self.destinations.get_mut(name) else { return };
-        if destination.work != Work::Nothing && !std::mem::replace(&mut destination.asks_soon, true) {
+        if destination.work != MayBeDue::Nothing && !std::mem::replace(&mut destination.asks_soon, true) {
             self.to_ask.push_back(name.clone());
         }
     }
@@ -260,7 +260,7 @@ impl Hub {
         // Each turn takes one out of the free set, which names known instances only: see `check_invariants`.
         loop {
             let Some(destination) = self.destinations.get(name) else { return };
-            if destination.work == Work::Nothing || destination.asks >= limits::LEASE_ASKS_MAX {
+            if destination.work == MayBeDue::Nothing || destination.asks >= limits::LEASE_ASKS_MAX {
                 return;
             }
             let Some(instance) = self.next_asker(name) else { return };
@@ -275,7 +275,7 @@ impl Hub {
             rank.takes_any || self.parked.count(&(*id, name.clone())) < limits::PARKED_MAX
         };
         let destination = self.destinations.get(name)?;
-        let free = if destination.work == Work::Tried { &destination.free_for_tried } else { &destination.free };
+        let free = if destination.work == MayBeDue::Tried { &destination.free_for_tried } else { &destination.free };
         free.iter().rev().find(asks).map(|(_, id)| *id)
     }
 
@@ -313,7 +313,7 @@ impl Hub {
         }
         destination.asks += 1;
         let changes = destination.changes;
-        let ask = Ask { destination: name.clone(), instance: id, pick, limit, changes };
+        let ask = LeaseUnderway { destination: name.clone(), instance: id, pick, limit, changes };
         let lease = LeaseAsk {
             destination: name.clone(),
             instance: id,
@@ -330,8 +330,8 @@ impl Hub {
         self.rerank_served(id);
     }
 
-    pub(super) fn on_leased(&mut self, op: OpId, ask: Ask, result: Result<Leased, StoreError>) {
-        let Ask { destination: name, instance: id, pick, limit, changes } = ask;
+    pub(super) fn on_leased(&mut self, op: OpId, ask: LeaseUnderway, result: Result<Leased, StoreError>) {
+        let LeaseUnderway { destination: name, instance: id, pick, limit, changes } = ask;
         let destination = self.destination(&name);
         destination.asks -= 1;
         let current = destination.changes == changes;
@@ -348,7 +348,7 @@ impl Hub {
             self.look_for_strays();
         }
         match result {
-            Ok(leased) => self.on_lease_batch(&name, id, pick, Asked { op, current }, leased),
+            Ok(leased) => self.on_lease_batch(&name, id, pick, AskedWhen { op, current }, leased),
             Err(error) => {
                 if error.is_unknown() {
                     self.look_for_strays();
@@ -356,7 +356,7 @@ impl Hub {
                 if let Some(served) = self.served_mut(id, &name) {
                     served.circuit.on_ask_failed();
                 }
-                self.destination(&name).work = Work::Nothing;
+                self.destination(&name).work = MayBeDue::Nothing;
                 self.on_scheduled(&name, self.shared_now() + limits::STORE_RETRY);
             }
         }
@@ -364,8 +364,8 @@ impl Hub {
         self.ask_soon(&name);
     }
 
-    fn on_lease_batch(&mut self, name: &Name, id: InstanceId, pick: Option<Pick>, asked: Asked, leased: Leased) {
-        let Asked { op, current } = asked;
+    fn on_lease_batch(&mut self, name: &Name, id: InstanceId, pick: Option<Pick>, asked: AskedWhen, leased: Leased) {
+        let AskedWhen { op, current } = asked;
         let none = leased.deliveries.is_empty();
         let now = self.now.mono;
         let mut permit = Permit::All;
@@ -393,7 +393,7 @@ impl Hub {
         match leased.end {
             LeaseEnd::Drained { next_due } => {
                 if current {
-                    self.destination(name).work = Work::Nothing;
+                    self.destination(name).work = MayBeDue::Nothing;
                 }
                 if let Some(due) = next_due {
                     self.on_scheduled(name, due);
@@ -401,8 +401,8 @@ impl Hub {
             }
             LeaseEnd::Tried { next_due } => {
                 let destination = self.destination(name);
-                if current || destination.work == Work::Nothing {
-                    destination.work = Work::Tried;
+                if current || destination.work == MayBeDue::Nothing {
+                    destination.work = MayBeDue::Tried;
                 }
                 if let Some(due) = next_due {
                     self.on_scheduled(name, due);
@@ -431,8 +431,10 @@ impl Hub {
 
     /// Circuits that know of nothing yet begin closed where nothing waits.
     pub(super) fn tell_if_nothing_waits(&mut self, id: InstanceId, name: &Name) {
-        let idle =
-            self.destinations.get(name).is_some_and(|known| known.work == Work::Nothing && known.next_due.is_none());
+        let idle = self
+            .destinations
+            .get(name)
+            .is_some_and(|known| known.work == MayBeDue::Nothing && known.next_due.is_none());
         if let Some(served) = self.served_mut(id, name).filter(|_| idle) {
             served.circuit.on_nothing_waits();
         }

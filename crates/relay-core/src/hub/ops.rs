@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, marker::PhantomData};
 
 use super::{
     HeldFor, accept,
-    bodies::Reading,
+    bodies::BodyRead,
     destinations,
     resend::Resent,
     settle::{Decided, Work},
@@ -25,8 +25,8 @@ pub(super) struct Ops {
     /// The number of the latest.
     last: u64,
     pub(super) appends: Table<Box<Append>, accept::Pending>,
-    pub(super) leases: Table<LeaseAsk, destinations::Ask>,
-    pub(super) bodies: Table<Vec<BodyOf>, Vec<Reading>>,
+    pub(super) leases: Table<LeaseAsk, destinations::LeaseUnderway>,
+    pub(super) bodies: Table<Vec<BodyOf>, Vec<BodyRead>>,
     pub(super) extends: Table<Vec<Extend>, Vec<Extend>>,
     pub(super) settles: Table<Vec<Change>, Vec<Decided>>,
     pub(super) replays: Table<Replay, Resent>,
@@ -88,12 +88,12 @@ impl Ops {
         StoreOp::Append(self.appends.ask(id, waits, ask))
     }
 
-    pub(super) fn lease(&mut self, waits: destinations::Ask, ask: LeaseAsk) -> StoreOp {
+    pub(super) fn lease(&mut self, waits: destinations::LeaseUnderway, ask: LeaseAsk) -> StoreOp {
         let id = self.next();
         StoreOp::Lease(self.leases.ask(id, waits, ask))
     }
 
-    pub(super) fn bodies(&mut self, reading: Vec<Reading>) -> StoreOp {
+    pub(super) fn bodies(&mut self, reading: Vec<BodyRead>) -> StoreOp {
         let id = self.next();
         let wanted = reading.iter().map(|one| one.of).collect();
         StoreOp::Bodies(self.bodies.ask(id, reading, wanted))

@@ -73,7 +73,7 @@ pub(super) struct Room {
     borrowed: u64,
     /// The same by destination, where there are any.
     destinations: BTreeMap<Name, Outward>,
-    clients: BTreeMap<InstanceId, Client>,
+    clients: BTreeMap<InstanceId, ClientAccount>,
     lines: BTreeMap<Pair, Lines>,
     /// The first of each line that has any, by what it is short of, in the order of leasing.
     short: BTreeMap<Short, BTreeSet<(u64, LineId)>>,
@@ -93,7 +93,7 @@ struct Outward {
 
 /// A client's side.
 #[derive(Debug, Default)]
-struct Client {
+struct ClientAccount {
     /// Body bytes that it takes.
     buffer: u64,
     /// Body bytes that it holds or is about to get.
@@ -127,7 +127,7 @@ impl Asks {
 }
 
 /// What was found among those that are short of one thing.
-enum Look {
+enum Found {
     /// The first of this line fits.
     Fits(LineId),
     /// The first of this line is short of that.
@@ -141,7 +141,7 @@ pub(super) fn most_of(body: u64) -> u64 {
     body + limits::HEAD_BYTES_MAX as u64
 }
 
-impl Client {
+impl ClientAccount {
     /// What was alone and had so many bytes has left.
     fn forget_outsize(&mut self, size: u64) {
         if self.outsize == size {
@@ -210,7 +210,7 @@ impl Room {
     }
 
     fn forget_if_gone(&mut self, client: InstanceId) {
-        let is_over = |client: &Client| client.gone && client.held.all() == 0 && client.unsent.all() == 0;
+        let is_over = |client: &ClientAccount| client.gone && client.held.all() == 0 && client.unsent.all() == 0;
         if self.clients.get(&client).is_some_and(is_over) {
             self.clients.remove(&client);
         }
@@ -223,7 +223,7 @@ impl Room {
 
     /// How many bodies of this length a client takes beside what it holds; one more, where it holds nothing.
     pub(super) fn fitting(&self, client: InstanceId, body: u64) -> u64 {
-        let Some(Client { buffer, held, .. }) = self.clients.get(&client) else { return 0 };
+        let Some(ClientAccount { buffer, held, .. }) = self.clients.get(&client) else { return 0 };
         let left = match self.bulk(body) {
             Bulk::Small => buffer.saturating_sub(held.all()),
             Bulk::Large => for_large(*buffer).saturating_sub(held.large).min(buffer.saturating_sub(held.all())),
@@ -335,13 +335,13 @@ impl Room {
     pub(super) fn next(&mut self) -> Option<(Pair, DeliveryId)> {
         while let Some(short) = self.woken.first().cloned() {
             let at = match self.look_at(&short) {
-                Look::Fits(at) => at,
-                Look::Misses(place, at, other) => {
+                Found::Fits(at) => at,
+                Found::Misses(place, at, other) => {
                     self.take(place, &at, &short);
                     self.put(place, &at, other);
                     continue;
                 }
-                Look::Nothing => {
+                Found::Nothing => {
                     self.woken.remove(&short);
                     continue;
                 }
@@ -438,7 +438,7 @@ impl Room {
     }
 
     /// So much is not out any more; `change` is what else that means for its client.
-    fn give_back(&mut self, pair: &Pair, body: u64, size: u64, change: impl FnOnce(&mut Client)) {
+    fn give_back(&mut self, pair: &Pair, body: u64, size: u64, change: impl FnOnce(&mut ClientAccount)) {
         let bulk = self.bulk(body);
         *self.out.of(bulk) -= size;
         if let Some(client) = self.clients.get_mut(&pair.0) {
@@ -499,7 +499,7 @@ impl Room {
         assert_eq!(self.out, destinations, "what is out is that of all destinations");
         let clients = sum(&mut self.clients.values().map(|client| client.unsent));
         assert_eq!(self.out, clients, "what is out is that of all clients");
-        let beyond = sum(&mut self.clients.values().map(Client::beyond));
+        let beyond = sum(&mut self.clients.values().map(ClientAccount::beyond));
         assert_eq!(self.beyond, beyond, "what is beyond the reach of its client is that of all clients");
         let kept = sum(&mut self.destinations.values().map(|outward| outward.kept));
         assert_eq!(self.kept, kept, "what went out past others is that of all destinations");
@@ -555,20 +555,20 @@ impl Room {
     }
 
     /// The first of those short of this that fits now, or is short of something else.
-    fn look_at(&self, short: &Short) -> Look {
+    fn look_at(&self, short: &Short) -> Found {
         for (place, at) in self.short.get(short).into_iter().flatten() {
             let Some(first) = self.first_of(at) else { continue };
             match self.shortage(&at.pair, at.bulk, Asks::of(first)) {
-                None => return Look::Fits(at.clone()),
+                None => return Found::Fits(at.clone()),
                 Some(same) if same == *short => {
                     if self.may_not_be_passed(short, at) {
-                        return Look::Nothing;
+                        return Found::Nothing;
                     }
                 }
-                Some(other) => return Look::Misses(*place, at.clone(), other),
+                Some(other) => return Found::Misses(*place, at.clone(), other),
             }
         }
-        Look::Nothing
+        Found::Nothing
     }
 
     /// What a body is short of.
@@ -602,7 +602,7 @@ impl Room {
         (!self.has_room(bulk, size, has_nothing_out, has_part)).then_some(room)
     }
 
-    fn is_held_up_by_client(&self, client: &Client, short: &Short, bulk: Bulk, asks: Asks) -> bool {
+    fn is_held_up_by_client(&self, client: &ClientAccount, short: &Short, bulk: Bulk, asks: Asks) -> bool {
         let part = self.max / limits::ROOM_CLIENT_PART;
         let has_part = bulk == Bulk::Small
             && client.held.keeps_room_for(asks.body, client.buffer)

@@ -17,7 +17,7 @@ use crate::{
     time::Mono,
     wire::{
         codec::{self, CodecError, Greeting, LeaseKey, lease_ref},
-        message::{Extend, Hello, LeaseRef, Message, Welcome, WelcomeDestination},
+        message::{HeldList, Hello, LeaseRef, Message, Welcome, WelcomeDestination},
     },
 };
 
@@ -555,7 +555,7 @@ impl Hub {
             let known = held.iter().filter_map(|id| self.held.get(id)).filter(|held| held.sent >= Sent::Begun);
             let held = known.map(|held| lease_ref((held.delivery.id, held.delivery.token))).collect();
             if let Some(session) = self.sessions.get_mut(&conn) {
-                session.outbox.push_heartbeat(Extend { held });
+                session.outbox.push_heartbeat(HeldList { held });
             }
             self.signal(conn);
         }

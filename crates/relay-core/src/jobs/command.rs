@@ -21,7 +21,7 @@ pub struct Command {
     /// To which deliveries.
     pub target: Target,
     /// Only to these among them.
-    pub pick: Option<Pick>,
+    pub pick: Option<Meant>,
     /// To so many at most in all, in the order in which they come. A repetition with more goes on.
     pub limit: Option<u64>,
     /// From the first page on that starts there, unless the job has begun.
@@ -45,9 +45,9 @@ pub enum Target {
 
 /// Tells which are meant where a store has no index for it.
 #[derive(Clone)]
-pub struct Pick(Arc<dyn Fn(&Delivery) -> bool + Send + Sync>);
+pub struct Meant(Arc<dyn Fn(&Delivery) -> bool + Send + Sync>);
 
-impl Pick {
+impl Meant {
     /// Those for which this is true; the same each time.
     pub fn new(is_meant: impl Fn(&Delivery) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(is_meant))
@@ -59,8 +59,8 @@ impl Pick {
     }
 }
 
-impl fmt::Debug for Pick {
+impl fmt::Debug for Meant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pick")
+        f.write_str("Meant")
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Action, Command, JobOp, JobStored, Output, Pace, Target, Told};
+use super::{Action, Command, ForHub, JobOp, JobStored, Output, Pace, Target};
 use crate::{
     delivery::{Delivery, State},
     id::DeliveryId,
@@ -32,7 +32,7 @@ pub struct Job {
     tries: u8,
     is_pausing: bool,
     is_stopped: bool,
-    tells: Option<Told>,
+    tells: Option<ForHub>,
 }
 
 /// How a target is read.
@@ -62,14 +62,14 @@ enum Phase {
     /// These have changed since they were decided about, for so many times.
     DecideAgain(Vec<Delivery>, u8),
     /// This step is to be asked for.
-    Ready(Work),
-    Stepping(OpId, Work),
+    Ready(PendingStep),
+    Stepping(OpId, PendingStep),
     Over(End),
 }
 
 /// A step and how it came about.
 #[derive(Debug)]
-struct Work {
+struct PendingStep {
     step: Box<Step>,
     /// So many times its deliveries were decided about anew.
     round: u8,
@@ -92,7 +92,7 @@ pub enum End {
 
 /// What a job came to, with all that was done under its id before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct JobSums {
     /// How it ended.
     pub end: End,
     /// What was decided about: deliveries, or events of a replay.
@@ -214,12 +214,12 @@ impl Job {
     }
 
     /// What it came to; `None` until it is over.
-    pub fn outcome(&self) -> Option<Outcome> {
+    pub fn outcome(&self) -> Option<JobSums> {
         let Phase::Over(end) = &self.phase else { return None };
         let Mark { matched, changed, next_due, .. } = self.mark;
         let next = self.cursor.clone();
         let next_due = self.command.action.pace().map(|pace| next_due.unwrap_or(pace.from));
-        Some(Outcome { end: end.clone(), matched, changed, next, next_due })
+        Some(JobSums { end: end.clone(), matched, changed, next, next_due })
     }
 
     /// Asks for the next page; or notes that there is nothing on it.
@@ -344,7 +344,7 @@ impl Job {
             self.cursor = step.cursor;
             self.phase = if step.is_over { Phase::Over(End::Done) } else { Phase::Read };
         } else if step.matched > 0 || step.is_over {
-            self.phase = Phase::Ready(Work { step: Box::new(step), round: 0, is_uncertain: false });
+            self.phase = Phase::Ready(PendingStep { step: Box::new(step), round: 0, is_uncertain: false });
         } else {
             self.cursor = step.cursor;
         }
@@ -360,7 +360,7 @@ impl Job {
             return self.go_on();
         }
         step.matched = 0;
-        self.phase = Phase::Ready(Work { step: Box::new(step), round, is_uncertain: false });
+        self.phase = Phase::Ready(PendingStep { step: Box::new(step), round, is_uncertain: false });
     }
 
     /// A step that does nothing yet.
@@ -393,7 +393,7 @@ impl Job {
         self.command.pick.as_ref().is_none_or(|pick| pick.holds(found))
     }
 
-    fn on_step(&mut self, work: Work, result: Result<Stepped, StoreError>) {
+    fn on_step(&mut self, work: PendingStep, result: Result<Stepped, StoreError>) {
         match result {
             Ok(Stepped::Done { mark, settled, retired, made }) => {
                 self.tries = 0;
@@ -421,7 +421,7 @@ impl Job {
                 self.go_on();
             }
             Err(error) => {
-                let work = Work { is_uncertain: work.is_uncertain || error.is_unknown(), ..work };
+                let work = PendingStep { is_uncertain: work.is_uncertain || error.is_unknown(), ..work };
                 self.phase = Phase::Ready(work);
                 self.on_trouble(error);
             }
@@ -430,7 +430,7 @@ impl Job {
 
     /// Takes note of what a step did; gives what it did not do, and may still be done.
     fn note(&mut self, step: &Step, settled: Vec<Changed>, retired: &[bool], made: &[bool]) -> Vec<Delivery> {
-        let (mut told, mut again) = (Told::default(), Vec::new());
+        let (mut told, mut again) = (ForHub::default(), Vec::new());
         for (change, changed) in step.settle.iter().zip(settled) {
             match changed {
                 Changed::Applied => {
@@ -454,10 +454,10 @@ impl Job {
         let next = || step.settle.iter().map(|change| &change.next);
         let touched = next().map(|next| next.id).chain(step.retire.iter().map(|ended| ended.id)).collect();
         let woken = next().chain(&step.make).map(|due| due.destination.clone()).collect();
-        self.tell(Told { touched, woken });
+        self.tell(ForHub { touched, woken });
     }
 
-    fn tell(&mut self, mut told: Told) {
+    fn tell(&mut self, mut told: ForHub) {
         if !self.command.action.makes_due() {
             told.woken = BTreeSet::new();
         }

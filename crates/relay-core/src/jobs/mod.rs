@@ -49,9 +49,9 @@ mod retention;
 
 pub use self::{
     action::Action,
-    command::{Command, Pick, Target},
-    job::{End, Job, Outcome},
-    op::{JobOp, JobStored, Output, RetentionOp, RetentionStored, Told},
+    command::{Command, Meant, Target},
+    job::{End, Job, JobSums},
+    op::{ForHub, JobOp, JobStored, Output, RetentionOp, RetentionStored},
     pace::Pace,
     retention::{Retained, Retention, Rules},
 };

@@ -16,7 +16,7 @@ pub enum Output {
     /// Give so many ids to [`Job::mint`](super::Job::mint), such as no other delivery has.
     Mint(usize),
     /// Tell the hub, before anything else.
-    Tell(Told),
+    Tell(ForHub),
     /// Go on after that long.
     Pause(Duration),
     /// It has ended.
@@ -25,7 +25,7 @@ pub enum Output {
 
 /// What the hub has to hear.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct ForHub {
     /// Deliveries that were, or may have been, changed or removed.
     pub touched: Vec<DeliveryId>,
     /// Destinations at which deliveries became due: each cuts short the pause of a circuit.

@@ -46,14 +46,14 @@ enum Phase {
     Read,
     Reading(OpId),
     /// These are to be removed, and beside them what only time ends.
-    Remove(Due),
-    Removing(OpId, Due),
+    Remove(Removable),
+    Removing(OpId, Removable),
     Over(Result<(), StoreError>),
 }
 
 /// Deliveries that are due.
 #[derive(Debug)]
-struct Due {
+struct Removable {
     ended: Vec<Ended>,
     /// More were due than fit on the page.
     more: bool,
@@ -133,7 +133,7 @@ impl Retention {
             Ok(page) => {
                 let (asked, more) = (self.over(), page.len() >= self.page_max as usize);
                 let ended = page.iter().filter(|found| asked.holds(found)).filter_map(Ended::of).collect();
-                Phase::Remove(Due { ended, more, had_any: false })
+                Phase::Remove(Removable { ended, more, had_any: false })
             }
             Err(StoreError::TooSlow { .. }) if self.page_max > 1 => {
                 self.page_max /= 2;
@@ -143,18 +143,18 @@ impl Retention {
         }
     }
 
-    fn on_retired(&mut self, due: Due, result: Result<Retired, StoreError>) -> Phase {
+    fn on_retired(&mut self, due: Removable, result: Result<Retired, StoreError>) -> Phase {
         let retired = match result {
             Ok(retired) => retired,
             Err(error) => return Phase::Over(Err(error)),
         };
         self.retained.deliveries += retired.deliveries;
         self.retained.events += retired.events;
-        let Due { mut ended, more, had_any } = due;
+        let Removable { mut ended, more, had_any } = due;
         let had_any = had_any || retired.deliveries > 0;
         ended.drain(..ended.len().min(retired.taken as usize));
         if !ended.is_empty() && retired.taken > 0 {
-            return Phase::Remove(Due { ended, more, had_any });
+            return Phase::Remove(Removable { ended, more, had_any });
         }
         // A page of which nothing could be removed would come again.
         if (more && had_any) || retired.more { Phase::Read } else { Phase::Over(Ok(())) }

@@ -65,7 +65,8 @@ pub enum StoreError {
     /// The store cannot be reached for now; nothing was changed.
     #[error("the store is away")]
     Away,
-    /// The store was asked and did not answer: it may be done. The same call again does nothing twice.
+    /// The store was asked and did not answer: it may be done. The same call again does nothing twice, but for two: `audit` writes its lines
+    /// once more, and `backup` makes another copy.
     #[error("the store did not answer")]
     Unknown,
 }

@@ -37,7 +37,7 @@ pub enum Message {
     Chunk(Chunk),
     /// Both ways: heartbeat; names the deliveries held. From a client it extends their leases.
     #[prost(message, tag = "5")]
-    Extend(Extend),
+    Extend(HeldList),
     /// Client to server: the outcome of a try.
     #[prost(message, tag = "6")]
     Report(Report),
@@ -236,7 +236,7 @@ pub struct Chunk {
 
 /// Heartbeat: what the sender believes the client holds.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Extend {
+pub struct HeldList {
     /// The leases held, except those whose report is on its way.
     #[prost(message, repeated, tag = "1")]
     pub held: Vec<LeaseRef>,

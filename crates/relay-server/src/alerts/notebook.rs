@@ -15,7 +15,7 @@ use relay_store::seam::{Document, DocumentKey, DocumentKind, Registry};
 
 use tokio::time::timeout;
 
-use crate::document::{AlertMemory, AlertTold};
+use crate::document::{AlertMemory, AlertTold, is_later};
 
 /// How long the store may take.
 const STORE_WITHIN: Duration = Duration::from_secs(5);
@@ -107,7 +107,7 @@ impl Notebook {
         let documents = self.said(read)?;
         let left = documents.into_iter().filter_map(|Document { key, version, body }| {
             let (alert, server) = key.name.split_once('@')?;
-            let is_gone = server != self.server && !present.contains(server);
+            let is_gone = server != self.server && !present.contains(server) && !is_later::<AlertMemory>(&body);
             let memory = read_back(&body, Scope::Server).unwrap_or_default();
             let (alert, server) = (alert.parse().ok()?, server.to_owned());
             is_gone.then_some(Left { alert, server, version, memory })
@@ -122,7 +122,12 @@ impl Notebook {
         self.said(put).flatten().is_some()
     }
 
+    /// What a later version wrote stays.
     async fn write(&mut self, name: String, body: Option<String>) {
+        let there = self.known.get(&name).and_then(|(_, body)| body.as_deref());
+        if there.is_some_and(is_later::<AlertMemory>) {
+            return;
+        }
         let expect = self.known.get(&name).filter(|(_, body)| body.is_some()).map_or(0, |(version, _)| *version);
         let key = DocumentKey { kind: DocumentKind::Alert, name: name.clone() };
         let put = within(self.store.put_document(key.clone(), expect, body.clone(), Vec::new())).await;
@@ -191,7 +196,7 @@ fn written(memory: &Memory) -> String {
     crate::document::render(&memory)
 }
 
-/// What a later version has told of that this one does not know is left out.
+/// A condition that a later version has told of and this one does not know is left out.
 fn read_back(body: &str, scope: Scope) -> Option<Memory> {
     let AlertMemory { at, interval_ms, told } = crate::document::parse(body).ok()?;
     let told = told.into_iter().filter_map(|mut told| {
@@ -202,4 +207,37 @@ fn read_back(body: &str, scope: Scope) -> Option<Memory> {
         Some(Told { key, severity, words, since, count, is_flapping, is_sent, is_named })
     });
     Some(Memory { at, interval: Duration::from_millis(interval_ms), told: told.collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use relay_store::memory::MemoryStore;
+
+    use super::*;
+
+    /// I23: what a later version keeps of an alert is not written over, also where its alert is gone, or its server; what is damaged is.
+    #[tokio::test]
+    async fn what_a_later_version_keeps_stays() {
+        let store = Arc::new(MemoryStore::new());
+        let key = |name: &str| DocumentKey { kind: DocumentKind::Alert, name: name.to_owned() };
+        let later = r#"{"at":1,"interval_ms":2,"told":[],"muted":true}"#;
+        for (name, body) in [("ops", later), ("gone", later), ("ops@b", later), ("sales", "{")] {
+            store.put_document(key(name), 0, Some(body.to_owned()), Vec::new()).await.unwrap().unwrap();
+        }
+        let mut notebook = Notebook::new(store.clone(), "a".to_owned());
+        let (ops, sales): (Name, Name) = ("ops".parse().unwrap(), "sales".parse().unwrap());
+        let declared = BTreeMap::from([(ops.clone(), true), (sales.clone(), true)]);
+        assert!(notebook.recall(Scope::Store, &declared).await.unwrap().is_empty());
+        let told = r#"{"at":1,"interval_ms":2,"told":[{"kind":"paused","severity":"warning","words":"x","since":1}]}"#;
+        let memory = read_back(told, Scope::Store).unwrap();
+        for alert in [&ops, &sales] {
+            assert!(notebook.keep(Scope::Store, alert, &memory).await);
+        }
+        assert!(notebook.left_by(&BTreeSet::new()).await.unwrap().is_empty());
+        let body = async |name| store.document(key(name)).await.unwrap().unwrap().body;
+        for name in ["ops", "gone", "ops@b"] {
+            assert_eq!(body(name).await, later, "{name}");
+        }
+        assert_eq!(read_back(&body("sales").await, Scope::Store), Some(memory));
+    }
 }

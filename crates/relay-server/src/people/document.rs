@@ -1,7 +1,7 @@
 //! Users, sessions and links as they are stored: JSON. The one place that knows their bytes.
 //!
 //! **Invariant:** as in [`document`]: a field is never renamed and never changes its meaning, and a new one has a
-//! default; one that is not known here is refused, for it may be what keeps somebody out. How somebody reads is no such thing.
+//! default; one that is not known here is refused, for it may be what keeps somebody out.
 
 use relay_core::{name::Name, time::Wall};
 use relay_dashboard::viewer::{Theme, Zone};
@@ -45,6 +45,7 @@ pub(crate) struct User {
 
 /// How somebody reads pages, in the words of the API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Reading {
     /// Of [`Theme`].
     pub(crate) theme: String,
@@ -177,6 +178,10 @@ mod tests {
         // What a later version asks of somebody is not passed over by this one.
         let later = [
             parse::<User>(r#"{"name":"alice","role":"admin","created_at":5,"second_factor":"x"}"#).err(),
+            parse::<User>(
+                r#"{"name":"alice","role":"admin","created_at":5,"reading":{"theme":"dark","zone":"utc","keys":true,"size":2}}"#,
+            )
+            .err(),
             parse::<Entry>(r#"{"session":{"holder":{"name":"cli"},"began_at":1,"used_at":2,"bound_to":"x"}}"#).err(),
             parse::<Entry>(r#"{"session":{"holder":{"name":"cli","realm":"x"},"began_at":1,"used_at":2}}"#).err(),
             parse::<Entry>(r#"{"link":{"holder":{"name":"cli"},"until":7,"times":2}}"#).err(),

@@ -145,14 +145,14 @@ impl People {
         self.readable(DocumentKind::User, name.as_str()).await
     }
 
-    /// What lets somebody in. A damaged document lets nobody in, and is named in the log once; all others go on.
+    /// What lets somebody in. A document that is damaged, or of a later version, lets nobody in, and is named in the log once; all others go on.
     async fn readable<T: serde::de::DeserializeOwned>(
         &self,
         kind: DocumentKind,
         name: &str,
     ) -> Result<Option<Kept<T>>, RegistryError> {
         match self.read(kind, name).await {
-            Err(RegistryError::Damaged { kind, name, what }) => {
+            Err(RegistryError::Damaged { kind, name, what } | RegistryError::Later { kind, name, what }) => {
                 self.name_damaged(kind, &name, &what);
                 Ok(None)
             }
@@ -168,7 +168,7 @@ impl People {
         let Some(found) = self.store.document(DocumentKey { kind, name: name.to_owned() }).await? else {
             return Ok(None);
         };
-        let document = parse(&found.body).map_err(|error| damaged(kind, name, error.to_string()))?;
+        let document = parse(&found.body).map_err(|why| RegistryError::unread(kind, name, &why))?;
         Ok(Some(Kept { version: found.version, document }))
     }
 
@@ -215,8 +215,4 @@ impl People {
         self.shared.forget();
         Ok(put?.is_some())
     }
-}
-
-fn damaged(kind: DocumentKind, name: &str, what: String) -> RegistryError {
-    RegistryError::Damaged { kind, name: name.to_owned(), what }
 }

@@ -44,7 +44,10 @@ pub use source::{NewSource, SourceUpdate};
 pub use token::NewToken;
 
 use self::{follower::Follower, sessions::Sessions, uses::Uses};
-use crate::{clock::Clock, config::RouteDefaults, directory::Directory, hub::Handle, principal::Principal, secret};
+use crate::{
+    clock::Clock, config::RouteDefaults, directory::Directory, document::Unread, hub::Handle, principal::Principal,
+    secret,
+};
 
 /// Name of the static token from the credentials.
 pub(crate) const STATIC_TOKEN: &str = "relay_token";
@@ -181,6 +184,15 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// Of a document that does not read.
+    pub(crate) fn unread(kind: DocumentKind, name: &str, why: &Unread) -> Self {
+        let (name, what) = (name.to_owned(), why.to_string());
+        match why {
+            Unread::Later(_) => Self::Later { kind, name, what },
+            Unread::Damaged(_) => Self::Damaged { kind, name, what },
+        }
+    }
+
     /// Who has to change something.
     pub fn fault(&self) -> Fault {
         match self {

@@ -166,7 +166,7 @@ impl Registry {
                 let kept = N::of(&name).and_then(|named| before.get(&named).cloned().map(|kept| (named, kept)));
                 all.extend(kept);
             } else {
-                let (named, document) = at_start(kind, name, &why, &unread)?;
+                let (named, document) = at_start(kind, &name, &why, &unread)?;
                 all.insert(named, Versioned { version, document });
             }
         }
@@ -199,19 +199,18 @@ fn named<N: Named, T: DeserializeOwned>(name: &str, body: &str) -> Result<(N, T)
 /// What stands, where nobody knows what was there before, for a document that does not read.
 fn at_start<N: Named, T>(
     kind: DocumentKind,
-    name: String,
+    name: &str,
     why: &Unread,
     unread: impl Fn(&N) -> Option<T>,
 ) -> Result<(N, T), RegistryError> {
-    let what = why.to_string();
     if matches!(why, Unread::Later(_)) {
-        return Err(RegistryError::Later { kind, name, what });
+        return Err(RegistryError::unread(kind, name, why));
     }
-    match N::of(&name).and_then(|named| Some((unread(&named)?, named))) {
-        None => Err(RegistryError::Damaged { kind, name, what }),
+    match N::of(name).and_then(|named| Some((unread(&named)?, named))) {
+        None => Err(RegistryError::unread(kind, name, why)),
         Some((document, named)) => {
             let mend = "paused, until it is taken out: stop the server and run crm-relay store check --accept-loss";
-            tracing::error!(event = "document_damaged", ?kind, name, what, "{mend}");
+            tracing::error!(event = "document_damaged", ?kind, name, what = %why, "{mend}");
             Ok((named, document))
         }
     }

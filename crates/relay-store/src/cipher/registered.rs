@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Ciphers;
-use crate::seam::{Document, DocumentKey, DocumentKind};
+use crate::seam::{Document, DocumentKey, DocumentKind, Unread, parse};
 
 /// Why a store cannot be used with the keys that were given. Nothing in it was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +29,9 @@ pub enum Unfit {
     /// What the store says of its keys does not read.
     #[error("what it says of its keys does not read: see crm-relay store check")]
     Unreadable,
+    /// A later version wrote it.
+    #[error("what it says of its keys is of a later version of crm-relay: start that version. Nothing was changed")]
+    Later,
 }
 
 /// What stands in the document of a key.
@@ -44,7 +47,10 @@ pub(crate) fn judge(ciphers: &Ciphers, registered: &[Document]) -> Result<Option
     let mut is_there = false;
     for document in registered {
         let number: u32 = document.key.name.parse().map_err(|_| Unfit::Unreadable)?;
-        let stored: Registered = serde_json::from_str(&document.body).map_err(|_| Unfit::Unreadable)?;
+        let stored: Registered = parse(&document.body).map_err(|unread| match unread {
+            Unread::Later(_) => Unfit::Later,
+            Unread::Damaged(_) => Unfit::Unreadable,
+        })?;
         let Ok(Some(cipher)) = ciphers.find(number) else {
             return Err(if ciphers.newest().is_none() { Unfit::None(number) } else { Unfit::Missing(number) });
         };
@@ -94,6 +100,8 @@ mod tests {
         let mut other = registered(&[2]);
         other[0].key = key_of(1);
         assert_eq!(judge(&ciphers(&[1]), &other), Err(Unfit::Other(1)));
+        other[0].body = r#"{"fingerprint":"x","of":"a module"}"#.into();
+        assert_eq!(judge(&ciphers(&[1]), &other), Err(Unfit::Later));
         other[0].body = "{}".into();
         assert_eq!(judge(&ciphers(&[1]), &other), Err(Unfit::Unreadable));
     }

@@ -8,7 +8,7 @@ use relay_core::{
     delivery::{Attempt, Change, Delivery, Reason, State, answer::Answer, outcome::Class},
     event::Event,
     id::{DeliveryId, EventId, IdMint, InstanceId, JobId, Partition},
-    jobs::{Action, Command, End, Job, Outcome, Output, Retained, Retention, Rules, Target, Told},
+    jobs::{Action, Command, End, ForHub, Job, JobSums, Output, Retained, Retention, Rules, Target},
     name::Name,
     partitions::Partitions,
     storage::{Append, AppendError, Appended, BodyOf, Changed, Dedupe, LeaseAsk, LeaseOrder, Leased},
@@ -211,18 +211,18 @@ impl<B: Backend> Fixture<B> {
     }
 
     /// Runs a command, which must get to its end; gives what the hub was told of it, too.
-    pub async fn run(&self, command: Command, now: Wall) -> (Outcome, Told) {
+    pub async fn run(&self, command: Command, now: Wall) -> (JobSums, ForHub) {
         let (outcome, heard) = self.end(command, now).await;
         assert_eq!(outcome.end, End::Done);
         (outcome, heard)
     }
 
     /// Runs a command until it ends, however it does. Where it would wait it goes on at once.
-    pub async fn end(&self, command: Command, now: Wall) -> (Outcome, Told) {
+    pub async fn end(&self, command: Command, now: Wall) -> (JobSums, ForHub) {
         let store = self.store();
         // Far above those that were minted until now.
         let mut mint = IdMint::new(command.job.sequence() + (1 << 40), 1);
-        let (mut job, mut heard) = (Job::new(command), Told::default());
+        let (mut job, mut heard) = (Job::new(command), ForHub::default());
         loop {
             match job.poll(now) {
                 Some(Output::Ask(op)) => job.handle(perform_job(Trades::of(&*store), op).await),

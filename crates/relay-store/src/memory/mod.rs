@@ -280,6 +280,23 @@ impl MemoryStore {
         at_once(perform_retention(self, op))
     }
 
+    /// Does nothing of what retention asks for, and answers what it hears who gets no answer, [`StoreError::Unknown`].
+    pub fn retention_unheard(&self, op: RetentionOp) -> RetentionStored {
+        self.perform_retention_deaf(op, StoreError::Unknown)
+    }
+
+    /// Does nothing of what retention asks for, for it cannot be reached: [`StoreError::Away`].
+    pub fn turn_retention_away(&self, op: RetentionOp) -> RetentionStored {
+        self.perform_retention_deaf(op, StoreError::Away)
+    }
+
+    fn perform_retention_deaf(&self, op: RetentionOp, error: StoreError) -> RetentionStored {
+        self.lock().deaf = Some(error);
+        let heard = self.perform_retention(op);
+        self.lock().deaf = None;
+        heard
+    }
+
     /// Performs it, and loses the answer: gives what it was, and what the hub hears instead, [`StoreError::Unknown`].
     pub fn perform_unheard(&self, op: StoreOp) -> (Stored, Stored) {
         let answer = self.perform(op.clone());

@@ -12,7 +12,7 @@ use relay_core::{
 
 use super::{
     End, KINDS, MigrateError, Move, is_about_moves, line,
-    mark::{Arrival, Marked, Names, Phase},
+    mark::{Arrival, Marked, Phase, RenamedIds},
     patiently,
     whole::{self, Whole},
 };
@@ -33,7 +33,7 @@ const LINES_A_PAGE: u32 = 200;
 pub(super) struct Carrying<'a> {
     pub(super) stores: Move<'a>,
     pub(super) arrival: &'a mut Marked<Arrival>,
-    pub(super) names: &'a mut Names,
+    pub(super) names: &'a mut RenamedIds,
     pub(super) watch: &'a Watch,
 }
 

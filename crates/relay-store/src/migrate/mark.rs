@@ -6,10 +6,11 @@ use relay_core::storage::{AuditEntry, StoreError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{End, MigrateError, Moved, patiently, whole::Renamed};
-use crate::seam::{Document, DocumentKey, DocumentKind, Registry};
+use crate::seam::{Document, DocumentKey, DocumentKind, Registry, Unread, parse};
 
 /// In a store that is moved elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Departure {
     /// Of the move: both ends have the same.
     pub(super) id: String,
@@ -20,6 +21,7 @@ pub(super) struct Departure {
 
 /// In a store that something is moved into.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Arrival {
     pub(super) id: String,
     pub(super) from: String,
@@ -58,7 +60,7 @@ impl Arrival {
     }
 
     /// What came of it.
-    pub(super) fn moved(&self, names: &Names, was_done: bool) -> Moved {
+    pub(super) fn moved(&self, names: &RenamedIds, was_done: bool) -> Moved {
         let [events, deliveries, attempts, keys, documents, lines] = self.counts;
         let (renamed, digest) = (names.renamed.texts(), self.digest.clone());
         Moved { events, deliveries, attempts, keys, documents, lines, renamed, digest, was_done }
@@ -125,8 +127,7 @@ impl<T: Mark> Marked<T> {
         match patiently(end, || store.document(Self::key())).await? {
             None => Ok(Self { version: 0, mark: T::default() }),
             Some(Document { version, body, .. }) => {
-                let mark = serde_json::from_str(&body);
-                let mark = mark.map_err(|error| MigrateError::Damaged(format!("what it says of moves: {error}")))?;
+                let mark = parse(&body).map_err(|unread| not_read(end, "what it says of moves", &unread))?;
                 Ok(Self { version, mark })
             }
         }
@@ -171,18 +172,27 @@ impl<T: Mark> Marked<T> {
     }
 }
 
+/// Nothing is done by what was not understood.
+fn not_read(end: End, what: &str, unread: &Unread) -> MigrateError {
+    let what = format!("{what}: {unread}");
+    match unread {
+        Unread::Later(_) => MigrateError::Store { end, error: StoreError::Later { what: what.into() } },
+        Unread::Damaged(_) => MigrateError::Damaged(what),
+    }
+}
+
 /// What documents are called that hold names.
 const NAMES: &str = "renamed-";
 
 /// Ids of the source that are others in the target, which holds them in documents of their own: one for each group of events that
 /// has any, so that what is written does not grow with what was written before.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct RenamedIds {
     pub(super) renamed: Renamed,
     documents: u64,
 }
 
-impl Names {
+impl RenamedIds {
     /// Reads those of a target.
     pub(super) async fn read(target: &dyn Registry) -> Result<Self, MigrateError> {
         let mut names = Self::default();
@@ -190,8 +200,7 @@ impl Names {
             if !document.key.name.starts_with(NAMES) {
                 continue;
             }
-            let texts = serde_json::from_str(&document.body)
-                .map_err(|error| MigrateError::Damaged(format!("{}: {error}", document.key.name)))?;
+            let texts = parse(&document.body).map_err(|unread| not_read(End::Target, &document.key.name, &unread))?;
             names.renamed.read(&texts);
             names.documents += 1;
         }

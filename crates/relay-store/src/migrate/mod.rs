@@ -42,7 +42,7 @@ use tokio::time::sleep;
 pub use self::mark::{Standing, standing};
 use self::{
     carry::Carrying,
-    mark::{Arrival, Departure, Marked, Names},
+    mark::{Arrival, Departure, Marked, RenamedIds},
 };
 use crate::{
     Later, Store,
@@ -225,7 +225,7 @@ pub async fn survey(source: &dyn Store) -> Result<Survey, MigrateError> {
 /// See [`MigrateError`].
 pub async fn migrate(stores: Move<'_>, now: Wall, watch: &Watch) -> Result<Moved, MigrateError> {
     let begun = begin(stores, now).await?;
-    let mut names = Names::read(stores.target).await?;
+    let mut names = RenamedIds::read(stores.target).await?;
     let (mut departure, mut arrival) = match begun {
         Begun::Now(departure, arrival) => (departure, arrival),
         Begun::Over(arrival) => return Ok(arrival.moved(&names, true)),

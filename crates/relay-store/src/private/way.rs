@@ -9,7 +9,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{Unsafe, Why};
+use super::{Danger, Unsafe};
 
 const GROUP_WRITES: u32 = 0o020;
 const ANYBODY_WRITES: u32 = 0o002;
@@ -52,7 +52,7 @@ pub(super) fn check(dir: &Path, trusted: &[u32]) -> Result<(), Unsafe> {
         let target = fs::read_link(&path);
         let (Ok(target), true) = (target, links <= LINKS_MAX) else { return Ok(()) };
         if !users.trusts(found.uid(), trusted) {
-            return refused(&path, Why::LinkOfOther { owner: found.uid(), below: dir.to_owned() });
+            return refused(&path, Danger::LinkOfOther { owner: found.uid(), below: dir.to_owned() });
         }
         if target.is_absolute() {
             here = PathBuf::from("/");
@@ -106,15 +106,15 @@ impl Users {
         uid == ROOT || trusted.contains(&uid) || self.unmapped == Some(uid)
     }
 
-    fn fault_of(&self, here: &Path, found: &Metadata, trusted: &[u32], below: &Path) -> Option<Why> {
+    fn fault_of(&self, here: &Path, found: &Metadata, trusted: &[u32], below: &Path) -> Option<Danger> {
         let (mode, owner) = (found.mode(), found.uid());
         if !self.trusts(owner, trusted) {
-            return Some(Why::AboveOfOther { owner, below: below.to_owned() });
+            return Some(Danger::AboveOfOther { owner, below: below.to_owned() });
         }
         let anybody = mode & ANYBODY_WRITES != 0;
         let group = mode & GROUP_WRITES != 0 && !self.is_alone_in(owner, found.gid());
         let others_write = (anybody || group) && mode & STICKY == 0 && !(self.in_container && is_volume(here, found));
-        others_write.then(|| Why::AboveWritable { mode: mode & 0o7777, below: below.to_owned() })
+        others_write.then(|| Danger::AboveWritable { mode: mode & 0o7777, below: below.to_owned() })
     }
 
     /// Whether a user's group has nobody else in it, as where each user has a group of his name. A group that no file names

@@ -4,7 +4,7 @@
 //! **Invariant:** with a key (see [`cipher`](crate::cipher)) what senders and targets said is sealed before it is here: of a head all
 //! but what indexes need, of an attempt the answer. The CRC is of what is stored.
 //! **Invariant:** what a later version may mean by a flag, a field or a version byte that is not known here is refused as such:
-//! it is no damage, and not passed over.
+//! it is no damage, and not passed over. So is a number of a state, a reason, a class or a name that has no meaning here.
 
 use std::{borrow::Cow, num::NonZeroU8, sync::Arc};
 
@@ -14,6 +14,7 @@ use relay_core::{
     delivery::{Attempt, Delivery, Lease, Reason, State, Token, answer::Answer, outcome::Class},
     event::{self, Event},
     id::{DeliveryId, EventId, InstanceId},
+    limits::EVENT_NAMES_NUMBERED,
     name::Name,
     time::Wall,
 };
@@ -272,6 +273,9 @@ impl Clear {
         let name = match NonZeroU8::new(named) {
             text if flags & EVENT_NAME_TEXT != 0 => Some(event_name(&mut fields, text.map_or(0, NonZeroU8::get))?),
             None => None,
+            Some(number) if usize::from(number.get()) > EVENT_NAMES_NUMBERED => {
+                return Err(RecordError::Later("what stands for its name is"));
+            }
             Some(number) => Some(names.event_name(source, number).ok_or(RecordError::Name(named.into()))?),
         };
         let key = if key_len == 0 { None } else { Some(key(&mut fields, key_len)?) };
@@ -368,7 +372,7 @@ pub(crate) fn decode_sealed_delivery(
     names: &(impl Names + ?Sized),
 ) -> Result<(Delivery, Option<u32>), RecordError> {
     let mut fields = Fields::open(VERSION, &[], bytes)?;
-    let state = State::from_number(fields.u8()?).ok_or(RecordError::Field("state"))?;
+    let state = State::from_number(fields.u8()?).ok_or(RecordError::Later("its state is"))?;
     let reasons = fields.u8()?;
     let (reason, redriven_from) = (reason(reasons & 0xf)?, reason(reasons >> 4)?);
     let flags = known(fields.u16()?, DELIVERY_REPLAY | DELIVERY_LEASED | DELIVERY_MARK | DELIVERY_LAST)?;
@@ -489,7 +493,7 @@ fn reason(number: u8) -> Result<Option<Reason>, RecordError> {
     if number == 0 {
         return Ok(None);
     }
-    Reason::from_number(number).map(Some).ok_or(RecordError::Field("reason"))
+    Reason::from_number(number).map(Some).ok_or(RecordError::Later("its reason is"))
 }
 
 fn lease(fields: &mut Fields<'_>) -> Result<Lease, RecordError> {
@@ -506,7 +510,7 @@ fn attempt(fields: &mut Fields<'_>, delivery: i64, ciphers: &Ciphers) -> Result<
     let at = Wall::from_micros(fields.i64()?);
     let duration_ms = fields.u64()?;
     let status = Some(fields.u16()?).filter(|status| *status != 0);
-    let class = Class::from_number(fields.u8()?).ok_or(RecordError::Field("class"))?;
+    let class = Class::from_number(fields.u8()?).ok_or(RecordError::Later("the class of a try is"))?;
     let flags = known(fields.u8()?.into(), (ATTEMPT_COUNTED | ATTEMPT_ERROR | ATTEMPT_ANSWER).into())? as u8;
     let error = Some(fields.text("error")?.into()).filter(|_| flags & ATTEMPT_ERROR != 0);
     let (mut answered, mut key) = (None, None);

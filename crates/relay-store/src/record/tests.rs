@@ -212,14 +212,33 @@ fn flags_and_fields_that_are_not_known_are_refused() {
         assert_eq!(of_delivery(3 + bit / 8, 1 << (bit % 8)), flags, "{bit}");
     }
     assert_eq!(of_delivery(45, 1), Err(RecordError::Later("its job is")));
+    // Numbers that have no meaning here: of a state, of why it ended, and of why it had ended before.
+    for state in (0..=u8::MAX).filter(|state| State::from_number(*state).is_none()) {
+        assert_eq!(of_delivery(1, stored[1] ^ state), Err(RecordError::Later("its state is")), "{state}");
+    }
+    for reason in (1..16).filter(|reason| Reason::from_number(*reason).is_none()) {
+        for reasons in [reason, reason << 4] {
+            assert_eq!(of_delivery(2, stored[2] ^ reasons), Err(RecordError::Later("its reason is")), "{reasons}");
+        }
+    }
     // Sealed, a trace, and what has no meaning yet.
     for bit in [1, 3, 4, 5, 6, 7] {
         assert_eq!(of_head(1, 1 << bit), flags, "{bit}");
     }
     assert_eq!(of_head(3, 1), Err(RecordError::Later("the subject is")));
     assert_eq!(of_head(5, 1), Err(RecordError::Key(1)));
+    for number in 251..=u8::MAX {
+        let mut numbered = Vec::new();
+        encode_event(&event(), 1, Some(NUMBER), &CLEAR, &mut numbered);
+        let bytes = changed(&numbered, 2, NUMBER.get() ^ number);
+        let read = decode_event(&Bytes::from(bytes), &Known).map(drop);
+        assert_eq!(read, Err(RecordError::Later("what stands for its name is")), "{number}");
+    }
     for bit in 3..8 {
         assert_eq!(of_attempt(24, 1 << bit), flags, "{bit}");
+    }
+    for class in (0..=u8::MAX).filter(|class| Class::from_number(*class).is_none()) {
+        assert_eq!(of_attempt(23, tried[23] ^ class), Err(RecordError::Later("the class of a try is")), "{class}");
     }
     // A sealed answer.
     for bit in 4..8 {

@@ -8,7 +8,7 @@ use super::{
     client::{Broken, Command, Link},
     counters::Counters,
     keys::Key,
-    meta::{LAYOUT, apart, ask_meta, layout, meta_of},
+    meta::{self, Beyond, Laid, layout},
     node::Node,
     reply::{Fault, Reply},
     rights::{self, Trial},
@@ -33,11 +33,9 @@ pub enum BeginError {
     /// It is there, and must not be used so.
     #[error("{}", listed(.0))]
     Refused(Vec<Finding>),
-    /// A later version laid it out.
-    #[error(
-        "what is stored there is of layout {0}, which a later version of crm-relay has made; this one knows {LAYOUT}"
-    )]
-    Newer(i64),
+    /// A later version laid it out, or put something into it.
+    #[error(transparent)]
+    Newer(Beyond),
 }
 
 fn listed(findings: &[Finding]) -> String {
@@ -252,18 +250,23 @@ impl Core {
     /// for.
     async fn check_meta(&self) -> Result<(), BeginError> {
         let (meta, partitions) = (self.space.meta(), self.space.partitions().len());
-        let asked = async || self.nodes.one(ask_meta(&self.space)).await.map_err(|fault| self.not_committed(fault));
-        let told = |answer| meta_of(vec![answer]).map_err(|fault| BeginError::Away(format!("{fault:?}")));
-        let known = |told: (Option<i64>, Option<i64>)| match told {
-            (Some(layout), _) if layout > LAYOUT => Err(BeginError::Newer(layout)),
-            told => apart(told, partitions).map_or(Ok(()), |finding| Err(BeginError::Refused(vec![finding]))),
+        let known = async || {
+            let [of_meta, of_documents] = meta::asks(&self.space);
+            let asked = async |ask| self.nodes.one(ask).await.map_err(|fault| self.not_committed(fault));
+            let laid = Laid::read([asked(of_meta).await?, asked(of_documents).await?])
+                .map_err(|fault| BeginError::Away(format!("{fault:?}")))?;
+            match (laid.beyond(), laid.not_ours(partitions)) {
+                (Some(beyond), _) => Err(BeginError::Newer(beyond)),
+                (None, Some(finding)) => Err(BeginError::Refused(vec![finding])),
+                (None, None) => Ok(()),
+            }
         };
-        known(told(asked().await?)?)?;
+        known().await?;
         let mut written = layout(&self.space).map_err(|fault| self.not_committed(fault))?;
         // So that it is a write also where all of it is there.
         written.push(Command::new("HINCRBY").arg(&meta).arg("starts").number(1));
         self.nodes.all(Urgency::Other, written).await.map_err(|fault| self.not_committed(fault))?;
-        known(told(asked().await?)?)?;
+        known().await?;
         self.begin_watch().await.map_err(|fault| self.not_committed(fault))
     }
 

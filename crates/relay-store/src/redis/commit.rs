@@ -15,13 +15,13 @@ use super::{
     client::{Broken, Command, Sent},
     keys::Space,
     life::Edge,
-    meta,
+    meta::{self, Laid},
     primary::{Primary, Reached},
     reply::{Fault, Reply},
     room::Room,
     scripts::Script,
     shared::Shared,
-    standing::{Demand, Standing},
+    standing::{Demand, RedisState},
 };
 
 /// Rows that one call of a script handles.
@@ -45,7 +45,7 @@ impl Commits {
     /// Begins the loop; it ends once nobody can hand anything over any more.
     pub(super) fn begin(
         shared: &Shared,
-        (primary, room, standing): (&Arc<Primary>, &Arc<Room>, &Arc<Standing>),
+        (primary, room, standing): (&Arc<Primary>, &Arc<Room>, &Arc<RedisState>),
     ) -> Self {
         let (work, waiting) = mpsc::unbounded_channel();
         let committer = Committer {
@@ -126,7 +126,7 @@ struct Committer {
     shared: Shared,
     primary: Arc<Primary>,
     room: Arc<Room>,
-    standing: Arc<Standing>,
+    standing: Arc<RedisState>,
     reached: Option<Reached>,
     backlog: Backlog,
 }
@@ -192,7 +192,7 @@ impl Committer {
     }
 
     /// Sends all parts at once; the replies, one behind the other.
-    async fn send(&mut self, parts: &mut [Part]) -> Result<(Vec<Reply>, Sent), Fault> {
+    async fn send(&mut self, parts: &mut [BatchPart]) -> Result<(Vec<Reply>, Sent), Fault> {
         if self.shared.options.edges.dies_at(Edge::BeforeSend) {
             return Err(self.die("died before it was sent"));
         }
@@ -256,14 +256,16 @@ impl Committer {
 
     /// Looks whether it keeps what it is given.
     async fn look_at(&self, reached: &mut Reached) -> Result<(), Broken> {
-        let asked = check::asks().into_iter().chain([meta::ask_meta(&self.shared.space)]).collect();
+        let asked = check::asks().into_iter().chain(meta::asks(&self.shared.space)).collect();
         let mut replies = reached.link.send(asked).await?.into_iter();
-        if let (Some(info), Some(settings), Some(meta)) = (replies.next(), replies.next(), replies.next()) {
+        if let (Some(info), Some(settings)) = (replies.next(), replies.next()) {
             self.standing.heard(&Heard::new(info, settings), &self.shared.options, self.primary.steady_since());
-            // Where the registry is not, nobody knows.
-            if let Ok(another) = meta::not_ours(meta, self.shared.space.partitions().len()) {
-                self.standing.holds_another(another);
-            }
+        }
+        // Where the registry is not, nobody knows.
+        if let (Some(meta), Some(strange)) = (replies.next(), replies.next())
+            && let Ok(laid) = Laid::read([meta, strange])
+        {
+            self.standing.holds_another(laid.not_ours(self.shared.space.partitions().len()));
         }
         Ok(())
     }
@@ -274,8 +276,8 @@ impl Committer {
     }
 
     /// What is sent for a batch; appends of a source in a partition go together.
-    fn parts(&self, batch: Batch) -> Vec<Part> {
-        let mut parts: Vec<Part> = batch.asks.into_iter().map(Part::ask).collect();
+    fn parts(&self, batch: Batch) -> Vec<BatchPart> {
+        let mut parts: Vec<BatchPart> = batch.asks.into_iter().map(BatchPart::ask).collect();
         let (now, is_full) = (self.shared.clock.now(), self.room.is_full());
         let mut groups: Vec<(usize, Vec<Appending>)> = Vec::new();
         for appending in batch.appends {
@@ -287,7 +289,7 @@ impl Committer {
                 join(&mut groups, appending);
             }
         }
-        parts.extend(groups.into_iter().map(|(_, group)| Part::append(&self.shared.space, group)));
+        parts.extend(groups.into_iter().map(|(_, group)| BatchPart::append(&self.shared.space, group)));
         parts
     }
 }
@@ -357,7 +359,7 @@ fn join(groups: &mut Vec<(usize, Vec<Appending>)>, appending: Appending) {
 }
 
 /// What is done whole or not at all.
-struct Part {
+struct BatchPart {
     /// They have left for the connection while they are sent.
     commands: Vec<Command>,
     count: usize,
@@ -374,7 +376,7 @@ enum Asker {
     Append(Vec<oneshot::Sender<Result<Reply, AppendError>>>),
 }
 
-impl Part {
+impl BatchPart {
     fn ask(ask: Ask) -> Self {
         let is_script = ask.commands.last().is_some_and(Command::is_script);
         Self { count: ask.commands.len(), commands: ask.commands, bodies: 0, is_script, asker: Asker::Ask(ask.answer) }
@@ -425,21 +427,21 @@ impl Part {
     }
 }
 
-fn fail_all(parts: Vec<Part>, fault: &Fault) {
+fn fail_all(parts: Vec<BatchPart>, fault: &Fault) {
     for part in parts {
         part.fail(fault);
     }
 }
 
 /// Tells each part what came of it; gives those that are to be sent again.
-fn answer(parts: Vec<Part>, replies: Vec<Reply>, sent: &Sent) -> Vec<Part> {
+fn answer(parts: Vec<BatchPart>, replies: Vec<Reply>, sent: &Sent) -> Vec<BatchPart> {
     let (mut again, mut from) = (Vec::new(), 0);
     let mut replies = replies.into_iter();
     for part in parts {
         let begin = from;
         from += part.count;
         match of_one(replies.by_ref().take(part.count).collect(), part.bodies, part.is_script) {
-            Err(Fault::Unscripted) => again.push(Part { commands: sent.again(begin, part.count), ..part }),
+            Err(Fault::Unscripted) => again.push(BatchPart { commands: sent.again(begin, part.count), ..part }),
             Err(fault) => part.fail(&fault),
             Ok(replies) => part.answer(replies),
         }

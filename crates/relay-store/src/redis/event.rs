@@ -61,7 +61,7 @@ fn write_behind(mut out: Vec<u8>, event: &Event, ciphers: &Ciphers) -> Vec<u8> {
 /// # Errors
 /// As [`read`].
 pub(super) fn resealed(id: EventId, value: &Bytes, ciphers: &Ciphers) -> Result<Option<(Bytes, Vec<u8>)>, RecordError> {
-    let Sealed { head_at, .. } = read_sealed(id, value)?.map_err(|_| RecordError::Short)?;
+    let SealedHead { head_at, .. } = read_sealed(id, value)?.map_err(|_| RecordError::Short)?;
     if record::key_of_head(&value[head_at..]) == Some(ciphers.newest_number()) {
         return Ok(None);
     }
@@ -117,7 +117,7 @@ pub(super) fn read_ids(id: EventId, value: &Bytes, ciphers: &Ciphers) -> Result<
 }
 
 /// What is sealed in front of a head.
-struct Sealed<'a> {
+struct SealedHead<'a> {
     deliveries: Vec<DeliveryId>,
     source: &'a [u8],
     head_at: usize,
@@ -125,7 +125,7 @@ struct Sealed<'a> {
 }
 
 /// Reads what is sealed in front of this event's head; else how many bytes of the value that takes.
-fn read_sealed(id: EventId, value: &[u8]) -> Result<Result<Sealed<'_>, usize>, RecordError> {
+fn read_sealed(id: EventId, value: &[u8]) -> Result<Result<SealedHead<'_>, usize>, RecordError> {
     let mut fields = Fields::plain(value);
     let count = match fields.take(ENTRY).and_then(|_| fields.array()) {
         Ok(count) => usize::from(u16::from_be_bytes(count)),
@@ -141,7 +141,7 @@ fn read_sealed(id: EventId, value: &[u8]) -> Result<Result<Sealed<'_>, usize>, R
     if found != seal(id, &value[ENTRY..seal_at]) {
         return Err(RecordError::Checksum);
     }
-    Ok(Ok(Sealed { deliveries, source, head_at: seal_at + SEAL, head_length }))
+    Ok(Ok(SealedHead { deliveries, source, head_at: seal_at + SEAL, head_length }))
 }
 
 /// Reads what stands in front of this event's body; else how many bytes of the value that takes.
@@ -149,7 +149,7 @@ fn read_sealed(id: EventId, value: &[u8]) -> Result<Result<Sealed<'_>, usize>, R
 /// # Errors
 /// Those of the head, and [`RecordError::Checksum`].
 pub(super) fn read_front(id: EventId, value: &Bytes, ciphers: &Ciphers) -> Result<Result<Front, usize>, RecordError> {
-    let Sealed { deliveries, source, head_at, head_length } = match read_sealed(id, value)? {
+    let SealedHead { deliveries, source, head_at, head_length } = match read_sealed(id, value)? {
         Ok(sealed) => sealed,
         Err(needs) => return Ok(Err(needs)),
     };

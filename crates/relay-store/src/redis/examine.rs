@@ -12,7 +12,7 @@ use super::{
     begin::BeginError,
     check::{self, Finding, Heard},
     client::{Command, Link},
-    meta,
+    meta::{self, Laid},
     node::Node,
     presence,
     reply::{Fault, Reply},
@@ -41,7 +41,7 @@ pub struct ExaminedNode {
     /// Where it is, or who was asked for it.
     pub address: String,
     /// What it has of the store.
-    pub parts: Vec<Part>,
+    pub parts: Vec<StorePart>,
     /// Which server, and of which version.
     pub server: String,
     /// Each thing that is looked at, with what it is.
@@ -60,7 +60,7 @@ pub struct ExaminedNode {
 
 /// A part of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct StorePart {
     /// Which partition; `None`: the registry.
     pub partition: Option<usize>,
     /// Its slot in a cluster.
@@ -161,7 +161,7 @@ impl Core {
             Ok(at) if self.nodes.is_cluster() => at.to_string(),
             Ok(_) | Err(_) => self.options.address.to_string(),
         };
-        let part = |place: &usize| Part {
+        let part = |place: &usize| StorePart {
             partition: Some(*place).filter(|place| *place != self.space.registry_place()),
             slot: self.space.slot(*place),
         };
@@ -189,10 +189,12 @@ impl Core {
 
     /// Why what stands there is not used with these settings.
     async fn looked_at_meta(&self, link: &mut Link) -> Result<Option<Finding>, BeginError> {
-        let told = link.send(vec![meta::ask_meta(&self.space)]).await;
-        let told = told.map_err(|broken| BeginError::Away(broken.to_string()))?.pop().unwrap_or(Reply::Nil);
-        meta::not_ours(told, self.space.partitions().len())
-            .map_err(|fault| BeginError::Away(format!("its layout does not read: {fault:?}")))
+        let told = link.send(meta::asks(&self.space).to_vec()).await;
+        let mut told = told.map_err(|broken| BeginError::Away(broken.to_string()))?.into_iter();
+        let mut next = || told.next().unwrap_or(Reply::Nil);
+        let laid = Laid::read([next(), next()]);
+        let laid = laid.map_err(|fault| BeginError::Away(format!("its layout does not read: {fault:?}")))?;
+        Ok(laid.not_ours(self.space.partitions().len()))
     }
 
     async fn holds_store(&self) -> Result<bool, BeginError> {

@@ -42,18 +42,18 @@ pub(super) struct Hints {
     version: watch::Sender<Option<u64>>,
     /// The number of this run; 0: nobody else is known, who could hear anything.
     run: AtomicU64,
-    said: Arc<Names>,
-    heard: Names,
+    said: Arc<Woken>,
+    heard: Woken,
 }
 
 /// Destinations, and whoever waits for some.
 #[derive(Debug, Default)]
-struct Names {
+struct Woken {
     names: Mutex<BTreeSet<Name>>,
     some: Notify,
 }
 
-impl Names {
+impl Woken {
     fn add(&self, more: &mut dyn Iterator<Item = &Name>) {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.extend(more.take(NAMES_MAX).cloned());
@@ -74,7 +74,7 @@ impl Hints {
     /// Nothing is known yet.
     pub(super) fn new() -> Self {
         let version = watch::Sender::new(None);
-        Self { version, run: AtomicU64::new(0), said: Arc::default(), heard: Names::default() }
+        Self { version, run: AtomicU64::new(0), said: Arc::default(), heard: Woken::default() }
     }
 
     /// The registry has this version by now.

@@ -122,6 +122,13 @@ impl Space {
         format!("{}doc:{}", self.registry, kind as u8).into_bytes()
     }
 
+    /// Where documents of kinds would be that this version does not know.
+    pub(super) fn strange_documents(&self) -> impl Iterator<Item = Key> {
+        let known = |number: &u8| DocumentKind::ALL.iter().any(|kind| *kind as u8 == *number);
+        let numbers = (1..=u8::MAX).filter(move |number| !known(number));
+        numbers.map(|number| format!("{}doc:{number}", self.registry).into_bytes())
+    }
+
     /// The registry's version: another one with each document that was written.
     pub(super) fn version(&self) -> Key {
         format!("{}version", self.registry).into_bytes()

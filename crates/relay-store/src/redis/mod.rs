@@ -121,10 +121,11 @@ pub use self::{
     address::{Address, Cluster, Deployment, Login, Sentinels},
     begin::BeginError,
     check::Finding,
-    examine::{Examined, ExaminedNode, Part, Replica, StoredThere},
+    examine::{Examined, ExaminedNode, Replica, StorePart, StoredThere},
     inspect::Inspected,
     life::{Edge, Edges},
     mend::Mended,
+    meta::Beyond,
     room::FullProbe,
     scrub::Scrubbed,
 };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{commit::Commits, primary::Primary, reads::Reads, room::Room, shared::Shared, standing::Standing};
+use super::{commit::Commits, primary::Primary, reads::Reads, room::Room, shared::Shared, standing::RedisState};
 
 /// A primary. What waits for its commits fails when nobody holds it any more.
 pub(super) struct Node {
@@ -15,7 +15,7 @@ pub(super) struct Node {
     /// How much of its memory is used.
     pub(super) room: Arc<Room>,
     /// Whether it keeps what it is given.
-    pub(super) standing: Arc<Standing>,
+    pub(super) standing: Arc<RedisState>,
 }
 
 impl Node {
@@ -23,7 +23,7 @@ impl Node {
     pub(super) fn of(primary: Primary, shared: &Shared) -> Self {
         let primary = Arc::new(primary);
         let room = Arc::new(Room::new(shared.options.full.clone()));
-        let standing = Arc::new(Standing::of(&shared.of_store));
+        let standing = Arc::new(RedisState::of(&shared.of_store));
         let commits = Commits::begin(shared, (&primary, &room, &standing));
         let reads = Reads::new(shared, &primary, &standing);
         Self { primary, commits, reads, room, standing }

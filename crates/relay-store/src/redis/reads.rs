@@ -17,7 +17,7 @@ use super::{
     primary::{Primary, Reached},
     reply::{Fault, Reply},
     shared::Shared,
-    standing::Standing,
+    standing::RedisState,
 };
 
 /// Reads, in turn over a few connections; each asks one thing after the other.
@@ -28,14 +28,14 @@ pub(super) struct Reads {
     next: AtomicUsize,
     primary: Arc<Primary>,
     life: Arc<Life>,
-    standing: Arc<Standing>,
+    standing: Arc<RedisState>,
     /// There are others, which are not to wait for this one.
     is_one_of_several: bool,
 }
 
 impl Reads {
     /// None of them is connected yet.
-    pub(super) fn new(shared: &Shared, primary: &Arc<Primary>, standing: &Arc<Standing>) -> Self {
+    pub(super) fn new(shared: &Shared, primary: &Arc<Primary>, standing: &Arc<RedisState>) -> Self {
         let links = (0..shared.options.readers.max(1)).map(|_| Mutex::new(None)).collect();
         let (primary, life, standing) = (Arc::clone(primary), Arc::clone(&shared.life), Arc::clone(standing));
         let is_one_of_several = matches!(shared.options.address, Deployment::Cluster(_));

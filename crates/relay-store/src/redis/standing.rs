@@ -23,7 +23,7 @@ const TRIED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How it stands, as it was last heard of.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct RedisState {
     seen: Mutex<Seen>,
     of_store: Arc<OfStore>,
 }
@@ -70,7 +70,7 @@ pub(super) struct Demand {
     pub(super) on_disk: bool,
 }
 
-impl Standing {
+impl RedisState {
     /// That of a node that was never reached.
     pub(super) fn of(of_store: &Arc<OfStore>) -> Self {
         Self { seen: Mutex::default(), of_store: Arc::clone(of_store) }
@@ -279,7 +279,7 @@ mod tests {
         let cluster = Cluster { at, elsewhere: std::collections::BTreeMap::new() };
         let options = Options { durability: None, ..Options::new(Deployment::Cluster(cluster)) };
         let of_store = Arc::default();
-        let [one, other, next] = [(); 3].map(|()| Standing::of(&of_store));
+        let [one, other, next] = [(); 3].map(|()| RedisState::of(&of_store));
         let steady = || Some(Instant::now() + Duration::from_secs(1));
         assert!(one.waits_for_replicas(), "nobody has looked at it: it may be the primary since a moment ago");
         one.heard(&says(1), &options, steady());
@@ -300,7 +300,7 @@ mod tests {
     /// I24: one that nobody has tried for long is tried by one of those who ask, however often others asked how it stands.
     #[test]
     fn one_tries_what_was_not_reached() {
-        let standing = Standing::of(&Arc::default());
+        let standing = RedisState::of(&Arc::default());
         let was_tried_long_ago = || {
             let mut seen = standing.seen();
             let (_, tried) = seen.unreached.as_mut().expect("it was not reached");

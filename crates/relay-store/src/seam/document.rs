@@ -1,6 +1,11 @@
 //! Registry documents.
 
+use serde::de::DeserializeOwned;
+
 /// Kinds of registry documents. The numbers are stored; 8 is for jobs of later versions.
+///
+/// Two are the store's own: what stands in those of [`Migration`](Self::Migration) and [`Cipher`](Self::Cipher) is written and read in this
+/// crate. Of all others it knows the names only, and the server what they say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum DocumentKind {
@@ -70,6 +75,30 @@ pub struct DocumentKey {
     pub kind: DocumentKind,
     /// Its name within the kind.
     pub name: String,
+}
+
+/// Why a stored text is no document of its kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unread {
+    /// It has a field, or a word, that is not known here: it is not written over.
+    #[error("a later version of crm-relay wrote it: {0}")]
+    Later(String),
+    /// It is spoilt.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+/// Reads the text of a document, for whoever knows what stands in those of its kind; `T` refuses fields that it does not have.
+///
+/// # Errors
+/// When the text is not a document of this kind, or one of a later version.
+pub fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Unread> {
+    serde_json::from_str(body).map_err(|error| {
+        let what = error.to_string();
+        // serde_json has no kind of its own for either.
+        let is_later = ["unknown field", "unknown variant"].iter().any(|begin| what.starts_with(begin));
+        if is_later { Unread::Later(what) } else { Unread::Damaged(what) }
+    })
 }
 
 /// A registry document: JSON text that the server understands, with a version for compare-and-set.

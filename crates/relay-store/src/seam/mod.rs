@@ -35,7 +35,7 @@ pub use self::{
     archive::Archive,
     audit::AuditFilter,
     condition::{Condition, Durability},
-    document::{Document, DocumentKey, DocumentKind},
+    document::{Document, DocumentKey, DocumentKind, Unread, parse},
     perform::{Trades, append_all, perform, perform_job, perform_retention},
     promises::Promises,
     queue::Queue,

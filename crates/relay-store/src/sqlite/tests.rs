@@ -474,7 +474,10 @@ fn a_delivery_can_be_stored_leased() {
 
 /// A store with deliveries in several states, one of them tried twice.
 fn filled(dir: &Path) -> SqliteStore {
-    let store = open(dir);
+    fill(open(dir))
+}
+
+fn fill(store: SqliteStore) -> SqliteStore {
     let mut maker = Maker::new(&store);
     for body in ["one", "two", "three"] {
         append_one(&store, &maker.append(body, NOW)).expect("stored");

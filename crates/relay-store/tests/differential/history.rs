@@ -14,7 +14,7 @@ use relay_core::{
     },
     event::Event,
     id::{DeliveryId, IdMint, InstanceId},
-    jobs::{self, Action, Command, Job, Output, Pace, Retained, Retention, Rules, Target, Told},
+    jobs::{self, Action, Command, ForHub, Job, Output, Pace, Retained, Retention, Rules, Target},
     name::Name,
     partitions::Partitions,
     storage::{Append, BodyOf, Changed, Dedupe, DueAsk, Extend, HeldAsk, LeaseAsk, LeaseOrder, Replay, StoreError},
@@ -448,7 +448,7 @@ async fn run(
     page_max: u32,
     now: Wall,
     cut: Option<usize>,
-) -> (Vec<Told>, Option<jobs::Outcome>) {
+) -> (Vec<ForHub>, Option<jobs::JobSums>) {
     let (mut job, mut tells, mut ops) = (Job::new(command).by(page_max), Vec::new(), 0);
     loop {
         match job.poll(now) {
@@ -464,7 +464,7 @@ async fn run(
             Some(Output::Over) | None => {
                 // What a cursor says is each backend's own affair.
                 let outcome =
-                    job.outcome().map(|done| jobs::Outcome { next: done.next.map(|_| String::new()), ..done });
+                    job.outcome().map(|done| jobs::JobSums { next: done.next.map(|_| String::new()), ..done });
                 return (tells, outcome);
             }
         }

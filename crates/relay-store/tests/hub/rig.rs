@@ -22,7 +22,7 @@ use relay_core::{
     time::{Now, Wall},
     wire::{
         codec::{LeaseKey, lease_key, lease_ref, report},
-        message::{Extend, Grant, Hello, HelloDestination, LeaseRef, Message, Release},
+        message::{Grant, HeldList, Hello, HelloDestination, LeaseRef, Message, Release},
     },
 };
 use relay_store::memory::{MemoryStore, Trouble};
@@ -354,7 +354,7 @@ impl Rig {
     /// A client's heartbeat.
     pub(crate) fn heartbeat(&mut self, conn: ConnId, held: &[LeaseKey]) {
         let held = held.iter().copied().map(lease_ref).collect();
-        self.input(Input::Received(conn, Message::Extend(Extend { held })));
+        self.input(Input::Received(conn, Message::Extend(HeldList { held })));
     }
 
     /// The only delivery in the store.

@@ -1,6 +1,6 @@
 //! What is not moved, and why.
 
-use relay_core::storage::{About, AuditEntry, Presence};
+use relay_core::storage::{About, AuditEntry, Presence, StoreError};
 use relay_store::{
     memory::MemoryStore,
     migrate::{MigrateError, Move, Standing, abandon, standing},
@@ -135,4 +135,22 @@ async fn a_store_that_is_served_is_not_moved() {
     }
     saying.abort();
     moved(&source, &target).await.unwrap();
+}
+
+/// I23: what a later version says of a move is no damage, is not written over, and keeps servers away from both.
+#[tokio::test]
+async fn what_a_later_version_says_of_a_move_is_left_to_it() {
+    for name in ["out", "in"] {
+        let (source, target) = (MemoryStore::new(), MemoryStore::new());
+        fill(&source, 1).await;
+        let store = if name == "out" { &source } else { &target };
+        let key = DocumentKey { kind: DocumentKind::Migration, name: name.into() };
+        let later = r#"{"by":"a later version"}"#.to_owned();
+        store.put_document(key.clone(), 0, Some(later.clone()), Vec::new()).await.unwrap().unwrap();
+        let refused = moved(&source, &target).await;
+        let is_later = matches!(refused, Err(MigrateError::Store { error: StoreError::Later { .. }, .. }));
+        assert!(is_later, "{name}: {refused:?}");
+        assert_eq!(store.document(key).await.unwrap().unwrap().body, later, "{name}");
+        assert!(standing(store).await.unwrap().is_some(), "{name}");
+    }
 }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use relay_core::{id::IdMint, storage::AppendError};
+use relay_core::{
+    id::IdMint,
+    storage::{Append, AppendError},
+};
 use relay_store::{
     conformance::{Fixture, at},
-    redis::{Address, BeginError, Login, Options, RedisStore},
-    seam::{Condition, Durability, Upkeep as _},
+    redis::{Address, BeginError, Beyond, Login, Options, RedisStore},
+    seam::{Condition, DocumentKey, DocumentKind, Durability, Registry as _, Upkeep as _},
 };
 use tokio::time::{Instant, sleep};
 
@@ -287,7 +290,64 @@ async fn a_later_layout_and_other_partitions_are_refused() {
     assert!(other.contains("REDIS_PARTITIONS=1"), "{other}");
     node.ask(&[b"HSET", b"crm-relay:{reg}:meta", b"layout", b"2"]);
     let newer = RedisStore::open(options(&node)).begin().await;
-    assert_eq!(newer, Err(BeginError::Newer(2)));
+    assert_eq!(newer, Err(BeginError::Newer(Beyond::Layout(2))));
+}
+
+/// I23: what a later version has put there, and says that it has to be known, keeps this one out: at its start, and while it runs, where
+/// nothing is acknowledged any more. Nothing is written there; what is said to be needed and known is no reason.
+#[tokio::test]
+async fn what_a_later_version_needs_is_refused() {
+    let node = Node::start();
+    let meta = b"crm-relay:{reg}:meta";
+    let mut fixture = fixture(options(&node));
+    fixture.accept("crm", at(0)).await;
+    node.ask(&[b"HSET", meta, b"needs", b"16"]);
+    assert_eq!(said(options(&node)).await, "", "sealed records are known");
+    for needs in [1, 2, 18, 1 << 40] {
+        node.ask(&[b"HSET", meta, b"needs", needs.to_string().as_bytes()]);
+        let before = node.ask(&[b"HGETALL", meta]);
+        let newer = RedisStore::open(options(&node)).begin().await;
+        assert_eq!(newer, Err(BeginError::Newer(Beyond::Needs(needs))));
+        assert_eq!(node.ask(&[b"HGETALL", meta]), before, "not even a start is counted");
+    }
+    let examined = RedisStore::open(options(&node)).examine().await.expect("it is there");
+    assert!(examined.findings().any(|finding| finding.mend == "start that version"), "{examined:?}");
+    // One that runs already finds it with its next connection.
+    node.ask(&[b"CLIENT", b"KILL", b"TYPE", b"normal"]);
+    let event = fixture.event("in", b"{}", at(1));
+    let append = fixture.appending(event, &["crm"]);
+    becomes_away(&fixture, &append).await;
+    let reasons = fixture.store().condition().reasons;
+    assert!(reasons.iter().any(|reason| reason.contains("needs 1099511627776")), "{reasons:?}");
+}
+
+/// Until what is to be stored is not: a connection that was closed is noticed when it is used.
+async fn becomes_away(fixture: &Fixture<Shared>, append: &Append) {
+    let _waits = Waits::until("a new connection to be looked at");
+    while fixture.append(append.clone()).await != Err(AppendError::Away) {
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// I23: so do documents of a kind that is not known here, and stay; the kinds that are known do not.
+#[tokio::test]
+async fn documents_of_a_later_kind_are_refused() {
+    let node = Node::start();
+    assert_eq!(said(options(&node)).await, "");
+    for number in [8, 14, 255] {
+        let key = format!("crm-relay:{{reg}}:doc:{number}");
+        node.ask(&[b"HSET", key.as_bytes(), b"one", b"{}"]);
+        let newer = RedisStore::open(options(&node)).begin().await;
+        assert_eq!(newer, Err(BeginError::Newer(Beyond::Documents)), "{number}");
+        assert_eq!(node.ask(&[b"DEL", key.as_bytes()]), ":1\r\n");
+    }
+    let store = RedisStore::open(options(&node));
+    store.begin().await.expect("it is used");
+    for kind in DocumentKind::ALL.into_iter().filter(|kind| *kind != DocumentKind::Cipher) {
+        let key = DocumentKey { kind, name: "one".into() };
+        assert_eq!(store.put_document(key, 0, Some("{}".into()), Vec::new()).await, Ok(Some(1)));
+    }
+    assert_eq!(said(options(&node)).await, "", "all that are known");
 }
 
 /// A Redis that is not there, or not yet, may be there later.

@@ -15,7 +15,9 @@ use relay_core::{
 use relay_store::{
     conformance::{Backend as _, Fixture, at},
     redis::Options,
-    seam::{AuditEntry, AuditFilter, DeliveryFilter, DocumentKey, DocumentKind, Durability, EventFilter, Page},
+    seam::{
+        AuditEntry, AuditFilter, DeliveryFilter, DocumentKey, DocumentKind, Durability, EventFilter, Page, Upkeep as _,
+    },
 };
 
 use crate::{
@@ -457,6 +459,73 @@ async fn a_spoilt_row_keeps_no_other_waiting() {
         relay_store::redis::RedisStore::open(Options::new(node.address())).mend().await.expect("passes over it");
         assert_eq!(fixture.find(all[2].id).await.map(|found| found.state), Some(State::Leased));
     }
+}
+
+/// I15, I18, I23: a row whose record says something that only a later version understands is not leased, and stays where that version
+/// finds it; it is no damage, nothing takes it out, and all others at its destination go on.
+#[tokio::test]
+async fn a_row_of_a_later_version_is_left_to_that_version() {
+    let node = Node::start();
+    // Slow, laned, a flag of the second byte, the version, and the number of a job: where they stand in the record.
+    for (at_byte, bits) in [(3, 16), (3, 64), (4, 1), (0, 3), (45, 1)] {
+        // It waits in the stream, or out of turn, or was tried.
+        for place in ["ready", "back", "due"] {
+            node.ask(&[b"FLUSHALL"]);
+            let mut fixture = Fixture::over(Shared::at_hand(Options::new(node.address())), IdMint::new(0, 7));
+            let mut all = Vec::new();
+            for seconds in 0..3 {
+                all.push(fixture.accept("crm", at(seconds)).await);
+            }
+            if place == "back" {
+                for held in fixture.lease("crm", at(5)).await.deliveries {
+                    fixture.apply(hand_back(&held, held.claim(), at(5)).expect("it is held")).await;
+                }
+            } else if place == "due" {
+                for made in &all {
+                    fixture.apply(retried(made)).await;
+                }
+            }
+            let key = [b"crm-relay:{00-23}:d:", &all[1].id.as_u128().to_be_bytes()[..]].concat();
+            let row = of_a_later_version(&node, &key, at_byte, bits);
+            let what = format!("{place}: {bits} at {at_byte}");
+            let leased = fixture.lease("crm", at(9)).await.deliveries;
+            assert_eq!(leased.iter().map(|held| held.id).collect::<Vec<_>>(), [all[0].id, all[2].id], "{what}");
+            assert!(fixture.lease("crm", at(10)).await.deliveries.is_empty(), "{what}");
+            let store = relay_store::redis::RedisStore::open(Options::new(node.address()));
+            assert_eq!(store.accept_loss().await, Ok(Vec::new()), "{what}");
+            assert_eq!(store.stats().await.map(|stats| stats.damaged), Ok(0), "{what}");
+            assert_eq!(fixture.store().stats().await.map(|stats| stats.damaged), Ok(0), "{what}");
+            let (was, is) = (without_place(&row), without_place(&got(&node, &key)));
+            assert_eq!(is, was, "{what}: as it was but for where it stands");
+            // The version that understands it, here one that finds it as it was, leases it as any other.
+            of_a_later_version(&node, &key, at_byte, bits);
+            let leased = fixture.lease("crm", at(11)).await.deliveries;
+            assert_eq!(leased.iter().map(|held| held.id).collect::<Vec<_>>(), [all[1].id], "{what}");
+            fixture.check_sums().await;
+        }
+    }
+}
+
+/// What stands there.
+fn got(node: &Node, key: &[u8]) -> Vec<u8> {
+    let answer = node.ask_raw(&[&[b"GET", key]]);
+    let from = answer.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
+    answer[from..answer.len() - 2].to_vec()
+}
+
+fn without_place(row: &[u8]) -> Vec<u8> {
+    [&row[..2], &row[3..110], &row[143..]].concat()
+}
+
+/// Turns bits of the record in a row of `crm` and `in` over, as somebody does who means it; gives the row.
+fn of_a_later_version(node: &Node, key: &[u8], at_byte: usize, bits: u8) -> Vec<u8> {
+    let mut row = got(node, key);
+    let (begins, ends) = (242 + 1 + 3 + 1 + 2 + 4, row.len() - 4);
+    row[begins + at_byte] ^= bits;
+    let crc = crc32fast::hash(&row[begins..ends]);
+    row[ends..].copy_from_slice(&crc.to_le_bytes());
+    node.ask(&[b"SET", key, &row]);
+    row
 }
 
 /// I13, I15, I18: rows that do not read, or are gone, stand at the head of everything, more of them than a page takes: what is behind

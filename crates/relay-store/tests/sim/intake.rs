@@ -58,7 +58,7 @@ impl World {
 
 /// Whether it changes what is stored: its answer may be lost.
 pub(crate) fn writes(op: &StoreOp) -> bool {
-    !matches!(op, StoreOp::Find(_) | StoreOp::Due(_) | StoreOp::Held(_) | StoreOp::Presence(_) | StoreOp::Clock(_))
+    !matches!(op, StoreOp::Find(_) | StoreOp::Due(_) | StoreOp::Held(_) | StoreOp::Clock(_))
 }
 
 /// The operation with bodies of its own, as a disk has them.

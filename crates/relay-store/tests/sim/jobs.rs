@@ -14,6 +14,7 @@ use relay_core::{
 };
 
 use crate::{
+    operator::Fate,
     plan::pick,
     world::{What, World},
 };
@@ -128,14 +129,13 @@ impl World {
         };
         let Some(op) = self.given.get_mut(&id).and_then(|given| given.pending.take()) else { return };
         let wall = self.wall(skew);
-        let (lost, happens) = (self.operator.random_bool(0.2), self.operator.random_bool(0.5));
-        let answer = if self.cut.contains(&epoch) {
-            self.store.turn_job_away(op)
-        } else if lost && matches!(op, JobOp::Step(_)) {
-            self.perform_job(&op, wall, happens);
-            self.store.job_unheard(op)
-        } else {
-            self.perform_job(&op, wall, true)
+        let answer = match self.fate(epoch) {
+            Fate::Away => self.store.turn_job_away(op),
+            Fate::Unheard { happens } if matches!(op, JobOp::Step(_)) => {
+                self.perform_job(&op, wall, happens);
+                self.store.job_unheard(op)
+            }
+            Fate::Heard | Fate::Unheard { .. } => self.perform_job(&op, wall, true),
         };
         self.tell(format_args!("store answers {id}: {answer:?}"));
         if let Some(given) = self.given.get_mut(&id).filter(|given| given.epoch == epoch) {
@@ -193,7 +193,7 @@ impl World {
         answer
     }
 
-    fn store_takes(&mut self) -> Duration {
+    pub(crate) fn store_takes(&mut self) -> Duration {
         Duration::from_micros(self.operator.random_range(0..=self.plan.faults.store_ms * 1_000))
     }
 }

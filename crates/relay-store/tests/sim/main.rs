@@ -24,6 +24,7 @@ mod net;
 mod operator;
 mod oracle;
 mod plan;
+mod retaining;
 mod scenario;
 mod server_end;
 mod several;

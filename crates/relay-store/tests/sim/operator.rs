@@ -11,7 +11,7 @@ use rand::RngExt as _;
 use relay_core::{
     delivery::Delivery,
     hub::{Input, Serves},
-    jobs::{Action, Pace, Retention, Rules},
+    jobs::{Action, Pace},
     name::Name,
     storage::{Replay, Replayed},
     time::Wall,
@@ -40,6 +40,23 @@ pub(crate) enum Act {
     Resume,
     Revoke,
 }
+
+/// What becomes of an operation that is no hub's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fate {
+    /// It is done, and answered.
+    Heard,
+    /// It cannot be asked for.
+    Away,
+    /// Nobody hears whether it was done.
+    Unheard {
+        /// It is.
+        happens: bool,
+    },
+}
+
+/// Until a replay is asked for again of which nothing was heard.
+const REPLAY_AGAIN: Duration = Duration::from_millis(200);
 
 impl World {
     /// Spreads this seed's commands over its time of trouble.
@@ -129,26 +146,54 @@ impl World {
             let id = server.hub.mint_delivery(wall);
             made.push(Delivery::ready(id, &event, route.destination, true, wall, route.ttl));
         }
-        let stored = ready(self.store.replay(Replay::anyway(made.clone()), Vec::new()));
-        if stored.is_ok_and(|stored| matches!(stored, Replayed::Stored(stored) if stored.iter().all(|stored| *stored)))
-        {
-            self.oracle.replayed_by_hand(&made);
-            for delivery in made {
-                self.server_handles(Input::Woken(delivery.destination));
+        if let Some(epoch) = self.server.as_ref().map(|server| server.epoch) {
+            self.replay_acts(epoch, Replay::anyway(made));
+        }
+    }
+
+    /// The store is asked for it. Who hears no answer asks again, and makes the same deliveries.
+    pub(crate) fn replay_acts(&mut self, epoch: u64, replay: Replay) {
+        // What is to end by then is nobody's to add to any more.
+        if !self.turn_to(epoch) || self.healed_at.is_some() {
+            return;
+        }
+        match self.fate(epoch) {
+            Fate::Heard => self.perform_replay(replay),
+            Fate::Away => {}
+            Fate::Unheard { happens } => {
+                if happens {
+                    self.perform_replay(replay.clone());
+                }
+                self.tell(format_args!("nobody hears of a replay; it is asked for again"));
+                self.after(REPLAY_AGAIN, What::ReplayActs { epoch, replay });
             }
         }
     }
 
-    fn retain(&mut self, wall: Wall) {
-        let (before, events) = (self.store.deliveries(), self.store.event_ids());
-        let (short, long) = (Duration::from_mins(1), Duration::from_mins(2));
-        let Some(partitions) = self.server.as_ref().map(|server| server.hub.partitions()) else { return };
-        let rules = Rules { now: wall, delivered_before: wall - short, dead_before: wall - long, partitions };
-        let mut retention = Retention::new(rules).by(20);
-        while let Some(op) = retention.poll() {
-            retention.handle(self.store.perform_retention(op));
+    fn perform_replay(&mut self, replay: Replay) {
+        let is_new = |made: &&Delivery| self.store.delivery(made.id).is_none();
+        let made: Vec<Delivery> = replay.made.iter().filter(is_new).cloned().collect();
+        let woken: Vec<Name> = replay.made.iter().map(|made| made.destination.clone()).collect();
+        let stored = ready(self.store.replay(replay, Vec::new()));
+        if stored.is_ok_and(|stored| matches!(stored, Replayed::Stored(stored) if stored.iter().all(|stored| *stored)))
+        {
+            self.oracle.replayed_by_hand(&made);
+            for destination in woken {
+                self.server_handles(Input::Woken(destination));
+            }
         }
-        self.oracle.retained(&before, &events, &self.store, rules);
+    }
+
+    /// What becomes of something that is asked of the store by a server's commands, or its retention.
+    pub(crate) fn fate(&mut self, epoch: u64) -> Fate {
+        let (is_lost, happens) = (self.operator.random_bool(0.2), self.operator.random_bool(0.5));
+        if self.cut.contains(&epoch) {
+            Fate::Away
+        } else if is_lost {
+            Fate::Unheard { happens }
+        } else {
+            Fate::Heard
+        }
     }
 
     /// The token of one client is revoked and made anew: its sockets are closed, and it may come back.

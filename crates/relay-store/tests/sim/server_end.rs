@@ -95,6 +95,7 @@ impl World {
         }
         self.cut.remove(&server.epoch);
         self.jobs_die(server.epoch, wall, clean);
+        self.round_dies(server.epoch, clean);
         if self.plan.servers == 1 {
             self.store = self.store.reopen();
         }

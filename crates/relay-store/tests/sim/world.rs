@@ -18,7 +18,7 @@ use relay_core::{
     id::{DeliveryId, InstanceId, JobId},
     name::Name,
     routing::Route,
-    storage::{OpId, StoreOp, Stored},
+    storage::{OpId, Replay, StoreOp, Stored},
     time::{Mono, Now, Wall},
     wire::codec::LeaseKey,
 };
@@ -33,6 +33,7 @@ use crate::{
     operator::Act,
     oracle::Oracle,
     plan::{Plan, RENEWALS, STORE_TROUBLE, TRICKLES},
+    retaining::Round,
     scenario::{Script, Seen},
     several::News,
     target::Targets,
@@ -64,6 +65,8 @@ pub(crate) struct World {
     pub(crate) unwell: StdRng,
     /// Commands that operators gave.
     pub(crate) given: BTreeMap<JobId, Given>,
+    /// Rounds of retention that go on, by server.
+    pub(crate) rounds: BTreeMap<u64, Round>,
     /// Routes that are removed at present.
     pub(crate) unrouted: Vec<(Name, Route)>,
     /// Microseconds since the start of the run.
@@ -183,6 +186,8 @@ pub(crate) enum What {
     JobActs { job: JobId, epoch: u64 },
     JobGoesOn { job: JobId, epoch: u64 },
     GiveAgain(JobId),
+    ReplayActs { epoch: u64, replay: Replay },
+    RetentionActs { epoch: u64 },
     Hears { epoch: u64, news: News },
     Heal,
 }
@@ -203,6 +208,7 @@ impl World {
             trickle: StdRng::seed_from_u64(!seed ^ TRICKLES),
             unwell: StdRng::seed_from_u64(!seed ^ STORE_TROUBLE),
             given: BTreeMap::new(),
+            rounds: BTreeMap::new(),
             unrouted: Vec::new(),
             clock: 0,
             queue: BinaryHeap::new(),
@@ -340,6 +346,8 @@ impl World {
             What::JobActs { job, epoch } => self.job_acts(job, epoch),
             What::JobGoesOn { job, epoch } => self.job_goes_on(job, epoch),
             What::GiveAgain(job) => self.give_again(job),
+            What::ReplayActs { epoch, replay } => self.replay_acts(epoch, replay),
+            What::RetentionActs { epoch } => self.retention_acts(epoch),
             What::Hears { epoch, news } => {
                 if self.turn_to(epoch) {
                     self.hears(news);

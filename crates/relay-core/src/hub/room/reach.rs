@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use super::{Asks, Bulk, Client, Kind, Pair, Room, Short, Taken, for_large};
+use super::{Asks, Bulk, ClientAccount, Kind, Pair, Room, Short, Taken, for_large};
 use crate::{id::InstanceId, limits, time::Mono};
 
 /// What is known of a client's link.
@@ -70,7 +70,7 @@ impl Reach {
     }
 }
 
-impl Client {
+impl ClientAccount {
     /// Changes it, and what is beyond the reach of all with it.
     pub(super) fn change(&mut self, all_beyond: &mut Taken, change: impl FnOnce(&mut Self)) {
         let before = self.beyond();
@@ -175,7 +175,7 @@ impl Room {
     }
 
     /// Whether what would be out beyond the reach of its client has no room in the part for that.
-    pub(super) fn is_held_up_by_reach(&self, bulk: Bulk, client: &Client, asks: Asks) -> bool {
+    pub(super) fn is_held_up_by_reach(&self, bulk: Bulk, client: &ClientAccount, asks: Asks) -> bool {
         let most = self.max / limits::ROOM_REACH_PART;
         let further = client.further(bulk, asks.size);
         let has_part = bulk == Bulk::Small && self.beyond.keeps_room_for(further, most);
@@ -185,7 +185,7 @@ impl Room {
     }
 
     /// Changes a client, and what is beyond the reach of all with it.
-    pub(super) fn change_client(&mut self, id: InstanceId, change: impl FnOnce(&mut Client)) {
+    pub(super) fn change_client(&mut self, id: InstanceId, change: impl FnOnce(&mut ClientAccount)) {
         self.clients.entry(id).or_default().change(&mut self.beyond, change);
     }
 

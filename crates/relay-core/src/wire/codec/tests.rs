@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::message::{Extend, GoAway, HeaderField, Peers, Release, Settled, Welcome, WelcomeDestination};
+use crate::wire::message::{GoAway, HeaderField, HeldList, Peers, Release, Settled, Welcome, WelcomeDestination};
 
 /// One message of each kind, every field set. I23: their bytes are those of protocol version 1 for ever.
 fn samples() -> Vec<(&'static str, Message)> {
@@ -76,7 +76,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("welcome", Message::Welcome(welcome)),
         ("grant", Message::Grant(Box::new(grant))),
         ("chunk", Message::Chunk(chunk)),
-        ("extend", Message::Extend(Extend { held: vec![lease.clone()] })),
+        ("extend", Message::Extend(HeldList { held: vec![lease.clone()] })),
         ("report", Message::Report(report)),
         ("report_refused", Message::Report(refused)),
         ("report_answer", Message::Report(moved)),
@@ -206,7 +206,7 @@ fn what_is_reserved_has_no_meaning_yet() {
 fn what_is_out_of_bounds_is_refused() {
     let lease = LeaseRef { delivery: Bytes::from_static(&[1; 15]), counter: 0, nonce: 0 };
     let refused = |message| decode(encode(message));
-    assert_eq!(refused(Message::Extend(Extend { held: vec![lease] })), Err(CodecError::Field("lease.delivery")));
+    assert_eq!(refused(Message::Extend(HeldList { held: vec![lease] })), Err(CodecError::Field("lease.delivery")));
     assert_eq!(refused(Message::Chunk(Chunk::default())), Err(CodecError::Field("lease")));
     let long = Message::GoAway(GoAway { reason: "x".repeat(limits::WORDS_BYTES_MAX + 1), ..GoAway::default() });
     assert_eq!(refused(long), Err(CodecError::Field("go_away.reason")));
@@ -248,7 +248,7 @@ fn too_many_of_anything_are_refused_before_they_are_decoded() {
     let welcomes = vec![WelcomeDestination::default(); limits::SESSION_DESTINATIONS_MAX + 1];
     let headers = vec![HeaderField::default(); limits::HEADERS_MAX + 1];
     for (field, most, message) in [
-        ("extend.held", limits::LEASES_PER_MESSAGE, Message::Extend(Extend { held: few.clone() })),
+        ("extend.held", limits::LEASES_PER_MESSAGE, Message::Extend(HeldList { held: few.clone() })),
         ("settled.leases", limits::LEASES_PER_MESSAGE, Message::Settled(Settled { leases: few.clone() })),
         ("release.leases", limits::LEASES_PER_MESSAGE, Message::Release(Release { leases: few })),
         ("hello.held", limits::HELD_MAX, Message::Hello(Hello { held: many.clone(), ..Hello::default() })),
@@ -270,7 +270,8 @@ fn too_many_of_anything_are_refused_before_they_are_decoded() {
         assert_eq!(decode(whole.clone()), Err(CodecError::TooMany(field, most)));
     }
     // A message that comes in two parts is one message.
-    let half = encode(Message::Extend(Extend { held: vec![LeaseRef::default(); limits::LEASES_PER_MESSAGE / 2 + 1] }));
+    let half =
+        encode(Message::Extend(HeldList { held: vec![LeaseRef::default(); limits::LEASES_PER_MESSAGE / 2 + 1] }));
     let refused = decode([half.clone(), half].concat().into()).unwrap_err();
     assert_eq!(refused.to_string(), "more than 1024 of extend.held in one message");
     // A group could hide what is behind it.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use relay_core::{
     delivery::Delivery,
     id::{DeliveryId, IdError, IdMint, JobId},
-    jobs::{Action, Command, End, Job, Pick, Target},
+    jobs::{Action, Command, End, Job, Meant, Target},
 };
 use relay_store::seam::{DeliveryFilter, Trades};
 use serde::Serialize;
@@ -78,7 +78,7 @@ pub(super) async fn run(
     };
     let cursor = order.read(cursor.as_deref())?;
     let audit = (!dry_run).then(|| state.audited(who, action_name, subject));
-    let pick = picks.map(|picks| Pick::new(move |found| picks.hold(found)));
+    let pick = picks.map(|picks| Meant::new(move |found| picks.hold(found)));
     through(state, Command { job, fingerprint, action, target, pick, limit, cursor, dry_run, audit }, order).await
 }
 

@@ -11,7 +11,7 @@ use relay_core::{
     hub::Serves,
     name::Name,
     time::Wall,
-    wire::message::{Chunk, Extend, Message},
+    wire::message::{Chunk, HeldList, Message},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
@@ -158,7 +158,7 @@ async fn a_token_that_changes_during_the_upgrade_ends_its_session() {
     let far = upgraded(holder());
     let mut peer = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
     let Some(Event::Opened { conn, socket: _kept, .. }) = inlet.event().await else { panic!("it is opened first") };
-    peer.send(Frame::Binary(codec::encode(Message::Extend(Extend::default())))).await.unwrap();
+    peer.send(Frame::Binary(codec::encode(Message::Extend(HeldList::default())))).await.unwrap();
     assert!(matches!(inlet.event().await, Some(Event::Received(on, _)) if on == conn), "as it was, it is heard");
     drop(peer);
     assert!(matches!(inlet.event().await, Some(Event::Closed(closed)) if closed == conn));
@@ -169,7 +169,7 @@ async fn a_token_that_changes_during_the_upgrade_ends_its_session() {
         let far = upgraded(before.clone());
         let mut peer = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
         // What it says at once is not heard.
-        peer.send(Frame::Binary(codec::encode(Message::Extend(Extend::default())))).await.unwrap();
+        peer.send(Frame::Binary(codec::encode(Message::Extend(HeldList::default())))).await.unwrap();
         let Some(Event::Opened { conn, socket: _kept, .. }) = inlet.event().await else { panic!("it is opened first") };
         assert!(matches!(inlet.event().await, Some(Event::Closed(closed)) if closed == conn), "{changed}");
         let Some(Ok(Frame::Close(Some(said)))) = peer.next().await else { panic!("it is told why") };
@@ -194,7 +194,7 @@ async fn a_session_that_floods_waits_by_itself() {
     });
     let mut peer = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
     tokio::spawn(async move {
-        let heartbeat = || Frame::Binary(codec::encode(Message::Extend(Extend::default())));
+        let heartbeat = || Frame::Binary(codec::encode(Message::Extend(HeldList::default())));
         while peer.send(heartbeat()).await.is_ok() {}
     });
     let Some(Event::Opened { conn, socket: _socket, .. }) = inlet.event().await else { panic!("it is opened first") };
@@ -208,7 +208,7 @@ async fn a_session_that_floods_waits_by_itself() {
     let other = gate.attach();
     let Some(Event::Opened { socket: _other_socket, .. }) = inlet.event().await else { panic!("another is let in") };
     for _ in 0..2 * limits::SESSION_WAITING_WEIGHT {
-        let Ok(()) = other.to_server.try_send(Message::Extend(Extend::default())) else { break };
+        let Ok(()) = other.to_server.try_send(Message::Extend(HeldList::default())) else { break };
     }
     let heard = timeout(Duration::from_secs(1), inlet.event()).await;
     assert!(matches!(heard, Ok(Some(Event::Received(said_on, _))) if said_on != conn), "and is heard");

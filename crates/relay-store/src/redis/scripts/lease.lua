@@ -2,7 +2,8 @@
 -- ARGV: destination, now, limit, how many that were tried at most, order (s, f, n), share of those, nonce, who takes it with its CRC, the
 -- end with its CRC, consumer. Refused as STRAYED, before it writes, where group or cursor are not where they were left.
 -- Gives: 0 drained, 1 only tried ones are left, 2 there may be more; when the next is due or nothing; 1 if a tried one waits; how many
--- are open; then id and row of each, also of those that cannot be reckoned with. Always writes.
+-- are open; then id and row of each, also of those that cannot be reckoned with, and of those that only a later version understands: these
+-- keep their places, for it leases them. Always writes.
 local destination, now = next_argument(), next_argument()
 local limit, tried_max = tonumber(next_argument()), tonumber(next_argument())
 local order, share = next_argument(), tonumber(next_argument())
@@ -20,17 +21,20 @@ for _, place in ipairs({ 'l', 'b', 'd' }) do
 end
 
 local cursor = cursor_of(destination)
-local whole, spoilt = {}, {}
-local function note_spoilt(id, row)
-    spoilt[#spoilt + 1] = id
-    spoilt[#spoilt + 1] = row
+local whole, passed_over, later = {}, {}, {}
+local function pass_over(id, row)
+    passed_over[#passed_over + 1] = id
+    passed_over[#passed_over + 1] = row
     whole[id] = false
 end
 local function row_of(id)
     if whole[id] == nil then
         local row = load(id)
         if row and not is_whole(row) then
-            note_spoilt(id, row)
+            pass_over(id, row)
+        elseif row and not is_understood(row) then
+            later[id] = row
+            pass_over(id, row)
         else
             whole[id] = row or false
         end
@@ -53,9 +57,10 @@ local function of_set(command, set, place, from, to)
         for _, member in ipairs(ids) do
             local id = string.sub(member, -16)
             local row = row_of(id)
-            if not row or place_of(row) ~= place then
+            local stands = row or later[id]
+            if not stands or place_of(stands) ~= place then
                 strays[#strays + 1] = { set = set, member = member }
-            elseif #found <= limit and is_due(row) then
+            elseif row and #found <= limit and is_due(row) then
                 found[#found + 1] = id
             end
         end
@@ -73,7 +78,7 @@ local function row_in_stream(entry)
     local id = entry[2][2]
     local row = row_of(id)
     if stands_at(row, 'r', entry[1]) and is_behind_entry(row) then
-        note_spoilt(id, row)
+        pass_over(id, row)
         row = nil
     end
     return row
@@ -234,7 +239,7 @@ if reads > 0 then
         if not is_leased[entry.id] and not entry.is_held then
             redis.call('XACK', ready, group, entry.entry)
             redis.call('XDEL', ready, entry.entry)
-            local row = row_of(entry.id)
+            local row = row_of(entry.id) or later[entry.id]
             -- Also one whose row names another entry: it waits, and nothing else leads to it.
             if row and place_of(row) == 'r' then
                 redis.call('ZADD', back, due_of(row), entry.id)
@@ -305,7 +310,7 @@ elseif kept_back then
 end
 answers[2] = next_due or ''
 -- They are not leased: whoever reads them names them.
-for _, part_of_one in ipairs(spoilt) do
+for _, part_of_one in ipairs(passed_over) do
     answers[#answers + 1] = part_of_one
 end
 return answers

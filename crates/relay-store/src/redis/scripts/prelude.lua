@@ -97,6 +97,15 @@ local function is_whole(row)
         and source_at < #row and source_at + string.byte(row, source_at) < #row
 end
 
+-- Whether a row that can be reckoned with holds nothing that a later version means by it: of its record, behind the names and their CRC, the
+-- version, the flags, and the number of its job.
+local function is_understood(row)
+    local source_at = 244 + string.byte(row, 243)
+    local at = source_at + string.byte(row, source_at) + 5
+    local version, _, _, low, high = string.byte(row, at, at + 4)
+    return version == 1 and (low or 16) < 16 and high == 0 and string.sub(row, at + 45, at + 48) == '\0\0\0\0'
+end
+
 -- A row without what says where it stands: that alone is written by scripts, and is under no seal.
 local function without_places(row) return string.sub(row, 1, 2) .. string.sub(row, 4, 110) .. string.sub(row, 177) end
 

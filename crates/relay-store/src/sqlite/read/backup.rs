@@ -210,7 +210,7 @@ impl Copies {
         let (sender, pieces) = mpsc::channel(PIECES_WAITING + 1);
         // One place is kept for the last word.
         let Ok(last) = sender.clone().try_reserve_owned() else { return Err(BackupError::Unavailable) };
-        let watch = Watch::new(order, backup.bytes);
+        let watch = LogWatch::new(order, backup.bytes);
         if answer.send(Ok(Copying { backup: backup.clone(), pieces })).is_err() {
             return Ok(());
         }
@@ -226,7 +226,7 @@ impl Copies {
         &self,
         order: &Order,
         db: &Connection,
-        watch: &Watch,
+        watch: &LogWatch,
         pieces: &Pieces,
     ) -> Result<Option<String>, BackupError> {
         let told = |error: rusqlite::Error| order.told(error.into());
@@ -254,7 +254,7 @@ impl Copies {
     }
 
     /// Sends a piece as soon as there is a place for it; `false`: nobody wants it any more.
-    fn send(&self, watch: &Watch, pieces: &Pieces, bytes: Bytes) -> Result<bool, BackupError> {
+    fn send(&self, watch: &LogWatch, pieces: &Pieces, bytes: Bytes) -> Result<bool, BackupError> {
         let began = Instant::now();
         let mut piece = Ok(Piece::Bytes(bytes));
         loop {
@@ -367,7 +367,7 @@ fn catch_up(db: &Connection) -> Result<(), Fault> {
 }
 
 /// Looks after the room that a copy holds back.
-struct Watch {
+struct LogWatch {
     log: PathBuf,
     length: u64,
     growth_max: u64,
@@ -376,7 +376,7 @@ struct Watch {
     seen: Arc<Seen>,
 }
 
-impl Watch {
+impl LogWatch {
     fn new(order: &Order, bytes: u64) -> Self {
         let log = order.dir.join("store.db-wal");
         let was_full = order.seen.is_full();

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::sqlite::verify::check::Standing;
+use crate::sqlite::verify::check::Basis;
 
 /// Bytes of a page.
 const PAGE: usize = schema::PAGE_BYTES as usize;
@@ -136,7 +136,7 @@ fn a_check_takes_nothing_away_that_it_has_not_read() {
         let dir = tempfile::tempdir().expect("a directory");
         wait(filled(dir.path()).close());
         let (place, glance) = StoreDir::look(dir.path(), Owners::Us).expect("looks");
-        let standing = Standing::of(&place, &place.connect_looking().expect("opens"));
+        let standing = Basis::of(&place, &place.connect_looking().expect("opens"));
         drop((place, glance));
         happens(dir.path());
         let (place, _lock) = StoreDir::claim(dir.path(), Owners::Us, Writing::Command).expect("is ours");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use relay_core::{
     delivery::retry::RetryPolicy,
-    jobs::{Action, Command, Job, Outcome, Output, Target},
+    jobs::{Action, Command, Job, JobSums, Output, Target},
     routing::Route,
 };
 
@@ -28,7 +28,7 @@ pub(super) fn replay(source: &str, to: &str) -> Action {
 }
 
 /// Runs a command to its end.
-pub(super) fn run(store: &SqliteStore, command: Command) -> Outcome {
+pub(super) fn run(store: &SqliteStore, command: Command) -> JobSums {
     // Far above those that were minted until now.
     let mut mint = IdMint::new(command.job.sequence() + (1 << 40), 1);
     let mut job = Job::new(command);

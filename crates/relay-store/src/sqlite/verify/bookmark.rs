@@ -14,7 +14,7 @@ const KEPT_EVERY: Duration = Duration::from_mins(1);
 
 /// What is read, in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum ScrubPart {
     /// Events with their bodies.
     #[default]
     Events,
@@ -31,7 +31,7 @@ pub(super) enum Part {
 /// Where a pass stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reached {
-    pub(super) part: Part,
+    pub(super) part: ScrubPart,
     /// The last row read of events or deliveries.
     pub(super) seq: i64,
     /// The last dedupe key read.
@@ -71,12 +71,12 @@ impl Bookmark {
     }
 }
 
-const PARTS: [(Part, &str); 5] = [
-    (Part::Events, "events"),
-    (Part::Deliveries, "deliveries"),
-    (Part::Keys, "keys"),
-    (Part::Audit, "audit"),
-    (Part::Few, "few"),
+const PARTS: [(ScrubPart, &str); 5] = [
+    (ScrubPart::Events, "events"),
+    (ScrubPart::Deliveries, "deliveries"),
+    (ScrubPart::Keys, "keys"),
+    (ScrubPart::Audit, "audit"),
+    (ScrubPart::Few, "few"),
 ];
 
 fn text(reached: &Reached) -> String {

@@ -107,7 +107,7 @@ fn look_through(dir: &Path, ciphers: &Ciphers, watch: &Arc<Watch>) -> Result<Che
         Err(OpenError::Empty { .. }) => return Ok(CheckReport::default()),
         other => other?,
     };
-    let standing = Standing::of(&place, &db);
+    let standing = Basis::of(&place, &db);
     sealed::fit(&place, &db, ciphers)?;
     let found = gives_way(&glance, watch, || read_store(&place, &mut db, ciphers, alone, watch))?;
     drop((db, glance));
@@ -122,13 +122,13 @@ fn look_through(dir: &Path, ciphers: &Ciphers, watch: &Arc<Watch>) -> Result<Che
 
 /// What a check is about: what it found says nothing of what a server wrote, or met, after it had read.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct Basis {
     meta: Option<Meta>,
     suspect: Option<Vec<u8>>,
     known: Option<Vec<u8>>,
 }
 
-impl Standing {
+impl Basis {
     pub(crate) fn of(place: &StoreDir, db: &Connection) -> Self {
         let meta = Meta::load(db).ok().flatten();
         let [suspect, known] = [place.suspect(), place.known_damage()].map(|file| fs::read(file).ok());

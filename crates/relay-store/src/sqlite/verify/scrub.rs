@@ -12,7 +12,7 @@ use std::{
 use rusqlite::{Connection, params};
 
 use super::{
-    bookmark::{Bookmark, Part, Reached},
+    bookmark::{Bookmark, Reached, ScrubPart},
     check, gap, indexes,
     pace::Pace,
 };
@@ -156,23 +156,23 @@ fn step(db: &Connection, shelf: &Shelf, from: &Reached, rows: &Cell<u64>) -> Res
         read
     };
     match from.part {
-        Part::Events => {
+        ScrubPart::Events => {
             let read = |seq| counted(event(db, shelf, seq));
             let last = walk(db, "SELECT seq FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2", from.seq, read)?;
-            Ok(Some(behind(last, Part::Events, Part::Deliveries)))
+            Ok(Some(behind(last, ScrubPart::Events, ScrubPart::Deliveries)))
         }
-        Part::Deliveries => {
+        ScrubPart::Deliveries => {
             let read = |seq| counted(delivery(db, shelf, seq));
             let last = walk(db, "SELECT seq FROM deliveries WHERE seq > ?1 ORDER BY seq LIMIT ?2", from.seq, read)?;
-            Ok(Some(behind(last, Part::Deliveries, Part::Keys)))
+            Ok(Some(behind(last, ScrubPart::Deliveries, ScrubPart::Keys)))
         }
-        Part::Keys => keys(db, shelf, from),
-        Part::Audit => {
+        ScrubPart::Keys => keys(db, shelf, from),
+        ScrubPart::Audit => {
             let read = |seq| note(shelf, audit::at(db, seq)).map(drop);
             let last = walk(db, "SELECT seq FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2", from.seq, read)?;
-            Ok(Some(behind(last, Part::Audit, Part::Few)))
+            Ok(Some(behind(last, ScrubPart::Audit, ScrubPart::Few)))
         }
-        Part::Few => {
+        ScrubPart::Few => {
             for key in documents::keys(db)? {
                 note(shelf, documents::one(db, &key, shelf.ciphers()))?;
             }
@@ -187,7 +187,7 @@ fn step(db: &Connection, shelf: &Shelf, from: &Reached, rows: &Cell<u64>) -> Res
 }
 
 /// Behind the last row read; at the end of a part, before the first of the next.
-fn behind(last: Option<i64>, part: Part, next: Part) -> Reached {
+fn behind(last: Option<i64>, part: ScrubPart, next: ScrubPart) -> Reached {
     match last {
         Some(seq) => Reached { part, seq, ..Reached::default() },
         None => Reached { part: next, seq: i64::MIN, ..Reached::default() },
@@ -287,8 +287,8 @@ fn keys(db: &Connection, shelf: &Shelf, from: &Reached) -> Result<Option<Reached
         last = Some(key);
     }
     Ok(Some(match last {
-        Some(key) => Reached { part: Part::Keys, key, ..Reached::default() },
-        None => behind(None, Part::Keys, Part::Audit),
+        Some(key) => Reached { part: ScrubPart::Keys, key, ..Reached::default() },
+        None => behind(None, ScrubPart::Keys, ScrubPart::Audit),
     }))
 }
 

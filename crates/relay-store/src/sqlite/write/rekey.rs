@@ -23,7 +23,7 @@ const BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Where a step begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct At {
-    part: Part,
+    part: RekeyPart,
     /// Behind this row.
     behind: i64,
     /// What was left by the steps before.
@@ -31,7 +31,7 @@ pub(crate) struct At {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+enum RekeyPart {
     Events,
     Deliveries,
     Documents,
@@ -40,13 +40,13 @@ enum Part {
 impl At {
     /// As a step gave it; nothing, or what is no such place: at the beginning.
     pub(crate) fn read(text: Option<&str>) -> Self {
-        let begin = Self { part: Part::Events, behind: i64::MIN, left: 0 };
+        let begin = Self { part: RekeyPart::Events, behind: i64::MIN, left: 0 };
         let parts: Option<Vec<&str>> = text.map(|text| text.split(':').collect());
         let Some([part, behind, left]) = parts.as_deref() else { return begin };
         let part = match *part {
-            "events" => Part::Events,
-            "deliveries" => Part::Deliveries,
-            "documents" => Part::Documents,
+            "events" => RekeyPart::Events,
+            "deliveries" => RekeyPart::Deliveries,
+            "documents" => RekeyPart::Documents,
             _ => return begin,
         };
         match (behind.parse(), left.parse()) {
@@ -57,9 +57,9 @@ impl At {
 
     fn text(self) -> String {
         let part = match self.part {
-            Part::Events => "events",
-            Part::Deliveries => "deliveries",
-            Part::Documents => "documents",
+            RekeyPart::Events => "events",
+            RekeyPart::Deliveries => "deliveries",
+            RekeyPart::Documents => "documents",
         };
         format!("{part}:{}:{}", self.behind, self.left)
     }
@@ -71,9 +71,9 @@ pub(crate) fn step(tx: &mut Transaction<'_>, at: At) -> Result<Rekeyed, Fault> {
     tx.db.pragma_update(None, "secure_delete", true)?;
     let mut done = Rekeyed::default();
     let (behind, next) = match at.part {
-        Part::Events => (events(tx, at.behind, &mut done)?, Part::Deliveries),
-        Part::Deliveries => (deliveries(tx, at.behind, &mut done)?, Part::Documents),
-        Part::Documents => {
+        RekeyPart::Events => (events(tx, at.behind, &mut done)?, RekeyPart::Deliveries),
+        RekeyPart::Deliveries => (deliveries(tx, at.behind, &mut done)?, RekeyPart::Documents),
+        RekeyPart::Documents => {
             documents(tx, at.left, &mut done)?;
             return Ok(done);
         }
