@@ -16,5 +16,6 @@ mod rig;
 mod sessions;
 mod slow;
 mod stopping;
+mod tokens;
 mod trouble;
 mod wandering;

@@ -8,18 +8,15 @@ use relay_core::{
     id::DeliveryId,
     limits,
     routing::Route,
-    storage::{StoreError, StoreOp},
     wire::{
         codec::{LeaseKey, lease_ref},
         message::{GoAway, Hello, Message, Peers, Welcome},
     },
 };
 
-use relay_store::memory::Trouble;
-
 use crate::rig::{Rig, keys, lease_of, name, outcome};
 
-fn welcome(messages: Vec<Message>) -> Welcome {
+pub(crate) fn welcome(messages: Vec<Message>) -> Welcome {
     let welcome = |message| if let Message::Welcome(welcome) = message { Some(welcome) } else { None };
     messages.into_iter().find_map(welcome).expect("a Welcome")
 }
@@ -40,18 +37,18 @@ fn open(rig: &mut Rig, conn: u64, token: &str, serves: Serves) -> ConnId {
 }
 
 /// A client comes with a token and says Hello.
-fn connect(rig: &mut Rig, conn: u64, token: &str, serves: Serves, hello: Hello) -> ConnId {
+pub(crate) fn connect(rig: &mut Rig, conn: u64, token: &str, serves: Serves, hello: Hello) -> ConnId {
     let conn = open(rig, conn, token, serves);
     rig.input(Input::Received(conn, Message::Hello(hello)));
     conn
 }
 
-fn erp_only() -> Serves {
+pub(crate) fn erp_only() -> Serves {
     Serves::Only(BTreeSet::from([name("erp")]))
 }
 
 /// Says that it still holds a lease.
-fn resuming(instance: u128, destinations: &[&str], lease: LeaseKey) -> Hello {
+pub(crate) fn resuming(instance: u128, destinations: &[&str], lease: LeaseKey) -> Hello {
     Hello { held: vec![lease_ref(lease)], ..hello(instance, destinations) }
 }
 
@@ -270,108 +267,6 @@ fn a_hello_that_takes_its_time_resumes_after_a_restart() {
     rig.input(Input::Received(ConnId(4), Message::Hello(resuming(7, &["crm"], lease))));
     let resumed = rig.received(ConnId(4));
     assert_eq!(welcome(resumed).resumed.len(), 1);
-}
-
-/// I19, I21: a token that may serve less than before does not resume what it may no longer serve; others get it.
-#[test]
-fn leases_beyond_a_narrowed_token_are_not_resumed() {
-    let (mut rig, client, lease) = forwarding();
-    let other = rig.join(2, 8, 4);
-    rig.input(Input::Revoked(name("nobody")));
-    rig.input(Input::Closed(client));
-    let again = connect(&mut rig, 3, "office", erp_only(), resuming(7, &["crm", "erp"], lease));
-    assert!(welcome(rig.received(again)).resumed.is_empty());
-    assert_eq!(rig.grants(other).len(), 1);
-}
-
-/// I9, I21: what a client reports beyond its token does not count, and it forgets it: others try it anew, under a number of its own.
-#[test]
-fn what_is_reported_beyond_a_token_is_tried_again() {
-    let nothing = || Serves::Only(BTreeSet::new());
-    let mut rigs = Rig::sharing();
-    let client = connect(&mut rigs[0], 1, "office", Serves::All, hello(7, &["crm"]));
-    rigs[0].send();
-    let lease = lease_of(&rigs[0].grant(client));
-    rigs[0].input(Input::Closed(client));
-    // The part of the store where it lies is away as its client comes to another server, and reports.
-    rigs[1].prompt = false;
-    let narrowed = connect(&mut rigs[1], 2, "office", nothing(), resuming(7, &["crm"], lease));
-    let is_there = |ask: &StoreOp| matches!(ask, StoreOp::Held(held) if held.ask.partitions.hold(lease.0.partition()));
-    while let Some(first) = rigs[1].pending.front() {
-        if is_there(first) {
-            rigs[1].refuse_one(Trouble::Held, StoreError::Away);
-        } else {
-            rigs[1].answer_one();
-        }
-    }
-    rigs[1].prompt = true;
-    assert!(welcome(rigs[1].received(narrowed)).resumed.is_empty());
-    rigs[1].report(narrowed, lease, &outcome(Class::Delivered));
-    let settled = |said: &Message| matches!(said, Message::Settled(settled) if keys(&settled.leases) == [lease]);
-    assert!(rigs[1].received(narrowed).iter().any(settled));
-    rigs[1].input(Input::Closed(narrowed));
-    let tried = |notice: &Notice| matches!(notice, Notice::Tried { .. });
-    assert!(!rigs[1].notices.iter().any(tried), "it does not count");
-    assert_eq!((rigs[1].only().state, rigs[1].only().tries, rigs[1].only().losses), (State::Ready, 0, 0));
-    let again = connect(&mut rigs[0], 3, "office", nothing(), hello(7, &["crm"]));
-    assert!(rigs[0].grants(again).is_empty());
-    let other = rigs[0].join(4, 8, 4);
-    rigs[0].pass(limits::DUE_EVERY * 20);
-    assert_eq!(rigs[0].grant(other).attempt, 2);
-}
-
-/// I21, I24: a client that may not serve a destination any more, or does not want to, is no client of it: it hears no counts,
-/// and nobody counts on it.
-#[test]
-fn a_client_leaves_what_its_new_hello_or_token_does_not_serve() {
-    let both: &[&str] = &["crm", "erp"];
-    for (serves, wanted) in [(erp_only(), both), (Serves::All, &["erp"])] {
-        let mut rig = Rig::with_routes(&[("src", "crm"), ("other", "erp")], &RetryPolicy::default());
-        let narrowed = connect(&mut rig, 1, "office", Serves::All, hello(7, both));
-        let witness = rig.join(2, 8, 4);
-        rig.received(witness);
-        rig.input(Input::Closed(narrowed));
-        let again = connect(&mut rig, 3, "office", serves, hello(7, wanted));
-        rig.received(again);
-        let alone = Message::Peers(Peers { destination: "crm".to_owned(), clients: 1 });
-        assert_eq!(rig.received(witness), [alone]);
-        let left = |notice: &&Notice| matches!(notice, Notice::ClientLeft { clients: 1, destination, .. } if destination.as_str() == "crm");
-        assert_eq!(rig.notices.iter().filter(left).count(), 1);
-        rig.input(Input::Closed(witness));
-        rig.pass(limits::RESUME_GRACE);
-        let other = rig.join(4, 9, 4);
-        rig.input(Input::Closed(other));
-        rig.pass(limits::RESUME_GRACE);
-        assert_eq!(rig.received(again), [], "no count reaches it");
-        let view = rig.hub.view();
-        let clients =
-            |name: &str| view.iter().find(|seen| seen.destination.as_str() == name).map(|seen| seen.clients.len());
-        assert_eq!((clients("crm"), clients("erp")), (Some(0), Some(1)));
-    }
-}
-
-/// I21: nor does it get what the store was asked for on its behalf before.
-#[test]
-fn what_the_store_leases_for_a_narrowed_client_is_handed_back() {
-    for pre_leased in [true, false] {
-        let mut rig = Rig::with_routes(&[("src", "crm"), ("other", "erp")], &RetryPolicy::default());
-        let before = connect(&mut rig, 1, "office", Serves::All, hello(7, &["crm", "erp"]));
-        rig.prompt = false;
-        if pre_leased {
-            rig.send();
-        } else {
-            rig.prompt = true;
-            rig.input(Input::Closed(before));
-            rig.send();
-            rig.prompt = false;
-            connect(&mut rig, 2, "office", Serves::All, hello(7, &["crm", "erp"]));
-        }
-        let again = connect(&mut rig, 3, "office", erp_only(), hello(7, &["crm", "erp"]));
-        rig.answer_store();
-        rig.prompt = true;
-        assert!(rig.grants(again).is_empty(), "pre-leased: {pre_leased}");
-        assert_eq!((rig.only().state, rig.only().losses), (State::Ready, 0));
-    }
 }
 
 /// I21: nor may another token take over the leases of an instance that is away.
@@ -804,7 +699,7 @@ fn small_webhooks_take_turns_with_large_ones() {
     assert!(of_large.abs_diff(small) <= small / 4, "{of_large} of the large ones beside {small}");
 }
 
-fn hello(instance: u128, destinations: &[&str]) -> Hello {
+pub(crate) fn hello(instance: u128, destinations: &[&str]) -> Hello {
     let destination = |name: &&str| relay_core::wire::message::HelloDestination {
         name: (*name).to_owned(),
         slots: 4,
