@@ -539,8 +539,11 @@ mod tests {
             ],
             // Their texts are read in rooms of their own, and judged there: `people::document`, `fetch::shelf`; and what is the store's own in
             // relay-store, `migrate::mark` and `cipher::registered`.
-            DocumentKind::User | DocumentKind::Session | DocumentKind::FetchedKey => Vec::new(),
-            DocumentKind::Migration | DocumentKind::Cipher => Vec::new(),
+            DocumentKind::User
+            | DocumentKind::Session
+            | DocumentKind::FetchedKey
+            | DocumentKind::Migration
+            | DocumentKind::Cipher => Vec::new(),
         }
     }
 

@@ -4,7 +4,7 @@
 //! process holds. Where it ends by itself the shell does too, so that whoever reads what it says is not left waiting.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
     net::Shutdown,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
@@ -181,13 +181,29 @@ impl Node {
         String::from_utf8_lossy(&self.ask_raw(commands)).into_owned()
     }
 
-    /// The same where answers are bytes.
+    /// The same where answers are bytes. A sentinel that gives a node another part closes all its connections: what is asked then is asked once
+    /// more.
     pub(crate) fn ask_raw(&self, commands: &[&[&[u8]]]) -> Vec<u8> {
+        let mut resets = 0;
+        loop {
+            match self.asked(commands) {
+                Ok(answer) => return answer,
+                Err(error)
+                    if resets < 3 && matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) =>
+                {
+                    resets += 1;
+                }
+                Err(error) => panic!("no answer to {}: {error}", words(commands)),
+            }
+        }
+    }
+
+    fn asked(&self, commands: &[&[&[u8]]]) -> io::Result<Vec<u8>> {
         let _waits = bound::Waits::until(format!("{} to answer {}", self.socket().display(), words(commands)));
-        let mut stream = UnixStream::connect(self.socket()).expect("it is there");
+        let mut stream = UnixStream::connect(self.socket())?;
         // One that is held, or that waits for others, is not waited for without end.
-        stream.set_read_timeout(Some(ANSWERS_WITHIN)).expect("it is there");
-        stream.set_write_timeout(Some(ANSWERS_WITHIN)).expect("it is there");
+        stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
+        stream.set_write_timeout(Some(ANSWERS_WITHIN))?;
         let mut sent = Vec::new();
         for command in commands {
             sent.extend(format!("*{}\r\n", command.len()).bytes());
@@ -201,19 +217,18 @@ impl Node {
         if !is_sentinel {
             sent.extend(b"*1\r\n$4\r\nQUIT\r\n");
         }
-        stream.write_all(&sent).expect("it reads");
+        stream.write_all(&sent)?;
         if is_sentinel {
             // It knows no QUIT, and nothing that it would have to wait for.
-            stream.shutdown(Shutdown::Write).expect("it is there");
+            stream.shutdown(Shutdown::Write)?;
         }
         let mut answer = Vec::new();
-        if let Err(error) = stream.read_to_end(&mut answer) {
-            panic!("no answer to {}: {error}", words(commands));
-        }
+        stream.read_to_end(&mut answer)?;
         if is_sentinel {
-            return answer;
+            return Ok(answer);
         }
-        answer.strip_suffix(b"+OK\r\n").expect("it says so when it closes").to_vec()
+        // Closed before it said so: by somebody else.
+        answer.strip_suffix(b"+OK\r\n").map(<[u8]>::to_vec).ok_or_else(|| ErrorKind::ConnectionReset.into())
     }
 
     /// What it holds, as a digest.
