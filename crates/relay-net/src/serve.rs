@@ -253,7 +253,7 @@ impl Closing {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::{
         io::{ErrorKind, Read as _, Write as _},
@@ -319,7 +319,6 @@ mod tests {
     }
 
     /// I22: whoever was told that somebody is there is answered, however late before the end he came.
-    #[cfg(target_os = "linux")]
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_listener_that_closes_resets_nobody() {
         for _ in 0..6 {
