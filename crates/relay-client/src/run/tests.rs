@@ -18,7 +18,7 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async, tungstenite};
 use super::*;
 use crate::config::Destination;
 
-const WAIT: Duration = Duration::from_secs(20);
+const WAIT: Duration = Duration::from_secs(120);
 
 fn config(relay: &str, target: &str) -> Config {
     Config {
