@@ -25,7 +25,7 @@ pub(crate) const RELAY_TOKEN: &str = "crt_a-token-of-the-end-to-end-tests";
 pub(crate) const ADMIN_TOKEN: &str = "cra_an-admin-of-the-end-to-end-tests";
 
 /// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server over a store.
 pub(crate) struct Bench<S = MemoryStore> {

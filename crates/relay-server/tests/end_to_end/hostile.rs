@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Nothing here takes this long.
-const STUCK: Duration = Duration::from_secs(20);
+const STUCK: Duration = Duration::from_secs(60);
 
 /// Asks for the upgrade with more fields; gives the socket and the answer's head.
 async fn upgraded(bench: &Bench, fields: &str) -> (TcpStream, String) {

@@ -41,7 +41,7 @@ use crate::budget::Budget;
 use behind::{Aside, Behind};
 
 /// Nothing here takes this long; a test that would hang fails instead.
-const STUCK: Duration = Duration::from_secs(20);
+const STUCK: Duration = Duration::from_secs(60);
 /// The key of the source `default`.
 const KEY: &str = "key-of-the-test-suite";
 /// `MAX_BODY_BYTES` of the tests.
