@@ -253,7 +253,8 @@ impl Closing {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::{
         io::{ErrorKind, Read as _, Write as _},
