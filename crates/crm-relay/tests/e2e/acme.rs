@@ -73,25 +73,23 @@ impl Authority {
         let served = ["-dns01", &dns, "-management", &names, "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""];
         let told = start(dir.path(), "pebble-challtestsrv", &[&off[..], &served].concat());
         is_there(&names);
-        let running = Self::start(dir.path(), &dns);
-        is_there(&format!("127.0.0.1:{directory}"));
-        is_there(&format!("127.0.0.1:{management}"));
+        let running = Self::start(dir.path(), &dns, [directory, management]);
         Self { dir, directory, management, http, tls, dns, running, _dns: told }
     }
 
-    fn start(dir: &Path, dns: &str) -> Process {
+    fn start(dir: &Path, dns: &str, listens_at: [u16; 2]) -> Process {
         let config = dir.join("pebble.json");
         let running = start(dir, "pebble", &["-config", config.to_str().unwrap(), "-dnsserver", dns]);
-        wait_for("the authority to listen", || running.log().contains("Listening on").then_some(()));
+        for port in listens_at {
+            is_there(&format!("127.0.0.1:{port}"));
+        }
         running
     }
 
     /// Is there again, with another root and without the accounts of before.
     fn begin_anew(&mut self) {
         self.running.kill();
-        self.running = Self::start(self.dir.path(), &self.dns);
-        is_there(&format!("127.0.0.1:{}", self.directory));
-        is_there(&format!("127.0.0.1:{}", self.management));
+        self.running = Self::start(self.dir.path(), &self.dns, [self.directory, self.management]);
     }
 
     /// A server that obtains a certificate for these names here, below this directory.
@@ -120,7 +118,7 @@ impl Authority {
     }
 }
 
-/// Waits until it listens: it says so before.
+/// Waits until somebody listens there: the authority says that it does before.
 fn is_there(addr: &str) {
     wait_for("it to listen", || std::net::TcpStream::connect(addr).ok());
 }
