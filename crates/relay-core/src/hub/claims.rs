@@ -256,7 +256,9 @@ impl Hub {
         let heard = self.others.heard();
         for (name, told) in self.others.open_of(id) {
             let served = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(&name));
-            let Some(served) = served.filter(|served| served.slots > 0 && served.circuit.is_blank()) else { continue };
+            let Some(served) = served.filter(|served| served.slots.are_offered() && served.circuit.is_blank()) else {
+                continue;
+            };
             served.circuit.open_as(&told, heard);
             if self.destinations.contains_key(&name) {
                 self.arm_probe(id, &name);
