@@ -220,13 +220,18 @@ impl World {
         if self.clients[client].epoch != epoch || self.clients[client].process.is_none() {
             return;
         }
-        self.turn_to_some();
+        if self.is_healing && self.plan.servers > 1 {
+            self.turn_to_next(client);
+        } else {
+            self.turn_to_some();
+        }
         let Some(server) = self.server.as_ref().filter(|server| !server.stopping && !self.clients[client].partitioned)
         else {
             let failure = DialFailure::Failed("connection refused".to_owned());
             return self.client_handles(client, Input::DialFailed(failure));
         };
         let socket = Socket::new(client, epoch, server.epoch);
+        self.clients[client].came_to = server.epoch;
         self.last_socket += 1;
         let number = self.last_socket;
         self.sockets.insert(number, socket);

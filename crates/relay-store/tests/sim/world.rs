@@ -150,6 +150,8 @@ pub(crate) struct ClientSlot {
     pub(crate) partitioned: bool,
     /// When the server last lost a socket of it, or started.
     pub(crate) lost_at: u64,
+    /// The server to which its last socket leads.
+    pub(crate) came_to: u64,
 }
 
 /// One life of a client process.
@@ -283,7 +285,7 @@ impl World {
             self.start_server();
         }
         for client in 0..self.plan.clients.len() {
-            self.clients.push(ClientSlot { process: None, epoch: 0, partitioned: false, lost_at: 0 });
+            self.clients.push(ClientSlot { process: None, epoch: 0, partitioned: false, lost_at: 0, came_to: 0 });
             self.start_client(client);
         }
     }
