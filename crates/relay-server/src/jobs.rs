@@ -108,6 +108,7 @@ mod tests {
             pick: None,
             limit: None,
             cursor: None,
+            as_of: None,
             dry_run: false,
             audit: None,
         }

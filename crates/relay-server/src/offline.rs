@@ -27,6 +27,7 @@ use crate::{
     newest::Newest,
     own_request::OwnRequests,
     people::People,
+    preview::Previews,
     principal::Entrance,
     reach::Reach,
     recounts::Recounts,
@@ -117,6 +118,7 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
         token: [0; 32],
         own_requests: Arc::new(OwnRequests::new(&[0; 32])),
         reach: Reach::new(Fetcher::default()),
+        previews: Previews::alone(),
         public_url: None,
         listening: OnceLock::new(),
     }))

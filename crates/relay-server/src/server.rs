@@ -57,6 +57,7 @@ use crate::{
     newest::Newest,
     own_request::OwnRequests,
     people::People,
+    preview::Previews,
     principal::{Entrance, Principal},
     pulse::Pulse,
     quotas::Quotas,
@@ -316,6 +317,7 @@ impl Server {
                 OwnRequests::alone()
             }),
             reach: Reach::new(asking),
+            previews: Previews::of(shares.then(|| config.credentials.digests()).as_ref()),
             public_url: config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
             listening: OnceLock::new(),
         });

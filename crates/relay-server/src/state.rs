@@ -24,6 +24,7 @@ use crate::{
     newest::Newest,
     own_request::OwnRequests,
     people::People,
+    preview::Previews,
     principal::Principal,
     quotas::Quotas,
     reach::Reach,
@@ -74,6 +75,8 @@ pub(crate) struct State {
     pub(crate) own_requests: Arc<OwnRequests>,
     /// What came of that lately.
     pub(crate) reach: Reach,
+    /// What dry runs counted, for the commands that bring it.
+    pub(crate) previews: Previews,
     /// Under which URL senders reach the public listener, if anybody said so.
     pub(crate) public_url: Option<String>,
     /// Addresses, known once the listeners are bound.

@@ -29,6 +29,8 @@ use crate::{
 
 /// More than so many are changed step by step, so that whoever waits sees how far it is and can stop it in between.
 const STEP: u64 = 1_000;
+/// Destinations that a question names.
+const SPLIT_SHOWN: usize = 5;
 /// A step that takes less is followed by one of twice as many.
 const STEP_LASTS: Duration = Duration::from_millis(500);
 
@@ -154,9 +156,12 @@ pub(crate) async fn run(asked: &Asked, bulk: &Bulk, selection: Selection, pacing
             bulk.verb
         )));
     }
+    let job = selection.job.id();
+    let ask = BulkAsk { job: Some(job.to_string()), ..ask };
     let preview = bulk.post(&api, &BulkAsk { dry_run: true, ..ask.clone() }).await?;
+    let counted = format!("{} {}", bulk.verb, counted(&preview));
     if selection.dry_run {
-        return report(&preview, &format!("would {} {}", bulk.verb, count(preview.matched)), as_json);
+        return report(&preview, &format!("would {counted}"), as_json);
     }
     let goes_on = selection.job.is_given();
     if preview.matched == 0 && !goes_on {
@@ -173,10 +178,10 @@ pub(crate) async fn run(asked: &Asked, bulk: &Bulk, selection: Selection, pacing
         return Ok(if selection.ids.is_empty() { Exit::Done } else { Exit::No });
     }
     if selection.ids.is_empty() && !selection.yes {
-        confirm(&format!("{} {}", bulk.verb, count(preview.matched)))?;
+        confirm(&counted)?;
     }
-    let job = selection.job.id();
-    let ask = BulkAsk { job: Some(job.to_string()), ..ask };
+    // What has come to match by now is left.
+    let ask = BulkAsk { preview: preview.preview.clone(), ..ask };
     if selection.ids.is_empty() && (preview.matched > STEP || goes_on) {
         let total = preview.matched;
         return Steps { api: &api, bulk, total, limit: ask.limit.unwrap_or(u64::MAX), ask }.run(as_json).await;
@@ -334,12 +339,29 @@ fn report(done: &BulkDto, text: &str, as_json: bool) -> Outcome {
     Ok(Exit::Done)
 }
 
+/// How many a preview counts, and of whom if not all are of one.
+fn counted(preview: &BulkDto) -> String {
+    let all = count(preview.matched);
+    if preview.split.len() < 2 {
+        return all;
+    }
+    let parts =
+        preview.split.iter().take(SPLIT_SHOWN).map(|part| format!("{} of {}", part.count, text(&part.destination)));
+    let mut parts: Vec<String> = parts.collect();
+    if preview.split.len() > SPLIT_SHOWN {
+        parts.push(format!("the rest of {} others", preview.split.len() - SPLIT_SHOWN));
+    }
+    format!("{all} ({})", parts.join(", "))
+}
+
 fn count(number: u64) -> String {
     if number == 1 { "1 delivery".to_owned() } else { format!("{number} deliveries") }
 }
 
 #[cfg(test)]
 mod tests {
+    use relay_server::api::SplitDto;
+
     use super::*;
 
     #[test]
@@ -350,6 +372,18 @@ mod tests {
         for text in ["", "HTTP", "HTTP x", "42", "4220", "422 what", "-1", "é"] {
             assert!(status(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_question_says_whose_they_are() {
+        let of = |counts: &[u64]| {
+            let part = |(at, count): (usize, &u64)| SplitDto { destination: format!("d{at}"), count: *count };
+            let split = counts.iter().enumerate().map(part).collect();
+            counted(&BulkDto { matched: counts.iter().sum(), split, ..BulkDto::default() })
+        };
+        assert_eq!((of(&[]), of(&[1])), ("0 deliveries".into(), "1 delivery".into()));
+        assert_eq!(of(&[31, 5]), "36 deliveries (31 of d0, 5 of d1)");
+        assert!(of(&[1; 8]).ends_with("1 of d4, the rest of 3 others)"));
     }
 
     #[test]

@@ -90,6 +90,7 @@ impl Replay {
             destination: self.destination,
             limit: self.limit,
             cursor: self.cursor,
+            job: Some(self.job.id().to_string()),
             ..ReplayAsk::default()
         };
         let counted = count(&api, &ask).await?;
@@ -103,7 +104,7 @@ impl Replay {
             confirm(&format!("replay {}", events(counted.matched)))?;
         }
         let Pacing { rate, start_at } = self.pacing;
-        let ask = ReplayAsk { rate, start_at, job: Some(self.job.id().to_string()), ..ask };
+        let ask = ReplayAsk { rate, start_at, preview: counted.preview.clone(), ..ask };
         all_of(asked, &api, &ask, counted.matched).await
     }
 }
@@ -141,7 +142,7 @@ async fn post(api: &Api, ask: &ReplayAsk) -> Result<BulkDto, Failure> {
     api.ask(Method::POST, PATH, ask).await
 }
 
-/// How many match, at most as many as are asked for: counted page by page.
+/// How many match, at most as many as are asked for: counted page by page. What one request counts has a preview.
 async fn count(api: &Api, ask: &ReplayAsk) -> Result<BulkDto, Failure> {
     let stop = signals::listen()?;
     let mut progress = Progress::endless();
@@ -157,7 +158,8 @@ async fn count(api: &Api, ask: &ReplayAsk) -> Result<BulkDto, Failure> {
             return Err(Failure::no("stopped while counting; nothing was changed"));
         }
         if page.next.is_none() || matched >= limit || page.matched < wanted {
-            return Ok(BulkDto { matched, ..page });
+            let preview = page.preview.filter(|_| page.matched == matched);
+            return Ok(BulkDto { matched, preview, ..page });
         }
         ask.cursor = page.next;
     }

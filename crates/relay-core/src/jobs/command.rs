@@ -7,6 +7,7 @@ use crate::{
     delivery::Delivery,
     id::{DeliveryId, JobId},
     storage::{AuditEntry, DeliveryFilter, EventFilter},
+    time::Wall,
 };
 
 /// A command.
@@ -26,6 +27,8 @@ pub struct Command {
     pub limit: Option<u64>,
     /// From the first page on that starts there, unless the job has begun.
     pub cursor: Option<String>,
+    /// Only what was so then, as a preview counted it: what has come to match since is left, and so is what may have. `None`: what matches.
+    pub as_of: Option<Wall>,
     /// Only counted.
     pub dry_run: bool,
     /// What goes into the audit log with the first step that changes something.

@@ -1,12 +1,17 @@
 //! A command under way: page, decide, step, next.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{Action, Command, ForHub, JobOp, JobStored, Output, Pace, Target};
 use crate::{
     delivery::{Delivery, State},
     id::DeliveryId,
     limits,
+    name::Name,
+    routing::Route,
     storage::{
         self, Asked, Changed, DeliveryFilter, EventFilter, EventRow, EventsAsk, Listing, Mark, OpId, Page, PageAsk,
         Step, Stepped, StoreError,
@@ -21,6 +26,8 @@ pub struct Job {
     target: Reads,
     /// As it is stored; of a dry run, as it was counted.
     mark: Mark,
+    /// Of a dry run: how many deliveries of each destination it is about.
+    split: BTreeMap<Name, u64>,
     /// Where the next page starts.
     cursor: Option<String>,
     /// Most on a page, and most there may be.
@@ -99,6 +106,8 @@ pub struct JobSums {
     pub matched: u64,
     /// Deliveries that were changed, removed or made.
     pub changed: u64,
+    /// Of a dry run: how many deliveries of each destination are among those, or would be made.
+    pub split: BTreeMap<Name, u64>,
     /// Where a command goes on that asks for the rest.
     pub next: Option<String>,
     /// Where they come at a rate: when the next would be due.
@@ -109,7 +118,7 @@ impl Job {
     /// A job that has not begun.
     pub fn new(command: Command) -> Self {
         let target = match (&command.target, &command.action) {
-            (Target::Events(filter), Action::Replay { .. }) => Reads::Events(filter.clone()),
+            (Target::Events(filter), Action::Replay { .. }) => Reads::Events(until(filter, command.as_of)),
             (Target::Events(_), _) | (_, Action::Replay { .. }) => Reads::Nothing,
             (Target::Ids(ids), _) => Reads::Ids(ids.iter().copied().collect()),
             (Target::Matching(filter), action) => narrowed(filter, action.states()),
@@ -120,6 +129,7 @@ impl Job {
             command,
             target,
             mark: Mark::default(),
+            split: BTreeMap::new(),
             cursor,
             page_max: page_limit.max(1),
             page_limit: page_limit.max(1),
@@ -219,7 +229,7 @@ impl Job {
         let Mark { matched, changed, next_due, .. } = self.mark;
         let next = self.cursor.clone();
         let next_due = self.command.action.pace().map(|pace| next_due.unwrap_or(pace.from));
-        Some(JobSums { end: end.clone(), matched, changed, next, next_due })
+        Some(JobSums { end: end.clone(), matched, changed, split: self.split.clone(), next, next_due })
     }
 
     /// Asks for the next page; or notes that there is nothing on it.
@@ -278,6 +288,11 @@ impl Job {
             self.page_max = fewer;
             return;
         }
+        for found in &page.items {
+            if self.command.dry_run && self.is_for(found) {
+                *self.split.entry(found.destination.clone()).or_default() += 1;
+            }
+        }
         let mut step = self.step(page.next);
         let pace = self.pace(now);
         self.put(&mut step, &page.items, now, |number| pace.map(|pace| pace.due(number)));
@@ -291,8 +306,7 @@ impl Job {
         }
         let mut rows = 0;
         let fit = found.iter().take_while(|found| {
-            let goes = self.is_meant(found) && self.command.action.states().contains(&found.state);
-            rows += if goes { storage::rows_removed(found, Some(found.body_bytes)) } else { 0 };
+            rows += if self.is_for(found) { storage::rows_removed(found, Some(found.body_bytes)) } else { 0 };
             rows <= u64::from(limits::JOB_STEP_MAX)
         });
         // One alone goes, whatever it takes.
@@ -305,17 +319,27 @@ impl Job {
         if self.command.dry_run {
             return 0;
         }
-        page.items.iter().map(|row| self.command.action.routes(&row.event.source).len()).sum()
+        page.items.iter().map(|row| self.routes(row).len()).sum()
+    }
+
+    /// Along which routes an event is replayed.
+    fn routes(&self, row: &EventRow) -> &[Route] {
+        let is_meant = self.command.as_of.is_none_or(|then| row.event.received_at <= then);
+        if is_meant { self.command.action.routes(&row.event.source) } else { &[] }
     }
 
     /// Puts the new deliveries of these events into a step.
     fn make(&mut self, page: Listing<EventRow>, ids: Vec<DeliveryId>, now: Wall) {
         let mut step = self.step(page.next);
         let (pace, mut ids) = (self.pace(now), ids.into_iter());
+        let mut split = std::mem::take(&mut self.split);
         for row in &page.items {
-            let routes = self.command.action.routes(&row.event.source);
+            let routes = self.routes(row);
             if routes.is_empty() {
                 continue;
+            }
+            for route in routes.iter().filter(|_| self.command.dry_run) {
+                *split.entry(route.destination.clone()).or_default() += 1;
             }
             let due = pace.map_or(Wall::MIN, |pace| pace.due(step.matched));
             for (route, id) in routes.iter().zip(&mut ids) {
@@ -327,6 +351,7 @@ impl Job {
             }
             step.matched += 1;
         }
+        self.split = split;
         self.decided(step, pace);
     }
 
@@ -390,7 +415,14 @@ impl Job {
     }
 
     fn is_meant(&self, found: &Delivery) -> bool {
-        self.command.pick.as_ref().is_none_or(|pick| pick.holds(found))
+        let Command { action, pick, as_of, .. } = &self.command;
+        pick.as_ref().is_none_or(|pick| pick.holds(found))
+            && as_of.is_none_or(|then| action.matched(found, then, pick.is_some()))
+    }
+
+    /// Whether something is done to it.
+    fn is_for(&self, found: &Delivery) -> bool {
+        self.is_meant(found) && self.command.action.states().contains(&found.state)
     }
 
     fn on_step(&mut self, work: PendingStep, result: Result<Stepped, StoreError>) {
@@ -499,6 +531,16 @@ impl Job {
         self.ops += 1;
         OpId(self.ops)
     }
+}
+
+/// A filter without what was received after that.
+fn until(filter: &EventFilter, as_of: Option<Wall>) -> EventFilter {
+    let mut filter = filter.clone();
+    if let Some(then) = as_of {
+        let behind = then + Duration::from_micros(1);
+        filter.range.until = Some(filter.range.until.map_or(behind, |until| until.min(behind)));
+    }
+    filter
 }
 
 /// A filter with those states alone that an action is for.

@@ -55,6 +55,23 @@ pub struct Step {
 }
 
 impl Step {
+    /// One that no store does, since no job has so many steps before it: its answer is how far the job is.
+    pub const fn look(job: JobId) -> Self {
+        Self {
+            job,
+            before: u64::MAX,
+            cursor: None,
+            matched: 0,
+            fingerprint: 0,
+            next_due: None,
+            is_over: false,
+            settle: Vec::new(),
+            retire: Vec::new(),
+            make: Vec::new(),
+            audit: None,
+        }
+    }
+
     /// Whether it adds to what is stored: such a step is refused where there is no room, as what comes in is. What settles or
     /// removes goes on there.
     pub fn adds(&self) -> bool {

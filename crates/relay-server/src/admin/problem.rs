@@ -19,6 +19,7 @@ use super::code::AdminCode;
 use crate::{
     api::ProblemDto,
     people::{PasswordError, SignInError},
+    preview::PreviewError,
     principal::{Permission, Role},
     registry::RegistryError,
 };
@@ -70,6 +71,9 @@ pub(crate) enum AdminError {
     /// What was asked for cannot be done to it in its state.
     #[error("{0}")]
     Conflict(String),
+    /// What a command brings is no preview of it.
+    #[error(transparent)]
+    Preview(#[from] PreviewError),
     /// The registry refused.
     #[error(transparent)]
     Registry(RegistryError),
@@ -127,7 +131,7 @@ impl AdminError {
             Self::TooManyTokens(_) | Self::TooManyStreams => (StatusCode::TOO_MANY_REQUESTS, AdminCode::RateLimited),
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, AdminCode::Invalid),
             Self::Unknown(_) => (StatusCode::NOT_FOUND, AdminCode::Unknown),
-            Self::Conflict(_) => (StatusCode::CONFLICT, AdminCode::Conflict),
+            Self::Conflict(_) | Self::Preview(_) => (StatusCode::CONFLICT, AdminCode::Conflict),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, AdminCode::TooLarge),
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, AdminCode::Timeout),
             Self::WrongMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, AdminCode::MethodNotAllowed),
@@ -156,6 +160,7 @@ impl AdminError {
             | Self::Invalid(_)
             | Self::Unknown(_)
             | Self::Conflict(_)
+            | Self::Preview(_)
             | Self::TooLarge
             | Self::Slow
             | Self::WrongMethod(_)

@@ -51,9 +51,12 @@ pub struct BulkAsk {
     /// Only counted.
     #[serde(default, skip_serializing_if = "is_false")]
     pub dry_run: bool,
-    /// The command's id, to repeat it without doing anything twice; left out: a new one.
+    /// The command's id, to repeat it without doing anything twice; left out: that of the preview, or a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
+    /// Of the answer to the same with `dry_run`: what has come to match since that was counted is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview: Option<String>,
 }
 
 /// Which events are replayed, where to, and how fast.
@@ -90,9 +93,12 @@ pub struct ReplayAsk {
     /// Only counted.
     #[serde(default, skip_serializing_if = "is_false")]
     pub dry_run: bool,
-    /// The command's id, to repeat it without doing anything twice; left out: a new one.
+    /// The command's id, to repeat it without doing anything twice; left out: that of the preview, or a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
+    /// Of the answer to the same with `dry_run`: what has come to match since that was counted is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview: Option<String>,
 }
 
 /// What a command that changes many did, with all that was done under its job before.
@@ -111,4 +117,25 @@ pub struct BulkDto {
     /// With a rate: when what comes next is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_at: Option<String>,
+    /// Of a dry run: by where they go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub split: Vec<SplitDto>,
+    /// Of a dry run: when it was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<String>,
+    /// Of a dry run: has the same command do this and no more, once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<String>,
+    /// Until when the command begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub good_until: Option<String>,
+}
+
+/// How many deliveries of one destination a dry run counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SplitDto {
+    /// Where they go.
+    pub destination: String,
+    /// How many.
+    pub count: u64,
 }

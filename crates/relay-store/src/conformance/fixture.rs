@@ -202,6 +202,7 @@ impl<B: Backend> Fixture<B> {
             pick: None,
             limit: None,
             cursor: None,
+            as_of: None,
             dry_run: false,
             audit: None,
         }

@@ -62,6 +62,7 @@ impl World {
             pick: None,
             limit,
             cursor: None,
+            as_of: None,
             dry_run: false,
             audit: None,
         };

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use relay_core::{
     delivery::Delivery,
-    id::{DeliveryId, IdError, IdMint, JobId},
+    id::{DeliveryId, IdError},
     jobs::{Action, Command, End, Job, Meant, Target},
+    name::Name,
 };
 use relay_store::seam::{DeliveryFilter, Trades};
 use serde::Serialize;
@@ -13,11 +14,12 @@ use serde::Serialize;
 use super::{
     cursor::Order,
     filter::{Listing, known},
+    preview::{Given, previewed, terms},
     words::Words,
 };
 use crate::{
     admin::problem::AdminError,
-    api::{BulkAsk, BulkDto},
+    api::{BulkAsk, BulkDto, SplitDto},
     clock::rfc3339,
     jobs,
     principal::Principal,
@@ -56,11 +58,12 @@ pub(super) async fn run(
     bulk.ids.sort_unstable();
     bulk.ids.dedup();
     let picks = Picks::of(&bulk)?;
-    let job = job_id(state, bulk.job.as_deref())?;
     let (dry_run, limit, cursor) = (bulk.dry_run, bulk.limit, bulk.cursor.take());
+    let (preview, job) = (bulk.preview.take(), bulk.job.take());
     // Not how much of it is done at a time, and how fast.
-    let what = BulkAsk { limit: None, rate: None, start_at: None, dry_run: false, job: None, ..bulk.clone() };
-    let fingerprint = fingerprint(action_name, &what);
+    let what = BulkAsk { limit: None, rate: None, start_at: None, dry_run: false, ..bulk.clone() };
+    let (fingerprint, previewed_as) = (fingerprint(action_name, &what), fingerprint(action_name, &(&what, &cursor)));
+    let is_open = bulk.ids.is_empty();
     let (target, subject) = target(bulk)?;
     let order = match &target {
         Target::Matching(filter) => {
@@ -72,14 +75,19 @@ pub(super) async fn run(
         }
         Target::Ids(_) | Target::Events(_) => Order::Deliveries,
     };
+    let cursor = order.read(cursor.as_deref())?;
+    let given = Given { preview: preview.as_deref(), job: job.as_deref(), limit, dry_run, is_open };
+    let terms = terms(state, who, previewed_as, &given).await?;
+    let (job, as_of) = (terms.job, terms.as_of);
     let subject = match &picks {
         Some(picks) => format!("{job}: {subject} {picks:?}"),
         None => format!("{job}: {subject}"),
     };
-    let cursor = order.read(cursor.as_deref())?;
     let audit = (!dry_run).then(|| state.audited(who, action_name, subject));
     let pick = picks.map(|picks| Meant::new(move |found| picks.hold(found)));
-    through(state, Command { job, fingerprint, action, target, pick, limit, cursor, dry_run, audit }, order).await
+    let command = Command { job, fingerprint, action, target, pick, limit, cursor, as_of, dry_run, audit };
+    let done = through(state, command, order).await?;
+    Ok(previewed(state, who, previewed_as, (&terms, limit), done))
 }
 
 /// Runs a command, whose pages come in this order, until it is through.
@@ -96,6 +104,8 @@ pub(super) async fn through(state: &State, command: Command, order: Order) -> Re
             dry_run,
             next: outcome.next.map(|place| order.write(&place)),
             next_at: outcome.next_due.map(rfc3339),
+            split: outcome.split.into_iter().map(split).collect(),
+            ..BulkDto::default()
         }),
         End::Taken => Err(AdminError::Conflict(format!(
             "{job} is the job of another command, and nothing was done; want the command that it is of, or no job"
@@ -103,6 +113,10 @@ pub(super) async fn through(state: &State, command: Command, order: Order) -> Re
         End::Stopped => Err(AdminError::Interrupted { job, changed }),
         End::Failed(error) => Err(AdminError::Broken { job, changed, error }),
     }
+}
+
+fn split((destination, count): (Name, u64)) -> SplitDto {
+    SplitDto { destination: destination.to_string(), count }
 }
 
 /// Tells a command from others: what is done, and to what.
@@ -144,13 +158,6 @@ impl Picks {
         self.status.is_none_or(|status| last.and_then(|last| last.status) == Some(status))
             && self.error.as_ref().is_none_or(|words| words.are_of(delivery))
     }
-}
-
-pub(super) fn job_id(state: &State, given: Option<&str>) -> Result<JobId, AdminError> {
-    if let Some(text) = given {
-        return text.parse().map_err(|error: IdError| AdminError::Invalid(error.to_string()));
-    }
-    Ok(IdMint::new(0, rand::random()).job(state.clock.wall()))
 }
 
 /// What the command is about, and that in words for the audit log.

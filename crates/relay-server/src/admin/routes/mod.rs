@@ -15,6 +15,7 @@ mod invite;
 mod key;
 mod me;
 mod pace;
+mod preview;
 mod pulse;
 mod replay;
 mod route;
@@ -47,10 +48,11 @@ use super::{
 use crate::{
     api::{
         AlertDto, AuditDto, AuditLineDto, BackupAsk, BulkAsk, BulkDto, CheckDto, ConditionDto, DeliveryDto,
-        DestinationDto, DraftDto, EventDto, HealthDto, InviteDto, KeyAsk, KeyDto, LinkDto, MeAsk, MeDto, PasswordAsk,
-        PolicyAsk, PulseDto, RekeyAsk, RekeyDto, ReplayAsk, ReplayDto, ReplayOneAsk, RouteAsk, RouteDto, SecretDto,
-        SessionDto, SignInAsk, SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto, SummaryDto, TokenAsk,
-        TokenDto, TokenRotateAsk, TokenUpdateAsk, UnsignedAsk, UserAsk, UserDto, UserUpdateAsk, WhyDto,
+        DestinationDto, DraftDto, EventDto, HealthDto, InviteDto, KeyAsk, KeyDto, LinkDto, MeAsk, MeDto,
+        PasswordAsk, PolicyAsk, PulseDto, RekeyAsk, RekeyDto, ReplayAsk, ReplayDto, ReplayOneAsk, RouteAsk, RouteDto,
+        SecretDto, SessionDto, SignInAsk, SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto,
+        SummaryDto, TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk, UnsignedAsk, UserAsk, UserDto, UserUpdateAsk,
+        WhyDto,
     },
     principal::{Permission, Principal, Role},
     state::State,
