@@ -23,6 +23,7 @@ const says = {
   linkOver: 'This link was used already, or is over. crm-relay dashboard prints another.',
   reset: (name) => `Take the password and the sessions of ${name}, and show a link to come in by?`,
   disable: (name) => `End the sessions of ${name} and let nobody in by that name?`,
+  changed: 'It is in another state by now. Reload to see which.',
   now: 'now',
   ago: (span) => `${span} ago`,
   ahead: (span) => `in ${span}`,
@@ -98,10 +99,10 @@ function tellTimes(within) {
 // ---- HTML that comes in later ----
 
 const policy = globalThis.trustedTypes?.createPolicy('relay', { createHTML: (html) => html });
-const ELEMENTS = new Set(('A ARTICLE B BDI CODE DD DIV DL DT H2 H3 HEADER LI OL P SECTION SPAN STRONG TABLE TBODY TD TH THEAD '
+const ELEMENTS = new Set(('A ARTICLE B BDI BUTTON CODE DD DIV DL DT H2 H3 HEADER LI OL P SECTION SPAN STRONG TABLE TBODY TD TH THEAD '
   + 'TIME TR UL').split(' '));
-const ATTRIBUTES = new Set(('aria-current aria-hidden aria-label aria-labelledby class data-as data-is data-on datetime dir href '
-  + 'id scope title').split(' '));
+const ATTRIBUTES = new Set(('aria-current aria-hidden aria-label aria-labelledby class data-as data-is data-on data-sure datetime dir '
+  + 'href id name scope title').split(' '));
 
 // The one place where text becomes markup: of an answer that says that it is a fragment, and of that only what is listed.
 async function markup(answer) {
@@ -114,7 +115,10 @@ async function markup(answer) {
       element.remove();
       continue;
     }
+    // No button of it sends a form.
+    if (element.tagName === 'BUTTON') element.type = 'button';
     for (const { name, value } of [...element.attributes]) {
+      if (element.tagName === 'BUTTON' && name === 'type') continue;
       if (!ATTRIBUTES.has(name) || (name === 'href' && !isOurs(value))) element.removeAttribute(name);
     }
   }
@@ -307,6 +311,42 @@ function bindUsers() {
       throw new Refused(says.notCopied);
     }
     byId('copy-link').textContent = says.copied;
+  });
+}
+
+// ---- What becomes of deliveries ----
+
+// Draws the page anew, at what came of it.
+function standAt(id) {
+  const url = new URL(location.href);
+  url.hash = id ?? '';
+  history.replaceState(null, '', url);
+  location.reload();
+}
+
+function bindDeliveries() {
+  const said = byId('act-said');
+  const replay = byId('replay');
+  bind(replay, 'submit', said, async () => {
+    if (!(await sure(replay.dataset.sure))) return;
+    const { deliveries } = await send('POST', `events/${replay.dataset.event}/replay`, { destination: field(replay, 'destination') || null });
+    standAt(deliveries[0]?.id);
+  });
+  bind(byId('acts'), 'click', said, async ({ target }) => {
+    const button = target.closest('button');
+    const { id } = target.closest('.delivery') ?? {};
+    if (!button || !id || !(await sure(button.dataset.sure))) return;
+    const path = button.name === 'redrive' ? 'dead/redrive' : 'deliveries/cancel';
+    const { changed } = await send('POST', path, { ids: [id] });
+    if (changed === 0) throw new Refused(says.changed);
+    standAt(id);
+  });
+  bind(byId('live'), 'click', said, async ({ target }) => {
+    const button = target.closest('button');
+    const { id } = target.closest('tr') ?? {};
+    if (!button || !id?.startsWith('d-') || (button.name === 'pause' && !(await sure(button.dataset.sure)))) return;
+    await send('POST', `destinations/${encodeURIComponent(id.slice(2))}/${button.name === 'pause' ? 'pause' : 'resume'}`);
+    standAt(id);
   });
 }
 
@@ -588,6 +628,7 @@ function bindKeys() {
     k: () => move(-1),
     Escape: () => byId('close')?.click(),
     p: () => live.toggle?.(),
+    r: () => byId('replay')?.elements[0].focus(),
     f: () => {
       live.follow = !live.follow;
       const [newest] = links();
@@ -621,5 +662,8 @@ tellTimes(document);
 bindLogin();
 bindMe();
 bindUsers();
+bindDeliveries();
 bindKeys();
 startLive();
+// Now each of them is heard.
+for (const button of document.querySelectorAll('button:disabled')) button.disabled = false;

@@ -99,6 +99,11 @@ impl Page {
         if self.viewer.as_ref().is_some_and(|viewer| viewer.keys) { "on" } else { "off" }
     }
 
+    /// Whether the viewer may change what becomes of deliveries.
+    pub(crate) fn may_deliver(&self) -> bool {
+        self.viewer.as_ref().is_some_and(|viewer| viewer.role >= Role::Operator)
+    }
+
     pub(crate) fn sees_payloads(&self) -> bool {
         self.viewer.as_ref().is_some_and(|viewer| viewer.payloads)
     }

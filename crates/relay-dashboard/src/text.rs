@@ -34,7 +34,7 @@ words! {
     OLDER = "Older →";
     LOOK = "Look";
     CLOSE = "Close";
-    CANCEL = "Cancel";
+    CANCEL = "Leave it";
     DO_IT = "Do it";
     PAUSE = "Pause";
     COPY = "Copy";
@@ -72,6 +72,7 @@ words! {
     NO_CLIENT = "no client";
     CLOSED = "closed";
     OPEN = "open";
+    RESUME = "Resume";
     PAUSED = "paused";
     NOTHING_LOST = "Nothing is lost";
     SUMS_DIFFER = "The sums do not hold";
@@ -100,6 +101,14 @@ words! {
     ID = "Id";
     TRIES = "Tries";
     REPLAY = "replay";
+    REPLAY_TO = "Replay to";
+    REPLAY_IT = "Replay";
+    REPLAY_SURE = "Send this event again? It becomes a new delivery, which says that it is a replay.";
+    EVERY_DESTINATION = "every destination";
+    REDRIVE = "Redrive";
+    REDRIVE_SURE = "Try this delivery again? Its tries and its time to live start anew.";
+    CANCEL_IT = "Cancel";
+    CANCEL_SURE = "Cancel this delivery? It is not tried any more. What is under way may still arrive.";
     NEXT_TRY = "Next try";
     EXPIRES = "Expires";
     NOT_COUNTED = "not counted";
@@ -177,7 +186,7 @@ words! {
     NAME_RULE = "1 to 63 of a-z, 0-9, _ and -, the first a letter or digit";
     LINK_ONCE = "It is shown this once, and is good once. Hand it over by a way that you trust.";
     VIEWER_MAY = "sees what came and what became of it, without bodies and values of headers";
-    OPERATOR_MAY = "sees payloads too, and may replay, redrive, cancel and pause by way of the API";
+    OPERATOR_MAY = "sees payloads too, and may replay, redrive, cancel and pause";
     ADMIN_MAY = "may do everything, users among it";
     YOUR_ACCOUNT = "Your account";
     NO_PASSWORD_YET = "You have no password yet: without one you come in by a link alone.";
@@ -195,6 +204,7 @@ words! {
     KEY_FIND = "find";
     KEY_MOVE = "down, up";
     KEY_PAUSE = "pause";
+    KEY_REPLAY = "replay";
     KEY_FOLLOW = "follow the newest";
     BROWSER = "Browser";
     LAST_USED = "Last used";
@@ -315,6 +325,26 @@ pub(crate) fn to(destination: &str) -> String {
 
 pub(crate) fn losses(losses: &u32) -> String {
     if *losses == 1 { "1 lease lost".to_owned() } else { format!("{losses} leases lost") }
+}
+
+pub(crate) fn redrive(destination: &str) -> String {
+    format!("Redrive to {destination}")
+}
+
+pub(crate) fn cancel(destination: &str) -> String {
+    format!("Cancel the delivery to {destination}")
+}
+
+pub(crate) fn pause(destination: &str) -> String {
+    format!("Pause {destination}")
+}
+
+pub(crate) fn resume(destination: &str) -> String {
+    format!("Resume {destination}")
+}
+
+pub(crate) fn pause_sure(destination: &str) -> String {
+    format!("Hand out nothing more of {destination}? What comes waits, and expires at the end of its time to live.")
 }
 
 pub(crate) fn number(number: &u32) -> String {

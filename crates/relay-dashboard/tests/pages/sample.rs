@@ -212,7 +212,8 @@ pub(crate) fn facts(words: &Words, role: Role, view: View) -> EventFacts {
         DeliveryFacts::of(&dead, &history),
         DeliveryFacts::of(&good, &[attempt(words, 1, Class::Delivered)]),
     ];
-    EventFacts::of(&event, event.body.len() as u64, view, role >= Role::Operator).with(deliveries, false)
+    let facts = EventFacts::of(&event, event.body.len() as u64, view, role >= Role::Operator).with(deliveries, false);
+    facts.routed(vec![name("crm"), name("erp")])
 }
 
 pub(crate) fn situation(words: &Words, trouble: bool) -> Situation {

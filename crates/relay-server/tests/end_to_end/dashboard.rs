@@ -263,6 +263,13 @@ async fn a_viewer_sees_no_payload() {
     for (path, status) in [(format!("/api/v1/events/{id}/body"), 403), ("/users".to_owned(), 403)] {
         assert_eq!(vera.get(&path).await.status, status, "{path}");
     }
+    // What she may not have done is not drawn, and what he may is.
+    for path in ["/".to_owned(), format!("/events/{id}"), format!("/events?open={id}")] {
+        let drawn = |page: &str| ["name=\"pause\"", "id=\"replay\"", "name=\"cancel\""].map(|part| page.contains(part));
+        let (hers, his) = (vera.get(&path).await.text(), otto.get(&path).await.text());
+        assert_eq!(drawn(&hers), [false; 3], "{path}");
+        assert_eq!(drawn(&his), if path == "/" { [true, false, false] } else { [false, true, true] }, "{path}");
+    }
     let event = otto.get(&format!("/events/{id}")).await.text();
     assert_eq!(event.matches(CANARY).count(), 3, "body, header, query: {event}");
     assert_eq!(otto.get(&format!("/api/v1/events/{id}/body")).await.status, 200);
@@ -284,7 +291,8 @@ async fn each_page_is_for_those_who_may_see_it() {
     for role in ["viewer", "operator", "admin"] {
         browsers.push((role, Browser::sign_in(&bench, role).await));
     }
-    for (page, of) in [("/", 0), ("/events", 0), ("/deliveries", 0), ("/audit", 0), ("/me", 0), ("/users", 2)] {
+    let pages = ["/", "/events", "/deliveries", "/audit", "/me"];
+    for (page, of) in pages.into_iter().map(|page| (page, 0)).chain([("/users", 2)]) {
         assert_eq!(stranger.get(page).await.status, 303, "{page}");
         for (rank, (role, browser)) in browsers.iter().enumerate() {
             let reply = browser.get(page).await;

@@ -230,7 +230,7 @@ async function administers(browser, home) {
   await his.getByRole('button', { name: 'Give bob this role' }).waitFor({ state: 'hidden', ...WITHIN });
   must(role() === 'operator', 'a role that is saved is not given');
   await his.getByRole('button', { name: /Reset|password/ }).click();
-  await page.getByRole('button', { name: 'Cancel' }).click();
+  await page.getByRole('button', { name: 'Leave it' }).click();
   must(await page.locator('#link-box').isHidden(), 'a reset that is not wanted is done');
   await his.getByRole('button', { name: /Reset|password/ }).click();
   await page.getByRole('button', { name: 'Do it' }).click();
@@ -238,6 +238,64 @@ async function administers(browser, home) {
   const audit = await page.goto(`${home}audit?who=user:alice&action=user`);
   must((await audit.text()).includes('user.create'), 'the audit log does not name her');
   await hers.close();
+}
+
+// By keyboard alone.
+async function tabTo(page, wanted) {
+  for (let at = 0; at < 80; at += 1) {
+    if (await wanted.evaluate((element) => element === document.activeElement)) return;
+    await page.keyboard.press('Tab');
+  }
+  fault(`no key leads to ${wanted}`);
+}
+
+async function press(page, wanted, key = 'Enter') {
+  await wanted.waitFor(WITHIN);
+  await tabTo(page, wanted);
+  await page.keyboard.press(key);
+}
+
+async function until(holds, what) {
+  for (const end = Date.now() + WITHIN.timeout; Date.now() < end;) {
+    if (await holds()) return;
+    await new Promise((later) => setTimeout(later, 100));
+  }
+  fault(`in vain: ${what}`);
+}
+
+const dead = () => JSON.parse(command(['dead', 'list', '--json'])).items;
+
+// An event is sent again, a destination paused and resumed, what waits there cancelled; each time the page stands at what came of it.
+async function acts(browser, home, state) {
+  const his = await context(browser, 'acts', { storageState: state });
+  const page = await his.newPage();
+  const named = (name) => page.getByRole('button', { name, exact: true });
+  const sent = await webhook('{"again":1}');
+  await page.goto(`${home}events`);
+  await page.locator(`tr#${sent} .sign.ok`).waitFor(WITHIN);
+  await page.goto(`${home}events/${sent}`);
+  await press(page, named('Replay'));
+  await press(page, named('Leave it'));
+  must((await page.locator('article.delivery').count()) === 1, 'a replay that is not wanted is made');
+  await press(page, named('Replay'));
+  await press(page, named('Do it'));
+  await page.locator('article.delivery:target .tag', { hasText: 'replay' }).waitFor(WITHIN);
+  must((await page.locator('article.delivery').count()) === 2, 'a replay makes another number of deliveries than one');
+
+  await page.goto(home);
+  await press(page, named('Pause default'));
+  await press(page, named('Do it'));
+  await page.locator('tr#d-default .tag', { hasText: 'paused' }).waitFor(WITHIN);
+  const held = await webhook('{"held":1}');
+  await page.goto(`${home}events/${held}`);
+  await press(page, named('Cancel the delivery to default'));
+  await press(page, named('Do it'));
+  await page.locator('article.delivery:target', { hasText: 'cancelled' }).waitFor(WITHIN);
+  must((await page.locator('article.delivery button').count()) === 0, 'what is cancelled can be cancelled');
+  await page.goto(home);
+  await press(page, named('Resume default'));
+  await named('Pause default').waitFor(WITHIN);
+  await his.close();
 }
 
 // Without JavaScript everything can be read.
@@ -305,6 +363,7 @@ const page = await developer.newPage();
 await page.goto(link());
 await page.getByRole('heading', { name: 'Overview' }).waitFor(WITHIN);
 const state = await developer.storageState();
+await acts(browser, home, state);
 await shows(developer, home, payloads);
 await reads(browser, home, event, state);
 if (folder) await pictures(browser, home, event, state);
