@@ -23,6 +23,18 @@ const says = {
   linkOver: 'This link was used already, or is over. crm-relay dashboard prints another.',
   reset: (name) => `Take the password and the sessions of ${name}, and show a link to come in by?`,
   disable: (name) => `End the sessions of ${name} and let nobody in by that name?`,
+  choose: 'Choose a group first.',
+  none: 'Nothing of these groups is dead any more. Reload.',
+  ask: { redrive: (count) => `Redrive ${count}?`, purge: (count) => `Purge ${count}, for good?` },
+  act: { redrive: (count) => `Redrive ${count}`, purge: (count) => `Purge ${count}` },
+  of: (count, name) => `${count} of ${name}`,
+  done: { redrive: (done, all) => `${done} of ${all} are redriven`, purge: (done, all) => `${done} of ${all} are purged` },
+  stopped: (text) => `${text}. The rest stays as it is.`,
+  stop: 'Stop',
+  mistyped: (count) => `Type ${count}, and they go.`,
+  trying: 'Trying one…',
+  tried: { delivered: 'It was delivered.', waits: 'It waits: no client took it for half a minute.' },
+  failed: (why) => `It failed again: ${why}.`,
   changed: 'It is in another state by now. Reload to see which.',
   now: 'now',
   ago: (span) => `${span} ago`,
@@ -350,6 +362,85 @@ function bindDeliveries() {
   });
 }
 
+// ---- Dead letters ----
+
+const STEP = 500;
+const TRY_EVERY = 500;
+const TRY_FOR = 30000;
+
+// What became of one that was redriven just now: it ended, or has been tried, or nobody took it.
+async function outcomeOf(id) {
+  for (const until = Date.now() + TRY_FOR; Date.now() < until;) {
+    const { state, reason, tries, last } = await send('GET', `deliveries/${id}`);
+    if (state === 'delivered') return says.tried.delivered;
+    if (tries > 0 || reason) return says.failed([reason, last?.status ?? last?.error].filter(Boolean).join(', '));
+    await new Promise((later) => setTimeout(later, TRY_EVERY));
+  }
+  return says.tried.waits;
+}
+
+function bindDead() {
+  const place = byId('dead');
+  const [dialog, words, run, leave] = ['bulk', 'bulk-said', 'bulk-do', 'bulk-leave'].map(byId);
+  if (!place || !dialog) return;
+  const leaves = leave.textContent;
+  let command;
+  const boxes = (which) => [...place.querySelectorAll(`input[name=group]${which}`)];
+  byId('every').addEventListener('change', ({ target }) => boxes('').forEach((box) => (box.checked = target.checked)));
+  bind(place, 'click', byId('act-said'), async ({ target }) => {
+    const { name } = target.closest('button') ?? {};
+    if (!name) return;
+    const chosen = boxes(':checked');
+    if (chosen.length === 0) throw new Refused(says.choose);
+    const filter = Object.entries(place.dataset).filter(([, value]) => value);
+    const asked = { ...Object.fromEntries(filter), all: true, groups: chosen.map(({ value }) => value) };
+    const path = `dead/${name}`;
+    const { matched, split, as_of: until, preview, job } = await send('POST', path, { ...asked, dry_run: true });
+    if (matched === 0) throw new Refused(says.none);
+    command = { name, path, matched, split, asked: { ...asked, preview, job }, example: chosen[0].dataset.example };
+    byId('bulk-words').textContent = says.ask[name](matched);
+    byId('bulk-split').replaceChildren(...split.map(({ destination, count }) => {
+      const line = document.createElement('li');
+      line.textContent = says.of(count, destination);
+      return line;
+    }));
+    const time = byId('bulk-until');
+    [time.dateTime, time.textContent] = [until, told(Date.parse(until), 'clock')];
+    const purges = name === 'purge';
+    byId('bulk-typed').hidden = !purges;
+    byId('bulk-try').hidden = purges;
+    byId('bulk-count').value = '';
+    [run.textContent, run.hidden, run.className, leave.textContent] = [says.act[name](matched), false, purges ? 'danger' : 'main', leaves];
+    say(words, '');
+    dialog.showModal();
+  });
+  bind(byId('bulk-try'), 'click', words, async () => {
+    byId('bulk-try').hidden = true;
+    run.focus();
+    say(words, says.trying);
+    const { changed } = await send('POST', command.path, { ids: [command.example] });
+    say(words, changed === 0 ? says.changed : await outcomeOf(command.example));
+  });
+  bind(run, 'click', words, async () => {
+    const { name, path, matched, split, asked } = command;
+    if (name === 'purge' && byId('bulk-count').value.trim() !== `${matched}`) throw new Refused(says.mistyped(matched));
+    [run.hidden, byId('bulk-try').hidden, leave.textContent] = [true, true, says.stop];
+    leave.focus();
+    for (let limit = STEP; ; limit += STEP) {
+      const { changed, next } = await send('POST', path, { ...asked, limit });
+      say(words, says.done[name](changed, matched));
+      if (!next) break;
+      if (dialog.open) continue;
+      say(byId('act-said'), says.stopped(words.textContent));
+      return;
+    }
+    // At what came of it.
+    const [only] = split;
+    location.assign(name === 'purge' ? location.href : `${base}deliveries${split.length === 1 ? `?destination=${encodeURIComponent(only.destination)}` : ''}`);
+  });
+  leave.addEventListener('click', () => dialog.close());
+}
+
 // ---- The pulse: one stream a browser, shared by its tabs ----
 
 // Tells `heard` of each message, wherever it came from: the stream of this tab, that of another, or a question every two seconds.
@@ -615,7 +706,7 @@ function patch(old, fresh) {
 function bindKeys() {
   if (root.dataset.keys !== 'on') return;
   let before = '';
-  const places = { o: '', e: 'events', d: 'deliveries', a: 'audit' };
+  const places = { o: '', e: 'events', d: 'deliveries', x: 'dead', a: 'audit' };
   const links = () => [...document.querySelectorAll('#lines a.whole')];
   const move = (by) => {
     const all = links();
@@ -663,6 +754,7 @@ bindLogin();
 bindMe();
 bindUsers();
 bindDeliveries();
+bindDead();
 bindKeys();
 startLive();
 // Now each of them is heard.

@@ -37,6 +37,8 @@ pub enum Tab {
     Events,
     /// Deliveries.
     Deliveries,
+    /// Dead letters.
+    Dead,
     /// The audit log.
     Audit,
     /// Users.
@@ -67,6 +69,7 @@ impl Page {
             (Tab::Overview, site.overview(), text::OVERVIEW),
             (Tab::Events, site.events(), text::EVENTS),
             (Tab::Deliveries, site.deliveries(), text::DELIVERIES),
+            (Tab::Dead, site.dead(), text::DEAD),
             (Tab::Audit, site.audit(), text::AUDIT),
         ];
         if viewer.role == Role::Admin {

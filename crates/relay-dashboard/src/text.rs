@@ -142,6 +142,33 @@ words! {
     SHOW_ALL_DELIVERIES = "Show all deliveries";
 }
 
+// Dead letters.
+words! {
+    DEAD_LETTERS = "Dead letters";
+    DEAD_IN_GROUPS = "Dead letters that failed alike";
+    ANY_REASON = "any reason";
+    REASON = "Reason";
+    ENDED = "Ended";
+    LAST_ERROR = "Last error";
+    COUNT = "Count";
+    FIRST_ENDED = "First";
+    LAST_ENDED = "Last";
+    EXAMPLE = "Example";
+    EVERY_GROUP = "Every group";
+    CIRCUIT_OPEN = "circuit open";
+    REDRIVE_CHOSEN = "Redrive…";
+    PURGE_CHOSEN = "Purge…";
+    LATER_STAY = "As of";
+    LATER_STAY_HOW = "What ended later stays as it is.";
+    TYPE_COUNT = "Type how many go, for good";
+    TRY_ONE = "Try one first";
+    NO_DEAD = "Nothing is dead.";
+    NO_DEAD_HOW = "What a target refuses, or nobody fetches in time, is kept here until it is redriven or its retention is over.";
+    NO_DEAD_MATCHES = "No dead letter matches.";
+    SHOW_ALL_DEAD = "Show all dead letters";
+    DEAD_NEEDS_SCRIPT = "Redriving needs JavaScript, or the command line: crm-relay dead redrive.";
+}
+
 // The audit log.
 words! {
     AUDIT = "Audit";
@@ -264,7 +291,7 @@ pub(crate) const fn state(state: State) -> &'static str {
     }
 }
 
-const fn reason(reason: Reason) -> &'static str {
+pub(crate) const fn reason(reason: Reason) -> &'static str {
     match reason {
         Reason::Rejected => "rejected",
         Reason::Busy => "busy",
@@ -345,6 +372,21 @@ pub(crate) fn resume(destination: &str) -> String {
 
 pub(crate) fn pause_sure(destination: &str) -> String {
     format!("Hand out nothing more of {destination}? What comes waits, and expires at the end of its time to live.")
+}
+
+/// How many dead letters there are, as far as was looked.
+pub(crate) fn in_groups(count: u64, groups: usize, looked_at: &u64, is_all: &bool) -> String {
+    let groups = if groups == 1 { "1 group".to_owned() } else { format!("{groups} groups") };
+    let all = format!("{} in {groups}", show::count(count));
+    if *is_all { all } else { format!("{all} (the newest {})", show::count(*looked_at)) }
+}
+
+pub(crate) fn in_no_group(count: &u64) -> String {
+    format!("{} more are in groups that are not shown; narrow the list to see them.", show::count(*count))
+}
+
+pub(crate) fn example_of(destination: &str) -> String {
+    format!("An example to {destination}")
 }
 
 pub(crate) fn number(number: &u32) -> String {

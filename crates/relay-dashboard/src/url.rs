@@ -117,6 +117,11 @@ impl Site {
         self.at(&["deliveries"])
     }
 
+    /// The dead letters.
+    pub fn dead(&self) -> Url {
+        self.at(&["dead"])
+    }
+
     /// The audit log.
     pub fn audit(&self) -> Url {
         self.at(&["audit"])

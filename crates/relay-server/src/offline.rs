@@ -33,7 +33,7 @@ use crate::{
     recounts::Recounts,
     refusals::Refusals,
     registry::{Registry, RegistryError},
-    state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, State},
+    state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, GROUPINGS_AT_ONCE, State},
     supervise::Supervisor,
     untold::Untold,
 };
@@ -110,6 +110,7 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
         recounts,
         newest: Newest::default(),
         bodies: Semaphore::new(BODIES_AT_ONCE),
+        groupings: Semaphore::new(GROUPINGS_AT_ONCE),
         downloads: Arc::new(Semaphore::new(DOWNLOADS_AT_ONCE)),
         dashboard: None,
         clock,

@@ -63,6 +63,8 @@ pub(crate) struct State {
     pub(crate) newest: Newest,
     /// Events with bodies that are read and shown at a time.
     pub(crate) bodies: Semaphore,
+    /// Dead letters that are put into groups at a time.
+    pub(crate) groupings: Semaphore,
     /// Bodies that are on their way to whoever wants them as they are.
     pub(crate) downloads: Arc<Semaphore>,
     /// Where browsers find the dashboard; none: it is off.
@@ -85,6 +87,9 @@ pub(crate) struct State {
 
 /// Bodies of any length that are in memory for pages: each may be as large as any body is.
 pub(crate) const BODIES_AT_ONCE: usize = 4;
+
+/// Groupings at a time, each of thousands of records: whoever comes next waits.
+pub(crate) const GROUPINGS_AT_ONCE: usize = 2;
 
 /// Those on their way at a time; whoever wants one more is told to come again. He may read slowly, and holds up no page.
 pub(crate) const DOWNLOADS_AT_ONCE: usize = 16;

@@ -3,6 +3,7 @@
 mod again;
 mod audit;
 mod choice;
+mod dead;
 mod deliveries;
 mod event;
 mod events;
@@ -16,6 +17,7 @@ mod users;
 pub use self::{
     again::Again,
     audit::{Audit, AuditFilter, AuditLine, AuditLines, AuditList},
+    dead::{Dead, DeadFilter, DeadGroups, GroupLine},
     deliveries::{Deliveries, DeliveriesFilter, DeliveryLine, DeliveryLines, DeliveryList},
     event::{DeliveryFacts, EventFacts, EventPage, Header, Payload, Try},
     events::{EventLine, EventLines, EventList, Events, EventsFilter},

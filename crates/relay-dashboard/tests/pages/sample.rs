@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use relay_core::{
-    delivery::{Attempt, Delivery, Reason, State, answer::Answer, outcome::Class},
+    delivery::{Attempt, Delivery, Reason, State, alike::Alike, answer::Answer, outcome::Class},
     event::Event,
     id::{DeliveryId, EventId},
     name::Name,
@@ -14,10 +14,11 @@ use relay_dashboard::{
     body::View,
     page::Page,
     screen::{
-        Audit, AuditFilter, AuditLine, AuditLines, AuditList, Circuit, Deliveries, DeliveriesFilter, DeliveryFacts,
-        DeliveryLine, DeliveryLines, DeliveryList, DestinationLine, EventFacts, EventLine, EventLines, EventList,
-        EventPage, Events, EventsFilter, Login, Me, Overview, OverviewLive, Problem, Reason as Trouble, Screen as _,
-        SessionLine, Situation, SourceLine, UserLine, UserState, Users, Way,
+        Audit, AuditFilter, AuditLine, AuditLines, AuditList, Circuit, Dead, DeadFilter, DeadGroups, Deliveries,
+        DeliveriesFilter, DeliveryFacts, DeliveryLine, DeliveryLines, DeliveryList, DestinationLine, EventFacts,
+        EventLine, EventLines, EventList, EventPage, Events, EventsFilter, GroupLine, Login, Me, Overview,
+        OverviewLive, Problem, Reason as Trouble, Screen as _, SessionLine, Situation, SourceLine, UserLine, UserState,
+        Users, Way,
     },
     since::Since,
     sums::{DeliveriesSum, EventsSum},
@@ -271,6 +272,33 @@ pub(crate) fn situation(words: &Words, trouble: bool) -> Situation {
     }
 }
 
+fn groups(words: &Words, count: u64) -> DeadGroups {
+    let event = event(words, 3);
+    let line = |number: u64| {
+        let mut dead = delivery(words, &event, number, if number % 3 == 1 { State::Expired } else { State::Dead });
+        if number % 3 == 1 {
+            dead.last = None;
+        }
+        let circuit = [Circuit::Closed, Circuit::Idle, Circuit::Open][number as usize % 3];
+        GroupLine {
+            key: format!("{number:032x}"),
+            // Whatever is left of it when it comes here.
+            alike: Alike { error: dead.last.is_some().then(|| words.error.clone()), ..Alike::of(&dead) },
+            count: 4_000 / (number + 1),
+            oldest: ago(90_000 * (number % 2) + 4_000),
+            newest: ago(60 * (number + 1)),
+            example: dead.id,
+            circuit,
+        }
+    };
+    DeadGroups {
+        lines: (0..count).map(line).collect(),
+        looked_at: if count > 0 { 10_000 } else { 0 },
+        others: if count > 30 { 317 } else { 0 },
+        is_all: count < 30,
+    }
+}
+
 fn audit_lines(words: &Words) -> Vec<AuditLine> {
     let line = |seconds, who: &str, action: &str, subject: &str| AuditLine {
         at: ago(seconds),
@@ -399,6 +427,17 @@ fn of_deliveries(words: &Words) -> Vec<(&'static str, String)> {
         list,
         fault: None,
     };
+    let dead = |count, filter: &DeadFilter| Dead {
+        page: page(Role::Admin),
+        filter: filter.clone(),
+        destinations: vec![name("crm"), name("erp")],
+        sources: vec![name("github"), name("stripe")],
+        groups: groups(words, count),
+        fault: None,
+    };
+    let of_crm = DeadFilter { destination: Some("crm".into()), reason: Some(Reason::Busy), ..DeadFilter::default() };
+    let dead_viewer = Dead { page: page(Role::Viewer), ..dead(3, &DeadFilter::default()) };
+    let dead_fault = Dead { fault: Some(words.error.clone()), ..dead(0, &of_crm) };
     let narrow = DeliveriesFilter { destination: Some("crm".into()), state: Some(State::Dead) };
     let overview = |now| Overview { page: page(Role::Admin), now };
     vec![
@@ -406,6 +445,12 @@ fn of_deliveries(words: &Words) -> Vec<(&'static str, String)> {
         ("overview-trouble", overview(situation(words, true)).html()),
         ("overview-empty", overview(Situation::default()).html()),
         ("overview-live.fragment", OverviewLive { page: &page(Role::Admin), now: &situation(words, true) }.html()),
+        ("dead", dead(9, &DeadFilter::default()).html()),
+        ("dead-many", dead(40, &of_crm).html()),
+        ("dead-viewer", dead_viewer.html()),
+        ("dead-empty", dead(0, &DeadFilter::default()).html()),
+        ("dead-nothing", dead(0, &of_crm).html()),
+        ("dead-fault", dead_fault.html()),
         ("deliveries", deliveries(list(words.lines), DeliveriesFilter::default()).html()),
         ("deliveries-nothing", deliveries(list(0), narrow).html()),
         ("deliveries-empty", deliveries(list(0), DeliveriesFilter::default()).html()),

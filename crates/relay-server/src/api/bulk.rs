@@ -36,6 +36,9 @@ pub struct BulkAsk {
     /// Of what the last try came to, as screens show it; in any case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// In these groups, by their keys in `dead/groups`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// At most so many in all, the latest first. More of them under the same job go on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,

@@ -120,9 +120,12 @@ pub struct SummaryDto {
     pub next: Option<String>,
 }
 
-/// Dead letters that failed alike. In `error` numbers and ids are `#`.
+/// Dead letters that failed alike. In `error` numbers and ids are `#`, and what was quoted is `…`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupDto {
+    /// Of `dead/groups`: has a command be about this group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Where they did not arrive.
     pub destination: String,
     /// Why they ended.
@@ -143,4 +146,19 @@ pub struct GroupDto {
     pub example: String,
     /// What the target said to it, if its client tells.
     pub answer: Option<AnswerDto>,
+}
+
+/// The newest dead letters, in groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GroupsDto {
+    /// The largest first.
+    pub items: Vec<GroupDto>,
+    /// So many dead letters were looked at, the newest.
+    pub looked_at: u64,
+    /// So many of them are in none of the groups, of which there are too many.
+    pub others: u64,
+    /// There are no older ones.
+    pub is_all: bool,
+    /// When.
+    pub as_of: String,
 }

@@ -28,7 +28,7 @@ pub use self::{
     backup::BackupAsk,
     bulk::{BulkAsk, BulkDto, ReplayAsk, SplitDto},
     credential::{KeyAsk, KeyDto, RotationDto, Shown, TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk, UseDto},
-    delivery::{AnswerDto, AttemptDto, DeliveryDto, GroupDto, LeaseDto, SummaryDto},
+    delivery::{AnswerDto, AttemptDto, DeliveryDto, GroupDto, GroupsDto, LeaseDto, SummaryDto},
     event::{EventDto, HeaderDto, ReplayDto, ReplayOneAsk},
     people::{
         LinkDto, MeAsk, MeDto, PasswordAsk, SessionDto, SessionLineDto, SignInAsk, UserAsk, UserDto, UserUpdateAsk,

@@ -5,6 +5,7 @@
 
 mod account;
 mod audit;
+mod dead;
 mod deliveries;
 mod event;
 mod events;
@@ -40,6 +41,7 @@ pub(crate) fn pages(state: &Arc<State>) -> Option<Router<Arc<State>>> {
         .route("/events/{id}", see(get(event::show)))
         .route("/deliveries", see(get(deliveries::show)))
         .route("/deliveries/{id}", see(get(deliveries::of_event)))
+        .route("/dead", see(get(dead::show)))
         .route("/audit", see(get(audit::show)))
         .route("/users", for_those_who(Permission::Access, state, get(account::users)))
         .route("/me", see(get(account::me)))

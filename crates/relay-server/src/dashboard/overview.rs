@@ -104,7 +104,7 @@ fn stopped(directory: &Directory, source: &Name) -> Option<String> {
 fn destination_line(name: Name, report: &Report, directory: &Directory, now: Wall) -> DestinationLine {
     let stats = report.stats.destinations.iter().find(|stats| stats.destination == name);
     let seen = report.hub.destinations.iter().find(|seen| seen.destination == name);
-    let clients = seen.map_or(0, |seen| seen.clients.len() as u64 + u64::from(seen.elsewhere));
+    let clients = clients(seen);
     let oldest = age(stats.and_then(|stats| stats.oldest_due), now);
     DestinationLine {
         clients,
@@ -116,6 +116,16 @@ fn destination_line(name: Name, report: &Report, directory: &Directory, now: Wal
         paused: directory.routing.paused.contains(&name),
         name,
     }
+}
+
+fn clients(seen: Option<&DestinationView>) -> u64 {
+    seen.map_or(0, |seen| seen.clients.len() as u64 + u64::from(seen.elsewhere))
+}
+
+/// Whether tries get through to a destination.
+pub(super) fn circuit_of(name: &Name, report: &Report) -> Circuit {
+    let seen = report.hub.destinations.iter().find(|seen| seen.destination == *name);
+    circuit(clients(seen), seen)
 }
 
 fn circuit(clients: u64, seen: Option<&DestinationView>) -> Circuit {
@@ -160,7 +170,7 @@ fn told(reason: &health::Reason, site: &Site) -> Reason {
             (Some(to(site, destination)), false)
         }
         R::HalfTtl { destination, .. } | R::Paused { destination, .. } => (Some(to(site, destination)), true),
-        R::DeadLetters { destination, .. } => (Some(to(site, destination).with("state", "dead")), true),
+        R::DeadLetters { destination, .. } => (Some(site.dead().with("destination", destination.as_str())), true),
         R::SourceBroken { source, .. } => (Some(of(site, source)), false),
         R::OldSecretBroken { source, .. } => (Some(of(site, source)), true),
         R::NearlyFull { .. }

@@ -245,6 +245,7 @@ async fn a_viewer_sees_no_payload() {
         format!("/events/{id}"),
         format!("/events/{id}?view=hex"),
         "/deliveries".to_owned(),
+        "/dead".to_owned(),
         "/audit".to_owned(),
         "/me".to_owned(),
         "/api/v1/events".to_owned(),
@@ -252,6 +253,7 @@ async fn a_viewer_sees_no_payload() {
         "/api/v1/deliveries".to_owned(),
         format!("/api/v1/deliveries/{delivery}"),
         "/api/v1/dead/summary".to_owned(),
+        "/api/v1/dead/groups".to_owned(),
         "/api/v1/pulse".to_owned(),
         "/api/v1/status".to_owned(),
     ];
@@ -291,7 +293,7 @@ async fn each_page_is_for_those_who_may_see_it() {
     for role in ["viewer", "operator", "admin"] {
         browsers.push((role, Browser::sign_in(&bench, role).await));
     }
-    let pages = ["/", "/events", "/deliveries", "/audit", "/me"];
+    let pages = ["/", "/events", "/deliveries", "/dead", "/audit", "/me"];
     for (page, of) in pages.into_iter().map(|page| (page, 0)).chain([("/users", 2)]) {
         assert_eq!(stranger.get(page).await.status, 303, "{page}");
         for (rank, (role, browser)) in browsers.iter().enumerate() {
@@ -331,6 +333,8 @@ async fn a_page_says_what_is_wrong_with_its_filter() {
         ("/events?source=A%20b", "1 to 63"),
         ("/events?q=evt_zz", "evt_"),
         ("/events?cursor=made-up", "was not given out here"),
+        ("/dead?reason=sad", "known: rejected"),
+        ("/dead?destination=nobody", "known: default"),
         ("/deliveries?state=lost", "known: ready"),
         ("/deliveries?destination=nobody", "known: default"),
     ] {

@@ -106,6 +106,46 @@ async fn a_dead_letter_is_listed_and_redriven() {
     bench.finish().await;
 }
 
+/// What failed alike is one group, and a command about one leaves the others.
+#[tokio::test]
+async fn dead_letters_are_redriven_by_their_group() {
+    let bench = Bench::start().await;
+    let client = join(bench.public, RELAY_TOKEN, "default", answers(&[422, 422, 409, 409, 200])).await;
+    for dead in 1..=2 {
+        bench.post(b"{}").await;
+        bench.until("dead", dead).await;
+    }
+    let groups = bench.ask("/api/v1/dead/groups").await;
+    let (items, of_all) = (groups["items"].as_array().unwrap(), (&groups["looked_at"], &groups["is_all"]));
+    assert_eq!((items.len(), of_all), (2, (&json!(2), &json!(true))), "{groups:#}");
+    let group = items.iter().find(|group| group["status"] == 409).unwrap();
+    let redrive = |preview: &serde_json::Value| {
+        let (dry_run, key) = (preview.is_null(), &group["key"]);
+        let mut body = json!({"all": true, "groups": [key], "dry_run": dry_run});
+        if !dry_run {
+            body["preview"] = preview.clone();
+        }
+        bench.command("POST", "/api/v1/dead/redrive", body)
+    };
+    let counted = redrive(&json!(null)).await.json();
+    assert_eq!(counted["split"], json!([{"destination": "default", "count": 1}]), "{counted:#}");
+    let done = redrive(&counted["preview"]).await.json();
+    assert_eq!(done["changed"], 1, "{done:#}");
+    bench.until("delivered", 1).await;
+    let left = bench.ask("/api/v1/dead/groups").await;
+    assert_eq!((left["items"].as_array().unwrap().len(), &left["items"][0]["status"]), (1, &json!(422)), "{left:#}");
+    for (path, body) in [
+        ("dead/purge", json!({"all": true, "groups": ["x"]})),
+        ("dead/purge", json!({"all": true, "groups": vec![group["key"].clone(); 501]})),
+        ("deliveries/cancel", json!({"all": true, "groups": [group["key"]]})),
+    ] {
+        let refused = bench.command("POST", &format!("/api/v1/{path}"), body).await;
+        assert!(refused.status == 400 && refused.text().contains("groups"), "{}", refused.text());
+    }
+    client.stop().await;
+    bench.finish().await;
+}
+
 #[tokio::test]
 async fn a_replay_is_a_new_delivery_of_the_old_event() {
     let bench = Bench::start().await;

@@ -298,6 +298,55 @@ async function acts(browser, home, state) {
   await his.close();
 }
 
+// A group of dead letters is tried by one, and redriven: what died after it was shown stays.
+async function redrives(browser, home, state) {
+  const his = await context(browser, 'redrives', { storageState: state });
+  const page = await his.newPage();
+  const named = (name) => page.getByRole('button', { name, exact: true });
+  for (let at = 0; at < 3; at += 1) await webhook(`bad ${at}`);
+  await until(() => dead().length === 3, 'three die');
+  await page.goto(`${home}dead`);
+  await page.getByText('3 in 1 group').waitFor(WITHIN);
+  await press(page, named('Redrive…'));
+  await page.getByText('Choose a group first.').waitFor(WITHIN);
+  const group = page.locator('input[name=group]');
+  await group.focus();
+  await page.keyboard.press('Space');
+  await press(page, named('Redrive…'));
+  await page.getByRole('heading', { name: 'Redrive 3?' }).waitFor(WITHIN);
+  if (folder) {
+    mkdirSync(folder, { recursive: true });
+    await page.screenshot({ path: join(folder, 'redrive-1280-light.png') });
+  }
+  const late = await webhook('bad late');
+  await until(() => dead().length === 4, 'a fourth one dies');
+  await webhook('mend');
+  await press(page, named('Try one first'));
+  await page.getByText('It was delivered.').waitFor(WITHIN);
+  await press(page, named('Redrive 3'));
+  await page.waitForURL(`${home}deliveries?destination=default`, WITHIN);
+  await until(() => dead().length === 1, 'the group is redriven');
+  must(dead()[0].event_id === late, 'what died after it was shown is redriven');
+
+  // What goes for good is typed.
+  await page.goto(`${home}dead`);
+  await group.focus();
+  await page.keyboard.press('Space');
+  await press(page, named('Purge…'));
+  await page.getByRole('heading', { name: 'Purge 1, for good?' }).waitFor(WITHIN);
+  await press(page, named('Purge 1'));
+  await page.getByText('Type 1, and they go.').waitFor(WITHIN);
+  must(dead().length === 1, 'a purge is done before it is typed');
+  await page.getByLabel('Type how many go, for good').focus();
+  await page.keyboard.type('1');
+  await press(page, named('Purge 1'));
+  await page.getByText('Nothing is dead.').waitFor(WITHIN);
+  const audit = await page.goto(`${home}audit?action=dead`);
+  const said = await audit.text();
+  must(said.includes('dead.redrive') && said.includes('dead.purge'), 'the audit log does not say who did it');
+  await his.close();
+}
+
 // Without JavaScript everything can be read.
 async function reads(browser, home, event, state) {
   const his = await context(browser, 'no script', { javaScriptEnabled: false, storageState: state });
@@ -311,6 +360,7 @@ async function reads(browser, home, event, state) {
   await said(`events?open=${event}`, event);
   await said(`events/${event}`, 'canary');
   await said('deliveries', 'delivered');
+  await said('dead', 'Nothing is dead.');
   await said('audit', 'session.begin');
   await his.close();
 }
@@ -331,7 +381,7 @@ async function shows(browser, home, payloads) {
 async function pictures(browser, home, event, state) {
   mkdirSync(folder, { recursive: true });
   const screens = { overview: '', events: 'events', open: `events?open=${event}`, event: `events/${event}`, deliveries: 'deliveries',
-    audit: 'audit', users: 'users', me: 'me', nothing: 'events?source=nobody' };
+    dead: 'dead', audit: 'audit', users: 'users', me: 'me', nothing: 'events?source=nobody' };
   for (const width of [1280, 360]) {
     for (const colorScheme of ['light', 'dark']) {
       const all = await context(browser, 'pictures', { viewport: { width, height: width > 400 ? 900 : 740 }, colorScheme, storageState: state });
@@ -364,6 +414,7 @@ await page.goto(link());
 await page.getByRole('heading', { name: 'Overview' }).waitFor(WITHIN);
 const state = await developer.storageState();
 await acts(browser, home, state);
+await redrives(browser, home, state);
 await shows(developer, home, payloads);
 await reads(browser, home, event, state);
 if (folder) await pictures(browser, home, event, state);

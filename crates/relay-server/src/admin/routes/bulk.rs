@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use relay_core::{
-    delivery::Delivery,
+    delivery::{Delivery, alike::Alike},
     id::{DeliveryId, IdError},
     jobs::{Action, Command, End, Job, Meant, Target},
     name::Name,
@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::{
     cursor::Order,
     filter::{Listing, known},
+    groups,
     preview::{Given, previewed, terms},
     words::Words,
 };
@@ -30,6 +31,9 @@ use crate::{
 /// Ids that one command may name.
 const IDS_MAX: usize = 10_000;
 
+/// Groups that one command may name.
+const GROUPS_MAX: usize = 500;
+
 /// Runs a command until it is through. If the asker goes away in the middle, the same command under the same job id does the
 /// rest.
 pub(super) async fn run(
@@ -44,6 +48,9 @@ pub(super) async fn run(
         return Err(AdminError::Invalid(
             "a reason is why a delivery ended, and these are open; want status or error, of their last try".into(),
         ));
+    }
+    if !bulk.groups.is_empty() && matches!(action, Action::Cancel) {
+        return Err(AdminError::Invalid("groups are of dead letters, and these are open; want status or error".into()));
     }
     if (bulk.rate.is_some() || bulk.start_at.is_some()) && !action.makes_due() {
         return Err(AdminError::Invalid("a rate is for what becomes ready again".into()));
@@ -71,7 +78,7 @@ pub(super) async fn run(
             Order::of(&DeliveryFilter { states: action.states().to_vec(), ..filter.clone() })
         }
         Target::Ids(_) if picks.is_some() => {
-            return Err(AdminError::Invalid("give either ids, or status, error and limit".into()));
+            return Err(AdminError::Invalid("give either ids, or status, error, groups and limit".into()));
         }
         Target::Ids(_) | Target::Events(_) => Order::Deliveries,
     };
@@ -131,18 +138,22 @@ pub(super) fn fingerprint(action_name: &str, what: &impl Serialize) -> u64 {
 struct Picks {
     status: Option<u16>,
     error: Option<Words>,
+    groups: BTreeSet<String>,
     limit: Option<u64>,
     cursor: Option<String>,
 }
 
 impl Picks {
     fn of(bulk: &BulkAsk) -> Result<Option<Self>, AdminError> {
-        let BulkAsk { status, error, limit, cursor, .. } = bulk;
-        if status.is_none() && error.is_none() && limit.is_none() {
+        let BulkAsk { status, error, groups, limit, cursor, .. } = bulk;
+        if status.is_none() && error.is_none() && groups.is_empty() && limit.is_none() {
             return match cursor {
                 None => Ok(None),
-                Some(_) => Err(AdminError::Invalid("a cursor goes with status, error or limit".into())),
+                Some(_) => Err(AdminError::Invalid("a cursor goes with status, error, groups or limit".into())),
             };
+        }
+        if groups.len() > GROUPS_MAX || !groups.iter().all(|text| groups::is_key(text)) {
+            return Err(AdminError::Invalid(format!("want keys of dead/groups in groups, at most {GROUPS_MAX}")));
         }
         let error = error.as_deref().map(Words::new);
         if error.as_ref().is_some_and(Words::is_empty) {
@@ -150,13 +161,15 @@ impl Picks {
                 "error has no words; want some of those that crm-relay dead list or dead summary shows".into(),
             ));
         }
-        Ok(Some(Self { status: *status, error, limit: *limit, cursor: cursor.clone() }))
+        let groups = groups.iter().cloned().collect();
+        Ok(Some(Self { status: *status, error, groups, limit: *limit, cursor: cursor.clone() }))
     }
 
     fn hold(&self, delivery: &Delivery) -> bool {
         let last = delivery.last.as_ref();
         self.status.is_none_or(|status| last.and_then(|last| last.status) == Some(status))
             && self.error.as_ref().is_none_or(|words| words.are_of(delivery))
+            && (self.groups.is_empty() || self.groups.contains(&groups::key(&Alike::of(delivery))))
     }
 }
 
