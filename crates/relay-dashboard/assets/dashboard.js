@@ -706,7 +706,7 @@ function patch(old, fresh) {
 function bindKeys() {
   if (root.dataset.keys !== 'on') return;
   let before = '';
-  const places = { o: '', e: 'events', d: 'deliveries', x: 'dead', a: 'audit' };
+  const places = { o: '', e: 'events', d: 'deliveries', x: 'dead', w: 'why', a: 'audit' };
   const links = () => [...document.querySelectorAll('#lines a.whole')];
   const move = (by) => {
     const all = links();

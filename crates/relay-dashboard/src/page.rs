@@ -39,6 +39,8 @@ pub enum Tab {
     Deliveries,
     /// Dead letters.
     Dead,
+    /// Why nothing arrives.
+    Why,
     /// The audit log.
     Audit,
     /// Users.
@@ -70,6 +72,7 @@ impl Page {
             (Tab::Events, site.events(), text::EVENTS),
             (Tab::Deliveries, site.deliveries(), text::DELIVERIES),
             (Tab::Dead, site.dead(), text::DEAD),
+            (Tab::Why, site.why_all(), text::WHY),
             (Tab::Audit, site.audit(), text::AUDIT),
         ];
         if viewer.role == Role::Admin {

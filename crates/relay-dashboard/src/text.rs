@@ -169,6 +169,19 @@ words! {
     DEAD_NEEDS_SCRIPT = "Redriving needs JavaScript, or the command line: crm-relay dead redrive.";
 }
 
+// Why nothing arrives.
+words! {
+    WHY = "Why";
+    WHY_NOTHING = "Why does nothing arrive?";
+    LOOKED_AT = "looked at";
+    LOOK_AGAIN = "Look again";
+    NOTHING_WRONG = "Nothing is wrong on the way, as far as can be told from here.";
+    WELL = "As it should be:";
+    WRONG = "Wrong:";
+    UNCLEAR = "Not known:";
+    MENDS = "What mends it:";
+}
+
 // The audit log.
 words! {
     AUDIT = "Audit";
@@ -387,6 +400,22 @@ pub(crate) fn in_no_group(count: &u64) -> String {
 
 pub(crate) fn example_of(destination: &str) -> String {
     format!("An example to {destination}")
+}
+
+pub(crate) fn wrong(count: usize) -> String {
+    if count == 1 { "1 thing is wrong on the way.".to_owned() } else { format!("{count} things are wrong on the way.") }
+}
+
+/// A part of the way of a webhook.
+pub(crate) fn hop<'a>(hop: &&'a str) -> &'a str {
+    match *hop {
+        "server" => "Server: takes it and keeps it",
+        "source" => "Source: lets it in",
+        "route" => "Routes: lead it to destinations",
+        "client" => "Client: fetches it",
+        "target" => "Target: takes it",
+        other => other,
+    }
 }
 
 pub(crate) fn number(number: &u32) -> String {

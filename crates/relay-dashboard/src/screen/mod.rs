@@ -13,6 +13,7 @@ mod outcome;
 mod overview;
 mod problem;
 mod users;
+mod why;
 
 pub use self::{
     again::Again,
@@ -27,6 +28,7 @@ pub use self::{
     overview::{Circuit, DestinationLine, Overview, OverviewLive, Reason, Situation, SourceLine},
     problem::Problem,
     users::{UserLine, UserState, Users},
+    why::{CheckLine, Found, HopLine, Why},
 };
 
 /// What can be drawn.

@@ -14,11 +14,11 @@ use relay_dashboard::{
     body::View,
     page::Page,
     screen::{
-        Audit, AuditFilter, AuditLine, AuditLines, AuditList, Circuit, Dead, DeadFilter, DeadGroups, Deliveries,
-        DeliveriesFilter, DeliveryFacts, DeliveryLine, DeliveryLines, DeliveryList, DestinationLine, EventFacts,
-        EventLine, EventLines, EventList, EventPage, Events, EventsFilter, GroupLine, Login, Me, Overview,
-        OverviewLive, Problem, Reason as Trouble, Screen as _, SessionLine, Situation, SourceLine, UserLine, UserState,
-        Users, Way,
+        Audit, AuditFilter, AuditLine, AuditLines, AuditList, CheckLine, Circuit, Dead, DeadFilter, DeadGroups,
+        Deliveries, DeliveriesFilter, DeliveryFacts, DeliveryLine, DeliveryLines, DeliveryList, DestinationLine,
+        EventFacts, EventLine, EventLines, EventList, EventPage, Events, EventsFilter, Found, GroupLine, HopLine,
+        Login, Me, Overview, OverviewLive, Problem, Reason as Trouble, Screen as _, SessionLine, Situation, SourceLine,
+        UserLine, UserState, Users, Way, Why,
     },
     since::Since,
     sums::{DeliveriesSum, EventsSum},
@@ -272,6 +272,50 @@ pub(crate) fn situation(words: &Words, trouble: bool) -> Situation {
     }
 }
 
+fn why(words: &Words, source: Option<&str>) -> String {
+    let check = |check: &str, about: &str, found, said: &str, remedy: &str| CheckLine {
+        check: check.into(),
+        about: (!about.is_empty()).then(|| about.into()),
+        found,
+        said: said.into(),
+        remedy: (!remedy.is_empty()).then(|| remedy.into()),
+    };
+    let trouble = |found| if source.is_some() { found } else { Found::Well };
+    let hops = vec![
+        HopLine {
+            hop: "server",
+            checks: vec![
+                check("store", "", Found::Well, "it commits, in 1.1 ms in the mean; 41 GiB are free", ""),
+                check(
+                    "public URL",
+                    "",
+                    Found::Unclear,
+                    "PUBLIC_URL is not set",
+                    "set it to where platforms find this server",
+                ),
+            ],
+        },
+        HopLine {
+            hop: "source",
+            checks: vec![check("last request", "stripe", Found::Well, "2 s ago; 214 in the last hour", "")],
+        },
+        HopLine { hop: "route", checks: vec![check("leads to", "stripe", Found::Well, "crm", "")] },
+        HopLine {
+            hop: "client",
+            checks: vec![check(
+                "there",
+                "crm",
+                trouble(Found::Wrong),
+                &words.reason,
+                "crm-relay client --url https://relay.example.com --to crm=http://127.0.0.1:3000",
+            )],
+        },
+        HopLine { hop: "target", checks: vec![check("answers", "crm", Found::Unclear, &words.error, "")] },
+    ];
+    let sources = vec![name("github"), name("stripe")];
+    Why { page: page(Role::Operator), source: source.map(name), sources, at: NOW, hops }.html()
+}
+
 fn groups(words: &Words, count: u64) -> DeadGroups {
     let event = event(words, 3);
     let line = |number: u64| {
@@ -445,6 +489,8 @@ fn of_deliveries(words: &Words) -> Vec<(&'static str, String)> {
         ("overview-trouble", overview(situation(words, true)).html()),
         ("overview-empty", overview(Situation::default()).html()),
         ("overview-live.fragment", OverviewLive { page: &page(Role::Admin), now: &situation(words, true) }.html()),
+        ("why", why(words, Some("stripe"))),
+        ("why-well", why(words, None)),
         ("dead", dead(9, &DeadFilter::default()).html()),
         ("dead-many", dead(40, &of_crm).html()),
         ("dead-viewer", dead_viewer.html()),

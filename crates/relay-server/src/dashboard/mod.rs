@@ -11,6 +11,7 @@ mod event;
 mod events;
 mod frame;
 mod overview;
+mod why;
 
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ pub(crate) fn pages(state: &Arc<State>) -> Option<Router<Arc<State>>> {
         .route("/deliveries", see(get(deliveries::show)))
         .route("/deliveries/{id}", see(get(deliveries::of_event)))
         .route("/dead", see(get(dead::show)))
+        .route("/why", see(get(why::all)))
+        .route("/why/{source}", see(get(why::show)))
         .route("/audit", see(get(audit::show)))
         .route("/users", for_those_who(Permission::Access, state, get(account::users)))
         .route("/me", see(get(account::me)))

@@ -246,6 +246,7 @@ async fn a_viewer_sees_no_payload() {
         format!("/events/{id}?view=hex"),
         "/deliveries".to_owned(),
         "/dead".to_owned(),
+        "/why/default".to_owned(),
         "/audit".to_owned(),
         "/me".to_owned(),
         "/api/v1/events".to_owned(),
@@ -293,7 +294,7 @@ async fn each_page_is_for_those_who_may_see_it() {
     for role in ["viewer", "operator", "admin"] {
         browsers.push((role, Browser::sign_in(&bench, role).await));
     }
-    let pages = ["/", "/events", "/deliveries", "/dead", "/audit", "/me"];
+    let pages = ["/", "/events", "/deliveries", "/dead", "/why", "/why/default", "/audit", "/me"];
     for (page, of) in pages.into_iter().map(|page| (page, 0)).chain([("/users", 2)]) {
         assert_eq!(stranger.get(page).await.status, 303, "{page}");
         for (rank, (role, browser)) in browsers.iter().enumerate() {

@@ -292,6 +292,8 @@ async function acts(browser, home, state) {
   await press(page, named('Do it'));
   await page.locator('article.delivery:target', { hasText: 'cancelled' }).waitFor(WITHIN);
   must((await page.locator('article.delivery button').count()) === 0, 'what is cancelled can be cancelled');
+  await page.goto(`${home}why/default`);
+  await page.getByText('paused').first().waitFor(WITHIN);
   await page.goto(home);
   await press(page, named('Resume default'));
   await named('Pause default').waitFor(WITHIN);
@@ -361,6 +363,7 @@ async function reads(browser, home, event, state) {
   await said(`events/${event}`, 'canary');
   await said('deliveries', 'delivered');
   await said('dead', 'Nothing is dead.');
+  await said('why/default', 'Server: takes it and keeps it');
   await said('audit', 'session.begin');
   await his.close();
 }
@@ -381,7 +384,7 @@ async function shows(browser, home, payloads) {
 async function pictures(browser, home, event, state) {
   mkdirSync(folder, { recursive: true });
   const screens = { overview: '', events: 'events', open: `events?open=${event}`, event: `events/${event}`, deliveries: 'deliveries',
-    dead: 'dead', audit: 'audit', users: 'users', me: 'me', nothing: 'events?source=nobody' };
+    dead: 'dead', why: 'why/default', audit: 'audit', users: 'users', me: 'me', nothing: 'events?source=nobody' };
   for (const width of [1280, 360]) {
     for (const colorScheme of ['light', 'dark']) {
       const all = await context(browser, 'pictures', { viewport: { width, height: width > 400 ? 900 : 740 }, colorScheme, storageState: state });
