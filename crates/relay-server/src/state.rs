@@ -174,6 +174,11 @@ impl State {
         })
     }
 
+    /// `ADMIN_URL`, with a slash at its end, where the dashboard is there.
+    pub(crate) fn admin_url(&self) -> Option<&str> {
+        self.dashboard.as_ref()?.url.as_deref()
+    }
+
     /// An audit entry of now.
     pub(crate) fn audited(&self, who: &Principal, action: &str, subject: impl Into<String>) -> AuditEntry {
         who.audited(self.clock.wall(), action, subject)

@@ -50,6 +50,9 @@ pub struct DeliveryDto {
     /// All tries, the oldest first; only where one is shown alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<Vec<AttemptDto>>,
+    /// Its page in the dashboard, where `ADMIN_URL` says where that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// Who holds a delivery.

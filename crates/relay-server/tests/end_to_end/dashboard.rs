@@ -1,8 +1,9 @@
 //! The dashboard as browsers meet it: who is let in, what he gets, and when that ends.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use relay_server::Config;
+use relay_store::memory::MemoryStore;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -318,6 +319,30 @@ async fn each_page_is_for_those_who_may_see_it() {
     assert_eq!((asset.status, field(&asset, "content-type").as_deref()), (200, Some("text/javascript; charset=utf-8")));
     assert!(field(&asset, "cache-control").unwrap().contains("immutable"));
     assert_eq!(stranger.get("/assets/dashboard.js").await.status, 404);
+    bench.finish().await;
+}
+
+/// Where `ADMIN_URL` says where the dashboard is, JSON leads to the page of what it tells of.
+#[tokio::test]
+async fn json_leads_to_pages_where_their_place_is_known() {
+    let (store, dir) = (Arc::new(MemoryStore::new()), tempfile::tempdir().unwrap());
+    let at = "https://relay.example.com/relay";
+    let bench = Bench::start_over(store, dir, |config| config.admin_url = Some(at.into())).await;
+    let stored = bench.post(b"{}").await.json();
+    let id = stored["event_id"].as_str().unwrap();
+    let event = bench.ask(&format!("/api/v1/events/{id}")).await;
+    let delivery = event["deliveries"][0].clone();
+    let (of_event, of_delivery) =
+        (format!("{at}/events/{id}"), format!("{at}/deliveries/{}", delivery["id"].as_str().unwrap()));
+    assert_eq!((&event["url"], &delivery["url"]), (&json!(of_event), &json!(of_delivery)));
+    assert_eq!(bench.ask("/api/v1/events").await["items"][0]["url"], of_event);
+    for list in ["/api/v1/deliveries".to_owned(), format!("/api/v1/deliveries?event={id}")] {
+        assert_eq!(bench.ask(&list).await["items"][0]["url"], of_delivery, "{list}");
+    }
+    bench.finish().await;
+    let bench = Bench::start().await;
+    bench.post(b"{}").await;
+    assert_eq!(bench.ask("/api/v1/events").await["items"][0].get("url"), None, "nobody knows where it is");
     bench.finish().await;
 }
 
