@@ -142,3 +142,16 @@ pub struct SplitDto {
     /// How many.
     pub count: u64,
 }
+
+/// How far a command is that changes many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct JobDto {
+    /// Its id.
+    pub job: String,
+    /// Deliveries that it has decided about; of a replay, events.
+    pub matched: u64,
+    /// Deliveries that it has changed, removed or made.
+    pub changed: u64,
+    /// It does no more: it is through, or was stopped.
+    pub is_over: bool,
+}

@@ -26,7 +26,7 @@ pub use self::{
     alert::{AlertDto, ConditionDto},
     audit::{AuditDeliveriesDto, AuditDto, AuditEventsDto, AuditLineDto, GapDto, OriginDto},
     backup::BackupAsk,
-    bulk::{BulkAsk, BulkDto, ReplayAsk, SplitDto},
+    bulk::{BulkAsk, BulkDto, JobDto, ReplayAsk, SplitDto},
     credential::{KeyAsk, KeyDto, RotationDto, Shown, TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk, UseDto},
     delivery::{AnswerDto, AttemptDto, DeliveryDto, GroupDto, GroupsDto, LeaseDto, SummaryDto},
     event::{EventDto, HeaderDto, ReplayDto, ReplayOneAsk},

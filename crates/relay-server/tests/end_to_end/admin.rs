@@ -288,6 +288,35 @@ async fn a_command_with_its_preview_leaves_what_came_later() {
     bench.finish().await;
 }
 
+/// I12: how far a job is stands in the store; one that is stopped does nothing more, whoever goes on with it.
+#[tokio::test]
+async fn a_job_is_looked_at_and_stopped() {
+    let bench = Bench::start().await;
+    for _ in 0..3 {
+        bench.post(b"{}").await;
+    }
+    let job = "job_0192f3c2-7d4e-7a31-8f5e-2b1c9d0e4f6a";
+    let path = format!("/api/v1/jobs/{job}");
+    let unknown = bench.command("GET", &path, json!(null)).await;
+    assert!(unknown.status == 404 && unknown.text().contains("it has not begun"), "{}", unknown.text());
+    let cancel = |limit: u64| {
+        let body = json!({"all": true, "job": job, "limit": limit});
+        bench.command("POST", "/api/v1/deliveries/cancel", body)
+    };
+    assert_eq!(cancel(1).await.json()["changed"], 1);
+    let going = json!({"job": job, "matched": 1, "changed": 1, "is_over": false});
+    assert_eq!(bench.ask(&path).await, going);
+    let stopped = bench.command("POST", &format!("{path}/stop"), json!(null)).await;
+    let over = json!({"job": job, "matched": 1, "changed": 1, "is_over": true});
+    assert_eq!((stopped.status, stopped.json()), (200, over.clone()), "{}", stopped.text());
+    let rest = cancel(3).await.json();
+    assert_eq!((&rest["changed"], &rest["next"]), (&json!(1), &json!(null)), "{rest:#}");
+    assert_eq!(bench.command("POST", &format!("{path}/stop"), json!(null)).await.json(), over, "again");
+    bench.until("ready", 2).await;
+    assert!(bench.store.audit_log().iter().any(|entry| entry.action == "job.stop" && entry.subject == job));
+    bench.finish().await;
+}
+
 /// I21: a key opens its source from its creation to its revocation.
 #[tokio::test]
 async fn a_key_is_shown_once_and_refused_once_revoked() {
