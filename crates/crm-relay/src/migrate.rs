@@ -29,8 +29,6 @@ use crate::{
     signals,
 };
 
-/// A Redis that is not there is tried for so long.
-const REDIS_WITHIN: Duration = Duration::from_secs(10);
 /// Between two looks at how far it is.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Ids that were changed are listed for people up to so many; JSON has all.
@@ -149,7 +147,7 @@ async fn open(at: &StoreAt) -> Result<Arc<dyn Store>, Failure> {
         }
         StoreAt::Redis(options) => {
             let store = opening::redis((**options).clone());
-            opening::begin(&store, &options.address.to_string(), REDIS_WITHIN).await?;
+            opening::begin(&store, &options.address.to_string(), opening::REDIS_WITHIN_OF_COMMAND).await?;
             Ok(Arc::new(store))
         }
     }

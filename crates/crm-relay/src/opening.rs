@@ -19,8 +19,10 @@ use crate::{
     place,
 };
 
-/// How long a Redis that is not there is tried at the start.
+/// How long a server tries a Redis that is not there at its start: what starts both may start it first.
 pub(crate) const REDIS_WITHIN: Duration = Duration::from_secs(60);
+/// How long a command tries one: somebody waits for its answer.
+pub(crate) const REDIS_WITHIN_OF_COMMAND: Duration = Duration::from_secs(10);
 /// Between two tries.
 const REDIS_EVERY: Duration = Duration::from_millis(500);
 

@@ -12,14 +12,18 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::{Body, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioTimer;
 use relay_net::{
     origin::Origin,
-    serve::{self, Bounds, Closing, Connections, Seated, Serve},
+    serve::{self, Bounds, Closing, Connections, Impatient, Seated, Serve},
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +39,10 @@ use request_line::{RequestLines, Untold};
 const BODY_BYTES_MAX: usize = 1 << 30;
 /// Fields of a head.
 const FIELDS_MAX: usize = 2 * relay_core::limits::HEADERS_MAX;
+
+/// How long nothing of a body may come, and how long an answer may take to be taken: longer than a slow sender pauses, and one
+/// that is gone holds no connection for good. Heads, and what stands idle between two, the HTTP library bounds by half a minute.
+const SILENCE_MAX: Duration = Duration::from_mins(2);
 
 /// How the receiver answers.
 #[derive(Clone, Debug)]
@@ -111,6 +119,7 @@ impl Serve<TcpStream> for State {
         let _slower = socket.set_nodelay(true);
         // It is waited for as long as the HTTP library does.
         seat.works();
+        let socket = Impatient::new(socket, SILENCE_MAX);
         let (socket, beside) = RequestLines::new(socket);
         let service = service_fn(|request| answer(request, beside.next(), self));
         let mut builder = http1::Builder::new();
@@ -136,12 +145,30 @@ async fn answer(
     Ok(response)
 }
 
+/// A body, or what is answered without it.
+async fn whole<B>(body: B) -> Result<Bytes, StatusCode>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut body = Limited::new(body, BODY_BYTES_MAX);
+    let mut read = BytesMut::new();
+    loop {
+        match tokio::time::timeout(SILENCE_MAX, body.frame()).await {
+            Ok(None) => return Ok(read.freeze()),
+            Ok(Some(Ok(frame))) => read.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
+            Ok(Some(Err(error))) if error.is::<LengthLimitError>() => return Err(StatusCode::PAYLOAD_TOO_LARGE),
+            Ok(Some(Err(_))) => return Err(StatusCode::BAD_REQUEST),
+            Err(_) => return Err(StatusCode::REQUEST_TIMEOUT),
+        }
+    }
+}
+
 async fn take(request: Request<Incoming>, untold: Untold, state: &State) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
-    let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => return empty(StatusCode::PAYLOAD_TOO_LARGE),
-        Err(_) => return empty(StatusCode::BAD_REQUEST),
+    let body = match whole(body).await {
+        Ok(body) => body,
+        Err(status) => return empty(status),
     };
     let number = state.seen.fetch_add(1, Ordering::Relaxed) + 1;
     let behaviour = &state.behaviour;
@@ -183,4 +210,27 @@ pub(crate) fn greeting(address: SocketAddr, behaviour: &Behaviour) -> String {
     };
     let url = style::copy(format!("http://{address}/"));
     format!("receiving at {url}, answering{first} {}{delay}", behaviour.status)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+    use http_body_util::{Empty, StreamBody};
+    use hyper::body::Frame;
+
+    use super::*;
+
+    /// A sender that stops in the middle of a body is told so; one that pauses is waited for.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stops_is_given_up() {
+        let piece = |pause: Duration| async move {
+            tokio::time::sleep(pause).await;
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x")))
+        };
+        let slow = futures_util::stream::iter([SILENCE_MAX / 2; 5]).then(piece);
+        assert_eq!(whole(StreamBody::new(Box::pin(slow))).await, Ok(Bytes::from_static(b"xxxxx")));
+        let gone = futures_util::stream::iter([Duration::ZERO, SILENCE_MAX * 2]).then(piece);
+        assert_eq!(whole(StreamBody::new(Box::pin(gone))).await, Err(StatusCode::REQUEST_TIMEOUT));
+        assert_eq!(whole(Empty::new()).await, Ok(Bytes::new()));
+    }
 }

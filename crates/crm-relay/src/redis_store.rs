@@ -19,8 +19,6 @@ use crate::{
     signals,
 };
 
-/// A Redis that is not there is tried for so long.
-const WITHIN: Duration = Duration::from_secs(10);
 /// Between two looks at how far it is.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Faults that are listed for people; JSON has all.
@@ -45,7 +43,7 @@ pub(crate) fn check(options: &redis::Options, json: bool, mending: Mending) -> O
     block_on(async {
         let at = options.address.to_string();
         let store = opening::there(options).await?;
-        opening::begin(&store, &at, WITHIN).await?;
+        opening::begin(&store, &at, opening::REDIS_WITHIN_OF_COMMAND).await?;
         let failed = |error| Failure::new(Exit::StoreFailed, format!("the store in the Redis at {at}: {error}"));
         let mended = if mending.repair { Some(store.mend().await.map_err(failed)?) } else { None };
         let mut inspected = read(&store).await?.map_err(failed)?;

@@ -13,6 +13,7 @@ pub mod dial;
 )]
 pub mod forward;
 mod heads;
+pub mod health;
 mod lacking;
 mod lent;
 mod listen;

@@ -19,12 +19,11 @@ use hyper_util::rt::TokioTimer;
 use relay_core::limits;
 use relay_net::{
     origin::Origin,
-    serve::{self, Bounds, Closing, Connections, Seated, Serve},
+    serve::{self, Bounds, Closing, Connections, Impatient, Seated, Serve},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    time::{Sleep, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -77,7 +76,8 @@ impl Serve<TcpStream> for Office {
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
         builder.max_headers(limits::HEADERS_MAX).max_buf_size(limits::HEAD_BYTES_MAX);
-        let stream = Impatient::new(stream, Arc::clone(&seat), WRITE_TIMEOUT);
+        let stream = Impatient::new(stream, WRITE_TIMEOUT).giving_way(Arc::clone(&seat));
+        let stream = StrictLines { stream, last: 0 };
         closing.drive(&builder, stream, || {}, service).await;
     }
 
@@ -86,46 +86,19 @@ impl Serve<TcpStream> for Office {
     }
 }
 
-/// A stream whose writes fail once the peer has not taken all there is for so long, and that ends where its peer is waited for
-/// and another needs its place.
+/// A stream of heads in which a line that ends without a carriage return is malformed. No head may hold a NUL, so it is given
+/// one there, and is answered 400. Bodies are not read here.
 #[derive(Debug)]
-struct Impatient<S> {
+struct StrictLines<S> {
     stream: S,
-    seat: Arc<Seated>,
-    patience: Duration,
-    /// Since a write had to wait. Only a flush ends it, which comes when everything is written.
-    waiting: Option<Pin<Box<Sleep>>>,
     /// The last byte that was read.
     last: u8,
 }
 
-impl<S> Impatient<S> {
-    const fn new(stream: S, seat: Arc<Seated>, patience: Duration) -> Self {
-        Self { stream, seat, patience, waiting: None, last: 0 }
-    }
-
-    fn watch<T>(&mut self, poll: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let patience = self.patience;
-        if poll.is_pending() {
-            self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
-        }
-        let is_over = self.waiting.as_mut().is_some_and(|waiting| waiting.as_mut().poll(cx).is_ready());
-        if is_over || (poll.is_pending() && self.seat.waits(cx)) {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        poll
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for StrictLines<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if poll.is_pending() && self.seat.waits(cx) {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        // A line that ends without a carriage return is malformed, and no head may hold a NUL: so it is answered 400. Bodies
-        // are not read here.
         for byte in &mut buf.filled_mut()[before..] {
             let is_bare = *byte == b'\n' && self.last != b'\r';
             self.last = *byte;
@@ -137,23 +110,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for StrictLines<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.watch(poll, cx)
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let poll = Pin::new(&mut self.stream).poll_flush(cx);
-        if poll.is_ready() {
-            self.waiting = None;
-        }
-        self.watch(poll, cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let poll = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.watch(poll, cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -162,7 +129,10 @@ fn answer(path: &str, status: &Status) -> Response<Full<Bytes>> {
         "/livez" => text(StatusCode::OK, "alive\n"),
         "/readyz" if status.is_connected() => text(StatusCode::OK, "connected\n"),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not connected\n"),
-        "/health" => typed(StatusCode::OK, "application/json", format!("{}\n", status.health())),
+        "/health" => match serde_json::to_string(&status.health()) {
+            Ok(health) => typed(StatusCode::OK, "application/json", health + "\n"),
+            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "health cannot be written\n"),
+        },
         "/metrics" => match status.metrics() {
             Ok(page) => typed(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", page),
             Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be written\n"),

@@ -19,7 +19,10 @@ use relay_core::{
     name::Name,
 };
 
-use crate::lacking::Lacking;
+use crate::{
+    health::{DestinationHealth, Health},
+    lacking::Lacking,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Tried {
@@ -179,28 +182,25 @@ impl Status {
         Ok(page)
     }
 
-    pub(crate) fn health(&self) -> serde_json::Value {
-        let destinations: Vec<_> = self
-            .served()
-            .iter()
-            .map(|(name, served)| {
-                let mut entry = serde_json::json!({ "destination": name.as_str(), "held": served.held.get() });
-                for (class, counter) in Class::ALL.iter().zip(&served.forwarded) {
-                    entry[class.as_str()] = counter.get().into();
-                }
-                entry
-            })
-            .collect();
+    pub(crate) fn health(&self) -> Health {
+        let count = |(class, counter): (&Class, &Counter)| (class.as_str().to_owned(), counter.get());
+        let destination = |(name, counters): (&Name, &Counters)| DestinationHealth {
+            destination: name.as_str().to_owned(),
+            held: counters.held.get(),
+            forwarded: Class::ALL.iter().zip(&counters.forwarded).map(count).collect(),
+        };
+        let destinations = self.served().iter().map(destination).collect();
         let lacking = self.lacking.now();
         let reasons: Vec<_> = lacking.map(|what| format!("lacks {what}; {}", what.remedy())).into_iter().collect();
-        serde_json::json!({
-            "status": if self.is_connected() && reasons.is_empty() { "ok" } else { "degraded" },
-            "version": env!("CARGO_PKG_VERSION"),
-            "reasons": reasons,
-            "connected": self.is_connected(),
-            "reconnects": self.reconnects.get(),
-            "destinations": destinations,
-        })
+        let is_well = self.is_connected() && reasons.is_empty();
+        Health {
+            status: if is_well { "ok" } else { "degraded" }.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            reasons,
+            connected: self.is_connected(),
+            reconnects: self.reconnects.get(),
+            destinations,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod accept;
 mod connections;
+mod impatient;
 
 use std::{
     convert::Infallible,
@@ -31,6 +32,7 @@ use crate::{limits, origin::Origin};
 
 pub use accept::{Listener, Listening};
 pub use connections::{Bounds, Connections, Seated, Wanted};
+pub use impatient::Impatient;
 
 use accept::Acceptor;
 

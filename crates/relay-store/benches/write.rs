@@ -38,7 +38,9 @@ const LEASE: u32 = 64;
 enum Job {
     /// Appends of deliveries that wait.
     Append,
-    /// The same with a dedupe key each.
+    /// The same, as many in one call as there are callers elsewhere: so many events in each commit.
+    Commit,
+    /// Appends with a dedupe key each.
     Keyed,
     /// Appends of deliveries that are leased already, each settled when it is stored.
     Direct,
@@ -56,6 +58,9 @@ fn main() {
         "row", "ev/s", "us/ev", "user", "ev/c", "frames/c", "WAL B/ev"
     );
     for (name, job, callers) in [
+        ("commit_1", Job::Commit, 1),
+        ("commit_24", Job::Commit, 24),
+        ("commit_83", Job::Commit, 83),
         ("append_1", Job::Append, 1),
         ("append_64", Job::Append, 64),
         ("append_256", Job::Append, 256),
@@ -119,8 +124,10 @@ impl Work {
     }
 
     async fn run(self: &Arc<Self>, job: Job, callers: usize, events: usize) {
-        if job == Job::Drain {
-            return self.drain(events).await;
+        match job {
+            Job::Drain => return self.drain(events).await,
+            Job::Commit => return self.commit(callers, events).await,
+            Job::Append | Job::Keyed | Job::Direct | Job::Retire => {}
         }
         let tasks: Vec<_> = (0..callers)
             .map(|caller| {
@@ -146,6 +153,14 @@ impl Work {
         if matches!(job, Job::Direct | Job::Retire) {
             let answers = self.store.settle(vec![delivered(before, self.now())]).await;
             assert_eq!(answers, Ok(vec![Changed::Applied]));
+        }
+    }
+
+    async fn commit(&self, together: usize, events: usize) {
+        for _ in 0..events / together {
+            let appends = (0..together).map(|_| self.append(Job::Commit)).collect();
+            let answers = self.store.append(appends).await;
+            assert!(answers.into_iter().all(|answer| answer.is_ok_and(|found| found.is_stored())));
         }
     }
 

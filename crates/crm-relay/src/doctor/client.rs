@@ -6,9 +6,10 @@ use relay_client::{
     Config,
     dial::{Dialer, Step},
     forward,
+    health::Health,
 };
 use relay_server::api::{CheckDto, Hop};
-use serde_json::Value;
+use serde::Deserialize as _;
 
 use super::Examined;
 use crate::{
@@ -57,7 +58,7 @@ async fn process(listen: Option<SocketAddr>) -> CheckDto {
         return CheckDto::unknown(Hop::Client, "process", said).mended_by("start it with CLIENT_LISTEN=127.0.0.1:8082");
     };
     match Api::at(address).peek("/health").await {
-        Ok((_, health)) if health["connected"] == Value::Bool(true) => {
+        Ok((_, health)) if Health::deserialize(&health).is_ok_and(|health| health.connected) => {
             CheckDto::ok(Hop::Client, "process", format!("the client at {address} is connected"))
         }
         Ok(_) => CheckDto::wrong(Hop::Client, "process", format!("the client at {address} is not connected"))

@@ -77,49 +77,6 @@ async fn unknown_paths_and_other_methods_are_refused() {
     assert_eq!(Names::default().may_ask(&post).unwrap_err().0, StatusCode::METHOD_NOT_ALLOWED);
 }
 
-/// A peer that asks and asks and reads nothing holds its place for a while, not for good.
-#[tokio::test]
-async fn an_answer_that_is_not_taken_is_given_up() {
-    use tokio::io::AsyncWriteExt as _;
-    let (near, _far) = tokio::io::duplex(16);
-    let mut stream = Impatient::new(near, Seated::alone(), Duration::from_millis(20));
-    assert_eq!(stream.write_all(&[0; 100]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
-}
-
-/// The same for one that takes a byte now and then.
-#[tokio::test]
-async fn an_answer_that_is_taken_in_drops_is_given_up() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let (near, mut far) = tokio::io::duplex(16);
-    let mut stream = Impatient::new(near, Seated::alone(), Duration::from_millis(50));
-    let drops = async {
-        loop {
-            far.read_u8().await.unwrap();
-            tokio::task::yield_now().await;
-        }
-    };
-    let written = tokio::select! {
-        written = async { loop { stream.write_all(&[0; 1_000]).await?; } } => written,
-        never = drops => never,
-    };
-    let written: io::Result<()> = written;
-    assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
-}
-
-/// What was taken whole has nothing to do with the next answer.
-#[tokio::test]
-async fn an_answer_that_is_taken_whole_leaves_the_next_one_all_its_time() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let (near, mut far) = tokio::io::duplex(16);
-    let mut stream = Impatient::new(near, Seated::alone(), Duration::from_mins(1));
-    let (written, read) =
-        tokio::join!(stream.write_all(&[0; 100]), async { far.read_exact(&mut [0; 100]).await.map(drop) });
-    written.and(read).unwrap();
-    assert!(stream.waiting.is_some(), "it had to wait");
-    stream.flush().await.unwrap();
-    assert!(stream.waiting.is_none());
-}
-
 /// A bug that strangers can reach ends their connection and is counted; the client goes on.
 #[tokio::test]
 async fn a_panic_ends_one_connection_and_is_counted() {

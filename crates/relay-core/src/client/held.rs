@@ -32,7 +32,7 @@ pub(super) type Violation = &'static str;
 
 /// What became of a grant.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Granted {
+pub(super) enum Arrived {
     /// Its body is not complete yet, or it waits, or it takes over a forward that still runs.
     Held,
     /// The delivery was made under an earlier lease: this is the outcome.
@@ -47,7 +47,7 @@ pub(super) struct Holdings {
     leases: BTreeMap<LeaseKey, Holding>,
     /// Which lease the running forward of a delivery belongs to.
     running: BTreeMap<DeliveryId, LeaseKey>,
-    destinations: BTreeMap<Name, Slots>,
+    destinations: BTreeMap<Name, OwnSlots>,
     credited_bytes: u64,
     /// Bytes of the bodies in memory, announced ones included.
     kept_bytes: u64,
@@ -87,7 +87,7 @@ struct Assembly {
 }
 
 #[derive(Debug)]
-struct Slots {
+struct OwnSlots {
     most: u32,
     /// Forwards that ran when that was set, or leases that a Welcome let go on: they may be more.
     before: u32,
@@ -98,7 +98,7 @@ struct Slots {
 
 impl Holdings {
     pub(super) fn new(setup: &Setup) -> Self {
-        let slots = |most| Slots { most, before: 0, credited: 0, running: 0, waiting: VecDeque::new() };
+        let slots = |most| OwnSlots { most, before: 0, credited: 0, running: 0, waiting: VecDeque::new() };
         Self {
             instance: setup.instance,
             leases: BTreeMap::new(),
@@ -120,7 +120,7 @@ impl Holdings {
             (slots.most, slots.before) = (0, slots.running);
         }
         for served in &setup.destinations {
-            let anew = || Slots { most: 0, before: 0, credited: 0, running: 0, waiting: VecDeque::new() };
+            let anew = || OwnSlots { most: 0, before: 0, credited: 0, running: 0, waiting: VecDeque::new() };
             self.destinations.entry(served.name.clone()).or_insert_with(anew).most = served.slots;
         }
         let leases = &self.leases;
@@ -137,7 +137,7 @@ impl Holdings {
     }
 
     /// Takes a grant in, with the first piece of its body.
-    pub(super) fn grant(&mut self, grant: Grant) -> Result<Granted, Violation> {
+    pub(super) fn grant(&mut self, grant: Grant) -> Result<Arrived, Violation> {
         let Ok(key) = codec::required_lease(grant.lease.as_ref()) else { return Err("a grant without a lease") };
         let destination = self.admit(&key, &grant)?;
         let known = self.delivered_before(key.0);
@@ -170,10 +170,10 @@ impl Holdings {
         self.kept_bytes += held.kept_bytes();
         self.leases.insert(key, held);
         if let Some(outcome) = known {
-            return Ok(Granted::Known(outcome));
+            return Ok(Arrived::Known(outcome));
         }
         self.credit(key);
-        Ok(Granted::Held)
+        Ok(Arrived::Held)
     }
 
     /// Takes a piece of a body in.
@@ -484,7 +484,7 @@ impl Holdings {
         self.slots(&destination).credited -= 1;
     }
 
-    fn slots(&mut self, destination: &Name) -> &mut Slots {
+    fn slots(&mut self, destination: &Name) -> &mut OwnSlots {
         self.destinations.get_mut(destination).expect("only grants for served destinations are admitted")
     }
 }

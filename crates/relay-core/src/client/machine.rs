@@ -7,7 +7,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
     DialFailure, Exit, Input, Notice, Output, Served, Setup, View,
-    held::{Granted, Holdings, Violation},
+    held::{Arrived, Holdings, Violation},
 };
 use crate::{
     delivery::outcome::Outcome,
@@ -379,8 +379,8 @@ impl Client {
             return Ok(());
         }
         match self.held.grant(grant)? {
-            Granted::Held => {}
-            Granted::Known(outcome) => self.report(lease, &outcome),
+            Arrived::Held => {}
+            Arrived::Known(outcome) => self.report(lease, &outcome),
         }
         Ok(())
     }

@@ -62,7 +62,7 @@ impl Hub {
     pub(super) fn is_claimed_later(&self, instance: InstanceId, lease: LeaseKey) -> bool {
         let conn = self.instances.get(&instance).and_then(|instance| instance.conn);
         let rest = conn.and_then(|conn| self.sessions.get(&conn)?.rest.as_deref());
-        rest.is_some_and(|rest| rest.greeting.held.contains(&lease) && rest.is_unread(self.settles.part_of(lease.0)))
+        rest.is_some_and(|rest| rest.may_have(self.settles.part_of(lease.0), lease))
     }
 
     /// A client hands back what it named.
@@ -138,6 +138,7 @@ impl Hub {
         if claiming.again.contains(&part) {
             return self.arm(limits::STORE_RETRY, Timer::Claim(conn));
         }
+        claiming.read.insert(part);
         claiming.some_read = true;
         if is_up {
             self.drop_unlisted(conn, part);
@@ -256,7 +257,9 @@ impl Hub {
         let heard = self.others.heard();
         for (name, told) in self.others.open_of(id) {
             let served = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(&name));
-            let Some(served) = served.filter(|served| served.slots > 0 && served.circuit.is_blank()) else { continue };
+            let Some(served) = served.filter(|served| served.slots.are_offered() && served.circuit.is_blank()) else {
+                continue;
+            };
             served.circuit.open_as(&told, heard);
             if self.destinations.contains_key(&name) {
                 self.arm_probe(id, &name);

@@ -8,7 +8,8 @@ use std::{
 use super::{
     HeldFor, Hub,
     delivered::Delivered,
-    instances::{Rank, Service},
+    instances::Service,
+    slots::{Rank, Takers},
     timers::Timer,
 };
 use crate::{
@@ -39,10 +40,7 @@ pub(super) struct Destination {
     pub(super) next_due: Option<Wall>,
     /// When the timer for that goes off.
     timer: Option<Mono>,
-    /// Instances that may be given a delivery.
-    pub(super) free: BTreeSet<(Rank, InstanceId)>,
-    /// Those of them that may be given one that was tried before.
-    pub(super) free_for_tried: BTreeSet<(Rank, InstanceId)>,
+    pub(super) takers: Takers,
     /// Instances that were announced as serving it.
     pub(super) joined: BTreeSet<InstanceId>,
     /// Lease operations under way.
@@ -91,8 +89,7 @@ impl Destination {
             changes: 0,
             next_due: None,
             timer: None,
-            free: BTreeSet::new(),
-            free_for_tried: BTreeSet::new(),
+            takers: Takers::default(),
             joined: BTreeSet::new(),
             asks: 0,
             typical: 0,
@@ -189,7 +186,7 @@ impl Hub {
                 idle && destination.open.is_empty()
                     && destination.delivered.is_none()
                     && destination.joined.is_empty()
-                    && destination.free.is_empty()
+                    && destination.takers.is_empty()
             });
         if unknown {
             self.destinations.remove(name);
@@ -257,7 +254,7 @@ impl Hub {
         if few.is_empty() {
             return;
         }
-        // Each turn takes one out of the free set, which names known instances only: see `check_invariants`.
+        // Each turn takes one out of the takers, who are known instances: see `check_invariants`.
         loop {
             let Some(destination) = self.destinations.get(name) else { return };
             if destination.work == MayBeDue::Nothing || destination.asks >= limits::LEASE_ASKS_MAX {
@@ -271,12 +268,13 @@ impl Hub {
     /// Who is given a delivery next: one that takes any, else one to whom large bodies are on their way, as long as few wait
     /// for them to have left.
     fn next_asker(&self, name: &Name) -> Option<InstanceId> {
-        let asks = |(rank, id): &&(Rank, InstanceId)| {
-            rank.takes_any || self.parked.count(&(*id, name.clone())) < limits::PARKED_MAX
-        };
+        let asks =
+            |rank: Rank, id: InstanceId| rank.takes_any || self.parked.count(&(id, name.clone())) < limits::PARKED_MAX;
         let destination = self.destinations.get(name)?;
-        let free = if destination.work == MayBeDue::Tried { &destination.free_for_tried } else { &destination.free };
-        free.iter().rev().find(asks).map(|(_, id)| *id)
+        match destination.work {
+            MayBeDue::Tried => destination.takers.first_of_tried(asks),
+            MayBeDue::Any | MayBeDue::Nothing => destination.takers.first(asks),
+        }
     }
 
     /// Asks for as many deliveries as `id` has credit for, of these partitions.
@@ -289,19 +287,18 @@ impl Hub {
         let fitting = if self.is_crowded(&(id, name.clone())) { usize::MAX } else { fitting };
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let Some(served) = instance.served.get_mut(name) else { return };
-        let pick = served.circuit.pick(served.slots, now.mono);
-        let most =
-            limits::LEASE_BATCH_MAX.min(limits::GRANTED_MAX.saturating_sub(instance.granted)).min(fitting).max(1);
+        let pick = served.circuit.pick(served.slots.offered(), now.mono);
+        let most = limits::LEASE_BATCH_MAX.min(instance.granted.left()).min(fitting).max(1);
         let limit = if served.circuit.is_one_at_a_time() { 1 } else { (served.free() as usize).min(most) as u32 };
-        instance.granted += limit as usize;
-        served.asking = true;
+        instance.granted.take(limit as usize);
+        served.slots.ask();
         let tried_max = served.tried_max(limit);
         let order = match pick {
             Some(Pick::Newest) => LeaseOrder::Newest,
             Some(Pick::FewestTries) => LeaseOrder::FewestTries,
             // Canary: deliveries that wait for their first try must not stand behind all retries, nor the other way round.
             None if crate::canary::is("no_shares") => LeaseOrder::Shared { tried: limit },
-            None => LeaseOrder::Shared { tried: served.share_of_tried(limit).min(tried_max) },
+            None => LeaseOrder::Shared { tried: served.slots.share_of_tried(limit, served.allowed()).min(tried_max) },
         };
         served.circuit.on_asked();
         let open = served.circuit.is_open();
@@ -336,12 +333,12 @@ impl Hub {
         destination.asks -= 1;
         let current = destination.changes == changes;
         if let Some(instance) = self.instances.get_mut(&id) {
-            instance.granted -= limit as usize;
+            instance.granted.give_back(limit as usize);
             if instance.may_leave() {
                 self.emptied.insert(id);
             }
             if let Some(served) = instance.served.get_mut(&name) {
-                served.asking = false;
+                served.slots.answered();
             }
         }
         if result.as_ref().is_ok_and(|leased| leased.unsure) {
@@ -376,7 +373,7 @@ impl Hub {
                 // Nothing was due: its place is kept, for another pause would come on top.
                 served.circuit.on_ask_failed();
             } else if matches!(permit, Permit::All | Permit::Probing) {
-                served.tried_first = !served.tried_first;
+                served.slots.turn();
                 if let Some(pick) = pick {
                     served.circuit.on_picked(pick);
                 }

@@ -1,10 +1,10 @@
 //! Client instances: what each serves, holds and has credit for. An instance outlives its sockets.
 //!
-//! **Invariant:** [`Destination::free`](super::destinations::Destination) names exactly the instances that may be given
-//! a delivery now, by free slots, and `free_for_tried` those among them that may be given a retry.
+//! **Invariant:** a destination's [`Takers`](super::slots::Takers) are exactly the instances that may be given a delivery of
+//! it now, each where [`Service::rank`] says.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
@@ -13,9 +13,10 @@ use super::{
     durations::Durations,
     held::{Held, Sent},
     room::Pair,
+    slots::{Granted, Rank, Slots},
 };
 use crate::{
-    circuit::{Circuit, Permit},
+    circuit::Circuit,
     delivery::Delivery,
     id::{DeliveryId, InstanceId},
     limits,
@@ -43,8 +44,7 @@ pub(super) struct Instance {
     pub(super) going: bool,
     /// It said that it holds nothing any more: its socket is closed once nothing is on its way to it either.
     pub(super) done: bool,
-    /// Deliveries it holds or is about to get, and those that lease operations under way may bring it.
-    pub(super) granted: usize,
+    pub(super) granted: Granted,
     /// The destination whose lease operation was asked for last.
     pub(super) asked_last: Option<Name>,
     pub(super) served: BTreeMap<Name, Service>,
@@ -64,45 +64,37 @@ pub(super) struct Away {
 /// One destination that an instance serves.
 #[derive(Debug, Default)]
 pub(super) struct Service {
-    pub(super) slots: u32,
+    pub(super) slots: Slots,
     pub(super) forward_timeout: Duration,
-    /// Deliveries it holds or is about to get.
-    pub(super) used: u32,
-    /// Those among them that were tried before.
-    pub(super) tried: u32,
-    /// Those that were tried before and are parked.
-    pub(super) tried_parked: u32,
     /// How long tries have lately taken here.
     pub(super) durations: Durations,
-    /// Of an odd number of slots the one in the middle is for tried ones; changes with each lease.
-    pub(super) tried_first: bool,
-    /// A lease operation is under way.
-    pub(super) asking: bool,
     pub(super) circuit: Circuit,
-    /// Leased suspects that wait until nothing else is held.
-    pub(super) suspects: VecDeque<DeliveryId>,
-    /// The suspect that is out, alone.
-    pub(super) alone: Option<DeliveryId>,
-    /// Its key in the destination's free set.
+    /// Where it stands among the takers of the destination.
     pub(super) rank: Option<Rank>,
-}
-
-/// Who is given a delivery first: the last by this.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rank {
-    /// No large bodies wait for it: else what it takes is small.
-    pub(super) takes_any: bool,
-    /// Free slots; 0: a probe.
-    pub(super) slots: u32,
-    /// It may be one that was tried before.
-    pub(super) takes_tried: bool,
 }
 
 impl Service {
     /// Nothing of it is served, held, or worth remembering.
     pub(super) fn is_over(&self) -> bool {
-        let holds = self.used > 0 || self.tried_parked > 0 || self.asking;
-        self.slots == 0 && !holds && self.rank.is_none() && self.circuit.is_blank()
+        self.slots.are_over() && self.rank.is_none() && self.circuit.is_blank()
+    }
+
+    /// Slots that its circuit lets it use.
+    pub(super) fn allowed(&self) -> u32 {
+        self.circuit.slots(self.slots.offered())
+    }
+
+    /// Those of them that nothing takes.
+    pub(super) fn free(&self) -> u32 {
+        self.slots.free(self.allowed())
+    }
+
+    /// How many of the next `limit` deliveries tried ones may be, even if nothing else is due. Slow ones keep most slots free for
+    /// what arrives; the one try of an open circuit may be any.
+    pub(super) fn tried_max(&self, limit: u32) -> u32 {
+        // Canary: what is known to hold its slot for long must not take all of them.
+        let any = self.circuit.is_one_at_a_time() || crate::canary::is("slow_retries_take_all");
+        if any || !self.durations.is_slow() { limit } else { self.slots.slow_of(limit, self.allowed()) }
     }
 }
 
@@ -125,7 +117,7 @@ impl Instance {
             joined: false,
             going: false,
             done: false,
-            granted: 0,
+            granted: Granted::default(),
             asked_last: None,
             served: BTreeMap::new(),
             held: Vec::new(),
@@ -152,57 +144,12 @@ impl Instance {
 
     /// Whether new deliveries of a destination may.
     pub(super) fn serves(&self, name: &Name) -> bool {
-        self.takes_new() && self.served.get(name).is_some_and(|served| served.slots > 0)
+        self.takes_new() && self.served.get(name).is_some_and(|served| served.slots.are_offered())
     }
 
     fn rank(&self, served: &Service, now: Mono) -> Option<u32> {
-        let blocked = served.asking || served.alone.is_some() || !served.suspects.is_empty();
-        if !self.takes_new() || blocked || served.free() == 0 || self.granted >= limits::GRANTED_MAX {
-            return None;
-        }
-        match served.circuit.permit(now) {
-            Permit::All => Some(served.free()),
-            Permit::Probe => Some(0),
-            Permit::NotBefore(_) | Permit::Probing => None,
-        }
-    }
-}
-
-impl Service {
-    /// Slots that its circuit lets it use and nothing takes.
-    pub(super) fn free(&self) -> u32 {
-        self.circuit.slots(self.slots).saturating_sub(self.used)
-    }
-
-    /// How many of the next `limit` deliveries tried ones may be, even if nothing else is due. Slow ones keep most slots free for
-    /// what arrives; the one try of an open circuit may be any.
-    pub(super) fn tried_max(&self, limit: u32) -> u32 {
-        // Canary: what is known to hold its slot for long must not take all of them.
-        if self.circuit.is_one_at_a_time() || crate::canary::is("slow_retries_take_all") {
-            return limit;
-        }
-        self.bound_of_tried().map_or(limit, |most| most.saturating_sub(self.tried + self.tried_parked).min(limit))
-    }
-
-    /// Slots that tried ones may hold, if they are slow.
-    pub(super) fn bound_of_tried(&self) -> Option<u32> {
-        let slots = self.circuit.slots(self.slots);
-        self.durations.is_slow().then(|| (slots / limits::SLOW_RETRY_SLOTS_PART).max(1))
-    }
-
-    /// How many of the next `limit` deliveries tried ones may be where both kinds are due: each has half of the slots.
-    pub(super) fn share_of_tried(&self, limit: u32) -> u32 {
-        let slots = self.circuit.slots(self.slots);
-        let half = if self.tried_first { slots.div_ceil(2) } else { slots / 2 };
-        let tried = half.saturating_sub(self.tried);
-        let fresh = (slots - half).saturating_sub(self.used - self.tried);
-        let all = u64::from(tried) + u64::from(fresh);
-        if all <= u64::from(limit) {
-            return tried;
-        }
-        let part = u64::from(limit) * u64::from(tried);
-        let share = if self.tried_first { part.div_ceil(all) } else { part / all };
-        u32::try_from(share).unwrap_or(limit)
+        let takes = self.takes_new() && self.granted.left() > 0;
+        takes.then(|| served.slots.rank(served.allowed(), served.circuit.permit(now))).flatten()
     }
 }
 
@@ -226,17 +173,7 @@ impl Hub {
         if let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(destination)) {
             served.rank = after;
         }
-        let destination = self.destination(destination);
-        if let Some(rank) = before {
-            destination.free.remove(&(rank, id));
-            destination.free_for_tried.remove(&(rank, id));
-        }
-        if let Some(rank) = after {
-            destination.free.insert((rank, id));
-            if rank.takes_tried {
-                destination.free_for_tried.insert((rank, id));
-            }
-        }
+        self.destination(destination).takers.place(id, before, after);
     }
 
     /// The same for all it serves.
@@ -272,13 +209,13 @@ impl Hub {
         let destination = self.destinations.get(&ready.destination)?;
         let is_due = destination.has_due(self.now.wall);
         let is_small = !self.room.is_large(ready.body_bytes);
-        let takes = |(rank, id): &&(Rank, InstanceId)| {
+        let takes = |rank: Rank, id: InstanceId| {
             // Where so much that is large waits that nothing more is leased, what is small does not wait behind it.
-            let passes = || self.parked.count(&(*id, ready.destination.clone())) >= limits::PARKED_MAX;
+            let passes = || self.parked.count(&(id, ready.destination.clone())) >= limits::PARKED_MAX;
             let is_next = if rank.takes_any { !is_due } else { is_small && (!is_due || passes()) };
             rank.slots > 0 && is_next
         };
-        let &(_, id) = destination.free.iter().rev().find(takes)?;
+        let id = destination.takers.first(takes)?;
         let pair = (id, ready.destination.clone());
         if !self.has_slot_for(&pair, ready) || !self.room.takes(&pair, ready.body_bytes, size) {
             return None;
@@ -299,10 +236,8 @@ impl Hub {
     /// Counts a delivery against its instance's slots.
     pub(super) fn take_slot(&mut self, id: InstanceId, delivery: &Delivery) {
         let instance = self.instances.entry(id).or_insert_with(Instance::unseen);
-        instance.granted += 1;
-        let served = instance.served.entry(delivery.destination.clone()).or_default();
-        served.used += 1;
-        served.tried += u32::from(delivery.tries > 0);
+        instance.granted.take(1);
+        instance.served.entry(delivery.destination.clone()).or_default().slots.take(delivery.tries > 0);
     }
 
     /// Gives a slot back, and the body's room at its client if it had any; what waits for them gets a chance.
@@ -316,15 +251,10 @@ impl Hub {
         }
         self.parked.wake();
         let Some(instance) = self.instances.get_mut(id) else { return };
-        let others = !was_open || instance.granted >= limits::GRANTED_MAX;
-        instance.granted -= 1;
+        let others = !was_open || instance.granted.left() == 0;
+        instance.granted.give_back(1);
         if let Some(served) = instance.served.get_mut(name) {
-            served.used -= 1;
-            served.tried -= u32::from(delivery.tries > 0);
-            served.suspects.retain(|waiting| *waiting != delivery.id);
-            if served.alone == Some(delivery.id) {
-                served.alone = None;
-            }
+            served.slots.give_back(delivery.id, delivery.tries > 0);
         }
         if instance.may_leave() {
             self.emptied.insert(*id);
@@ -369,7 +299,7 @@ impl Hub {
     /// Forgets an instance that nothing speaks for any more.
     pub(super) fn forget_instance(&mut self, id: InstanceId) {
         let Some(instance) = self.instances.get(&id) else { return };
-        let idle = instance.served.values().all(|served| served.used == 0 && !served.asking);
+        let idle = instance.served.values().all(|served| served.slots.are_idle());
         if instance.conn.is_some() || instance.joined || !idle || !instance.losses.is_empty() {
             return;
         }

@@ -94,21 +94,16 @@ impl Hub {
             return self.wait_for_room(delivery_id);
         }
         if let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(&name)) {
-            served.suspects.push_back(delivery_id);
+            served.slots.wait_alone(delivery_id);
         }
     }
 
     /// Sends out the next waiting suspect if its instance holds nothing else of the destination.
     pub(super) fn grant_next_suspect(&mut self, id: InstanceId, name: &Name) {
-        let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(name)) else {
-            return;
-        };
-        if served.alone.is_some() || served.used as usize > served.suspects.len() {
-            return;
+        let served = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(name));
+        if let Some(next) = served.and_then(|served| served.slots.next_alone()) {
+            self.wait_for_room(next);
         }
-        let Some(next) = served.suspects.pop_front() else { return };
-        served.alone = Some(next);
-        self.wait_for_room(next);
     }
 
     /// Puts a lease's grant in line, or hands the lease back if its instance is away, leaving, or we are; or if it came
@@ -141,7 +136,7 @@ impl Hub {
 
     fn takes(&self, instance: &Instance, held: &Held) -> bool {
         let served = instance.served.get(&held.delivery.destination);
-        !self.stopping && instance.takes_new() && served.is_some_and(|served| served.used <= served.slots)
+        !self.stopping && instance.takes_new() && served.is_some_and(|served| served.slots.suffice())
     }
 
     /// Hands back what could not be granted.
@@ -260,7 +255,7 @@ impl Hub {
         let Some(served) = self.instances.get_mut(&id).and_then(|instance| instance.served.get_mut(name)) else {
             return false;
         };
-        let (change, charges) = served.circuit.on_outcome(tried, now, served.slots, pause_max);
+        let (change, charges) = served.circuit.on_outcome(tried, now, served.slots.offered(), pause_max);
         let goes_on = change == Switched::Same && served.circuit.permit(now) == Permit::All;
         let error = served.circuit.open_error().unwrap_or_default().to_owned();
         let instance = id;

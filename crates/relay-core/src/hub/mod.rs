@@ -38,6 +38,7 @@ mod session;
 mod sessions;
 mod settle;
 mod setup;
+mod slots;
 mod stop;
 mod strays;
 mod timers;

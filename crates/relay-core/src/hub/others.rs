@@ -170,7 +170,7 @@ impl Hub {
     fn presence(&self) -> Presence {
         let here = self.instances.iter().filter(|(_, instance)| instance.conn.is_some());
         let clients = here.map(|(id, instance)| {
-            let serves = instance.served.iter().filter(|(_, served)| served.slots > 0);
+            let serves = instance.served.iter().filter(|(_, served)| served.slots.are_offered());
             SeenClient { instance: *id, since: instance.since, serves: serves.map(|(name, _)| name.clone()).collect() }
         });
         let (server, clock) = (self.setup.server.clone(), self.clocks.told());

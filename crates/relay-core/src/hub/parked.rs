@@ -11,8 +11,9 @@ use super::{
     Hub,
     instances::{Instance, Service},
     room::Pair,
+    slots::Slots,
 };
-use crate::{delivery::Delivery, id::DeliveryId, limits};
+use crate::{delivery::Delivery, id::DeliveryId};
 
 /// What is parked, the first first.
 #[derive(Debug, Default)]
@@ -58,14 +59,6 @@ impl Parked {
     }
 }
 
-impl Service {
-    /// Slots that large bodies may have while they are on their way.
-    fn large_slots(&self) -> u32 {
-        let slots = self.circuit.slots(self.slots);
-        if slots > 1 { slots - slots.div_ceil(limits::SMALL_SLOTS_PART) } else { slots }
-    }
-}
-
 impl Hub {
     /// Whether large bodies wait for this client and destination: then it has credit for small ones.
     pub(super) fn is_crowded(&self, pair: &Pair) -> bool {
@@ -83,24 +76,24 @@ impl Hub {
 
     fn has_large_slot(&self, pair: &Pair, served: &Service) -> bool {
         let (waiting, unsent) = self.room.large_at(pair);
-        waiting + unsent < served.large_slots() as usize
+        waiting + unsent < Slots::for_large(served.allowed()) as usize
     }
 
     /// Puts a lease aside until it has a slot.
     pub(super) fn park(&mut self, pair: &Pair, delivery: &Delivery) {
         self.parked.push(pair, delivery.id);
         let instance = self.instances.entry(pair.0).or_insert_with(Instance::unseen);
-        instance.granted += 1;
-        instance.served.entry(pair.1.clone()).or_default().tried_parked += u32::from(delivery.tries > 0);
+        instance.granted.take(1);
+        instance.served.entry(pair.1.clone()).or_default().slots.park(delivery.tries > 0);
     }
 
     /// Takes a lease out that may be parked. `false`: it is not.
     pub(super) fn leave_parked(&mut self, pair: &Pair, delivery: &Delivery) -> bool {
         let was_there = self.parked.take(pair, delivery.id);
         if was_there && let Some(instance) = self.instances.get_mut(&pair.0) {
-            instance.granted -= 1;
+            instance.granted.give_back(1);
             if let Some(served) = instance.served.get_mut(&pair.1) {
-                served.tried_parked = served.tried_parked.saturating_sub(u32::from(delivery.tries > 0));
+                served.slots.unpark(delivery.tries > 0);
             }
         }
         was_there
@@ -131,7 +124,7 @@ impl Hub {
             return None;
         }
         // Slow retries have no more slots than they would have had without being parked.
-        let takes_tried = served.bound_of_tried().is_none_or(|most| served.tried < most);
+        let takes_tried = !served.durations.is_slow() || served.slots.takes_slow(served.allowed());
         let goes = |id: &&DeliveryId| takes_tried || self.held.get(id).is_some_and(|held| held.delivery.tries == 0);
         self.parked.lines.get(pair)?.iter().find(goes).copied()
     }

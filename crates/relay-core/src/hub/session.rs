@@ -76,7 +76,9 @@ pub(super) struct Claiming {
     pub(super) again: BTreeSet<Part>,
     /// Parts that could not be read, as where they are away.
     pub(super) away: BTreeSet<Part>,
-    /// Those of some part are read.
+    /// Parts where they are read to the end: what it names there and they do not have is not its own.
+    pub(super) read: BTreeSet<Part>,
+    /// There was such a part.
     pub(super) some_read: bool,
     /// The word of the others that it waits for: what is down for it there is down here.
     pub(super) word: u64,
@@ -96,6 +98,7 @@ impl Claiming {
             reading: BTreeSet::new(),
             again: BTreeSet::new(),
             away: BTreeSet::new(),
+            read: BTreeSet::new(),
             some_read: false,
             word: 0,
             adopting: BTreeMap::new(),
@@ -108,6 +111,7 @@ impl Claiming {
             let here = held.iter().filter(|(_, of)| of == part).map(|(id, _)| *id).collect();
             self.before.insert(*part, here);
             self.listed.insert(*part, BTreeSet::new());
+            self.read.remove(part);
             self.reading.insert(*part);
         }
     }
@@ -115,6 +119,12 @@ impl Claiming {
     /// Whether nothing is being read, or to be read again, or adopted, but in parts that are away.
     pub(super) fn is_over(&self) -> bool {
         self.reading.is_empty() && self.again.is_empty() && self.adopting.keys().all(|part| self.away.contains(part))
+    }
+
+    /// Whether a lease that it names in a part that is not settled may be its own, for all that was read.
+    pub(super) fn may_have(&self, part: Part, lease: LeaseKey) -> bool {
+        let is_listed = || self.listed.get(&part).is_some_and(|listed| listed.contains(&lease));
+        self.greeting.held.contains(&lease) && self.is_unread(part) && (!self.read.contains(&part) || is_listed())
     }
 
     /// Whether a part is not read.

@@ -176,11 +176,11 @@ impl Hub {
         instance.label = greeting.label;
         (instance.going, instance.done) = (false, false);
         for served in instance.served.values_mut() {
-            served.slots = 0;
+            served.slots.offer(0);
         }
         for wanted in greeting.destinations.iter().filter(|wanted| serves.allows(&wanted.name)) {
             let served = instance.served.entry(wanted.name.clone()).or_default();
-            served.slots = wanted.slots;
+            served.slots.offer(wanted.slots);
             served.forward_timeout = wanted.forward_timeout;
         }
         self.room.set_buffer(id, greeting.buffer_bytes);
@@ -275,7 +275,7 @@ impl Hub {
             && let Some(instance) = self.instances.get_mut(&id)
             && let Some(served) = instance.served.get_mut(&held.delivery.destination)
         {
-            served.alone = Some(delivery);
+            served.slots.resume_alone(delivery);
         }
         self.on_named(delivery);
         true
@@ -315,7 +315,8 @@ impl Hub {
     fn join(&mut self, id: InstanceId) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         instance.joined = true;
-        let served = instance.served.iter().filter(|(_, served)| served.slots > 0).map(|(name, _)| name.clone());
+        let served =
+            instance.served.iter().filter(|(_, served)| served.slots.are_offered()).map(|(name, _)| name.clone());
         let (known, unknown): (Vec<Name>, Vec<Name>) = served.partition(|name| self.destinations.contains_key(name));
         if let Some(first) = unknown.first().cloned() {
             let (label, token) = (instance.label.clone(), instance.token.clone());
@@ -344,7 +345,7 @@ impl Hub {
     pub(super) fn join_appeared(&mut self) {
         for name in std::mem::take(&mut self.appeared) {
             let serves = |instance: &Instance| {
-                instance.joined && instance.served.get(&name).is_some_and(|served| served.slots > 0)
+                instance.joined && instance.served.get(&name).is_some_and(|served| served.slots.are_offered())
             };
             let ids: Vec<InstanceId> =
                 self.instances.iter().filter(|(_, instance)| serves(instance)).map(|(id, _)| *id).collect();
@@ -373,7 +374,7 @@ impl Hub {
     /// Announces that an instance does not serve any more what its new Hello, or its token, leaves out (I21).
     fn leave_unserved(&mut self, id: InstanceId) {
         let Some(instance) = self.instances.get(&id) else { return };
-        let unserved = instance.served.iter().filter(|(_, served)| served.slots == 0);
+        let unserved = instance.served.iter().filter(|(_, served)| !served.slots.are_offered());
         let names: Vec<Name> = unserved.map(|(name, _)| name.clone()).collect();
         if crate::canary::is("narrowed_stays") {
             return; // Canary: who may not serve a destination any more hears nothing more of it.
@@ -386,7 +387,7 @@ impl Hub {
     fn leave_one(&mut self, id: InstanceId, name: &Name) {
         let served = self.instances.get(&id).and_then(|instance| Some((instance, instance.served.get(name)?)));
         let Some((instance, served)) = served else { return };
-        let (label, goodbye, held) = (instance.label.clone(), instance.going, served.used);
+        let (label, goodbye, held) = (instance.label.clone(), instance.going, served.slots.used());
         let Some(destination) = self.destinations.get_mut(name) else { return };
         if !destination.joined.remove(&id) {
             return;

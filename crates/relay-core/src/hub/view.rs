@@ -2,12 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Hub,
-    instances::{Instance, Rank},
-    others::SeenServer,
-    session::Phase,
-};
+use super::{Hub, instances::Instance, others::SeenServer, session::Phase};
 use crate::{
     id::InstanceId,
     name::Name,
@@ -99,7 +94,7 @@ impl Hub {
     pub fn unrouted(&self, most: usize) -> Vec<UnroutedView> {
         let mut found = BTreeMap::new();
         for instance in self.instances.values().filter(|instance| instance.joined) {
-            let served = instance.served.iter().filter(|(_, served)| served.slots > 0);
+            let served = instance.served.iter().filter(|(_, served)| served.slots.are_offered());
             for (name, _) in served.filter(|(name, _)| !self.routed.contains(*name)) {
                 if found.len() < most || found.contains_key(name) {
                     let (clients, _) = found.entry(name).or_insert((0, instance));
@@ -133,17 +128,15 @@ impl Hub {
                 token: instance.token.clone(),
                 peer: instance.peer.clone(),
                 since: instance.since,
-                held: served.used,
-                slots: served.slots,
+                held: served.slots.used(),
+                slots: served.slots.offered(),
                 circuit_open: served.circuit.is_open(),
                 open_since: served.circuit.open_since(),
                 next_try: served.circuit.next_try(),
                 error: served.circuit.open_error().map(str::to_owned),
             });
         }
-        let served = self.destinations.get(name).is_some_and(|destination| {
-            destination.free.last().is_some_and(|(rank, _)| rank.takes_any && rank.slots > 0)
-        });
+        let served = self.destinations.get(name).is_some_and(|destination| destination.takers.take_arrivals());
         let (mut elsewhere, mut elsewhere_down) = (0, 0);
         for id in self.only_elsewhere(name) {
             elsewhere += 1;
@@ -179,34 +172,29 @@ impl Hub {
         assert!(self.greeting.iter().all(greets), "whoever greets has a socket and no Welcome");
         for (name, destination) in &self.destinations {
             // What is asked for is asked for one of these.
-            let ranked = |(rank, id): &(Rank, InstanceId)| {
-                let served = self.instances.get(id).and_then(|instance| instance.served.get(name));
-                served.is_some_and(|served| served.rank == Some(*rank))
-            };
-            assert!(destination.free.iter().all(ranked), "the free set names instances that serve it, by their rank");
-            let for_tried = destination.free.iter().filter(|(rank, _)| rank.takes_tried);
-            assert!(for_tried.eq(&destination.free_for_tried), "retries go to those of them that take such");
+            destination.takers.check(|id| self.instances.get(&id)?.served.get(name)?.rank);
         }
         self.room.check();
         for (id, instance) in &self.instances {
             self.check_instance(*id, instance);
             for (name, served) in &instance.served {
-                let free = self.destinations.get(name).map(|destination| &destination.free);
-                let ranked = served.rank.is_none_or(|rank| free.is_some_and(|free| free.contains(&(rank, *id))));
-                assert!(ranked, "the free set knows each rank");
+                let takers = self.destinations.get(name).map(|destination| &destination.takers);
+                let ranked = served.rank.is_none_or(|rank| takers.is_some_and(|takers| takers.has(*id, rank)));
+                assert!(ranked, "the takers know each rank");
             }
         }
     }
 
     fn check_instance(&self, id: InstanceId, instance: &Instance) {
-        let used: usize = instance.served.values().map(|served| served.used as usize).sum();
+        let used: usize = instance.served.values().map(|served| served.slots.used() as usize).sum();
         let parked: usize = instance.served.keys().map(|name| self.parked.count(&(id, name.clone()))).sum();
         assert!(used + parked >= instance.held.len(), "what is held takes a slot, or is parked");
         for (name, served) in &instance.served {
             let parked = self.parked.at(&(id, name.clone()));
             let tried = parked.iter().filter(|id| self.held.get(id).is_some_and(|held| held.delivery.tries > 0));
-            assert_eq!(tried.count(), served.tried_parked as usize, "those that are parked and were tried are counted");
-            assert!(served.suspects.is_empty() || served.used as usize >= served.suspects.len(), "suspects take slots");
+            let counted = served.slots.tried_parked() as usize;
+            assert_eq!(tried.count(), counted, "those that are parked and were tried are counted");
+            assert!(served.slots.used() as usize >= served.slots.suspects(), "suspects take slots");
         }
     }
 }

@@ -1,8 +1,10 @@
-//! The stable words that errors of the admin API carry.
+//! The stable words that errors of the admin API carry, each with its status.
+
+use http::StatusCode;
 
 /// What kind of error an answer of the admin API is; scripts may rely on its text. The strict reader in front of the API
 /// answers with codes of its own ([`Code`](crate::error::Code)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AdminCode {
     /// The command ended without an answer.
     BrokenOff,
@@ -118,6 +120,28 @@ impl AdminCode {
             Self::Unauthorized => "unauthorized",
             Self::Uncertain => "uncertain",
             Self::Unknown => "unknown",
+        }
+    }
+
+    /// The HTTP status that it is told with, always the same.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::Invalid => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::ForeignSite => StatusCode::FORBIDDEN,
+            Self::Unknown => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Conflict | Self::Contended | Self::Declared | Self::LastRoute | Self::Taken => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::BrokenOff | Self::Damaged | Self::NoRandomness => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotHere => StatusCode::NOT_IMPLEMENTED,
+            Self::ShuttingDown | Self::StoreAway | Self::StoreUnavailable | Self::TooSlow | Self::Uncertain => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Outgrown | Self::StoreFull => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! An entry of the table of routes: what a route is, what it needs, and what goes over the wire there.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     handler::Handler,
@@ -11,6 +11,7 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
+use super::code::AdminCode;
 use crate::{principal::Permission, state::State};
 
 /// A route: its method, its path below `/api/v1`, what it needs, who answers, and what goes over the wire.
@@ -22,6 +23,8 @@ pub(super) struct Route {
     pub(super) query: &'static [&'static str],
     pub(super) asks: Option<Schemas>,
     pub(super) answers: Answers,
+    /// What it may be refused with besides what its shape brings.
+    pub(super) also: &'static [AdminCode],
     pub(super) handler: MethodRouter<Arc<State>>,
 }
 
@@ -52,7 +55,7 @@ impl Route {
             Verb::Delete => MethodFilter::DELETE,
         };
         let (summary, query, asks, answers) = ("", &[][..], None, Answers::Nothing);
-        Self { verb, path, needs, summary, query, asks, answers, handler: on(method, handler) }
+        Self { verb, path, needs, summary, query, asks, answers, also: &[], handler: on(method, handler) }
     }
 
     pub(super) fn one<T: ToSchema>(self) -> Self {
@@ -71,12 +74,41 @@ impl Route {
         Self { answers: Answers::Nothing, ..self }
     }
 
+    /// The same, or, for whoever accepts text/event-stream, again and again.
+    pub(super) fn one_or_a_stream<T: ToSchema>(self) -> Self {
+        Self { answers: Answers::OneOrStream(schemas::<T>), ..self }
+    }
+
     pub(super) fn bytes(self) -> Self {
         Self { answers: Answers::Bytes, ..self }
     }
 
     pub(super) fn asks<T: ToSchema>(self) -> Self {
         Self { asks: Some(schemas::<T>), ..self }
+    }
+
+    pub(super) fn also(self, also: &'static [AdminCode]) -> Self {
+        Self { also, ..self }
+    }
+
+    /// All it may be refused with: what every route may, what comes with what it takes in, and what is its own.
+    pub(super) fn refusals(&self) -> BTreeSet<AdminCode> {
+        use AdminCode::{
+            BrokenOff, Conflict, Contended, Damaged, Declared, Forbidden, ForeignSite, Invalid, Misdirected,
+            RateLimited, ShuttingDown, StoreAway, StoreFull, StoreUnavailable, Timeout, TooLarge, TooSlow,
+            Unauthorized, Uncertain, Unknown,
+        };
+        let mut all =
+            BTreeSet::from([BrokenOff, ForeignSite, Invalid, Misdirected, RateLimited, ShuttingDown, Timeout]);
+        all.extend([Damaged, Forbidden, StoreAway, StoreUnavailable, TooLarge, TooSlow, Unauthorized]);
+        if self.path.contains('{') || self.asks.is_some() || !self.query.is_empty() {
+            all.insert(Unknown);
+        }
+        if self.verb != Verb::Get {
+            all.extend([Conflict, Contended, Declared, StoreFull, Uncertain]);
+        }
+        all.extend(self.also);
+        all
     }
 
     pub(super) fn query(self, query: &'static [&'static str]) -> Self {
@@ -135,6 +167,8 @@ pub(super) fn schemas<T: ToSchema>() -> Vec<(String, RefOr<Schema>)> {
 pub(super) enum Answers {
     /// 200, one.
     One(Schemas),
+    /// 200, one, or a stream of them.
+    OneOrStream(Schemas),
     /// 200, a page of them.
     List(Schemas),
     /// 201, what was made.
@@ -149,7 +183,7 @@ impl Answers {
     /// The type of it, if it is JSON.
     pub(super) const fn schemas(&self) -> Option<&Schemas> {
         match self {
-            Self::One(of) | Self::List(of) | Self::Made(of) => Some(of),
+            Self::One(of) | Self::OneOrStream(of) | Self::List(of) | Self::Made(of) => Some(of),
             Self::Nothing | Self::Bytes => None,
         }
     }

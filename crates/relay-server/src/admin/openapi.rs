@@ -1,5 +1,9 @@
 //! The document of the API, written from the table of its routes.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::StatusCode;
+use relay_core::delivery::Reason;
 use serde_json::{Value, json};
 use utoipa::{
     openapi::Required,
@@ -8,16 +12,25 @@ use utoipa::{
         ResponsesBuilder, Schema,
         path::{OperationBuilder, ParameterBuilder, ParameterIn},
         request_body::RequestBodyBuilder,
-        schema::{ArrayBuilder, ComponentsBuilder, ObjectBuilder, SchemaType, Type},
-        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+        schema::{ArrayBuilder, ComponentsBuilder, KnownFormat, ObjectBuilder, SchemaFormat, SchemaType, Type},
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 
-use super::entry::{Answers, Route, Schemas, Verb, schemas};
-use crate::{api::ProblemDto, principal::Role};
+use super::{
+    code::AdminCode,
+    entry::{Answers, Route, Schemas, Verb, schemas},
+    routes::filter::LIMIT_MAX,
+};
+use crate::{api::ProblemDto, error::Code, people::cookie, principal::Role};
 
 /// The name of the admin token in it.
 const TOKEN: &str = "admin_token";
+/// The name of a session's cookie in it.
+const SESSION: &str = "session";
+/// What the strict reader in front of the routes refuses with.
+const OF_READER: [Code; 5] =
+    [Code::Malformed, Code::Timeout, Code::UriTooLong, Code::HeadersTooLarge, Code::NotImplemented];
 
 /// The document of these routes.
 pub(super) fn document(routes: &[Route]) -> OpenApi {
@@ -31,12 +44,20 @@ pub(super) fn document(routes: &[Route]) -> OpenApi {
     }
     let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
     let token = token.description(Some("ADMIN_TOKEN; none over the socket")).build();
+    let about = "A session of the dashboard, over TLS; over plain HTTP, which is for loopback alone, the name has no __Host- and \
+                   ends in the port";
+    let session = ApiKeyValue::with_description(cookie::over_tls(), about.to_owned());
     let info = InfoBuilder::new().title("crm-relay admin API").version(env!("CARGO_PKG_VERSION")).build();
     OpenApiBuilder::new()
         .info(info)
         .paths(paths)
-        .components(Some(components.security_scheme(TOKEN, SecurityScheme::Http(token)).build()))
-        .security(Some([SecurityRequirement::new(TOKEN, [""; 0])]))
+        .components(Some(
+            problems(components)
+                .security_scheme(TOKEN, SecurityScheme::Http(token))
+                .security_scheme(SESSION, SecurityScheme::ApiKey(ApiKey::Cookie(session)))
+                .build(),
+        ))
+        .security(Some([SecurityRequirement::new(TOKEN, [""; 0]), SecurityRequirement::new(SESSION, [""; 0])]))
         .build()
 }
 
@@ -55,7 +76,7 @@ fn operation(route: &Route) -> OperationBuilder {
     }
     for name in route.query {
         let parameter = ParameterBuilder::new().name(*name).parameter_in(ParameterIn::Query).required(Required::False);
-        operation = operation.parameter(parameter.schema(Some(text())).build());
+        operation = operation.parameter(parameter.schema(Some(queried(name))).build());
     }
     if let Some(asks) = route.asks {
         let body = RequestBodyBuilder::new().content("application/json", Content::new(Some(reference(asks))));
@@ -64,19 +85,69 @@ fn operation(route: &Route) -> OperationBuilder {
     let (status, said) = match route.answers {
         Answers::Made(_) => ("201", "made"),
         Answers::Nothing => ("204", "done"),
-        Answers::One(_) | Answers::List(_) | Answers::Bytes => ("200", "as it is"),
+        Answers::One(_) | Answers::OneOrStream(_) | Answers::List(_) | Answers::Bytes => ("200", "as it is"),
     };
     let done = ResponseBuilder::new().description(said);
     let done = match route.answers {
         Answers::One(of) | Answers::Made(of) => done.content("application/json", Content::new(Some(reference(of)))),
+        Answers::OneOrStream(of) => done
+            .content("application/json", Content::new(Some(reference(of))))
+            .content("text/event-stream", Content::new(Some(text()))),
         Answers::List(of) => done.content("application/json", Content::new(Some(page(of)))),
         Answers::Bytes => done.content("application/octet-stream", Content::new(None::<RefOr<Schema>>)),
         Answers::Nothing => done,
     };
-    let problem = Content::new(Some(reference(schemas::<ProblemDto>)));
-    let problem = ResponseBuilder::new().description("a problem").content("application/problem+json", problem);
-    let responses = ResponsesBuilder::new().response(status, done.build()).response("default", problem.build());
-    operation.responses(responses.build())
+    let responses = ResponsesBuilder::new().response(status, done.build());
+    let refused = |all: ResponsesBuilder, status: StatusCode| {
+        all.response(status.as_str(), Ref::from_response_name(problem_name(status)))
+    };
+    operation.responses(statuses(route).into_iter().fold(responses, refused).build())
+}
+
+/// What a route may be refused with: by itself, and by the strict reader in front of it.
+fn statuses(route: &Route) -> BTreeSet<StatusCode> {
+    let mut all: BTreeSet<_> = route.refusals().into_iter().map(AdminCode::status).collect();
+    // Whoever is not known may ask it: nobody is sent away for being nobody.
+    if Role::Stranger.may(route.needs) && !route.also.contains(&AdminCode::Unauthorized) {
+        all.remove(&StatusCode::UNAUTHORIZED);
+    }
+    all.extend(OF_READER.map(Code::status));
+    all
+}
+
+/// The answers that refuse, one a status, each with the codes that it may have.
+fn problems(components: ComponentsBuilder) -> ComponentsBuilder {
+    let mut codes: BTreeMap<StatusCode, BTreeSet<&str>> = BTreeMap::new();
+    for code in AdminCode::ALL {
+        codes.entry(code.status()).or_default().insert(code.as_str());
+    }
+    for code in OF_READER {
+        codes.entry(code.status()).or_default().insert(code.as_str());
+    }
+    codes.into_iter().fold(components, |components, (status, codes)| {
+        let codes: Vec<_> = codes.into_iter().map(|code| format!("`{code}`")).collect();
+        let problem = Content::new(Some(reference(schemas::<ProblemDto>)));
+        let said = format!("{}: {}", status.canonical_reason().unwrap_or_default(), codes.join(", "));
+        let answer = ResponseBuilder::new().description(said).content("application/problem+json", problem);
+        components.response(problem_name(status), answer.build())
+    })
+}
+
+fn problem_name(status: StatusCode) -> String {
+    format!("problem_{}", status.as_str())
+}
+
+/// What may stand behind a name in a query.
+fn queried(name: &str) -> RefOr<Schema> {
+    let of = |of: Type| ObjectBuilder::new().schema_type(of);
+    let schema = match name {
+        "limit" => of(Type::Integer).minimum(Some(1)).maximum(Some(LIMIT_MAX)),
+        "forget" => of(Type::Boolean),
+        "since" | "until" => of(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))),
+        "reason" => of(Type::String).enum_values(Some(Reason::ALL.map(Reason::as_str))),
+        _ => of(Type::String),
+    };
+    RefOr::T(Schema::Object(schema.build()))
 }
 
 fn reference(of: Schemas) -> RefOr<Schema> {

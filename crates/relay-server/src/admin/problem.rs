@@ -121,22 +121,22 @@ pub(crate) enum AdminError {
 }
 
 impl AdminError {
-    fn status_and_code(&self) -> (StatusCode, AdminCode) {
+    fn code(&self) -> AdminCode {
         match self {
-            Self::Unauthorized | Self::NotIn(_) => (StatusCode::UNAUTHORIZED, AdminCode::Unauthorized),
-            Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, AdminCode::Misdirected),
-            Self::Foreign => (StatusCode::FORBIDDEN, AdminCode::ForeignSite),
-            Self::Forbidden(..) | Self::Plain => (StatusCode::FORBIDDEN, AdminCode::Forbidden),
-            Self::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, AdminCode::TooSlow),
-            Self::TooManyTokens(_) | Self::TooManyStreams => (StatusCode::TOO_MANY_REQUESTS, AdminCode::RateLimited),
-            Self::Invalid(_) => (StatusCode::BAD_REQUEST, AdminCode::Invalid),
-            Self::Unknown(_) => (StatusCode::NOT_FOUND, AdminCode::Unknown),
-            Self::Conflict(_) | Self::Preview(_) => (StatusCode::CONFLICT, AdminCode::Conflict),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, AdminCode::TooLarge),
-            Self::Slow => (StatusCode::REQUEST_TIMEOUT, AdminCode::Timeout),
-            Self::WrongMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, AdminCode::MethodNotAllowed),
-            Self::Stopping | Self::Interrupted { .. } => (StatusCode::SERVICE_UNAVAILABLE, AdminCode::ShuttingDown),
-            Self::BrokenOff => (StatusCode::INTERNAL_SERVER_ERROR, AdminCode::BrokenOff),
+            Self::Unauthorized | Self::NotIn(_) => AdminCode::Unauthorized,
+            Self::Misdirected => AdminCode::Misdirected,
+            Self::Foreign => AdminCode::ForeignSite,
+            Self::Forbidden(..) | Self::Plain => AdminCode::Forbidden,
+            Self::Busy(_) => AdminCode::TooSlow,
+            Self::TooManyTokens(_) | Self::TooManyStreams => AdminCode::RateLimited,
+            Self::Invalid(_) => AdminCode::Invalid,
+            Self::Unknown(_) => AdminCode::Unknown,
+            Self::Conflict(_) | Self::Preview(_) => AdminCode::Conflict,
+            Self::TooLarge => AdminCode::TooLarge,
+            Self::Slow => AdminCode::Timeout,
+            Self::WrongMethod(_) => AdminCode::MethodNotAllowed,
+            Self::Stopping | Self::Interrupted { .. } => AdminCode::ShuttingDown,
+            Self::BrokenOff => AdminCode::BrokenOff,
             Self::Registry(error) => of_registry(error),
             Self::Store(error) | Self::Broken { error, .. } => of_store(error),
             Self::Backup(error) => of_backup(error),
@@ -223,52 +223,49 @@ fn said(error: &StoreError) -> String {
     }
 }
 
-fn of_registry(error: &RegistryError) -> (StatusCode, AdminCode) {
+fn of_registry(error: &RegistryError) -> AdminCode {
     match error {
-        RegistryError::Invalid(_) | RegistryError::Source { .. } => (StatusCode::BAD_REQUEST, AdminCode::Invalid),
-        RegistryError::Unknown { .. } => (StatusCode::NOT_FOUND, AdminCode::Unknown),
-        RegistryError::Taken { .. } => (StatusCode::CONFLICT, AdminCode::Taken),
-        RegistryError::Declared { .. } => (StatusCode::CONFLICT, AdminCode::Declared),
-        RegistryError::LastRoute { .. } => (StatusCode::CONFLICT, AdminCode::LastRoute),
-        RegistryError::Conflict(_) => (StatusCode::CONFLICT, AdminCode::Conflict),
-        RegistryError::Contended => (StatusCode::CONFLICT, AdminCode::Contended),
-        RegistryError::NoRandomness(_) => (StatusCode::INTERNAL_SERVER_ERROR, AdminCode::NoRandomness),
-        RegistryError::Damaged { .. } | RegistryError::Later { .. } => {
-            (StatusCode::INTERNAL_SERVER_ERROR, AdminCode::Damaged)
-        }
+        RegistryError::Invalid(_) | RegistryError::Source { .. } => AdminCode::Invalid,
+        RegistryError::Unknown { .. } => AdminCode::Unknown,
+        RegistryError::Taken { .. } => AdminCode::Taken,
+        RegistryError::Declared { .. } => AdminCode::Declared,
+        RegistryError::LastRoute { .. } => AdminCode::LastRoute,
+        RegistryError::Conflict(_) => AdminCode::Conflict,
+        RegistryError::Contended => AdminCode::Contended,
+        RegistryError::NoRandomness(_) => AdminCode::NoRandomness,
+        RegistryError::Damaged { .. } | RegistryError::Later { .. } => AdminCode::Damaged,
         RegistryError::Store(error) | RegistryError::Partly { error, .. } => of_store(error),
     }
 }
 
-fn of_backup(error: &BackupError) -> (StatusCode, AdminCode) {
+fn of_backup(error: &BackupError) -> AdminCode {
     match error {
-        BackupError::UnderWay => (StatusCode::CONFLICT, AdminCode::Conflict),
-        BackupError::Full => (StatusCode::INSUFFICIENT_STORAGE, AdminCode::StoreFull),
-        BackupError::Outgrown { .. } => (StatusCode::INSUFFICIENT_STORAGE, AdminCode::Outgrown),
-        BackupError::Stalled => (StatusCode::REQUEST_TIMEOUT, AdminCode::Timeout),
-        BackupError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, AdminCode::ShuttingDown),
-        BackupError::NotNow(_) => (StatusCode::SERVICE_UNAVAILABLE, AdminCode::TooSlow),
-        BackupError::NotHere => (StatusCode::NOT_IMPLEMENTED, AdminCode::NotHere),
-        BackupError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, AdminCode::StoreUnavailable),
+        BackupError::UnderWay => AdminCode::Conflict,
+        BackupError::Full => AdminCode::StoreFull,
+        BackupError::Outgrown { .. } => AdminCode::Outgrown,
+        BackupError::Stalled => AdminCode::Timeout,
+        BackupError::Stopped => AdminCode::ShuttingDown,
+        BackupError::NotNow(_) => AdminCode::TooSlow,
+        BackupError::NotHere => AdminCode::NotHere,
+        BackupError::Unavailable => AdminCode::StoreUnavailable,
     }
 }
 
-fn of_store(error: &StoreError) -> (StatusCode, AdminCode) {
+fn of_store(error: &StoreError) -> AdminCode {
     match error {
-        StoreError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, AdminCode::StoreUnavailable),
-        StoreError::Away => (StatusCode::SERVICE_UNAVAILABLE, AdminCode::StoreAway),
-        StoreError::Unknown => (StatusCode::SERVICE_UNAVAILABLE, AdminCode::Uncertain),
-        StoreError::Full => (StatusCode::INSUFFICIENT_STORAGE, AdminCode::StoreFull),
-        StoreError::Damaged { .. } | StoreError::Later { .. } => {
-            (StatusCode::INTERNAL_SERVER_ERROR, AdminCode::Damaged)
-        }
-        StoreError::TooSlow { .. } => (StatusCode::SERVICE_UNAVAILABLE, AdminCode::TooSlow),
+        StoreError::Unavailable => AdminCode::StoreUnavailable,
+        StoreError::Away => AdminCode::StoreAway,
+        StoreError::Unknown => AdminCode::Uncertain,
+        StoreError::Full => AdminCode::StoreFull,
+        StoreError::Damaged { .. } | StoreError::Later { .. } => AdminCode::Damaged,
+        StoreError::TooSlow { .. } => AdminCode::TooSlow,
     }
 }
 
 impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
-        let (status, code) = self.status_and_code();
+        let code = self.code();
+        let status = code.status();
         let wait = match self.retry() {
             Retry::Never => None,
             // Only where it says "not now": whoever makes room, or lost a race, knows when.
@@ -354,7 +351,7 @@ mod tests {
             BackupError::Unavailable,
         ];
         for error in errors {
-            assert_eq!(of_backup(&error).1.as_str(), error.code(), "{error:?}");
+            assert_eq!(of_backup(&error).as_str(), error.code(), "{error:?}");
         }
     }
 
@@ -370,7 +367,7 @@ mod tests {
             (StoreError::Unavailable, 503, "store_unavailable", None, "its log says why"),
         ] {
             for told in [AdminError::from(error.clone()), AdminError::from(RegistryError::Store(error.clone()))] {
-                assert_eq!(told.status_and_code().1.as_str(), code);
+                assert_eq!(told.code().as_str(), code);
                 assert!(told.to_string().contains(words), "{told}");
                 let answer = told.into_response();
                 let after = answer.headers().get(header::RETRY_AFTER).map(|after| after.to_str().unwrap());

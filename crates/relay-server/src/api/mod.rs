@@ -23,26 +23,8 @@ mod words;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    alert::{AlertDto, ConditionDto},
-    audit::{AuditDeliveriesDto, AuditDto, AuditEventsDto, AuditLineDto, GapDto, OriginDto},
-    backup::BackupAsk,
-    bulk::{BulkAsk, BulkDto, JobDto, ReplayAsk, SplitDto},
-    credential::{KeyAsk, KeyDto, RotationDto, Shown, TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk, UseDto},
-    delivery::{AnswerDto, AttemptDto, DeliveryDto, GroupDto, GroupsDto, LeaseDto, SummaryDto},
-    event::{EventDto, HeaderDto, ReplayDto, ReplayOneAsk},
-    people::{
-        LinkDto, MeAsk, MeDto, PasswordAsk, SessionDto, SessionLineDto, SignInAsk, UserAsk, UserDto, UserUpdateAsk,
-    },
-    problem::ProblemDto,
-    pulse::{DestinationPulseDto, PulseDto, SourcePulseDto},
-    rekey::{RekeyAsk, RekeyDto},
-    route::{ClientDto, DestinationDto, PolicyAsk, RouteAsk, RouteDto},
-    source::{
-        ActivityDto, DraftDto, EventNameDto, InviteDto, ParameterDto, QuotaDto, RefusalDto, SecretDto, SourceAsk,
-        SourceCountersDto, SourceDto, SourceRotateAsk, SourceUpdateAsk, UnsignedAsk,
-    },
-    status::{HealthDto, MissedDto, ServerDto, SourceCountsDto, StatusDto, StoreDto, TotalsDto},
-    why::{CheckDto, Hop, Verdict, WhyDto},
+    alert::*, audit::*, backup::*, bulk::*, credential::*, delivery::*, event::*, people::*, problem::*, pulse::*,
+    rekey::*, route::*, source::*, status::*, why::*,
 };
 
 /// A page of a listing.

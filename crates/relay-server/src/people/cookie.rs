@@ -11,6 +11,11 @@ use relay_net::sites::{is_loopback, port_of};
 const SECURE: &str = "__Host-";
 const NAME: &str = "relay-session";
 
+/// Its name over TLS.
+pub(crate) fn over_tls() -> String {
+    [SECURE, NAME].concat()
+}
+
 /// How a browser reached the listener, as far as its request tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reached {

@@ -265,3 +265,38 @@ fn a_client_does_not_wait_for_a_part_that_adopts_nothing() {
     assert_eq!(rig.count(State::Delivered), 64);
     assert!(rig.store.deliveries().iter().all(|record| (record.tries, record.losses) == (1, 0)));
 }
+
+/// I7: what was read and is somebody else's stays that, though the part it lies in adopts nothing by then.
+#[test]
+fn what_is_known_to_be_somebody_elses_is_not_gone_on_with() {
+    let [mut first, mut rig] = Rig::sharing();
+    let clients = [first.join(1, 7, 64), first.join(2, 8, 64)];
+    for _ in 0..128 {
+        first.send();
+    }
+    let [mut held, others] = clients.map(|client| first.grants(client).iter().map(lease_of).collect::<Vec<LeaseKey>>());
+    assert_eq!((held.len(), others.len()), (64, 64));
+    rig.prompt = false;
+    let named = [held.as_slice(), &others].concat();
+    let client = rig.join_with(3, 7, &[("crm", 64)], limits::CLIENT_BUFFER, &named);
+    while let Some(at) = rig.pending.iter().position(|ask| !matches!(ask, StoreOp::Settle(_))) {
+        rig.pending.rotate_left(at);
+        rig.answer_one();
+    }
+    rig.store.set_away(Some(some()));
+    rig.prompt = true;
+    rig.answer_store();
+    let welcome = rig.received(client).into_iter().find_map(|message| match message {
+        Message::Welcome(welcome) => Some(keys(&welcome.resumed)),
+        _ => None,
+    });
+    let mut resumed = welcome.expect("it is welcome");
+    resumed.sort_unstable();
+    held.sort_unstable();
+    assert_eq!(resumed, held);
+    rig.heartbeat(client, &named);
+    let mut told = released(&mut rig, client);
+    told.sort_unstable();
+    told.dedup();
+    assert!(told.iter().all(|lease| others.contains(lease)), "and it goes on with its own");
+}

@@ -21,7 +21,7 @@ use crate::{
 /// Items of a page unless asked for otherwise.
 const LIMIT: u32 = 50;
 /// Most items of a page.
-const LIMIT_MAX: u32 = 1000;
+pub(in crate::admin) const LIMIT_MAX: u32 = 1000;
 
 /// The query of a listing of events or deliveries.
 #[derive(Clone, Debug, Default, Deserialize)]

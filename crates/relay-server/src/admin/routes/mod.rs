@@ -44,6 +44,7 @@ use axum::{
 use http::Method;
 
 use super::{
+    code::AdminCode,
     entry::{Route, delete, get, patch, post},
     problem::AdminError,
 };
@@ -100,7 +101,7 @@ fn of_server() -> Vec<Route> {
         get("/status", See, "Everything that crm-relay status shows", status::status).one::<StatusDto>(),
         get("/health", See, "Health, with reasons", status::health).one::<HealthDto>(),
         get("/pulse", See, "The numbers that move; for text/event-stream whenever they do", pulse::pulse)
-            .one::<PulseDto>(),
+            .one_or_a_stream::<PulseDto>(),
         get("/why", See, "Why nothing arrives: what is on the way of webhooks, hop by hop", why::show)
             .one::<WhyDto>()
             .query(&["source"]),
@@ -116,10 +117,12 @@ fn of_server() -> Vec<Route> {
             .list::<ConditionDto>(),
         post("/store/backup", Reveal, "A copy of the store, as a stream of frames", store::backup)
             .bytes()
-            .asks::<BackupAsk>(),
+            .asks::<BackupAsk>()
+            .also(&[AdminCode::NotHere, AdminCode::Outgrown]),
         post("/store/rekey", Configure, "Seal anew, with the newest key, some of what is stored", store::rekey)
             .one::<RekeyDto>()
-            .asks::<RekeyAsk>(),
+            .asks::<RekeyAsk>()
+            .also(&[AdminCode::NotHere]),
     ]
 }
 
@@ -129,7 +132,8 @@ fn of_people() -> Vec<Route> {
     vec![
         post("/session", Enter, "Sign in: a name and a password, or a link", session::begin)
             .one::<SessionDto>()
-            .asks::<SignInAsk>(),
+            .asks::<SignInAsk>()
+            .also(&[AdminCode::Unauthorized]),
         delete("/session", Own, "Sign out", session::end).nothing(),
         post("/session/link", Reveal, "A link that opens the dashboard once", session::link).made::<LinkDto>(),
         get("/me", See, "Whoever asks", me::show).one::<MeDto>(),
