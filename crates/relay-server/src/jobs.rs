@@ -109,6 +109,7 @@ mod tests {
             limit: None,
             cursor: None,
             as_of: None,
+            last: None,
             dry_run: false,
             audit: None,
         }

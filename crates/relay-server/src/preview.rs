@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use relay_core::{id::JobId, time::Wall};
+use relay_core::{id::JobId, jobs::Last, time::Wall};
 
 use crate::secret::{hex, sha256, unhex};
 
@@ -17,6 +17,9 @@ const TEXT_BYTES_MAX: usize = 320;
 /// What a text begins with; another number: others fields.
 const BEGIN: &str = "prv1";
 
+/// What stands where there is no bound.
+const ALL: &str = "all";
+
 /// Signs them, and tells which are its own.
 pub(crate) struct Previews(hmac::Key);
 
@@ -25,12 +28,16 @@ pub(crate) struct Previews(hmac::Key);
 pub(crate) struct Preview {
     /// Under which the command runs: so it runs once.
     pub(crate) job: JobId,
-    /// As of when it was counted.
-    pub(crate) as_of: Wall,
+    /// As of when it was counted; what is named is what it is at any time.
+    pub(crate) as_of: Option<Wall>,
     /// Until when a command begins by it.
     pub(crate) good_until: Wall,
     /// At most so many.
     pub(crate) limit: Option<u64>,
+    /// How many that were.
+    pub(crate) matched: u64,
+    /// The last of them, where there may be more behind it.
+    pub(crate) last: Option<Last>,
     /// For whom.
     pub(crate) who: u64,
     /// Of what: the action, its filter, where it leads.
@@ -93,10 +100,10 @@ impl Previews {
 
     /// As text.
     pub(crate) fn sign(&self, preview: &Preview) -> String {
-        let Preview { job, as_of, good_until, limit, who, what } = preview;
-        let (as_of, good_until) = (as_of.as_micros(), good_until.as_micros());
-        let limit = limit.map_or_else(|| "all".to_owned(), |limit| limit.to_string());
-        let said = format!("{BEGIN}.{job}.{as_of}.{good_until}.{limit}.{who:016x}.{what:016x}");
+        let Preview { job, as_of, good_until, limit, matched, last, who, what } = preview;
+        let (as_of, good_until) = (or_all(as_of.map(Wall::as_micros)), good_until.as_micros());
+        let (limit, last) = (or_all(*limit), or_all(last.map(|last| format!("{}-{:x}", last.at.as_micros(), last.id))));
+        let said = format!("{BEGIN}.{job}.{as_of}.{good_until}.{limit}.{matched}.{last}.{who:016x}.{what:016x}");
         let tag = hex(hmac::sign(&self.0, message(&said).as_bytes()).as_ref());
         format!("{said}.{tag}")
     }
@@ -120,17 +127,28 @@ impl Previews {
         let (said, tag) = text.rsplit_once('.').filter(|_| text.len() <= TEXT_BYTES_MAX)?;
         hmac::verify(&self.0, message(said).as_bytes(), &unhex(tag)?).ok()?;
         let parts: Vec<&str> = said.split('.').collect();
-        let [BEGIN, job, as_of, good_until, limit, who, what] = parts.as_slice() else { return None };
+        let [BEGIN, job, as_of, good_until, limit, matched, last, who, what] = parts.as_slice() else { return None };
         let moment = |text: &str| text.parse().ok().map(Wall::from_micros);
         Some(Preview {
             job: job.parse().ok()?,
-            as_of: moment(as_of)?,
+            as_of: if *as_of == ALL { None } else { Some(moment(as_of)?) },
             good_until: moment(good_until)?,
-            limit: if *limit == "all" { None } else { Some(limit.parse().ok()?) },
+            limit: if *limit == ALL { None } else { Some(limit.parse().ok()?) },
+            matched: matched.parse().ok()?,
+            last: if *last == ALL { None } else { Some(read_last(last)?) },
             who: u64::from_str_radix(who, 16).ok()?,
             what: u64::from_str_radix(what, 16).ok()?,
         })
     }
+}
+
+fn or_all(part: Option<impl ToString>) -> String {
+    part.map_or_else(|| ALL.to_owned(), |part| part.to_string())
+}
+
+fn read_last(text: &str) -> Option<Last> {
+    let (at, id) = text.rsplit_once('-')?;
+    Some(Last { at: Wall::from_micros(at.parse().ok()?), id: u128::from_str_radix(id, 16).ok()? })
 }
 
 /// Somebody, as a preview names him.
@@ -153,7 +171,8 @@ mod tests {
     fn preview() -> Preview {
         let now = Wall::from_micros(1_700_000_000_000_000);
         let (job, who) = (IdMint::new(0, 1).job(now), whom("user:alice"));
-        Preview { job, as_of: now, good_until: now + HOLDS, limit: Some(37), who, what: 7 }
+        let last = Some(Last { at: Wall::MIN, id: u128::MAX });
+        Preview { job, as_of: Some(now), good_until: now + HOLDS, limit: Some(37), matched: 37, last, who, what: 7 }
     }
 
     /// I12: a preview says what it is of to whoever signed it, and to those who share the secret.
@@ -162,13 +181,11 @@ mod tests {
         let made = preview();
         let text = Previews::new(&[1; 32]).sign(&made);
         assert_eq!(Previews::new(&[1; 32]).read(&text, made.who, 7), Ok(made));
-        let of_all = Preview { limit: None, ..made };
+        let of_all = Preview { limit: None, as_of: None, last: None, ..made };
         let ours = Previews::new(&[1; 32]);
         assert_eq!(ours.read(&ours.sign(&of_all), made.who, 7), Ok(of_all));
-        assert!(
-            ours.sign(&Preview { limit: Some(u64::MAX), as_of: Wall::MIN, good_until: Wall::MIN, ..made }).len()
-                < TEXT_BYTES_MAX
-        );
+        let (limit, as_of, good_until) = (Some(u64::MAX), Some(Wall::MIN), Wall::MIN);
+        assert!(ours.sign(&Preview { limit, as_of, good_until, matched: u64::MAX, ..made }).len() < TEXT_BYTES_MAX);
         for other in [Previews::new(&[2; 32]), Previews::alone()] {
             assert_eq!(other.read(&text, made.who, 7), Err(PreviewError::NotOurs));
         }

@@ -80,7 +80,7 @@ impl Action {
         }
     }
 
-    /// Whether a delivery that matches now did so then, as far as its record tells. `is_picked`: by what its last try came to.
+    /// Whether a delivery that matches now did so then, as far as its record tells. `is_picked`: by what its last try came to, and not by a limit alone.
     pub(super) fn matched(&self, found: &Delivery, then: Wall, is_picked: bool) -> bool {
         let is_as_it_was = found.changed_at <= then;
         match self {

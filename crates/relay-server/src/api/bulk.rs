@@ -39,7 +39,7 @@ pub struct BulkAsk {
     /// In these groups, by their keys in `dead/groups`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
-    /// At most so many in all, the latest first. More of them under the same job go on.
+    /// At most so many in all: dead letters that ended last first, open ones that were made last. More of them under the same job go on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
     /// Where the command before this one ended; only with `status`, `error` or `limit`.
@@ -129,6 +129,16 @@ pub struct BulkDto {
     /// Of a dry run: has the same command do this and no more, once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<String>,
+    /// Of a dry run about what matches: one of those it counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<String>,
+    /// Of a dry run: so many match too (counted up to 1,000), but ended later than it was counted by the clock of the server that was asked. They
+    /// are left, or named by their ids.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub later: u64,
+    /// Who stopped the job before it was through; it does no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<String>,
     /// Until when the command begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub good_until: Option<String>,
@@ -154,4 +164,12 @@ pub struct JobDto {
     pub changed: u64,
     /// It does no more: it is through, or was stopped.
     pub is_over: bool,
+    /// Who stopped it before it was through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

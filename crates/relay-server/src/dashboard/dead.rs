@@ -54,9 +54,9 @@ async fn draw(looking: &Looking, asked: Asked) -> Result<Drawn, AdminError> {
     if let Some(word) = reason.filter(|_| filter.reason.is_none()) {
         fault = Some(format!("no reason {word:?}; known: {}", Reason::ALL.map(Reason::as_str).join(", ")));
     }
-    let groups = match groups(looking, &filter).await {
-        Ok(groups) if fault.is_none() => groups,
-        Ok(_) => DeadGroups::default(),
+    let found = if fault.is_none() { groups(looking, &filter).await } else { Ok(DeadGroups::default()) };
+    let groups = match found {
+        Ok(groups) => groups,
         Err(error @ (AdminError::Unknown(_) | AdminError::Invalid(_) | AdminError::Registry(_))) => {
             fault.get_or_insert(error.to_string());
             DeadGroups::default()

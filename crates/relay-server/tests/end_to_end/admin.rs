@@ -307,10 +307,11 @@ async fn a_job_is_looked_at_and_stopped() {
     let going = json!({"job": job, "matched": 1, "changed": 1, "is_over": false});
     assert_eq!(bench.ask(&path).await, going);
     let stopped = bench.command("POST", &format!("{path}/stop"), json!(null)).await;
-    let over = json!({"job": job, "matched": 1, "changed": 1, "is_over": true});
+    let over = json!({"job": job, "matched": 1, "changed": 1, "is_over": true, "stopped_by": "cli"});
     assert_eq!((stopped.status, stopped.json()), (200, over.clone()), "{}", stopped.text());
     let rest = cancel(3).await.json();
     assert_eq!((&rest["changed"], &rest["next"]), (&json!(1), &json!(null)), "{rest:#}");
+    assert_eq!(rest["stopped_by"], over["stopped_by"], "whoever runs it is told: {rest:#}");
     assert_eq!(bench.command("POST", &format!("{path}/stop"), json!(null)).await.json(), over, "again");
     bench.until("ready", 2).await;
     assert!(bench.store.audit_log().iter().any(|entry| entry.action == "job.stop" && entry.subject == job));

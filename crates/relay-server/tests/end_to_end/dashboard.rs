@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use relay_core::delivery::{answer::Answer, outcome::Outcome};
 use relay_server::Config;
 use relay_store::memory::MemoryStore;
 use serde_json::{Value, json};
@@ -12,7 +13,8 @@ use tokio::{
 };
 
 use crate::{
-    bench::{ADMIN_TOKEN, Bench},
+    bench::{ADMIN_TOKEN, Bench, RELAY_TOKEN},
+    client::{Target, answers, join},
     http::{self, Reply},
 };
 
@@ -182,6 +184,8 @@ async fn pages_of_other_sites_have_nothing_done() {
     let form = http::raw(bench.admin, format!("{head}Connection: close\r\n\r\n{{}}").as_bytes()).await;
     assert_eq!(form.status, 400, "only JSON: {}", form.text());
     assert_eq!(alice.send("POST", pause, &json!(null)).await.status, 200);
+    let written = bench.ask("/api/v1/audit-log?action=destination.pause").await;
+    assert_eq!(written["items"][0]["who"], "user:alice", "{written:#}");
 
     let link = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
     let stranger = Browser::new(&bench);
@@ -227,16 +231,30 @@ async fn nobody_signs_in_over_plain_http() {
     bench.finish().await;
 }
 
+/// Refuses everything, and says why in words that are a payload.
+fn refusing() -> Target {
+    let answers = answers(&[422]);
+    Arc::new(move |forward| {
+        let answer = Answer { body: Some(CANARY.into()), ..Answer::default() };
+        Outcome { answer: answer.shared(), ..answers(forward) }
+    })
+}
+
 /// S34: a viewer gets no byte of a payload, by whatever page or route; an operator does, which is written down.
 #[tokio::test]
 async fn a_viewer_sees_no_payload() {
     let bench = Bench::start().await;
     make_user(&bench, "vera", "viewer").await;
     make_user(&bench, "otto", "operator").await;
+    make_user(&bench, "anna", "admin").await;
+    let client = join(bench.public, RELAY_TOKEN, "default", refusing()).await;
     let path = format!("/webhook?q={CANARY}");
     let key = format!("X-API-Key: {}\r\nX-Customer: {CANARY}\r\n", crate::bench::API_KEY);
     let stored = bench.post_to(&path, &key, format!("{{\"a\":\"{CANARY}\"}}").as_bytes()).await.json();
     let id = stored["event_id"].as_str().unwrap();
+    // What it died of has a payload in it: the target's answer.
+    bench.until("dead", 1).await;
+    assert!(bench.ask("/api/v1/dead/groups").await.to_string().contains(CANARY), "there is something to be withheld");
     let (vera, otto) = (Browser::sign_in(&bench, "vera").await, Browser::sign_in(&bench, "otto").await);
     let delivery = bench.ask(&format!("/api/v1/events/{id}")).await["deliveries"][0]["id"].as_str().unwrap().to_owned();
     let shown = [
@@ -269,17 +287,26 @@ async fn a_viewer_sees_no_payload() {
     }
     // What she may not have done is not drawn, and what he may is.
     for path in ["/".to_owned(), format!("/events/{id}"), format!("/events?open={id}")] {
-        let drawn = |page: &str| ["name=\"pause\"", "id=\"replay\"", "name=\"cancel\""].map(|part| page.contains(part));
+        let drawn =
+            |page: &str| ["name=\"pause\"", "id=\"replay\"", "name=\"redrive\""].map(|part| page.contains(part));
         let (hers, his) = (vera.get(&path).await.text(), otto.get(&path).await.text());
         assert_eq!(drawn(&hers), [false; 3], "{path}");
         assert_eq!(drawn(&his), if path == "/" { [true, false, false] } else { [false, true, true] }, "{path}");
     }
+    let anna = Browser::sign_in(&bench, "anna").await;
+    for (browser, may) in [(&vera, [false; 3]), (&otto, [true, true, false]), (&anna, [true; 3])] {
+        let page = browser.get("/dead").await.text();
+        assert!(page.contains("refused, 422"), "{page}");
+        let parts = ["name=\"group\"", "name=\"redrive\"", "name=\"purge\""];
+        assert_eq!(parts.map(|part| page.contains(part)), may);
+    }
     let event = otto.get(&format!("/events/{id}")).await.text();
-    assert_eq!(event.matches(CANARY).count(), 3, "body, header, query: {event}");
+    assert_eq!(event.matches(CANARY).count(), 5, "body, header, query, the answers of two tries: {event}");
     assert_eq!(otto.get(&format!("/api/v1/events/{id}/body")).await.status, 200);
     let views = bench.ask("/api/v1/audit-log?action=event.view").await;
     let items = views["items"].as_array().unwrap();
     assert_eq!((items.len(), &items[0]["who"], &items[0]["subject"]), (1, &json!("user:otto"), &json!(id)), "{views}");
+    client.stop().await;
     bench.finish().await;
 }
 

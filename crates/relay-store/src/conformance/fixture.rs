@@ -203,6 +203,7 @@ impl<B: Backend> Fixture<B> {
             limit: None,
             cursor: None,
             as_of: None,
+            last: None,
             dry_run: false,
             audit: None,
         }

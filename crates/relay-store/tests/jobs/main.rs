@@ -97,6 +97,7 @@ impl Rig {
             limit: None,
             cursor: None,
             as_of: None,
+            last: None,
             dry_run: false,
             audit: Some(entry),
         }

@@ -63,6 +63,7 @@ impl World {
             limit,
             cursor: None,
             as_of: None,
+            last: None,
             dry_run: false,
             audit: None,
         };

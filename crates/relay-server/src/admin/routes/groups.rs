@@ -1,6 +1,10 @@
 //! Dead letters in groups: those that failed alike, with how many there are. Whoever looks may choose some of them by their keys.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Extension, Json};
 use relay_core::{
@@ -8,7 +12,7 @@ use relay_core::{
     id::DeliveryId,
     time::Wall,
 };
-use relay_store::seam::{DeliveryFilter, Page};
+use relay_store::seam::{self, DeliveryFilter, Page};
 
 use super::filter::{Listing, known};
 use crate::{
@@ -26,8 +30,13 @@ use crate::{
 
 /// The newest dead letters, which are looked through: however many there are.
 const LOOKED_AT_MAX: u64 = 10_000;
-/// Deliveries read at a time.
+/// Deliveries read at a time, and how often: a store looks at more than match where it has no index for that.
 const PAGE: u32 = 1_000;
+const PAGES_MAX: u32 = 10;
+/// How long one waits for those who look already.
+const WAITS_MAX: Duration = Duration::from_secs(5);
+/// Groups that are named in words.
+const NAMED_MAX: usize = 5;
 /// By how much less the clock of another server may be behind.
 const AHEAD: Duration = Duration::from_hours(1);
 /// Groups that are kept apart.
@@ -45,6 +54,8 @@ pub(crate) struct Groups {
     pub(crate) others: u64,
     /// There is none that was not looked at.
     pub(crate) is_all: bool,
+    /// Pages that were read.
+    pages: u32,
 }
 
 /// Dead letters that failed alike.
@@ -80,20 +91,20 @@ pub(super) async fn list(
 /// # Errors
 /// `Unknown`, with the names that there are; `Store`; the server stops.
 pub(crate) async fn grouped(state: &State, filter: DeliveryFilter) -> Result<Groups, AdminError> {
-    let _held = state.groupings.acquire().await.map_err(|_| AdminError::Stopping)?;
+    let held = tokio::time::timeout(WAITS_MAX, state.groupings.acquire()).await;
+    let busy = |_| AdminError::Busy("others have dead letters put in groups already".to_owned());
+    let _held = held.map_err(busy)?.map_err(|_| AdminError::Stopping)?;
     let mut filter = DeliveryFilter { states: DeliveryState::DEAD_LETTER.to_vec(), ..filter };
     // By when they ended.
     filter.range.until.get_or_insert(state.clock.wall() + AHEAD);
     let (mut groups, mut cursor) = (Groups::default(), None);
     loop {
         let listing = state.archive.browse_deliveries(filter.clone(), Page { cursor, limit: PAGE }).await?;
-        listing.items.iter().for_each(|delivery| groups.take(delivery));
-        cursor = listing.next;
-        if cursor.is_none() || groups.looked_at >= LOOKED_AT_MAX {
+        cursor = groups.take_page(listing);
+        if cursor.is_none() {
             break;
         }
     }
-    groups.is_all = cursor.is_none();
     if groups.looked_at == 0 {
         known(state, filter.source.as_ref(), filter.destination.as_ref()).await?;
     }
@@ -105,12 +116,40 @@ pub(crate) fn key(alike: &Alike) -> String {
     hex(&sha256(format!("group {alike:?}").as_bytes())[..KEY_BYTES])
 }
 
+/// Those of these keys in words, for who reads of them when they are gone: as far as they are found, and few.
+pub(super) async fn in_words(state: &State, filter: DeliveryFilter, keys: &BTreeSet<String>) -> String {
+    // A command does not wait for that.
+    let found = grouped(state, filter).await.unwrap_or_default();
+    let named = found.by_count().into_iter().filter(|(alike, _)| keys.contains(&key(alike)));
+    let mut words: Vec<String> = named.take(NAMED_MAX).map(|(alike, _)| told(&alike)).collect();
+    if words.len() < keys.len() {
+        words.push(format!("{} more", keys.len() - words.len()));
+    }
+    format!("groups {}", words.join("; "))
+}
+
+/// `crm rejected 422 "no such customer"`.
+fn told(alike: &Alike) -> String {
+    let reason = alike.reason.map(|reason| format!(" {}", reason.as_str())).unwrap_or_default();
+    let status = alike.status.map(|status| format!(" {status}")).unwrap_or_default();
+    let error = alike.error.as_ref().map(|error| format!(" {error:?}")).unwrap_or_default();
+    format!("{}{reason}{status}{error}", alike.destination)
+}
+
 /// Whether a text may be the key of a group.
 pub(super) fn is_key(text: &str) -> bool {
     text.len() == 2 * KEY_BYTES && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 impl Groups {
+    /// Takes a page, and gives where the next one begins; `None`: that was all, or enough.
+    fn take_page(&mut self, page: seam::Listing<Delivery>) -> Option<String> {
+        page.items.iter().for_each(|delivery| self.take(delivery));
+        self.pages += 1;
+        self.is_all = page.next.is_none();
+        page.next.filter(|_| self.looked_at < LOOKED_AT_MAX && self.pages < PAGES_MAX)
+    }
+
     /// Puts one more into its group, or beside all of them.
     fn take(&mut self, delivery: &Delivery) {
         self.looked_at += 1;
@@ -164,5 +203,19 @@ impl Group {
             example: self.example.to_string(),
             answer: self.answer.as_deref().map(AnswerDto::from),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A store that looks at many and finds few gives short pages: few are read of those too.
+    #[test]
+    fn pages_on_which_nothing_matches_come_to_an_end() {
+        let mut groups = Groups::default();
+        let page = || seam::Listing { items: Vec::new(), next: Some("behind".to_owned()) };
+        let read = (1..100).find(|_| groups.take_page(page()).is_none());
+        assert_eq!((read, groups.is_all), (Some(PAGES_MAX), false));
     }
 }

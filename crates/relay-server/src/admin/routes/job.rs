@@ -39,9 +39,7 @@ pub(super) async fn stop(
     }
     state.registry.note(state.audited(&who, "job.stop", id.to_string())).await?;
     for _ in 0..TRIES {
-        // Without a place to go on from.
-        let Mark { steps: before, fingerprint, next_due, .. } = mark;
-        let last = Step { before, fingerprint, next_due, is_over: true, ..Step::look(id) };
+        let last = Step::stop(id, &mark, &who.name);
         let (Stepped::Done { mark: now, .. } | Stepped::Elsewhere(now)) = state.upkeep.step(last).await?;
         if now.is_over {
             return Ok(Json(shown(id, &now)));
@@ -62,5 +60,6 @@ async fn begun(state: &State, id: &str) -> Result<(JobId, Mark), AdminError> {
 }
 
 fn shown(id: JobId, mark: &Mark) -> JobDto {
-    JobDto { job: id.to_string(), matched: mark.matched, changed: mark.changed, is_over: mark.is_over }
+    let stopped_by = mark.stopped_by().map(ToOwned::to_owned);
+    JobDto { job: id.to_string(), matched: mark.matched, changed: mark.changed, is_over: mark.is_over, stopped_by }
 }

@@ -2,6 +2,7 @@
 
 use relay_core::{
     id::{IdError, IdMint, JobId},
+    jobs::{JobSums, Last},
     storage::{Mark, Step, Stepped},
     time::Wall,
 };
@@ -25,17 +26,26 @@ pub(super) struct Given<'a> {
     pub(super) is_open: bool,
 }
 
-/// Under which job a command runs, and as of when.
+/// Under which job a command runs, how far that is, as of when, and to which at most.
+#[derive(Debug, Default)]
 pub(super) struct Terms {
-    pub(super) job: JobId,
     pub(super) as_of: Option<Wall>,
+    pub(super) last: Option<Last>,
+    pub(super) mark: Mark,
+    /// What the preview counted, and its limit.
+    pub(super) counted: Option<(u64, Option<u64>)>,
 }
 
 /// What this command, `what` in short, is held to.
 ///
 /// # Errors
 /// `Invalid`; `Preview`; `Conflict` for who came in by the dashboard and brings none; `Store`.
-pub(super) async fn terms(state: &State, who: &Principal, what: u64, given: &Given<'_>) -> Result<Terms, AdminError> {
+pub(super) async fn terms(
+    state: &State,
+    who: &Principal,
+    what: u64,
+    given: &Given<'_>,
+) -> Result<(JobId, Terms), AdminError> {
     let job = given.job.map(str::parse).transpose().map_err(|error: IdError| AdminError::Invalid(error.to_string()))?;
     let now = state.clock.wall();
     let new = || IdMint::new(0, rand::random()).job(now);
@@ -47,33 +57,41 @@ pub(super) async fn terms(state: &State, who: &Principal, what: u64, given: &Giv
             let preview = state.previews.read(text, whom(&who.name), what)?;
             Ok(begun(state, &preview, job, given.limit).await?)
         }
-        None if given.dry_run => Ok(Terms { job: job.unwrap_or_else(new), as_of: Some(now) }),
+        // What is named is meant whatever the time is, and however a clock was set.
+        None if given.dry_run => {
+            Ok((job.unwrap_or_else(new), Terms { as_of: given.is_open.then_some(now), ..Terms::default() }))
+        }
         None if given.is_open && who.has_session() => Err(AdminError::Conflict(
             "what matches is previewed first: ask with dry_run, look at what it counts, and bring the preview of that answer".into(),
         )),
-        None => Ok(Terms { job: job.unwrap_or_else(new), as_of: None }),
+        None => match job {
+            Some(job) => Ok((job, Terms { mark: mark(state, job).await?, ..Terms::default() })),
+            None => Ok((new(), Terms::default())),
+        },
     }
 }
 
 /// The same by its preview: it begins once, and not late; what has begun goes on if its job is named.
-async fn begun(state: &State, preview: &Preview, job: Option<JobId>, limit: Option<u64>) -> Result<Terms, AdminError> {
-    let terms = Terms { job: preview.job, as_of: Some(preview.as_of) };
+async fn begun(
+    state: &State,
+    preview: &Preview,
+    job: Option<JobId>,
+    limit: Option<u64>,
+) -> Result<(JobId, Terms), AdminError> {
     if job.is_some_and(|job| job != preview.job) {
         return Err(PreviewError::OtherJob(preview.job).into());
     }
     if let Some(most) = preview.limit.filter(|most| limit.is_none_or(|limit| limit > *most)) {
         return Err(PreviewError::Fewer(most).into());
     }
-    let is_old = state.clock.wall() > preview.good_until;
-    if job.is_some() && !is_old {
-        return Ok(terms);
-    }
     let mark = mark(state, preview.job).await?;
     match mark.steps {
-        0 if is_old => Err(PreviewError::Old.into()),
-        1.. if job.is_none() => Err(PreviewError::Used { job: preview.job, changed: mark.changed }.into()),
-        _ => Ok(terms),
+        0 if state.clock.wall() > preview.good_until => return Err(PreviewError::Old.into()),
+        1.. if job.is_none() => return Err(PreviewError::Used { job: preview.job, changed: mark.changed }.into()),
+        _ => {}
     }
+    let counted = Some((preview.matched, preview.limit));
+    Ok((preview.job, Terms { as_of: preview.as_of, last: preview.last, mark, counted }))
 }
 
 /// How far a job is: that of one that has not begun has no steps.
@@ -82,21 +100,23 @@ pub(super) async fn mark(state: &State, job: JobId) -> Result<Mark, AdminError> 
     Ok(mark)
 }
 
-/// What a dry run answers, with the preview that its command brings.
+/// What a dry run answers, with the preview that its command brings: as of when it counted, at most how many, and what it came to.
 pub(super) fn previewed(
     state: &State,
     who: &Principal,
     what: u64,
-    (terms, limit): (&Terms, Option<u64>),
+    (as_of, limit): (Option<Wall>, Option<u64>),
+    (job, sums): (JobId, &JobSums),
     counted: BulkDto,
 ) -> BulkDto {
-    let Some(as_of) = terms.as_of.filter(|_| counted.dry_run) else { return counted };
-    let good_until = state.clock.wall() + HOLDS;
-    let preview = Preview { job: terms.job, as_of, good_until, limit, who: whom(&who.name), what };
+    let now = state.clock.wall();
+    let (good_until, matched) = (now + HOLDS, sums.matched);
+    let preview = Preview { job, as_of, good_until, limit, matched, last: sums.last, who: whom(&who.name), what };
     BulkDto {
-        as_of: Some(rfc3339(as_of)),
+        as_of: Some(rfc3339(as_of.unwrap_or(now))),
         preview: Some(state.previews.sign(&preview)),
         good_until: Some(rfc3339(good_until)),
+        example: sums.example.map(|example| example.to_string()),
         ..counted
     }
 }
@@ -118,7 +138,8 @@ mod tests {
     fn signed(state: &State, age: Duration, limit: Option<u64>) -> (Preview, String) {
         let as_of = state.clock.wall() - age;
         let (job, who) = (IdMint::new(0, rand::random()).job(as_of), whom("cli"));
-        let preview = Preview { job, as_of, good_until: as_of + HOLDS, limit, who, what: 7 };
+        let (good_until, last) = (as_of + HOLDS, Some(Last { at: as_of, id: 7 }));
+        let preview = Preview { job, as_of: Some(as_of), good_until, limit, matched: 9, last, who, what: 7 };
         let text = state.previews.sign(&preview);
         (preview, text)
     }
@@ -134,8 +155,9 @@ mod tests {
         let (fresh, text) = signed(&state, Duration::from_mins(9), Some(5));
         let job = fresh.job.to_string();
         for job in [None, Some(job.as_str())] {
-            let found = terms(&state, &cli(), 7, &given(&text, job, Some(5))).await.unwrap();
-            assert_eq!((found.job, found.as_of), (fresh.job, Some(fresh.as_of)));
+            let (job, found) = terms(&state, &cli(), 7, &given(&text, job, Some(5))).await.unwrap();
+            assert_eq!((job, found.as_of, found.last), (fresh.job, fresh.as_of, fresh.last));
+            assert_eq!(found.counted, Some((9, Some(5))));
         }
         for limit in [None, Some(6)] {
             let refused = terms(&state, &cli(), 7, &given(&text, None, limit)).await.err().unwrap();
@@ -161,7 +183,8 @@ mod tests {
         let used = terms(&state, &cli(), 7, &given(&text, None, None)).await.err();
         assert_eq!(used, Some(PreviewError::Used { job: old.job, changed: 0 }.into()));
         let job = old.job.to_string();
-        assert!(terms(&state, &cli(), 7, &given(&text, Some(&job), None)).await.is_ok());
+        let (_, goes_on) = terms(&state, &cli(), 7, &given(&text, Some(&job), None)).await.unwrap();
+        assert_eq!((goes_on.mark.steps, goes_on.mark.matched), (1, 3), "where it stands");
     }
 
     /// I12: by the dashboard nobody changes many that he was not shown.
@@ -174,7 +197,9 @@ mod tests {
         let refused = terms(&state, &alice, 7, &asked(false, true)).await.err().unwrap().to_string();
         assert!(refused.contains("ask with dry_run"), "{refused}");
         assert!(terms(&state, &alice, 7, &asked(false, false)).await.is_ok(), "what is named was shown");
-        assert!(terms(&state, &alice, 7, &asked(true, true)).await.unwrap().as_of.is_some());
-        assert!(terms(&state, &cli(), 7, &asked(false, true)).await.unwrap().as_of.is_none());
+        assert!(terms(&state, &alice, 7, &asked(true, true)).await.unwrap().1.as_of.is_some());
+        let (_, of_named) = terms(&state, &alice, 7, &asked(true, false)).await.unwrap();
+        assert!(of_named.as_of.is_none(), "a clock that was set back hides none that is named");
+        assert!(terms(&state, &cli(), 7, &asked(false, true)).await.unwrap().1.as_of.is_none());
     }
 }

@@ -15,7 +15,7 @@ use super::{
     cursor::Order,
     filter::Listing,
     pace,
-    preview::{Given, previewed, terms},
+    preview::{Given, Terms, previewed, terms},
 };
 use crate::{
     admin::{
@@ -53,14 +53,16 @@ pub(super) async fn replay(
     let cursor = ORDER.read(cursor.as_deref())?;
     let pace = pace::pace(rate, start_at.as_deref(), state.clock.wall())?;
     let given = Given { preview: preview.as_deref(), job: job.as_deref(), limit, dry_run, is_open: true };
-    let terms = terms(&state, &who, previewed_as, &given).await?;
-    let (job, as_of) = (terms.job, terms.as_of);
+    let (job, Terms { as_of, last, mark, .. }) = terms(&state, &who, previewed_as, &given).await?;
     let audit = (!dry_run).then(|| state.audited(&who, ACTION, format!("{job}: {subject}")));
     let (action, target) = (Action::Replay { routes, pace }, Target::Events(filter));
     let fingerprint = fingerprint_of_job;
-    let command = Command { job, fingerprint, action, target, pick: None, limit, cursor, as_of, dry_run, audit };
-    let done = through(&state, command, ORDER).await?;
-    Ok(Json(previewed(&state, &who, previewed_as, (&terms, limit), done)))
+    let command = Command { job, fingerprint, action, target, pick: None, limit, cursor, as_of, last, dry_run, audit };
+    let (done, sums) = through(&state, command, mark, ORDER).await?;
+    if !dry_run {
+        return Ok(Json(done));
+    }
+    Ok(Json(previewed(&state, &who, previewed_as, (as_of, limit), (job, &sums), done)))
 }
 
 /// What is asked for; not how much of it is done at a time, how fast, or by what.

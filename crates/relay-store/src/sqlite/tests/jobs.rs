@@ -23,6 +23,7 @@ pub(super) fn command(maker: &mut Maker, action: Action, target: Target) -> Comm
         limit: None,
         cursor: None,
         as_of: None,
+        last: None,
         dry_run: false,
         audit: None,
     }
