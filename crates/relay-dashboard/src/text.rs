@@ -154,7 +154,7 @@ words! {
     FIRST_ENDED = "First";
     LAST_ENDED = "Last";
     EXAMPLE = "Example";
-    EVERY_GROUP = "Every group";
+    EVERY_GROUP = "Every group, shown or not";
     CIRCUIT_OPEN = "circuit open";
     REDRIVE_CHOSEN = "Redrive…";
     PURGE_CHOSEN = "Purge…";

@@ -37,6 +37,7 @@ fn no_text_of_a_script_goes_over_lines() {
     let source = include_str!("../../assets/dashboard.js");
     for line in source.lines().filter(|line| !line.trim_start().starts_with("//")) {
         assert!(line.matches('`').count() % 2 == 0, "a template goes over lines: {line}");
+        assert!(!line.contains(" // "), "a comment stands behind code, and would take the next line with it: {line}");
     }
 }
 

@@ -31,7 +31,6 @@ use relay_store::{
 const NOW: Wall = Wall::from_micros(1_800_000_000_000_000);
 const TTL: Duration = Duration::from_hours(1);
 
-/// Makes a delivery what a test wants it to be.
 type Edit = fn(&mut Delivery);
 
 /// A memory store and what fills it.

@@ -323,7 +323,11 @@ async function redrives(browser, home, state) {
   const late = await webhook('bad late');
   await until(() => dead().length === 4, 'a fourth one dies');
   await webhook('mend');
+  // One Enter too many does nothing that was not asked for.
+  const isAtNo = () => named('Leave it').evaluate((element) => element === document.activeElement);
+  must(await isAtNo(), 'a question begins with another answer than no');
   await press(page, named('Try one first'));
+  must(await isAtNo(), 'after a trial another Enter redrives them all');
   await page.getByText('It was delivered.').waitFor(WITHIN);
   await press(page, named('Redrive 3'));
   await page.waitForURL(`${home}deliveries?destination=default`, WITHIN);
@@ -345,7 +349,8 @@ async function redrives(browser, home, state) {
   await page.getByText('Nothing is dead.').waitFor(WITHIN);
   const audit = await page.goto(`${home}audit?action=dead`);
   const said = await audit.text();
-  must(said.includes('dead.redrive') && said.includes('dead.purge'), 'the audit log does not say who did it');
+  must(said.includes('dead.redrive') && said.includes('dead.purge'), 'the audit log does not say what was done');
+  must(said.includes('3 counted, all'), 'the audit log does not say how many were meant');
   await his.close();
 }
 
