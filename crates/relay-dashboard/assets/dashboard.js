@@ -23,13 +23,36 @@ const says = {
   linkOver: 'This link was used already, or is over. crm-relay dashboard prints another.',
   reset: (name) => `Take the password and the sessions of ${name}, and show a link to come in by?`,
   disable: (name) => `End the sessions of ${name} and let nobody in by that name?`,
+  choose: 'Choose a group first.',
+  none: 'None of these is dead any more. Reload.',
+  later: (count) => `${count} ended later than the server's clock says.`,
+  counting: 'Counting…',
+  ask: { redrive: (count) => `Redrive ${count}?`, purge: (count) => `Purge ${count}, for good?` },
+  act: { redrive: 'Redrive', purge: 'Purge' },
+  of: (count, name) => `${count} of ${name}`,
+  did: { redrive: 'redriven', purge: 'purged' },
+  done: (done, all, did) => `${done} of ${all} are ${did}.`,
+  stopped: (text) => `${text} The rest stays as it is.`,
+  stoppedBy: (name, text) => `${text} Stopped by ${name}.`,
+  stop: 'Stop',
+  mistyped: (count) => `Type ${count}, and they go.`,
+  trying: 'Trying one…',
+  tried: { delivered: 'It was delivered.', waits: 'It waits: no client took it for half a minute.' },
+  failed: (why) => `It failed again: ${why}.`,
+  changed: 'It is in another state by now. Reload to see which.',
   now: 'now',
   ago: (span) => `${span} ago`,
   ahead: (span) => `in ${span}`,
 };
 
 const root = document.documentElement;
+const reload = () => location.reload();
+const query = new URLSearchParams(location.search);
+const make = (tag) => document.createElement(tag);
+const now = () => Date.now();
 const byId = (id) => document.getElementById(id);
+const inUrl = encodeURIComponent;
+const on = (element, event, does, how) => element?.addEventListener(event, does, how);
 const base = document.body.dataset.base;
 const api = (path) => `${base}api/v1/${path}`;
 
@@ -61,8 +84,8 @@ const parts = new Intl.DateTimeFormat('en-GB', {
 });
 const days = new Intl.DateTimeFormat('en-CA', { timeZone: zone, year: 'numeric', month: '2-digit', day: '2-digit' });
 // Ages go by the server's clock: this machine's may be off.
-const ahead = Date.parse(document.body.dataset.now) - Date.now();
-const present = () => Date.now() + ahead;
+const ahead = Date.parse(document.body.dataset.now) - now();
+const present = () => now() + ahead;
 
 // In the largest unit.
 function span(seconds) {
@@ -98,23 +121,26 @@ function tellTimes(within) {
 // ---- HTML that comes in later ----
 
 const policy = globalThis.trustedTypes?.createPolicy('relay', { createHTML: (html) => html });
-const ELEMENTS = new Set(('A ARTICLE B BDI CODE DD DIV DL DT H2 H3 HEADER LI OL P SECTION SPAN STRONG TABLE TBODY TD TH THEAD '
+const ELEMENTS = new Set(('A ARTICLE B BDI BUTTON CODE DD DIV DL DT H2 H3 HEADER LI OL P SECTION SPAN STRONG TABLE TBODY TD TH THEAD '
   + 'TIME TR UL').split(' '));
-const ATTRIBUTES = new Set(('aria-current aria-hidden aria-label aria-labelledby class data-as data-is data-on datetime dir href '
-  + 'id scope title').split(' '));
+const ATTRIBUTES = new Set(('aria-current aria-hidden aria-label aria-labelledby class data-as data-is data-on data-sure datetime dir '
+  + 'href id name scope title').split(' '));
 
 // The one place where text becomes markup: of an answer that says that it is a fragment, and of that only what is listed.
 async function markup(answer) {
   if (!answer.headers.has('Relay-Fragment')) throw new Error('no fragment');
   const text = await answer.text();
-  const template = document.createElement('template');
+  const template = make('template');
   template.innerHTML = policy ? policy.createHTML(text) : text;
   for (const element of [...template.content.querySelectorAll('*')]) {
     if (!ELEMENTS.has(element.tagName)) {
       element.remove();
       continue;
     }
+    // No button of it sends a form.
+    if (element.tagName === 'BUTTON') element.type = 'button';
     for (const { name, value } of [...element.attributes]) {
+      if (element.tagName === 'BUTTON' && name === 'type') continue;
       if (!ATTRIBUTES.has(name) || (name === 'href' && !isOurs(value))) element.removeAttribute(name);
     }
   }
@@ -124,7 +150,7 @@ async function markup(answer) {
 
 async function fragment() {
   const answer = await fetch(location.href, { headers: { 'Relay-Fragment': 'live' }, cache: 'no-store' });
-  if (answer.status === 401) location.reload();
+  if (answer.status === 401) reload();
   if (!answer.ok) throw new Error(`status ${answer.status}`);
   return markup(answer);
 }
@@ -132,6 +158,9 @@ async function fragment() {
 // ---- Requests that change something ----
 
 class Refused extends Error {}
+function refuse(text) {
+  throw new Refused(text);
+}
 
 async function send(method, path, value) {
   const asked = { method, headers: { 'Content-Type': 'application/json' }, cache: 'no-store' };
@@ -140,7 +169,7 @@ async function send(method, path, value) {
   try {
     answer = await fetch(api(path), asked);
   } catch {
-    throw new Refused(says.away);
+    refuse(says.away);
   }
   const text = await answer.text();
   let told;
@@ -149,7 +178,7 @@ async function send(method, path, value) {
   } catch {
     told = {};
   }
-  if (!answer.ok) throw new Refused(told.detail || told.title || `${answer.status}`);
+  if (!answer.ok) refuse(told.detail || told.title || `${answer.status}`);
   return told;
 }
 
@@ -157,7 +186,7 @@ async function send(method, path, value) {
 function bind(element, event, place, run) {
   if (!element) return;
   let busy = false;
-  element.addEventListener(event, async (happened) => {
+  on(element, event, async (happened) => {
     if (event === 'submit') happened.preventDefault();
     if (busy) return;
     busy = true;
@@ -187,7 +216,7 @@ const field = (form, name) => form.elements.namedItem(name)?.value ?? '';
 
 // Only a path of this site, whoever wrote it. Where on a page it leads the browser keeps on the way here.
 function next() {
-  const wanted = new URLSearchParams(location.search).get('next');
+  const wanted = query.get('next');
   if (!wanted || !isOurs(wanted)) return base;
   const url = new URL(wanted, location.href);
   url.hash ||= location.hash;
@@ -230,19 +259,19 @@ function bindMe() {
   const password = byId('password');
   bind(password, 'submit', said, async () => {
     await send('POST', 'me/password', { old: field(password, 'old') || null, new: field(password, 'new') });
-    location.reload();
+    reload();
   });
   const reading = byId('reading');
   bind(reading, 'submit', said, async () => {
     const keys = field(reading, 'keys') === 'on';
     await send('PATCH', 'me', { theme: field(reading, 'theme'), zone: field(reading, 'zone'), keys });
-    location.reload();
+    reload();
   });
   bind(byId('sessions'), 'click', said, async ({ target }) => {
     const row = target.closest('button[name=revoke]')?.closest('tr');
     if (!row) return;
-    await send('DELETE', `me/sessions/${encodeURIComponent(row.dataset.session)}`);
-    location.reload();
+    await send('DELETE', `me/sessions/${inUrl(row.dataset.session)}`);
+    reload();
   });
 }
 
@@ -263,7 +292,7 @@ function sure(words) {
   byId('sure-words').textContent = words;
   dialog.returnValue = '';
   dialog.showModal();
-  return new Promise((resolve) => dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true }));
+  return new Promise((resolve) => on(dialog, 'close', () => resolve(dialog.returnValue === 'yes'), { once: true }));
 }
 
 function bindUsers() {
@@ -276,7 +305,7 @@ function bindUsers() {
   });
   const of = (target) => {
     const name = target.closest('tr')?.dataset.user;
-    return name === undefined ? undefined : { name, path: `users/${encodeURIComponent(name)}` };
+    return name === undefined ? undefined : { name, path: `users/${inUrl(name)}` };
   };
   bind(byId('users'), 'click', said, async ({ target }) => {
     const user = of(target);
@@ -294,19 +323,173 @@ function bindUsers() {
     const disabled = button.name === 'disable';
     if (disabled && !(await sure(says.disable(user.name)))) return;
     await send('PATCH', user.path, { disabled });
-    location.reload();
+    reload();
   });
   // A key that moves through the roles gives nobody one.
-  byId('users')?.addEventListener('change', ({ target }) => {
+  on(byId('users'), 'change', ({ target }) => {
     if (target.name === 'role') target.closest('tr').querySelector('button[name=save]').hidden = false;
   });
   bind(byId('copy-link'), 'click', said, async () => {
     try {
       await navigator.clipboard.writeText(byId('link').textContent);
     } catch {
-      throw new Refused(says.notCopied);
+      refuse(says.notCopied);
     }
     byId('copy-link').textContent = says.copied;
+  });
+}
+
+// ---- What becomes of deliveries ----
+
+// Draws the page anew, at what came of it.
+function standAt(id) {
+  const url = new URL(location.href);
+  url.hash = id ?? '';
+  history.replaceState(null, '', url);
+  reload();
+}
+
+function bindDeliveries() {
+  const said = byId('act-said');
+  const replay = byId('replay');
+  bind(replay, 'submit', said, async () => {
+    if (!(await sure(replay.dataset.sure))) return;
+    const { deliveries } = await send('POST', `events/${replay.dataset.event}/replay`, { destination: field(replay, 'destination') || null });
+    standAt(deliveries[0]?.id);
+  });
+  bind(byId('acts'), 'click', said, async ({ target }) => {
+    const button = target.closest('button');
+    const { id } = target.closest('.delivery') ?? {};
+    if (!button || !id || !(await sure(button.dataset.sure))) return;
+    const path = button.name === 'redrive' ? 'dead/redrive' : 'deliveries/cancel';
+    const { changed } = await send('POST', path, { ids: [id] });
+    if (changed === 0) refuse(says.changed);
+    standAt(id);
+  });
+  bind(byId('live'), 'click', said, async ({ target }) => {
+    const button = target.closest('button');
+    const { id } = target.closest('tr') ?? {};
+    if (!button || !id?.startsWith('d-') || (button.name === 'pause' && !(await sure(button.dataset.sure)))) return;
+    await send('POST', `destinations/${inUrl(id.slice(2))}/${button.name === 'pause' ? 'pause' : 'resume'}`);
+    standAt(id);
+  });
+}
+
+// ---- Dead letters ----
+
+const STEP = 500;
+// One is looked at so often; a step that takes less is followed by one of twice as many.
+const SOON = 500;
+const TRY_FOR = 30000;
+
+// What became of one that was redriven just now, if anybody waits: it ended, or has been tried, or nobody took it.
+async function outcomeOf(id, isAwaited) {
+  for (const until = now() + TRY_FOR; now() < until && isAwaited();) {
+    const { state, reason, tries, last } = await send('GET', `deliveries/${id}`);
+    if (state === 'delivered') return says.tried.delivered;
+    if (tries > 0 || reason) return says.failed([reason, last?.status ?? last?.error].filter(Boolean).join(', '));
+    await new Promise((later) => setTimeout(later, SOON));
+  }
+  return says.tried.waits;
+}
+
+function bindDead() {
+  const place = byId('dead');
+  const [dialog, words, run, leave, one, page] = ['bulk', 'bulk-said', 'bulk-do', 'bulk-leave', 'bulk-try', 'act-said'].map(byId);
+  if (!place || !dialog) return;
+  const leaves = leave.textContent;
+  // What the open question is about: what goes on for one that was left ends.
+  let command;
+  const boxes = (which) => [...place.querySelectorAll(`[name=group]${which}`)];
+  const every = byId('every');
+  on(every, 'change', () => boxes('').forEach((box) => (box.checked = every.checked)));
+  bind(place, 'click', page, async ({ target }) => {
+    const { name } = target.closest('button') ?? {};
+    if (!name) return;
+    const chosen = boxes(':checked').map(({ value }) => value);
+    if (!chosen[0]) refuse(says.choose);
+    // All that match, drawn or not.
+    const groups = every.checked && !boxes(':not(:checked)')[0] ? [] : chosen;
+    const filter = Object.entries(place.dataset).filter(([, value]) => value);
+    const asked = { ...Object.fromEntries(filter), all: true, groups };
+    const path = `dead/${name}`;
+    say(page, says.counting);
+    const { matched, split, as_of: until, preview, job, example, later } = await send('POST', path, { ...asked, dry_run: true });
+    if (matched === 0) refuse(later ? says.later(later) : says.none);
+    say(page, '');
+    command = { name, path, matched, split, asked: { ...asked, preview, job }, example, limit: STEP, step: STEP };
+    byId('bulk-words').textContent = says.ask[name](matched);
+    byId('bulk-split').replaceChildren(...split.map(({ destination, count }) => {
+      const line = make('li');
+      line.textContent = says.of(count, destination);
+      return line;
+    }));
+    const time = byId('bulk-until');
+    [time.dateTime, time.textContent] = [until, told(Date.parse(until), 'clock')];
+    const purges = name === 'purge';
+    byId('bulk-typed').hidden = !purges;
+    byId('bulk-count').value = '';
+    [one.hidden, run.hidden, run.disabled, leave.textContent] = [purges, false, false, leaves];
+    [run.textContent, run.className] = [`${says.act[name]} ${matched}`, purges ? 'danger' : 'main'];
+    say(words, '');
+    dialog.showModal();
+    leave.focus();
+  });
+  // One thing at a time for one question; what comes of it is said there, or on the page once that was left.
+  const act = (button, does) => on(button, 'click', async () => {
+    const mine = command;
+    if (mine.busy) return;
+    mine.busy = true;
+    const isOpen = () => mine === command;
+    const tell = (text) => say(isOpen() ? words : page, text);
+    try {
+      await does(mine, tell, isOpen);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      tell(`${mine.done ?? ''} ${error.message}`);
+      if (mine.broke && isOpen()) [run.hidden, run.textContent, leave.textContent] = [false, says.goOn, leaves];
+    }
+    if (isOpen()) run.disabled = false;
+    mine.busy = false;
+  });
+  act(one, async ({ path, example }, tell, isOpen) => {
+    [one.hidden, run.disabled] = [true, true];
+    leave.focus();
+    tell(says.trying);
+    const { changed } = await send('POST', path, { ids: [example] });
+    const came = changed ? await outcomeOf(example, isOpen) : says.changed;
+    if (isOpen()) tell(came);
+  });
+  act(run, async (mine, tell, isOpen) => {
+    const { name, path, matched, split, asked } = mine;
+    if (name === 'purge' && byId('bulk-count').value.trim() !== `${matched}`) refuse(says.mistyped(matched));
+    [run.hidden, one.hidden, leave.textContent, mine.broke] = [true, true, says.stop, true];
+    words.focus();
+    while (isOpen()) {
+      const began = now();
+      const { changed, next, stopped_by: by } = await send('POST', path, { ...asked, limit: mine.limit });
+      mine.done = says.done(changed, matched, says.did[name]);
+      tell(by ? says.stoppedBy(by, mine.done) : mine.done);
+      if (by) return (leave.textContent = leaves);
+      if (!next) {
+        // At what came of it.
+        mine.broke = false;
+        const [only, other] = split;
+        return name === 'purge' ? reload()
+          : location.assign(`${base}deliveries${other ? '' : `?destination=${inUrl(only.destination)}`}`);
+      }
+      if (now() - began < SOON) mine.step *= 2;
+      mine.limit += mine.step;
+    }
+    tell(says.stopped(mine.done));
+  });
+  // A key that is held presses nothing here.
+  on(dialog, 'keydown', (event) => event.repeat && event.target.type === 'button' && event.preventDefault());
+  on(leave, 'click', () => dialog.close());
+  on(dialog, 'close', () => {
+    // What broke off, or was stopped by another, has changed the list.
+    if (command.broke && !command.busy) reload();
+    command = undefined;
   });
 }
 
@@ -315,7 +498,7 @@ function bindUsers() {
 // Tells `heard` of each message, wherever it came from: the stream of this tab, that of another, or a question every two seconds.
 function listen(heard) {
   const channel = new BroadcastChannel('relay-pulse');
-  let last = Date.now();
+  let last = now();
   let seen = '';
   let stream;
   // While a page is left its last message and its last answer still come: nobody is told of them by a channel that is closed.
@@ -324,7 +507,7 @@ function listen(heard) {
     if (!left) channel.postMessage(message);
   };
   const take = (text, how) => {
-    last = Date.now();
+    last = now();
     const moved = text !== seen;
     seen = text;
     heard(JSON.parse(text), how, moved);
@@ -359,7 +542,7 @@ function listen(heard) {
     const silent = last;
     try {
       const answer = await fetch(api('pulse'), { headers: { Accept: 'application/json' }, cache: 'no-store' });
-      if (answer.status === 401) location.reload();
+      if (answer.status === 401) reload();
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       const text = await answer.text();
       take(text, 'polling');
@@ -368,25 +551,25 @@ function listen(heard) {
       tell({ pulse: text, how: 'polling' });
     } catch {
       // A moment without an answer is not worth a word.
-      if (Date.now() - last >= SILENT_MAX) heard(null, 'stale', false);
+      if (now() - last >= SILENT_MAX) heard(null, 'stale', false);
     }
   };
   // A proxy that holds back streams: ask instead.
   setInterval(() => {
-    if (!document.hidden && Date.now() - last >= SILENT_MAX) ask();
+    if (!document.hidden && now() - last >= SILENT_MAX) ask();
   }, POLL_EVERY);
-  addEventListener('pagehide', () => {
+  on(window, 'pagehide', () => {
     left = true;
     stream?.close();
     channel.close();
   });
   // Back from the browser's memory: what it shows is as old as it was left.
-  addEventListener('pageshow', ({ persisted }) => {
-    if (persisted) location.reload();
+  on(window, 'pageshow', ({ persisted }) => {
+    if (persisted) reload();
   });
 }
 
-const live = { paused: false, follow: new URLSearchParams(location.search).has('follow'), came: 0, skipped: 0, since: Date.now() };
+const live = { paused: false, follow: query.has('follow'), came: 0, skipped: 0, since: now() };
 
 // To whoever listens to the page: the last of what there is to say, and not all the time.
 function announce(text) {
@@ -395,9 +578,9 @@ function announce(text) {
   const due = announce.due !== undefined;
   announce.text = text;
   if (due) return;
-  const wait = Math.max(0, (announce.last ?? 0) + ANNOUNCE_EVERY - Date.now());
+  const wait = Math.max(0, (announce.last ?? 0) + ANNOUNCE_EVERY - now());
   announce.due = setTimeout(() => {
-    [announce.due, announce.last] = [undefined, Date.now()];
+    [announce.due, announce.last] = [undefined, now()];
     if (place.textContent !== announce.text) place.textContent = announce.text;
   }, wait);
 }
@@ -406,7 +589,7 @@ function tellPulse(how) {
   const place = byId('pulse');
   if (!place) return;
   const is = live.paused ? 'paused' : how;
-  const text = is === 'stale' ? says.stale(span((Date.now() - live.since) / 1000)) : says[is];
+  const text = is === 'stale' ? says.stale(span((now() - live.since) / 1000)) : says[is];
   if (place.dataset.is !== is) {
     place.dataset.is = is;
     announce(is === 'stale' ? says.away : says[is]);
@@ -418,12 +601,14 @@ function startLive() {
   const place = byId('live') ?? byId('lines');
   const kind = document.querySelector('[data-live]')?.dataset.live;
   // A page of older rows stands still.
-  if (!place || !byId('pulse') || new URLSearchParams(location.search).has('cursor')) return;
+  if (!place || !byId('pulse') || query.has('cursor')) return;
   let accepted;
   let reading = false;
   let wanted = false;
+  // What stands behind a question stays, so that the focus finds back.
+  const asks = () => document.querySelector('dialog[open]');
   const read = async () => {
-    if (reading) {
+    if (reading || asks()) {
       wanted = true;
       return;
     }
@@ -431,31 +616,33 @@ function startLive() {
     try {
       const content = await fragment();
       // Paused meanwhile: whoever goes on reads it.
-      if (live.paused) wanted = true;
+      if (live.paused || asks()) wanted = true;
       else leftOut(kind, merge(place, content, kind));
     } catch {
       tellPulse('stale');
     }
     setTimeout(() => {
       reading = false;
-      if (wanted && !live.paused) {
-        wanted = false;
-        read();
-      }
+      again();
     }, READ_EVERY);
   };
-  const asked = new URLSearchParams(location.search);
+  const again = () => {
+    if (!wanted || live.paused) return;
+    wanted = false;
+    read();
+  };
+  on(document, 'close', again, true);
   // What the pulse counts is what comes to the source, whatever else is asked for.
-  const isCounted = kind === 'events' && !asked.get('q') && !asked.get('since');
+  const isCounted = kind === 'events' && !query.get('q') && !query.get('since');
   const leftOut = (kind, { fresh, last }) => {
     const skipped = Math.max(0, live.came - fresh);
     live.came = 0;
     if (!isCounted || fresh < DRAWN_MAX || skipped === 0) return;
     // They stay missing, and are said to, until all of it is read anew.
     live.skipped += skipped;
-    const cell = document.createElement('td');
+    const cell = make('td');
     [cell.colSpan, cell.textContent] = [last.children.length, says.gap(skipped)];
-    const row = document.createElement('tr');
+    const row = make('tr');
     [row.className, row.title] = ['gap', says.leftOut(skipped)];
     row.append(cell);
     last.after(row);
@@ -469,8 +656,8 @@ function startLive() {
   };
   listen((pulse, how, moved) => {
     if (pulse) {
-      live.since = Date.now();
-      const source = asked.get('source');
+      live.since = now();
+      const source = query.get('source');
       const sum = source ? pulse.sources.find(({ name }) => name === source)?.accepted ?? 0 : pulse.accepted;
       if (accepted !== undefined) live.came += Math.max(0, sum - accepted);
       accepted = sum;
@@ -479,7 +666,7 @@ function startLive() {
     if (live.paused && live.came > 0) tellLeftOut(isCounted ? says.waiting(live.came) : says.more);
     if (moved && !live.paused && !document.hidden) read();
   });
-  document.addEventListener('visibilitychange', () => {
+  on(document, 'visibilitychange', () => {
     if (!document.hidden && !live.paused) read();
   });
   setInterval(() => tellTimes(document), 1000);
@@ -493,7 +680,7 @@ function startLive() {
     read();
   };
   button.hidden = false;
-  button.addEventListener('click', live.toggle);
+  on(button, 'click', live.toggle);
 }
 
 // Opens what a row leads to, and goes on with the newest if that is followed.
@@ -575,7 +762,7 @@ function patch(old, fresh) {
 function bindKeys() {
   if (root.dataset.keys !== 'on') return;
   let before = '';
-  const places = { o: '', e: 'events', d: 'deliveries', a: 'audit' };
+  const places = { o: '', e: 'events', d: 'deliveries', x: 'dead', w: 'why', a: 'audit' };
   const links = () => [...document.querySelectorAll('#lines a.whole')];
   const move = (by) => {
     const all = links();
@@ -588,6 +775,7 @@ function bindKeys() {
     k: () => move(-1),
     Escape: () => byId('close')?.click(),
     p: () => live.toggle?.(),
+    r: () => byId('replay')?.elements[0].focus(),
     f: () => {
       live.follow = !live.follow;
       const [newest] = links();
@@ -597,7 +785,7 @@ function bindKeys() {
       history.replaceState(null, '', url);
     },
   };
-  document.addEventListener('keydown', (event) => {
+  on(document, 'keydown', (event) => {
     const { key, target } = event;
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (target.closest('input, select, textarea, dialog')) {
@@ -621,5 +809,9 @@ tellTimes(document);
 bindLogin();
 bindMe();
 bindUsers();
+bindDeliveries();
+bindDead();
 bindKeys();
 startLive();
+// Now each of them is heard.
+for (const button of document.querySelectorAll('button:disabled')) button.disabled = false;

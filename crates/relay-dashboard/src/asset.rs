@@ -41,12 +41,18 @@ impl Asset {
         }
     }
 
-    /// Its content.
-    pub const fn bytes(self) -> &'static [u8] {
+    /// Its content, as it is sent: without what is only for who reads its source.
+    pub fn bytes(self) -> &'static [u8] {
+        static SENT: LazyLock<[String; 3]> = LazyLock::new(|| Asset::ALL.map(|asset| bare(asset.source())));
+        SENT[self as usize].as_bytes()
+    }
+
+    /// Its content, as it is written.
+    const fn source(self) -> &'static str {
         match self {
-            Self::Style => include_bytes!("../assets/dashboard.css"),
-            Self::Module => include_bytes!("../assets/dashboard.js"),
-            Self::Icon => include_bytes!("../assets/icon.svg"),
+            Self::Style => include_str!("../assets/dashboard.css"),
+            Self::Module => include_str!("../assets/dashboard.js"),
+            Self::Icon => include_str!("../assets/icon.svg"),
         }
     }
 
@@ -57,6 +63,16 @@ impl Asset {
             Self::Icon => "svg",
         }
     }
+}
+
+/// Without the spaces that lines begin with, without lines that are comments or empty, and without the ends of lines that end nothing. No
+/// text of theirs goes over lines, and no comment stands behind anything.
+fn bare(source: &str) -> String {
+    let lines = source.lines().map(str::trim_start);
+    let is_kept =
+        |line: &&str| !(line.is_empty() || line.starts_with("// ") || (line.starts_with("/*") && line.ends_with("*/")));
+    let end = |line: &str| if line.ends_with(['{', '}', '(', '[', ',', ';']) { "" } else { "\n" };
+    lines.filter(is_kept).fold(String::with_capacity(source.len()), |bare, line| bare + line + end(line))
 }
 
 /// FNV-1a in 64 bits: tells two builds apart, and proves nothing.
@@ -75,6 +91,7 @@ mod tests {
             assert!(asset.name().ends_with(asset.extension()), "{}", asset.name());
         }
         assert_eq!(Asset::named("dashboard.css"), None);
+        assert_eq!(bare("a {\n  /* b */\n\n  // c\n  d//e\n}"), "a {d//e\n}");
         assert_ne!(digest(b"a"), digest(b"b"));
     }
 }

@@ -37,6 +37,10 @@ pub enum Tab {
     Events,
     /// Deliveries.
     Deliveries,
+    /// Dead letters.
+    Dead,
+    /// Why nothing arrives.
+    Why,
     /// The audit log.
     Audit,
     /// Users.
@@ -67,6 +71,8 @@ impl Page {
             (Tab::Overview, site.overview(), text::OVERVIEW),
             (Tab::Events, site.events(), text::EVENTS),
             (Tab::Deliveries, site.deliveries(), text::DELIVERIES),
+            (Tab::Dead, site.dead(), text::DEAD),
+            (Tab::Why, site.why_all(), text::WHY),
             (Tab::Audit, site.audit(), text::AUDIT),
         ];
         if viewer.role == Role::Admin {
@@ -97,6 +103,11 @@ impl Page {
 
     pub(crate) fn keys(&self) -> &'static str {
         if self.viewer.as_ref().is_some_and(|viewer| viewer.keys) { "on" } else { "off" }
+    }
+
+    /// Whether the viewer may change what becomes of deliveries.
+    pub(crate) fn may_deliver(&self) -> bool {
+        self.viewer.as_ref().is_some_and(|viewer| viewer.role >= Role::Operator)
     }
 
     pub(crate) fn sees_payloads(&self) -> bool {

@@ -34,7 +34,7 @@ words! {
     OLDER = "Older →";
     LOOK = "Look";
     CLOSE = "Close";
-    CANCEL = "Cancel";
+    CANCEL = "Leave it";
     DO_IT = "Do it";
     PAUSE = "Pause";
     COPY = "Copy";
@@ -72,6 +72,7 @@ words! {
     NO_CLIENT = "no client";
     CLOSED = "closed";
     OPEN = "open";
+    RESUME = "Resume";
     PAUSED = "paused";
     NOTHING_LOST = "Nothing is lost";
     SUMS_DIFFER = "The sums do not hold";
@@ -100,6 +101,14 @@ words! {
     ID = "Id";
     TRIES = "Tries";
     REPLAY = "replay";
+    REPLAY_TO = "Replay to";
+    REPLAY_IT = "Replay";
+    REPLAY_SURE = "Send this event again? It becomes a new delivery, which says that it is a replay.";
+    EVERY_DESTINATION = "every destination";
+    REDRIVE = "Redrive";
+    REDRIVE_SURE = "Try this delivery again? Its tries and its time to live start anew.";
+    CANCEL_IT = "Cancel";
+    CANCEL_SURE = "Cancel this delivery? It is not tried any more. What is under way may still arrive.";
     NEXT_TRY = "Next try";
     EXPIRES = "Expires";
     NOT_COUNTED = "not counted";
@@ -131,6 +140,46 @@ words! {
     NO_DELIVERY_YET_HOW = "Each event makes one for each route of its source. This sends a sample:";
     NO_DELIVERY_MATCHES = "No delivery matches.";
     SHOW_ALL_DELIVERIES = "Show all deliveries";
+}
+
+// Dead letters.
+words! {
+    DEAD_LETTERS = "Dead letters";
+    DEAD_IN_GROUPS = "Dead letters that failed alike";
+    ANY_REASON = "any reason";
+    REASON = "Reason";
+    ENDED = "Ended";
+    LAST_ERROR = "Last error";
+    COUNT = "Count";
+    FIRST_ENDED = "First";
+    LAST_ENDED = "Last";
+    EXAMPLE = "Example";
+    EVERY_GROUP = "Every group, shown or not";
+    CIRCUIT_OPEN = "circuit open";
+    REDRIVE_CHOSEN = "Redrive…";
+    PURGE_CHOSEN = "Purge…";
+    LATER_STAY = "As of";
+    LATER_STAY_HOW = "What ended later stays as it is.";
+    TYPE_COUNT = "Type how many go, for good";
+    TRY_ONE = "Try one first";
+    NO_DEAD = "Nothing is dead.";
+    NO_DEAD_HOW = "What a target refuses, or nobody fetches in time, is kept here until it is redriven or its retention is over.";
+    NO_DEAD_MATCHES = "No dead letter matches.";
+    SHOW_ALL_DEAD = "Show all dead letters";
+    DEAD_NEEDS_SCRIPT = "Redriving needs JavaScript, or the command line: crm-relay dead redrive.";
+}
+
+// Why nothing arrives.
+words! {
+    WHY = "Why";
+    WHY_NOTHING = "Why does nothing arrive?";
+    LOOKED_AT = "looked at";
+    LOOK_AGAIN = "Look again";
+    NOTHING_WRONG = "Nothing is wrong on the way, as far as can be told from here.";
+    WELL = "As it should be:";
+    WRONG = "Wrong:";
+    UNCLEAR = "Not known:";
+    MENDS = "What mends it:";
 }
 
 // The audit log.
@@ -177,7 +226,7 @@ words! {
     NAME_RULE = "1 to 63 of a-z, 0-9, _ and -, the first a letter or digit";
     LINK_ONCE = "It is shown this once, and is good once. Hand it over by a way that you trust.";
     VIEWER_MAY = "sees what came and what became of it, without bodies and values of headers";
-    OPERATOR_MAY = "sees payloads too, and may replay, redrive, cancel and pause by way of the API";
+    OPERATOR_MAY = "sees payloads too, and may replay, redrive, cancel and pause";
     ADMIN_MAY = "may do everything, users among it";
     YOUR_ACCOUNT = "Your account";
     NO_PASSWORD_YET = "You have no password yet: without one you come in by a link alone.";
@@ -195,6 +244,7 @@ words! {
     KEY_FIND = "find";
     KEY_MOVE = "down, up";
     KEY_PAUSE = "pause";
+    KEY_REPLAY = "replay";
     KEY_FOLLOW = "follow the newest";
     BROWSER = "Browser";
     LAST_USED = "Last used";
@@ -254,7 +304,7 @@ pub(crate) const fn state(state: State) -> &'static str {
     }
 }
 
-const fn reason(reason: Reason) -> &'static str {
+pub(crate) const fn reason(reason: Reason) -> &'static str {
     match reason {
         Reason::Rejected => "rejected",
         Reason::Busy => "busy",
@@ -315,6 +365,57 @@ pub(crate) fn to(destination: &str) -> String {
 
 pub(crate) fn losses(losses: &u32) -> String {
     if *losses == 1 { "1 lease lost".to_owned() } else { format!("{losses} leases lost") }
+}
+
+pub(crate) fn redrive(destination: &str) -> String {
+    format!("Redrive to {destination}")
+}
+
+pub(crate) fn cancel(destination: &str) -> String {
+    format!("Cancel the delivery to {destination}")
+}
+
+pub(crate) fn pause(destination: &str) -> String {
+    format!("Pause {destination}")
+}
+
+pub(crate) fn resume(destination: &str) -> String {
+    format!("Resume {destination}")
+}
+
+pub(crate) fn pause_sure(destination: &str) -> String {
+    format!("Hand out nothing more of {destination}? What comes waits, and expires at the end of its time to live.")
+}
+
+/// How many dead letters there are, as far as was looked.
+pub(crate) fn in_groups(count: u64, groups: usize, looked_at: &u64, is_all: &bool) -> String {
+    let groups = if groups == 1 { "1 group".to_owned() } else { format!("{groups} groups") };
+    let all = format!("{} in {groups}", show::count(count));
+    if *is_all { all } else { format!("{all} (the newest {})", show::count(*looked_at)) }
+}
+
+pub(crate) fn in_no_group(count: &u64) -> String {
+    format!("{} more are in groups that are not shown; narrow the list to see them.", show::count(*count))
+}
+
+pub(crate) fn example_of(destination: &str) -> String {
+    format!("An example to {destination}")
+}
+
+pub(crate) fn wrong(count: usize) -> String {
+    if count == 1 { "1 thing is wrong on the way.".to_owned() } else { format!("{count} things are wrong on the way.") }
+}
+
+/// A part of the way of a webhook.
+pub(crate) fn hop<'a>(hop: &&'a str) -> &'a str {
+    match *hop {
+        "server" => "Server: takes it and keeps it",
+        "source" => "Source: lets it in",
+        "route" => "Routes: lead it to destinations",
+        "client" => "Client: fetches it",
+        "target" => "Target: takes it",
+        other => other,
+    }
 }
 
 pub(crate) fn number(number: &u32) -> String {

@@ -117,6 +117,21 @@ impl Site {
         self.at(&["deliveries"])
     }
 
+    /// The dead letters.
+    pub fn dead(&self) -> Url {
+        self.at(&["dead"])
+    }
+
+    /// Why nothing arrives, of all sources.
+    pub fn why_all(&self) -> Url {
+        self.at(&["why"])
+    }
+
+    /// Why nothing arrives at a source.
+    pub fn why(&self, source: &str) -> Url {
+        self.at(&["why", source])
+    }
+
     /// The audit log.
     pub fn audit(&self) -> Url {
         self.at(&["audit"])

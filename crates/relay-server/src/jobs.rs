@@ -108,6 +108,8 @@ mod tests {
             pick: None,
             limit: None,
             cursor: None,
+            as_of: None,
+            last: None,
             dry_run: false,
             audit: None,
         }

@@ -38,6 +38,7 @@ mod outbox;
 mod own_request;
 mod parameters;
 mod people;
+mod preview;
 pub mod principal;
 mod pulse;
 mod quotas;

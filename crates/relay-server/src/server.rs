@@ -57,6 +57,7 @@ use crate::{
     newest::Newest,
     own_request::OwnRequests,
     people::People,
+    preview::Previews,
     principal::{Entrance, Principal},
     pulse::Pulse,
     quotas::Quotas,
@@ -68,7 +69,7 @@ use crate::{
     retention::{self, Keep},
     secret,
     start_error::StartError,
-    state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, Dashboard, Listening, State},
+    state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, Dashboard, GROUPINGS_AT_ONCE, Listening, State},
     supervise::{Failure, Supervisor, TaskKind},
     untold::Untold,
     waiting::{Bound, Inherited},
@@ -304,6 +305,7 @@ impl Server {
             recounts,
             newest: Newest::default(),
             bodies: Semaphore::new(BODIES_AT_ONCE),
+            groupings: Semaphore::new(GROUPINGS_AT_ONCE),
             downloads: Arc::new(Semaphore::new(DOWNLOADS_AT_ONCE)),
             dashboard: config.dashboard.then(|| Dashboard::at(config.admin_url.as_deref())),
             clock,
@@ -316,6 +318,7 @@ impl Server {
                 OwnRequests::alone()
             }),
             reach: Reach::new(asking),
+            previews: Previews::of(shares.then(|| config.credentials.digests()).as_ref()),
             public_url: config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
             listening: OnceLock::new(),
         });

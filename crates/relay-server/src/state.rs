@@ -24,6 +24,7 @@ use crate::{
     newest::Newest,
     own_request::OwnRequests,
     people::People,
+    preview::Previews,
     principal::Principal,
     quotas::Quotas,
     reach::Reach,
@@ -62,6 +63,8 @@ pub(crate) struct State {
     pub(crate) newest: Newest,
     /// Events with bodies that are read and shown at a time.
     pub(crate) bodies: Semaphore,
+    /// Dead letters that are put into groups at a time.
+    pub(crate) groupings: Semaphore,
     /// Bodies that are on their way to whoever wants them as they are.
     pub(crate) downloads: Arc<Semaphore>,
     /// Where browsers find the dashboard; none: it is off.
@@ -74,6 +77,8 @@ pub(crate) struct State {
     pub(crate) own_requests: Arc<OwnRequests>,
     /// What came of that lately.
     pub(crate) reach: Reach,
+    /// What dry runs counted, for the commands that bring it.
+    pub(crate) previews: Previews,
     /// Under which URL senders reach the public listener, if anybody said so.
     pub(crate) public_url: Option<String>,
     /// Addresses, known once the listeners are bound.
@@ -82,6 +87,9 @@ pub(crate) struct State {
 
 /// Bodies of any length that are in memory for pages: each may be as large as any body is.
 pub(crate) const BODIES_AT_ONCE: usize = 4;
+
+/// Groupings at a time, each of thousands of records: whoever comes next waits.
+pub(crate) const GROUPINGS_AT_ONCE: usize = 2;
 
 /// Those on their way at a time; whoever wants one more is told to come again. He may read slowly, and holds up no page.
 pub(crate) const DOWNLOADS_AT_ONCE: usize = 16;
@@ -164,6 +172,11 @@ impl State {
             let ip = if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
             Some(format!("http://{}/", SocketAddr::new(ip, address.port())))
         })
+    }
+
+    /// `ADMIN_URL`, with a slash at its end, where the dashboard is there.
+    pub(crate) fn admin_url(&self) -> Option<&str> {
+        self.dashboard.as_ref()?.url.as_deref()
     }
 
     /// An audit entry of now.

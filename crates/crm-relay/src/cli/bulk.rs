@@ -29,6 +29,8 @@ use crate::{
 
 /// More than so many are changed step by step, so that whoever waits sees how far it is and can stop it in between.
 const STEP: u64 = 1_000;
+/// Destinations that a question names.
+const SPLIT_SHOWN: usize = 5;
 /// A step that takes less is followed by one of twice as many.
 const STEP_LASTS: Duration = Duration::from_millis(500);
 
@@ -48,7 +50,7 @@ pub(crate) struct Selection {
     /// Whose last try (no earlier one) came to these words, as dead list and dead summary print them
     #[arg(long, value_name = "TEXT")]
     error: Option<String>,
-    /// At most so many, the latest first
+    /// At most so many: of dead letters those that ended last, of open ones those that were made last
     #[arg(long, value_name = "N", value_parser = quantity::whole(1..=u64::MAX))]
     limit: Option<u64>,
     #[command(flatten)]
@@ -154,41 +156,67 @@ pub(crate) async fn run(asked: &Asked, bulk: &Bulk, selection: Selection, pacing
             bulk.verb
         )));
     }
+    let job = selection.job.id();
+    let ask = BulkAsk { job: Some(job.to_string()), ..ask };
+    if !selection.ids.is_empty() && !selection.dry_run {
+        return named(&api, bulk, &selection.ids, &ask, as_json).await;
+    }
     let preview = bulk.post(&api, &BulkAsk { dry_run: true, ..ask.clone() }).await?;
+    let counted = format!("{} {}", bulk.verb, counted(&preview));
     if selection.dry_run {
-        return report(&preview, &format!("would {} {}", bulk.verb, count(preview.matched)), as_json);
+        return report(&preview, &format!("would {counted}"), as_json);
     }
     let goes_on = selection.job.is_given();
     if preview.matched == 0 && !goes_on {
-        let text = match selection.ids.as_slice() {
-            [id] => {
-                // That there is none is an error of its own.
-                let found: DeliveryDto = api.get(&format!("/api/v1/deliveries/{}", encode(id))).await?;
-                let (id, state) = (text(&found.id), found.state.as_str());
-                format!("{id} is {state}; only {} deliveries can be {}: {}", bulk.takes, bulk.done, bulk.list)
-            }
-            _ => format!("nothing matches; only {} deliveries can be {}: {}", bulk.takes, bulk.done, bulk.list),
-        };
-        report(&preview, &text, as_json)?;
-        return Ok(if selection.ids.is_empty() { Exit::Done } else { Exit::No });
+        return report(&preview, &format!("{}{}", bulk.nothing(), later_of(&preview)), as_json);
     }
-    if selection.ids.is_empty() && !selection.yes {
-        confirm(&format!("{} {}", bulk.verb, count(preview.matched)))?;
+    if !selection.yes {
+        confirm(&counted)?;
     }
-    let job = selection.job.id();
-    let ask = BulkAsk { job: Some(job.to_string()), ..ask };
-    if selection.ids.is_empty() && (preview.matched > STEP || goes_on) {
+    // What has come to match by now is left.
+    let ask = BulkAsk { preview: preview.preview.clone(), ..ask };
+    if preview.matched > STEP || goes_on {
         let total = preview.matched;
         return Steps { api: &api, bulk, total, limit: ask.limit.unwrap_or(u64::MAX), ask }.run(as_json).await;
     }
     let done = bulk.post(&api, &ask).await.map_err(|failure| goes_on_with(failure, &bulk.again(&ask)))?;
-    report(&done, &format!("{} {}", count(done.changed), bulk.done), as_json)?;
-    Ok(if selection.ids.is_empty() { Exit::Done } else { bulk.left_out(&selection.ids, done.changed) })
+    bulk.ended(&done, as_json)
+}
+
+/// What is named is done without a preview: nobody has to be shown it, and no clock hides it.
+async fn named(api: &Api, bulk: &Bulk, ids: &[String], ask: &BulkAsk, as_json: bool) -> Outcome {
+    let done = bulk.post(api, ask).await.map_err(|failure| goes_on_with(failure, &bulk.again(ask)))?;
+    if done.matched > 0 {
+        bulk.ended(&done, as_json)?;
+        return Ok(bulk.left_out(ids, done.changed));
+    }
+    let words = match ids {
+        [id] => {
+            // That there is none is an error of its own.
+            let found: DeliveryDto = api.get(&format!("/api/v1/deliveries/{}", encode(id))).await?;
+            let (id, state) = (text(&found.id), found.state.as_str());
+            format!("{id} is {state}; only {} deliveries can be {}: {}", bulk.takes, bulk.done, bulk.list)
+        }
+        _ => bulk.nothing(),
+    };
+    report(&done, &words, as_json)?;
+    Ok(Exit::No)
 }
 
 impl Bulk {
     async fn post(&self, api: &Api, ask: &BulkAsk) -> Result<BulkDto, Failure> {
         api.ask(Method::POST, self.path, ask).await
+    }
+
+    fn nothing(&self) -> String {
+        format!("nothing matches; only {} deliveries can be {}: {}", self.takes, self.done, self.list)
+    }
+
+    /// How it ended: through, or because somebody stopped it.
+    fn ended(&self, done: &BulkDto, as_json: bool) -> Outcome {
+        let text = format!("{} {}", count(done.changed), self.done);
+        report(done, &text, as_json)?;
+        stopped(done, &text).map_or(Ok(Exit::Done), Err)
     }
 
     /// How it ends for those that were named: no, if some of them are in no state for it. What was done is not taken back.
@@ -297,10 +325,27 @@ impl Steps<'_> {
         }
         progress.clear();
         let text = format!("{} {}", count(done.changed), bulk.done);
-        let Some(failure) = ended else { return report(&done, &text, as_json) };
+        let Some(failure) = ended else { return bulk.ended(&done, as_json) };
         let text = format!("{text} of {}; the rest stays as it was", total.max(done.matched));
         report(&done, &style::warn(text), as_json)?;
         Err(goes_on_with(failure, &bulk.again(&ask)))
+    }
+}
+
+/// That somebody stopped it, which is not as if it had come through.
+pub(super) fn stopped(done: &BulkDto, what: &str) -> Option<Failure> {
+    let who = done.stopped_by.as_deref()?;
+    Some(Failure::no(format!("stopped by {} after {what}; the rest stays as it was", text(who))))
+}
+
+/// What a preview leaves since it ended later, where that is told.
+fn later_of(preview: &BulkDto) -> String {
+    match preview.later {
+        0 => String::new(),
+        later => format!(
+            "\n{} ended later than the server's clock says it is: name them by ID, or come again when it is",
+            count(later)
+        ),
     }
 }
 
@@ -334,12 +379,33 @@ fn report(done: &BulkDto, text: &str, as_json: bool) -> Outcome {
     Ok(Exit::Done)
 }
 
+/// How many a preview counts, and of whom if not all are of one.
+fn counted(preview: &BulkDto) -> String {
+    format!("{}{}", count(preview.matched), of_whom(preview))
+}
+
+/// Whose they are, if not all are of one.
+pub(super) fn of_whom(preview: &BulkDto) -> String {
+    if preview.split.len() < 2 {
+        return String::new();
+    }
+    let parts =
+        preview.split.iter().take(SPLIT_SHOWN).map(|part| format!("{} of {}", part.count, text(&part.destination)));
+    let mut parts: Vec<String> = parts.collect();
+    if preview.split.len() > SPLIT_SHOWN {
+        parts.push(format!("the rest of {} others", preview.split.len() - SPLIT_SHOWN));
+    }
+    format!(" ({})", parts.join(", "))
+}
+
 fn count(number: u64) -> String {
     if number == 1 { "1 delivery".to_owned() } else { format!("{number} deliveries") }
 }
 
 #[cfg(test)]
 mod tests {
+    use relay_server::api::SplitDto;
+
     use super::*;
 
     #[test]
@@ -350,6 +416,28 @@ mod tests {
         for text in ["", "HTTP", "HTTP x", "42", "4220", "422 what", "-1", "é"] {
             assert!(status(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_question_says_whose_they_are() {
+        let of = |counts: &[u64]| {
+            let part = |(at, count): (usize, &u64)| SplitDto { destination: format!("d{at}"), count: *count };
+            let split = counts.iter().enumerate().map(part).collect();
+            counted(&BulkDto { matched: counts.iter().sum(), split, ..BulkDto::default() })
+        };
+        assert_eq!((of(&[]), of(&[1])), ("0 deliveries".into(), "1 delivery".into()));
+        assert_eq!(of(&[31, 5]), "36 deliveries (31 of d0, 5 of d1)");
+        assert!(of(&[1; 8]).ends_with("1 of d4, the rest of 3 others)"));
+    }
+
+    #[test]
+    fn who_stopped_it_is_said() {
+        let done = BulkDto { stopped_by: Some("user:alice".into()), ..BulkDto::default() };
+        let told = stopped(&done, "3 deliveries redriven").unwrap();
+        assert_eq!(told.text, "stopped by user:alice after 3 deliveries redriven; the rest stays as it was");
+        assert!(stopped(&BulkDto::default(), "").is_none(), "it is through");
+        let later = |later| later_of(&BulkDto { later, ..BulkDto::default() });
+        assert!(later(0).is_empty() && later(2).contains("2 deliveries ended later"));
     }
 
     #[test]

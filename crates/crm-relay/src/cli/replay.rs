@@ -1,12 +1,14 @@
 //! Old events delivered again: those that are named, or all that match, the oldest first.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use http::Method;
-use relay_server::api::{BulkDto, List, ReplayAsk, ReplayDto, ReplayOneAsk};
+use relay_server::api::{BulkDto, List, ReplayAsk, ReplayDto, ReplayOneAsk, SplitDto};
 use serde::Serialize;
 
 use super::{
-    bulk::{Again, Pacing, confirm, goes_on_with, typed_again},
+    bulk::{Again, Pacing, confirm, goes_on_with, of_whom, stopped, typed_again},
     collection::not_empty,
     ids,
     listing::{Range, route_of, text},
@@ -26,6 +28,8 @@ const PATH: &str = "/api/v1/events/replay";
 const STEP: u64 = 2_000;
 /// As much of an id as the server repeats of one that it does not take.
 const ID_SHOWN: usize = 40;
+/// What a question says of more than one request counts: nothing holds them to what it says.
+const MANY: &str = ", which go along the routes that there are then";
 /// Events that one request counts.
 const COUNTED: u64 = 20_000;
 
@@ -90,6 +94,7 @@ impl Replay {
             destination: self.destination,
             limit: self.limit,
             cursor: self.cursor,
+            job: Some(self.job.id().to_string()),
             ..ReplayAsk::default()
         };
         let counted = count(&api, &ask).await?;
@@ -100,10 +105,11 @@ impl Replay {
             return report(asked, &counted, "nothing matches: crm-relay event list");
         }
         if !self.yes {
-            confirm(&format!("replay {}", events(counted.matched)))?;
+            let beyond = if counted.preview.is_none() { MANY } else { "" };
+            confirm(&format!("replay {}{}{beyond}", events(counted.matched), of_whom(&counted)))?;
         }
         let Pacing { rate, start_at } = self.pacing;
-        let ask = ReplayAsk { rate, start_at, job: Some(self.job.id().to_string()), ..ask };
+        let ask = ReplayAsk { rate, start_at, preview: counted.preview.clone(), ..ask };
         all_of(asked, &api, &ask, counted.matched).await
     }
 }
@@ -132,7 +138,10 @@ async fn all_of(asked: &Asked, api: &Api, ask: &ReplayAsk, total: u64) -> Outcom
     }
     progress.clear();
     let text = format!("{} replayed: {} deliveries made", events(done.matched), done.changed);
-    let Some(failure) = ended else { return report(asked, &done, &text) };
+    let Some(failure) = ended else {
+        report(asked, &done, &text)?;
+        return stopped(&done, &text).map_or(Ok(Exit::Done), Err);
+    };
     report(asked, &done, &style::warn(format!("{text}, of {}", events(total))))?;
     Err(goes_on_with(failure, &again(ask)))
 }
@@ -141,23 +150,29 @@ async fn post(api: &Api, ask: &ReplayAsk) -> Result<BulkDto, Failure> {
     api.ask(Method::POST, PATH, ask).await
 }
 
-/// How many match, at most as many as are asked for: counted page by page.
+/// How many match, at most as many as are asked for: counted page by page. What one request counts has a preview.
 async fn count(api: &Api, ask: &ReplayAsk) -> Result<BulkDto, Failure> {
     let stop = signals::listen()?;
     let mut progress = Progress::endless();
     let (mut matched, limit) = (0, ask.limit.unwrap_or(u64::MAX));
+    let mut split = BTreeMap::<String, u64>::new();
     let mut ask = ReplayAsk { dry_run: true, ..ask.clone() };
     loop {
         let wanted = COUNTED.min(limit - matched);
         ask.limit = Some(wanted);
         let page = post(api, &ask).await?;
         matched += page.matched;
+        for part in &page.split {
+            *split.entry(part.destination.clone()).or_default() += part.count;
+        }
         progress.reach(matched, None);
         if stop.is_asked() {
             return Err(Failure::no("stopped while counting; nothing was changed"));
         }
         if page.next.is_none() || matched >= limit || page.matched < wanted {
-            return Ok(BulkDto { matched, ..page });
+            let preview = page.preview.filter(|_| page.matched == matched);
+            let part = |(destination, count)| SplitDto { destination, count };
+            return Ok(BulkDto { matched, preview, split: split.into_iter().map(part).collect(), ..page });
         }
         ask.cursor = page.next;
     }

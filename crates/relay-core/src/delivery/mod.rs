@@ -12,6 +12,7 @@
 //!    '--------------------------------------------------------'-'
 //! ```
 
+pub mod alike;
 pub mod answer;
 mod change;
 mod ending;

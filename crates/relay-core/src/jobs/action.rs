@@ -80,6 +80,16 @@ impl Action {
         }
     }
 
+    /// Whether a delivery that matches now did so then, as far as its record tells. `is_picked`: by what its last try came to, and not by a limit alone.
+    pub(super) fn matched(&self, found: &Delivery, then: Wall, is_picked: bool) -> bool {
+        let is_as_it_was = found.changed_at <= then;
+        match self {
+            Self::Redrive { .. } | Self::Purge | Self::Replay { .. } => is_as_it_was,
+            // Open all the while, whatever has been tried; but another try may be what it is picked by.
+            Self::Cancel => is_as_it_was || (!is_picked && found.ready_at <= then),
+        }
+    }
+
     /// Puts what becomes of a delivery, due then if it comes at a rate, into a step; `false` if it is not one for this.
     pub(super) fn decide(&self, found: &Delivery, due: Option<Wall>, now: Wall, step: &mut Step) -> bool {
         if !self.states().contains(&found.state) {

@@ -7,6 +7,7 @@ use crate::{
     delivery::Delivery,
     id::{DeliveryId, JobId},
     storage::{AuditEntry, DeliveryFilter, EventFilter},
+    time::Wall,
 };
 
 /// A command.
@@ -20,12 +21,16 @@ pub struct Command {
     pub action: Action,
     /// To which deliveries.
     pub target: Target,
-    /// Only to these among them.
+    /// Only to these among them, picked by what their last try came to.
     pub pick: Option<Meant>,
     /// To so many at most in all, in the order in which they come. A repetition with more goes on.
     pub limit: Option<u64>,
     /// From the first page on that starts there, unless the job has begun.
     pub cursor: Option<String>,
+    /// Only what was so then, as a preview counted it: what has come to match since is left, and so is what may have. `None`: what matches.
+    pub as_of: Option<Wall>,
+    /// To none behind this one, where a preview ended at its limit: what is gone of those it counted has none in its place.
+    pub last: Option<Last>,
     /// Only counted.
     pub dry_run: bool,
     /// What goes into the audit log with the first step that changes something.
@@ -41,6 +46,15 @@ pub enum Target {
     Matching(DeliveryFilter),
     /// Events that match: for a replay, and that for nothing else.
     Events(EventFilter),
+}
+
+/// Where one stands among those that a command comes to: dead letters by when they ended, all others by their ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Last {
+    /// When it ended, where they come by that; else the same for all.
+    pub at: Wall,
+    /// The bits of its id.
+    pub id: u128,
 }
 
 /// Tells which are meant where a store has no index for it.

@@ -1,15 +1,20 @@
 //! A command under way: page, decide, step, next.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use super::{Action, Command, ForHub, JobOp, JobStored, Output, Pace, Target};
+use super::{Action, Command, ForHub, JobOp, JobStored, Last, Output, Pace, Target};
 use crate::{
     delivery::{Delivery, State},
     id::DeliveryId,
     limits,
+    name::Name,
+    routing::Route,
     storage::{
         self, Asked, Changed, DeliveryFilter, EventFilter, EventRow, EventsAsk, Listing, Mark, OpId, Page, PageAsk,
-        Step, Stepped, StoreError,
+        Range, Step, Stepped, StoreError,
     },
     time::Wall,
 };
@@ -21,6 +26,12 @@ pub struct Job {
     target: Reads,
     /// As it is stored; of a dry run, as it was counted.
     mark: Mark,
+    /// Of a dry run: how many deliveries of each destination it is about.
+    split: BTreeMap<Name, u64>,
+    /// Of a dry run: the last that it counted.
+    last: Option<Last>,
+    /// Of a dry run: the first that it counted.
+    first: Option<DeliveryId>,
     /// Where the next page starts.
     cursor: Option<String>,
     /// Most on a page, and most there may be.
@@ -84,6 +95,8 @@ pub enum End {
     Done,
     /// It was stopped before it was through.
     Stopped,
+    /// Somebody, this one, stopped the job in the store before it was through.
+    StoppedBy(String),
     /// Another command has its id: nothing was done.
     Taken,
     /// The store could not, more often than it is asked. What was done stays done.
@@ -99,6 +112,12 @@ pub struct JobSums {
     pub matched: u64,
     /// Deliveries that were changed, removed or made.
     pub changed: u64,
+    /// Of a dry run: how many deliveries of each destination are among those, or would be made.
+    pub split: BTreeMap<Name, u64>,
+    /// Of a dry run that has reached its limit: the last that it counted.
+    pub last: Option<Last>,
+    /// Of a dry run: one of the deliveries that it counted.
+    pub example: Option<DeliveryId>,
     /// Where a command goes on that asks for the rest.
     pub next: Option<String>,
     /// Where they come at a rate: when the next would be due.
@@ -109,10 +128,10 @@ impl Job {
     /// A job that has not begun.
     pub fn new(command: Command) -> Self {
         let target = match (&command.target, &command.action) {
-            (Target::Events(filter), Action::Replay { .. }) => Reads::Events(filter.clone()),
+            (Target::Events(filter), Action::Replay { .. }) => Reads::Events(until(filter, command.as_of)),
             (Target::Events(_), _) | (_, Action::Replay { .. }) => Reads::Nothing,
             (Target::Ids(ids), _) => Reads::Ids(ids.iter().copied().collect()),
-            (Target::Matching(filter), action) => narrowed(filter, action.states()),
+            (Target::Matching(filter), action) => narrowed(filter, action.states(), command.as_of),
         };
         let cursor = command.cursor.clone();
         let page_limit = limits::JOB_STEP_MAX / u32::try_from(command.action.routes_max()).unwrap_or(u32::MAX).max(1);
@@ -120,6 +139,9 @@ impl Job {
             command,
             target,
             mark: Mark::default(),
+            split: BTreeMap::new(),
+            last: None,
+            first: None,
             cursor,
             page_max: page_limit.max(1),
             page_limit: page_limit.max(1),
@@ -137,6 +159,16 @@ impl Job {
     pub fn by(self, page_limit: u32) -> Self {
         let page_limit = page_limit.clamp(1, self.page_limit);
         Self { page_max: page_limit, page_limit, ..self }
+    }
+
+    /// The same, so far already as the store has it: without a look at what lies before that.
+    #[must_use]
+    pub fn at(mut self, mark: Mark) -> Self {
+        if mark.steps > 0 && mark.fingerprint == self.command.fingerprint {
+            self.mark = mark;
+            self.go_on();
+        }
+        self
     }
 
     /// Ends it before its next page: what is under way is waited for.
@@ -219,7 +251,9 @@ impl Job {
         let Mark { matched, changed, next_due, .. } = self.mark;
         let next = self.cursor.clone();
         let next_due = self.command.action.pace().map(|pace| next_due.unwrap_or(pace.from));
-        Some(JobSums { end: end.clone(), matched, changed, next, next_due })
+        let (split, example) = (self.split.clone(), self.first);
+        let last = self.last.filter(|_| self.command.limit.is_some_and(|limit| matched >= limit));
+        Some(JobSums { end: end.clone(), matched, changed, split, last, example, next, next_due })
     }
 
     /// Asks for the next page; or notes that there is nothing on it.
@@ -278,10 +312,32 @@ impl Job {
             self.page_max = fewer;
             return;
         }
-        let mut step = self.step(page.next);
+        // Behind the last there is none.
+        let is_end =
+            self.command.last.is_some_and(|last| page.items.last().is_some_and(|found| self.place(found) < last));
+        let meant: Vec<Delivery> = page.items.into_iter().filter(|found| self.is_for(found)).collect();
+        if self.command.dry_run {
+            self.count(&meant);
+        }
+        let mut step = self.step(page.next.filter(|_| !is_end));
         let pace = self.pace(now);
-        self.put(&mut step, &page.items, now, |number| pace.map(|pace| pace.due(number)));
+        self.put(&mut step, &meant, now, |number| pace.map(|pace| pace.due(number)));
         self.decided(step, pace);
+    }
+
+    /// Counts these, as a dry run does.
+    fn count(&mut self, meant: &[Delivery]) {
+        for found in meant {
+            *self.split.entry(found.destination.clone()).or_default() += 1;
+        }
+        self.first = self.first.or_else(|| meant.first().map(|found| found.id));
+        self.last = meant.last().map(|found| self.place(found)).or(self.last);
+    }
+
+    /// Where one stands among the others.
+    fn place(&self, found: &Delivery) -> Last {
+        let by_end = matches!(&self.target, Reads::Matching(filter) if filter.comes_by_end());
+        Last { at: if by_end { found.changed_at } else { Wall::MIN }, id: found.id.as_u128() }
     }
 
     /// How many of these one step may be about, if that is not all: what is removed in one commit is bounded in rows.
@@ -291,8 +347,7 @@ impl Job {
         }
         let mut rows = 0;
         let fit = found.iter().take_while(|found| {
-            let goes = self.is_meant(found) && self.command.action.states().contains(&found.state);
-            rows += if goes { storage::rows_removed(found, Some(found.body_bytes)) } else { 0 };
+            rows += if self.is_for(found) { storage::rows_removed(found, Some(found.body_bytes)) } else { 0 };
             rows <= u64::from(limits::JOB_STEP_MAX)
         });
         // One alone goes, whatever it takes.
@@ -305,17 +360,36 @@ impl Job {
         if self.command.dry_run {
             return 0;
         }
-        page.items.iter().map(|row| self.command.action.routes(&row.event.source).len()).sum()
+        page.items.iter().map(|row| self.routes(row).len()).sum()
+    }
+
+    /// Along which routes an event is replayed.
+    fn routes(&self, row: &EventRow) -> &[Route] {
+        let Command { as_of, last, .. } = &self.command;
+        let is_meant = as_of.is_none_or(|then| row.event.received_at <= then);
+        // The oldest come first.
+        if is_meant && last.is_none_or(|last| row.event.id.as_u128() <= last.id) {
+            self.command.action.routes(&row.event.source)
+        } else {
+            &[]
+        }
     }
 
     /// Puts the new deliveries of these events into a step.
     fn make(&mut self, page: Listing<EventRow>, ids: Vec<DeliveryId>, now: Wall) {
-        let mut step = self.step(page.next);
+        let behind = |last: Last| page.items.last().is_some_and(|row| row.event.id.as_u128() > last.id);
+        let is_end = self.command.last.is_some_and(behind);
+        let mut step = self.step(page.next.filter(|_| !is_end));
         let (pace, mut ids) = (self.pace(now), ids.into_iter());
+        let (mut split, mut last) = (std::mem::take(&mut self.split), self.last);
         for row in &page.items {
-            let routes = self.command.action.routes(&row.event.source);
+            let routes = self.routes(row);
             if routes.is_empty() {
                 continue;
+            }
+            last = Some(Last { at: Wall::MIN, id: row.event.id.as_u128() });
+            for route in routes.iter().filter(|_| self.command.dry_run) {
+                *split.entry(route.destination.clone()).or_default() += 1;
             }
             let due = pace.map_or(Wall::MIN, |pace| pace.due(step.matched));
             for (route, id) in routes.iter().zip(&mut ids) {
@@ -327,6 +401,7 @@ impl Job {
             }
             step.matched += 1;
         }
+        (self.split, self.last) = (split, last);
         self.decided(step, pace);
     }
 
@@ -390,7 +465,15 @@ impl Job {
     }
 
     fn is_meant(&self, found: &Delivery) -> bool {
-        self.command.pick.as_ref().is_none_or(|pick| pick.holds(found))
+        let Command { action, pick, as_of, last, .. } = &self.command;
+        pick.as_ref().is_none_or(|pick| pick.holds(found))
+            && last.is_none_or(|last| self.place(found) >= last)
+            && as_of.is_none_or(|then| action.matched(found, then, pick.is_some()))
+    }
+
+    /// Whether something is done to it.
+    fn is_for(&self, found: &Delivery) -> bool {
+        self.is_meant(found) && self.command.action.states().contains(&found.state)
     }
 
     fn on_step(&mut self, work: PendingStep, result: Result<Stepped, StoreError>) {
@@ -466,6 +549,10 @@ impl Job {
 
     /// Behind the mark.
     fn go_on(&mut self) {
+        if let Some(who) = self.mark.stopped_by() {
+            (self.phase, self.cursor) = (Phase::Over(End::StoppedBy(who.to_owned())), None);
+            return;
+        }
         self.cursor.clone_from(&self.mark.cursor);
         self.phase = if self.mark.is_over { Phase::Over(End::Done) } else { Phase::Read };
     }
@@ -501,9 +588,29 @@ impl Job {
     }
 }
 
-/// A filter with those states alone that an action is for.
-fn narrowed(filter: &DeliveryFilter, states: &[State]) -> Reads {
+/// A filter without what was received after that.
+fn until(filter: &EventFilter, as_of: Option<Wall>) -> EventFilter {
+    EventFilter { range: up_to(filter.range, as_of), ..filter.clone() }
+}
+
+/// A range that ends with that moment, if not before.
+fn up_to(range: Range, as_of: Option<Wall>) -> Range {
+    let Some(then) = as_of else { return range };
+    let behind = then + Duration::from_micros(1);
+    Range { until: Some(range.until.map_or(behind, |until| until.min(behind))), ..range }
+}
+
+/// A filter with those states alone that an action is for. Where they come by when they ended, those that ended later than a preview was
+/// made are not even read; the order stays the same.
+fn narrowed(filter: &DeliveryFilter, states: &[State], as_of: Option<Wall>) -> Reads {
     let is_wanted = |state: &State| filter.states.is_empty() || filter.states.contains(state);
     let states: Vec<State> = states.iter().copied().filter(is_wanted).collect();
-    if states.is_empty() { Reads::Nothing } else { Reads::Matching(DeliveryFilter { states, ..filter.clone() }) }
+    if states.is_empty() {
+        return Reads::Nothing;
+    }
+    let mut narrow = DeliveryFilter { states, ..filter.clone() };
+    if narrow.comes_by_end() {
+        narrow.range = up_to(narrow.range, as_of);
+    }
+    Reads::Matching(narrow)
 }

@@ -49,7 +49,7 @@ mod retention;
 
 pub use self::{
     action::Action,
-    command::{Command, Meant, Target},
+    command::{Command, Last, Meant, Target},
     job::{End, Job, JobSums},
     op::{ForHub, JobOp, JobStored, Output, RetentionOp, RetentionStored},
     pace::Pace,

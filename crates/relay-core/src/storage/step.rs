@@ -12,7 +12,7 @@ use crate::{
 pub struct Mark {
     /// Steps done.
     pub steps: u64,
-    /// Where the next page starts.
+    /// Where the next page starts; of a job that was stopped, by whom: see [`Mark::stopped_by`].
     pub cursor: Option<String>,
     /// What was decided about: deliveries, or events of a replay.
     pub matched: u64,
@@ -24,6 +24,13 @@ pub struct Mark {
     pub next_due: Option<Wall>,
     /// There is no next step.
     pub is_over: bool,
+}
+
+impl Mark {
+    /// Who stopped it, if it did not come through by itself: there is no page then that could start anywhere.
+    pub fn stopped_by(&self) -> Option<&str> {
+        self.cursor.as_deref().filter(|_| self.is_over)
+    }
 }
 
 /// One commit of a job. It happens if the stored [`Mark`] has as many steps as its own says were done before it; else it
@@ -55,6 +62,29 @@ pub struct Step {
 }
 
 impl Step {
+    /// One that no store does, since no job has so many steps before it: its answer is how far the job is.
+    pub const fn look(job: JobId) -> Self {
+        Self {
+            job,
+            before: u64::MAX,
+            cursor: None,
+            matched: 0,
+            fingerprint: 0,
+            next_due: None,
+            is_over: false,
+            settle: Vec::new(),
+            retire: Vec::new(),
+            make: Vec::new(),
+            audit: None,
+        }
+    }
+
+    /// The last one of a job that is so far, which does nothing: whoever runs the job finds that it was stopped, and by whom.
+    pub fn stop(job: JobId, mark: &Mark, who: &str) -> Self {
+        let Mark { steps: before, fingerprint, next_due, .. } = *mark;
+        Self { before, fingerprint, next_due, cursor: Some(who.to_owned()), is_over: true, ..Self::look(job) }
+    }
+
     /// Whether it adds to what is stored: such a step is refused where there is no room, as what comes in is. What settles or
     /// removes goes on there.
     pub fn adds(&self) -> bool {

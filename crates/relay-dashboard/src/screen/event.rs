@@ -11,7 +11,7 @@ use relay_core::{
     time::Wall,
 };
 
-use super::Outcome;
+use super::{Outcome, choice::Choice};
 use crate::{
     body::{Preview, Shown, View},
     filters,
@@ -65,6 +65,8 @@ pub struct EventFacts {
     pub deliveries: Vec<DeliveryFacts>,
     /// There are older ones.
     pub more: bool,
+    /// Where it can be replayed to: the destinations that routes of its source lead to.
+    pub routed: Vec<Name>,
 }
 
 /// A header field.
@@ -160,6 +162,7 @@ impl EventFacts {
             body,
             deliveries: Vec::new(),
             more: false,
+            routed: Vec::new(),
         }
     }
 
@@ -168,9 +171,30 @@ impl EventFacts {
     pub fn with(self, deliveries: Vec<DeliveryFacts>, more: bool) -> Self {
         Self { deliveries, more, ..self }
     }
+
+    /// The same with where it can be replayed to.
+    #[must_use]
+    pub fn routed(self, routed: Vec<Name>) -> Self {
+        Self { routed, ..self }
+    }
+
+    pub(super) fn of_routes(&self) -> Vec<Choice<'_>> {
+        let every = Choice { value: "", words: t::EVERY_DESTINATION, chosen: false };
+        let to = |name| Choice { value: Name::as_str(name), words: Name::as_str(name), chosen: false };
+        let every = (self.routed.len() > 1).then_some(every);
+        every.into_iter().chain(self.routed.iter().map(to)).collect()
+    }
 }
 
 impl DeliveryFacts {
+    pub(super) const fn is_redrivable(&self) -> bool {
+        self.outcome.state.is_dead_letter()
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        self.outcome.state.is_open()
+    }
+
     /// Of a delivery as it is stored, with all its tries, the oldest first.
     pub fn of(delivery: &Delivery, history: &[Attempt]) -> Self {
         let tries: Vec<Try> = history.iter().rev().take(TRIES_MAX).map(Try::of).collect();

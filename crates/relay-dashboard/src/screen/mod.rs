@@ -3,6 +3,7 @@
 mod again;
 mod audit;
 mod choice;
+mod dead;
 mod deliveries;
 mod event;
 mod events;
@@ -12,10 +13,12 @@ mod outcome;
 mod overview;
 mod problem;
 mod users;
+mod why;
 
 pub use self::{
     again::Again,
     audit::{Audit, AuditFilter, AuditLine, AuditLines, AuditList},
+    dead::{Dead, DeadFilter, DeadGroups, GroupLine},
     deliveries::{Deliveries, DeliveriesFilter, DeliveryLine, DeliveryLines, DeliveryList},
     event::{DeliveryFacts, EventFacts, EventPage, Header, Payload, Try},
     events::{EventLine, EventLines, EventList, Events, EventsFilter},
@@ -25,6 +28,7 @@ pub use self::{
     overview::{Circuit, DestinationLine, Overview, OverviewLive, Reason, Situation, SourceLine},
     problem::Problem,
     users::{UserLine, UserState, Users},
+    why::{CheckLine, Found, HopLine, Why},
 };
 
 /// What can be drawn.

@@ -31,6 +31,16 @@ fn no_body_makes_a_page_heavy() {
     }
 }
 
+/// What is taken out of an asset for its way stands in no text of it.
+#[test]
+fn no_text_of_a_script_goes_over_lines() {
+    let source = include_str!("../../assets/dashboard.js");
+    for line in source.lines().filter(|line| !line.trim_start().starts_with("//")) {
+        assert!(line.matches('`').count() % 2 == 0, "a template goes over lines: {line}");
+        assert!(!line.contains(" // "), "a comment stands behind code, and would take the next line with it: {line}");
+    }
+}
+
 #[test]
 fn every_screen_is_a_whole_document_with_one_title() {
     for words in [Words::usual(), Words::long()] {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use relay_core::{
-    delivery::{Attempt, Delivery, Reason, State, answer::Answer, outcome::Class},
+    delivery::{Attempt, Delivery, Reason, State, alike::Alike, answer::Answer, outcome::Class},
     event::Event,
     id::{DeliveryId, EventId},
     name::Name,
@@ -14,10 +14,11 @@ use relay_dashboard::{
     body::View,
     page::Page,
     screen::{
-        Audit, AuditFilter, AuditLine, AuditLines, AuditList, Circuit, Deliveries, DeliveriesFilter, DeliveryFacts,
-        DeliveryLine, DeliveryLines, DeliveryList, DestinationLine, EventFacts, EventLine, EventLines, EventList,
-        EventPage, Events, EventsFilter, Login, Me, Overview, OverviewLive, Problem, Reason as Trouble, Screen as _,
-        SessionLine, Situation, SourceLine, UserLine, UserState, Users, Way,
+        Audit, AuditFilter, AuditLine, AuditLines, AuditList, CheckLine, Circuit, Dead, DeadFilter, DeadGroups,
+        Deliveries, DeliveriesFilter, DeliveryFacts, DeliveryLine, DeliveryLines, DeliveryList, DestinationLine,
+        EventFacts, EventLine, EventLines, EventList, EventPage, Events, EventsFilter, Found, GroupLine, HopLine,
+        Login, Me, Overview, OverviewLive, Problem, Reason as Trouble, Screen as _, SessionLine, Situation, SourceLine,
+        UserLine, UserState, Users, Way, Why,
     },
     since::Since,
     sums::{DeliveriesSum, EventsSum},
@@ -212,7 +213,8 @@ pub(crate) fn facts(words: &Words, role: Role, view: View) -> EventFacts {
         DeliveryFacts::of(&dead, &history),
         DeliveryFacts::of(&good, &[attempt(words, 1, Class::Delivered)]),
     ];
-    EventFacts::of(&event, event.body.len() as u64, view, role >= Role::Operator).with(deliveries, false)
+    let facts = EventFacts::of(&event, event.body.len() as u64, view, role >= Role::Operator).with(deliveries, false);
+    facts.routed(vec![name("crm"), name("erp")])
 }
 
 pub(crate) fn situation(words: &Words, trouble: bool) -> Situation {
@@ -267,6 +269,77 @@ pub(crate) fn situation(words: &Words, trouble: bool) -> Situation {
             retired: 301_900,
             lost: 0,
         },
+    }
+}
+
+fn why(words: &Words, source: Option<&str>) -> String {
+    let check = |check: &str, about: &str, found, said: &str, remedy: &str| CheckLine {
+        check: check.into(),
+        about: (!about.is_empty()).then(|| about.into()),
+        found,
+        said: said.into(),
+        remedy: (!remedy.is_empty()).then(|| remedy.into()),
+    };
+    let trouble = |found| if source.is_some() { found } else { Found::Well };
+    let hops = vec![
+        HopLine {
+            hop: "server",
+            checks: vec![
+                check("store", "", Found::Well, "it commits, in 1.1 ms in the mean; 41 GiB are free", ""),
+                check(
+                    "public URL",
+                    "",
+                    Found::Unclear,
+                    "PUBLIC_URL is not set",
+                    "set it to where platforms find this server",
+                ),
+            ],
+        },
+        HopLine {
+            hop: "source",
+            checks: vec![check("last request", "stripe", Found::Well, "2 s ago; 214 in the last hour", "")],
+        },
+        HopLine { hop: "route", checks: vec![check("leads to", "stripe", Found::Well, "crm", "")] },
+        HopLine {
+            hop: "client",
+            checks: vec![check(
+                "there",
+                "crm",
+                trouble(Found::Wrong),
+                &words.reason,
+                "crm-relay client --url https://relay.example.com --to crm=http://127.0.0.1:3000",
+            )],
+        },
+        HopLine { hop: "target", checks: vec![check("answers", "crm", Found::Unclear, &words.error, "")] },
+    ];
+    let sources = vec![name("github"), name("stripe")];
+    Why { page: page(Role::Operator), source: source.map(name), sources, at: NOW, hops }.html()
+}
+
+fn groups(words: &Words, count: u64) -> DeadGroups {
+    let event = event(words, 3);
+    let line = |number: u64| {
+        let mut dead = delivery(words, &event, number, if number % 3 == 1 { State::Expired } else { State::Dead });
+        if number % 3 == 1 {
+            dead.last = None;
+        }
+        let circuit = [Circuit::Closed, Circuit::Idle, Circuit::Open][number as usize % 3];
+        GroupLine {
+            key: format!("{number:032x}"),
+            // Whatever is left of it when it comes here.
+            alike: Alike { error: dead.last.is_some().then(|| words.error.clone()), ..Alike::of(&dead) },
+            count: 4_000 / (number + 1),
+            oldest: ago(90_000 * (number % 2) + 4_000),
+            newest: ago(60 * (number + 1)),
+            example: dead.id,
+            circuit,
+        }
+    };
+    DeadGroups {
+        lines: (0..count).map(line).collect(),
+        looked_at: if count > 0 { 10_000 } else { 0 },
+        others: if count > 30 { 317 } else { 0 },
+        is_all: count < 30,
     }
 }
 
@@ -398,6 +471,17 @@ fn of_deliveries(words: &Words) -> Vec<(&'static str, String)> {
         list,
         fault: None,
     };
+    let dead = |count, filter: &DeadFilter| Dead {
+        page: page(Role::Admin),
+        filter: filter.clone(),
+        destinations: vec![name("crm"), name("erp")],
+        sources: vec![name("github"), name("stripe")],
+        groups: groups(words, count),
+        fault: None,
+    };
+    let of_crm = DeadFilter { destination: Some("crm".into()), reason: Some(Reason::Busy), ..DeadFilter::default() };
+    let dead_viewer = Dead { page: page(Role::Viewer), ..dead(3, &DeadFilter::default()) };
+    let dead_fault = Dead { fault: Some(words.error.clone()), ..dead(0, &of_crm) };
     let narrow = DeliveriesFilter { destination: Some("crm".into()), state: Some(State::Dead) };
     let overview = |now| Overview { page: page(Role::Admin), now };
     vec![
@@ -405,6 +489,14 @@ fn of_deliveries(words: &Words) -> Vec<(&'static str, String)> {
         ("overview-trouble", overview(situation(words, true)).html()),
         ("overview-empty", overview(Situation::default()).html()),
         ("overview-live.fragment", OverviewLive { page: &page(Role::Admin), now: &situation(words, true) }.html()),
+        ("why", why(words, Some("stripe"))),
+        ("why-well", why(words, None)),
+        ("dead", dead(9, &DeadFilter::default()).html()),
+        ("dead-many", dead(40, &of_crm).html()),
+        ("dead-viewer", dead_viewer.html()),
+        ("dead-empty", dead(0, &DeadFilter::default()).html()),
+        ("dead-nothing", dead(0, &of_crm).html()),
+        ("dead-fault", dead_fault.html()),
         ("deliveries", deliveries(list(words.lines), DeliveriesFilter::default()).html()),
         ("deliveries-nothing", deliveries(list(0), narrow).html()),
         ("deliveries-empty", deliveries(list(0), DeliveriesFilter::default()).html()),

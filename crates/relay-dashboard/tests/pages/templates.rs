@@ -51,6 +51,32 @@ fn templates_say_nothing_of_their_own() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// A slow module has no form sent as a page: what changes something is disabled, or hidden, until the module has bound it.
+#[test]
+fn no_button_is_pressed_before_it_is_heard() {
+    let mut seen = 0;
+    for (name, text) in templates() {
+        let mut rest = text.as_str();
+        let mut form = "";
+        while let Some(start) = rest.find('<') {
+            rest = &rest[start..];
+            let tag = &rest[..rest.find('>').map_or(rest.len(), |end| end + 1)];
+            match tag.split([' ', '>']).next() {
+                Some("<form") => form = tag,
+                Some("</form") => form = "",
+                Some("<button") if form.contains("method=\"get\"") || form.contains("method=\"dialog\"") => {}
+                Some("<button") => {
+                    assert!(tag.contains(" disabled>") || tag.contains(" hidden>"), "{name}: {tag}");
+                    seen += 1;
+                }
+                _ => {}
+            }
+            rest = &rest[1..];
+        }
+    }
+    assert!(seen > 10, "the buttons are somewhere else");
+}
+
 #[test]
 fn the_rules_see_what_breaks_them() {
     for bad in [

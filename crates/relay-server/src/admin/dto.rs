@@ -311,7 +311,14 @@ impl DeliveryDto {
             }),
             last: delivery.last.as_ref().map(AttemptDto::new),
             history: None,
+            url: None,
         }
+    }
+
+    /// With its page in the dashboard at this URL.
+    pub(crate) fn linked(self, dashboard: Option<&str>) -> Self {
+        let url = dashboard.map(|base| format!("{base}deliveries/{}", self.id));
+        Self { url, ..self }
     }
 
     /// With all tries, oldest first.
@@ -350,6 +357,13 @@ impl EventDto {
         Self::new(&row.event, row.body_bytes, &row.deliveries)
     }
 
+    /// With the pages of it and of its deliveries in the dashboard at this URL.
+    pub(crate) fn linked(self, dashboard: Option<&str>) -> Self {
+        let url = dashboard.map(|base| format!("{base}events/{}", self.id));
+        let deliveries = self.deliveries.into_iter().map(|delivery| delivery.linked(dashboard)).collect();
+        Self { deliveries, url, ..self }
+    }
+
     pub(crate) fn new(event: &Event, body_size: u64, deliveries: &[Delivery]) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self {
@@ -365,6 +379,7 @@ impl EventDto {
             body_sha256: hex(&event.body_sha256),
             received_at: rfc3339(event.received_at),
             deliveries: deliveries.iter().map(DeliveryDto::new).collect(),
+            url: None,
         }
     }
 }

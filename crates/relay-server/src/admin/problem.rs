@@ -19,6 +19,7 @@ use super::code::AdminCode;
 use crate::{
     api::ProblemDto,
     people::{PasswordError, SignInError},
+    preview::PreviewError,
     principal::{Permission, Role},
     registry::RegistryError,
 };
@@ -70,6 +71,9 @@ pub(crate) enum AdminError {
     /// What was asked for cannot be done to it in its state.
     #[error("{0}")]
     Conflict(String),
+    /// What a command brings is no preview of it.
+    #[error(transparent)]
+    Preview(#[from] PreviewError),
     /// The registry refused.
     #[error(transparent)]
     Registry(RegistryError),
@@ -127,7 +131,7 @@ impl AdminError {
             Self::TooManyTokens(_) | Self::TooManyStreams => AdminCode::RateLimited,
             Self::Invalid(_) => AdminCode::Invalid,
             Self::Unknown(_) => AdminCode::Unknown,
-            Self::Conflict(_) => AdminCode::Conflict,
+            Self::Conflict(_) | Self::Preview(_) => AdminCode::Conflict,
             Self::TooLarge => AdminCode::TooLarge,
             Self::Slow => AdminCode::Timeout,
             Self::WrongMethod(_) => AdminCode::MethodNotAllowed,
@@ -156,6 +160,7 @@ impl AdminError {
             | Self::Invalid(_)
             | Self::Unknown(_)
             | Self::Conflict(_)
+            | Self::Preview(_)
             | Self::TooLarge
             | Self::Slow
             | Self::WrongMethod(_)

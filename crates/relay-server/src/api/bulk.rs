@@ -36,7 +36,10 @@ pub struct BulkAsk {
     /// Of what the last try came to, as screens show it; in any case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// At most so many in all, the latest first. More of them under the same job go on.
+    /// In these groups, by their keys in `dead/groups`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// At most so many in all: dead letters that ended last first, open ones that were made last. More of them under the same job go on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
     /// Where the command before this one ended; only with `status`, `error` or `limit`.
@@ -51,9 +54,12 @@ pub struct BulkAsk {
     /// Only counted.
     #[serde(default, skip_serializing_if = "is_false")]
     pub dry_run: bool,
-    /// The command's id, to repeat it without doing anything twice; left out: a new one.
+    /// The command's id, to repeat it without doing anything twice; left out: that of the preview, or a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
+    /// Of the answer to the same with `dry_run`: what has come to match since that was counted is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview: Option<String>,
 }
 
 /// Which events are replayed, where to, and how fast.
@@ -90,9 +96,12 @@ pub struct ReplayAsk {
     /// Only counted.
     #[serde(default, skip_serializing_if = "is_false")]
     pub dry_run: bool,
-    /// The command's id, to repeat it without doing anything twice; left out: a new one.
+    /// The command's id, to repeat it without doing anything twice; left out: that of the preview, or a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
+    /// Of the answer to the same with `dry_run`: what has come to match since that was counted is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview: Option<String>,
 }
 
 /// What a command that changes many did, with all that was done under its job before.
@@ -111,4 +120,56 @@ pub struct BulkDto {
     /// With a rate: when what comes next is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_at: Option<String>,
+    /// Of a dry run: by where they go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub split: Vec<SplitDto>,
+    /// Of a dry run: when it was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<String>,
+    /// Of a dry run: has the same command do this and no more, once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<String>,
+    /// Of a dry run about what matches: one of those it counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<String>,
+    /// Of a dry run: so many match too (counted up to 1,000), but ended later than it was counted by the clock of the server that was asked. They
+    /// are left, or named by their ids.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub later: u64,
+    /// Who stopped the job before it was through; it does no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<String>,
+    /// Until when the command begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub good_until: Option<String>,
+}
+
+/// How many deliveries of one destination a dry run counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SplitDto {
+    /// Where they go.
+    pub destination: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// How far a command is that changes many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct JobDto {
+    /// Its id.
+    pub job: String,
+    /// Deliveries that it has decided about; of a replay, events.
+    pub matched: u64,
+    /// Deliveries that it has changed, removed or made.
+    pub changed: u64,
+    /// It does no more: it is through, or was stopped.
+    pub is_over: bool,
+    /// Who stopped it before it was through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

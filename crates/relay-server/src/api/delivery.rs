@@ -50,6 +50,9 @@ pub struct DeliveryDto {
     /// All tries, the oldest first; only where one is shown alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<Vec<AttemptDto>>,
+    /// Its page in the dashboard, where `ADMIN_URL` says where that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// Who holds a delivery.
@@ -120,9 +123,12 @@ pub struct SummaryDto {
     pub next: Option<String>,
 }
 
-/// Dead letters that failed alike. In `error` numbers and ids are `#`.
+/// Dead letters that failed alike. In `error` numbers and ids are `#`, and what was quoted is `…`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupDto {
+    /// Of `dead/groups`: has a command be about this group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Where they did not arrive.
     pub destination: String,
     /// Why they ended.
@@ -143,4 +149,19 @@ pub struct GroupDto {
     pub example: String,
     /// What the target said to it, if its client tells.
     pub answer: Option<AnswerDto>,
+}
+
+/// The newest dead letters, in groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GroupsDto {
+    /// The largest first.
+    pub items: Vec<GroupDto>,
+    /// So many dead letters were looked at, the newest.
+    pub looked_at: u64,
+    /// So many of them are in none of the groups, of which there are too many.
+    pub others: u64,
+    /// There are no older ones.
+    pub is_all: bool,
+    /// When.
+    pub as_of: String,
 }

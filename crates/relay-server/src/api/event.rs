@@ -33,6 +33,9 @@ pub struct EventDto {
     pub received_at: String,
     /// Its deliveries, the newest first.
     pub deliveries: Vec<DeliveryDto>,
+    /// Its page in the dashboard, where `ADMIN_URL` says where that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// `[name, value]`; of a value that is no UTF-8, `[name, readable, hex]` with all its bytes; `[name]` for who may not see values.

@@ -4,7 +4,7 @@ use axum::{
     extract::{Path, Query},
     response::Response,
 };
-use relay_core::{delivery::Delivery, id::EventId};
+use relay_core::{delivery::Delivery, id::EventId, name::Name};
 use relay_dashboard::{
     body::View,
     screen::{DeliveryFacts, EventFacts, EventPage},
@@ -13,10 +13,16 @@ use relay_store::seam::{DeliveryFilter, Page};
 use serde::Deserialize;
 
 use super::frame::{Drawn, Looking};
-use crate::admin::{problem::AdminError, routes::id};
+use crate::{
+    admin::{problem::AdminError, routes::id},
+    principal::Permission,
+};
 
 /// Deliveries of an event that are shown, the newest of them: each is read with its tries.
 const DELIVERIES_MAX: u32 = 30;
+
+/// Destinations that are offered for a replay.
+const ROUTED_MAX: usize = 100;
 
 /// What stands in the URL.
 #[derive(Debug, Default, Deserialize)]
@@ -59,7 +65,14 @@ async fn facts(looking: &Looking, id: EventId, view: View) -> Result<Option<Even
         deliveries.push(delivery_facts(looking, delivery).await?);
     }
     let facts = EventFacts::of(&event, event.body.len() as u64, view, looking.sees_payloads());
-    Ok(Some(facts.with(deliveries, found.next.is_some())))
+    Ok(Some(facts.with(deliveries, found.next.is_some()).routed(routed(looking, &event.source))))
+}
+
+/// Where an event of this source can be replayed to, for whoever may have that done.
+fn routed(looking: &Looking, source: &Name) -> Vec<Name> {
+    let directory = looking.state.registry.directory();
+    let routes = directory.routing.routes.get(source).filter(|_| looking.who.role.may(Permission::Deliver));
+    routes.into_iter().flatten().take(ROUTED_MAX).map(|route| route.destination.clone()).collect()
 }
 
 async fn delivery_facts(looking: &Looking, delivery: &Delivery) -> Result<DeliveryFacts, AdminError> {

@@ -5,11 +5,13 @@
 
 mod account;
 mod audit;
+mod dead;
 mod deliveries;
 mod event;
 mod events;
 mod frame;
 mod overview;
+mod why;
 
 use std::sync::Arc;
 
@@ -40,6 +42,9 @@ pub(crate) fn pages(state: &Arc<State>) -> Option<Router<Arc<State>>> {
         .route("/events/{id}", see(get(event::show)))
         .route("/deliveries", see(get(deliveries::show)))
         .route("/deliveries/{id}", see(get(deliveries::of_event)))
+        .route("/dead", see(get(dead::show)))
+        .route("/why", see(get(why::all)))
+        .route("/why/{source}", see(get(why::show)))
         .route("/audit", see(get(audit::show)))
         .route("/users", for_those_who(Permission::Access, state, get(account::users)))
         .route("/me", see(get(account::me)))

@@ -6,7 +6,9 @@ use std::{
 };
 
 use axum::response::Response;
-use relay_core::{delivery::State as DeliveryState, hub::DestinationView, name::Name, storage::StoreError, time::Wall};
+use relay_core::{
+    delivery::State as DeliveryState, hub::DestinationView, name::Name, routing::Route, storage::StoreError, time::Wall,
+};
 use relay_dashboard::{
     screen::{Circuit, DestinationLine, Overview, OverviewLive, Reason, Screen as _, Situation, SourceLine},
     sums::{DeliveriesSum, EventsSum},
@@ -53,7 +55,7 @@ async fn situation(state: &State, site: &Site) -> Result<Situation, AdminError> 
     let left_out = [sources.len(), destinations.len()].map(|count| count.saturating_sub(LISTED_MAX) as u64);
     let now = state.clock.wall();
     Ok(Situation {
-        reasons: report.reasons.iter().map(|reason| told(reason, site)).collect(),
+        reasons: report.reasons.iter().map(|reason| told(reason, &directory, site)).collect(),
         sources: source_lines(state, &directory, &report, sources).await?,
         destinations: destinations
             .into_iter()
@@ -104,7 +106,7 @@ fn stopped(directory: &Directory, source: &Name) -> Option<String> {
 fn destination_line(name: Name, report: &Report, directory: &Directory, now: Wall) -> DestinationLine {
     let stats = report.stats.destinations.iter().find(|stats| stats.destination == name);
     let seen = report.hub.destinations.iter().find(|seen| seen.destination == name);
-    let clients = seen.map_or(0, |seen| seen.clients.len() as u64 + u64::from(seen.elsewhere));
+    let clients = clients(seen);
     let oldest = age(stats.and_then(|stats| stats.oldest_due), now);
     DestinationLine {
         clients,
@@ -116,6 +118,16 @@ fn destination_line(name: Name, report: &Report, directory: &Directory, now: Wal
         paused: directory.routing.paused.contains(&name),
         name,
     }
+}
+
+fn clients(seen: Option<&DestinationView>) -> u64 {
+    seen.map_or(0, |seen| seen.clients.len() as u64 + u64::from(seen.elsewhere))
+}
+
+/// Whether tries get through to a destination.
+pub(super) fn circuit_of(name: &Name, report: &Report) -> Circuit {
+    let seen = report.hub.destinations.iter().find(|seen| seen.destination == *name);
+    circuit(clients(seen), seen)
 }
 
 fn circuit(clients: u64, seen: Option<&DestinationView>) -> Circuit {
@@ -153,14 +165,15 @@ fn deliveries_sum(stats: &Stats) -> DeliveriesSum {
 }
 
 /// A reason with where one looks.
-fn told(reason: &health::Reason, site: &Site) -> Reason {
+fn told(reason: &health::Reason, directory: &Directory, site: &Site) -> Reason {
     use health::Reason as R;
+    let to = |destination| to(site, directory, destination);
     let (url, mild) = match reason {
         R::NoClient { destination, .. } | R::CircuitOpen { destination, .. } | R::Stalled { destination, .. } => {
-            (Some(to(site, destination)), false)
+            (Some(to(destination)), false)
         }
-        R::HalfTtl { destination, .. } | R::Paused { destination, .. } => (Some(to(site, destination)), true),
-        R::DeadLetters { destination, .. } => (Some(to(site, destination).with("state", "dead")), true),
+        R::HalfTtl { destination, .. } | R::Paused { destination, .. } => (Some(to(destination)), true),
+        R::DeadLetters { destination, .. } => (Some(site.dead().with("destination", destination.as_str())), true),
         R::SourceBroken { source, .. } => (Some(of(site, source)), false),
         R::OldSecretBroken { source, .. } => (Some(of(site, source)), true),
         R::NearlyFull { .. }
@@ -177,10 +190,16 @@ fn told(reason: &health::Reason, site: &Site) -> Reason {
     Reason { words: reason.to_string(), url, mild }
 }
 
-fn to(site: &Site, destination: &Name) -> Url {
-    site.deliveries().with("destination", destination.as_str())
+/// Why nothing gets to a destination: what is on the way there from a source. Where none leads there, what waits for it.
+fn to(site: &Site, directory: &Directory, destination: &Name) -> Url {
+    let leads = |routes: &[Route]| routes.iter().any(|route| route.destination == *destination);
+    let source = directory.routing.routes.iter().find(|(_, routes)| leads(routes));
+    match source {
+        Some((source, _)) => site.why(source.as_str()),
+        None => site.deliveries().with("destination", destination.as_str()),
+    }
 }
 
 fn of(site: &Site, source: &Name) -> Url {
-    site.events().with("source", source.as_str())
+    site.why(source.as_str())
 }

@@ -239,6 +239,85 @@ async fn a_replay_under_its_job_is_done_once() {
     bench.finish().await;
 }
 
+/// I12: a command that brings its preview does what that counted, once; what has come since is left.
+#[tokio::test]
+async fn a_command_with_its_preview_leaves_what_came_later() {
+    let bench = Bench::start().await;
+    bench.post(b"{}").await;
+    bench.post(b"{}").await;
+    let asked = |path: &'static str, more: Value| {
+        let mut body = json!({"source": "default"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        bench.command("POST", path, body)
+    };
+    let cancel = |more: Value| asked("/api/v1/deliveries/cancel", more);
+    let replay = |more: Value| asked("/api/v1/events/replay", more);
+    let counted = cancel(json!({"dry_run": true})).await.json();
+    let split = json!([{"destination": "default", "count": 2}]);
+    assert_eq!((&counted["matched"], &counted["split"]), (&json!(2), &split), "{counted:#}");
+    let replays = replay(json!({"dry_run": true})).await.json();
+    assert_eq!((&replays["matched"], &replays["split"]), (&json!(2), &split), "{replays:#}");
+    bench.post(b"{}").await;
+
+    let (preview, job) = (counted["preview"].clone(), counted["job"].clone());
+    let other_job = "job_0192f3c2-7d4e-7a31-8f5e-2b1c9d0e4f6a";
+    for (ask, words) in [
+        (json!({"preview": preview, "destination": "default"}), "of another command"),
+        (json!({"preview": preview, "status": 500}), "of another command"),
+        (json!({"preview": preview, "job": other_job}), "want that job or none"),
+        (json!({"preview": "prv1.mine"}), "not whole"),
+        (json!({"preview": replays["preview"]}), "of another command"),
+    ] {
+        let refused = cancel(ask).await;
+        let code = refused.json()["code"].clone();
+        assert_eq!((refused.status, code), (409, json!("conflict")), "{}", refused.text());
+        assert!(refused.text().contains(words), "{}", refused.text());
+    }
+    bench.until("ready", 3).await;
+    let done = cancel(json!({"preview": preview})).await.json();
+    assert_eq!((&done["job"], &done["matched"], &done["changed"]), (&job, &json!(2), &json!(2)), "{done:#}");
+    let used = cancel(json!({"preview": preview})).await;
+    assert!(used.status == 409 && used.text().contains("has changed 2"), "{}", used.text());
+    // An answer that was lost is asked for again by the job.
+    assert_eq!(cancel(json!({"preview": preview, "job": job})).await.json(), done);
+    bench.until("ready", 1).await;
+    let done = replay(json!({"preview": replays["preview"], "limit": 1})).await.json();
+    assert_eq!((&done["matched"], &done["job"]), (&json!(1), &replays["job"]));
+    let rest = replay(json!({"preview": replays["preview"], "job": replays["job"]})).await.json();
+    assert_eq!((&rest["matched"], &rest["changed"]), (&json!(2), &json!(2)), "of three");
+    bench.finish().await;
+}
+
+/// I12: how far a job is stands in the store; one that is stopped does nothing more, whoever goes on with it.
+#[tokio::test]
+async fn a_job_is_looked_at_and_stopped() {
+    let bench = Bench::start().await;
+    for _ in 0..3 {
+        bench.post(b"{}").await;
+    }
+    let job = "job_0192f3c2-7d4e-7a31-8f5e-2b1c9d0e4f6a";
+    let path = format!("/api/v1/jobs/{job}");
+    let unknown = bench.command("GET", &path, json!(null)).await;
+    assert!(unknown.status == 404 && unknown.text().contains("it has not begun"), "{}", unknown.text());
+    let cancel = |limit: u64| {
+        let body = json!({"all": true, "job": job, "limit": limit});
+        bench.command("POST", "/api/v1/deliveries/cancel", body)
+    };
+    assert_eq!(cancel(1).await.json()["changed"], 1);
+    let going = json!({"job": job, "matched": 1, "changed": 1, "is_over": false});
+    assert_eq!(bench.ask(&path).await, going);
+    let stopped = bench.command("POST", &format!("{path}/stop"), json!(null)).await;
+    let over = json!({"job": job, "matched": 1, "changed": 1, "is_over": true, "stopped_by": "cli"});
+    assert_eq!((stopped.status, stopped.json()), (200, over.clone()), "{}", stopped.text());
+    let rest = cancel(3).await.json();
+    assert_eq!((&rest["changed"], &rest["next"]), (&json!(1), &json!(null)), "{rest:#}");
+    assert_eq!(rest["stopped_by"], over["stopped_by"], "whoever runs it is told: {rest:#}");
+    assert_eq!(bench.command("POST", &format!("{path}/stop"), json!(null)).await.json(), over, "again");
+    bench.until("ready", 2).await;
+    assert!(bench.store.audit_log().iter().any(|entry| entry.action == "job.stop" && entry.subject == job));
+    bench.finish().await;
+}
+
 /// I21: a key opens its source from its creation to its revocation.
 #[tokio::test]
 async fn a_key_is_shown_once_and_refused_once_revoked() {

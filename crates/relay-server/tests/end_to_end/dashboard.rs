@@ -1,8 +1,10 @@
 //! The dashboard as browsers meet it: who is let in, what he gets, and when that ends.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use relay_core::delivery::{answer::Answer, outcome::Outcome};
 use relay_server::Config;
+use relay_store::memory::MemoryStore;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -11,7 +13,8 @@ use tokio::{
 };
 
 use crate::{
-    bench::{ADMIN_TOKEN, Bench},
+    bench::{ADMIN_TOKEN, Bench, RELAY_TOKEN},
+    client::{Target, answers, join},
     http::{self, Reply},
 };
 
@@ -181,6 +184,8 @@ async fn pages_of_other_sites_have_nothing_done() {
     let form = http::raw(bench.admin, format!("{head}Connection: close\r\n\r\n{{}}").as_bytes()).await;
     assert_eq!(form.status, 400, "only JSON: {}", form.text());
     assert_eq!(alice.send("POST", pause, &json!(null)).await.status, 200);
+    let written = bench.ask("/api/v1/audit-log?action=destination.pause").await;
+    assert_eq!(written["items"][0]["who"], "user:alice", "{written:#}");
 
     let link = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
     let stranger = Browser::new(&bench);
@@ -226,16 +231,30 @@ async fn nobody_signs_in_over_plain_http() {
     bench.finish().await;
 }
 
+/// Refuses everything, and says why in words that are a payload.
+fn refusing() -> Target {
+    let answers = answers(&[422]);
+    Arc::new(move |forward| {
+        let answer = Answer { body: Some(CANARY.into()), ..Answer::default() };
+        Outcome { answer: answer.shared(), ..answers(forward) }
+    })
+}
+
 /// S34: a viewer gets no byte of a payload, by whatever page or route; an operator does, which is written down.
 #[tokio::test]
 async fn a_viewer_sees_no_payload() {
     let bench = Bench::start().await;
     make_user(&bench, "vera", "viewer").await;
     make_user(&bench, "otto", "operator").await;
+    make_user(&bench, "anna", "admin").await;
+    let client = join(bench.public, RELAY_TOKEN, "default", refusing()).await;
     let path = format!("/webhook?q={CANARY}");
     let key = format!("X-API-Key: {}\r\nX-Customer: {CANARY}\r\n", crate::bench::API_KEY);
     let stored = bench.post_to(&path, &key, format!("{{\"a\":\"{CANARY}\"}}").as_bytes()).await.json();
     let id = stored["event_id"].as_str().unwrap();
+    // What it died of has a payload in it: the target's answer.
+    bench.until("dead", 1).await;
+    assert!(bench.ask("/api/v1/dead/groups").await.to_string().contains(CANARY), "there is something to be withheld");
     let (vera, otto) = (Browser::sign_in(&bench, "vera").await, Browser::sign_in(&bench, "otto").await);
     let delivery = bench.ask(&format!("/api/v1/events/{id}")).await["deliveries"][0]["id"].as_str().unwrap().to_owned();
     let shown = [
@@ -245,6 +264,8 @@ async fn a_viewer_sees_no_payload() {
         format!("/events/{id}"),
         format!("/events/{id}?view=hex"),
         "/deliveries".to_owned(),
+        "/dead".to_owned(),
+        "/why/default".to_owned(),
         "/audit".to_owned(),
         "/me".to_owned(),
         "/api/v1/events".to_owned(),
@@ -252,6 +273,7 @@ async fn a_viewer_sees_no_payload() {
         "/api/v1/deliveries".to_owned(),
         format!("/api/v1/deliveries/{delivery}"),
         "/api/v1/dead/summary".to_owned(),
+        "/api/v1/dead/groups".to_owned(),
         "/api/v1/pulse".to_owned(),
         "/api/v1/status".to_owned(),
     ];
@@ -263,12 +285,28 @@ async fn a_viewer_sees_no_payload() {
     for (path, status) in [(format!("/api/v1/events/{id}/body"), 403), ("/users".to_owned(), 403)] {
         assert_eq!(vera.get(&path).await.status, status, "{path}");
     }
+    // What she may not have done is not drawn, and what he may is.
+    for path in ["/".to_owned(), format!("/events/{id}"), format!("/events?open={id}")] {
+        let drawn =
+            |page: &str| ["name=\"pause\"", "id=\"replay\"", "name=\"redrive\""].map(|part| page.contains(part));
+        let (hers, his) = (vera.get(&path).await.text(), otto.get(&path).await.text());
+        assert_eq!(drawn(&hers), [false; 3], "{path}");
+        assert_eq!(drawn(&his), if path == "/" { [true, false, false] } else { [false, true, true] }, "{path}");
+    }
+    let anna = Browser::sign_in(&bench, "anna").await;
+    for (browser, may) in [(&vera, [false; 3]), (&otto, [true, true, false]), (&anna, [true; 3])] {
+        let page = browser.get("/dead").await.text();
+        assert!(page.contains("refused, 422"), "{page}");
+        let parts = ["name=\"group\"", "name=\"redrive\"", "name=\"purge\""];
+        assert_eq!(parts.map(|part| page.contains(part)), may);
+    }
     let event = otto.get(&format!("/events/{id}")).await.text();
-    assert_eq!(event.matches(CANARY).count(), 3, "body, header, query: {event}");
+    assert_eq!(event.matches(CANARY).count(), 5, "body, header, query, the answers of two tries: {event}");
     assert_eq!(otto.get(&format!("/api/v1/events/{id}/body")).await.status, 200);
     let views = bench.ask("/api/v1/audit-log?action=event.view").await;
     let items = views["items"].as_array().unwrap();
     assert_eq!((items.len(), &items[0]["who"], &items[0]["subject"]), (1, &json!("user:otto"), &json!(id)), "{views}");
+    client.stop().await;
     bench.finish().await;
 }
 
@@ -284,7 +322,8 @@ async fn each_page_is_for_those_who_may_see_it() {
     for role in ["viewer", "operator", "admin"] {
         browsers.push((role, Browser::sign_in(&bench, role).await));
     }
-    for (page, of) in [("/", 0), ("/events", 0), ("/deliveries", 0), ("/audit", 0), ("/me", 0), ("/users", 2)] {
+    let pages = ["/", "/events", "/deliveries", "/dead", "/why", "/why/default", "/audit", "/me"];
+    for (page, of) in pages.into_iter().map(|page| (page, 0)).chain([("/users", 2)]) {
         assert_eq!(stranger.get(page).await.status, 303, "{page}");
         for (rank, (role, browser)) in browsers.iter().enumerate() {
             let reply = browser.get(page).await;
@@ -310,6 +349,30 @@ async fn each_page_is_for_those_who_may_see_it() {
     bench.finish().await;
 }
 
+/// Where `ADMIN_URL` says where the dashboard is, JSON leads to the page of what it tells of.
+#[tokio::test]
+async fn json_leads_to_pages_where_their_place_is_known() {
+    let (store, dir) = (Arc::new(MemoryStore::new()), tempfile::tempdir().unwrap());
+    let at = "https://relay.example.com/relay";
+    let bench = Bench::start_over(store, dir, |config| config.admin_url = Some(at.into())).await;
+    let stored = bench.post(b"{}").await.json();
+    let id = stored["event_id"].as_str().unwrap();
+    let event = bench.ask(&format!("/api/v1/events/{id}")).await;
+    let delivery = event["deliveries"][0].clone();
+    let (of_event, of_delivery) =
+        (format!("{at}/events/{id}"), format!("{at}/deliveries/{}", delivery["id"].as_str().unwrap()));
+    assert_eq!((&event["url"], &delivery["url"]), (&json!(of_event), &json!(of_delivery)));
+    assert_eq!(bench.ask("/api/v1/events").await["items"][0]["url"], of_event);
+    for list in ["/api/v1/deliveries".to_owned(), format!("/api/v1/deliveries?event={id}")] {
+        assert_eq!(bench.ask(&list).await["items"][0]["url"], of_delivery, "{list}");
+    }
+    bench.finish().await;
+    let bench = Bench::start().await;
+    bench.post(b"{}").await;
+    assert_eq!(bench.ask("/api/v1/events").await["items"][0].get("url"), None, "nobody knows where it is");
+    bench.finish().await;
+}
+
 /// A filter that makes no sense is said to be wrong, and nothing else of the page is.
 #[tokio::test]
 async fn a_page_says_what_is_wrong_with_its_filter() {
@@ -323,6 +386,8 @@ async fn a_page_says_what_is_wrong_with_its_filter() {
         ("/events?source=A%20b", "1 to 63"),
         ("/events?q=evt_zz", "evt_"),
         ("/events?cursor=made-up", "was not given out here"),
+        ("/dead?reason=sad", "known: rejected"),
+        ("/dead?destination=nobody", "known: default"),
         ("/deliveries?state=lost", "known: ready"),
         ("/deliveries?destination=nobody", "known: default"),
     ] {

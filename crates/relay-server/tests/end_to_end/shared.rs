@@ -55,6 +55,22 @@ async fn a_destination_paused_at_one_server_is_at_the_other() {
     first.finish().await;
 }
 
+/// I12: a preview of one server is one at the other, and was used at both.
+#[tokio::test]
+async fn a_preview_of_one_server_is_taken_by_the_other_once() {
+    let (first, second) = two().await;
+    assert_eq!(first.post(b"{}").await.status, 202);
+    let path = "/api/v1/deliveries/cancel";
+    let counted = first.command("POST", path, json!({"all": true, "dry_run": true})).await.json();
+    assert_eq!(counted["matched"], 1, "{counted:#}");
+    let cancel = json!({"all": true, "preview": counted["preview"]});
+    let done = second.command("POST", path, cancel.clone()).await;
+    assert_eq!((done.status, &done.json()["changed"]), (200, &json!(1)), "{}", done.text());
+    let again = first.command("POST", path, cancel).await;
+    assert!(again.status == 409 && again.text().contains("used already"), "{}", again.text());
+    first.finish().await;
+}
+
 /// I24: a client of one server is a client for all of them, on every screen.
 #[tokio::test]
 async fn a_client_of_one_server_is_known_at_the_other() {

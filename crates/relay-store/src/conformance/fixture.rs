@@ -202,6 +202,8 @@ impl<B: Backend> Fixture<B> {
             pick: None,
             limit: None,
             cursor: None,
+            as_of: None,
+            last: None,
             dry_run: false,
             audit: None,
         }

@@ -313,7 +313,19 @@ impl<T: Tested> Pair<T> {
         };
         let (job, limit) = (self.mint.job(self.now), self.rng.random_bool(0.2).then(|| self.rng.random_range(0..8)));
         let (dry_run, audit) = (self.rng.random_bool(0.2), Some(audit(self.now)));
-        Command { job, fingerprint: 0, action, target, pick: None, limit, cursor: None, dry_run, audit }
+        Command {
+            job,
+            fingerprint: 0,
+            action,
+            target,
+            pick: None,
+            limit,
+            cursor: None,
+            as_of: None,
+            last: None,
+            dry_run,
+            audit,
+        }
     }
 
     fn filter(&mut self) -> DeliveryFilter {

@@ -62,6 +62,8 @@ impl World {
             pick: None,
             limit,
             cursor: None,
+            as_of: None,
+            last: None,
             dry_run: false,
             audit: None,
         };

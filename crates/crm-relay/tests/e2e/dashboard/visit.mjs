@@ -230,7 +230,7 @@ async function administers(browser, home) {
   await his.getByRole('button', { name: 'Give bob this role' }).waitFor({ state: 'hidden', ...WITHIN });
   must(role() === 'operator', 'a role that is saved is not given');
   await his.getByRole('button', { name: /Reset|password/ }).click();
-  await page.getByRole('button', { name: 'Cancel' }).click();
+  await page.getByRole('button', { name: 'Leave it' }).click();
   must(await page.locator('#link-box').isHidden(), 'a reset that is not wanted is done');
   await his.getByRole('button', { name: /Reset|password/ }).click();
   await page.getByRole('button', { name: 'Do it' }).click();
@@ -238,6 +238,120 @@ async function administers(browser, home) {
   const audit = await page.goto(`${home}audit?who=user:alice&action=user`);
   must((await audit.text()).includes('user.create'), 'the audit log does not name her');
   await hers.close();
+}
+
+// By keyboard alone.
+async function tabTo(page, wanted) {
+  for (let at = 0; at < 80; at += 1) {
+    if (await wanted.evaluate((element) => element === document.activeElement)) return;
+    await page.keyboard.press('Tab');
+  }
+  fault(`no key leads to ${wanted}`);
+}
+
+async function press(page, wanted, key = 'Enter') {
+  await wanted.waitFor(WITHIN);
+  await tabTo(page, wanted);
+  await page.keyboard.press(key);
+}
+
+async function until(holds, what) {
+  for (const end = Date.now() + WITHIN.timeout; Date.now() < end;) {
+    if (await holds()) return;
+    await new Promise((later) => setTimeout(later, 100));
+  }
+  fault(`in vain: ${what}`);
+}
+
+const dead = () => JSON.parse(command(['dead', 'list', '--json'])).items;
+
+// An event is sent again, a destination paused and resumed, what waits there cancelled; each time the page stands at what came of it.
+async function acts(browser, home, state) {
+  const his = await context(browser, 'acts', { storageState: state });
+  const page = await his.newPage();
+  const named = (name) => page.getByRole('button', { name, exact: true });
+  const sent = await webhook('{"again":1}');
+  await page.goto(`${home}events`);
+  await page.locator(`tr#${sent} .sign.ok`).waitFor(WITHIN);
+  await page.goto(`${home}events/${sent}`);
+  await press(page, named('Replay'));
+  await press(page, named('Leave it'));
+  must((await page.locator('article.delivery').count()) === 1, 'a replay that is not wanted is made');
+  await press(page, named('Replay'));
+  await press(page, named('Do it'));
+  await page.locator('article.delivery:target .tag', { hasText: 'replay' }).waitFor(WITHIN);
+  must((await page.locator('article.delivery').count()) === 2, 'a replay makes another number of deliveries than one');
+
+  await page.goto(home);
+  await press(page, named('Pause default'));
+  await press(page, named('Do it'));
+  await page.locator('tr#d-default .tag', { hasText: 'paused' }).waitFor(WITHIN);
+  const held = await webhook('{"held":1}');
+  await page.goto(`${home}events/${held}`);
+  await press(page, named('Cancel the delivery to default'));
+  await press(page, named('Do it'));
+  await page.locator('article.delivery:target', { hasText: 'cancelled' }).waitFor(WITHIN);
+  must((await page.locator('article.delivery button').count()) === 0, 'what is cancelled can be cancelled');
+  await page.goto(`${home}why/default`);
+  await page.getByText('paused').first().waitFor(WITHIN);
+  await page.goto(home);
+  await press(page, named('Resume default'));
+  await named('Pause default').waitFor(WITHIN);
+  await his.close();
+}
+
+// A group of dead letters is tried by one, and redriven: what died after it was shown stays.
+async function redrives(browser, home, state) {
+  const his = await context(browser, 'redrives', { storageState: state });
+  const page = await his.newPage();
+  const named = (name) => page.getByRole('button', { name, exact: true });
+  for (let at = 0; at < 3; at += 1) await webhook(`bad ${at}`);
+  await until(() => dead().length === 3, 'three die');
+  await page.goto(`${home}dead`);
+  await page.getByText('3 in 1 group').waitFor(WITHIN);
+  await press(page, named('Redrive…'));
+  await page.getByText('Choose a group first.').waitFor(WITHIN);
+  const group = page.locator('input[name=group]');
+  await group.focus();
+  await page.keyboard.press('Space');
+  await press(page, named('Redrive…'));
+  await page.getByRole('heading', { name: 'Redrive 3?' }).waitFor(WITHIN);
+  if (folder) {
+    mkdirSync(folder, { recursive: true });
+    await page.screenshot({ path: join(folder, 'redrive-1280-light.png') });
+  }
+  const late = await webhook('bad late');
+  await until(() => dead().length === 4, 'a fourth one dies');
+  await webhook('mend');
+  // One Enter too many does nothing that was not asked for.
+  const isAtNo = () => named('Leave it').evaluate((element) => element === document.activeElement);
+  must(await isAtNo(), 'a question begins with another answer than no');
+  await press(page, named('Try one first'));
+  must(await isAtNo(), 'after a trial another Enter redrives them all');
+  await page.getByText('It was delivered.').waitFor(WITHIN);
+  await press(page, named('Redrive 3'));
+  await page.waitForURL(`${home}deliveries?destination=default`, WITHIN);
+  await until(() => dead().length === 1, 'the group is redriven');
+  must(dead()[0].event_id === late, 'what died after it was shown is redriven');
+
+  // What goes for good is typed.
+  await page.goto(`${home}dead`);
+  await group.focus();
+  await page.keyboard.press('Space');
+  await press(page, named('Purge…'));
+  await page.getByRole('heading', { name: 'Purge 1, for good?' }).waitFor(WITHIN);
+  await press(page, named('Purge 1'));
+  await page.getByText('Type 1, and they go.').waitFor(WITHIN);
+  must(dead().length === 1, 'a purge is done before it is typed');
+  await page.getByLabel('Type how many go, for good').focus();
+  await page.keyboard.type('1');
+  await press(page, named('Purge 1'));
+  await page.getByText('Nothing is dead.').waitFor(WITHIN);
+  const audit = await page.goto(`${home}audit?action=dead`);
+  const said = await audit.text();
+  must(said.includes('dead.redrive') && said.includes('dead.purge'), 'the audit log does not say what was done');
+  must(said.includes('3 counted, all'), 'the audit log does not say how many were meant');
+  await his.close();
 }
 
 // Without JavaScript everything can be read.
@@ -253,6 +367,8 @@ async function reads(browser, home, event, state) {
   await said(`events?open=${event}`, event);
   await said(`events/${event}`, 'canary');
   await said('deliveries', 'delivered');
+  await said('dead', 'Nothing is dead.');
+  await said('why/default', 'Server: takes it and keeps it');
   await said('audit', 'session.begin');
   await his.close();
 }
@@ -273,7 +389,7 @@ async function shows(browser, home, payloads) {
 async function pictures(browser, home, event, state) {
   mkdirSync(folder, { recursive: true });
   const screens = { overview: '', events: 'events', open: `events?open=${event}`, event: `events/${event}`, deliveries: 'deliveries',
-    audit: 'audit', users: 'users', me: 'me', nothing: 'events?source=nobody' };
+    dead: 'dead', why: 'why/default', audit: 'audit', users: 'users', me: 'me', nothing: 'events?source=nobody' };
   for (const width of [1280, 360]) {
     for (const colorScheme of ['light', 'dark']) {
       const all = await context(browser, 'pictures', { viewport: { width, height: width > 400 ? 900 : 740 }, colorScheme, storageState: state });
@@ -305,6 +421,8 @@ const page = await developer.newPage();
 await page.goto(link());
 await page.getByRole('heading', { name: 'Overview' }).waitFor(WITHIN);
 const state = await developer.storageState();
+await acts(browser, home, state);
+await redrives(browser, home, state);
 await shows(developer, home, payloads);
 await reads(browser, home, event, state);
 if (folder) await pictures(browser, home, event, state);

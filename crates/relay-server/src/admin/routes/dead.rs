@@ -46,7 +46,8 @@ pub(super) async fn page(
     if listing.items.is_empty() {
         known(state, source.as_ref(), destination.as_ref()).await?;
     }
-    let (items, next) = order.page(&listing, |delivery| DeliveryDto::new(delivery).listed_for(who));
+    let (items, next) =
+        order.page(&listing, |delivery| DeliveryDto::new(delivery).listed_for(who).linked(state.admin_url()));
     Ok(Json(List { items, next }))
 }
 

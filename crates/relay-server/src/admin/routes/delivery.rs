@@ -66,7 +66,7 @@ async fn shown(
     let history = state.archive.attempts(parsed).await?;
     // What a target answers may repeat what it was sent.
     note_view(state, present, who, delivery.event).await;
-    Ok(Json(DeliveryDto::new(&delivery).with_history(&history).by(who)))
+    Ok(Json(DeliveryDto::new(&delivery).with_history(&history).by(who).linked(state.admin_url())))
 }
 
 pub(super) async fn cancel(

@@ -46,7 +46,8 @@ pub(super) async fn list(
     if listing.items.is_empty() {
         known(&state, source.as_ref(), None).await?;
     }
-    let (items, next) = Order::Events.page(&listing, |row| EventDto::of_row(row).listed_for(&who));
+    let (items, next) =
+        Order::Events.page(&listing, |row| EventDto::of_row(row).listed_for(&who).linked(state.admin_url()));
     Ok(Json(List { items, next }))
 }
 
@@ -63,7 +64,7 @@ pub(super) async fn show(
     let filter = DeliveryFilter { event: Some(event.id), ..DeliveryFilter::default() };
     let page = Page { cursor: None, limit: DELIVERIES_SHOWN };
     let deliveries = state.archive.browse_deliveries(filter, page).await?.items;
-    Ok(Json(EventDto::new(&event, event.body.len() as u64, &deliveries).by(&who)))
+    Ok(Json(EventDto::new(&event, event.body.len() as u64, &deliveries).by(&who).linked(state.admin_url())))
 }
 
 /// The body as it was received, never to be interpreted by whoever shows it (S26).
@@ -114,7 +115,8 @@ pub(super) async fn replay(
     }
     state.hub.tell(hub::Event::Woken(chosen.iter().map(|route| route.destination.clone()).collect())).await;
     let event_id = event.id.to_string();
-    Ok(Json(ReplayDto { event_id, deliveries: deliveries.iter().map(DeliveryDto::new).collect() }))
+    let linked = |delivery| DeliveryDto::new(delivery).linked(state.admin_url());
+    Ok(Json(ReplayDto { event_id, deliveries: deliveries.iter().map(linked).collect() }))
 }
 
 /// Whoever came in by the dashboard is written down with the payloads that he sees.

@@ -10,11 +10,14 @@ mod delivery;
 mod destination;
 mod event;
 pub(crate) mod filter;
+pub(crate) mod groups;
 pub(crate) mod id;
 mod invite;
+mod job;
 mod key;
 mod me;
 mod pace;
+mod preview;
 mod pulse;
 mod replay;
 mod route;
@@ -48,10 +51,11 @@ use super::{
 use crate::{
     api::{
         AlertDto, AuditDto, AuditLineDto, BackupAsk, BulkAsk, BulkDto, CheckDto, ConditionDto, DeliveryDto,
-        DestinationDto, DraftDto, EventDto, HealthDto, InviteDto, KeyAsk, KeyDto, LinkDto, MeAsk, MeDto, PasswordAsk,
-        PolicyAsk, PulseDto, RekeyAsk, RekeyDto, ReplayAsk, ReplayDto, ReplayOneAsk, RouteAsk, RouteDto, SecretDto,
-        SessionDto, SignInAsk, SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto, SummaryDto, TokenAsk,
-        TokenDto, TokenRotateAsk, TokenUpdateAsk, UnsignedAsk, UserAsk, UserDto, UserUpdateAsk, WhyDto,
+        DestinationDto, DraftDto, EventDto, GroupsDto, HealthDto, InviteDto, JobDto, KeyAsk, KeyDto, LinkDto, MeAsk,
+        MeDto, PasswordAsk, PolicyAsk, PulseDto, RekeyAsk, RekeyDto, ReplayAsk, ReplayDto, ReplayOneAsk, RouteAsk,
+        RouteDto, SecretDto, SessionDto, SignInAsk, SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto,
+        SummaryDto, TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk, UnsignedAsk, UserAsk, UserDto, UserUpdateAsk,
+        WhyDto,
     },
     principal::{Permission, Principal, Role},
     state::State,
@@ -287,7 +291,18 @@ fn of_deliveries() -> Vec<Route> {
         get("/dead/summary", See, "Dead letters by what they failed with", summary::summary)
             .one::<SummaryDto>()
             .query(&["source", "destination", "reason", "since", "until", "cursor"]),
+        get("/dead/groups", See, "The newest dead letters, in groups that failed alike", groups::list)
+            .one::<GroupsDto>()
+            .query(&["source", "destination", "reason", "since", "until"]),
         post("/dead/redrive", Deliver, "Deliver dead letters again", dead::redrive).one::<BulkDto>().asks::<BulkAsk>(),
+        get("/jobs/{id}", See, "How far a command is that changes many", job::show).one::<JobDto>(),
+        post(
+            "/jobs/{id}/stop",
+            Deliver,
+            "End a command that changes many, behind the step that is under way",
+            job::stop,
+        )
+        .one::<JobDto>(),
         post("/dead/purge", Purge, "Remove dead letters", dead::purge).one::<BulkDto>().asks::<BulkAsk>(),
         get("/dead/{id}", See, "A dead letter with all its tries", delivery::show_dead).one::<DeliveryDto>(),
     ]

@@ -11,10 +11,11 @@ use relay_core::{
 use relay_store::seam::EventFilter;
 
 use super::{
-    bulk::{fingerprint, job_id, through},
+    bulk::{fingerprint, through},
     cursor::Order,
     filter::Listing,
     pace,
+    preview::{Given, Terms, previewed, terms},
 };
 use crate::{
     admin::{
@@ -27,6 +28,8 @@ use crate::{
     state::State,
 };
 
+/// As the audit log has it.
+const ACTION: &str = "event.replay";
 /// In which they come.
 const ORDER: Order = Order::EventsFromOldest;
 
@@ -35,25 +38,43 @@ pub(super) async fn replay(
     Extension(who): Extension<Principal>,
     Body(asked): Body<ReplayAsk>,
 ) -> Result<Json<BulkDto>, AdminError> {
-    // Not how much of it is done at a time, and how fast.
-    let what =
-        ReplayAsk { limit: None, cursor: None, rate: None, start_at: None, dry_run: false, job: None, ..asked.clone() };
-    let fingerprint = fingerprint("event.replay", &what);
-    let ReplayAsk { source, since, until, all, destination, limit, rate, start_at, cursor, dry_run, job } = asked;
+    let what = what(&asked);
+    let fingerprint_of_job = fingerprint(ACTION, &what);
+    let ReplayAsk { source, since, until, all, destination, limit, rate, start_at, cursor, dry_run, job, preview } =
+        asked;
     if !all && source.is_none() && since.is_none() && until.is_none() {
         return Err(AdminError::Invalid("give a source, since or until, or ask for all".into()));
     }
-    let job = job_id(&state, job.as_deref())?;
     let listing = Listing { source, since, until, ..Listing::default() };
-    let subject = format!("{job}: matching {listing:?} to {destination:?}");
+    let subject = format!("matching {listing:?} to {destination:?}");
     let filter = EventFilter { oldest_first: true, ..listing.events()? };
     let routes = chosen(&state, filter.source.as_ref(), destination.as_deref())?;
+    let previewed_as = fingerprint(ACTION, &(&what, &cursor, leads(&routes)));
     let cursor = ORDER.read(cursor.as_deref())?;
     let pace = pace::pace(rate, start_at.as_deref(), state.clock.wall())?;
-    let audit = (!dry_run).then(|| state.audited(&who, "event.replay", subject));
+    let given = Given { preview: preview.as_deref(), job: job.as_deref(), limit, dry_run, is_open: true };
+    let (job, Terms { as_of, last, mark, .. }) = terms(&state, &who, previewed_as, &given).await?;
+    let audit = (!dry_run).then(|| state.audited(&who, ACTION, format!("{job}: {subject}")));
     let (action, target) = (Action::Replay { routes, pace }, Target::Events(filter));
-    let command = Command { job, fingerprint, action, target, pick: None, limit, cursor, dry_run, audit };
-    through(&state, command, ORDER).await.map(Json)
+    let fingerprint = fingerprint_of_job;
+    let command = Command { job, fingerprint, action, target, pick: None, limit, cursor, as_of, last, dry_run, audit };
+    let (done, sums) = through(&state, command, mark, ORDER).await?;
+    if !dry_run {
+        return Ok(Json(done));
+    }
+    Ok(Json(previewed(&state, &who, previewed_as, (as_of, limit), (job, &sums), done)))
+}
+
+/// What is asked for; not how much of it is done at a time, how fast, or by what.
+fn what(asked: &ReplayAsk) -> ReplayAsk {
+    let ReplayAsk { source, since, until, all, destination, .. } = asked.clone();
+    ReplayAsk { all, source, since, until, destination, ..ReplayAsk::default() }
+}
+
+/// From where to where these routes lead.
+fn leads(routes: &BTreeMap<Name, Vec<Route>>) -> Vec<(&str, &str)> {
+    let all = routes.iter().flat_map(|(source, routes)| routes.iter().map(move |route| (source, &route.destination)));
+    all.map(|(source, destination)| (source.as_str(), destination.as_str())).collect()
 }
 
 /// Along which routes events of which source go.

@@ -14,7 +14,19 @@ use crate::seam::{Trades, perform_job};
 /// A command about all that match.
 pub(super) fn command(maker: &mut Maker, action: Action, target: Target) -> Command {
     let job = maker.mint.job(NOW);
-    Command { job, fingerprint: 0, action, target, pick: None, limit: None, cursor: None, dry_run: false, audit: None }
+    Command {
+        job,
+        fingerprint: 0,
+        action,
+        target,
+        pick: None,
+        limit: None,
+        cursor: None,
+        as_of: None,
+        last: None,
+        dry_run: false,
+        audit: None,
+    }
 }
 
 pub(super) fn everything() -> Target {

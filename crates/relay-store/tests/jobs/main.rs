@@ -1,6 +1,8 @@
 //! Jobs over the memory store, output by output: pages of any size, answers that are lost or bad, jobs that are cut and given
 //! again, and what others do in between.
 
+mod previewed;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -29,7 +31,6 @@ use relay_store::{
 const NOW: Wall = Wall::from_micros(1_800_000_000_000_000);
 const TTL: Duration = Duration::from_hours(1);
 
-/// Makes a delivery what a test wants it to be.
 type Edit = fn(&mut Delivery);
 
 /// A memory store and what fills it.
@@ -94,6 +95,8 @@ impl Rig {
             pick: None,
             limit: None,
             cursor: None,
+            as_of: None,
+            last: None,
             dry_run: false,
             audit: Some(entry),
         }
@@ -211,9 +214,8 @@ fn pages_of_any_size_come_to_the_same() {
             run.perform(op);
         }
         assert_eq!(run.steps, steps, "by {page_max}");
-        let outcome = run.job.outcome().expect("it is over");
-        let done = JobSums { end: End::Done, matched: 12, changed: 12, next: None, next_due: None };
-        assert_eq!(outcome, done, "by {page_max}");
+        let JobSums { end, matched, changed, next, next_due, .. } = run.job.outcome().expect("it is over");
+        assert_eq!((end, matched, changed, next, next_due), (End::Done, 12, 12, None, None), "by {page_max}");
         assert_eq!(rig.states(), [State::Ready; 12]);
         assert_eq!(rig.store.audit_log().len(), 1);
         let told: Vec<DeliveryId> = run.tells.iter().flat_map(|told| told.touched.clone()).collect();
