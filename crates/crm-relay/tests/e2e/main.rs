@@ -13,6 +13,7 @@ mod alert;
 mod backup;
 #[path = "../../../relay-store/tests/redis/bound.rs"]
 mod bound;
+mod chaos;
 mod clients;
 mod clock;
 mod dashboard;
