@@ -47,6 +47,7 @@ mod resign;
 mod retention;
 mod sealed;
 mod sender;
+mod soak;
 mod stop;
 mod store;
 mod systemd;
