@@ -13,6 +13,7 @@ mod alert;
 mod backup;
 #[path = "../../../relay-store/tests/redis/bound.rs"]
 mod bound;
+mod chaos;
 mod clients;
 mod clock;
 mod dashboard;
@@ -46,6 +47,7 @@ mod resign;
 mod retention;
 mod sealed;
 mod sender;
+mod soak;
 mod stop;
 mod store;
 mod systemd;

@@ -106,6 +106,18 @@ impl Target {
         *lock(&self.rule) = Arc::new(rule);
     }
 
+    /// Refuses connections, and cuts those it has, until [`Self::up`].
+    pub(crate) async fn down(&mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+
+    /// Is there again, at the same address and with the same journal.
+    pub(crate) async fn up(&mut self) {
+        let listener = TcpListener::bind(self.addr).await.unwrap();
+        self.task = tokio::spawn(serve(listener, Arc::clone(&self.journal), Arc::clone(&self.rule)));
+    }
+
     /// All that arrived so far, in order.
     pub(crate) fn arrivals(&self) -> Vec<Arrival> {
         lock(&self.journal).clone()

@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -96,6 +96,17 @@ pub(crate) struct Load {
     stopping: Arc<AtomicBool>,
     senders: Vec<tokio::task::JoinHandle<()>>,
     history: Arc<Mutex<History>>,
+    /// How long each answer took, since somebody asked.
+    answers: Arc<Mutex<Vec<Duration>>>,
+}
+
+/// When a sender sends again.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// So long after each answer.
+    After(Duration),
+    /// Each time that so much has passed.
+    Every(Duration),
 }
 
 impl Load {
@@ -106,15 +117,25 @@ impl Load {
 
     /// The same, at most so many a second.
     pub(crate) fn at(url: &str, rate: u32) -> Self {
-        let pause = Duration::from_secs(1) * SENDERS as u32 / rate;
+        Self::paced(url, Pace::After(Duration::from_secs(1) * SENDERS as u32 / rate))
+    }
+
+    /// The same, so many a second however long the answers take, if no more than a sender's turn.
+    pub(crate) fn steady(url: &str, rate: u32) -> Self {
+        Self::paced(url, Pace::Every(Duration::from_secs(1) * SENDERS as u32 / rate))
+    }
+
+    fn paced(url: &str, pace: Pace) -> Self {
         let stopping = Arc::new(AtomicBool::new(false));
         let history = Arc::new(Mutex::new(History::default()));
+        let answers = Arc::new(Mutex::new(Vec::new()));
         let senders = (0..SENDERS)
             .map(|number| {
-                tokio::spawn(send_until(url.to_owned(), number, pause, Arc::clone(&stopping), Arc::clone(&history)))
+                let (stopping, history, answers) = (Arc::clone(&stopping), Arc::clone(&history), Arc::clone(&answers));
+                tokio::spawn(send_until(url.to_owned(), number, pace, stopping, history, answers))
             })
             .collect();
-        Self { stopping, senders, history }
+        Self { stopping, senders, history, answers }
     }
 
     /// Stops, and gives what was told.
@@ -124,6 +145,11 @@ impl Load {
             sender.await.unwrap();
         }
         std::mem::take(&mut *self.history.lock().unwrap())
+    }
+
+    /// How long each answer took since this was asked last.
+    pub(crate) fn answers(&self) -> Vec<Duration> {
+        std::mem::take(&mut *self.answers.lock().unwrap())
     }
 
     /// How many were acknowledged so far, and how many were refused or not answered.
@@ -136,18 +162,24 @@ impl Load {
 async fn send_until(
     url: String,
     number: usize,
-    pause: Duration,
+    pace: Pace,
     stopping: Arc<AtomicBool>,
     history: Arc<Mutex<History>>,
+    answers: Arc<Mutex<Vec<Duration>>>,
 ) {
     let sender = Sender::new();
     let mut rng = StdRng::seed_from_u64(number as u64);
     let mut count = 0_u64;
+    let (Pace::After(pause) | Pace::Every(pause)) = pace;
+    let mut turns = tokio::time::interval(pause);
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     while !stopping.load(Ordering::Relaxed) {
         count += 1;
         let filler = "x".repeat(rng.random_range(0..2000));
         let body = format!(r#"{{"sender":{number},"count":{count},"filler":"{filler}"}}"#);
+        let sent = Instant::now();
         let told = sender.post(&url, body.clone()).await;
+        answers.lock().unwrap().push(sent.elapsed());
         {
             let mut history = history.lock().unwrap();
             match told {
@@ -159,6 +191,9 @@ async fn send_until(
             }
         }
         // The pace of the load; nothing rests on it.
-        tokio::time::sleep(pause).await;
+        match pace {
+            Pace::After(pause) => tokio::time::sleep(pause).await,
+            Pace::Every(_) => drop(turns.tick().await),
+        }
     }
 }
