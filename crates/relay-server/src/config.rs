@@ -51,6 +51,8 @@ pub struct Config {
     pub server: String,
     /// What it is configured with is to be shared from now on by all servers on its store, whatever they have.
     pub accepts: bool,
+    /// What the relay, all servers on its store, is called in messages of alerts; `None`: the host of `public_url`.
+    pub relay_name: Option<String>,
     /// Holds store, credentials, `admin.sock`, `run.json`.
     pub data_dir: PathBuf,
     /// Under which URL senders reach the public listener, without a trailing `/`.
@@ -204,6 +206,7 @@ impl Config {
             admin_url: None,
             server: String::new(),
             accepts: false,
+            relay_name: None,
             data_dir,
             public_url: None,
             credentials: Credentials::of(["crk_test", "crt_test", "cra_test"]),

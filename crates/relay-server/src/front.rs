@@ -65,7 +65,7 @@ impl Front {
         let Ok(report) = report else {
             return Problem::new(Code::StoreUnavailable, "the store does not answer").respond();
         };
-        let health = HealthDto::new(&report, &self.admin.promises, is_operator);
+        let health = HealthDto::of(&self.admin, &report, is_operator);
         let body = serde_json::to_vec(&health).expect("health has string keys and finite numbers only");
         let mut response = Response::new(Full::new(Bytes::from(body)));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -46,6 +46,7 @@ mod recounts;
 mod redirect;
 mod refusals;
 pub mod registry;
+mod relay_name;
 mod retention;
 pub mod secret;
 pub mod server;

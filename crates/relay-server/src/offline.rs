@@ -32,6 +32,7 @@ use crate::{
     recounts::Recounts,
     refusals::Refusals,
     registry::{Registry, RegistryError},
+    relay_name::RelayName,
     state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, State},
     supervise::Supervisor,
     untold::Untold,
@@ -81,6 +82,7 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
     let alerts = Alerts::new(alerts::Setup {
         declared: Vec::new(),
         server: String::new(),
+        relay: RelayName::default(),
         fetcher: Fetcher::default(),
         store: store.clone(),
         clock,
@@ -117,6 +119,7 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
         token: [0; 32],
         own_requests: Arc::new(OwnRequests::new(&[0; 32])),
         reach: Reach::new(Fetcher::default()),
+        relay: None,
         public_url: None,
         listening: OnceLock::new(),
     }))

@@ -65,6 +65,7 @@ use crate::{
     redirect::{self, Redirect},
     refusals::Refusals,
     registry::{Registry, RegistryError},
+    relay_name::RelayName,
     retention::{self, Keep},
     secret,
     start_error::StartError,
@@ -269,9 +270,11 @@ impl Server {
         let untold = Untold::default();
         let health = health.with(shown.as_ref().map(|(certificate, _)| certificate.clone())).hearing(untold.clone());
         let health = health.keeping(config.retention_delivered);
+        let relay = RelayName::of(&config, &*store).await?;
         let alerts = Alerts::new(alerts::Setup {
             declared: config.alerts.clone(),
             server: config.server.clone(),
+            relay: relay.clone(),
             fetcher: telling,
             store: store.clone(),
             clock,
@@ -316,6 +319,7 @@ impl Server {
                 OwnRequests::alone()
             }),
             reach: Reach::new(asking),
+            relay: Some(relay.shown).filter(|name| !name.is_empty()),
             public_url: config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
             listening: OnceLock::new(),
         });

@@ -74,6 +74,8 @@ pub(crate) struct State {
     pub(crate) own_requests: Arc<OwnRequests>,
     /// What came of that lately.
     pub(crate) reach: Reach,
+    /// What the relay is called, if it has to be told from others.
+    pub(crate) relay: Option<String>,
     /// Under which URL senders reach the public listener, if anybody said so.
     pub(crate) public_url: Option<String>,
     /// Addresses, known once the listeners are bound.

@@ -169,6 +169,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         admin_url: layers.text("ADMIN_URL").and_then(|url| target::admin_url(&url).ok()).map(|url| url.to_string()),
         server: redis.as_ref().map_or_else(String::new, |_| server_name(&layers)),
         accepts: false,
+        relay_name: layers.text("RELAY_NAME"),
         data_dir: data_dir(&layers),
         public_url: layers.text("PUBLIC_URL").map(|url| target::public_url(&url)),
         credentials: nothing,
@@ -393,6 +394,7 @@ fn is_same_port(one: SocketAddr, other: SocketAddr) -> bool {
 fn check_ways(layers: &mut Layers) {
     // Shorter than the shortest webhook of any platform: somebody forgot the unit.
     const BODY_BYTES_MEANT: u64 = 256;
+    const NAME_BYTES_MAX: usize = 63;
     let body = layers.number("MAX_BODY_BYTES");
     if body < BODY_BYTES_MEANT {
         layers
@@ -402,6 +404,9 @@ fn check_ways(layers: &mut Layers) {
     let public = layers.text("PUBLIC_URL").and_then(|url| target::base_url(&url).ok());
     if let Some(want) = public.as_ref().and_then(target::wrong_path) {
         layers.notes.push(format!("PUBLIC_URL: {want}, unless a proxy before it takes that part away"));
+    }
+    if layers.text("RELAY_NAME").is_some_and(|name| name.len() > NAME_BYTES_MAX) {
+        layers.fault("RELAY_NAME", format!("it is part of what names an incident: want at most {NAME_BYTES_MAX} bytes"));
     }
     // Any host that a provider may keep its keys at stands for all.
     let elsewhere = Uri::from_static("https://keys.invalid/");

@@ -154,6 +154,14 @@ pub const SETTINGS: &[Setting] = &[
         "URL under which senders reach the public listener; may carry a path. Needed by providers that sign it.",
     ),
     setting(
+        "RELAY_NAME",
+        Kind::Text,
+        "",
+        Role::Server,
+        "What this relay is called in messages of alerts, where several tell the same people; the same at all servers on a store. Default: the \
+         host of PUBLIC_URL.",
+    ),
+    setting(
         "DATA_DIR",
         Kind::Dir,
         "",

@@ -139,9 +139,10 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// With these rules, and nothing told.
-    pub fn new(rules: BTreeMap<Name, Rule>) -> Self {
-        let tellers = rules.into_iter().map(|(name, rule)| (name.clone(), Teller::new(name, rule))).collect();
+    /// With these rules, and nothing told. What they tell from now on is told as of `relay`, for whoever is told by several.
+    pub fn new(rules: BTreeMap<Name, Rule>, relay: &str) -> Self {
+        let teller = |(name, rule): (Name, Rule)| (name.clone(), Teller::new(name, rule, relay));
+        let tellers = rules.into_iter().map(teller).collect();
         Self { standing: Standing::default(), tellers, messages: VecDeque::new() }
     }
 

@@ -26,6 +26,7 @@ use crate::{
     refusals::{KeptRefusal, Missed, Refusals},
     registry::Registry,
     secret::hex,
+    state::State as Server,
 };
 
 mod alert;
@@ -370,10 +371,17 @@ impl EventDto {
 }
 
 impl HealthDto {
-    pub(crate) fn new(report: &Report, promises: &Promises, with_reasons: bool) -> Self {
+    /// Of a server; `with_reasons` only for those who may know them.
+    pub(crate) fn of(state: &Server, report: &Report, with_reasons: bool) -> Self {
+        let relay = state.relay.clone().filter(|_| with_reasons);
+        Self { relay, ..Self::new(report, &state.promises, with_reasons) }
+    }
+
+    fn new(report: &Report, promises: &Promises, with_reasons: bool) -> Self {
         let Totals { received, processed, failed, retried, queue_depth } = report.totals();
         Self {
             status: if report.reasons.is_empty() { "ok" } else { "degraded" }.to_owned(),
+            relay: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             store: StoreDto {
                 backend: promises.backend.to_owned(),

@@ -31,10 +31,10 @@ use relay_store::seam;
 use tokio::time::timeout;
 
 pub(crate) use self::receiver::Receiver;
-use self::{away::Away, notebook::Notebook, notice::Notice};
+use self::{away::Away, notebook::Notebook, notice::{Speaker, Notice}};
 use crate::{
     clock::Clock, config::DeclaredAlert, fetch::Fetcher, health::Health, hub::Handle, metrics::Metrics,
-    registry::Registry, untold::Untold,
+    registry::Registry, relay_name::RelayName, untold::Untold,
 };
 
 /// Between two looks.
@@ -71,6 +71,8 @@ pub(crate) struct Setup {
     pub(crate) declared: Vec<DeclaredAlert>,
     /// What this server is called among those on its store.
     pub(crate) server: String,
+    /// What they are called together.
+    pub(crate) relay: RelayName,
     pub(crate) fetcher: Fetcher,
     pub(crate) store: Arc<dyn seam::Registry>,
     pub(crate) clock: Clock,
@@ -81,17 +83,17 @@ pub(crate) struct Setup {
 impl Alerts {
     /// Those that are declared.
     pub(crate) fn new(setup: Setup) -> Self {
-        let Setup { declared, server, fetcher, store, clock, metrics, untold } = setup;
+        let Setup { declared, server, relay, fetcher, store, clock, metrics, untold } = setup;
         let rules = declared.iter().map(|alert| (alert.name.clone(), alert.rule())).collect();
-        let fetcher = Arc::new(fetcher);
+        let (fetcher, from) = (Arc::new(fetcher), Speaker { relay: relay.shown, server: server.clone() });
         let receiver = |alert: DeclaredAlert| {
             let name = alert.name.clone();
             let (fetcher, metrics) = (Arc::clone(&fetcher), Arc::clone(&metrics));
-            (name, Arc::new(Receiver::new(alert, &server, fetcher, clock, metrics, untold.clone())))
+            (name, Arc::new(Receiver::new(alert, from.clone(), fetcher, clock, metrics, untold.clone())))
         };
         Self {
             receivers: declared.into_iter().map(receiver).collect(),
-            machine: Mutex::new(Machine::new(rules)),
+            machine: Mutex::new(Machine::new(rules, &relay.mark)),
             shares: Mutex::default(),
             notebook: tokio::sync::Mutex::new(Notebook::new(store, server)),
             away: tokio::sync::Mutex::default(),

@@ -13,7 +13,7 @@ use relay_core::{
 };
 use tokio::{sync::Notify, time::sleep};
 
-use super::{command, format, notice::Notice};
+use super::{command, format, notice::{Speaker, Notice}};
 use crate::{
     clock::Clock,
     config::{
@@ -31,7 +31,7 @@ const FAILED_SHOWN: u32 = 3;
 /// Whom an alert tells.
 pub(crate) struct Receiver {
     alert: DeclaredAlert,
-    server: String,
+    from: Speaker,
     fetcher: Arc<Fetcher>,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -66,7 +66,7 @@ pub(crate) struct Account {
 impl Receiver {
     pub(super) fn new(
         alert: DeclaredAlert,
-        server: &str,
+        from: Speaker,
         fetcher: Arc<Fetcher>,
         clock: Clock,
         metrics: Arc<Metrics>,
@@ -74,7 +74,7 @@ impl Receiver {
     ) -> Self {
         let (queue, came) = (Mutex::default(), Notify::new());
         metrics.alert(alert.name.as_str(), None);
-        Self { alert, server: server.to_owned(), fetcher, clock, metrics, untold, queue, came }
+        Self { alert, from, fetcher, clock, metrics, untold, queue, came }
     }
 
     pub(crate) const fn name(&self) -> &Name {
@@ -192,7 +192,7 @@ impl Receiver {
     async fn send(&self, notice: &Notice, done: &mut usize) -> Result<(), String> {
         match &self.alert.way {
             Way::Command(asked) => {
-                let input = format::webhook(notice, self.server_of(notice)).to_string();
+                let input = format::webhook(notice, &self.from_of(notice)).to_string();
                 command::run(asked, input.as_bytes()).await
             }
             Way::Post(post) => self.post(post, notice, done).await,
@@ -200,7 +200,7 @@ impl Receiver {
     }
 
     async fn post(&self, post: &Post, notice: &Notice, done: &mut usize) -> Result<(), String> {
-        let requests = format::requests(notice, post, self.server_of(notice), self.clock.present())?;
+        let requests = format::requests(notice, post, &self.from_of(notice), self.clock.present())?;
         for request in requests.into_iter().skip(*done) {
             let (url, allow_private) = (&post.url, post.allow_private);
             let asked = fetch::Post {
@@ -216,8 +216,9 @@ impl Receiver {
         Ok(())
     }
 
-    fn server_of<'a>(&'a self, notice: &'a Notice) -> &'a str {
-        notice.server.as_deref().unwrap_or(&self.server)
+    fn from_of(&self, notice: &Notice) -> Speaker {
+        let server = notice.server.as_ref().unwrap_or(&self.from.server).clone();
+        Speaker { server, ..self.from.clone() }
     }
 
     fn told(&self, notice: &Notice) {

@@ -10,6 +10,9 @@ use super::DestinationDto;
 pub struct HealthDto {
     /// `ok` or `degraded`.
     pub status: String,
+    /// What the relay is called in messages of alerts; only for those who may know the reasons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<String>,
     /// Of the server.
     pub version: String,
     /// What its store promises.

@@ -180,7 +180,8 @@ pub(super) fn server(status: &StatusDto) -> String {
     };
     let up = human_duration(Duration::from_millis(status.uptime_ms));
     let (version, public) = (text(&status.health.version), text(&status.public));
-    format!("{state}, {}", style::dim(format!("version {version}, up {up}, at {public}")))
+    let name = status.health.relay.as_ref().map_or_else(String::new, |relay| format!("{}: ", text(relay)));
+    format!("{name}{state}, {}", style::dim(format!("version {version}, up {up}, at {public}")))
 }
 
 #[cfg(test)]

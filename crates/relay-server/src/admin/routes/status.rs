@@ -23,6 +23,7 @@ pub(super) async fn status(Of(state): Of) -> Result<Json<StatusDto>, AdminError>
     let mut status = StatusDto::new(&report, &state.promises, &state.registry.directory(), now);
     status.uptime_ms = now.mono.since(Mono::default()).as_millis() as u64;
     status.last_received_at = last_received(&state, None).await?;
+    status.health.relay.clone_from(&state.relay);
     status.public_url.clone_from(&state.public_url);
     status.missed = state.refusals.missed().iter().map(MissedDto::new).collect();
     let hints = hints(&state.refusals, &state.registry.directory(), &report.hub.unrouted, now.wall);
@@ -46,7 +47,7 @@ pub(super) async fn last_received(state: &State, source: Option<&Name>) -> Resul
 
 pub(crate) async fn health(Of(state): Of) -> Result<Json<HealthDto>, AdminError> {
     let report = state.health.report_now().await?;
-    Ok(Json(HealthDto::new(&report, &state.promises, true)))
+    Ok(Json(HealthDto::of(&state, &report, true)))
 }
 
 pub(crate) async fn metrics(Of(state): Of) -> Result<impl IntoResponse, AdminError> {

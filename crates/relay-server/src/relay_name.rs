@@ -1,0 +1,119 @@
+//! What a relay is called where several tell the same people, and by what it is known there: servers on one store are one relay.
+
+use http::Uri;
+use relay_core::storage::StoreError;
+use relay_store::seam::{DocumentKey, DocumentKind, Registry};
+use serde_json::{Value, json};
+
+use crate::{Config, again, secret::hex};
+
+/// The document with what a relay is known by that nobody named. No alert is called so.
+const DOCUMENT: &str = "@relay";
+/// How often it is read anew where another server writes it at the same time.
+const TRIES: u32 = 8;
+
+/// How a relay is told from others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RelayName {
+    /// For people; empty: nobody has to tell it from others.
+    pub(crate) shown: String,
+    /// In the keys of incidents: it stays what it is when `PUBLIC_URL` changes.
+    pub(crate) mark: String,
+}
+
+impl RelayName {
+    /// `RELAY_NAME`; else for people the host of `PUBLIC_URL`, and in keys what the store keeps, which is made where somebody is told.
+    ///
+    /// # Errors
+    /// The store does not say.
+    pub(crate) async fn of(config: &Config, store: &dyn Registry) -> Result<Self, StoreError> {
+        if config.relay_name.is_some() || config.alerts.is_empty() {
+            return Ok(Self::without_store(config, ""));
+        }
+        Ok(Self::without_store(config, &kept(store).await?))
+    }
+
+    /// The same, where `otherwise` is what it is known by if nobody named it.
+    pub(crate) fn without_store(config: &Config, otherwise: &str) -> Self {
+        let host = config.public_url.as_deref().and_then(|url| url.parse::<Uri>().ok()?.host().map(str::to_owned));
+        let mark = config.relay_name.as_deref().unwrap_or(otherwise);
+        let shown = config.relay_name.clone().or(host).unwrap_or_else(|| mark.to_owned());
+        Self { shown, mark: mark.to_owned() }
+    }
+}
+
+/// What the store keeps; made now if it keeps none, by one of those that share it.
+async fn kept(store: &dyn Registry) -> Result<String, StoreError> {
+    let key = || DocumentKey { kind: DocumentKind::Alert, name: DOCUMENT.to_owned() };
+    let made = hex(&rand::random::<[u8; 8]>());
+    for _ in 0..TRIES {
+        let found = store.document(key()).await?;
+        if let Some(id) = found.as_ref().and_then(|found| read(&found.body)) {
+            return Ok(id);
+        }
+        let (version, body) = (found.map_or(0, |found| found.version), json!({ "id": made }).to_string());
+        again::until_answered(|_| store.put_document(key(), version, Some(body.clone()), Vec::new())).await?;
+    }
+    // Whoever writes it all the time is none of ours: this one is known by what it made until it ends.
+    Ok(made)
+}
+
+/// What is damaged is made anew; what a later version adds is left alone.
+fn read(body: &str) -> Option<String> {
+    let found: Value = serde_json::from_str(body).ok()?;
+    found["id"].as_str().filter(|id| !id.is_empty()).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use relay_core::alert::Severity;
+    use relay_store::memory::MemoryStore;
+
+    use super::*;
+    use crate::config::{
+        DeclaredAlert,
+        alert::{Command, Way},
+    };
+
+    fn config(relay_name: Option<&str>, public_url: Option<&str>) -> Config {
+        let way = Way::Command(Command { program: "/bin/true".into(), arguments: Vec::new() });
+        let (kinds, severity) = (std::collections::BTreeSet::new(), Severity::Warning);
+        Config {
+            alerts: vec![DeclaredAlert { name: "ops".parse().unwrap(), way, kinds, severity }],
+            relay_name: relay_name.map(str::to_owned),
+            public_url: public_url.map(str::to_owned),
+            ..Config::sample("/nonexistent".into())
+        }
+    }
+
+    /// A relay is known by the same over restarts, at each server on its store, and whatever its `PUBLIC_URL`; another store is another
+    /// relay. What is damaged is made anew, and what a later version wrote is left as it is.
+    #[tokio::test]
+    async fn a_relay_that_nobody_named_is_known_by_what_its_store_keeps() {
+        let store = MemoryStore::new();
+        let of = async |config: &Config, store: &MemoryStore| RelayName::of(config, store).await.unwrap();
+        let first = of(&config(None, None), &store).await;
+        assert!(!first.mark.is_empty() && first.shown == first.mark, "{first:?}");
+        let url = Some("https://hooks.example.com/relay");
+        let second = of(&config(None, url), &store.second_owner()).await;
+        assert_eq!((second.shown.as_str(), &second.mark), ("hooks.example.com", &first.mark));
+        assert_ne!(of(&config(None, url), &MemoryStore::new()).await.mark, first.mark);
+        let named = of(&config(Some("staging"), url), &store).await;
+        assert_eq!((named.shown.as_str(), named.mark.as_str()), ("staging", "staging"));
+        let key = DocumentKey { kind: DocumentKind::Alert, name: DOCUMENT.into() };
+        let later = r#"{"id":"later","since":1}"#.to_owned();
+        store.put_document(key.clone(), 1, Some(later.clone()), Vec::new()).await.unwrap().unwrap();
+        assert_eq!(of(&config(None, url), &store).await.mark, "later");
+        assert_eq!(store.document(key.clone()).await.unwrap().unwrap().body, later);
+        store.put_document(key, 2, Some("{".into()), Vec::new()).await.unwrap().unwrap();
+        assert_ne!(of(&config(None, url), &store).await.mark, "later");
+    }
+
+    /// Where nobody is told nothing is stored.
+    #[tokio::test]
+    async fn a_relay_that_tells_nobody_keeps_nothing() {
+        let (store, silent) = (MemoryStore::new(), Config::sample("/nonexistent".into()));
+        assert_eq!(RelayName::of(&silent, &store).await.unwrap(), RelayName::default());
+        assert_eq!(store.documents(DocumentKind::Alert).await.unwrap(), []);
+    }
+}
