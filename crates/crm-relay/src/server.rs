@@ -1,15 +1,15 @@
 //! Runs the server: from its plan to its end.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use relay_core::{storage::StoreError, time::Wall};
+use relay_core::{limits, storage::StoreError, time::Wall};
 use relay_server::{
-    Bound, Config, Outside, Reloader, Server, StartError, Waiting, claim, clock::Clock, registry::RegistryError,
-    shared_secrets,
+    Bound, Config, Cry, Outcry, Outside, Reloader, Server, StartError, Waiting, claim, clock::Clock,
+    registry::RegistryError, shared_secrets,
 };
 use relay_store::{
     Store, private, redis,
-    sqlite::{Occupied, Options},
+    sqlite::{Occupied, Options, SqliteStore},
 };
 
 use crate::{
@@ -47,7 +47,15 @@ pub(crate) fn run(
     block_on_beside_writer(async {
         let (stop, hangups) = signals::attend()?;
         let outside = Outside { stopping: farewell::of_server(), lost_lines: printer.lost(), inherited };
-        let Some(started) = Box::pin(start(plan, outside, &stop)).await? else { return Ok(Exit::Done) };
+        let outcry = Outcry::of(plan.declared());
+        let started = match Box::pin(start(plan, outside, &stop)).await {
+            Ok(Some(started)) => started,
+            Ok(None) => return Ok(Exit::Done),
+            Err(failure) => {
+                cry(&outcry, &failure).await;
+                return Err(failure);
+            }
+        };
         let Started { server, kept, occupied: _occupied } = started;
         if style::is_terminal() {
             show(&wrap::results(&hints::server(&Facts::of(&server, &kept))));
@@ -68,6 +76,31 @@ pub(crate) fn run(
         farewell::last(&ended);
         ended
     })
+}
+
+/// Tells everybody that the store does not open: who looks after alerts has not begun.
+async fn cry(outcry: &Outcry, failure: &Failure) {
+    if matches!(failure.exit, Exit::StoreFailed | Exit::NewerVersion) {
+        let words = format!("the server does not start, and nothing is taken in: {}", failure.text);
+        outcry.tell(Cry::Ends, &words, Duration::ZERO).await;
+    }
+}
+
+/// Opens the embedded store. One that is being read as a whole takes long, and that is told.
+async fn open(options: Options, outcry: &Outcry) -> Result<SqliteStore, Failure> {
+    let dir = options.dir.display().to_string();
+    let ended = |error| Failure::new(Exit::StoreFailed, format!("the thread that opens the store ended: {error}"));
+    let mut opening = tokio::task::spawn_blocking(move || opening::open(options));
+    tokio::select! {
+        opened = &mut opening => return opened.map_err(ended)?,
+        () = tokio::time::sleep(limits::OPENING_TOLD_AFTER) => {}
+    }
+    let words = format!(
+        "the store in {dir} is being verified after an end that was none, and nothing is taken in until that is done"
+    );
+    tracing::warn!(event = "store_verified", dir, "{words}");
+    let (opened, ()) = tokio::join!(opening, outcry.tell(Cry::Verifies, &words, Duration::ZERO));
+    opened.map_err(ended)?
 }
 
 /// What it does, for the service manager.
@@ -101,11 +134,9 @@ pub(crate) async fn start(plan: Plan, outside: Outside, stop: &Stop) -> Result<O
     if let Some(options) = plan.redis().cloned() {
         return Box::pin(start_on_redis(plan, options, outside, stop)).await;
     }
-    let store = opening::open(Options {
-        disk_reserve: plan.disk_reserve(),
-        ciphers: plan.ciphers().clone(),
-        ..Options::new(plan.data_dir())
-    })?;
+    let options =
+        Options { disk_reserve: plan.disk_reserve(), ciphers: plan.ciphers().clone(), ..Options::new(plan.data_dir()) };
+    let store = open(options, &Outcry::of(plan.declared())).await?;
     start_over(plan, Arc::new(store), None, outside).await.map(Some)
 }
 

@@ -55,6 +55,8 @@ pub struct Config {
     pub relay_name: Option<String>,
     /// Holds store, credentials, `admin.sock`, `run.json`.
     pub data_dir: PathBuf,
+    /// Where a file outlives the process that wrote it if `data_dir` takes none, until the machine ends: `$RUNTIME_DIRECTORY`.
+    pub runtime_dir: Option<PathBuf>,
     /// Under which URL senders reach the public listener, without a trailing `/`.
     pub public_url: Option<String>,
     /// Secrets given or generated.
@@ -208,6 +210,7 @@ impl Config {
             accepts: false,
             relay_name: None,
             data_dir,
+            runtime_dir: None,
             public_url: None,
             credentials: Credentials::of(["crk_test", "crt_test", "cra_test"]),
             route_defaults: RouteDefaults { ttl: limits::MESSAGE_TTL, retry: RetryPolicy::default() },

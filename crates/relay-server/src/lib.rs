@@ -61,6 +61,7 @@ mod why;
 
 pub use admin::{code::AdminCode, document as openapi};
 pub use agreement::{claim, shared_secrets};
+pub use alerts::{Cry, Outcry};
 pub use config::Config;
 pub use connect::Attached;
 pub use offline::Offline;

@@ -88,6 +88,7 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
         clock,
         metrics: Arc::clone(&metrics),
         untold: Untold::default(),
+        outcry: None,
     });
     let people = Arc::new(People::new(store.clone(), clock, Arc::clone(&guesses)));
     let (health, supervisor) = (Arc::new(health), Supervisor::new(Arc::default()).0);

@@ -17,7 +17,7 @@ use futures_util::FutureExt as _;
 use relay_core::{
     hub::{Hub, Input, Setup},
     storage::About,
-    time::Wall,
+    time::{Mono, Wall},
 };
 use relay_net::{
     origin::Origin,
@@ -39,7 +39,7 @@ use crate::{
     acme::{Acme, AcmeConfig, Challenges},
     admin::{self, Offer, Sites},
     agreement::Agreement,
-    alerts::{self, Alerts, Watched},
+    alerts::{self, Alerts, Cry, Outcry, Watched},
     budget::{self, Budget},
     certificate::{self, Certificate},
     clients::{self, Trusted},
@@ -105,6 +105,8 @@ pub struct Server {
     public: Option<SocketAddr>,
     admin_addr: Option<SocketAddr>,
     stopping: Option<OnStop>,
+    /// Tells that it failed.
+    outcry: Outcry,
     /// The latest moment that any run before it stored.
     stored_until: Wall,
     /// Where everybody is sent elsewhere.
@@ -271,6 +273,7 @@ impl Server {
         let health = health.with(shown.as_ref().map(|(certificate, _)| certificate.clone())).hearing(untold.clone());
         let health = health.keeping(config.retention_delivered);
         let relay = RelayName::of(&config, &*store).await?;
+        let outcry = Outcry::named(&config, &relay, clock);
         let alerts = Alerts::new(alerts::Setup {
             declared: config.alerts.clone(),
             server: config.server.clone(),
@@ -280,6 +283,7 @@ impl Server {
             clock,
             metrics: Arc::clone(&metrics),
             untold,
+            outcry: Some(outcry.clone()),
         });
         let refusals = Arc::new(Refusals::default());
         let guesses = Arc::new(Guesses::new(clock, Arc::clone(&metrics), Arc::clone(&refusals)));
@@ -350,6 +354,7 @@ impl Server {
             accepted: CancellationToken::new(),
             refusing: CancellationToken::new(),
             stopping: outside.stopping,
+            outcry,
             stored_until: stats.latest,
             certificate: shown.as_ref().map(|(certificate, _)| certificate.clone()),
         };
@@ -431,8 +436,26 @@ impl Server {
                 self.config.shutdown_grace,
             );
         }
-        let stopped = self.stop(ended.is_none()).await;
-        ended.or_else(|| self.failed_at_the_end()).unwrap_or(stopped)
+        let Some(failed) = ended else {
+            let stopped = self.stop(true).await;
+            let Some(failed) = self.failed_at_the_end() else { return stopped };
+            self.cry(&failed).await;
+            return failed;
+        };
+        tokio::join!(self.stop(false), self.cry(&failed));
+        failed
+    }
+
+    /// Tells everybody that it failed: those who look after alerts have ended with it.
+    async fn cry(&self, failed: &Outcome) {
+        let words = match failed {
+            Outcome::StoreFailed(why) => {
+                format!("the store has failed, and the server ends: {why}; nothing is taken in until it is mended")
+            }
+            Outcome::TaskFailed(failure) => format!("the server ends: {failure}; this is a bug"),
+            Outcome::Stopped | Outcome::GraceExceeded => return,
+        };
+        self.outcry.tell(Cry::Ends, &words, self.admin.clock.now().mono.since(Mono::default())).await;
     }
 
     /// What failed while the server stopped: its last commits may be missing, so that is no orderly end (I17).

@@ -171,6 +171,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         accepts: false,
         relay_name: layers.text("RELAY_NAME"),
         data_dir: data_dir(&layers),
+        runtime_dir: runtime_dir(),
         public_url: layers.text("PUBLIC_URL").map(|url| target::public_url(&url)),
         credentials: nothing,
         route_defaults,
@@ -194,6 +195,12 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         sealed_with: fingerprint_of(&ciphers),
     };
     Ok(Plan { config, redis, ciphers, notes: layers.notes, given })
+}
+
+/// Where systemd lets a file outlive the service that is started anew: the first of them.
+fn runtime_dir() -> Option<PathBuf> {
+    let dirs = super::environment("RUNTIME_DIRECTORY")?;
+    dirs.split(':').next().filter(|dir| !dir.is_empty()).map(PathBuf::from)
 }
 
 /// What a server is called among those that share its store: the same over restarts, and another one for each data directory of
@@ -406,7 +413,8 @@ fn check_ways(layers: &mut Layers) {
         layers.notes.push(format!("PUBLIC_URL: {want}, unless a proxy before it takes that part away"));
     }
     if layers.text("RELAY_NAME").is_some_and(|name| name.len() > NAME_BYTES_MAX) {
-        layers.fault("RELAY_NAME", format!("it is part of what names an incident: want at most {NAME_BYTES_MAX} bytes"));
+        layers
+            .fault("RELAY_NAME", format!("it is part of what names an incident: want at most {NAME_BYTES_MAX} bytes"));
     }
     // Any host that a provider may keep its keys at stands for all.
     let elsewhere = Uri::from_static("https://keys.invalid/");

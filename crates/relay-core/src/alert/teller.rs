@@ -344,7 +344,6 @@ impl Teller {
     }
 }
 
-
 fn item_over(told: Told) -> Item {
     let Told { key, severity, words, since, count, relay, .. } = told;
     Item { key, severity, words, since, count, news: News::Over, relay }

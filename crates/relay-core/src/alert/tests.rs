@@ -287,7 +287,8 @@ fn what_is_of_the_store_moves_to_another_server() {
         key: Key { scope: Scope::Server, ..key(Kind::Disk, "x") },
         ..condition(Kind::Disk, "x", second)
     };
-    let (mut one, mut other) = (machine(), Alerts::new(BTreeMap::from([(name(), rule(Severity::Info, &[]))]), "production"));
+    let (mut one, mut other) =
+        (machine(), Alerts::new(BTreeMap::from([(name(), rule(Severity::Info, &[]))]), "production"));
     let of_store = |_| vec![condition(Kind::NoClient, "crm", 0)];
     assert!(looks(&mut other, 0..300, of_store).is_empty(), "another server tells it");
     assert_eq!(other.firing().len(), 1, "whoever asks here sees it all the same");

@@ -8,7 +8,7 @@ use relay_core::{
 use relay_providers::{Draft, Signer};
 use serde_json::{Value, json};
 
-use super::notice::{Speaker, Notice};
+use super::notice::{Notice, Speaker};
 use crate::{
     clock::rfc3339,
     config::alert::{Format, Post},

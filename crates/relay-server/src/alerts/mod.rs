@@ -8,6 +8,7 @@ mod conditions;
 mod format;
 mod notebook;
 mod notice;
+mod outcry;
 mod receiver;
 #[cfg(test)]
 mod tests;
@@ -23,15 +24,21 @@ use std::{
 
 use relay_core::{
     alert::{Alerts as Machine, Came, Condition, Look, Past, Scope, Severity, Shares},
+    limits,
     name::Name,
     storage::StoreError,
-    time::Now,
+    time::{Mono, Now},
 };
 use relay_store::seam;
 use tokio::time::timeout;
 
+pub use self::outcry::{Cry, Outcry};
 pub(crate) use self::receiver::Receiver;
-use self::{away::Away, notebook::Notebook, notice::{Speaker, Notice}};
+use self::{
+    away::Away,
+    notebook::Notebook,
+    notice::{Notice, Speaker},
+};
 use crate::{
     clock::Clock, config::DeclaredAlert, fetch::Fetcher, health::Health, hub::Handle, metrics::Metrics,
     registry::Registry, relay_name::RelayName, untold::Untold,
@@ -49,6 +56,8 @@ pub(crate) struct Alerts {
     away: tokio::sync::Mutex<Away>,
     /// This server tells what is of the store.
     is_janitor: AtomicBool,
+    /// What was told when nobody looked, until that is known here.
+    outcry: Mutex<Option<Outcry>>,
     clock: Clock,
     /// How far tests are ahead of the clock.
     #[cfg(test)]
@@ -78,12 +87,14 @@ pub(crate) struct Setup {
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) untold: Untold,
+    /// What it told where it could not look.
+    pub(crate) outcry: Option<Outcry>,
 }
 
 impl Alerts {
     /// Those that are declared.
     pub(crate) fn new(setup: Setup) -> Self {
-        let Setup { declared, server, relay, fetcher, store, clock, metrics, untold } = setup;
+        let Setup { declared, server, relay, fetcher, store, clock, metrics, untold, outcry } = setup;
         let rules = declared.iter().map(|alert| (alert.name.clone(), alert.rule())).collect();
         let (fetcher, from) = (Arc::new(fetcher), Speaker { relay: relay.shown, server: server.clone() });
         let receiver = |alert: DeclaredAlert| {
@@ -98,6 +109,7 @@ impl Alerts {
             notebook: tokio::sync::Mutex::new(Notebook::new(store, server)),
             away: tokio::sync::Mutex::default(),
             is_janitor: AtomicBool::new(false),
+            outcry: Mutex::new(outcry),
             clock,
             #[cfg(test)]
             ahead: Mutex::default(),
@@ -153,6 +165,7 @@ impl Alerts {
         };
         // Before they leave: whoever goes on where this ends knows what may have arrived.
         self.keep().await;
+        self.keep_outcry().await;
         for message in messages {
             if let Some(receiver) = self.receivers.get(&message.alert) {
                 receiver.put(Notice::of(message));
@@ -173,7 +186,10 @@ impl Alerts {
             self.receivers.values().for_each(|receiver| receiver.leave());
         }
         for scope in self.scopes() {
-            let Some(found) = notebook.recall(scope, &self.receivers).await else { continue };
+            let Some(mut found) = notebook.recall(scope, &self.receivers).await else { continue };
+            if scope == Scope::Server {
+                found.extend(self.outcry().iter().flat_map(Outcry::left));
+            }
             let mut machine = self.machine();
             for (alert, memory) in found {
                 machine.recall(&alert, memory, self.now());
@@ -209,6 +225,23 @@ impl Alerts {
                     return;
                 }
             }
+        }
+    }
+
+    /// What was told when nobody looked stands in the store by now; and once this server has run for long, what fails is another failure.
+    async fn keep_outcry(&self) {
+        if !self.notebook.lock().await.has_kept(Scope::Server) {
+            return;
+        }
+        let is_settled = self.now().mono >= Mono::default() + limits::OUTCRY_RAN;
+        let mut outcry = self.outcry();
+        match &*outcry {
+            Some(known) if is_settled => {
+                known.forget();
+                *outcry = None;
+            }
+            Some(known) => known.is_known(),
+            None => {}
         }
     }
 
@@ -276,6 +309,10 @@ impl Alerts {
     /// Why it cannot.
     pub(crate) async fn test(&self, receiver: &Receiver) -> Result<(), String> {
         receiver.send_once(&Notice::test(receiver.name(), self.now().wall)).await
+    }
+
+    fn outcry(&self) -> MutexGuard<'_, Option<Outcry>> {
+        self.outcry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn machine(&self) -> MutexGuard<'_, Machine> {

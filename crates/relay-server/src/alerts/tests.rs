@@ -1,3 +1,4 @@
+mod outcry;
 mod several;
 mod target;
 mod ways;
@@ -237,7 +238,11 @@ async fn a_restart_tells_nothing_twice_and_nothing_never() {
     bench.look_after(Duration::ZERO).await;
     let (store, _dir) = bench.stop().await;
     let names = store.documents(DocumentKind::Alert).await.unwrap();
-    assert_eq!(names.iter().map(|document| document.key.name.as_str()).collect::<Vec<_>>(), ["@relay"], "the next alert is of the same relay");
+    assert_eq!(
+        names.iter().map(|document| document.key.name.as_str()).collect::<Vec<_>>(),
+        ["@relay"],
+        "the next alert is of the same relay"
+    );
 }
 
 /// What was told as of one relay is told as over of the same, whatever it is called by then; what is new is told by its new name.

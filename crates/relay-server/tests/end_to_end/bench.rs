@@ -143,6 +143,7 @@ fn config(data_dir: PathBuf) -> Config {
     let day = Duration::from_hours(24);
     Config {
         relay_name: None,
+        runtime_dir: None,
         listen: any,
         tls: Vec::new(),
         acme: None,

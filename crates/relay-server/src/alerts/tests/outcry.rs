@@ -1,0 +1,151 @@
+//! Told where nobody looks any more: at the end of a process whose store failed, and before one that could look.
+
+use super::*;
+use crate::relay_name::RelayName;
+
+/// A server's data directory, and who is told of it.
+struct Scene {
+    dir: TempDir,
+    target: Target,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), target: Target::start().await }
+    }
+
+    fn config(&self) -> Config {
+        let disk_only = DeclaredAlert { kinds: [relay_core::alert::Kind::Disk].into(), ..self.alert("disk") };
+        Config { alerts: vec![self.alert("ops"), disk_only], ..Config::sample(self.dir.path().to_owned()) }
+    }
+
+    fn alert(&self, name: &str) -> DeclaredAlert {
+        alert(name, Way::Post(post_to(&self.target, Format::StandardWebhooks)))
+    }
+
+    fn outcry(&self) -> Outcry {
+        Outcry::of(&self.config())
+    }
+
+    /// How often somebody was told.
+    fn told(&self) -> usize {
+        self.target.got().len()
+    }
+
+    /// What was noted is so much older.
+    fn age(&self, span: Duration) {
+        let path = self.dir.path().join("told-failed");
+        let mut note: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        note["at"] = (note["at"].as_i64().unwrap() - span.as_micros() as i64).into();
+        std::fs::write(path, note.to_string()).unwrap();
+    }
+}
+
+const FAILED: &str = "the store has failed:\nits disk";
+
+/// Whom it concerns is told once, however often the process is started again within the hour, and then again.
+#[tokio::test]
+async fn a_store_that_fails_again_and_again_is_told_once_an_hour() {
+    let scene = Scene::new().await;
+    for _ in 0..3 {
+        scene.outcry().tell(Cry::Ends, FAILED, Duration::ZERO).await;
+    }
+    assert_eq!(scene.told(), 1);
+    let got = scene.target.got()[0].json();
+    assert_eq!(
+        (of(&got, "begun"), &got["data"]["severity"]),
+        (vec![("store".into(), String::new())], &json!("critical"))
+    );
+    assert_eq!(got["data"]["begun"][0]["words"], FAILED.replace('\n', " "));
+    // That it is verified is another thing.
+    scene.outcry().tell(Cry::Verifies, "the store is being verified", Duration::ZERO).await;
+    assert_eq!(scene.told(), 2);
+    scene.age(Duration::from_mins(59));
+    scene.outcry().tell(Cry::Ends, FAILED, Duration::ZERO).await;
+    assert_eq!(scene.told(), 2);
+    scene.age(Duration::from_mins(1));
+    scene.outcry().tell(Cry::Ends, FAILED, Duration::ZERO).await;
+    assert_eq!(scene.told(), 3);
+}
+
+/// Where nothing can be written down, a process that is started over and over tells nobody each time; one that had run for long does.
+#[tokio::test]
+async fn what_cannot_be_written_down_makes_no_storm() {
+    let scene = Scene::new().await;
+    let nowhere = scene.dir.path().join("a file");
+    std::fs::write(&nowhere, "").unwrap();
+    let outcry = scene.outcry().noted_in(vec![nowhere.join("a"), nowhere.join("b")]);
+    for _ in 0..3 {
+        outcry.tell(Cry::Ends, FAILED, limits::OUTCRY_RAN - Duration::from_secs(1)).await;
+    }
+    assert_eq!(scene.told(), 0);
+    outcry.tell(Cry::Ends, FAILED, limits::OUTCRY_RAN).await;
+    assert_eq!(scene.told(), 1);
+    // A data directory that takes nothing is not the only place.
+    let beside = tempfile::tempdir().unwrap();
+    let outcry = scene.outcry().noted_in(vec![nowhere.join("a"), beside.path().to_owned()]);
+    for _ in 0..3 {
+        outcry.tell(Cry::Ends, FAILED, Duration::ZERO).await;
+    }
+    assert_eq!(scene.told(), 2);
+}
+
+/// Somebody who refuses is tried again, and who says nothing is waited for no longer than everybody may take together.
+#[tokio::test]
+async fn nobody_holds_up_the_end_of_the_process() {
+    let scene = Scene::new().await;
+    scene.target.answer(&["HTTP/1.1 503 No\r\n\r\n"]);
+    scene.outcry().tell(Cry::Ends, FAILED, Duration::ZERO).await;
+    assert_eq!(scene.told(), 2);
+    let scene = Scene::new().await;
+    scene.target.answer(&[""]);
+    let outcry = scene.outcry();
+    let ((), ()) = tokio::join!(outcry.tell(Cry::Ends, FAILED, Duration::ZERO), async {
+        scene.target.until(1).await;
+        advance(limits::OUTCRY_WITHIN).await;
+    });
+    assert_eq!(scene.told(), 1);
+}
+
+/// A server whose store fails tells it before it ends; the next one tells once that it is over, however often it is started, by the key that
+/// it was told with.
+#[tokio::test]
+async fn a_store_that_failed_is_told_and_told_as_over() {
+    use relay_store::sqlite::{Edge, EdgeAction, Edges, Options, SqliteStore};
+    let scene = Scene::new().await;
+    let fails = |edge| if edge == Edge::BeforeCheckpoint { EdgeAction::Io } else { EdgeAction::Continue };
+    let options = Options { edges: Edges::new(fails), disk_reserve: 0, ..Options::new(scene.dir.path()) };
+    let store = Arc::new(SqliteStore::open(options).unwrap());
+    let server = Server::start(scene.config(), store.clone(), Outside::default()).await.unwrap();
+    let mark = RelayName::of(&scene.config(), &*store).await.unwrap().mark;
+    let outcome = server.run(std::future::ready(())).await;
+    assert!(matches!(outcome, crate::Outcome::StoreFailed(_)), "{outcome:?}");
+    let got = scene.target.until(1).await[0].json();
+    assert!(got["data"]["begun"][0]["words"].as_str().unwrap().contains("BeforeCheckpoint"), "{got}");
+    let left = scene.outcry().left();
+    assert_eq!(left.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["ops"]);
+    assert_eq!(left[0].1.told[0].relay, mark);
+
+    let Scene { dir, target } = scene;
+    let declared = || vec![alert("ops", Way::Post(post_to(&target, Format::StandardWebhooks)))];
+    let bench = Bench::over(Arc::new(MemoryStore::new()), dir, declared()).await;
+    bench.look_after(Duration::ZERO).await;
+    let (store, dir) = bench.stop().await;
+    let bench = Bench::over(store, dir, declared()).await;
+    for _ in 0..12 {
+        bench.look_after(limits::ALERT_HOLD).await;
+    }
+    let got = target.until(2).await[1].json();
+    assert_eq!((&got["type"], of(&got, "over")), (&json!("alert.over"), vec![("store".into(), String::new())]));
+    bench.until_kept().await;
+    // It ran for so long that another failure is another one.
+    assert!(!bench.dir.path().join("told-failed").exists());
+    let (store, dir) = bench.stop().await;
+    let bench = Bench::over(store, dir, declared()).await;
+    for _ in 0..12 {
+        bench.look_after(limits::ALERT_HOLD).await;
+    }
+    bench.until_kept().await;
+    assert_eq!(target.got().len(), 2);
+    bench.stop().await;
+}
