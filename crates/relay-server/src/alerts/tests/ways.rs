@@ -124,16 +124,21 @@ async fn pagerduty_has_an_incident_for_each_condition() {
 #[test]
 fn incidents_of_two_relays_are_told_apart() {
     let keys = |relay: &str, server: String| {
-        let post = Post { url: "https://h/".parse().unwrap(), format: Format::PagerDuty, secret: None, allow_private: false };
+        let post =
+            Post { url: "https://h/".parse().unwrap(), format: Format::PagerDuty, secret: None, allow_private: false };
         let mut notice = notice();
         notice.message.begun.iter_mut().chain(&mut notice.message.over).for_each(|item| item.relay = relay.into());
         let requests = format::requests(&notice, &post, &Speaker { server, ..speaker() }, Wall::MIN).unwrap();
-        let key = |request: &format::Request| serde_json::from_slice::<Value>(&request.body).unwrap()["dedup_key"].clone();
+        let key =
+            |request: &format::Request| serde_json::from_slice::<Value>(&request.body).unwrap()["dedup_key"].clone();
         requests.iter().map(|request| key(request).as_str().unwrap().to_owned()).collect::<BTreeSet<String>>()
     };
     let (one, other) = (keys("a", "one".into()), keys("b", "one".into()));
     assert!(one.is_disjoint(&other), "{one:?} {other:?}");
-    assert_eq!(keys("", "one".into()), ["crm-relay/ops/disk//one", "crm-relay/ops/no_client/crm/"].map(String::from).into());
+    assert_eq!(
+        keys("", "one".into()),
+        ["crm-relay/ops/disk//one", "crm-relay/ops/no_client/crm/"].map(String::from).into()
+    );
     let long = keys("a", "s".repeat(300));
     assert!(long.iter().all(|key| key.len() <= 255) && long != keys("a", "t".repeat(300)), "{long:?}");
 }
@@ -170,7 +175,7 @@ async fn a_target_that_is_away_is_told_later() {
 #[tokio::test]
 async fn messages_that_nobody_takes_are_given_up() {
     let target = Target::start().await;
-    target.answer(&["HTTP/1.1 404 Not Found\r\n\r\n"; 64]);
+    target.answer(&["HTTP/1.1 500 Oh No\r\n\r\n"; 64]);
     let (receiver, untold) = receiver(Way::Post(post_to(&target, Format::StandardWebhooks)), Fetching::default());
     let running = Arc::clone(&receiver);
     let run = tokio::spawn(async move { running.run().await });
@@ -192,6 +197,52 @@ async fn messages_that_nobody_takes_are_given_up() {
     tokio::time::resume();
     assert!(untold.all()[&"ops".parse::<Name>().unwrap()].since > Mono::default());
     assert_eq!((receiver.take_given_up(), receiver.take_given_up()), (vec![message()], Vec::new()));
+    run.abort();
+}
+
+/// Who refuses for good is tried thrice and not for half a day: that is a reason which others are told, and he is asked again after an hour,
+/// or as soon as somebody tried it by hand and was heard. Who is busy, or fails, is tried on.
+#[tokio::test]
+async fn a_target_that_refuses_for_good_is_asked_thrice() {
+    let target = Target::start().await;
+    target.answer(&["HTTP/1.1 429 Slow Down\r\n\r\n", "HTTP/1.1 503 No\r\n\r\n"]);
+    target.answer(&["HTTP/1.1 403 No\r\n\r\n"; 6]);
+    let (receiver, untold) = receiver(Way::Post(post_to(&target, Format::StandardWebhooks)), Fetching::default());
+    let running = Arc::clone(&receiver);
+    let run = tokio::spawn(async move { running.run().await });
+    let failed = async |tries: usize| {
+        target.until(tries).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        advance(limits::ALERT_RETRY_MAX).await;
+    };
+    receiver.put(Notice::of(message()));
+    for tries in 1..5 {
+        assert_eq!((receiver.account().untold, receiver.has_room()), (0, true), "{tries}");
+        failed(tries).await;
+    }
+    let until_given_up = async |count| {
+        target.until(2 + 3 * count as usize).await;
+        while receiver.account().untold < count {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    until_given_up(1).await;
+    assert_eq!((receiver.take_given_up(), receiver.has_room()), (vec![message()], false));
+    let why = untold.all()[&"ops".parse::<Name>().unwrap()].why.clone();
+    assert!(why.starts_with("127.0.0.1: status 403, which is for good"), "{why}");
+    // What waits meanwhile is tried an hour later, and refused again.
+    receiver.put(Notice::of(message()));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(target.got().len(), 5);
+    advance(limits::ALERT_REFUSED_PAUSE).await;
+    for tries in 6..8 {
+        failed(tries).await;
+    }
+    until_given_up(2).await;
+    receiver.put(Notice::of(message()));
+    receiver.send_once(&notice()).await.unwrap();
+    target.until(10).await;
+    assert!(receiver.has_room() && untold.all().is_empty());
     run.abort();
 }
 
