@@ -38,6 +38,7 @@ pub(crate) fn run(
     read: impl Fn() -> Result<Read<Plan>, Faults> + Clone + Send + 'static,
 ) -> Outcome {
     let Read { config: plan, notes, logging, ground } = found;
+    let stop_delay = plan.stop_delay();
     // Before there are threads.
     let (inherited, notifier) = (systemd::inherited()?, Notifier::of_environment());
     let printer = telemetry::start(&logging)?;
@@ -64,9 +65,15 @@ pub(crate) fn run(
         notifier.ready(&serving);
         let take_over = async |plan: Plan| take_over(&reloader, &plan).await;
         let told = (notifier.clone(), serving);
+        let unready = server.unready();
         let stopped = async {
-            stop.asked().await;
+            stop.clone().asked().await;
             notifier.stopping();
+            if !stop_delay.is_zero() {
+                unready();
+                tracing::info!(event = "stop_delayed", delay_ms = stop_delay.as_millis() as u64);
+                stop.delay(stop_delay).await;
+            }
         };
         let ended = tokio::select! {
             outcome = server.run(stopped) => end(outcome),

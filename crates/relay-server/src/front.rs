@@ -47,8 +47,10 @@ impl Elsewhere for Front {
         }
         match path {
             "/livez" => text(StatusCode::OK, "ok\n"),
-            "/readyz" if self.admin.health.is_ready() => text(StatusCode::OK, "ready\n"),
-            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            "/readyz" => {
+                let (status, word) = self.admin.health.probe();
+                text(status, word)
+            }
             _ => match self.admin.looks_at(request.headers(), Entrance::Health, origin).await {
                 Ok(known) => self.health(known == Known::Yes).await,
                 Err(wait) => Problem::too_many_tokens(wait).respond(),

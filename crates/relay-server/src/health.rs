@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use http::StatusCode;
 use relay_core::{
     delivery::State,
     hub::{DestinationView, ServerView},
@@ -191,12 +192,21 @@ impl Health {
         commits && self.upkeep.condition().commits && !self.stopping.load(Ordering::Relaxed)
     }
 
+    /// What a probe of readiness is told.
+    pub(crate) fn probe(&self) -> (StatusCode, &'static str) {
+        match (self.is_ready(), self.stopping.load(Ordering::Relaxed)) {
+            (true, _) => (StatusCode::OK, "ready\n"),
+            (false, true) => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down\n"),
+            (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        }
+    }
+
     /// How long the oldest commit has been under way, if its sender has its 503 by now.
     fn late_commit(&self, now: Now) -> Option<Duration> {
         self.commits.age(now.mono).filter(|age| *age > limits::COMMIT_WITHIN)
     }
 
-    /// From now on the server is not ready: it stops.
+    /// From now on the server is not ready: it stops, or is about to.
     pub(crate) fn stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }

@@ -417,6 +417,12 @@ impl Server {
         Reloader { registry, certificate, agreement, hub, started: Arc::new(self.config.clone()) }
     }
 
+    /// Has it say from then on that it is not ready, for whoever sends others elsewhere by that; it serves on.
+    pub fn unready(&self) -> impl Fn() + Send + Sync + use<> {
+        let health = Arc::clone(&self.admin.health);
+        move || health.stopping()
+    }
+
     /// Runs until `shutdown` completes or the server fails, then stops (I22).
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Outcome {
         let store_failed = self.store.failed();

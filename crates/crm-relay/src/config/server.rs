@@ -55,6 +55,8 @@ pub(crate) struct Plan {
     redis: Option<Options>,
     /// The keys that it is sealed with.
     ciphers: Ciphers,
+    /// How long it serves on after it was told to stop.
+    stop_delay: Duration,
     /// What is worth saying once at start.
     pub(crate) notes: Vec<String>,
     /// Secrets that were given.
@@ -104,6 +106,11 @@ impl Plan {
     /// `DISK_RESERVE`.
     pub(crate) fn disk_reserve(&self) -> u64 {
         self.config.disk_reserve_bytes
+    }
+
+    /// `STOP_DELAY`.
+    pub(crate) const fn stop_delay(&self) -> Duration {
+        self.stop_delay
     }
 
     /// `PUBLIC_URL`.
@@ -194,7 +201,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         fetching: fetching(&layers),
         sealed_with: fingerprint_of(&ciphers),
     };
-    Ok(Plan { config, redis, ciphers, notes: layers.notes, given })
+    Ok(Plan { config, redis, ciphers, stop_delay: layers.span("STOP_DELAY"), notes: layers.notes, given })
 }
 
 /// Where systemd lets a file outlive the service that is started anew: the first of them.

@@ -479,6 +479,14 @@ pub const SETTINGS: &[Setting] = &[
         "PEM file of further certificate authorities, for the server's certificate and for keys of providers.",
     ),
     setting(
+        "STOP_DELAY",
+        span(Duration::ZERO, HOUR),
+        "0s",
+        Role::Server,
+        "How long it serves on after SIGTERM while /readyz says that it stops, for balancers to see that; a second signal ends it. \
+         SHUTDOWN_GRACE begins then.",
+    ),
+    setting(
         "SHUTDOWN_GRACE",
         span(SECOND, DAY),
         "30s",

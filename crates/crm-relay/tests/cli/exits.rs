@@ -44,7 +44,10 @@ fn seventy_four_is_a_store_that_lost_what_it_acknowledged() {
     assert!(place.send().starts_with("evt_"));
     assert_eq!(server.terminate(), Some(0));
     fs::write(place.path("data/store.db"), older).unwrap();
-    place.write("crm-relay.toml", &format!("[alert.ops]\ncommand = [\"/usr/bin/tee\", \"-a\", {:?}]\n", place.path("told")));
+    place.write(
+        "crm-relay.toml",
+        &format!("[alert.ops]\ncommand = [\"/usr/bin/tee\", \"-a\", {:?}]\n", place.path("told")),
+    );
     let start = || place.cli(&["server", "--server-port", "0", "--admin-listen", "off"]);
     let (output, again) = (start(), start());
     assert_eq!((output.status.code(), again.status.code()), (Some(74), Some(74)), "{output:?}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, response::IntoResponse};
-use http::{StatusCode, header};
+use http::header;
 use relay_core::{name::Name, throttle::Rate, time::Mono};
 use relay_store::seam::{EventFilter, Page};
 
@@ -92,5 +92,5 @@ pub(crate) async fn live() -> &'static str {
 }
 
 pub(crate) async fn ready(Of(state): Of) -> impl IntoResponse {
-    if state.health.is_ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+    state.health.probe()
 }
