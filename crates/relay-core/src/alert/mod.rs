@@ -38,8 +38,10 @@ use crate::{name::Name, time::Now};
 /// What kind of thing is not as it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Deliveries ended without success.
+    /// Deliveries ended without success, for their targets would not have them.
     DeadLetters,
+    /// Deliveries ended since their time ran out.
+    Expired,
     /// A target does not answer.
     DestinationDown,
     /// Deliveries wait and no client serves their destination.
@@ -235,8 +237,9 @@ impl Rule {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::DeadLetters,
+        Self::Expired,
         Self::DestinationDown,
         Self::NoClient,
         Self::HalfTtl,
@@ -256,6 +259,7 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::DeadLetters => "dead_letters",
+            Self::Expired => "expired",
             Self::DestinationDown => "destination_down",
             Self::NoClient => "no_client",
             Self::HalfTtl => "half_ttl",
