@@ -7,6 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use relay_core::{delivery::retry::RetryPolicy, name::Name};
 use relay_net::proxies::Proxies;
+use relay_store::cipher::Ciphers;
 
 pub use self::{alert::DeclaredAlert, likeness::Difference};
 use crate::secret::sha256;
@@ -69,6 +70,8 @@ pub struct Config {
     pub routes: Vec<DeclaredRoute>,
     /// Who is told when something is not as it should be, by name.
     pub alerts: Vec<DeclaredAlert>,
+    /// Where the server copies its store to; `None`: nobody does.
+    pub backups: Option<BackupPlan>,
     /// Origins that get CORS headers; empty: none.
     pub cors_origins: Vec<String>,
     /// Largest body.
@@ -97,6 +100,19 @@ pub struct Config {
     pub fetching: Fetching,
     /// Number and fingerprint of the key that what is stored is sealed with; `None`: it is stored as it is.
     pub sealed_with: Option<String>,
+}
+
+/// When and where a server copies its store.
+#[derive(Clone, Debug)]
+pub struct BackupPlan {
+    /// `BACKUP_DIR`.
+    pub dir: PathBuf,
+    /// `BACKUP_EVERY`.
+    pub every: Duration,
+    /// `BACKUP_KEEP`: so many stay.
+    pub keep: usize,
+    /// The keys that the store is sealed with: each copy is read through.
+    pub ciphers: Ciphers,
 }
 
 /// A listener of clients alone, each of which shows a certificate of its own.
@@ -217,6 +233,7 @@ impl Config {
             sources: Vec::new(),
             routes: Vec::new(),
             alerts: Vec::new(),
+            backups: None,
             cors_origins: Vec::new(),
             body_bytes_max: limits::MAX_BODY_BYTES,
             inflight_bytes_max: limits::MAX_INFLIGHT_BYTES,

@@ -7,6 +7,7 @@ mod agreement;
 mod alerts;
 mod apart;
 pub mod api;
+mod backups;
 pub mod budget;
 mod certificate;
 mod clients;

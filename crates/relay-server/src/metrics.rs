@@ -387,6 +387,17 @@ fn render_pauses(page: &mut Page, stats: &Stats, paused: &BTreeSet<Name>) {
     }
 }
 
+/// How old the newest copy of the store is; none: `+Inf`.
+pub(crate) fn backup_age(age: Option<Duration>) -> String {
+    let mut page = Page(String::new());
+    page.head("backup_age_seconds", "gauge", "How old the newest copy of the store in BACKUP_DIR is.");
+    match age {
+        Some(age) => page.sample("backup_age_seconds", &[], age.as_secs_f64()),
+        None => page.sample("backup_age_seconds", &[], "+Inf"),
+    }
+    page.0
+}
+
 /// The text as it grows.
 struct Page(String);
 

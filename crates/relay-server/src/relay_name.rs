@@ -42,8 +42,8 @@ impl RelayName {
     }
 }
 
-/// What the store keeps; made now if it keeps none, by one of those that share it.
-async fn kept(store: &dyn Registry) -> Result<String, StoreError> {
+/// What a store keeps, by which it is told from others, whatever the relay is called; made now if it keeps none, by one of those that share it.
+pub(crate) async fn kept(store: &dyn Registry) -> Result<String, StoreError> {
     let key = || DocumentKey { kind: DocumentKind::Alert, name: DOCUMENT.to_owned() };
     let made = hex(&rand::random::<[u8; 8]>());
     for _ in 0..TRIES {

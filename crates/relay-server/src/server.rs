@@ -1,14 +1,13 @@
 //! The server as a whole: started, running, stopped.
 
 mod others;
+mod run_file;
 
 use std::{
-    fs,
-    future::pending,
-    io,
+    fs, io,
     net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, OnceLock, atomic::AtomicU64},
     time::Duration,
 };
@@ -24,13 +23,13 @@ use relay_net::{
     serve::{Bounds, Listener},
 };
 use relay_store::{
-    Store, private,
+    Store,
     seam::{Promises, Stats},
 };
 use tokio::{
     net::UnixListener,
     sync::{Semaphore, mpsc},
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +39,7 @@ use crate::{
     admin::{self, Offer, Sites},
     agreement::Agreement,
     alerts::{self, Alerts, Cry, Outcry, Watched},
+    backups::Backups,
     budget::{self, Budget},
     certificate::{self, Certificate},
     clients::{self, Trusted},
@@ -65,11 +65,11 @@ use crate::{
     redirect::{self, Redirect},
     refusals::Refusals,
     registry::{Registry, RegistryError},
-    relay_name::RelayName,
+    relay_name::{self, RelayName},
     retention::{self, Keep},
     secret,
     start_error::StartError,
-    state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, Dashboard, Listening, State},
+    state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, Dashboard, State},
     supervise::{Failure, Supervisor, TaskKind},
     untold::Untold,
     waiting::{Bound, Inherited},
@@ -107,6 +107,8 @@ pub struct Server {
     stopping: Option<OnStop>,
     /// Tells that it failed.
     outcry: Outcry,
+    /// Copies its store.
+    backups: Option<Arc<Backups>>,
     /// The latest moment that any run before it stored.
     stored_until: Wall,
     /// Where everybody is sent elsewhere.
@@ -116,9 +118,6 @@ pub struct Server {
     /// What the public listener shows of itself.
     certificate: Option<Certificate>,
 }
-
-/// Between two tries to write `run.json` on a full disk.
-const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 
 /// Hears at a stop how many webhooks are at clients, and how long they may take.
 pub type OnStop = Box<dyn FnOnce(u32, Duration) + Send + Sync>;
@@ -271,7 +270,8 @@ impl Server {
         let health = Health::new(store.clone(), handle.clone(), Arc::clone(&registry), clock, commits, reserve);
         let untold = Untold::default();
         let health = health.with(shown.as_ref().map(|(certificate, _)| certificate.clone())).hearing(untold.clone());
-        let health = health.keeping(config.retention_delivered);
+        let backups = backups(&config, &store, clock).await?;
+        let health = health.keeping(config.retention_delivered).copying(backups.clone());
         let relay = RelayName::of(&config, &*store).await?;
         let outcry = Outcry::named(&config, &relay, clock);
         let alerts = Alerts::new(alerts::Setup {
@@ -355,6 +355,7 @@ impl Server {
             refusing: CancellationToken::new(),
             stopping: outside.stopping,
             outcry,
+            backups,
             stored_until: stats.latest,
             certificate: shown.as_ref().map(|(certificate, _)| certificate.clone()),
         };
@@ -673,6 +674,12 @@ impl Server {
             });
         }
         self.spawn_alerts();
+        if let Some(backups) = self.backups.clone() {
+            self.supervisor.spawn(TaskKind::Watch, "backups", async move {
+                backups.run().await;
+                Ok(())
+            });
+        }
         let (health, hub) = (Arc::clone(&self.admin.health), self.admin.hub.clone());
         self.supervisor.spawn(TaskKind::Watch, "watch", async move {
             watch::run(health, hub).await;
@@ -715,70 +722,14 @@ impl Server {
         let (health, registry, metrics) = (Arc::clone(health), Arc::clone(registry), Arc::clone(metrics));
         Watched { health, hub: hub.clone(), registry, metrics, shares: promises.several_owners }
     }
+}
 
-    /// Takes away what says that the server runs.
-    fn withdraw(&self) {
-        for name in ["run.json", "admin.sock"] {
-            // Somebody may have removed it already.
-            let _ = fs::remove_file(self.config.data_dir.join(name));
-        }
-    }
-
-    fn announce(&self) -> Result<(), StartError> {
-        let (promises, tls) = (&self.admin.promises, self.certificate.is_some());
-        let (backend, durability, sealed_with) = (promises.backend, promises.durability, promises.sealed_with);
-        tracing::info!(event = "store", backend, durability, sealed_with);
-        // Whoever asks where it listens is told nothing: it does not.
-        let Some(public) = self.public.map(|addr| addr.to_string()) else { return Ok(()) };
-        let admin = self.admin_addr.map(|addr| addr.to_string());
-        tracing::info!(event = "listening", name = "public", addr = public, tls);
-        if let Some(addr) = &admin {
-            tracing::info!(event = "listening", name = "admin", addr);
-        }
-        let redirect = self.redirect_addr.map(|addr| addr.to_string());
-        if let Some(addr) = &redirect {
-            tracing::info!(event = "listening", name = "redirect", addr);
-        }
-        let clients = self.clients_addr.map(|addr| addr.to_string());
-        if let Some(addr) = &clients {
-            tracing::info!(event = "listening", name = "clients", addr);
-        }
-        let (host, proxy_protocol) = (self.config.allowed_hosts.first().cloned(), self.config.proxy_protocol);
-        let run = serde_json::json!({
-            "pid": std::process::id(),
-            "public": public,
-            "tls": tls,
-            "host": host,
-            "url": self.config.public_url,
-            "proxy_protocol": proxy_protocol,
-            "redirect": redirect,
-            "clients": clients,
-            "admin": admin,
-        });
-        let path = self.config.data_dir.join("run.json");
-        match private::replace(&path, run.to_string().as_bytes()) {
-            Ok(()) => {}
-            // A full disk is left by settling and retention, which nobody would do without a server (I16).
-            Err(error) if private::is_no_room(&error) => self.announce_later(path, run.to_string()),
-            Err(source) => return Err(StartError::Write { path, source }),
-        }
-        // Set once: a server starts once.
-        let _ = self.admin.listening.set(Listening { public, tls, host, proxy_protocol, admin });
-        Ok(())
-    }
-
-    /// Writes `run.json` once there is room for it.
-    fn announce_later(&self, path: PathBuf, run: String) {
-        tracing::warn!(event = "not_announced", path = %path.display(), "the disk is full; written once there is room");
-        self.supervisor.spawn(TaskKind::Watch, "announce", async move {
-            loop {
-                sleep(ANNOUNCE_EVERY).await;
-                if private::replace(&path, run.as_bytes()).is_ok() {
-                    return pending().await;
-                }
-            }
-        });
-    }
+/// What copies the store, where it is to be copied.
+async fn backups(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> Result<Option<Arc<Backups>>, StartError> {
+    let Some(plan) = config.backups.clone() else { return Ok(None) };
+    let id = relay_name::kept(&**store).await?;
+    let place = (config.data_dir.clone(), config.disk_reserve_bytes);
+    Ok(Some(Arc::new(Backups::new(plan, &id, store.clone(), place, clock))))
 }
 
 /// The core's machine, before its first input.
@@ -830,6 +781,8 @@ fn bind_socket(data_dir: &Path) -> Result<UnixListener, StartError> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use relay_store::memory::MemoryStore;
 
     use super::*;

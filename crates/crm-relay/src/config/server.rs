@@ -20,7 +20,8 @@ use relay_server::directory::wrong_with;
 use relay_server::{
     budget,
     config::{
-        Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, NetworkPolicy, ProxyChoice, RouteDefaults,
+        BackupPlan, Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, NetworkPolicy, ProxyChoice,
+        RouteDefaults,
     },
 };
 use relay_store::{
@@ -141,6 +142,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     check_retention(&mut layers);
     check_places(&mut layers);
     check_ways(&mut layers);
+    check_backups(&mut layers);
     check_proxies(&mut layers);
     let acme = tls::acme(&mut layers);
     let tls = tls::pairs(&mut layers, acme.as_ref());
@@ -185,6 +187,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         sources,
         routes,
         alerts,
+        backups: backups(&layers, &ciphers),
         cors_origins: layers.list("CORS_ORIGINS"),
         // Less memory than the usual limit needs lowers that limit with it.
         body_bytes_max: layers.number("MAX_BODY_BYTES").min(body_bytes_fit(&layers)),
@@ -202,6 +205,32 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         sealed_with: fingerprint_of(&ciphers),
     };
     Ok(Plan { config, redis, ciphers, stop_delay: layers.span("STOP_DELAY"), notes: layers.notes, given })
+}
+
+/// When and where the store is copied.
+fn backups(layers: &Layers, ciphers: &Ciphers) -> Option<BackupPlan> {
+    let (dir, ciphers) = (PathBuf::from(layers.text("BACKUP_DIR")?), ciphers.clone());
+    Some(BackupPlan { dir, every: layers.span("BACKUP_EVERY"), keep: layers.number("BACKUP_KEEP") as usize, ciphers })
+}
+
+/// A copy that goes with the store is none, and a Redis is copied by itself.
+fn check_backups(layers: &mut Layers) {
+    let Some(dir) = layers.text("BACKUP_DIR").map(PathBuf::from) else {
+        for name in ["BACKUP_EVERY", "BACKUP_KEEP"] {
+            if layers.given(name).is_some() {
+                layers.notes.push(format!("{name} changes nothing: BACKUP_DIR says where to, and is not set"));
+            }
+        }
+        return;
+    };
+    let whole = |path: &Path| std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_default();
+    if layers.given("REDIS_URL").is_some() {
+        let want = "the store is in a Redis, whose own copies are its backups: replicas, its append-only file and RDB \
+                    (docs/operating/redis.md); want it unset";
+        layers.fault("BACKUP_DIR", want);
+    } else if whole(&dir).starts_with(whole(&data_dir(layers))) {
+        layers.fault("BACKUP_DIR", "that is in DATA_DIR, and is lost with it: want a directory on another disk");
+    }
 }
 
 /// Where systemd lets a file outlive the service that is started anew: the first of them.

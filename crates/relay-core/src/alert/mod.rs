@@ -64,6 +64,8 @@ pub enum Kind {
     Source,
     /// The store fails, or something in it has.
     Store,
+    /// The store is not copied as it should be.
+    Backup,
     /// Servers on one store are configured differently.
     Configuration,
     /// Another alert reaches nobody.
@@ -237,7 +239,7 @@ impl Rule {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::DeadLetters,
         Self::Expired,
         Self::DestinationDown,
@@ -251,6 +253,7 @@ impl Kind {
         Self::Refused,
         Self::Source,
         Self::Store,
+        Self::Backup,
         Self::Configuration,
         Self::Alert,
     ];
@@ -271,6 +274,7 @@ impl Kind {
             Self::Refused => "refused",
             Self::Source => "source",
             Self::Store => "store",
+            Self::Backup => "backup",
             Self::Configuration => "configuration",
             Self::Alert => "alert",
         }

@@ -12,10 +12,12 @@ use relay_store::seam::{EventRow, NameCount, NameCounts, Promises, SourceStats};
 
 use crate::{
     api::{
-        ActivityDto, AnswerDto, AttemptDto, ClientDto, DeliveryDto, DestinationDto, DraftDto, EventDto, EventNameDto,
-        HeaderDto, HealthDto, KeyDto, LeaseDto, MissedDto, ParameterDto, QuotaDto, RefusalDto, RotationDto, RouteDto,
-        ServerDto, Shown, SourceCountersDto, SourceCountsDto, SourceDto, StatusDto, StoreDto, TokenDto, TotalsDto,
+        ActivityDto, AnswerDto, AttemptDto, BackupDto, ClientDto, DeliveryDto, DestinationDto, DraftDto, EventDto,
+        EventNameDto, HeaderDto, HealthDto, KeyDto, LeaseDto, MissedDto, ParameterDto, QuotaDto, RefusalDto,
+        RotationDto, RouteDto, ServerDto, Shown, SourceCountersDto, SourceCountsDto, SourceDto, StatusDto, StoreDto,
+        TokenDto, TotalsDto,
     },
+    backups::Shown as Copies,
     clock::rfc3339,
     depth,
     directory::Directory,
@@ -404,6 +406,20 @@ impl HealthDto {
     }
 }
 
+impl BackupDto {
+    pub(crate) fn new(shown: Copies) -> Self {
+        let newest = shown.newest.as_ref();
+        Self {
+            dir: shown.dir,
+            newest_at: newest.map(|copy| rfc3339(copy.at)),
+            path: newest.map(|copy| copy.path.display().to_string()),
+            events: newest.map(|copy| copy.events),
+            bytes: newest.map(|copy| copy.bytes),
+            error: shown.trouble,
+        }
+    }
+}
+
 impl StatusDto {
     pub(crate) fn new(report: &Report, promises: &Promises, directory: &Directory, now: Now) -> Self {
         let source = |stats: &SourceStats| SourceCountsDto {
@@ -417,6 +433,7 @@ impl StatusDto {
             health: HealthDto::new(report, promises, true),
             pid: std::process::id(),
             public: String::new(),
+            backup: None,
             tls: false,
             host: None,
             proxy_protocol: false,

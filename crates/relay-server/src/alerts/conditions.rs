@@ -73,6 +73,9 @@ fn place(reason: &Reason, shares: bool) -> (Kind, Option<&Name>, Severity, Scope
         Reason::OtherConfiguration { .. } => (Kind::Configuration, None, Warning, Server),
         Reason::CertificateEnds { left: Some(_), .. } => (Kind::Certificate, None, Warning, Server),
         Reason::CertificateEnds { left: None, .. } => (Kind::Certificate, None, Critical, Server),
+        Reason::Backup(wanting) => {
+            (Kind::Backup, None, if wanting.missed.is_some() { Critical } else { Warning }, Server)
+        }
         Reason::Untold { alert, .. } => (Kind::Alert, Some(alert), Warning, Server),
     }
 }

@@ -41,7 +41,7 @@ pub use self::{
         ActivityDto, DraftDto, EventNameDto, InviteDto, ParameterDto, QuotaDto, RefusalDto, SecretDto, SourceAsk,
         SourceCountersDto, SourceDto, SourceRotateAsk, SourceUpdateAsk, UnsignedAsk,
     },
-    status::{HealthDto, MissedDto, ServerDto, SourceCountsDto, StatusDto, StoreDto, TotalsDto},
+    status::{BackupDto, HealthDto, MissedDto, ServerDto, SourceCountsDto, StatusDto, StoreDto, TotalsDto},
     why::{CheckDto, Hop, Verdict, WhyDto},
 };
 

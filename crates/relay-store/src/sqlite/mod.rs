@@ -77,7 +77,7 @@ pub use self::{
         room::DiskFree,
     },
     verify::{
-        check::{CheckReport, check, check_watched},
+        check::{CheckReport, check, check_copy, check_watched},
         restore::{RestoreError, Restored, restore, restore_watched},
     },
 };

@@ -94,6 +94,11 @@ fn head(status: &StatusDto, beside: &Beside<'_>) -> Vec<String> {
     let totals = &status.health.totals;
     let last = status.last_received_at.as_deref().map(|at| time::short(at, beside.now));
     let last = last.map_or_else(|| "no webhook yet".to_owned(), |ago| format!("last webhook {ago} ago"));
+    let copied = status.backup.as_ref().map(|backup| match &backup.newest_at {
+        Some(at) => format!(", newest backup {} ago", time::short(at, beside.now)),
+        None => ", no backup yet".to_owned(),
+    });
+    let last = format!("{last}{}", copied.unwrap_or_default());
     let rate = |of: fn(&Rates) -> f64| {
         beside.rates.as_ref().map_or_else(String::new, |rates| style::dim(format!(" ({:.1}/s)", of(rates))))
     };

@@ -1,0 +1,152 @@
+//! Copies that a server takes by itself, of a real store.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use relay_store::{
+    cipher::Ciphers,
+    copy::DATABASE,
+    sqlite::{Options, SqliteStore, restore},
+};
+use tempfile::TempDir;
+
+use super::*;
+
+const EVERY: Duration = Duration::from_hours(24);
+
+/// A store and the directory of its copies, over several runs.
+struct Scene {
+    data: TempDir,
+    copies: TempDir,
+    store: Arc<SqliteStore>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (data, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store =
+            SqliteStore::open(Options { disk_reserve: 0, ballast: false, ..Options::new(data.path()) }).unwrap();
+        Self { data, copies, store: Arc::new(store) }
+    }
+
+    /// A run that begins now.
+    fn run(&self, disk_reserve: u64) -> Arc<Backups> {
+        self.run_to(self.copies.path(), disk_reserve)
+    }
+
+    fn run_to(&self, dir: &Path, disk_reserve: u64) -> Arc<Backups> {
+        let plan = BackupPlan { dir: dir.to_owned(), every: EVERY, keep: 2, ciphers: Ciphers::default() };
+        let place = (self.data.path().to_owned(), disk_reserve);
+        Arc::new(Backups::new(plan, "a store", self.store.clone(), place, Clock::start(Wall::MIN)))
+    }
+
+    /// Names in the directory, in order.
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.copies.path()).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Every copy there is so much older.
+    fn age(&self, backups: &Backups, span: Duration) {
+        for copy in self.names() {
+            let path = self.copies.path().join(copy);
+            let at = backups.shelf.taken_at(&path).unwrap();
+            fs::rename(&path, backups.shelf.path(Wall::MIN + at.since(Wall::MIN).saturating_sub(span))).unwrap();
+        }
+    }
+}
+
+impl Backups {
+    fn words(&self, later: Duration) -> Option<String> {
+        self.wanting(self.clock.now() + later).map(|wanting| wanting.to_string())
+    }
+}
+
+/// The first copy is taken at once, the next one when it is due, also after a restart; each can be restored, is its owner's alone, and of
+/// older ones so many stay as were asked for.
+#[tokio::test]
+async fn copies_are_taken_when_they_are_due() {
+    let scene = Scene::new();
+    let first = scene.run(0);
+    assert_eq!(first.words(Duration::ZERO), None, "a run that has just begun is not late");
+    first.step().await;
+    assert_eq!((scene.names().len(), first.words(Duration::ZERO)), (1, None));
+    let path = scene.copies.path().join(&scene.names()[0]);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&path), mode(&path.join(DATABASE))), (0o700, 0o600));
+    let elsewhere = tempfile::tempdir().unwrap();
+    restore(&path, elsewhere.path(), first.clock.wall()).unwrap();
+    // What a run took is reckoned by its own time.
+    let words = first.words(EVERY * 2).unwrap();
+    assert!(words.starts_with("there is no backup younger than 2 d") && words.contains("is 2 d old"), "{words}");
+
+    let second = scene.run(0);
+    second.step().await;
+    assert_eq!(scene.names().len(), 1, "the name says when the next is due");
+    for taken in 2..=4 {
+        scene.age(&second, EVERY);
+        let run = scene.run(0);
+        run.step().await;
+        assert_eq!(scene.names().len(), taken.min(2));
+        assert_eq!((run.shown(run.clock.now()).trouble, run.words(Duration::ZERO)), (None, None));
+    }
+    scene.store.close().await;
+}
+
+/// What keeps a copy from being taken is said, with what mends it, and tried again a while later; nothing of it is left, nor what a process
+/// that was killed has left.
+#[tokio::test]
+async fn a_copy_that_cannot_be_taken_is_told() {
+    let scene = Scene::new();
+    let told = async |backups: &Arc<Backups>| {
+        backups.step().await;
+        backups.words(Duration::ZERO).unwrap()
+    };
+    let nowhere = scene.run_to(&scene.copies.path().join("unmounted"), 0);
+    let words = told(&nowhere).await;
+    assert!(words.starts_with("there is no backup younger than 2 d") && words.contains("mkdir -m 700"), "{words}");
+    assert!(!nowhere.is_due(nowhere.clock.now()), "not at once");
+    assert!(nowhere.is_due(nowhere.clock.now() + RETRY_AFTER));
+
+    fs::set_permissions(scene.copies.path(), fs::Permissions::from_mode(0o770)).unwrap();
+    let words = told(&scene.run(0)).await;
+    assert!(words.contains("chmod go-w"), "{words}");
+    fs::set_permissions(scene.copies.path(), fs::Permissions::from_mode(0o700)).unwrap();
+
+    // On the disk of the store a copy leaves what webhooks never fill.
+    let words = told(&scene.run(u64::MAX / 2)).await;
+    assert!(words.contains("has no room for the copy") && words.contains("DISK_RESERVE"), "{words}");
+    assert_eq!(scene.names(), Vec::<String>::new());
+
+    let left = scene.copies.path().join(".crm-relay-0-2026.crm-relay-part");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join(DATABASE), "half").unwrap();
+    let well = scene.run(0);
+    well.step().await;
+    assert_eq!((well.words(Duration::ZERO), scene.names().len(), left.exists()), (None, 1, false));
+
+    // One that is there and old, and another that does not come about: how old it is, and why.
+    scene.age(&well, EVERY);
+    let words = told(&scene.run(u64::MAX / 2)).await;
+    assert!(words.starts_with("the latest backup to") && words.contains("the newest is 24 h old"), "{words}");
+    scene.age(&well, EVERY);
+    assert!(told(&scene.run(u64::MAX / 2)).await.starts_with("there is no backup younger than 2 d"));
+    scene.store.close().await;
+}
+
+/// A server that stops in the middle of a copy leaves nothing under its name.
+#[tokio::test]
+async fn a_copy_that_nobody_waits_for_ends() {
+    let scene = Scene::new();
+    let backups = scene.run(0);
+    drop(tokio::time::timeout(Duration::ZERO, backups.take()).await);
+    let since = std::time::Instant::now();
+    while Arc::strong_count(&backups) > 1 {
+        assert!(since.elapsed() < Duration::from_mins(1), "its thread goes on");
+        sleep(Duration::from_millis(2)).await;
+    }
+    assert!(scene.names().len() <= 1, "{:?}", scene.names());
+    assert!(scene.names().iter().all(|name| name.starts_with("crm-relay-")), "{:?}", scene.names());
+    scene.store.close().await;
+}
