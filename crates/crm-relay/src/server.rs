@@ -106,8 +106,10 @@ async fn open(options: Options, outcry: &Outcry) -> Result<SqliteStore, Failure>
         "the store in {dir} is being verified after an end that was none, and nothing is taken in until that is done"
     );
     tracing::warn!(event = "store_verified", dir, "{words}");
-    let (opened, ()) = tokio::join!(opening, outcry.tell(Cry::Verifies, &words, Duration::ZERO));
-    opened.map_err(ended)?
+    // Nothing waits for whoever is told.
+    let outcry = outcry.clone();
+    drop(tokio::spawn(async move { outcry.tell(Cry::Verifies, &words, Duration::ZERO).await }));
+    opening.await.map_err(ended)?
 }
 
 /// What it does, for the service manager.
@@ -262,9 +264,9 @@ async fn start_over(
     let asked = Asked::of(&config, beside.as_ref().map(|beside| beside.at.clone()));
     let (started, occupied) = match beside {
         Some(Beside { bound, occupied, .. }) => {
-            (Server::start_on(bound, config, Arc::clone(&store), outside).await, Some(occupied))
+            (Box::pin(Server::start_on(bound, config, Arc::clone(&store), outside)).await, Some(occupied))
         }
-        None => (Server::start(config, Arc::clone(&store), outside).await, None),
+        None => (Box::pin(Server::start(config, Arc::clone(&store), outside)).await, None),
     };
     let server = started.map_err(|error| start_failed(error, &asked))?;
     // Whoever began to move it since the first look sees from now on that this server is there, and waits until it is gone.

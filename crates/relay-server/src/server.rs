@@ -270,9 +270,9 @@ impl Server {
         let health = Health::new(store.clone(), handle.clone(), Arc::clone(&registry), clock, commits, reserve);
         let untold = Untold::default();
         let health = health.with(shown.as_ref().map(|(certificate, _)| certificate.clone())).hearing(untold.clone());
-        let backups = backups(&config, &store, clock).await?;
+        let backups = Box::pin(backups(&config, &store, clock)).await?;
         let health = health.keeping(config.retention_delivered).copying(backups.clone());
-        let relay = RelayName::of(&config, &*store).await?;
+        let relay = Box::pin(RelayName::of(&config, &*store)).await?;
         let outcry = Outcry::named(&config, &relay, clock);
         let alerts = Alerts::new(alerts::Setup {
             declared: config.alerts.clone(),

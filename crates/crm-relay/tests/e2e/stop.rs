@@ -64,7 +64,7 @@ async fn a_second_signal_ends_the_client_at_once() {
     assert!(!status.success());
 }
 
-/// I22: a server that is to stop says so to balancers at once and takes webhooks for STOP_DELAY, also those of who connects only then; a second
+/// I22: a server that is to stop says so to balancers at once and takes webhooks for `STOP_DELAY`, also those of who connects only then; a second
 /// signal ends the delay, and what follows is the stop of always.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delayed_stop_takes_webhooks_and_is_not_ready() {

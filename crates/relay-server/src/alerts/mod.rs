@@ -58,6 +58,7 @@ pub(crate) struct Alerts {
     is_janitor: AtomicBool,
     /// What was told when nobody looked, until that is known here.
     outcry: Mutex<Option<Outcry>>,
+    is_outcry_known: AtomicBool,
     clock: Clock,
     /// How far tests are ahead of the clock.
     #[cfg(test)]
@@ -110,6 +111,7 @@ impl Alerts {
             away: tokio::sync::Mutex::default(),
             is_janitor: AtomicBool::new(false),
             outcry: Mutex::new(outcry),
+            is_outcry_known: AtomicBool::new(false),
             clock,
             #[cfg(test)]
             ahead: Mutex::default(),
@@ -229,19 +231,16 @@ impl Alerts {
     }
 
     /// What was told when nobody looked stands in the store by now; and once this server has run for long, what fails is another failure.
+    /// Nobody waits for that: it is on a disk that may hang.
     async fn keep_outcry(&self) {
-        if !self.notebook.lock().await.has_kept(Scope::Server) {
-            return;
+        let is_kept = self.notebook.lock().await.has_kept(Scope::Server);
+        if is_kept && !self.is_outcry_known.swap(true, Ordering::Relaxed) {
+            let outcry = self.outcry().clone();
+            drop(tokio::task::spawn_blocking(move || outcry.iter().for_each(Outcry::is_known)));
         }
-        let is_settled = self.now().mono >= Mono::default() + limits::OUTCRY_RAN;
-        let mut outcry = self.outcry();
-        match &*outcry {
-            Some(known) if is_settled => {
-                known.forget();
-                *outcry = None;
-            }
-            Some(known) => known.is_known(),
-            None => {}
+        if is_kept && self.now().mono >= Mono::default() + limits::OUTCRY_RAN {
+            let outcry = self.outcry().take();
+            drop(outcry.map(|outcry| tokio::task::spawn_blocking(move || outcry.forget())));
         }
     }
 

@@ -228,7 +228,7 @@ impl Receiver {
     async fn send(&self, notice: &Notice, done: &mut usize) -> Result<(), Unsent> {
         match &self.alert.way {
             Way::Command(asked) => {
-                let input = format::webhook(notice, &self.from_of(notice)).to_string();
+                let input = format::webhook(notice, &self.speaker_of(notice)).to_string();
                 command::run(asked, input.as_bytes()).await.map_err(Unsent::from)
             }
             Way::Post(post) => self.post(post, notice, done).await,
@@ -236,7 +236,7 @@ impl Receiver {
     }
 
     async fn post(&self, post: &Post, notice: &Notice, done: &mut usize) -> Result<(), Unsent> {
-        let requests = format::requests(notice, post, &self.from_of(notice), self.clock.present())?;
+        let requests = format::requests(notice, post, &self.speaker_of(notice), self.clock.present())?;
         for request in requests.into_iter().skip(*done) {
             let (url, allow_private) = (&post.url, post.allow_private);
             let asked = fetch::Post {
@@ -253,7 +253,7 @@ impl Receiver {
         Ok(())
     }
 
-    fn from_of(&self, notice: &Notice) -> Speaker {
+    fn speaker_of(&self, notice: &Notice) -> Speaker {
         let server = notice.server.as_ref().unwrap_or(&self.from.server).clone();
         Speaker { server, ..self.from.clone() }
     }

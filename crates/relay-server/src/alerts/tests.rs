@@ -67,7 +67,7 @@ impl Bench {
     }
 
     async fn of(store: Arc<MemoryStore>, dir: TempDir, config: Config) -> Self {
-        let server = Server::start(config, store.clone(), Outside::default()).await.unwrap();
+        let server = Box::pin(Server::start(config, store.clone(), Outside::default())).await.unwrap();
         let (alerts, watched) = (server.alerts(), server.watched());
         // A hub that has only just begun looks after nothing.
         while !watched.hub.partitions().await.unwrap().hold_first() {

@@ -8,6 +8,7 @@ use relay_store::{
     sqlite::{Options, SqliteStore, restore},
 };
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use super::*;
 
@@ -141,7 +142,7 @@ async fn a_copy_that_nobody_waits_for_ends() {
     let scene = Scene::new();
     let backups = scene.run(0);
     drop(tokio::time::timeout(Duration::ZERO, backups.take()).await);
-    let since = std::time::Instant::now();
+    let since = Instant::now();
     while Arc::strong_count(&backups) > 1 {
         assert!(since.elapsed() < Duration::from_mins(1), "its thread goes on");
         sleep(Duration::from_millis(2)).await;
