@@ -5,10 +5,15 @@ use relay_core::storage::StoreError;
 use relay_store::seam::{DocumentKey, DocumentKind, Registry};
 use serde_json::{Value, json};
 
-use crate::{Config, again, secret::hex};
+use crate::{
+    Config, again,
+    secret::{hex, sha256},
+};
 
 /// The document with what a relay is known by that nobody named. No alert is called so.
 const DOCUMENT: &str = "@relay";
+/// Digits of what is made.
+const DIGITS: usize = 16;
 /// How often it is read anew where another server writes it at the same time.
 const TRIES: u32 = 8;
 
@@ -30,7 +35,7 @@ impl RelayName {
         if config.relay_name.is_some() || config.alerts.is_empty() {
             return Ok(Self::without_store(config, ""));
         }
-        Ok(Self::without_store(config, &kept(store).await?))
+        Ok(Self::without_store(config, &kept(config, store).await?))
     }
 
     /// The same, where `otherwise` is what it is known by if nobody named it.
@@ -42,20 +47,32 @@ impl RelayName {
     }
 }
 
-/// What a store keeps, by which it is told from others, whatever the relay is called; made now if it keeps none, by one of those that share it.
-pub(crate) async fn kept(store: &dyn Registry) -> Result<String, StoreError> {
+/// What a relay is known by where nobody can ask its store, or nothing can be kept there: the same as long as its data directory is.
+pub(crate) fn by_place(config: &Config) -> String {
+    hex(&sha256(config.data_dir.as_os_str().as_encoded_bytes()))[..DIGITS].to_owned()
+}
+
+/// What a store keeps, by which it is told from others, whatever the relay is called; made now if it keeps none, by one of those that
+/// share it. Where that cannot be written (a full disk, on which a server starts all the same) it is known by its place, until it can.
+///
+/// # Errors
+/// The store does not say.
+pub(crate) async fn kept(config: &Config, store: &dyn Registry) -> Result<String, StoreError> {
     let key = || DocumentKey { kind: DocumentKind::Alert, name: DOCUMENT.to_owned() };
-    let made = hex(&rand::random::<[u8; 8]>());
+    let made = hex(&rand::random::<[u8; DIGITS / 2]>());
     for _ in 0..TRIES {
         let found = store.document(key()).await?;
         if let Some(id) = found.as_ref().and_then(|found| read(&found.body)) {
             return Ok(id);
         }
         let (version, body) = (found.map_or(0, |found| found.version), json!({ "id": made }).to_string());
-        again::until_answered(|_| store.put_document(key(), version, Some(body.clone()), Vec::new())).await?;
+        let put = again::until_answered(|_| store.put_document(key(), version, Some(body.clone()), Vec::new())).await;
+        if let Err(error) = put {
+            tracing::warn!(event = "relay_name_unkept", %error, "what the relay is known by is kept at a later start");
+            break;
+        }
     }
-    // Whoever writes it all the time is none of ours: this one is known by what it made until it ends.
-    Ok(made)
+    Ok(by_place(config))
 }
 
 /// What is damaged is made anew; what a later version adds is left alone.
@@ -67,7 +84,7 @@ fn read(body: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use relay_core::alert::Severity;
-    use relay_store::memory::MemoryStore;
+    use relay_store::memory::{MemoryStore, Trouble};
 
     use super::*;
     use crate::config::{
@@ -107,6 +124,17 @@ mod tests {
         assert_eq!(store.document(key.clone()).await.unwrap().unwrap().body, later);
         store.put_document(key, 2, Some("{".into()), Vec::new()).await.unwrap().unwrap();
         assert_ne!(of(&config(None, url), &store).await.mark, "later");
+    }
+
+    /// I16: a store that takes nothing keeps nobody from starting: the relay is known by its place until it does.
+    #[tokio::test]
+    async fn a_store_that_takes_nothing_keeps_nobody_from_starting() {
+        let store = MemoryStore::new();
+        store.set_trouble(vec![(Trouble::PutDocument, StoreError::Away)]);
+        let of = async || RelayName::of(&config(None, None), &store).await.unwrap();
+        assert_eq!((of().await, by_place(&config(None, None))), (of().await, of().await.mark));
+        store.set_trouble(Vec::new());
+        assert_ne!(of().await.mark, by_place(&config(None, None)));
     }
 
     /// Where nobody is told nothing is stored.

@@ -727,7 +727,7 @@ impl Server {
 /// What copies the store, where it is to be copied.
 async fn backups(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> Result<Option<Arc<Backups>>, StartError> {
     let Some(plan) = config.backups.clone() else { return Ok(None) };
-    let id = relay_name::kept(&**store).await?;
+    let id = relay_name::kept(config, &**store).await?;
     let place = (config.data_dir.clone(), config.disk_reserve_bytes);
     Ok(Some(Arc::new(Backups::new(plan, &id, store.clone(), place, clock))))
 }

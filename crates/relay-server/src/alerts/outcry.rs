@@ -35,8 +35,7 @@ use crate::{
     config::DeclaredAlert,
     fetch::{Fetcher, Fetching},
     metrics::Metrics,
-    relay_name::RelayName,
-    secret::{hex, sha256},
+    relay_name::{RelayName, by_place},
     untold::Untold,
 };
 
@@ -98,8 +97,7 @@ impl Outcry {
     /// Of a server whose store nobody can ask.
     pub fn of(config: &Config) -> Self {
         let clock = Clock::start(Wall::MIN);
-        let place = hex(&sha256(config.data_dir.as_os_str().as_encoded_bytes()))[..16].to_owned();
-        Self::named(config, &RelayName::without_store(config, &place), clock)
+        Self::named(config, &RelayName::without_store(config, &by_place(config)), clock)
     }
 
     /// Of one that knows its name.
