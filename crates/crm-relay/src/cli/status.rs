@@ -51,7 +51,7 @@ impl StatusArgs {
                 return Ok(Exit::Done);
             }
             let totals = &status.health.totals;
-            print(&table::fields(&[
+            let mut fields = vec![
                 ("server", server(&api, &status)),
                 ("received", text(&totals.webhooks_received)),
                 ("last webhook", ago(status.last_received_at.as_deref())),
@@ -59,10 +59,10 @@ impl StatusArgs {
                 ("dead or expired", text(&totals.webhooks_failed)),
                 ("waiting", text(&totals.queue_depth)),
                 ("store", store(&status)),
-            ]))?;
-            if let Some(backup) = &status.backup {
-                print(&table::fields(&[("newest backup", copied(backup))]))?;
-            }
+            ];
+            fields.extend(status.health.relay.as_ref().map(|relay| ("relay", text(relay))));
+            fields.extend(status.backup.as_ref().map(|backup| ("newest backup", copied(backup))));
+            print(&table::fields(&fields))?;
             for reason in status.health.reasons.iter().flatten() {
                 tell(&style::warn(format!("! {}", text(reason))))?;
             }

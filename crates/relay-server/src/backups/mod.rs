@@ -19,7 +19,7 @@ use std::{
 use relay_core::time::{Mono, Now, Wall};
 use relay_store::{
     copy::{
-        Copying, Piece,
+        BackupError, Copying, Piece,
         dir::{CopyDir, CopyDirError},
     },
     private::{self, Owners},
@@ -45,6 +45,9 @@ const RETRY_AFTER: Duration = Duration::from_mins(15);
 const FIRST_WITHIN: Duration = Duration::from_hours(1);
 /// A copy of later than so much from now was taken by another clock: it says nothing about when the next is due.
 const AHEAD_MAX: Duration = Duration::from_hours(1);
+/// A copy that somebody takes by hand is waited for so long, and asked for so often.
+const UNDER_WAY_MAX: Duration = Duration::from_hours(1);
+const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How much the thread of a copy stands back.
 const NICE: i32 = 10;
 
@@ -235,8 +238,7 @@ impl Backups {
 
     fn fill(&self, copy: &mut CopyDir, runtime: &Handle, watch: &Arc<Watch>, at: Wall) -> Result<KeptCopy, String> {
         let of_dir = |error: CopyDirError| error.to_string();
-        let copying = runtime.block_on(self.store.backup()).map_err(|error| error.to_string())?;
-        let Copying { backup, mut pieces } = copying;
+        let Copying { backup, mut pieces } = self.begin(runtime, watch).map_err(|error| error.to_string())?;
         copy.expect(&backup, self.reserve()).map_err(of_dir)?;
         let manifest = loop {
             if watch.is_stopped() {
@@ -261,6 +263,19 @@ impl Backups {
         }
         copy.name().map_err(of_dir)?;
         Ok(KeptCopy { path: self.shelf.path(at), at, events: backup.events, bytes: backup.bytes })
+    }
+
+    /// One that somebody takes by hand is waited for.
+    fn begin(&self, runtime: &Handle, watch: &Watch) -> Result<Copying, BackupError> {
+        let until = self.clock.now().mono + UNDER_WAY_MAX;
+        loop {
+            match runtime.block_on(self.store.backup()) {
+                Err(BackupError::UnderWay) if !watch.is_stopped() && self.clock.now().mono < until => {
+                    thread::sleep(ASK_EVERY);
+                }
+                begun => return begun,
+            }
+        }
     }
 
     /// What has to stay free beside a copy: on the disk of the store what webhooks never fill.

@@ -2,15 +2,19 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
+use bytes::Bytes;
+use relay_core::{event::Event, id::IdMint, storage::Append};
 use relay_store::{
     cipher::Ciphers,
     copy::DATABASE,
+    seam::Queue as _,
     sqlite::{Options, SqliteStore, restore},
 };
 use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::*;
+use crate::secret::sha256;
 
 const EVERY: Duration = Duration::from_hours(24);
 
@@ -56,6 +60,27 @@ impl Scene {
             fs::rename(&path, backups.shelf.path(Wall::MIN + at.since(Wall::MIN).saturating_sub(span))).unwrap();
         }
     }
+}
+
+/// A webhook of eight megabytes, whole or not.
+fn large(is_whole: bool) -> Append {
+    let body = vec![b'x'; 8 << 20];
+    let body_sha256 = if is_whole { sha256(&body) } else { [0; 32] };
+    let (at, mut mint) = (Wall::from_micros(1_700_000_000_000_000), IdMint::new(0, 7));
+    let event = Event {
+        id: mint.event(at),
+        source: "default".parse().unwrap(),
+        method: Bytes::from_static(b"POST"),
+        path: Bytes::from_static(b"/webhook"),
+        query: None,
+        headers: Vec::new(),
+        body: Bytes::from(body),
+        body_sha256,
+        received_at: at,
+        name: None,
+        key: None,
+    };
+    Append { event: Arc::new(event), deliveries: Vec::new(), dedupe: None, deadline: Wall::MAX }
 }
 
 impl Backups {
@@ -133,6 +158,43 @@ async fn a_copy_that_cannot_be_taken_is_told() {
     assert!(words.starts_with("the latest backup to") && words.contains("the newest is 24 h old"), "{words}");
     scene.age(&well, EVERY);
     assert!(told(&scene.run(u64::MAX / 2)).await.starts_with("there is no backup younger than 2 d"));
+    scene.store.close().await;
+}
+
+/// While somebody takes a copy by hand, one that is due waits for it.
+#[tokio::test]
+async fn a_copy_by_hand_is_waited_for() {
+    let scene = Scene::new();
+    // More than waits between the store and whoever takes it.
+    assert!(scene.store.append(vec![large(true)]).await[0].is_ok());
+    let by_hand = scene.store.backup().await.unwrap();
+    assert!(matches!(scene.store.backup().await, Err(BackupError::UnderWay)));
+    let backups = scene.run(0);
+    let (taken, ()) = tokio::join!(backups.take(), async {
+        // Its directory is there once it asks.
+        while scene.names().is_empty() {
+            sleep(Duration::from_millis(2)).await;
+        }
+        drop(by_hand);
+    });
+    assert!(taken.is_ok(), "{taken:?}");
+    scene.store.close().await;
+}
+
+/// I18: a copy that does not hold gets no name, and the one before it stays.
+#[tokio::test]
+async fn a_copy_that_does_not_hold_is_told_and_thrown_away() {
+    let scene = Scene::new();
+    let first = scene.run(0);
+    first.step().await;
+    scene.age(&first, EVERY);
+    let names = scene.names();
+    assert!(scene.store.append(vec![large(false)]).await[0].is_ok());
+    let backups = scene.run(0);
+    backups.step().await;
+    let words = backups.words(Duration::ZERO).unwrap();
+    assert!(words.contains("does not hold (1 faults") && words.contains("store check"), "{words}");
+    assert_eq!(scene.names(), names);
     scene.store.close().await;
 }
 
