@@ -94,13 +94,13 @@ async fn cry(outcry: &Outcry, failure: &Failure) {
 }
 
 /// Opens the embedded store. One that is being read as a whole takes long, and that is told.
-async fn open(options: Options, outcry: &Outcry) -> Result<SqliteStore, Failure> {
+async fn open(options: Options, outcry: &Outcry, told_after: Duration) -> Result<SqliteStore, Failure> {
     let dir = options.dir.display().to_string();
     let ended = |error| Failure::new(Exit::StoreFailed, format!("the thread that opens the store ended: {error}"));
     let mut opening = tokio::task::spawn_blocking(move || opening::open(options));
     tokio::select! {
         opened = &mut opening => return opened.map_err(ended)?,
-        () = tokio::time::sleep(limits::OPENING_TOLD_AFTER) => {}
+        () = tokio::time::sleep(told_after) => {}
     }
     let words = format!(
         "the store in {dir} is being verified after an end that was none, and nothing is taken in until that is done"
@@ -145,7 +145,7 @@ pub(crate) async fn start(plan: Plan, outside: Outside, stop: &Stop) -> Result<O
     }
     let options =
         Options { disk_reserve: plan.disk_reserve(), ciphers: plan.ciphers().clone(), ..Options::new(plan.data_dir()) };
-    let store = open(options, &Outcry::of(plan.declared())).await?;
+    let store = open(options, &Outcry::of(plan.declared()), limits::OPENING_TOLD_AFTER).await?;
     start_over(plan, Arc::new(store), None, outside).await.map(Some)
 }
 
@@ -388,5 +388,42 @@ fn cannot_listen(addr: &str, error: &io::Error, is_admin: bool) -> String {
             format!("cannot listen on {addr}: this machine has no such address. 0.0.0.0 takes all it has")
         }
         _ => format!("cannot listen on {addr}: {}. Choose another port: {other}", reason(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, process::Command};
+
+    use super::*;
+    use crate::config::{
+        layers::{Flags, Layers},
+        server::plan,
+        settings::Process,
+    };
+
+    /// I17: a store that is read as a whole since it failed takes long to open, and that is told meanwhile.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_store_that_is_verified_for_long_is_told_meanwhile() {
+        let place = tempfile::tempdir().unwrap();
+        let (data, told) = (place.path().join("data"), place.path().join("told"));
+        let options = || Options { disk_reserve: 0, ballast: false, ..Options::new(&data) };
+        drop(SqliteStore::open(options()).unwrap());
+        // Reading why it failed waits until somebody writes it.
+        let suspect = data.join("suspect");
+        assert!(Command::new("mkfifo").arg(&suspect).status().unwrap().success());
+        let file = place.path().join("crm-relay.toml");
+        fs::write(&file, format!("[alert.ops]\ncommand = [\"/usr/bin/tee\", {told:?}]\n")).unwrap();
+        let data_dir = data.display().to_string();
+        let environment = move |name: &str| (name == "DATA_DIR").then(|| data_dir.clone());
+        let plan = plan(Layers::collect(Process::Server, Some(&file), &Flags::new(), &environment)).unwrap();
+        let outcry = Outcry::of(plan.declared());
+        let (opened, ()) = tokio::join!(open(options(), &outcry, Duration::ZERO), async {
+            while !fs::read_to_string(&told).is_ok_and(|told| told.contains("is being verified")) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            fs::write(&suspect, "its disk").unwrap();
+        });
+        assert!(opened.is_ok());
     }
 }

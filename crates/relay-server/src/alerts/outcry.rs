@@ -121,8 +121,8 @@ impl Outcry {
             return;
         }
         let outcome = timeout(limits::OUTCRY_WITHIN, async {
-            if self.may_tell(cry, words, &told, ran).await {
-                join_all(told.iter().map(|alert| self.tell_one(alert, words))).await;
+            if let Some(mark) = self.note(cry, words, &told, ran).await {
+                join_all(told.iter().map(|alert| self.tell_one(alert, words, &mark))).await;
             }
         });
         if outcome.await.is_err() {
@@ -169,36 +169,38 @@ impl Outcry {
         Self { places, ..self }
     }
 
-    /// Whether it was not told within the hour, and that it is told now is written down.
-    async fn may_tell(&self, cry: Cry, words: &str, told: &[&DeclaredAlert], ran: Duration) -> bool {
+    /// As of which relay it is told now; `None`: it was told within the hour. That it is told is written down.
+    async fn note(&self, cry: Cry, words: &str, told: &[&DeclaredAlert], ran: Duration) -> Option<String> {
         let now = self.clock.now().wall;
         let alerts = told.iter().map(|alert| alert.name.to_string()).collect();
         let note = Note { at: now.as_micros(), words: words.to_owned(), relay: self.mark.clone(), alerts };
         let outcry = self.clone();
-        let noted = tokio::task::spawn_blocking(move || match outcry.read(cry) {
-            Some(before) if is_recent(Wall::from_micros(before.at), now) => Noted::Before,
-            _ if outcry.write(cry, &note) => Noted::Now,
-            _ => Noted::Nowhere,
+        let noted = tokio::task::spawn_blocking(move || {
+            if outcry.read(cry).is_some_and(|before| is_recent(Wall::from_micros(before.at), now)) {
+                return Noted::Before;
+            }
+            // What nobody told as over yet is the same incident, whatever this process knows of its name.
+            let known = Cry::ALL.into_iter().filter_map(|cry| outcry.read(cry)).find(|note| !note.alerts.is_empty());
+            let relay = known.map_or(note.relay.clone(), |known| known.relay);
+            if outcry.write(cry, &Note { relay: relay.clone(), ..note }) { Noted::Now(relay) } else { Noted::Nowhere }
         });
         match timeout(DISK_WITHIN, noted).await {
-            Ok(Ok(Noted::Now)) => true,
+            Ok(Ok(Noted::Now(relay))) => Some(relay),
             Ok(Ok(Noted::Before)) => {
                 tracing::info!(event = "alert_held", "told within the last hour, and not again: {words}");
-                false
+                None
             }
             // A disk that hangs, or no place at all: a process that is started again and again would tell it each time.
+            Ok(Ok(Noted::Nowhere) | Err(_)) | Err(_) if ran >= limits::OUTCRY_RAN => Some(self.mark.clone()),
             Ok(Ok(Noted::Nowhere) | Err(_)) | Err(_) => {
-                let may = ran >= limits::OUTCRY_RAN;
-                if !may {
-                    tracing::error!(event = "alert_untold", "it cannot be written down that it was told: {words}");
-                }
-                may
+                tracing::error!(event = "alert_untold", "it cannot be written down that it was told: {words}");
+                None
             }
         }
     }
 
     /// Until it is told; whoever waits has a bound.
-    async fn tell_one(&self, alert: &DeclaredAlert, words: &str) {
+    async fn tell_one(&self, alert: &DeclaredAlert, words: &str, mark: &str) {
         let fetcher = match Fetcher::new(self.fetching.clone()) {
             Ok(fetcher) => Arc::new(fetcher),
             Err(error) => {
@@ -208,18 +210,11 @@ impl Outcry {
         };
         let (metrics, untold) = (Arc::<Metrics>::default(), Untold::default());
         let receiver = Receiver::new(alert.clone(), self.speaker.clone(), fetcher, self.clock, metrics, untold);
-        let notice = Notice::of(self.message(alert, words, self.clock.now()));
+        let notice = Notice::of(message(alert, words, mark, self.clock.now()));
         while let Err(why) = receiver.send_once(&notice).await {
             tracing::warn!(event = "alert_failed", alert = alert.name.as_str(), why, "tried again in a second");
             sleep(RETRY).await;
         }
-    }
-
-    fn message(&self, alert: &DeclaredAlert, words: &str, now: Now) -> Message {
-        let Told { key, severity, words, since, count, relay, .. } = told_at(now.wall, words, &self.mark);
-        let item = Item { key, severity, words, since, count, news: News::Begun, relay };
-        let (over, lasting) = (Vec::new(), Vec::new());
-        Message { alert: alert.name.clone(), at: now.wall, begun: vec![item], over, lasting, more: 0 }
     }
 
     fn read(&self, cry: Cry) -> Option<Note> {
@@ -237,9 +232,17 @@ impl Outcry {
 
 /// What came of writing it down.
 enum Noted {
-    Now,
+    /// It is, as of that relay.
+    Now(String),
     Before,
     Nowhere,
+}
+
+fn message(alert: &DeclaredAlert, words: &str, mark: &str, now: Now) -> Message {
+    let Told { key, severity, words, since, count, relay, .. } = told_at(now.wall, words, mark);
+    let item = Item { key, severity, words, since, count, news: News::Begun, relay };
+    let (over, lasting) = (Vec::new(), Vec::new());
+    Message { alert: alert.name.clone(), at: now.wall, begun: vec![item], over, lasting, more: 0 }
 }
 
 /// By the wall clock, which may have been set: what lies ahead by more than an hour says nothing.

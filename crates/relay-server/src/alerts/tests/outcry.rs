@@ -61,9 +61,14 @@ async fn a_store_that_fails_again_and_again_is_told_once_an_hour() {
         (vec![("store".into(), String::new())], &json!("critical"))
     );
     assert_eq!(got["data"]["begun"][0]["words"], FAILED.replace('\n', " "));
-    // That it is verified is another thing.
-    scene.outcry().tell(Cry::Verifies, "the store is being verified", Duration::ZERO).await;
+    // That it is verified is another thing, and the same incident, also for who knows the relay by another name.
+    let named = Config { relay_name: Some("another".into()), ..scene.config() };
+    Outcry::of(&named).tell(Cry::Verifies, "the store is being verified", Duration::ZERO).await;
     assert_eq!(scene.told(), 2);
+    let marks: BTreeSet<String> =
+        scene.outcry().left().into_iter().map(|(_, memory)| memory.told[0].relay.clone()).collect();
+    let noted = std::fs::read_to_string(scene.dir.path().join("told-verifying")).unwrap();
+    assert!(marks.len() == 1 && noted.contains(marks.first().unwrap()), "{marks:?} {noted}");
     scene.age(Duration::from_mins(59));
     scene.outcry().tell(Cry::Ends, FAILED, Duration::ZERO).await;
     assert_eq!(scene.told(), 2);
