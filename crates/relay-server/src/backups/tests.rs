@@ -23,14 +23,24 @@ struct Scene {
     data: TempDir,
     copies: TempDir,
     store: Arc<SqliteStore>,
+    ciphers: Ciphers,
 }
 
 impl Scene {
     fn new() -> Self {
+        Self::sealed(Ciphers::default())
+    }
+
+    fn sealed(ciphers: Ciphers) -> Self {
         let (data, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let store =
-            SqliteStore::open(Options { disk_reserve: 0, ballast: false, ..Options::new(data.path()) }).unwrap();
-        Self { data, copies, store: Arc::new(store) }
+        let store = SqliteStore::open(Options {
+            disk_reserve: 0,
+            ballast: false,
+            ciphers: ciphers.clone(),
+            ..Options::new(data.path())
+        })
+        .unwrap();
+        Self { data, copies, store: Arc::new(store), ciphers }
     }
 
     /// A run that begins now.
@@ -39,7 +49,7 @@ impl Scene {
     }
 
     fn run_to(&self, dir: &Path, disk_reserve: u64) -> Arc<Backups> {
-        let plan = BackupPlan { dir: dir.to_owned(), every: EVERY, keep: 2, ciphers: Ciphers::default() };
+        let plan = BackupPlan { dir: dir.to_owned(), every: EVERY, keep: 2, ciphers: self.ciphers.clone() };
         let place = (self.data.path().to_owned(), disk_reserve);
         Arc::new(Backups::new(plan, "a store", self.store.clone(), place, Clock::start(Wall::MIN)))
     }
@@ -158,6 +168,21 @@ async fn a_copy_that_cannot_be_taken_is_told() {
     assert!(words.starts_with("the latest backup to") && words.contains("the newest is 24 h old"), "{words}");
     scene.age(&well, EVERY);
     assert!(told(&scene.run(u64::MAX / 2)).await.starts_with("there is no backup younger than 2 d"));
+    scene.store.close().await;
+}
+
+/// S32: the copy of a sealed store is sealed, and read through with its keys.
+#[tokio::test]
+async fn a_sealed_store_stays_sealed_in_its_copies() {
+    let key = "1 MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let scene = Scene::sealed(Ciphers::read(key).unwrap());
+    assert!(scene.store.append(vec![large(true)]).await[0].is_ok());
+    let backups = scene.run(0);
+    backups.step().await;
+    assert_eq!((backups.words(Duration::ZERO), scene.names().len()), (None, 1));
+    let database = fs::read(scene.copies.path().join(&scene.names()[0]).join(DATABASE)).unwrap();
+    assert!(!database.windows(64).any(|bytes| bytes == [b'x'; 64]), "the body is not to be read in it");
+    assert!(check_copy(&scene.copies.path().join(&scene.names()[0]), &Ciphers::default(), &Arc::default()).is_err());
     scene.store.close().await;
 }
 
