@@ -65,7 +65,7 @@ use crate::{
     redirect::{self, Redirect},
     refusals::Refusals,
     registry::{Registry, RegistryError},
-    relay_name::{self, RelayName},
+    relay_name::RelayName,
     retention::{self, Keep},
     secret,
     start_error::StartError,
@@ -270,7 +270,7 @@ impl Server {
         let health = Health::new(store.clone(), handle.clone(), Arc::clone(&registry), clock, commits, reserve);
         let untold = Untold::default();
         let health = health.with(shown.as_ref().map(|(certificate, _)| certificate.clone())).hearing(untold.clone());
-        let backups = Box::pin(backups(&config, &store, clock)).await?;
+        let backups = backups(&config, &store, clock);
         let health = health.keeping(config.retention_delivered).copying(backups.clone());
         let relay = Box::pin(RelayName::of(&config, &*store)).await?;
         let outcry = Outcry::named(&config, &relay, clock);
@@ -725,11 +725,11 @@ impl Server {
 }
 
 /// What copies the store, where it is to be copied.
-async fn backups(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> Result<Option<Arc<Backups>>, StartError> {
-    let Some(plan) = config.backups.clone() else { return Ok(None) };
-    let id = relay_name::kept(config, &**store).await?;
+fn backups(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> Option<Arc<Backups>> {
+    let plan = config.backups.clone()?;
+    let epoch = store.epoch()?;
     let place = (config.data_dir.clone(), config.disk_reserve_bytes);
-    Ok(Some(Arc::new(Backups::new(plan, &id, store.clone(), place, clock))))
+    Some(Arc::new(Backups::new(plan, epoch, store.clone(), place, clock)))
 }
 
 /// The core's machine, before its first input.

@@ -127,6 +127,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 const TEN_YEARS: Duration = Duration::from_secs(3_650 * 86_400);
 const HOUR: Duration = Duration::from_secs(3_600);
+const MINUTE: Duration = Duration::from_secs(60);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const KIB: u64 = 1 << 10;
 const TIB: u64 = 1 << 40;
@@ -185,7 +186,7 @@ pub const SETTINGS: &[Setting] = &[
         "Directory that the server copies its store to by itself, whole copies that were read through; on another disk than DATA_DIR. Unset: \
          it takes none. Not for a store in a Redis.",
     ),
-    setting("BACKUP_EVERY", span(SECOND, YEAR), "24h", Role::Server, "Between two copies to BACKUP_DIR."),
+    setting("BACKUP_EVERY", span(MINUTE, YEAR), "24h", Role::Server, "Between two copies to BACKUP_DIR."),
     setting("BACKUP_KEEP", Kind::Count(1, 1_000), "7", Role::Server, "How many copies stay in BACKUP_DIR."),
     setting(
         "TLS_CERT_FILE",

@@ -43,11 +43,7 @@ async fn a_rolling_restart_behind_haproxy_is_seen_by_no_sender() {
     let mut servers = ["a", "b"].map(|name| {
         let home = dir.path().join(name);
         fs::create_dir_all(&home).unwrap();
-        let delay = ("STOP_DELAY", "2s");
-        Server::start(
-            &home,
-            &[("REDIS_URL", &url), ("STREAM_NAME", "balanced"), ("TRUSTED_PROXIES", "127.0.0.1"), delay],
-        )
+        Server::start(&home, &[("REDIS_URL", &url), ("STREAM_NAME", "balanced"), ("TRUSTED_PROXIES", "127.0.0.1")])
     });
     let port = free_port();
     let (file, log) = (dir.path().join("haproxy.cfg"), dir.path().join("haproxy.log"));

@@ -1,7 +1,7 @@
 //! The server copies its store to a directory by itself: when it is due, whether it went well, and how old the newest copy is.
 //!
 //! **Invariant:** nothing waits for a copy. It is written and read by a thread of its own, at a low priority; a disk that hangs holds up
-//! that thread alone. What has its name is whole and was read through, and only then an older one goes.
+//! that thread alone, and is told. What has its name is whole and was read through, and only then an older one goes.
 
 mod shelf;
 #[cfg(test)]
@@ -28,7 +28,12 @@ use relay_store::{
     watch::Watch,
 };
 use rustix::process::setpriority_process;
-use tokio::{runtime::Handle, sync::oneshot, time::sleep};
+use tokio::{
+    runtime::Handle,
+    sync::oneshot,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 pub(crate) use self::shelf::KeptCopy;
 use self::shelf::Shelf;
@@ -45,6 +50,10 @@ const RETRY_AFTER: Duration = Duration::from_mins(15);
 const FIRST_WITHIN: Duration = Duration::from_hours(1);
 /// A copy of later than so much from now was taken by another clock: it says nothing about when the next is due.
 const AHEAD_MAX: Duration = Duration::from_hours(1);
+/// A directory that does not say so long what is in it does not answer; a copy that stands still so long neither, reading it through being one
+/// step.
+const LIST_WITHIN: Duration = Duration::from_mins(1);
+const STEP_WITHIN: Duration = Duration::from_hours(1);
 /// A copy that somebody takes by hand is waited for so long, and asked for so often.
 const UNDER_WAY_MAX: Duration = Duration::from_hours(1);
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -60,16 +69,22 @@ pub(crate) struct Backups {
     disk_reserve: u64,
     clock: Clock,
     standing: Mutex<Standing>,
+    /// Looks at the directory: one at a time, however long it takes.
+    listing: tokio::sync::Mutex<Option<JoinHandle<Option<KeptCopy>>>>,
 }
 
 /// How copies stand.
 #[derive(Clone, Debug, Default)]
 struct Standing {
     newest: Option<KeptCopy>,
-    /// When this run last took one.
-    taken: Option<Mono>,
+    /// Which of them this run took last, and when that began.
+    taken: Option<(PathBuf, Mono)>,
     /// Why the latest could not be taken.
     trouble: Option<String>,
+    /// The directory does not answer.
+    is_silent: bool,
+    /// When the copy under way last went on.
+    moved: Mono,
     /// None is tried before.
     not_before: Mono,
     has_tried: bool,
@@ -105,16 +120,17 @@ impl Drop for Ended {
 }
 
 impl Backups {
-    /// As it is planned; `id`: what the store is known by, so that others may use the same directory.
+    /// As it is planned; `epoch`: what the store's copies have in common, so that others may use the same directory.
     pub(crate) fn new(
         plan: BackupPlan,
-        id: &str,
+        epoch: String,
         store: Arc<dyn Upkeep>,
         (data_dir, disk_reserve): (PathBuf, u64),
         clock: Clock,
     ) -> Self {
-        let shelf = Shelf::new(plan.dir.clone(), id);
-        Self { plan, shelf, store, data_dir, disk_reserve, clock, standing: Mutex::default() }
+        let shelf = Shelf::new(plan.dir.clone(), epoch);
+        let (standing, listing) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { plan, shelf, store, data_dir, disk_reserve, clock, standing, listing }
     }
 
     /// Takes copies for as long as it is polled.
@@ -128,21 +144,18 @@ impl Backups {
 
     /// One look, and the copy that is due.
     async fn step(self: &Arc<Self>) {
-        let this = Arc::clone(self);
-        // A directory that does not answer is found out by the copy.
-        if let Ok(newest) = tokio::task::spawn_blocking(move || this.shelf.newest()).await {
-            self.standing().newest = newest;
-        }
-        if !self.is_due(self.clock.now()) {
+        if !self.list().await || !self.is_due(self.clock.now()) {
             return;
         }
-        let taken = self.take().await;
+        let began = self.clock.now().mono;
+        let taken = self.take_watched().await;
         let now = self.clock.now().mono;
         let mut standing = self.standing();
-        standing.has_tried = true;
+        (standing.has_tried, standing.is_silent) = (true, false);
         match taken {
             Ok(copy) => {
-                (standing.newest, standing.taken, standing.trouble) = (Some(copy), Some(now), None);
+                standing.taken = Some((copy.path.clone(), began));
+                (standing.newest, standing.trouble) = (Some(copy), None);
             }
             Err(why) => {
                 tracing::warn!(event = "backup_failed", dir = %self.plan.dir.display(), why, "it is tried again");
@@ -152,18 +165,44 @@ impl Backups {
         }
     }
 
-    fn is_due(&self, now: Now) -> bool {
-        let standing = self.standing();
-        let is_old = match (standing.taken, &standing.newest) {
-            // By this run's own time, whatever becomes of the clock. One that somebody removed is missed.
-            (Some(taken), Some(_)) => now.mono.since(taken) >= self.plan.every,
-            (None, Some(copy)) => {
-                let present = self.clock.present();
-                present.since(copy.at) >= self.plan.every || copy.at.since(present) > AHEAD_MAX
-            }
-            (_, None) => true,
+    /// Looks which is the newest; `false`: the directory does not answer.
+    async fn list(self: &Arc<Self>) -> bool {
+        let mut listing = self.listing.lock().await;
+        let this = Arc::clone(self);
+        let asked =
+            listing.get_or_insert_with(|| tokio::task::spawn_blocking(move || this.shelf.newest(this.clock.present())));
+        let answer = timeout(LIST_WITHIN, asked).await;
+        let mut standing = self.standing();
+        standing.is_silent = answer.is_err();
+        let Ok(answer) = answer else {
+            standing.has_tried = true;
+            return false;
         };
-        is_old && now.mono >= standing.not_before
+        *listing = None;
+        if let Ok(newest) = answer {
+            standing.newest = newest;
+        }
+        true
+    }
+
+    /// The same as [`Self::take`]; one that stands still is told.
+    async fn take_watched(self: &Arc<Self>) -> Result<KeptCopy, String> {
+        self.standing().moved = self.clock.now().mono;
+        let mut taking = std::pin::pin!(self.take());
+        loop {
+            if let Ok(taken) = timeout(LOOK_EVERY, taking.as_mut()).await {
+                return taken;
+            }
+            let now = self.clock.now().mono;
+            let mut standing = self.standing();
+            standing.is_silent = now.since(standing.moved) >= STEP_WITHIN;
+        }
+    }
+
+    fn is_due(&self, now: Now) -> bool {
+        let standing = self.standing().clone();
+        let age = standing.newest.as_ref().map(|copy| self.age(copy, &standing, now));
+        age.is_none_or(|age| age >= self.plan.every) && now.mono >= standing.not_before
     }
 
     /// What is wrong with them, if anything is.
@@ -173,7 +212,7 @@ impl Backups {
         // A run that has just begun takes one first.
         let had_time = standing.has_tried || now.mono >= Mono::default() + FIRST_WITHIN;
         let missed = (had_time && age.is_none_or(|age| age >= limit)).then_some(limit);
-        let (dir, trouble) = (self.plan.dir.display().to_string(), standing.trouble);
+        let (dir, trouble) = (self.plan.dir.display().to_string(), standing.trouble());
         (missed.is_some() || trouble.is_some()).then_some(Wanting { dir, age, missed, trouble })
     }
 
@@ -182,12 +221,16 @@ impl Backups {
         let standing = self.standing().clone();
         let age = standing.newest.as_ref().map(|copy| self.age(copy, &standing, now));
         let dir = self.plan.dir.display().to_string();
-        Shown { dir, newest: standing.newest, age, trouble: standing.trouble }
+        let trouble = standing.trouble();
+        Shown { dir, newest: standing.newest, age, trouble }
     }
 
-    /// By this run's own time where it took it.
+    /// By this run's own time where it took it, whatever becomes of the clock.
     fn age(&self, copy: &KeptCopy, standing: &Standing, now: Now) -> Duration {
-        standing.taken.map_or_else(|| self.clock.present().since(copy.at), |taken| now.mono.since(taken))
+        match &standing.taken {
+            Some((path, taken)) if *path == copy.path => now.mono.since(*taken),
+            Some(_) | None => self.clock.present().since(copy.at),
+        }
     }
 
     /// Takes one now, on a thread of its own. Cancel safe: that ends then, and leaves nothing of it.
@@ -213,6 +256,10 @@ impl Backups {
             return Err(format!("there is no directory {dir}. Make it: mkdir -m 700 {dir}; or mount what it is on"));
         }
         private::check_dir(dir, Owners::Us).map_err(|danger| danger.to_string())?;
+        let whole = |path: &PathBuf| std::fs::canonicalize(path).ok();
+        if whole(dir).zip(whole(&self.data_dir)).is_some_and(|(dir, data)| dir.starts_with(data)) {
+            return Err("that is in DATA_DIR, and is lost with it: name a directory on another disk".to_owned());
+        }
         let began = self.clock.now().mono;
         let at = self.clock.present();
         let removed = |left: &std::path::Path| {
@@ -244,6 +291,7 @@ impl Backups {
             if watch.is_stopped() {
                 return Err("the server stops".to_owned());
             }
+            self.standing().moved = self.clock.now().mono;
             match pieces.blocking_recv() {
                 Some(Ok(Piece::Bytes(bytes))) => copy.write(&bytes).map_err(of_dir)?,
                 Some(Ok(Piece::End(manifest))) => break *manifest,
@@ -271,6 +319,7 @@ impl Backups {
         loop {
             match runtime.block_on(self.store.backup()) {
                 Err(BackupError::UnderWay) if !watch.is_stopped() && self.clock.now().mono < until => {
+                    self.standing().moved = self.clock.now().mono;
                     thread::sleep(ASK_EVERY);
                 }
                 begun => return begun,
@@ -289,10 +338,20 @@ impl Backups {
     }
 }
 
+impl Standing {
+    /// Why there is none, as far as that is known.
+    fn trouble(&self) -> Option<String> {
+        let silent = || "it does not answer: look at what it is mounted from".to_owned();
+        if self.is_silent { Some(silent()) } else { self.trouble.clone() }
+    }
+}
+
 /// Everybody else goes first.
 fn stand_back() {
     // On Linux that is this thread alone. Where it may not be set the copy goes on as everybody.
-    let _set = setpriority_process(None, NICE);
+    if let Err(error) = setpriority_process(None, NICE) {
+        tracing::debug!(event = "backup_priority", %error, "copies have the priority of everything else");
+    }
 }
 
 impl fmt::Display for Wanting {

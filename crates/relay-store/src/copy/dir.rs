@@ -1,7 +1,7 @@
 //! A copy of a store as it is written: a directory that gets its name last, so that whatever has one is whole.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{self, DirBuilder, File},
     io::{self, Write as _},
     os::unix::{
@@ -96,10 +96,7 @@ impl CopyDir {
             return Err(CopyDirError::IsThere(into.to_owned()));
         }
         remove_left(parent, removed);
-        let mut part = OsString::from(".");
-        part.push(name);
-        part.push(PART);
-        let dir = parent.join(part);
+        let dir = parent.join(part_of(name));
         // Fails for whatever is there already, a link included.
         DirBuilder::new().mode(0o700).create(&dir).map_err(|error| cannot_make(into, error))?;
         let made = File::open(&dir).and_then(|lock| {
@@ -178,8 +175,11 @@ impl CopyDir {
         if self.into.symlink_metadata().is_ok() {
             return Err(CopyDirError::IsThere(self.into.clone()));
         }
-        let named = fs::rename(&self.dir, &self.into).and_then(|()| private::sync_dir_of(&self.into));
-        named.map_err(|error| CopyDirError::Io { verb: "write", path: self.into.clone(), error })
+        let failed = |path: &Path, error| CopyDirError::Io { verb: "write", path: path.to_owned(), error };
+        fs::rename(&self.dir, &self.into).map_err(|error| failed(&self.into, error))?;
+        // Undone from there, if the name may not last.
+        self.dir.clone_from(&self.into);
+        private::sync_dir_of(&self.into).map_err(|error| failed(&self.into, error))
     }
 
     /// Removes what was written.
@@ -194,11 +194,31 @@ impl CopyDir {
     }
 }
 
-/// Removes a copy, and nothing that is none.
+/// Removes a copy, and nothing that is none: one with something else in it stays whole. Cut short, the rest goes by the name of what is not
+/// whole, and with the next copy that is made beside it.
 ///
 /// # Errors
 /// Those of the system.
 pub fn remove(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        if ![MANIFEST, DATABASE].iter().any(|known| name == *known) {
+            let what = format!("{} is in it, which is of no copy", name.display());
+            return Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, what));
+        }
+    }
+    let part = match (dir.parent(), dir.file_name()) {
+        (Some(parent), Some(name)) if !is_part(name) => {
+            let part = parent.join(part_of(name));
+            fs::rename(dir, &part)?;
+            part
+        }
+        (_, _) => dir.to_owned(),
+    };
+    remove_part(&part)
+}
+
+fn remove_part(dir: &Path) -> io::Result<()> {
     for name in [MANIFEST, DATABASE] {
         match fs::remove_file(dir.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -214,12 +234,23 @@ fn remove_left(parent: &Path, removed: impl Fn(&Path)) {
     let us = rustix::process::geteuid().as_raw();
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let (path, name) = (entry.path(), entry.file_name());
-        let is_part = name.as_bytes().starts_with(b".") && name.as_bytes().ends_with(PART.as_bytes());
-        let is_ours = is_part && entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == us);
+        let is_ours = is_part(&name) && entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == us);
         if is_ours && File::open(&path).is_ok_and(|lock| lock.try_lock().is_ok() && remove(&path).is_ok()) {
             removed(&path);
         }
     }
+}
+
+/// What a copy of that name is called while it is not whole.
+fn part_of(name: &OsStr) -> OsString {
+    let mut part = OsString::from(".");
+    part.push(name);
+    part.push(PART);
+    part
+}
+
+fn is_part(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b".") && name.as_bytes().ends_with(PART.as_bytes())
 }
 
 fn cannot_make(dir: &Path, error: io::Error) -> CopyDirError {
