@@ -93,7 +93,7 @@ async fn cry(outcry: &Outcry, failure: &Failure) {
     }
 }
 
-/// Opens the embedded store. One that is being read as a whole takes long, and that is told.
+/// Opens the embedded store. One that takes long is told: it may be read as a whole, or have a long log, or a slow disk.
 async fn open(options: Options, outcry: &Outcry, told_after: Duration) -> Result<SqliteStore, Failure> {
     let dir = options.dir.display().to_string();
     let ended = |error| Failure::new(Exit::StoreFailed, format!("the thread that opens the store ended: {error}"));
@@ -103,12 +103,14 @@ async fn open(options: Options, outcry: &Outcry, told_after: Duration) -> Result
         () = tokio::time::sleep(told_after) => {}
     }
     let words = format!(
-        "the store in {dir} is being verified after an end that was none, and nothing is taken in until that is done"
+        "the store in {dir} has been opening for {} s, and nothing is taken in until it is open; if an earlier run failed, everything in it is \
+         read first",
+        told_after.as_secs()
     );
-    tracing::warn!(event = "store_verified", dir, "{words}");
+    tracing::warn!(event = "store_opening", dir, "{words}");
     // Nothing waits for whoever is told.
     let outcry = outcry.clone();
-    drop(tokio::spawn(async move { outcry.tell(Cry::Verifies, &words, Duration::ZERO).await }));
+    drop(tokio::spawn(async move { outcry.tell(Cry::Opens, &words, Duration::ZERO).await }));
     opening.await.map_err(ended)?
 }
 
@@ -404,7 +406,7 @@ mod tests {
 
     /// I17: a store that is read as a whole since it failed takes long to open, and that is told meanwhile.
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn a_store_that_is_verified_for_long_is_told_meanwhile() {
+    async fn a_store_that_takes_long_to_open_is_told_meanwhile() {
         let place = tempfile::tempdir().unwrap();
         let (data, told) = (place.path().join("data"), place.path().join("told"));
         let options = || Options { disk_reserve: 0, ballast: false, ..Options::new(&data) };
@@ -419,7 +421,7 @@ mod tests {
         let plan = plan(Layers::collect(Process::Server, Some(&file), &Flags::new(), &environment)).unwrap();
         let outcry = Outcry::of(plan.declared());
         let (opened, ()) = tokio::join!(open(options(), &outcry, Duration::ZERO), async {
-            while !fs::read_to_string(&told).is_ok_and(|told| told.contains("is being verified")) {
+            while !fs::read_to_string(&told).is_ok_and(|told| told.contains("has been opening for")) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             fs::write(&suspect, "its disk").unwrap();

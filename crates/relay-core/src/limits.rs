@@ -566,7 +566,7 @@ pub const ALERT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const OUTCRY_WITHIN: Duration = Duration::from_secs(10);
 /// A process that ran for less may be one of many that are started one after the other.
 pub const OUTCRY_RAN: Duration = Duration::from_mins(10);
-/// A store that is opened for longer is being verified, and that is told.
+/// A store that takes longer to open is told.
 pub const OPENING_TOLD_AFTER: Duration = Duration::from_mins(1);
 /// Bytes of what a command of an alert prints that are looked at.
 pub const ALERT_OUTPUT_BYTES_MAX: usize = 4 * 1024;

@@ -1,8 +1,17 @@
 //! What a relay is called where several tell the same people, and by what it is known there: servers on one store are one relay.
 
+use std::{
+    io::Read as _,
+    path::{self, Path},
+};
+
 use http::Uri;
 use relay_core::storage::StoreError;
-use relay_store::seam::{DocumentKey, DocumentKind, Registry};
+use relay_store::{
+    private,
+    seam::{DocumentKey, DocumentKind, Registry},
+};
+use rustix::system::uname;
 use serde_json::{Value, json};
 
 use crate::{
@@ -12,6 +21,8 @@ use crate::{
 
 /// The document with what a relay is known by that nobody named. No alert is called so.
 const DOCUMENT: &str = "@relay";
+/// The file in the data directory with the same, for whoever cannot ask the store.
+const FILE: &str = "relay-id";
 /// Digits of what is made.
 const DIGITS: usize = 16;
 /// How often it is read anew where another server writes it at the same time.
@@ -27,15 +38,22 @@ pub(crate) struct RelayName {
 }
 
 impl RelayName {
-    /// `RELAY_NAME`; else for people the host of `PUBLIC_URL`, and in keys what the store keeps, which is made where somebody is told.
-    ///
-    /// # Errors
-    /// The store does not say.
-    pub(crate) async fn of(config: &Config, store: &dyn Registry) -> Result<Self, StoreError> {
+    /// `RELAY_NAME`; else for people the host of `PUBLIC_URL`, and in keys what the store keeps, which is made where somebody is told, and
+    /// put down beside the store. A store that does not do it (a full disk, a damaged row) keeps nobody from starting: it is known by
+    /// what lies beside it, or by its place, until it can.
+    pub(crate) async fn of(config: &Config, store: &dyn Registry) -> Self {
         if config.relay_name.is_some() || config.alerts.is_empty() {
-            return Ok(Self::without_store(config, ""));
+            return Self::without_store(config, "");
         }
-        Ok(Self::without_store(config, &kept(config, store).await?))
+        let (error, dir) = match kept(store).await {
+            Ok(id) => (put_beside(&config.data_dir, &id).err().map(|error| error.to_string()), Ok(id)),
+            Err(error) => (Some(error.to_string()), Err(&config.data_dir)),
+        };
+        if let Some(error) = error {
+            tracing::warn!(event = "relay_name_unkept", error, "what the relay is known by is kept at a later start");
+        }
+        let mark = dir.unwrap_or_else(|dir| beside(dir).unwrap_or_else(|| by_place(dir)));
+        Self::without_store(config, &mark)
     }
 
     /// The same, where `otherwise` is what it is known by if nobody named it.
@@ -47,17 +65,35 @@ impl RelayName {
     }
 }
 
-/// What a relay is known by where nobody can ask its store, or nothing can be kept there: the same as long as its data directory is.
-pub(crate) fn by_place(config: &Config) -> String {
-    hex(&sha256(config.data_dir.as_os_str().as_encoded_bytes()))[..DIGITS].to_owned()
+/// What a relay is known by where nobody can ask its store, and nothing lies beside that: its machine and its data directory.
+pub(crate) fn by_place(data_dir: &Path) -> String {
+    let dir = path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+    let place = [uname().nodename().to_bytes(), dir.as_os_str().as_encoded_bytes()].join(&0);
+    hex(&sha256(&place))[..DIGITS].to_owned()
+}
+
+/// What the last good start put down beside the store.
+pub(crate) fn beside(data_dir: &Path) -> Option<String> {
+    let mut id = String::new();
+    let file = private::open_existing(&data_dir.join(FILE)).ok()?;
+    file.take(DIGITS as u64 + 1).read_to_string(&mut id).ok()?;
+    let id = id.trim_end();
+    (id.len() == DIGITS && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
+}
+
+fn put_beside(data_dir: &Path, id: &str) -> std::io::Result<()> {
+    if beside(data_dir).as_deref() == Some(id) {
+        return Ok(());
+    }
+    private::replace(&data_dir.join(FILE), format!("{id}\n").as_bytes())
 }
 
 /// What a store keeps, by which it is told from others, whatever the relay is called; made now if it keeps none, by one of those that
-/// share it. Where that cannot be written (a full disk, on which a server starts all the same) it is known by its place, until it can.
+/// share it.
 ///
 /// # Errors
-/// The store does not say.
-pub(crate) async fn kept(config: &Config, store: &dyn Registry) -> Result<String, StoreError> {
+/// The store does not say, or does not take it.
+async fn kept(store: &dyn Registry) -> Result<String, StoreError> {
     let key = || DocumentKey { kind: DocumentKind::Alert, name: DOCUMENT.to_owned() };
     let made = hex(&rand::random::<[u8; DIGITS / 2]>());
     for _ in 0..TRIES {
@@ -66,13 +102,9 @@ pub(crate) async fn kept(config: &Config, store: &dyn Registry) -> Result<String
             return Ok(id);
         }
         let (version, body) = (found.map_or(0, |found| found.version), json!({ "id": made }).to_string());
-        let put = again::until_answered(|_| store.put_document(key(), version, Some(body.clone()), Vec::new())).await;
-        if let Err(error) = put {
-            tracing::warn!(event = "relay_name_unkept", %error, "what the relay is known by is kept at a later start");
-            break;
-        }
+        again::until_answered(|_| store.put_document(key(), version, Some(body.clone()), Vec::new())).await?;
     }
-    Ok(by_place(config))
+    Err(StoreError::Unknown)
 }
 
 /// What is damaged is made anew; what a later version adds is left alone.
@@ -108,7 +140,9 @@ mod tests {
     #[tokio::test]
     async fn a_relay_that_nobody_named_is_known_by_what_its_store_keeps() {
         let store = MemoryStore::new();
-        let of = async |config: &Config, store: &MemoryStore| RelayName::of(config, store).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let config = |name, url| Config { data_dir: dir.path().to_owned(), ..config(name, url) };
+        let of = async |config: &Config, store: &MemoryStore| RelayName::of(config, store).await;
         let first = of(&config(None, None), &store).await;
         assert!(!first.mark.is_empty() && first.shown == first.mark, "{first:?}");
         let url = Some("https://hooks.example.com/relay");
@@ -126,22 +160,31 @@ mod tests {
         assert_ne!(of(&config(None, url), &store).await.mark, "later");
     }
 
-    /// I16: a store that takes nothing keeps nobody from starting: the relay is known by its place until it does.
+    /// I16: a store that does not say what it keeps, or takes nothing, keeps nobody from starting: the relay is known by its place until it
+    /// does, and from then on by what lies beside the store.
     #[tokio::test]
-    async fn a_store_that_takes_nothing_keeps_nobody_from_starting() {
-        let store = MemoryStore::new();
-        store.set_trouble(vec![(Trouble::PutDocument, StoreError::Away)]);
-        let of = async || RelayName::of(&config(None, None), &store).await.unwrap();
-        assert_eq!((of().await, by_place(&config(None, None))), (of().await, of().await.mark));
+    async fn a_store_that_keeps_no_id_keeps_nobody_from_starting() {
+        let (dir, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+        let config = Config { data_dir: dir.path().to_owned(), ..config(None, None) };
+        let place = by_place(dir.path());
+        let of = async || RelayName::of(&config, &store).await.mark;
+        let troubles = [Trouble::PutDocument, Trouble::Documents].map(|trouble| vec![(trouble, StoreError::Away)]);
+        for trouble in troubles.clone() {
+            store.set_trouble(trouble);
+            assert_eq!(of().await, place);
+        }
         store.set_trouble(Vec::new());
-        assert_ne!(of().await.mark, by_place(&config(None, None)));
+        let kept = of().await;
+        assert_ne!(kept, place);
+        store.set_trouble(troubles[1].clone());
+        assert_eq!((of().await, beside(dir.path())), (kept.clone(), Some(kept)));
     }
 
     /// Where nobody is told nothing is stored.
     #[tokio::test]
     async fn a_relay_that_tells_nobody_keeps_nothing() {
         let (store, silent) = (MemoryStore::new(), Config::sample("/nonexistent".into()));
-        assert_eq!(RelayName::of(&silent, &store).await.unwrap(), RelayName::default());
+        assert_eq!(RelayName::of(&silent, &store).await, RelayName::default());
         assert_eq!(store.documents(DocumentKind::Alert).await.unwrap(), []);
     }
 }

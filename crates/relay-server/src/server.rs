@@ -272,7 +272,7 @@ impl Server {
         let health = health.with(shown.as_ref().map(|(certificate, _)| certificate.clone())).hearing(untold.clone());
         let backups = backups(&config, &store, clock);
         let health = health.keeping(config.retention_delivered).copying(backups.clone());
-        let relay = Box::pin(RelayName::of(&config, &*store)).await?;
+        let relay = Box::pin(RelayName::of(&config, &*store)).await;
         let outcry = Outcry::named(&config, &relay, clock);
         let alerts = Alerts::new(alerts::Setup {
             declared: config.alerts.clone(),

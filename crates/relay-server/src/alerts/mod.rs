@@ -14,7 +14,7 @@ mod receiver;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -23,7 +23,7 @@ use std::{
 };
 
 use relay_core::{
-    alert::{Alerts as Machine, Came, Condition, Look, Past, Scope, Severity, Shares},
+    alert::{Alerts as Machine, Came, Condition, Look, Memory, Past, Scope, Severity, Shares},
     limits,
     name::Name,
     storage::StoreError,
@@ -56,9 +56,12 @@ pub(crate) struct Alerts {
     away: tokio::sync::Mutex<Away>,
     /// This server tells what is of the store.
     is_janitor: AtomicBool,
-    /// What was told when nobody looked, until that is known here.
-    outcry: Mutex<Option<Outcry>>,
-    is_outcry_known: AtomicBool,
+    /// What was told when nobody looked.
+    outcry: Option<Outcry>,
+    /// Whom it was told that has not been told yet that it is over.
+    cried: Mutex<BTreeSet<Name>>,
+    /// This server has run for so long that what came and went is told as over too.
+    is_steady: AtomicBool,
     clock: Clock,
     /// How far tests are ahead of the clock.
     #[cfg(test)]
@@ -110,8 +113,9 @@ impl Alerts {
             notebook: tokio::sync::Mutex::new(Notebook::new(store, server)),
             away: tokio::sync::Mutex::default(),
             is_janitor: AtomicBool::new(false),
-            outcry: Mutex::new(outcry),
-            is_outcry_known: AtomicBool::new(false),
+            outcry,
+            cried: Mutex::default(),
+            is_steady: AtomicBool::new(false),
             clock,
             #[cfg(test)]
             ahead: Mutex::default(),
@@ -156,6 +160,7 @@ impl Alerts {
     async fn step(&self, watched: &Watched) {
         let Some(mine) = watched.hub.partitions().await else { return };
         self.take_part(mine.hold_first()).await;
+        self.recall_steady().await;
         self.take_back();
         let look = self.look(watched).await;
         let told_here: Vec<_> = look.conditions.iter().filter(|one| self.tells(one.key.scope)).collect();
@@ -167,7 +172,7 @@ impl Alerts {
         };
         // Before they leave: whoever goes on where this ends knows what may have arrived.
         self.keep().await;
-        self.keep_outcry().await;
+        self.end_outcry();
         for message in messages {
             if let Some(receiver) = self.receivers.get(&message.alert) {
                 receiver.put(Notice::of(message));
@@ -190,7 +195,7 @@ impl Alerts {
         for scope in self.scopes() {
             let Some(mut found) = notebook.recall(scope, &self.receivers).await else { continue };
             if scope == Scope::Server {
-                found.extend(self.outcry().iter().flat_map(Outcry::left));
+                found.extend(self.left_of_outcry(false).await);
             }
             let mut machine = self.machine();
             for (alert, memory) in found {
@@ -230,17 +235,33 @@ impl Alerts {
         }
     }
 
-    /// What was told when nobody looked stands in the store by now; and once this server has run for long, what fails is another failure.
-    /// Nobody waits for that: it is on a disk that may hang.
-    async fn keep_outcry(&self) {
-        let is_kept = self.notebook.lock().await.has_kept(Scope::Server);
-        if is_kept && !self.is_outcry_known.swap(true, Ordering::Relaxed) {
-            let outcry = self.outcry().clone();
-            drop(tokio::task::spawn_blocking(move || outcry.iter().for_each(Outcry::is_known)));
+    /// What was told when nobody looked.
+    async fn left_of_outcry(&self, is_steady: bool) -> Vec<(Name, Memory)> {
+        let Some(outcry) = &self.outcry else { return Vec::new() };
+        let left = outcry.left(is_steady).await;
+        let names = left.iter().map(|(alert, _)| alert).filter(|alert| self.receivers.contains_key(*alert)).cloned();
+        self.cried.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
+        left
+    }
+
+    /// What came and went is not over before this server has run for a while.
+    async fn recall_steady(&self) {
+        let is_due = self.now().mono >= Mono::default() + limits::ALERT_STEADY;
+        if is_due && !self.is_steady.swap(true, Ordering::Relaxed) {
+            for (alert, memory) in self.left_of_outcry(true).await {
+                self.machine().recall(&alert, memory, self.now());
+            }
         }
-        if is_kept && self.now().mono >= Mono::default() + limits::OUTCRY_RAN {
-            let outcry = self.outcry().take();
-            drop(outcry.map(|outcry| tokio::task::spawn_blocking(move || outcry.forget())));
+    }
+
+    /// What was told when nobody looked, and is told as over by now, is written down as such. Nobody waits for that: it is on a disk that
+    /// may hang.
+    fn end_outcry(&self) {
+        let Some(outcry) = &self.outcry else { return };
+        let over = |alert: &Name| !outcry::is_in(&self.machine().memory(alert, Scope::Server));
+        for alert in self.cried.lock().unwrap_or_else(PoisonError::into_inner).extract_if(.., over) {
+            let outcry = outcry.clone();
+            drop(tokio::spawn(async move { outcry.is_over(&alert).await }));
         }
     }
 
@@ -308,10 +329,6 @@ impl Alerts {
     /// Why it cannot.
     pub(crate) async fn test(&self, receiver: &Receiver) -> Result<(), String> {
         receiver.send_once(&Notice::test(receiver.name(), self.now().wall)).await
-    }
-
-    fn outcry(&self) -> MutexGuard<'_, Option<Outcry>> {
-        self.outcry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn machine(&self) -> MutexGuard<'_, Machine> {

@@ -87,11 +87,6 @@ impl Notebook {
         self.has_read[scope as usize]
     }
 
-    /// Whether what was told in a scope is known, and stands in the store as it is.
-    pub(super) const fn has_kept(&self, scope: Scope) -> bool {
-        self.has_read(scope) && !self.fails
-    }
-
     /// Keeps what an alert has told, if it was read what it had told before and that is something else. `false`: the store does not do it.
     pub(super) async fn keep(&mut self, scope: Scope, alert: &Name, memory: &Memory) -> bool {
         if !self.has_read(scope) {

@@ -1,16 +1,17 @@
 //! What is told when nobody is left who looks: the store keeps the server from its work, or failed for good, and the process ends.
 //!
 //! Everybody whom it concerns is told at once, beside the store, within [`limits::OUTCRY_WITHIN`]. What was told stands in a file, for a
-//! service manager starts such a server again every few seconds: within an hour nothing is told twice. The next start that goes well tells
-//! it as over by that file.
+//! service manager starts such a server again every few seconds: within an hour nobody who has heard it is told twice, and who has not is
+//! tried once a minute. A server that runs again tells by that file that it is over; what fails after that is told anew, and what fails
+//! again and again is told to come and go.
 //!
 //! **Invariant:** what cannot be written down is told only by a process that had run for a while: never a storm.
 
+mod note;
+
 use std::{
-    fs,
-    io::Read as _,
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -19,12 +20,11 @@ use relay_core::{
     alert::{Item, Key, Kind, Memory, Message, News, Scope, Severity, Told},
     limits,
     name::Name,
-    time::{Now, Wall},
+    time::Wall,
 };
-use relay_store::private;
-use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
 
+use self::note::{Arrival, Note, Pad};
 use super::{
     notice::{Notice, Speaker},
     receiver::Receiver,
@@ -35,7 +35,7 @@ use crate::{
     config::DeclaredAlert,
     fetch::{Fetcher, Fetching},
     metrics::Metrics,
-    relay_name::{RelayName, by_place},
+    relay_name::{self, RelayName},
     untold::Untold,
 };
 
@@ -43,8 +43,6 @@ use crate::{
 const DISK_WITHIN: Duration = Duration::from_secs(2);
 /// Between two tries to tell somebody.
 const RETRY: Duration = Duration::from_secs(1);
-/// Bytes of the file at most.
-const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// What it is a condition of.
 const KEY: Key = Key { kind: Kind::Store, subject: None, scope: Scope::Server };
 
@@ -53,18 +51,18 @@ const KEY: Key = Key { kind: Kind::Store, subject: None, scope: Scope::Server };
 pub enum Cry {
     /// The process ends: the store failed, or cannot be opened.
     Ends,
-    /// The store is being verified, and nothing is taken in meanwhile.
-    Verifies,
+    /// The store takes long to open, and nothing is taken in meanwhile.
+    Opens,
 }
 
 impl Cry {
-    const ALL: [Self; 2] = [Self::Ends, Self::Verifies];
+    const ALL: [Self; 2] = [Self::Ends, Self::Opens];
 
     /// What the file is called.
     const fn file(self) -> &'static str {
         match self {
             Self::Ends => "told-failed",
-            Self::Verifies => "told-verifying",
+            Self::Opens => "told-opening",
         }
     }
 }
@@ -75,29 +73,22 @@ pub struct Outcry {
     declared: Vec<DeclaredAlert>,
     fetching: Fetching,
     speaker: Speaker,
-    /// As of which relay it is told.
-    mark: String,
+    /// As of which relay it is told; `None`: as of what is known beside the store.
+    mark: Option<String>,
+    data_dir: PathBuf,
     /// Directories for the file, the best first, which outlive the process: no temporary ones, of which a service manager makes new ones.
     places: Vec<PathBuf>,
+    /// Held by whoever reads what was told to write it anew.
+    writing: Arc<Mutex<()>>,
     clock: Clock,
-}
-
-/// What was told, as it is written down.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Note {
-    /// When, in microseconds since the epoch.
-    at: i64,
-    words: String,
-    relay: String,
-    /// To whom, until it is known in the store.
-    alerts: Vec<String>,
 }
 
 impl Outcry {
     /// Of a server whose store nobody can ask.
     pub fn of(config: &Config) -> Self {
-        let clock = Clock::start(Wall::MIN);
-        Self::named(config, &RelayName::without_store(config, &by_place(config)), clock)
+        let relay = RelayName::without_store(config, "");
+        let mark = Some(relay.mark.clone()).filter(|mark| !mark.is_empty());
+        Self { mark, ..Self::named(config, &relay, Clock::start(Wall::MIN)) }
     }
 
     /// Of one that knows its name.
@@ -106,14 +97,16 @@ impl Outcry {
             declared: config.alerts.clone(),
             fetching: config.fetching.clone(),
             speaker: Speaker { relay: relay.shown.clone(), server: config.server.clone() },
-            mark: relay.mark.clone(),
+            mark: Some(relay.mark.clone()),
+            data_dir: config.data_dir.clone(),
             places: [Some(&config.data_dir), config.runtime_dir.as_ref()].into_iter().flatten().cloned().collect(),
+            writing: Arc::default(),
             clock,
         }
     }
 
-    /// Tells everybody whom it concerns, in [`limits::OUTCRY_WITHIN`] at most, unless it was told within the hour. `ran`: for how long the
-    /// process did what it is for.
+    /// Tells everybody whom it concerns, in [`limits::OUTCRY_WITHIN`] at most, and nobody who has heard it within the hour. `ran`: for how
+    /// long the process did what it is for.
     pub async fn tell(&self, cry: Cry, words: &str, ran: Duration) {
         let concerned = |alert: &&DeclaredAlert| alert.rule().is_for(KEY.kind, Severity::Critical);
         let told: Vec<&DeclaredAlert> = self.declared.iter().filter(concerned).collect();
@@ -121,9 +114,10 @@ impl Outcry {
             return;
         }
         let outcome = timeout(limits::OUTCRY_WITHIN, async {
-            if let Some(mark) = self.note(cry, words, &told, ran).await {
-                join_all(told.iter().map(|alert| self.tell_one(alert, words, &mark))).await;
-            }
+            let due = self.due(cry, words, &told, ran).await;
+            let of = |note: &Note| told.iter().find(|alert| alert.name.as_str() == note.alert);
+            let pairs = due.iter().filter_map(|note| Some((of(note)?, note)));
+            join_all(pairs.map(|(alert, note)| self.tell_one(cry, alert, note))).await;
         });
         if outcome.await.is_err() {
             let within = limits::OUTCRY_WITHIN.as_secs();
@@ -131,36 +125,36 @@ impl Outcry {
         }
     }
 
-    /// What it told that nobody told as over yet, for those who look after alerts from now on.
-    pub(super) fn left(&self) -> Vec<(Name, Memory)> {
+    /// What was told that nobody told as over yet, for those who look after alerts from now on. `is_steady`: what came and went, once the
+    /// server has kept running.
+    pub(super) async fn left(&self, is_steady: bool) -> Vec<(Name, Memory)> {
+        let read = self.on_disk(|outcry| Cry::ALL.map(|cry| outcry.pad(cry).read()).concat()).await;
         let mut left: Vec<(Name, Memory)> = Vec::new();
-        for note in Cry::ALL.into_iter().filter_map(|cry| self.read(cry)) {
-            for alert in note.alerts.iter().filter_map(|name| name.parse::<Name>().ok()) {
-                if left.iter().all(|(known, _)| *known != alert) {
-                    let at = Wall::from_micros(note.at);
-                    let told = Told { is_sent: true, ..told_at(at, &note.words, &note.relay) };
-                    left.push((alert, Memory { at, interval: Duration::ZERO, told: vec![told] }));
-                }
+        for note in read.unwrap_or_default() {
+            let is_told = note.is_open() && note.is_flapping() == is_steady;
+            let Some(alert) = note.alert.parse::<Name>().ok().filter(|_| is_told) else { continue };
+            let at = Wall::from_micros(note.at);
+            let memory = Memory { at, interval: Duration::ZERO, told: vec![told_of(&note)] };
+            // Whatever else was told beside it is of the same incident.
+            if left.iter().all(|(known, _)| *known != alert) {
+                left.push((alert, memory));
             }
         }
         left
     }
 
-    /// What is [left](Self::left) is known elsewhere; that it was told is still known here.
-    pub(super) fn is_known(&self) {
-        for cry in Cry::ALL {
-            if let Some(note) = self.read(cry).filter(|note| !note.alerts.is_empty()) {
-                // Told as over once more after the next start, if it cannot be written.
-                let _ = self.write(cry, &Note { alerts: Vec::new(), ..note });
+    /// An alert has told it as over: what fails now is another failure.
+    pub(super) async fn is_over(&self, alert: &Name) {
+        let alert = alert.to_string();
+        let end = move |outcry: &Self| {
+            for cry in Cry::ALL {
+                outcry.change(cry, |notes| {
+                    notes.iter_mut().filter(|note| note.alert == alert).for_each(|note| note.is_over = true);
+                });
             }
-        }
-    }
-
-    /// The server has run for so long that the next failure is another one.
-    pub(super) fn forget(&self) {
-        for (place, cry) in self.places.iter().flat_map(|place| Cry::ALL.map(|cry| (place, cry))) {
-            drop(fs::remove_file(place.join(cry.file())));
-        }
+        };
+        // Told as over once more after the next start, if it cannot be written.
+        self.on_disk(end).await;
     }
 
     /// The same, where that is written down elsewhere.
@@ -169,106 +163,136 @@ impl Outcry {
         Self { places, ..self }
     }
 
-    /// As of which relay it is told now; `None`: it was told within the hour. That it is told is written down.
-    async fn note(&self, cry: Cry, words: &str, told: &[&DeclaredAlert], ran: Duration) -> Option<String> {
-        let now = self.clock.now().wall;
-        let alerts = told.iter().map(|alert| alert.name.to_string()).collect();
-        let note = Note { at: now.as_micros(), words: words.to_owned(), relay: self.mark.clone(), alerts };
-        let outcry = self.clone();
-        let noted = tokio::task::spawn_blocking(move || {
-            if outcry.read(cry).is_some_and(|before| is_recent(Wall::from_micros(before.at), now)) {
-                return Noted::Before;
+    /// Who is to be told now, which is written down.
+    async fn due(&self, cry: Cry, words: &str, told: &[&DeclaredAlert], ran: Duration) -> Vec<Note> {
+        let (now, words) = (self.clock.now().wall, plain(words));
+        let alerts: Vec<String> = told.iter().map(|alert| alert.name.to_string()).collect();
+        let fresh = {
+            let (alerts, words) = (alerts, words.clone());
+            move |mark: &str| -> Vec<Note> {
+                alerts.iter().map(|alert| Note::of(alert.clone(), words.clone(), mark.to_owned(), now)).collect()
             }
-            // What nobody told as over yet is the same incident, whatever this process knows of its name.
-            let known = Cry::ALL.into_iter().filter_map(|cry| outcry.read(cry)).find(|note| !note.alerts.is_empty());
-            let relay = known.map_or(note.relay.clone(), |known| known.relay);
-            if outcry.write(cry, &Note { relay: relay.clone(), ..note }) { Noted::Now(relay) } else { Noted::Nowhere }
+        };
+        let stand_in = self.mark.clone().unwrap_or_else(|| relay_name::by_place(&self.data_dir));
+        let unwritten = fresh(&stand_in);
+        let noted = self.on_disk(move |outcry| {
+            let mark = outcry.mark.clone().or_else(|| relay_name::beside(&outcry.data_dir)).unwrap_or(stand_in);
+            let others = Cry::ALL.into_iter().filter(|other| *other != cry).flat_map(|other| outcry.pad(other).read());
+            let others: Vec<Note> = others.collect();
+            let mut due = Vec::new();
+            let is_written = outcry.change(cry, |notes| due = note::begin(notes, fresh(&mark), &others, now));
+            is_written.then_some(due)
         });
-        match timeout(DISK_WITHIN, noted).await {
-            Ok(Ok(Noted::Now(relay))) => Some(relay),
-            Ok(Ok(Noted::Before)) => {
-                tracing::info!(event = "alert_held", "told within the last hour, and not again: {words}");
-                None
+        match noted.await {
+            Some(Some(due)) => {
+                if due.len() < told.len() {
+                    tracing::info!(
+                        event = "alert_held",
+                        "told within the last hour, and not to everybody again: {words}"
+                    );
+                }
+                due
             }
             // A disk that hangs, or no place at all: a process that is started again and again would tell it each time.
-            Ok(Ok(Noted::Nowhere) | Err(_)) | Err(_) if ran >= limits::OUTCRY_RAN => Some(self.mark.clone()),
-            Ok(Ok(Noted::Nowhere) | Err(_)) | Err(_) => {
+            Some(None) | None if ran >= limits::OUTCRY_RAN => unwritten,
+            Some(None) | None => {
                 tracing::error!(event = "alert_untold", "it cannot be written down that it was told: {words}");
-                None
+                Vec::new()
             }
         }
     }
 
     /// Until it is told; whoever waits has a bound.
-    async fn tell_one(&self, alert: &DeclaredAlert, words: &str, mark: &str) {
+    async fn tell_one(&self, cry: Cry, alert: &DeclaredAlert, note: &Note) {
         let fetcher = match Fetcher::new(self.fetching.clone()) {
             Ok(fetcher) => Arc::new(fetcher),
             Err(error) => {
                 tracing::error!(event = "alert_untold", alert = alert.name.as_str(), %error);
-                return;
+                return self.came(cry, note, Arrival::Failed).await;
             }
         };
         let (metrics, untold) = (Arc::<Metrics>::default(), Untold::default());
-        let receiver = Receiver::new(alert.clone(), self.speaker.clone(), fetcher, self.clock, metrics, untold);
-        let notice = Notice::of(message(alert, words, mark, self.clock.now()));
+        let mut speaker = self.speaker.clone();
+        if speaker.relay.is_empty() {
+            speaker.relay.clone_from(&note.relay);
+        }
+        let receiver = Receiver::new(alert.clone(), speaker, fetcher, self.clock, metrics, untold);
+        let notice = Notice::of(message(alert, note));
+        let mut has_failed = false;
         while let Err(why) = receiver.send_once(&notice).await {
             tracing::warn!(event = "alert_failed", alert = alert.name.as_str(), why, "tried again in a second");
+            if !std::mem::replace(&mut has_failed, true) {
+                self.came(cry, note, Arrival::Failed).await;
+            }
             sleep(RETRY).await;
         }
+        self.came(cry, note, Arrival::Arrived).await;
     }
 
-    fn read(&self, cry: Cry) -> Option<Note> {
-        let notes = self.places.iter().filter_map(|place| read(&place.join(cry.file())));
-        notes.max_by_key(|note| note.at)
+    /// Writes down what became of it.
+    async fn came(&self, cry: Cry, note: &Note, arrival: Arrival) {
+        let alert = note.alert.clone();
+        let write = move |outcry: &Self| {
+            outcry.change(cry, |notes| {
+                notes.iter_mut().filter(|note| note.alert == alert).for_each(|note| note.arrival = arrival);
+            });
+        };
+        self.on_disk(write).await;
     }
 
-    /// Whether one of the places takes it.
-    fn write(&self, cry: Cry, note: &Note) -> bool {
-        let Ok(bytes) = serde_json::to_vec(note) else { return false };
-        let is_safe = |place: &Path| place.is_dir() && private::check_dir(place, private::Owners::Us).is_ok();
-        self.places.iter().any(|place| is_safe(place) && private::replace(&place.join(cry.file()), &bytes).is_ok())
+    /// Asks a disk that may hang: `None`.
+    async fn on_disk<T: Send + 'static>(&self, ask: impl FnOnce(&Self) -> T + Send + 'static) -> Option<T> {
+        let outcry = self.clone();
+        let asked = tokio::task::spawn_blocking(move || ask(&outcry));
+        timeout(DISK_WITHIN, asked).await.ok()?.ok()
+    }
+
+    /// Changes what was told; whether one of the places takes that.
+    fn change(&self, cry: Cry, change: impl FnOnce(&mut Vec<Note>)) -> bool {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let pad = self.pad(cry);
+        let before = pad.read();
+        let mut notes = before.clone();
+        change(&mut notes);
+        // What alerts were told that are there no more nobody ends.
+        notes.retain(|note| self.declared.iter().any(|alert| alert.name.as_str() == note.alert));
+        notes == before || pad.write(&notes)
+    }
+
+    fn pad(&self, cry: Cry) -> Pad<'_> {
+        Pad { places: &self.places, file: cry.file() }
     }
 }
 
-/// What came of writing it down.
-enum Noted {
-    /// It is, as of that relay.
-    Now(String),
-    Before,
-    Nowhere,
+/// Whether it is what is told here that is told of in `memory`.
+pub(super) fn is_in(memory: &Memory) -> bool {
+    memory.told.iter().any(|told| told.key == KEY)
 }
 
-fn message(alert: &DeclaredAlert, words: &str, mark: &str, now: Now) -> Message {
-    let Told { key, severity, words, since, count, relay, .. } = told_at(now.wall, words, mark);
-    let item = Item { key, severity, words, since, count, news: News::Begun, relay };
+fn message(alert: &DeclaredAlert, note: &Note) -> Message {
+    let Told { key, severity, words, since, count, relay, .. } = told_of(note);
+    let news = if note.is_flapping() { News::Flapping } else { News::Begun };
+    let item = Item { key, severity, words, since, count, news, relay };
     let (over, lasting) = (Vec::new(), Vec::new());
-    Message { alert: alert.name.clone(), at: now.wall, begun: vec![item], over, lasting, more: 0 }
+    Message { alert: alert.name.clone(), at: Wall::from_micros(note.at), begun: vec![item], over, lasting, more: 0 }
 }
 
-/// By the wall clock, which may have been set: what lies ahead by more than an hour says nothing.
-fn is_recent(at: Wall, now: Wall) -> bool {
-    at.since(now).max(now.since(at)) < limits::ALERT_REMIND_FIRST
-}
-
-fn read(path: &Path) -> Option<Note> {
-    let mut bytes = Vec::new();
-    let file = private::open_existing(path).ok()?;
-    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
-    serde_json::from_slice(&bytes).ok()
-}
-
-fn told_at(since: Wall, words: &str, relay: &str) -> Told {
+/// On one line, and cut.
+fn plain(words: &str) -> String {
     let words: String = words.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
-    let words = words[..words.floor_char_boundary(limits::WORDS_BYTES_MAX)].to_owned();
+    words[..words.floor_char_boundary(limits::WORDS_BYTES_MAX)].to_owned()
+}
+
+fn told_of(note: &Note) -> Told {
     Told {
         key: KEY,
         severity: Severity::Critical,
-        words,
-        since,
+        words: plain(&note.words),
+        since: Wall::from_micros(note.since),
         count: 0,
-        is_flapping: false,
-        is_sent: false,
+        is_flapping: note.is_flapping(),
+        is_sent: note.arrival == Arrival::Arrived,
         is_named: true,
-        relay: relay.to_owned(),
+        relay: note.relay.clone(),
     }
 }
