@@ -231,9 +231,10 @@ impl Alerts {
 }
 
 impl Rule {
-    /// Whether it is for such a condition.
+    /// Whether it is for such a condition: who asked for what is dead is told what expired too, which was one kind with it.
     pub fn is_for(&self, kind: Kind, severity: Severity) -> bool {
-        severity >= self.severity && (self.kinds.is_empty() || self.kinds.contains(&kind))
+        let is_dead = kind == Kind::Expired && self.kinds.contains(&Kind::DeadLetters);
+        severity >= self.severity && (self.kinds.is_empty() || self.kinds.contains(&kind) || is_dead)
     }
 }
 

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use proptest::prelude::*;
 
@@ -529,4 +529,13 @@ proptest! {
             }
         }
     }
+}
+
+/// Who asked for what is dead before what expired was told apart is told both, and nobody who asked for neither.
+#[test]
+fn dead_letters_are_with_what_expired() {
+    let rule = |kind| Rule { kinds: BTreeSet::from([kind]), severity: Severity::Info };
+    let is_for = |of| [Kind::DeadLetters, Kind::Expired].map(|kind| rule(of).is_for(kind, Severity::Critical));
+    let all = (is_for(Kind::DeadLetters), is_for(Kind::Expired), is_for(Kind::Disk));
+    assert_eq!(all, ([true, true], [false, true], [false, false]));
 }
