@@ -159,6 +159,10 @@ mod tests {
             !due.is_empty()
         };
         assert!(is_told(NOON, Arrival::OnItsWay));
+        // Of a process that was killed nobody knows.
+        let of = |arrival| Note { arrival, ..fresh("a", NOON).remove(0) };
+        let is_open = [Arrival::OnItsWay, Arrival::Arrived, Arrival::Failed].map(|arrival| of(arrival).is_open());
+        assert_eq!(is_open, [true, true, false]);
         assert!(!is_told(NOON + Duration::from_secs(59), Arrival::Failed));
         assert!(is_told(minutes(1), Arrival::Failed));
         assert!(is_told(minutes(2), Arrival::Arrived));
