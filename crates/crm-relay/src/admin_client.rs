@@ -67,7 +67,7 @@ pub(crate) enum Found {
     /// A server.
     Server(Api),
     /// The store of one that is away.
-    Store { dir: PathBuf, store: SqliteStore },
+    Store { dir: PathBuf, store: Arc<SqliteStore> },
     /// Neither.
     Nothing,
 }
@@ -91,7 +91,7 @@ impl Found {
             }
             let Some(dir) = choose(data_dirs(layers)) else { return Ok(Self::Nothing) };
             match opening::to_look(&dir, &config::ciphers(layers)?) {
-                Ok(store) => return Ok(Self::Store { dir, store }),
+                Ok(store) => return Ok(Self::Store { dir, store: Arc::new(store) }),
                 Err(OpenError::InUse { .. }) if began.elapsed() < WAIT_MAX => tokio::time::sleep(TRY_EVERY).await,
                 Err(error @ OpenError::InUse { .. }) => {
                     return Err(Failure::unreachable(format!(
@@ -209,7 +209,7 @@ impl Api {
             Found::Store { dir, store } => (dir, store),
             Found::Nothing => return Self::running(layers).await,
         };
-        let offline = Offline::open(Arc::new(store), config::server::policy(layers.path.as_deref()));
+        let offline = Offline::open(store, config::server::policy(layers.path.as_deref()));
         let offline = offline.await.map_err(|error| Failure::new(Exit::StoreFailed, error.to_string()))?;
         Ok(Self { way: Way::Store { dir, offline: Arc::new(offline) } })
     }

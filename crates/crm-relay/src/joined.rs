@@ -29,11 +29,11 @@ pub(crate) async fn run(server: Server, config: Config, outside: Outside, stop: 
         pin!(relay_client::run_watched(config, || dial(&joiner), outside, either(stop.clone(), over.clone())));
     // A client that cannot start says so when it is first asked, before a greeting promises anything.
     if let Some(ended) = client.as_mut().now_or_never() {
-        let served = server.run(std::future::ready(())).await;
+        let served = Box::pin(server.run(std::future::ready(()))).await;
         return exit::worse(client::end(ended), server::end(served));
     }
     begun();
-    let mut server = pin!(server.run(either(stop, over.clone())));
+    let mut server = Box::pin(server.run(either(stop, over.clone())));
     tokio::select! {
         served = &mut server => {
             over.cancel();

@@ -1,15 +1,15 @@
 //! Runs the server: from its plan to its end.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use relay_core::{storage::StoreError, time::Wall};
+use relay_core::{limits, storage::StoreError, time::Wall};
 use relay_server::{
-    Bound, Config, Outside, Reloader, Server, StartError, Waiting, claim, clock::Clock, registry::RegistryError,
-    shared_secrets,
+    Bound, Config, Cry, Outcry, Outside, Reloader, Server, StartError, Waiting, claim, clock::Clock,
+    registry::RegistryError, shared_secrets,
 };
 use relay_store::{
     Store, private, redis,
-    sqlite::{Occupied, Options},
+    sqlite::{Occupied, Options, SqliteStore},
 };
 
 use crate::{
@@ -38,6 +38,7 @@ pub(crate) fn run(
     read: impl Fn() -> Result<Read<Plan>, Faults> + Clone + Send + 'static,
 ) -> Outcome {
     let Read { config: plan, notes, logging, ground } = found;
+    let stop_delay = plan.stop_delay();
     // Before there are threads.
     let (inherited, notifier) = (systemd::inherited()?, Notifier::of_environment());
     let printer = telemetry::start(&logging)?;
@@ -47,7 +48,15 @@ pub(crate) fn run(
     block_on_beside_writer(async {
         let (stop, hangups) = signals::attend()?;
         let outside = Outside { stopping: farewell::of_server(), lost_lines: printer.lost(), inherited };
-        let Some(started) = Box::pin(start(plan, outside, &stop)).await? else { return Ok(Exit::Done) };
+        let outcry = Outcry::of(plan.declared());
+        let started = match Box::pin(start(plan, outside, &stop)).await {
+            Ok(Some(started)) => started,
+            Ok(None) => return Ok(Exit::Done),
+            Err(failure) => {
+                cry(&outcry, &failure).await;
+                return Err(failure);
+            }
+        };
         let Started { server, kept, occupied: _occupied } = started;
         if style::is_terminal() {
             show(&wrap::results(&hints::server(&Facts::of(&server, &kept))));
@@ -56,9 +65,15 @@ pub(crate) fn run(
         notifier.ready(&serving);
         let take_over = async |plan: Plan| take_over(&reloader, &plan).await;
         let told = (notifier.clone(), serving);
+        let unready = server.unready();
         let stopped = async {
-            stop.asked().await;
+            stop.clone().asked().await;
             notifier.stopping();
+            if !stop_delay.is_zero() {
+                unready();
+                tracing::info!(event = "stop_delayed", delay_ms = stop_delay.as_millis() as u64);
+                stop.delay(stop_delay).await;
+            }
         };
         let ended = tokio::select! {
             outcome = server.run(stopped) => end(outcome),
@@ -68,6 +83,35 @@ pub(crate) fn run(
         farewell::last(&ended);
         ended
     })
+}
+
+/// Tells everybody that the store does not open: who looks after alerts has not begun.
+async fn cry(outcry: &Outcry, failure: &Failure) {
+    if matches!(failure.exit, Exit::StoreFailed | Exit::NewerVersion) {
+        let words = format!("the server does not start, and nothing is taken in: {}", failure.text);
+        outcry.tell(Cry::Ends, &words, Duration::ZERO).await;
+    }
+}
+
+/// Opens the embedded store. One that takes long is told: it may be read as a whole, or have a long log, or a slow disk.
+async fn open(options: Options, outcry: &Outcry, told_after: Duration) -> Result<SqliteStore, Failure> {
+    let dir = options.dir.display().to_string();
+    let ended = |error| Failure::new(Exit::StoreFailed, format!("the thread that opens the store ended: {error}"));
+    let mut opening = tokio::task::spawn_blocking(move || opening::open(options));
+    tokio::select! {
+        opened = &mut opening => return opened.map_err(ended)?,
+        () = tokio::time::sleep(told_after) => {}
+    }
+    let words = format!(
+        "the store in {dir} has been opening for {} s, and nothing is taken in until it is open; if an earlier run failed, everything in it is \
+         read first",
+        told_after.as_secs()
+    );
+    tracing::warn!(event = "store_opening", dir, "{words}");
+    // Nothing waits for whoever is told.
+    let outcry = outcry.clone();
+    drop(tokio::spawn(async move { outcry.tell(Cry::Opens, &words, Duration::ZERO).await }));
+    opening.await.map_err(ended)?
 }
 
 /// What it does, for the service manager.
@@ -101,11 +145,9 @@ pub(crate) async fn start(plan: Plan, outside: Outside, stop: &Stop) -> Result<O
     if let Some(options) = plan.redis().cloned() {
         return Box::pin(start_on_redis(plan, options, outside, stop)).await;
     }
-    let store = opening::open(Options {
-        disk_reserve: plan.disk_reserve(),
-        ciphers: plan.ciphers().clone(),
-        ..Options::new(plan.data_dir())
-    })?;
+    let options =
+        Options { disk_reserve: plan.disk_reserve(), ciphers: plan.ciphers().clone(), ..Options::new(plan.data_dir()) };
+    let store = open(options, &Outcry::of(plan.declared()), limits::OPENING_TOLD_AFTER).await?;
     start_over(plan, Arc::new(store), None, outside).await.map(Some)
 }
 
@@ -224,9 +266,9 @@ async fn start_over(
     let asked = Asked::of(&config, beside.as_ref().map(|beside| beside.at.clone()));
     let (started, occupied) = match beside {
         Some(Beside { bound, occupied, .. }) => {
-            (Server::start_on(bound, config, Arc::clone(&store), outside).await, Some(occupied))
+            (Box::pin(Server::start_on(bound, config, Arc::clone(&store), outside)).await, Some(occupied))
         }
-        None => (Server::start(config, Arc::clone(&store), outside).await, None),
+        None => (Box::pin(Server::start(config, Arc::clone(&store), outside)).await, None),
     };
     let server = started.map_err(|error| start_failed(error, &asked))?;
     // Whoever began to move it since the first look sees from now on that this server is there, and waits until it is gone.
@@ -348,5 +390,42 @@ fn cannot_listen(addr: &str, error: &io::Error, is_admin: bool) -> String {
             format!("cannot listen on {addr}: this machine has no such address. 0.0.0.0 takes all it has")
         }
         _ => format!("cannot listen on {addr}: {}. Choose another port: {other}", reason(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, process::Command};
+
+    use super::*;
+    use crate::config::{
+        layers::{Flags, Layers},
+        server::plan,
+        settings::Process,
+    };
+
+    /// I17: a store that is read as a whole since it failed takes long to open, and that is told meanwhile.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_store_that_takes_long_to_open_is_told_meanwhile() {
+        let place = tempfile::tempdir().unwrap();
+        let (data, told) = (place.path().join("data"), place.path().join("told"));
+        let options = || Options { disk_reserve: 0, ballast: false, ..Options::new(&data) };
+        drop(SqliteStore::open(options()).unwrap());
+        // Reading why it failed waits until somebody writes it.
+        let suspect = data.join("suspect");
+        assert!(Command::new("mkfifo").arg(&suspect).status().unwrap().success());
+        let file = place.path().join("crm-relay.toml");
+        fs::write(&file, format!("[alert.ops]\ncommand = [\"/usr/bin/tee\", {told:?}]\n")).unwrap();
+        let data_dir = data.display().to_string();
+        let environment = move |name: &str| (name == "DATA_DIR").then(|| data_dir.clone());
+        let plan = plan(Layers::collect(Process::Server, Some(&file), &Flags::new(), &environment)).unwrap();
+        let outcry = Outcry::of(plan.declared());
+        let (opened, ()) = tokio::join!(open(options(), &outcry, Duration::ZERO), async {
+            while !fs::read_to_string(&told).is_ok_and(|told| told.contains("has been opening for")) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            fs::write(&suspect, "its disk").unwrap();
+        });
+        assert!(opened.is_ok());
     }
 }

@@ -1,11 +1,15 @@
 //! SIGTERM and SIGINT (and SIGHUP of a terminal that was closed): the first asks for a graceful stop, the second ends the
-//! process at once. Any other SIGHUP asks for the configuration to be read anew.
+//! process at once, or the delay of a stop, and the third then the process. Any other SIGHUP asks for the configuration to be read anew.
 //!
 //! A thread of their own waits for them: it outlives the runtime, and a runtime whose workers are all busy does not hold it up.
 
 use std::{
     io::{self, IsTerminal as _},
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -27,18 +31,33 @@ const LAST_WORDS_WAIT: Duration = Duration::from_millis(100);
 
 /// Tells whoever listens that the process shall stop.
 #[derive(Clone, Debug)]
-pub(crate) struct Stop(watch::Receiver<bool>);
+pub(crate) struct Stop {
+    /// How often it was asked for.
+    asked: watch::Receiver<u8>,
+    /// Whether a second signal is for the delay of the stop.
+    is_delayed: Arc<AtomicBool>,
+}
 
 impl Stop {
     /// Completes once a stop was asked for. Cancel safe.
     pub(crate) async fn asked(mut self) {
         // The sender lives as long as the process: an error cannot come before a stop.
-        let _closed = self.0.wait_for(|stop| *stop).await;
+        let _closed = self.asked.wait_for(|times| *times >= 1).await;
+    }
+
+    /// Puts off for so long what follows on a stop, unless it is asked for once more: that ends the delay, and not the process.
+    pub(crate) async fn delay(mut self, span: Duration) {
+        self.is_delayed.store(true, Ordering::Relaxed);
+        tokio::select! {
+            () = tokio::time::sleep(span) => {}
+            _ = self.asked.wait_for(|times| *times >= 2) => {}
+        }
+        self.is_delayed.store(false, Ordering::Relaxed);
     }
 
     /// Whether a stop was asked for: for work that goes on step by step.
     pub(crate) fn is_asked(&self) -> bool {
-        *self.0.borrow()
+        *self.asked.borrow() >= 1
     }
 }
 
@@ -133,14 +152,16 @@ pub(crate) fn attend() -> Result<(Stop, Hangups), Failure> {
 
 fn listen_by(last_words: fn()) -> Result<(Stop, Hangups), Failure> {
     let failed = |error| Failure::new(Exit::StoreFailed, format!("cannot listen for signals: {error}"));
-    let (asked, receiver) = watch::channel(false);
+    let (asked, receiver) = watch::channel(0);
+    let is_delayed = Arc::<AtomicBool>::default();
+    let stop = Stop { asked: receiver, is_delayed: Arc::clone(&is_delayed) };
     let (hung_up, hangups) = tokio::sync::mpsc::channel(1);
     let (ready, begun) = mpsc::sync_channel(1);
     let wait = move || match handlers() {
         Ok((runtime, signals)) => {
             // Whoever began this waits for it.
             let _ = ready.send(Ok(()));
-            runtime.block_on(obey(signals, &asked, &hung_up));
+            runtime.block_on(obey(signals, &asked, &is_delayed, &hung_up));
             last_words();
             end_at_once();
         }
@@ -148,7 +169,7 @@ fn listen_by(last_words: fn()) -> Result<(Stop, Hangups), Failure> {
     };
     thread::Builder::new().name("signals".into()).spawn(wait).map_err(failed)?;
     begun.recv().unwrap_or_else(|_| Err(io::Error::other("their thread has ended"))).map_err(failed)?;
-    Ok((Stop(receiver), Hangups(hangups)))
+    Ok((stop, Hangups(hangups)))
 }
 
 /// All three signals.
@@ -174,10 +195,19 @@ fn handlers() -> io::Result<(runtime::Runtime, Signals)> {
     Ok((runtime, signals))
 }
 
-async fn obey(mut signals: Signals, asked: &watch::Sender<bool>, hung_up: &tokio::sync::mpsc::Sender<()>) {
+async fn obey(
+    mut signals: Signals,
+    asked: &watch::Sender<u8>,
+    is_delayed: &AtomicBool,
+    hung_up: &tokio::sync::mpsc::Sender<()>,
+) {
     signals.next(hung_up).await;
-    asked.send_replace(true);
+    asked.send_replace(1);
     signals.next(hung_up).await;
+    if is_delayed.load(Ordering::Relaxed) {
+        asked.send_replace(2);
+        signals.next(hung_up).await;
+    }
 }
 
 impl Signals {

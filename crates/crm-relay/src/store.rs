@@ -43,7 +43,7 @@ pub(crate) fn backup(layers: &Layers, json: bool, directory: &Path) -> Outcome {
         let holds_store = |dirs: Vec<PathBuf>| dirs.into_iter().find(|dir| place::holds_store(dir));
         let source = match Found::server_or_store(layers, holds_store).await? {
             Found::Server(api) => Source::Server(api),
-            Found::Store { store, .. } => Source::Closed(Arc::new(store)),
+            Found::Store { store, .. } => Source::Closed(store),
             Found::Nothing => return Err(no_store(layers)),
         };
         let done = backup::take(source, &into).await?.backup;

@@ -556,8 +556,18 @@ pub const ALERT_TRIES_MAX: u32 = 50;
 pub const ALERT_RETRY_FIRST: Duration = Duration::from_secs(5);
 /// Between two tries at most.
 pub const ALERT_RETRY_MAX: Duration = Duration::from_mins(15);
+/// Tries in a row that somebody refuses for good, as who does not know the sender: no more are made of that message.
+pub const ALERT_REFUSALS_MAX: u32 = 3;
+/// So long nobody is told after that who refuses for good, unless he is tried by hand.
+pub const ALERT_REFUSED_PAUSE: Duration = Duration::from_hours(1);
 /// One try, from the name's lookup to the head of the answer, and a command from its start to its end.
 pub const ALERT_TIMEOUT: Duration = Duration::from_secs(10);
+/// So long everybody may take together who is told that the process ends since its store failed: it ends all the same.
+pub const OUTCRY_WITHIN: Duration = Duration::from_secs(10);
+/// A process that ran for less may be one of many that are started one after the other.
+pub const OUTCRY_RAN: Duration = Duration::from_mins(10);
+/// A store that takes longer to open is told.
+pub const OPENING_TOLD_AFTER: Duration = Duration::from_mins(1);
 /// Bytes of what a command of an alert prints that are looked at.
 pub const ALERT_OUTPUT_BYTES_MAX: usize = 4 * 1024;
 /// A source's requests are looked at over so long.

@@ -7,6 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use relay_core::{delivery::retry::RetryPolicy, name::Name};
 use relay_net::proxies::Proxies;
+use relay_store::cipher::Ciphers;
 
 pub use self::{alert::DeclaredAlert, likeness::Difference};
 use crate::secret::sha256;
@@ -51,8 +52,12 @@ pub struct Config {
     pub server: String,
     /// What it is configured with is to be shared from now on by all servers on its store, whatever they have.
     pub accepts: bool,
+    /// What the relay, all servers on its store, is called in messages of alerts; `None`: the host of `public_url`.
+    pub relay_name: Option<String>,
     /// Holds store, credentials, `admin.sock`, `run.json`.
     pub data_dir: PathBuf,
+    /// Where a file outlives the process that wrote it if `data_dir` takes none, until the machine ends: `$RUNTIME_DIRECTORY`.
+    pub runtime_dir: Option<PathBuf>,
     /// Under which URL senders reach the public listener, without a trailing `/`.
     pub public_url: Option<String>,
     /// Secrets given or generated.
@@ -65,6 +70,8 @@ pub struct Config {
     pub routes: Vec<DeclaredRoute>,
     /// Who is told when something is not as it should be, by name.
     pub alerts: Vec<DeclaredAlert>,
+    /// Where the server copies its store to; `None`: nobody does.
+    pub backups: Option<BackupPlan>,
     /// Origins that get CORS headers; empty: none.
     pub cors_origins: Vec<String>,
     /// Largest body.
@@ -93,6 +100,19 @@ pub struct Config {
     pub fetching: Fetching,
     /// Number and fingerprint of the key that what is stored is sealed with; `None`: it is stored as it is.
     pub sealed_with: Option<String>,
+}
+
+/// When and where a server copies its store.
+#[derive(Clone, Debug)]
+pub struct BackupPlan {
+    /// `BACKUP_DIR`.
+    pub dir: PathBuf,
+    /// `BACKUP_EVERY`.
+    pub every: Duration,
+    /// `BACKUP_KEEP`: so many stay.
+    pub keep: usize,
+    /// The keys that the store is sealed with: each copy is read through.
+    pub ciphers: Ciphers,
 }
 
 /// A listener of clients alone, each of which shows a certificate of its own.
@@ -204,13 +224,16 @@ impl Config {
             admin_url: None,
             server: String::new(),
             accepts: false,
+            relay_name: None,
             data_dir,
+            runtime_dir: None,
             public_url: None,
             credentials: Credentials::of(["crk_test", "crt_test", "cra_test"]),
             route_defaults: RouteDefaults { ttl: limits::MESSAGE_TTL, retry: RetryPolicy::default() },
             sources: Vec::new(),
             routes: Vec::new(),
             alerts: Vec::new(),
+            backups: None,
             cors_origins: Vec::new(),
             body_bytes_max: limits::MAX_BODY_BYTES,
             inflight_bytes_max: limits::MAX_INFLIGHT_BYTES,

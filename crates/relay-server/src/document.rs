@@ -428,6 +428,9 @@ pub struct AlertTold {
     /// It stood in a message by itself.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub is_named: bool,
+    /// As of which relay it was told; empty: an earlier version told it, which knew of none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub relay: String,
 }
 
 const fn yes() -> bool {

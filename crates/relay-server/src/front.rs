@@ -47,8 +47,10 @@ impl Elsewhere for Front {
         }
         match path {
             "/livez" => text(StatusCode::OK, "ok\n"),
-            "/readyz" if self.admin.health.is_ready() => text(StatusCode::OK, "ready\n"),
-            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            "/readyz" => {
+                let (status, word) = self.admin.health.probe();
+                text(status, word)
+            }
             _ => match self.admin.looks_at(request.headers(), Entrance::Health, origin).await {
                 Ok(known) => self.health(known == Known::Yes).await,
                 Err(wait) => Problem::too_many_tokens(wait).respond(),
@@ -65,7 +67,7 @@ impl Front {
         let Ok(report) = report else {
             return Problem::new(Code::StoreUnavailable, "the store does not answer").respond();
         };
-        let health = HealthDto::new(&report, &self.admin.promises, is_operator);
+        let health = HealthDto::of(&self.admin, &report, is_operator);
         let body = serde_json::to_vec(&health).expect("health has string keys and finite numbers only");
         let mut response = Response::new(Full::new(Bytes::from(body)));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use http::StatusCode;
 use relay_core::{
     delivery::State,
     hub::{DestinationView, ServerView},
@@ -21,6 +22,7 @@ use relay_core::{
 use relay_store::seam::{Condition, DestinationStats, Memory, Stats, Upkeep};
 
 use crate::{
+    backups::{Backups, Shown, Wanting},
     certificate::{Certificate, Ends},
     clock::{Clock, Drift, rough},
     depth::{count, open, waiting},
@@ -89,6 +91,8 @@ pub(crate) enum Reason {
     OtherConfiguration { servers: Vec<String> },
     /// A certificate of the public listener ends soon, or has ended: `None`.
     CertificateEnds { left: Option<Duration>, file: String, trouble: Option<String> },
+    /// The store is not copied as it should be.
+    Backup(Wanting),
     /// An alert reaches nobody.
     Untold { alert: Name, since: Duration, why: String },
 }
@@ -134,6 +138,7 @@ pub(crate) struct Health {
     /// What the public listener shows of itself.
     certificate: Option<Certificate>,
     untold: Untold,
+    backups: Option<Arc<Backups>>,
     stopping: AtomicBool,
     unserved: Mutex<BTreeMap<Name, Now>>,
     look: SharedLook<Result<Report, StoreError>>,
@@ -158,6 +163,7 @@ impl Health {
             retention: Duration::ZERO,
             certificate: None,
             untold: Untold::default(),
+            backups: None,
             stopping: AtomicBool::new(false),
             unserved: Mutex::default(),
             look: SharedLook::fresh_for(LOOK_FRESH),
@@ -179,6 +185,16 @@ impl Health {
         Self { untold, ..self }
     }
 
+    /// The same, which looks after copies of the store too.
+    pub(crate) fn copying(self, backups: Option<Arc<Backups>>) -> Self {
+        Self { backups, ..self }
+    }
+
+    /// How copies of the store stand; none: nobody takes any.
+    pub(crate) fn backups(&self) -> Option<Shown> {
+        self.backups.as_ref().map(|backups| backups.shown(self.clock.now()))
+    }
+
     /// When the public listener's certificate ends; none: it speaks no TLS.
     pub(crate) fn certificate_ends(&self) -> Option<Ends> {
         self.certificate.as_ref().map(Certificate::ends)
@@ -191,12 +207,21 @@ impl Health {
         commits && self.upkeep.condition().commits && !self.stopping.load(Ordering::Relaxed)
     }
 
+    /// What a probe of readiness is told.
+    pub(crate) fn probe(&self) -> (StatusCode, &'static str) {
+        match (self.is_ready(), self.stopping.load(Ordering::Relaxed)) {
+            (true, _) => (StatusCode::OK, "ready\n"),
+            (false, true) => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down\n"),
+            (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        }
+    }
+
     /// How long the oldest commit has been under way, if its sender has its 503 by now.
     fn late_commit(&self, now: Now) -> Option<Duration> {
         self.commits.age(now.mono).filter(|age| *age > limits::COMMIT_WITHIN)
     }
 
-    /// From now on the server is not ready: it stops.
+    /// From now on the server is not ready: it stops, or is about to.
     pub(crate) fn stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
@@ -257,6 +282,7 @@ impl Health {
         reasons.extend(other_configuration(&hub.servers));
         let ends = self.certificate.as_ref().map(Certificate::ends);
         reasons.extend(ends.and_then(|ends| certificate_ends(&ends, self.clock.present())));
+        reasons.extend(self.backups.as_ref().and_then(|backups| backups.wanting(now)).map(Reason::Backup));
         let since = |failing: &Failing| now.mono.since(failing.since);
         let untold = self.untold.all().into_iter();
         reasons.extend(untold.map(|(alert, failing)| Reason::Untold {
@@ -514,6 +540,7 @@ impl fmt::Display for Reason {
                 }
                 f.write_str("; give all servers on the store the same settings, file and secrets")
             }
+            Self::Backup(wanting) => write!(f, "{wanting}"),
             Self::Untold { alert, since, why } => {
                 write!(f, "alert {alert}: nobody is told for {}: {why}; crm-relay alert test {alert}", rough(*since))
             }

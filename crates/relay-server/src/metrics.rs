@@ -15,7 +15,7 @@ use std::{
 
 use relay_core::{
     alert::Severity,
-    delivery::{State, outcome::Class},
+    delivery::{Reason, State, outcome::Class},
     hub::DestinationView,
     name::Name,
     quota::Measure,
@@ -75,6 +75,8 @@ pub(crate) struct Metrics {
     accepted: Mutex<BTreeMap<String, u64>>,
     handshakes: Mutex<BTreeMap<String, u64>>,
     tokens_refused: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    /// Deliveries that this server ended without success, by destination and reason.
+    ended: Mutex<BTreeMap<(Name, Reason), u64>>,
     /// Messages of each alert, by what became of them.
     alerts: Mutex<BTreeMap<String, [u64; Telling::ALL.len()]>>,
     /// Conditions of each severity at the latest look.
@@ -157,6 +159,12 @@ impl Metrics {
         handshakes.get(source).copied().unwrap_or_default()
     }
 
+    /// Counts a delivery that ended without success.
+    pub(crate) fn ended(&self, destination: &Name, reason: Reason) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        *ended.entry((destination.clone(), reason)).or_default() += 1;
+    }
+
     /// Counts what became of a message of an alert; with nothing, that there is one.
     pub(crate) fn alert(&self, alert: &str, telling: Option<Telling>) {
         let mut alerts = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -200,6 +208,7 @@ impl Metrics {
         render_rates(&mut page, bounds.0);
         render_quotas(&mut page, bounds.1);
         render_deliveries(&mut page, stats, now);
+        self.render_ended(&mut page, stats);
         render_clients(&mut page, stats, view);
         render_pauses(&mut page, stats, paused);
         self.render_alerts(&mut page);
@@ -234,6 +243,20 @@ impl Metrics {
             let name = source.source.as_str();
             page.sample("events", &[("source", name), ("state", "stored")], source.stored);
             page.sample("events", &[("source", name), ("state", "retired")], source.retired);
+        }
+    }
+
+    /// Of every destination, and for every reason: what rises from nothing to one is seen only where there was a sample before.
+    fn render_ended(&self, page: &mut Page, stats: &Stats) {
+        page.head("deliveries_ended_total", "counter", "Deliveries that this server ended without success, by reason.");
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = stats.destinations.iter().map(|stats| &stats.destination);
+        for name in known.chain(ended.keys().map(|(name, _)| name)).collect::<BTreeSet<_>>() {
+            for reason in Reason::ALL {
+                let count = ended.get(&(name.clone(), reason)).copied().unwrap_or_default();
+                let labels = [("destination", name.as_str()), ("reason", reason.as_str())];
+                page.sample("deliveries_ended_total", &labels, count);
+            }
         }
     }
 
@@ -364,6 +387,17 @@ fn render_pauses(page: &mut Page, stats: &Stats, paused: &BTreeSet<Name>) {
     }
 }
 
+/// How old the newest copy of the store is; none: `+Inf`.
+pub(crate) fn backup_age(age: Option<Duration>) -> String {
+    let mut page = Page(String::new());
+    page.head("backup_age_seconds", "gauge", "How old the newest copy of the store in BACKUP_DIR is.");
+    match age {
+        Some(age) => page.sample("backup_age_seconds", &[], age.as_secs_f64()),
+        None => page.sample("backup_age_seconds", &[], "+Inf"),
+    }
+    page.0
+}
+
 /// The text as it grows.
 struct Page(String);
 
@@ -394,6 +428,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.refused("stripe", "not_genuine");
         metrics.committed(Duration::from_millis(3));
+        metrics.ended(&"erp".parse().unwrap(), Reason::Expired);
         let page = metrics.render(
             &stats(),
             &view(),
@@ -415,6 +450,8 @@ mod tests {
             "crm_relay_deliveries_lost_total{destination=\"crm\"} 0",
             "crm_relay_deliveries_total{destination=\"crm\",outcome=\"busy\"} 3",
             "crm_relay_deliveries{destination=\"crm\",state=\"scheduled\"} 2",
+            "crm_relay_deliveries_ended_total{destination=\"crm\",reason=\"refused\"} 0",
+            "crm_relay_deliveries_ended_total{destination=\"erp\",reason=\"expired\"} 1",
             "crm_relay_oldest_due_age_seconds{destination=\"crm\"} 8",
             "crm_relay_clients{destination=\"crm\"} 0",
             "crm_relay_circuit_open{destination=\"crm\"} 0",

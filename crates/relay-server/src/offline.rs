@@ -33,6 +33,7 @@ use crate::{
     recounts::Recounts,
     refusals::Refusals,
     registry::{Registry, RegistryError},
+    relay_name::RelayName,
     state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, GROUPINGS_AT_ONCE, State},
     supervise::Supervisor,
     untold::Untold,
@@ -82,11 +83,13 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
     let alerts = Alerts::new(alerts::Setup {
         declared: Vec::new(),
         server: String::new(),
+        relay: RelayName::default(),
         fetcher: Fetcher::default(),
         store: store.clone(),
         clock,
         metrics: Arc::clone(&metrics),
         untold: Untold::default(),
+        outcry: None,
     });
     let people = Arc::new(People::new(store.clone(), clock, Arc::clone(&guesses)));
     let (health, supervisor) = (Arc::new(health), Supervisor::new(Arc::default()).0);
@@ -120,6 +123,7 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
         own_requests: Arc::new(OwnRequests::new(&[0; 32])),
         reach: Reach::new(Fetcher::default()),
         previews: Previews::alone(),
+        relay: None,
         public_url: None,
         listening: OnceLock::new(),
     }))

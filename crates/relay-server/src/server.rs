@@ -1,14 +1,13 @@
 //! The server as a whole: started, running, stopped.
 
 mod others;
+mod run_file;
 
 use std::{
-    fs,
-    future::pending,
-    io,
+    fs, io,
     net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, OnceLock, atomic::AtomicU64},
     time::Duration,
 };
@@ -17,20 +16,20 @@ use futures_util::FutureExt as _;
 use relay_core::{
     hub::{Hub, Input, Setup},
     storage::About,
-    time::Wall,
+    time::{Mono, Wall},
 };
 use relay_net::{
     origin::Origin,
     serve::{Bounds, Listener},
 };
 use relay_store::{
-    Store, private,
+    Store,
     seam::{Promises, Stats},
 };
 use tokio::{
     net::UnixListener,
     sync::{Semaphore, mpsc},
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +38,8 @@ use crate::{
     acme::{Acme, AcmeConfig, Challenges},
     admin::{self, Offer, Sites},
     agreement::Agreement,
-    alerts::{self, Alerts, Watched},
+    alerts::{self, Alerts, Cry, Outcry, Watched},
+    backups::Backups,
     budget::{self, Budget},
     certificate::{self, Certificate},
     clients::{self, Trusted},
@@ -66,10 +66,11 @@ use crate::{
     redirect::{self, Redirect},
     refusals::Refusals,
     registry::{Registry, RegistryError},
+    relay_name::RelayName,
     retention::{self, Keep},
     secret,
     start_error::StartError,
-    state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, Dashboard, GROUPINGS_AT_ONCE, Listening, State},
+    state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, Dashboard, GROUPINGS_AT_ONCE, State},
     supervise::{Failure, Supervisor, TaskKind},
     untold::Untold,
     waiting::{Bound, Inherited},
@@ -105,6 +106,10 @@ pub struct Server {
     public: Option<SocketAddr>,
     admin_addr: Option<SocketAddr>,
     stopping: Option<OnStop>,
+    /// Tells that it failed.
+    outcry: Outcry,
+    /// Copies its store.
+    backups: Option<Arc<Backups>>,
     /// The latest moment that any run before it stored.
     stored_until: Wall,
     /// Where everybody is sent elsewhere.
@@ -114,9 +119,6 @@ pub struct Server {
     /// What the public listener shows of itself.
     certificate: Option<Certificate>,
 }
-
-/// Between two tries to write `run.json` on a full disk.
-const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 
 /// Hears at a stop how many webhooks are at clients, and how long they may take.
 pub type OnStop = Box<dyn FnOnce(u32, Duration) + Send + Sync>;
@@ -269,15 +271,20 @@ impl Server {
         let health = Health::new(store.clone(), handle.clone(), Arc::clone(&registry), clock, commits, reserve);
         let untold = Untold::default();
         let health = health.with(shown.as_ref().map(|(certificate, _)| certificate.clone())).hearing(untold.clone());
-        let health = health.keeping(config.retention_delivered);
+        let backups = backups(&config, &store, clock);
+        let health = health.keeping(config.retention_delivered).copying(backups.clone());
+        let relay = Box::pin(RelayName::of(&config, &*store)).await;
+        let outcry = Outcry::named(&config, &relay, clock);
         let alerts = Alerts::new(alerts::Setup {
             declared: config.alerts.clone(),
             server: config.server.clone(),
+            relay: relay.clone(),
             fetcher: telling,
             store: store.clone(),
             clock,
             metrics: Arc::clone(&metrics),
             untold,
+            outcry: Some(outcry.clone()),
         });
         let refusals = Arc::new(Refusals::default());
         let guesses = Arc::new(Guesses::new(clock, Arc::clone(&metrics), Arc::clone(&refusals)));
@@ -319,6 +326,7 @@ impl Server {
             }),
             reach: Reach::new(asking),
             previews: Previews::of(shares.then(|| config.credentials.digests()).as_ref()),
+            relay: Some(relay.shown).filter(|name| !name.is_empty()),
             public_url: config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
             listening: OnceLock::new(),
         });
@@ -349,6 +357,8 @@ impl Server {
             accepted: CancellationToken::new(),
             refusing: CancellationToken::new(),
             stopping: outside.stopping,
+            outcry,
+            backups,
             stored_until: stats.latest,
             certificate: shown.as_ref().map(|(certificate, _)| certificate.clone()),
         };
@@ -411,6 +421,12 @@ impl Server {
         Reloader { registry, certificate, agreement, hub, started: Arc::new(self.config.clone()) }
     }
 
+    /// Has it say from then on that it is not ready, for whoever sends others elsewhere by that; it serves on.
+    pub fn unready(&self) -> impl Fn() + Send + Sync + use<> {
+        let health = Arc::clone(&self.admin.health);
+        move || health.stopping()
+    }
+
     /// Runs until `shutdown` completes or the server fails, then stops (I22).
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Outcome {
         let store_failed = self.store.failed();
@@ -430,8 +446,26 @@ impl Server {
                 self.config.shutdown_grace,
             );
         }
-        let stopped = self.stop(ended.is_none()).await;
-        ended.or_else(|| self.failed_at_the_end()).unwrap_or(stopped)
+        let Some(failed) = ended else {
+            let stopped = self.stop(true).await;
+            let Some(failed) = self.failed_at_the_end() else { return stopped };
+            self.cry(&failed).await;
+            return failed;
+        };
+        tokio::join!(self.stop(false), self.cry(&failed));
+        failed
+    }
+
+    /// Tells everybody that it failed: those who look after alerts have ended with it.
+    async fn cry(&self, failed: &Outcome) {
+        let words = match failed {
+            Outcome::StoreFailed(why) => {
+                format!("the store has failed, and the server ends: {why}; nothing is taken in until it is mended")
+            }
+            Outcome::TaskFailed(failure) => format!("the server ends: {failure}; this is a bug"),
+            Outcome::Stopped | Outcome::GraceExceeded => return,
+        };
+        self.outcry.tell(Cry::Ends, &words, self.admin.clock.now().mono.since(Mono::default())).await;
     }
 
     /// What failed while the server stopped: its last commits may be missing, so that is no orderly end (I17).
@@ -643,6 +677,12 @@ impl Server {
             });
         }
         self.spawn_alerts();
+        if let Some(backups) = self.backups.clone() {
+            self.supervisor.spawn(TaskKind::Watch, "backups", async move {
+                backups.run().await;
+                Ok(())
+            });
+        }
         let (health, hub) = (Arc::clone(&self.admin.health), self.admin.hub.clone());
         self.supervisor.spawn(TaskKind::Watch, "watch", async move {
             watch::run(health, hub).await;
@@ -685,70 +725,14 @@ impl Server {
         let (health, registry, metrics) = (Arc::clone(health), Arc::clone(registry), Arc::clone(metrics));
         Watched { health, hub: hub.clone(), registry, metrics, shares: promises.several_owners }
     }
+}
 
-    /// Takes away what says that the server runs.
-    fn withdraw(&self) {
-        for name in ["run.json", "admin.sock"] {
-            // Somebody may have removed it already.
-            let _ = fs::remove_file(self.config.data_dir.join(name));
-        }
-    }
-
-    fn announce(&self) -> Result<(), StartError> {
-        let (promises, tls) = (&self.admin.promises, self.certificate.is_some());
-        let (backend, durability, sealed_with) = (promises.backend, promises.durability, promises.sealed_with);
-        tracing::info!(event = "store", backend, durability, sealed_with);
-        // Whoever asks where it listens is told nothing: it does not.
-        let Some(public) = self.public.map(|addr| addr.to_string()) else { return Ok(()) };
-        let admin = self.admin_addr.map(|addr| addr.to_string());
-        tracing::info!(event = "listening", name = "public", addr = public, tls);
-        if let Some(addr) = &admin {
-            tracing::info!(event = "listening", name = "admin", addr);
-        }
-        let redirect = self.redirect_addr.map(|addr| addr.to_string());
-        if let Some(addr) = &redirect {
-            tracing::info!(event = "listening", name = "redirect", addr);
-        }
-        let clients = self.clients_addr.map(|addr| addr.to_string());
-        if let Some(addr) = &clients {
-            tracing::info!(event = "listening", name = "clients", addr);
-        }
-        let (host, proxy_protocol) = (self.config.allowed_hosts.first().cloned(), self.config.proxy_protocol);
-        let run = serde_json::json!({
-            "pid": std::process::id(),
-            "public": public,
-            "tls": tls,
-            "host": host,
-            "url": self.config.public_url,
-            "proxy_protocol": proxy_protocol,
-            "redirect": redirect,
-            "clients": clients,
-            "admin": admin,
-        });
-        let path = self.config.data_dir.join("run.json");
-        match private::replace(&path, run.to_string().as_bytes()) {
-            Ok(()) => {}
-            // A full disk is left by settling and retention, which nobody would do without a server (I16).
-            Err(error) if private::is_no_room(&error) => self.announce_later(path, run.to_string()),
-            Err(source) => return Err(StartError::Write { path, source }),
-        }
-        // Set once: a server starts once.
-        let _ = self.admin.listening.set(Listening { public, tls, host, proxy_protocol, admin });
-        Ok(())
-    }
-
-    /// Writes `run.json` once there is room for it.
-    fn announce_later(&self, path: PathBuf, run: String) {
-        tracing::warn!(event = "not_announced", path = %path.display(), "the disk is full; written once there is room");
-        self.supervisor.spawn(TaskKind::Watch, "announce", async move {
-            loop {
-                sleep(ANNOUNCE_EVERY).await;
-                if private::replace(&path, run.as_bytes()).is_ok() {
-                    return pending().await;
-                }
-            }
-        });
-    }
+/// What copies the store, where it is to be copied.
+fn backups(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> Option<Arc<Backups>> {
+    let plan = config.backups.clone()?;
+    let epoch = store.epoch()?;
+    let place = (config.data_dir.clone(), config.disk_reserve_bytes);
+    Some(Arc::new(Backups::new(plan, epoch, store.clone(), place, clock)))
 }
 
 /// The core's machine, before its first input.
@@ -800,6 +784,8 @@ fn bind_socket(data_dir: &Path) -> Result<UnixListener, StartError> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use relay_store::memory::MemoryStore;
 
     use super::*;

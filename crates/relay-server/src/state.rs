@@ -79,6 +79,8 @@ pub(crate) struct State {
     pub(crate) reach: Reach,
     /// What dry runs counted, for the commands that bring it.
     pub(crate) previews: Previews,
+    /// What the relay is called, if it has to be told from others.
+    pub(crate) relay: Option<String>,
     /// Under which URL senders reach the public listener, if anybody said so.
     pub(crate) public_url: Option<String>,
     /// Addresses, known once the listeners are bound.

@@ -93,6 +93,7 @@ fn is_for(reason: &Reason, mine: Partitions) -> bool {
         | Reason::Paused { .. }
         | Reason::SourceBroken { .. }
         | Reason::OldSecretBroken { .. }
+        | Reason::Backup(_)
         | Reason::Untold { .. }
         | Reason::Store { .. }
         | Reason::NoCommit { .. }
@@ -115,6 +116,8 @@ fn subject(reason: &Reason) -> Option<(&'static str, Option<Name>)> {
         | Reason::SourceBroken { .. }
         | Reason::OldSecretBroken { .. }
         | Reason::Untold { .. } => None,
+        // One that failed has said so.
+        Reason::Backup(wanting) => wanting.missed.map(|_| ("backup_missed", None)),
         Reason::Store { .. } => Some(("store_condition", None)),
         Reason::NoCommit { .. } => Some(("no_commit", None)),
         // One that was there at the start is told by the clock as `clock_set_back`.

@@ -1,6 +1,9 @@
-//! A copy of a store on its way: what a backup is made of, and the stream that carries one from a server to a command.
+//! A copy of a store on its way: what a backup is made of, the stream that carries one from a server to a command, and the directory that
+//! it is written to.
 //!
 //! **Invariant:** a stream ends with a manifest or with the reason why there is none. One that just stops is no copy.
+
+pub mod dir;
 
 use std::{fmt::Write as _, time::Duration};
 

@@ -1,7 +1,7 @@
 //! `crm-relay alert`.
 
 use clap::Subcommand;
-use relay_server::api::{AlertDto, ConditionDto, List};
+use relay_server::api::{AlertDto, ConditionDto, HealthDto, List};
 
 use super::{
     listing::{Column, View, ago, list, text, when},
@@ -60,6 +60,11 @@ impl noun::Verb for Verb {
         let api = asked.running().await?;
         match self {
             Self::List => {
+                if !asked.is_json()
+                    && let Some(relay) = api.get::<HealthDto>("/api/v1/health").await?.relay
+                {
+                    print(&format!("relay {}\n", text(&relay)))?;
+                }
                 list(&api, &CONDITIONS, Vec::new(), None, asked.form).await?;
                 if !asked.is_json() {
                     print("")?;

@@ -4,7 +4,7 @@ mod screen;
 mod watch;
 
 use clap::Args;
-use relay_server::api::{MissedDto, ServerDto, StatusDto};
+use relay_server::api::{BackupDto, MissedDto, ServerDto, StatusDto};
 
 use self::screen::{Beside, Size};
 use super::{
@@ -51,7 +51,7 @@ impl StatusArgs {
                 return Ok(Exit::Done);
             }
             let totals = &status.health.totals;
-            print(&table::fields(&[
+            let mut fields = vec![
                 ("server", server(&api, &status)),
                 ("received", text(&totals.webhooks_received)),
                 ("last webhook", ago(status.last_received_at.as_deref())),
@@ -59,7 +59,10 @@ impl StatusArgs {
                 ("dead or expired", text(&totals.webhooks_failed)),
                 ("waiting", text(&totals.queue_depth)),
                 ("store", store(&status)),
-            ]))?;
+            ];
+            fields.extend(status.health.relay.as_ref().map(|relay| ("relay", text(relay))));
+            fields.extend(status.backup.as_ref().map(|backup| ("newest backup", copied(backup))));
+            print(&table::fields(&fields))?;
             for reason in status.health.reasons.iter().flatten() {
                 tell(&style::warn(format!("! {}", text(reason))))?;
             }
@@ -126,6 +129,14 @@ fn store(status: &StatusDto) -> String {
     let takes = if store.commits { "" } else { ", takes nothing" };
     let sealed = store.sealed_with.map_or_else(String::new, |number| format!(", sealed with key {number}"));
     format!("{}, {}{sealed}{takes}", text(&store.backend), text(profile))
+}
+
+/// When the store was last copied, and where to.
+fn copied(backup: &BackupDto) -> String {
+    match (&backup.newest_at, &backup.path) {
+        (Some(at), Some(path)) => format!("{}, {}", ago(Some(at)), text(path)),
+        _ => format!("none yet in {}", text(&backup.dir)),
+    }
 }
 
 /// How it is; or that it does not run, and whose figures these are.

@@ -312,6 +312,7 @@ fn good(setting: &Setting) -> String {
         (_, Kind::Pins) => "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
         (_, Kind::Networks) => "10.0.0.0/8,2001:db8::1",
         (_, Kind::Count(..)) => "5",
+        ("BACKUP_EVERY", _) => "45m",
         (_, Kind::Span(..)) => "45s",
         (_, Kind::Size(..)) => "1MiB",
         (_, Kind::Word(words)) => words[0],

@@ -20,7 +20,8 @@ use relay_server::directory::wrong_with;
 use relay_server::{
     budget,
     config::{
-        Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, NetworkPolicy, ProxyChoice, RouteDefaults,
+        BackupPlan, Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, NetworkPolicy, ProxyChoice,
+        RouteDefaults,
     },
 };
 use relay_store::{
@@ -55,6 +56,8 @@ pub(crate) struct Plan {
     redis: Option<Options>,
     /// The keys that it is sealed with.
     ciphers: Ciphers,
+    /// How long it serves on after it was told to stop.
+    stop_delay: Duration,
     /// What is worth saying once at start.
     pub(crate) notes: Vec<String>,
     /// Secrets that were given.
@@ -106,6 +109,11 @@ impl Plan {
         self.config.disk_reserve_bytes
     }
 
+    /// `STOP_DELAY`.
+    pub(crate) const fn stop_delay(&self) -> Duration {
+        self.stop_delay
+    }
+
     /// `PUBLIC_URL`.
     pub(crate) fn public_url(&self) -> Option<String> {
         self.config.public_url.clone()
@@ -134,6 +142,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     check_retention(&mut layers);
     check_places(&mut layers);
     check_ways(&mut layers);
+    check_backups(&mut layers);
     check_proxies(&mut layers);
     let acme = tls::acme(&mut layers);
     let tls = tls::pairs(&mut layers, acme.as_ref());
@@ -169,13 +178,16 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         admin_url: layers.text("ADMIN_URL").and_then(|url| target::admin_url(&url).ok()).map(|url| url.to_string()),
         server: redis.as_ref().map_or_else(String::new, |_| server_name(&layers)),
         accepts: false,
+        relay_name: layers.text("RELAY_NAME"),
         data_dir: data_dir(&layers),
+        runtime_dir: runtime_dir(),
         public_url: layers.text("PUBLIC_URL").map(|url| target::public_url(&url)),
         credentials: nothing,
         route_defaults,
         sources,
         routes,
         alerts,
+        backups: backups(&layers, &ciphers),
         cors_origins: layers.list("CORS_ORIGINS"),
         // Less memory than the usual limit needs lowers that limit with it.
         body_bytes_max: layers.number("MAX_BODY_BYTES").min(body_bytes_fit(&layers)),
@@ -192,7 +204,40 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         fetching: fetching(&layers),
         sealed_with: fingerprint_of(&ciphers),
     };
-    Ok(Plan { config, redis, ciphers, notes: layers.notes, given })
+    Ok(Plan { config, redis, ciphers, stop_delay: layers.span("STOP_DELAY"), notes: layers.notes, given })
+}
+
+/// When and where the store is copied.
+fn backups(layers: &Layers, ciphers: &Ciphers) -> Option<BackupPlan> {
+    let (dir, ciphers) = (PathBuf::from(layers.text("BACKUP_DIR")?), ciphers.clone());
+    Some(BackupPlan { dir, every: layers.span("BACKUP_EVERY"), keep: layers.number("BACKUP_KEEP") as usize, ciphers })
+}
+
+/// A copy that goes with the store is none, and a Redis is copied by itself.
+fn check_backups(layers: &mut Layers) {
+    let Some(dir) = layers.text("BACKUP_DIR").map(PathBuf::from) else {
+        for name in ["BACKUP_EVERY", "BACKUP_KEEP"] {
+            if layers.given(name).is_some() {
+                layers.notes.push(format!("{name} changes nothing: BACKUP_DIR says where to, and is not set"));
+            }
+        }
+        return;
+    };
+    // As they are written: a disk that hangs keeps nobody from starting. Links are followed by whoever copies.
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_default();
+    if layers.given("REDIS_URL").is_some() {
+        let want = "the store is in a Redis, whose own copies are its backups: replicas, its append-only file and RDB \
+                    (docs/operating/redis.md); want it unset";
+        layers.fault("BACKUP_DIR", want);
+    } else if whole(&dir).starts_with(whole(&data_dir(layers))) {
+        layers.fault("BACKUP_DIR", "that is in DATA_DIR, and is lost with it: want a directory on another disk");
+    }
+}
+
+/// Where systemd lets a file outlive the service that is started anew: the first of them.
+fn runtime_dir() -> Option<PathBuf> {
+    let dirs = super::environment("RUNTIME_DIRECTORY")?;
+    dirs.split(':').next().filter(|dir| !dir.is_empty()).map(PathBuf::from)
 }
 
 /// What a server is called among those that share its store: the same over restarts, and another one for each data directory of
@@ -393,6 +438,7 @@ fn is_same_port(one: SocketAddr, other: SocketAddr) -> bool {
 fn check_ways(layers: &mut Layers) {
     // Shorter than the shortest webhook of any platform: somebody forgot the unit.
     const BODY_BYTES_MEANT: u64 = 256;
+    const NAME_BYTES_MAX: usize = 63;
     let body = layers.number("MAX_BODY_BYTES");
     if body < BODY_BYTES_MEANT {
         layers
@@ -402,6 +448,10 @@ fn check_ways(layers: &mut Layers) {
     let public = layers.text("PUBLIC_URL").and_then(|url| target::base_url(&url).ok());
     if let Some(want) = public.as_ref().and_then(target::wrong_path) {
         layers.notes.push(format!("PUBLIC_URL: {want}, unless a proxy before it takes that part away"));
+    }
+    if layers.text("RELAY_NAME").is_some_and(|name| name.len() > NAME_BYTES_MAX) {
+        layers
+            .fault("RELAY_NAME", format!("it is part of what names an incident: want at most {NAME_BYTES_MAX} bytes"));
     }
     // Any host that a provider may keep its keys at stands for all.
     let elsewhere = Uri::from_static("https://keys.invalid/");

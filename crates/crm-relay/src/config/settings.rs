@@ -127,6 +127,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 const TEN_YEARS: Duration = Duration::from_secs(3_650 * 86_400);
 const HOUR: Duration = Duration::from_secs(3_600);
+const MINUTE: Duration = Duration::from_secs(60);
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const KIB: u64 = 1 << 10;
 const TIB: u64 = 1 << 40;
 
@@ -154,6 +156,14 @@ pub const SETTINGS: &[Setting] = &[
         "URL under which senders reach the public listener; may carry a path. Needed by providers that sign it.",
     ),
     setting(
+        "RELAY_NAME",
+        Kind::Text,
+        "",
+        Role::Server,
+        "What this relay is called in messages of alerts, where several tell the same people; the same at all servers on a store. Default: the \
+         host of PUBLIC_URL.",
+    ),
+    setting(
         "DATA_DIR",
         Kind::Dir,
         "",
@@ -168,6 +178,16 @@ pub const SETTINGS: &[Setting] = &[
         "File with the keys that webhooks, answers of targets and secrets are sealed with in the store: a number and 32 bytes \
          (openssl rand -base64 32) on each line. The highest number seals, all of them open. Unset: they are stored as they are.",
     ),
+    setting(
+        "BACKUP_DIR",
+        Kind::Dir,
+        "",
+        Role::Server,
+        "Directory that the server copies its store to by itself, whole copies that were read through; on another disk than DATA_DIR. Unset: \
+         it takes none. Not for a store in a Redis.",
+    ),
+    setting("BACKUP_EVERY", span(MINUTE, YEAR), "24h", Role::Server, "Between two copies to BACKUP_DIR."),
+    setting("BACKUP_KEEP", Kind::Count(1, 1_000), "7", Role::Server, "How many copies stay in BACKUP_DIR."),
     setting(
         "TLS_CERT_FILE",
         Kind::Certificates,
@@ -469,6 +489,14 @@ pub const SETTINGS: &[Setting] = &[
         "",
         Role::Both,
         "PEM file of further certificate authorities, for the server's certificate and for keys of providers.",
+    ),
+    setting(
+        "STOP_DELAY",
+        span(Duration::ZERO, HOUR),
+        "0s",
+        Role::Server,
+        "How long it serves on after SIGTERM while /readyz says that it stops, for balancers to see that; a second signal ends it. \
+         SHUTDOWN_GRACE begins then.",
     ),
     setting(
         "SHUTDOWN_GRACE",

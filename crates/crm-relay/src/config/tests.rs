@@ -657,3 +657,28 @@ fn alerts_are_read_as_they_stand() {
         ]
     );
 }
+
+/// A copy that is lost with the store is none, and a Redis is copied by itself; what changes nothing is said.
+#[test]
+fn a_store_is_copied_to_elsewhere() {
+    let data = tempfile::tempdir().unwrap();
+    let within = data.path().join("copies").display().to_string();
+    let data_dir = data.path().display().to_string();
+    let told = |more: &[(&str, &str)]| {
+        let environment = [&[("DATA_DIR", data_dir.as_str())], more].concat();
+        server::plan(layers(Process::Server, &environment, "")).map_err(|faults| faults.to_string())
+    };
+    let fault = told(&[("BACKUP_DIR", &within)]).expect_err("within");
+    assert!(fault.contains("BACKUP_DIR") && fault.contains("in DATA_DIR"), "{fault}");
+    let fault = told(&[("BACKUP_DIR", "/backup/relay"), ("REDIS_URL", "redis://redis.test")]).expect_err("Redis");
+    assert!(fault.contains("whose own copies are its backups"), "{fault}");
+    let fault = told(&[("BACKUP_DIR", "/backup/relay"), ("BACKUP_KEEP", "0")]).expect_err("none");
+    assert!(fault.contains("1 to 1000"), "{fault}");
+    let plan = told(&[("BACKUP_DIR", "/backup/relay"), ("BACKUP_EVERY", "1h")]).unwrap();
+    let backups = plan.declared().backups.as_ref().unwrap();
+    assert_eq!((backups.every.as_secs(), backups.keep), (3_600, 7));
+    let plan = told(&[("BACKUP_KEEP", "3")]).unwrap();
+    assert!(
+        plan.declared().backups.is_none() && plan.notes.iter().any(|note| note.contains("BACKUP_KEEP changes nothing"))
+    );
+}

@@ -85,6 +85,10 @@ fn units_fit_the_program() {
         for (key, wanted) in closed {
             assert_eq!(value(key), wanted, "{name}: {key}");
         }
+        if verb == "server" {
+            let last = unit.lines().rfind(|line| line.starts_with("SystemCallFilter="));
+            assert_eq!(last, Some("SystemCallFilter=setpriority"), "{name}: what copies the store stands back");
+        }
         credentials_are_settings(&unit);
         verify(&place, name, &unit);
     }

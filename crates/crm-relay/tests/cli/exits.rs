@@ -32,7 +32,8 @@ fn sixty_nine_is_unreachable_or_in_use() {
     assert_eq!(code(&["receive", "--listen", taken]), Some(69), "the port is in use");
 }
 
-/// I18: a store that is behind its ledger is refused, with what is lost; nothing is accepted on top of it.
+/// I18: a store that is behind its ledger is refused, with what is lost; nothing is accepted on top of it. Somebody is told, once, however
+/// often a service manager starts it again.
 #[test]
 fn seventy_four_is_a_store_that_lost_what_it_acknowledged() {
     let place = Place::new();
@@ -43,8 +44,16 @@ fn seventy_four_is_a_store_that_lost_what_it_acknowledged() {
     assert!(place.send().starts_with("evt_"));
     assert_eq!(server.terminate(), Some(0));
     fs::write(place.path("data/store.db"), older).unwrap();
-    let output = place.cli(&["server", "--server-port", "0", "--admin-listen", "off"]);
-    assert_eq!(output.status.code(), Some(74), "{output:?}");
+    place.write(
+        "crm-relay.toml",
+        &format!("[alert.ops]\ncommand = [\"/usr/bin/tee\", \"-a\", {:?}]\n", place.path("told")),
+    );
+    let start = || place.cli(&["server", "--server-port", "0", "--admin-listen", "off"]);
+    let (output, again) = (start(), start());
+    assert_eq!((output.status.code(), again.status.code()), (Some(74), Some(74)), "{output:?}");
+    let message: serde_json::Value = serde_json::from_str(&place.read("told")).expect("one message");
+    let item = &message["data"]["begun"][0];
+    assert!(item["kind"] == "store" && item["words"].as_str().unwrap().contains("has lost commits"), "{message}");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(told.contains("store check"), "it says what to do: {told}");
     assert_eq!(place.cli(&["store", "check"]).status.code(), Some(1));

@@ -80,6 +80,8 @@ fn page(place: &Place) -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
     }
     // Said of a store in a Redis only, as the server's own tests see.
     known.entry("crm_relay_memory_free_bytes".to_owned()).or_default();
+    // Said where the server copies its store.
+    known.entry("crm_relay_backup_age_seconds".to_owned()).or_default();
     known
 }
 

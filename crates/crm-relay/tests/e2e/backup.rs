@@ -93,6 +93,52 @@ async fn a_backup_travels_to_the_command_and_back() {
     server.audit();
 }
 
+/// I18: the drill. A machine is lost, with what came after the newest copy that the server took; the copy is restored elsewhere. What
+/// lies between is named as unknown: without its ledger by its span alone, with it by how many events it may be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_machine_is_restored_from_the_copy_that_the_server_took() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut lost = filled(dir.path()).await;
+    lost.process.signal("TERM");
+    assert!(lost.process.wait().success());
+    let copies = dir.path().join("copies");
+    fs::create_dir(&copies).unwrap();
+    fs::set_permissions(&copies, fs::Permissions::from_mode(0o700)).unwrap();
+    // It is due: there is none.
+    let mut lost = Server::start(dir.path(), &[("BACKUP_DIR", copies.to_str().unwrap())]);
+    let taken = wait_for("the server to copy its store", || {
+        let status = lost.json(&["status"]);
+        status["backup"]["path"].as_str().map(str::to_owned)
+    });
+    for _ in 0..3 {
+        Sender::new().post(&lost.url("/webhook"), "after the copy").await.unwrap().event();
+    }
+    lost.process.kill();
+    for (left, ledger) in [("nothing", None), ("ledger", Some(lost.data_dir().join("ledger")))] {
+        let machine = dir.path().join(left);
+        fs::create_dir(&machine).unwrap();
+        let mut elsewhere = Server::start(&machine, &[]);
+        elsewhere.process.kill();
+        let data = elsewhere.data_dir();
+        fs::remove_dir_all(&data).unwrap();
+        fs::create_dir(&data).unwrap();
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
+        if let Some(ledger) = &ledger {
+            fs::copy(ledger, data.join("ledger")).unwrap();
+        }
+        let restored = elsewhere.cli(&["store", "restore", &taken]);
+        let told = String::from_utf8_lossy(&restored.stdout).into_owned();
+        assert!(restored.status.success() && told.contains("holds 40 events again"), "{told}");
+        assert_eq!(told.contains("at most 3 events"), ledger.is_some(), "{told}");
+        elsewhere.restart();
+        elsewhere.audit();
+        let unknown = &elsewhere.json(&["audit"])["unknown"];
+        let events = unknown[0]["events"].as_u64();
+        assert_eq!((unknown.as_array().unwrap().len(), events), (1, ledger.map(|_| 3)), "{unknown}");
+        Sender::new().post(&elsewhere.url("/webhook"), "it goes on").await.unwrap().event();
+    }
+}
+
 /// I22: a stop ends a backup that nobody takes, at once and well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_ends_a_backup() {

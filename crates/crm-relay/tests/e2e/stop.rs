@@ -64,6 +64,25 @@ async fn a_second_signal_ends_the_client_at_once() {
     assert!(!status.success());
 }
 
+/// I22: a server that is to stop says so to balancers at once and takes webhooks for `STOP_DELAY`, also those of who connects only then; a second
+/// signal ends the delay, and what follows is the stop of always.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delayed_stop_takes_webhooks_and_is_not_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(dir.path(), &[("STOP_DELAY", "1h")]);
+    server.process.signal("TERM");
+    wait_for("the server to say that it stops", || server.process.log().contains("stop_delayed").then_some(()));
+    let asked = crate::sender::Sender::new().send(http::Method::GET, &server.url("/readyz"), &[], "").await;
+    let ready = asked.unwrap();
+    assert_eq!((ready.status, &ready.body[..]), (503, &b"shutting_down\n"[..]));
+    for _ in 0..3 {
+        crate::sender::Sender::new().post(&server.url("/webhook"), "{}").await.unwrap().event();
+    }
+    assert!(server.process.is_running());
+    server.process.signal("TERM");
+    assert_eq!(server.process.wait().code(), Some(0), "{}", server.process.log());
+}
+
 /// I22: strangers who upload, have sent half a head or have never said anything do not hold a server up: uploads are told, and
 /// the process ends with 0.
 #[test]

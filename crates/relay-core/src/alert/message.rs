@@ -35,6 +35,8 @@ pub struct Item {
     pub count: u64,
     /// Why it is in the message.
     pub news: News,
+    /// As of which relay it was told first, and is until it is over; empty: a version that knew of none told it.
+    pub relay: String,
 }
 
 /// Why a condition is in a message.

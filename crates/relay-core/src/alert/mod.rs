@@ -38,8 +38,10 @@ use crate::{name::Name, time::Now};
 /// What kind of thing is not as it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Deliveries ended without success.
+    /// Deliveries ended without success, for their targets would not have them.
     DeadLetters,
+    /// Deliveries ended since their time ran out.
+    Expired,
     /// A target does not answer.
     DestinationDown,
     /// Deliveries wait and no client serves their destination.
@@ -62,6 +64,8 @@ pub enum Kind {
     Source,
     /// The store fails, or something in it has.
     Store,
+    /// The store is not copied as it should be.
+    Backup,
     /// Servers on one store are configured differently.
     Configuration,
     /// Another alert reaches nobody.
@@ -139,9 +143,10 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// With these rules, and nothing told.
-    pub fn new(rules: BTreeMap<Name, Rule>) -> Self {
-        let tellers = rules.into_iter().map(|(name, rule)| (name.clone(), Teller::new(name, rule))).collect();
+    /// With these rules, and nothing told. What they tell from now on is told as of `relay`, for whoever is told by several.
+    pub fn new(rules: BTreeMap<Name, Rule>, relay: &str) -> Self {
+        let teller = |(name, rule): (Name, Rule)| (name.clone(), Teller::new(name, rule, relay));
+        let tellers = rules.into_iter().map(teller).collect();
         Self { standing: Standing::default(), tellers, messages: VecDeque::new() }
     }
 
@@ -226,16 +231,18 @@ impl Alerts {
 }
 
 impl Rule {
-    /// Whether it is for such a condition.
+    /// Whether it is for such a condition: who asked for what is dead is told what expired too, which was one kind with it.
     pub fn is_for(&self, kind: Kind, severity: Severity) -> bool {
-        severity >= self.severity && (self.kinds.is_empty() || self.kinds.contains(&kind))
+        let is_dead = kind == Kind::Expired && self.kinds.contains(&Kind::DeadLetters);
+        severity >= self.severity && (self.kinds.is_empty() || self.kinds.contains(&kind) || is_dead)
     }
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::DeadLetters,
+        Self::Expired,
         Self::DestinationDown,
         Self::NoClient,
         Self::HalfTtl,
@@ -247,6 +254,7 @@ impl Kind {
         Self::Refused,
         Self::Source,
         Self::Store,
+        Self::Backup,
         Self::Configuration,
         Self::Alert,
     ];
@@ -255,6 +263,7 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::DeadLetters => "dead_letters",
+            Self::Expired => "expired",
             Self::DestinationDown => "destination_down",
             Self::NoClient => "no_client",
             Self::HalfTtl => "half_ttl",
@@ -266,6 +275,7 @@ impl Kind {
             Self::Refused => "refused",
             Self::Source => "source",
             Self::Store => "store",
+            Self::Backup => "backup",
             Self::Configuration => "configuration",
             Self::Alert => "alert",
         }

@@ -20,6 +20,8 @@ use crate::{
 pub(super) struct Teller {
     name: Name,
     rule: Rule,
+    /// As of which relay it tells what is new.
+    relay: String,
     told: BTreeMap<Key, Kept>,
     /// What was told as over in messages that have not left yet.
     leaving: BTreeMap<Key, Told>,
@@ -89,6 +91,8 @@ pub struct Told {
     pub is_sent: bool,
     /// It stood in a message by itself; else it was one of those that were told by their number, as it is when they are over.
     pub is_named: bool,
+    /// As of which relay it was told: see [`Item`].
+    pub relay: String,
 }
 
 #[derive(Clone, Debug)]
@@ -120,11 +124,12 @@ impl Kept {
 }
 
 impl Teller {
-    pub(super) fn new(name: Name, rule: Rule) -> Self {
+    pub(super) fn new(name: Name, rule: Rule, relay: &str) -> Self {
         let (at, interval) = (Wall::MIN, limits::ALERT_REMIND_FIRST);
         Self {
             name,
             rule,
+            relay: relay.to_owned(),
             told: BTreeMap::new(),
             leaving: BTreeMap::new(),
             is_of_store: false,
@@ -260,7 +265,7 @@ impl Teller {
     }
 
     fn tell(&mut self, standing: &Standing, now: Now) -> Message {
-        let new: Vec<Item> = self.unsaid(standing).map(|(key, stand, news)| item(key, stand, news)).collect();
+        let new: Vec<Item> = self.unsaid(standing).map(|(key, stand, news)| self.item(key, stand, news)).collect();
         let lasting = self.lasting(standing, &new);
         let message = Message {
             alert: self.name.clone(),
@@ -307,7 +312,16 @@ impl Teller {
     fn lasting(&self, standing: &Standing, new: &[Item]) -> Vec<Item> {
         let known =
             self.told.iter().filter(|(key, kept)| kept.gone.is_none() && !new.iter().any(|item| item.key == **key));
-        known.filter_map(|(key, _)| standing.of(key).map(|stand| item(key, stand, News::Lasting))).collect()
+        known.filter_map(|(key, _)| standing.of(key).map(|stand| self.item(key, stand, News::Lasting))).collect()
+    }
+
+    fn item(&self, key: &Key, stand: &Stand, news: News) -> Item {
+        let (severity, words, since, count) = (stand.severity, stand.words.clone(), stand.since.wall, stand.count);
+        // What comes and goes from the start is said to do so.
+        let news = if news == News::Begun && stand.is_flapping { News::Flapping } else { news };
+        // What was told as of one is told as over of the same, whatever this one is called by then.
+        let relay = self.told.get(key).map_or(&self.relay, |kept| &kept.told.relay).clone();
+        Item { key: key.clone(), severity, words, since, count, news, relay }
     }
 
     /// Keeps what is being told.
@@ -330,20 +344,14 @@ impl Teller {
     }
 }
 
-fn item(key: &Key, stand: &Stand, news: News) -> Item {
-    let (severity, words, since, count) = (stand.severity, stand.words.clone(), stand.since.wall, stand.count);
-    // What comes and goes from the start is said to do so.
-    let news = if news == News::Begun && stand.is_flapping { News::Flapping } else { news };
-    Item { key: key.clone(), severity, words, since, count, news }
-}
-
 fn item_over(told: Told) -> Item {
-    let Told { key, severity, words, since, count, .. } = told;
-    Item { key, severity, words, since, count, news: News::Over }
+    let Told { key, severity, words, since, count, relay, .. } = told;
+    Item { key, severity, words, since, count, news: News::Over, relay }
 }
 
 /// What an item of a message tells.
 fn told(item: &Item) -> Told {
-    let Item { key, severity, words, since, count, news } = item.clone();
-    Told { key, severity, words, since, count, is_flapping: news == News::Flapping, is_sent: false, is_named: true }
+    let Item { key, severity, words, since, count, news, relay } = item.clone();
+    let (is_flapping, is_sent, is_named) = (news == News::Flapping, false, true);
+    Told { key, severity, words, since, count, is_flapping, is_sent, is_named, relay }
 }

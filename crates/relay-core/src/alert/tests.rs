@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use proptest::prelude::*;
 
@@ -38,7 +38,7 @@ fn machine() -> Alerts {
 
 /// Those that tell what is of the store.
 fn of_store(rules: BTreeMap<Name, Rule>) -> Alerts {
-    let mut alerts = Alerts::new(rules);
+    let mut alerts = Alerts::new(rules, "production");
     alerts.take();
     alerts
 }
@@ -287,7 +287,8 @@ fn what_is_of_the_store_moves_to_another_server() {
         key: Key { scope: Scope::Server, ..key(Kind::Disk, "x") },
         ..condition(Kind::Disk, "x", second)
     };
-    let (mut one, mut other) = (machine(), Alerts::new(BTreeMap::from([(name(), rule(Severity::Info, &[]))])));
+    let (mut one, mut other) =
+        (machine(), Alerts::new(BTreeMap::from([(name(), rule(Severity::Info, &[]))]), "production"));
     let of_store = |_| vec![condition(Kind::NoClient, "crm", 0)];
     assert!(looks(&mut other, 0..300, of_store).is_empty(), "another server tells it");
     assert_eq!(other.firing().len(), 1, "whoever asks here sees it all the same");
@@ -528,4 +529,13 @@ proptest! {
             }
         }
     }
+}
+
+/// Who asked for what is dead before what expired was told apart is told both, and nobody who asked for neither.
+#[test]
+fn dead_letters_are_with_what_expired() {
+    let rule = |kind| Rule { kinds: BTreeSet::from([kind]), severity: Severity::Info };
+    let is_for = |of| [Kind::DeadLetters, Kind::Expired].map(|kind| rule(of).is_for(kind, Severity::Critical));
+    let all = (is_for(Kind::DeadLetters), is_for(Kind::Expired), is_for(Kind::Disk));
+    assert_eq!(all, ([true, true], [false, true], [false, false]));
 }

@@ -12,10 +12,12 @@ use relay_store::seam::{EventRow, NameCount, NameCounts, Promises, SourceStats};
 
 use crate::{
     api::{
-        ActivityDto, AnswerDto, AttemptDto, ClientDto, DeliveryDto, DestinationDto, DraftDto, EventDto, EventNameDto,
-        HeaderDto, HealthDto, KeyDto, LeaseDto, MissedDto, ParameterDto, QuotaDto, RefusalDto, RotationDto, RouteDto,
-        ServerDto, Shown, SourceCountersDto, SourceCountsDto, SourceDto, StatusDto, StoreDto, TokenDto, TotalsDto,
+        ActivityDto, AnswerDto, AttemptDto, BackupDto, ClientDto, DeliveryDto, DestinationDto, DraftDto, EventDto,
+        EventNameDto, HeaderDto, HealthDto, KeyDto, LeaseDto, MissedDto, ParameterDto, QuotaDto, RefusalDto,
+        RotationDto, RouteDto, ServerDto, Shown, SourceCountersDto, SourceCountsDto, SourceDto, StatusDto, StoreDto,
+        TokenDto, TotalsDto,
     },
+    backups::Shown as Copies,
     clock::rfc3339,
     depth,
     directory::Directory,
@@ -26,6 +28,7 @@ use crate::{
     refusals::{KeptRefusal, Missed, Refusals},
     registry::Registry,
     secret::hex,
+    state::State as Server,
 };
 
 mod alert;
@@ -385,10 +388,17 @@ impl EventDto {
 }
 
 impl HealthDto {
-    pub(crate) fn new(report: &Report, promises: &Promises, with_reasons: bool) -> Self {
+    /// Of a server; `with_reasons` only for those who may know them.
+    pub(crate) fn of(state: &Server, report: &Report, with_reasons: bool) -> Self {
+        let relay = state.relay.clone().filter(|_| with_reasons);
+        Self { relay, ..Self::new(report, &state.promises, with_reasons) }
+    }
+
+    fn new(report: &Report, promises: &Promises, with_reasons: bool) -> Self {
         let Totals { received, processed, failed, retried, queue_depth } = report.totals();
         Self {
             status: if report.reasons.is_empty() { "ok" } else { "degraded" }.to_owned(),
+            relay: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             store: StoreDto {
                 backend: promises.backend.to_owned(),
@@ -411,6 +421,20 @@ impl HealthDto {
     }
 }
 
+impl BackupDto {
+    pub(crate) fn new(shown: Copies) -> Self {
+        let newest = shown.newest.as_ref();
+        Self {
+            dir: shown.dir,
+            newest_at: newest.map(|copy| rfc3339(copy.at)),
+            path: newest.map(|copy| copy.path.display().to_string()),
+            events: newest.map(|copy| copy.events),
+            bytes: newest.map(|copy| copy.bytes),
+            error: shown.trouble,
+        }
+    }
+}
+
 impl StatusDto {
     pub(crate) fn new(report: &Report, promises: &Promises, directory: &Directory, now: Now) -> Self {
         let source = |stats: &SourceStats| SourceCountsDto {
@@ -424,6 +448,7 @@ impl StatusDto {
             health: HealthDto::new(report, promises, true),
             pid: std::process::id(),
             public: String::new(),
+            backup: None,
             tls: false,
             host: None,
             proxy_protocol: false,

@@ -13,7 +13,7 @@ use crate::health::Reason;
 /// of all of them.
 pub(super) fn of(reasons: &[Reason], shares: bool) -> Vec<Condition> {
     let mut all: Vec<Condition> = Vec::new();
-    for found in reasons.iter().map(|reason| one(reason, shares)) {
+    for found in reasons.iter().flat_map(|reason| each(reason, shares)) {
         match all.iter_mut().find(|known| known.key == found.key) {
             None => all.push(found),
             // Several clients of a destination, several things that a store says of itself.
@@ -29,10 +29,24 @@ pub(super) fn of(reasons: &[Reason], shares: bool) -> Vec<Condition> {
     all
 }
 
-fn one(reason: &Reason, shares: bool) -> Condition {
+/// One, but of dead letters: what its target would not have is another matter than what did not come to it in time.
+fn each(reason: &Reason, shares: bool) -> Vec<Condition> {
     let (kind, subject, severity, scope) = place(reason, shares);
-    let count = if let Reason::DeadLetters { dead, expired, .. } = reason { dead + expired } else { 0 };
-    Condition { key: Key { kind, subject: subject.cloned(), scope }, severity, words: reason.to_string(), count }
+    let Reason::DeadLetters { destination, dead, expired } = reason else {
+        let key = Key { kind, subject: subject.cloned(), scope };
+        return vec![Condition { key, severity, words: reason.to_string(), count: 0 }];
+    };
+    let dead_words = format!("destination {destination}: {dead} dead; crm-relay dead list, then redrive or purge");
+    let expired_words = format!(
+        "destination {destination}: {expired} expired, which did not arrive within their TTL; they are kept: crm-relay dead redrive --destination \
+         {destination} --reason expired"
+    );
+    let of = |kind, severity, words, count| {
+        let key = Key { kind, subject: Some(destination.clone()), scope };
+        (count > 0).then_some(Condition { key, severity, words, count })
+    };
+    let both = [of(kind, severity, dead_words, *dead), of(Kind::Expired, Severity::Critical, expired_words, *expired)];
+    both.into_iter().flatten().collect()
 }
 
 /// The name of what a reason says, and how bad it is.
@@ -59,6 +73,9 @@ fn place(reason: &Reason, shares: bool) -> (Kind, Option<&Name>, Severity, Scope
         Reason::OtherConfiguration { .. } => (Kind::Configuration, None, Warning, Server),
         Reason::CertificateEnds { left: Some(_), .. } => (Kind::Certificate, None, Warning, Server),
         Reason::CertificateEnds { left: None, .. } => (Kind::Certificate, None, Critical, Server),
+        Reason::Backup(wanting) => {
+            (Kind::Backup, None, if wanting.missed.is_some() { Critical } else { Warning }, Server)
+        }
         Reason::Untold { alert, .. } => (Kind::Alert, Some(alert), Warning, Server),
     }
 }
@@ -82,4 +99,21 @@ pub(super) fn refused(came: Came) -> Condition {
 fn of_server(kind: Kind, subject: Option<Name>, severity: Severity, words: String) -> Condition {
     let key = Key { kind, subject, scope: Scope::Server };
     Condition { key, severity, words, count: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What did not arrive in time is the loss that an operator fears: it is critical and told by itself, beside what a target would not have.
+    #[test]
+    fn what_expired_is_critical_and_told_apart_from_what_is_dead() {
+        let told = |dead, expired| {
+            let destination = "crm".parse().unwrap();
+            let conditions = of(&[Reason::DeadLetters { destination, dead, expired }], false);
+            conditions.into_iter().map(|one| (one.key.kind, one.severity, one.count)).collect::<Vec<_>>()
+        };
+        let (dead, expired) = ((Kind::DeadLetters, Severity::Warning, 3), (Kind::Expired, Severity::Critical, 2));
+        assert_eq!((told(3, 2), told(3, 0), told(0, 2)), (vec![dead, expired], vec![dead], vec![expired]));
+    }
 }

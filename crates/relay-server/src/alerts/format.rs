@@ -8,16 +8,21 @@ use relay_core::{
 use relay_providers::{Draft, Signer};
 use serde_json::{Value, json};
 
-use super::notice::Notice;
+use super::notice::{Notice, Speaker};
 use crate::{
     clock::rfc3339,
     config::alert::{Format, Post},
+    secret::{hex, sha256},
 };
 
 /// Lines of conditions in a message of a chat.
 const LINES_MAX: usize = 15;
 /// Characters of a line there: less than what is shown of a sentence without unfolding it.
 const LINE_CHARS_MAX: usize = 300;
+
+/// Characters of what names an incident of PagerDuty, and of what it says.
+const DEDUP_KEY_MAX: usize = 255;
+const SUMMARY_CHARS_MAX: usize = 1_024;
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,21 +35,21 @@ pub(super) struct Request {
 ///
 /// # Errors
 /// The secret cannot sign.
-pub(super) fn requests(notice: &Notice, post: &Post, server: &str, present: Wall) -> Result<Vec<Request>, String> {
+pub(super) fn requests(notice: &Notice, post: &Post, from: &Speaker, present: Wall) -> Result<Vec<Request>, String> {
     let plain = |body: Value| Request { headers: Vec::new(), body: body.to_string().into() };
     match post.format {
-        Format::StandardWebhooks => signed(notice, post, server, present).map(|request| vec![request]),
-        Format::Slack => Ok(vec![plain(json!({ "text": escaped(&text(notice, server)), "mrkdwn": false }))]),
-        Format::Teams => Ok(vec![plain(card(&text(notice, server)))]),
+        Format::StandardWebhooks => signed(notice, post, from, present).map(|request| vec![request]),
+        Format::Slack => Ok(vec![plain(json!({ "text": escaped(&text(notice, from)), "mrkdwn": false }))]),
+        Format::Teams => Ok(vec![plain(card(&text(notice, from)))]),
         Format::PagerDuty => {
             let key = post.secret.as_deref().unwrap_or_default();
-            Ok(events(notice, key, server).into_iter().map(plain).collect())
+            Ok(events(notice, key, from).into_iter().map(plain).collect())
         }
     }
 }
 
 /// What a Standard Webhook says, and a command reads.
-pub(super) fn webhook(notice: &Notice, server: &str) -> Value {
+pub(super) fn webhook(notice: &Notice, from: &Speaker) -> Value {
     let Notice { message, is_test, .. } = notice;
     let kind = if *is_test {
         "alert.test"
@@ -59,9 +64,10 @@ pub(super) fn webhook(notice: &Notice, server: &str) -> Value {
         "timestamp": rfc3339(message.at),
         "data": {
             "alert": message.alert.as_str(),
-            "server": server,
+            "relay": from.relay,
+            "server": from.server,
             "severity": message.severity().as_str(),
-            "summary": summary(notice, server),
+            "summary": summary(notice, from),
             "begun": items(&message.begun),
             "over": items(&message.over),
             "lasting": items(&message.lasting),
@@ -83,20 +89,20 @@ fn item(item: &Item) -> Value {
 }
 
 /// By the present, as whoever checks it looks at his clock.
-fn signed(notice: &Notice, post: &Post, server: &str, present: Wall) -> Result<Request, String> {
+fn signed(notice: &Notice, post: &Post, from: &Speaker, present: Wall) -> Result<Request, String> {
     let parameters = [("secret".to_owned(), post.secret.clone().unwrap_or_default())];
     let signer = Signer::new("standard-webhooks", &parameters).map_err(|_| "the secret cannot sign".to_owned())?;
-    let draft = Draft::post(post.url.to_string(), webhook(notice, server).to_string());
+    let draft = Draft::post(post.url.to_string(), webhook(notice, from).to_string());
     let draft = signer.sign(draft, &notice.id, present).map_err(|error| error.to_string())?;
     Ok(Request { headers: draft.headers, body: draft.body })
 }
 
 /// A line, for a subject or a notification.
-fn summary(notice: &Notice, server: &str) -> String {
+fn summary(notice: &Notice, from: &Speaker) -> String {
     let Notice { message, is_test, .. } = notice;
-    let server = if server.is_empty() { String::new() } else { format!(" at {server}") };
+    let who = who(from);
     if *is_test {
-        return format!("crm-relay{server}: a test of the alert {}; nothing is wrong", message.alert);
+        return format!("{who}: a test of the alert {}; nothing is wrong", message.alert);
     }
     let counted = [(message.begun.len(), "new"), (message.over.len(), "over"), (message.lasting.len(), "still so")];
     let mut parts: Vec<String> =
@@ -104,12 +110,18 @@ fn summary(notice: &Notice, server: &str) -> String {
     if message.more > 0 {
         parts.push(format!("{} more", message.more));
     }
-    format!("crm-relay{server} [{}]: {}", message.severity().as_str(), parts.join(", "))
+    format!("{who} [{}]: {}", message.severity().as_str(), parts.join(", "))
+}
+
+/// `crm-relay production at one`, as far as that has to be told.
+fn who(from: &Speaker) -> String {
+    let part = |word: &str, name: &str| if name.is_empty() { String::new() } else { format!("{word}{name}") };
+    format!("crm-relay{}{}", part(" ", &from.relay), part(" at ", &from.server))
 }
 
 /// Some lines for people.
-fn text(notice: &Notice, server: &str) -> String {
-    let mut lines = vec![summary(notice, server)];
+fn text(notice: &Notice, from: &Speaker) -> String {
+    let mut lines = vec![summary(notice, from)];
     let items: Vec<&Item> = notice.message.items().collect();
     for item in items.iter().take(LINES_MAX) {
         let news = match item.news {
@@ -150,36 +162,54 @@ fn card(text: &str) -> Value {
     })
 }
 
-/// Events for PagerDuty: an incident for each condition, whichever message or server says that it is over.
-fn events(notice: &Notice, key: &str, server: &str) -> Vec<Value> {
+/// Events for PagerDuty: an incident for each condition of a relay, whichever message or server says that it is over.
+fn events(notice: &Notice, key: &str, from: &Speaker) -> Vec<Value> {
     let Notice { message, is_test, .. } = notice;
     if *is_test {
-        let id = format!("crm-relay/{}/test", message.alert);
-        let words = summary(notice, server);
-        return vec![event(key, &id, Some((&words, Severity::Info)), server), event(key, &id, None, server)];
+        let id = incident(&[&from.relay, message.alert.as_str(), "test"]);
+        let words = summary(notice, from);
+        return vec![event(key, &id, Some((&words, Severity::Info)), from), event(key, &id, None, from)];
     }
-    let incident = |item: &Item| {
+    let of_item = |item: &Item| {
         let subject = item.key.subject.as_ref().map(ToString::to_string).unwrap_or_default();
         let own = match item.key.scope {
-            Scope::Server => server,
+            Scope::Server => from.server.as_str(),
             Scope::Store => "",
         };
-        let id = format!("crm-relay/{}/{}/{subject}/{own}", message.alert, item.key.kind.as_str());
-        let triggers = (item.news != News::Over).then_some((item.words.as_str(), item.severity));
-        event(key, &id, triggers, server)
+        let id = incident(&[&item.relay, message.alert.as_str(), item.key.kind.as_str(), &subject, own]);
+        let words = if from.relay.is_empty() { item.words.clone() } else { format!("{}: {}", from.relay, item.words) };
+        let triggers = (item.news != News::Over).then_some((words.as_str(), item.severity));
+        event(key, &id, triggers, from)
     };
-    message.items().map(incident).collect()
+    message.items().map(of_item).collect()
 }
 
-fn event(key: &str, id: &str, triggers: Option<(&str, Severity)>, server: &str) -> Value {
-    let source = if server.is_empty() { "crm-relay" } else { server };
+/// Names an incident by these, of which the first is the relay: an earlier version, which knew of none, named it without.
+fn incident(parts: &[&str]) -> String {
+    let parts = if parts[0].is_empty() { &parts[1..] } else { parts };
+    let id = format!("crm-relay/{}", parts.join("/"));
+    if id.len() <= DEDUP_KEY_MAX { id } else { format!("crm-relay/{}", hex(&sha256(id.as_bytes()))) }
+}
+
+fn event(key: &str, id: &str, triggers: Option<(&str, Severity)>, from: &Speaker) -> Value {
+    let source = [&from.server, &from.relay].into_iter().find(|name| !name.is_empty());
     match triggers {
         Some((words, severity)) => json!({
             "routing_key": key,
             "event_action": "trigger",
             "dedup_key": id,
-            "payload": { "summary": words, "source": source, "severity": severity.as_str() },
+            "payload": {
+                "summary": first(words, SUMMARY_CHARS_MAX),
+                "source": source.map_or("crm-relay", String::as_str),
+                "group": from.relay,
+                "severity": severity.as_str(),
+            },
         }),
         None => json!({ "routing_key": key, "event_action": "resolve", "dedup_key": id }),
     }
+}
+
+/// No more than so many characters.
+fn first(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
 }

@@ -8,12 +8,13 @@ mod conditions;
 mod format;
 mod notebook;
 mod notice;
+mod outcry;
 mod receiver;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -22,19 +23,25 @@ use std::{
 };
 
 use relay_core::{
-    alert::{Alerts as Machine, Came, Condition, Look, Past, Scope, Severity, Shares},
+    alert::{Alerts as Machine, Came, Condition, Look, Memory, Past, Scope, Severity, Shares},
+    limits,
     name::Name,
     storage::StoreError,
-    time::Now,
+    time::{Mono, Now},
 };
 use relay_store::seam;
 use tokio::time::timeout;
 
+pub use self::outcry::{Cry, Outcry};
 pub(crate) use self::receiver::Receiver;
-use self::{away::Away, notebook::Notebook, notice::Notice};
+use self::{
+    away::Away,
+    notebook::Notebook,
+    notice::{Notice, Speaker},
+};
 use crate::{
     clock::Clock, config::DeclaredAlert, fetch::Fetcher, health::Health, hub::Handle, metrics::Metrics,
-    registry::Registry, untold::Untold,
+    registry::Registry, relay_name::RelayName, untold::Untold,
 };
 
 /// Between two looks.
@@ -49,6 +56,12 @@ pub(crate) struct Alerts {
     away: tokio::sync::Mutex<Away>,
     /// This server tells what is of the store.
     is_janitor: AtomicBool,
+    /// What was told when nobody looked.
+    outcry: Option<Outcry>,
+    /// Whom it was told that has not been told yet that it is over.
+    cried: Mutex<BTreeSet<Name>>,
+    /// This server has run for so long that what came and went is told as over too.
+    is_steady: AtomicBool,
     clock: Clock,
     /// How far tests are ahead of the clock.
     #[cfg(test)]
@@ -71,31 +84,38 @@ pub(crate) struct Setup {
     pub(crate) declared: Vec<DeclaredAlert>,
     /// What this server is called among those on its store.
     pub(crate) server: String,
+    /// What they are called together.
+    pub(crate) relay: RelayName,
     pub(crate) fetcher: Fetcher,
     pub(crate) store: Arc<dyn seam::Registry>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) untold: Untold,
+    /// What it told where it could not look.
+    pub(crate) outcry: Option<Outcry>,
 }
 
 impl Alerts {
     /// Those that are declared.
     pub(crate) fn new(setup: Setup) -> Self {
-        let Setup { declared, server, fetcher, store, clock, metrics, untold } = setup;
+        let Setup { declared, server, relay, fetcher, store, clock, metrics, untold, outcry } = setup;
         let rules = declared.iter().map(|alert| (alert.name.clone(), alert.rule())).collect();
-        let fetcher = Arc::new(fetcher);
+        let (fetcher, from) = (Arc::new(fetcher), Speaker { relay: relay.shown, server: server.clone() });
         let receiver = |alert: DeclaredAlert| {
             let name = alert.name.clone();
             let (fetcher, metrics) = (Arc::clone(&fetcher), Arc::clone(&metrics));
-            (name, Arc::new(Receiver::new(alert, &server, fetcher, clock, metrics, untold.clone())))
+            (name, Arc::new(Receiver::new(alert, from.clone(), fetcher, clock, metrics, untold.clone())))
         };
         Self {
             receivers: declared.into_iter().map(receiver).collect(),
-            machine: Mutex::new(Machine::new(rules)),
+            machine: Mutex::new(Machine::new(rules, &relay.mark)),
             shares: Mutex::default(),
             notebook: tokio::sync::Mutex::new(Notebook::new(store, server)),
             away: tokio::sync::Mutex::default(),
             is_janitor: AtomicBool::new(false),
+            outcry,
+            cried: Mutex::default(),
+            is_steady: AtomicBool::new(false),
             clock,
             #[cfg(test)]
             ahead: Mutex::default(),
@@ -140,6 +160,7 @@ impl Alerts {
     async fn step(&self, watched: &Watched) {
         let Some(mine) = watched.hub.partitions().await else { return };
         self.take_part(mine.hold_first()).await;
+        self.recall_steady().await;
         self.take_back();
         let look = self.look(watched).await;
         let told_here: Vec<_> = look.conditions.iter().filter(|one| self.tells(one.key.scope)).collect();
@@ -151,6 +172,7 @@ impl Alerts {
         };
         // Before they leave: whoever goes on where this ends knows what may have arrived.
         self.keep().await;
+        self.end_outcry();
         for message in messages {
             if let Some(receiver) = self.receivers.get(&message.alert) {
                 receiver.put(Notice::of(message));
@@ -171,7 +193,10 @@ impl Alerts {
             self.receivers.values().for_each(|receiver| receiver.leave());
         }
         for scope in self.scopes() {
-            let Some(found) = notebook.recall(scope, &self.receivers).await else { continue };
+            let Some(mut found) = notebook.recall(scope, &self.receivers).await else { continue };
+            if scope == Scope::Server {
+                found.extend(self.left_of_outcry(false).await);
+            }
             let mut machine = self.machine();
             for (alert, memory) in found {
                 machine.recall(&alert, memory, self.now());
@@ -207,6 +232,36 @@ impl Alerts {
                     return;
                 }
             }
+        }
+    }
+
+    /// What was told when nobody looked.
+    async fn left_of_outcry(&self, is_steady: bool) -> Vec<(Name, Memory)> {
+        let Some(outcry) = &self.outcry else { return Vec::new() };
+        let left = outcry.left(is_steady).await;
+        let names = left.iter().map(|(alert, _)| alert).filter(|alert| self.receivers.contains_key(*alert)).cloned();
+        self.cried.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
+        left
+    }
+
+    /// What came and went is not over before this server has run for a while.
+    async fn recall_steady(&self) {
+        let is_due = self.now().mono >= Mono::default() + limits::ALERT_STEADY;
+        if is_due && !self.is_steady.swap(true, Ordering::Relaxed) {
+            for (alert, memory) in self.left_of_outcry(true).await {
+                self.machine().recall(&alert, memory, self.now());
+            }
+        }
+    }
+
+    /// What was told when nobody looked, and is told as over by now, is written down as such. Nobody waits for that: it is on a disk that
+    /// may hang.
+    fn end_outcry(&self) {
+        let Some(outcry) = &self.outcry else { return };
+        let over = |alert: &Name| !outcry::is_in(&self.machine().memory(alert, Scope::Server));
+        for alert in self.cried.lock().unwrap_or_else(PoisonError::into_inner).extract_if(.., over) {
+            let outcry = outcry.clone();
+            drop(tokio::spawn(async move { outcry.is_over(&alert).await }));
         }
     }
 

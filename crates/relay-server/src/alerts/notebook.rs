@@ -167,7 +167,10 @@ impl Notebook {
     fn alert_of<'a>(&self, document: &'a str, scope: Scope) -> Option<&'a str> {
         match (scope, document.split_once('@')) {
             (Scope::Store, None) => Some(document),
-            (Scope::Server, Some((alert, server))) => (server == self.server).then_some(alert),
+            (Scope::Server, Some((alert, server))) => {
+                // What a relay is known by stands there too, and is no alert's.
+                (server == self.server && !alert.is_empty()).then_some(alert)
+            }
             (Scope::Store, Some(_)) | (Scope::Server, None) => None,
         }
     }
@@ -190,6 +193,7 @@ fn written(memory: &Memory) -> String {
         is_flapping: told.is_flapping,
         is_sent: told.is_sent,
         is_named: told.is_named,
+        relay: told.relay.clone(),
     };
     let interval_ms = memory.interval.as_millis() as u64;
     let memory = AlertMemory { at: memory.at, interval_ms, told: memory.told.iter().map(told).collect() };
@@ -203,8 +207,8 @@ fn read_back(body: &str, scope: Scope) -> Option<Memory> {
         let subject = told.subject.take().map(|name| name.parse()).transpose().ok()?;
         let key = Key { kind: told.kind.parse().ok()?, subject, scope };
         let severity = told.severity.parse().ok()?;
-        let AlertTold { words, since, count, is_flapping, is_sent, is_named, .. } = told;
-        Some(Told { key, severity, words, since, count, is_flapping, is_sent, is_named })
+        let AlertTold { words, since, count, is_flapping, is_sent, is_named, relay, .. } = told;
+        Some(Told { key, severity, words, since, count, is_flapping, is_sent, is_named, relay })
     });
     Some(Memory { at, interval: Duration::from_millis(interval_ms), told: told.collect() })
 }

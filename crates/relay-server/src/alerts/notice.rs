@@ -8,6 +8,15 @@ use relay_core::{
 
 use crate::secret;
 
+/// Who tells a message, in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Speaker {
+    /// Which relay.
+    pub(super) relay: String,
+    /// Which of its servers; empty: it has one.
+    pub(super) server: String,
+}
+
 /// A message with its id, which is the same over its tries.
 #[derive(Clone, Debug)]
 pub(super) struct Notice {

@@ -5,17 +5,24 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use http::StatusCode;
 use relay_core::{
     alert::{Message, pause_after},
     limits,
     name::Name,
     time::Wall,
 };
-use tokio::{sync::Notify, time::sleep};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, sleep_until},
+};
 
-use super::{command, format, notice::Notice};
+use super::{
+    command, format,
+    notice::{Notice, Speaker},
+};
 use crate::{
-    clock::Clock,
+    clock::{Clock, rough},
     config::{
         DeclaredAlert,
         alert::{Post, Way},
@@ -31,7 +38,7 @@ const FAILED_SHOWN: u32 = 3;
 /// Whom an alert tells.
 pub(crate) struct Receiver {
     alert: DeclaredAlert,
-    server: String,
+    from: Speaker,
     fetcher: Arc<Fetcher>,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -48,7 +55,16 @@ struct Queue {
     given_up: Vec<Message>,
     /// Another server tells what is of the store by now: what is being tried says nothing of it any more.
     has_left: bool,
+    /// He refuses for good: nothing is sent before, unless somebody tries it by hand and is heard.
+    closed_until: Option<Instant>,
     account: Account,
+}
+
+/// A try that told nobody.
+struct Unsent {
+    why: String,
+    /// What was answered, if anything was.
+    status: Option<StatusCode>,
 }
 
 /// What became of the messages of an alert since the server started.
@@ -66,7 +82,7 @@ pub(crate) struct Account {
 impl Receiver {
     pub(super) fn new(
         alert: DeclaredAlert,
-        server: &str,
+        from: Speaker,
         fetcher: Arc<Fetcher>,
         clock: Clock,
         metrics: Arc<Metrics>,
@@ -74,7 +90,7 @@ impl Receiver {
     ) -> Self {
         let (queue, came) = (Mutex::default(), Notify::new());
         metrics.alert(alert.name.as_str(), None);
-        Self { alert, server: server.to_owned(), fetcher, clock, metrics, untold, queue, came }
+        Self { alert, from, fetcher, clock, metrics, untold, queue, came }
     }
 
     pub(crate) const fn name(&self) -> &Name {
@@ -100,7 +116,8 @@ impl Receiver {
 
     /// Whether a message more may wait.
     pub(super) fn has_room(&self) -> bool {
-        self.lock().waiting.len() < limits::ALERT_MESSAGES_MAX
+        let queue = self.lock();
+        queue.closed_until.is_none() && queue.waiting.len() < limits::ALERT_MESSAGES_MAX
     }
 
     /// A message to be sent, where there [is room](Self::has_room).
@@ -127,6 +144,7 @@ impl Receiver {
     /// Sends what waits, for as long as it is polled.
     pub(crate) async fn run(&self) {
         loop {
+            self.until_open().await;
             let Some(notice) = self.next() else {
                 self.came.notified().await;
                 continue;
@@ -134,6 +152,18 @@ impl Receiver {
             self.deliver(notice).await;
             let mut queue = self.lock();
             (queue.is_sending, queue.has_left) = (false, false);
+        }
+    }
+
+    /// Waits while he refuses for good.
+    async fn until_open(&self) {
+        loop {
+            let Some(until) = self.lock().closed_until else { return };
+            tokio::select! {
+                () = sleep_until(until) => self.lock().closed_until = None,
+                // Something came, or he was told by hand.
+                () = self.came.notified() => {}
+            }
         }
     }
 
@@ -145,12 +175,14 @@ impl Receiver {
     }
 
     async fn deliver(&self, mut notice: Notice) {
-        let mut done = 0;
+        let (mut done, mut refusals) = (0, 0);
         for failed in 1_u32.. {
-            let Err(why) = self.send(&notice, &mut done).await else {
+            let Err(unsent) = self.send(&notice, &mut done).await else {
                 self.told(&notice);
                 return;
             };
+            refusals = if unsent.is_refusal() { refusals + 1 } else { 0 };
+            let Unsent { why, status } = unsent;
             if failed == 1 {
                 let alert = self.alert.name.as_str();
                 tracing::warn!(event = "alert_failed", alert, why, "tried again, with growing pauses");
@@ -159,9 +191,13 @@ impl Receiver {
             if failed >= FAILED_SHOWN {
                 self.untold.fails(&self.alert.name, &why, self.clock.now().mono);
             }
+            if refusals >= limits::ALERT_REFUSALS_MAX {
+                self.close(notice, &why, status);
+                return;
+            }
             let Some(pause) = pause_after(failed) else {
                 self.untold.fails(&self.alert.name, &why, self.clock.now().mono);
-                self.give_up(notice, &why);
+                self.give_up(notice, &why, status);
                 return;
             };
             sleep(pause).await;
@@ -185,22 +221,22 @@ impl Receiver {
         if sent.is_ok() {
             self.told(notice);
         }
-        sent
+        sent.map_err(|unsent| unsent.why)
     }
 
     /// Sends it, but what of it was sent already.
-    async fn send(&self, notice: &Notice, done: &mut usize) -> Result<(), String> {
+    async fn send(&self, notice: &Notice, done: &mut usize) -> Result<(), Unsent> {
         match &self.alert.way {
             Way::Command(asked) => {
-                let input = format::webhook(notice, self.server_of(notice)).to_string();
-                command::run(asked, input.as_bytes()).await
+                let input = format::webhook(notice, &self.speaker_of(notice)).to_string();
+                command::run(asked, input.as_bytes()).await.map_err(Unsent::from)
             }
             Way::Post(post) => self.post(post, notice, done).await,
         }
     }
 
-    async fn post(&self, post: &Post, notice: &Notice, done: &mut usize) -> Result<(), String> {
-        let requests = format::requests(notice, post, self.server_of(notice), self.clock.present())?;
+    async fn post(&self, post: &Post, notice: &Notice, done: &mut usize) -> Result<(), Unsent> {
+        let requests = format::requests(notice, post, &self.speaker_of(notice), self.clock.present())?;
         for request in requests.into_iter().skip(*done) {
             let (url, allow_private) = (&post.url, post.allow_private);
             let asked = fetch::Post {
@@ -210,24 +246,29 @@ impl Receiver {
                 allow_private,
                 allow_plain: allow_private,
             };
-            self.fetcher.post(asked).await.map_err(|error| error.to_string())?;
+            let sent = self.fetcher.post(asked).await;
+            sent.map_err(|error| Unsent { why: error.to_string(), status: error.status })?;
             *done += 1;
         }
         Ok(())
     }
 
-    fn server_of<'a>(&'a self, notice: &'a Notice) -> &'a str {
-        notice.server.as_deref().unwrap_or(&self.server)
+    fn speaker_of(&self, notice: &Notice) -> Speaker {
+        let server = notice.server.as_ref().unwrap_or(&self.from.server).clone();
+        Speaker { server, ..self.from.clone() }
     }
 
     fn told(&self, notice: &Notice) {
         self.untold.works(&self.alert.name);
         self.metrics.alert(self.alert.name.as_str(), Some(Telling::Told));
         {
-            let account = &mut self.lock().account;
+            let mut queue = self.lock();
+            queue.closed_until = None;
+            let account = &mut queue.account;
             account.told += 1;
             (account.told_at, account.error) = (Some(self.clock.wall()), None);
         }
+        self.came.notify_one();
         let Message { begun, over, lasting, .. } = &notice.message;
         let (begun, over, lasting) = (begun.len(), over.len(), lasting.len());
         tracing::info!(
@@ -240,7 +281,16 @@ impl Receiver {
         );
     }
 
-    fn give_up(&self, notice: Notice, why: &str) {
+    /// He refuses for good: that is told to others, and he is asked again after a while, for somebody may have put it right.
+    fn close(&self, notice: Notice, why: &str, status: Option<StatusCode>) {
+        let pause = limits::ALERT_REFUSED_PAUSE;
+        let words = format!("{why}, which is for good: nobody is told for {}, then it is tried again", rough(pause));
+        self.untold.fails(&self.alert.name, &words, self.clock.now().mono);
+        self.lock().closed_until = Some(Instant::now() + pause);
+        self.give_up(notice, &words, status);
+    }
+
+    fn give_up(&self, notice: Notice, why: &str, status: Option<StatusCode>) {
         self.metrics.alert(self.alert.name.as_str(), Some(Telling::Untold));
         {
             let mut queue = self.lock();
@@ -248,10 +298,24 @@ impl Receiver {
             // What it said is told anew by who made it; of another server nobody here can.
             queue.given_up.extend(Some(notice.message).filter(|_| notice.server.is_none()));
         }
-        tracing::warn!(event = "alert_untold", alert = self.alert.name.as_str(), why, "a message is given up");
+        let (alert, status) = (self.alert.name.as_str(), status.map(|status| status.as_u16()));
+        tracing::warn!(event = "alert_untold", alert, status, why, "a message is given up");
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Unsent {
+    /// Whether he says that he will not take it: another try says the same, until somebody changes something.
+    fn is_refusal(&self) -> bool {
+        self.status.is_some_and(|status| matches!(status.as_u16(), 400 | 401 | 403 | 404 | 405 | 410 | 413 | 422))
+    }
+}
+
+impl From<String> for Unsent {
+    fn from(why: String) -> Self {
+        Self { why, status: None }
     }
 }

@@ -1,3 +1,4 @@
+mod outcry;
 mod several;
 mod target;
 mod ways;
@@ -56,7 +57,17 @@ impl Bench {
 
     async fn over(store: Arc<MemoryStore>, dir: TempDir, declared: Vec<DeclaredAlert>) -> Self {
         let config = Config { alerts: declared, ..Config::sample(dir.path().to_owned()) };
-        let server = Server::start(config, store.clone(), Outside::default()).await.unwrap();
+        Self::of(store, dir, config).await
+    }
+
+    async fn named(relay: &str, store: Arc<MemoryStore>, dir: TempDir, declared: Vec<DeclaredAlert>) -> Self {
+        let relay_name = Some(relay.to_owned());
+        let config = Config { alerts: declared, relay_name, ..Config::sample(dir.path().to_owned()) };
+        Self::of(store, dir, config).await
+    }
+
+    async fn of(store: Arc<MemoryStore>, dir: TempDir, config: Config) -> Self {
+        let server = Box::pin(Server::start(config, store.clone(), Outside::default())).await.unwrap();
         let (alerts, watched) = (server.alerts(), server.watched());
         // A hub that has only just begun looks after nothing.
         while !watched.hub.partitions().await.unwrap().hold_first() {
@@ -202,7 +213,7 @@ async fn a_restart_tells_nothing_twice_and_nothing_never() {
     bench.until_kept().await;
     let (store, dir) = bench.stop().await;
     let names = store.documents(DocumentKind::Alert).await.unwrap();
-    assert_eq!(names.iter().map(|document| document.key.name.as_str()).collect::<Vec<_>>(), ["ops"]);
+    assert_eq!(names.iter().map(|document| document.key.name.as_str()).collect::<Vec<_>>(), ["@relay", "ops"]);
 
     let bench = Bench::over(store, dir, declared()).await;
     bench.told().await;
@@ -226,7 +237,36 @@ async fn a_restart_tells_nothing_twice_and_nothing_never() {
     let bench = Bench::over(store, dir, Vec::new()).await;
     bench.look_after(Duration::ZERO).await;
     let (store, _dir) = bench.stop().await;
-    assert_eq!(store.documents(DocumentKind::Alert).await.unwrap(), []);
+    let names = store.documents(DocumentKind::Alert).await.unwrap();
+    assert_eq!(
+        names.iter().map(|document| document.key.name.as_str()).collect::<Vec<_>>(),
+        ["@relay"],
+        "the next alert is of the same relay"
+    );
+}
+
+/// What was told as of one relay is told as over of the same, whatever it is called by then; what is new is told by its new name.
+#[tokio::test]
+async fn an_incident_keeps_its_name_when_the_relay_gets_another() {
+    let target = Target::start().await;
+    let declared = || vec![alert("ops", Way::Post(post_to(&target, Format::PagerDuty)))];
+    let bench = Bench::start(declared()).await;
+    bench.dead_letters(1).await;
+    bench.told().await;
+    let first = target.until(1).await[0].json()["dedup_key"].clone();
+    bench.until_kept().await;
+    let (store, dir) = bench.stop().await;
+    let bench = Bench::named("staging", store, dir, declared()).await;
+    bench.lacks_a_replica();
+    bench.told().await;
+    let of_second = |got: &[target::Got], kind: &str| {
+        let keys = got.iter().map(|got| got.json()["dedup_key"].as_str().unwrap().to_owned());
+        keys.skip(1).find(|key| key.contains(kind)).unwrap()
+    };
+    let got = target.until(3).await;
+    assert_eq!(json!(of_second(&got, "dead_letters")), first);
+    assert!(of_second(&got, "/store/").starts_with("crm-relay/staging/"), "{}", of_second(&got, "/store/"));
+    bench.stop().await;
 }
 
 /// A store that does not say how it is is told, and ends nothing that was told before; what cannot be kept is told all the same.
@@ -360,13 +400,17 @@ async fn what_a_server_told_that_is_gone_is_over() {
     let bench = Bench::over(store, tempfile::tempdir().unwrap(), declared).await;
     bench.look_after(Duration::ZERO).await;
     bench.look_after(Duration::from_mins(50)).await;
-    assert_eq!(bench.store.documents(DocumentKind::Alert).await.unwrap().len(), 2);
+    let kept = async || {
+        let kept = bench.store.documents(DocumentKind::Alert).await.unwrap();
+        kept.into_iter().filter(|document| document.key.name != "@relay").count()
+    };
+    assert_eq!(kept().await, 2);
     bench.look_after(Duration::from_mins(10)).await;
     let got = target.until(1).await[0].json();
     assert_eq!((&got["type"], &got["data"]["server"]), (&json!("alert.over"), &json!("pod-7")));
     assert_eq!(of(&got, "over"), [("disk".into(), String::new())]);
     bench.until_kept().await;
-    assert_eq!(bench.store.documents(DocumentKind::Alert).await.unwrap(), []);
+    assert_eq!(kept().await, 0);
     bench.look_after(Duration::from_mins(10)).await;
     bench.until_kept().await;
     assert_eq!(target.got().len(), 1);

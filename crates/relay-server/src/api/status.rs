@@ -10,6 +10,9 @@ use super::DestinationDto;
 pub struct HealthDto {
     /// `ok` or `degraded`.
     pub status: String,
+    /// What the relay is called in messages of alerts; only for those who may know the reasons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<String>,
     /// Of the server.
     pub version: String,
     /// What its store promises.
@@ -79,6 +82,9 @@ pub struct StatusDto {
     pub proxy_protocol: bool,
     /// Its admin listener.
     pub admin: Option<String>,
+    /// How copies of its store stand; `null`: it takes none.
+    #[serde(default)]
+    pub backup: Option<BackupDto>,
     /// Under which URL senders reach it.
     pub public_url: Option<String>,
     /// For how long it has run.
@@ -102,6 +108,23 @@ pub struct StatusDto {
     pub missed: Vec<MissedDto>,
     /// What is worth a look although it works, in words.
     pub hints: Vec<String>,
+}
+
+/// How the copies that a server takes of its store stand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BackupDto {
+    /// Where they are.
+    pub dir: String,
+    /// When the newest was taken; `null`: there is none.
+    pub newest_at: Option<String>,
+    /// Where it is.
+    pub path: Option<String>,
+    /// Events in it.
+    pub events: Option<u64>,
+    /// Its length.
+    pub bytes: Option<u64>,
+    /// Why the latest could not be taken; `null`: it could.
+    pub error: Option<String>,
 }
 
 /// Another server that shares the store.

@@ -53,6 +53,7 @@ impl Config {
         let likeness = Likeness { key: hex(&sha256(&key))[..DIGITS].to_owned(), ..Likeness::default() };
         let mut lines = Lines { key: hmac::Key::new(hmac::HMAC_SHA256, &key), likeness };
         lines.put("PUBLIC_URL", self.public_url.as_deref().unwrap_or_default().trim_end_matches('/'));
+        lines.put("RELAY_NAME", self.relay_name.as_deref().unwrap_or_default());
         lines.put("MESSAGE_TTL", &span(self.route_defaults.ttl));
         lines.put("MAX_RETRIES, RETRY_DELAY, RETRY_MULTIPLIER", &retry(&self.route_defaults.retry));
         let mut origins = self.cors_origins.clone();
@@ -290,7 +291,8 @@ mod tests {
     #[test]
     fn whatever_all_servers_are_to_have_counts() {
         let one = sample().likeness();
-        let changes: [fn(&mut Config); 17] = [
+        let changes: [fn(&mut Config); 18] = [
+            |config| config.relay_name = Some("staging".into()),
             |config| config.lease *= 2,
             |config| config.retention_dead *= 2,
             |config| config.route_defaults.ttl *= 2,

@@ -181,6 +181,7 @@ fn told(reason: &health::Reason, directory: &Directory, site: &Site) -> Reason {
         | R::ClockMoved(_)
         | R::OtherConfiguration { .. }
         | R::Untold { .. } => (None, true),
+        R::Backup(wanting) => (None, wanting.missed.is_none()),
         R::CertificateEnds { left, .. } => (None, left.is_some()),
         R::Store { commits, .. } => (None, *commits),
         R::Full { .. } | R::MemoryFull { .. } | R::Damaged { .. } | R::NoCommit { .. } | R::ClockApart(_) => {

@@ -376,5 +376,5 @@ fn too_often() -> Unfetched {
         limits::FETCHES_PER_ADDRESS,
         limits::FETCHES_PER_MINUTE
     );
-    Unfetched { host: "not asked".into(), why, is_ours: false }
+    Unfetched { host: "not asked".into(), why, is_ours: false, status: None }
 }

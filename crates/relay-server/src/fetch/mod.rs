@@ -78,6 +78,8 @@ pub(crate) struct Unfetched {
     pub(crate) why: String,
     /// It is this machine that lacks something.
     pub(crate) is_ours: bool,
+    /// What was answered, if that is why.
+    pub(crate) status: Option<StatusCode>,
 }
 
 /// What an exchange came to nothing of.
@@ -143,13 +145,13 @@ impl Fetcher {
     /// # Errors
     /// Why not, for the operator.
     pub(crate) async fn get(&self, url: &str) -> Result<Bytes, Unfetched> {
-        let no_host = |why: &str| Unfetched { host: "no host".into(), why: why.into(), is_ours: false };
+        let no_host = |why: &str| Unfetched { host: "no host".into(), why: why.into(), is_ours: false, status: None };
         let target = Target::of(url).map_err(no_host)?;
         let fetched = match timeout(limits::FETCH_TIMEOUT, self.exchange(&target)).await {
             Ok(fetched) => fetched,
             Err(_) => Err(format!("no whole answer within {} s", limits::FETCH_TIMEOUT.as_secs()).into()),
         };
-        fetched.map_err(|Failed { why, is_ours, .. }| Unfetched { host: target.host, why, is_ours })
+        fetched.map_err(|Failed { why, is_ours, .. }| Unfetched { host: target.host, why, is_ours, status: None })
     }
 
     async fn exchange(&self, target: &Target) -> Result<Bytes, Failed> {

@@ -61,10 +61,13 @@ impl Fetcher {
             Ok(status) if status.is_success() => Ok(()),
             Ok(status) if status.is_redirection() => {
                 let why = format!("status {}; redirects are not followed", status.as_u16());
-                Err(Unfetched { host, why, is_ours: false })
+                Err(Unfetched { host, why, is_ours: false, status: Some(status) })
             }
-            Ok(status) => Err(Unfetched { host, why: format!("status {}", status.as_u16()), is_ours: false }),
-            Err(Failed { why, is_ours, .. }) => Err(Unfetched { host, why, is_ours }),
+            Ok(status) => {
+                let why = format!("status {}", status.as_u16());
+                Err(Unfetched { host, why, is_ours: false, status: Some(status) })
+            }
+            Err(Failed { why, is_ours, .. }) => Err(Unfetched { host, why, is_ours, status: None }),
         }
     }
 

@@ -10,6 +10,7 @@ use std::{
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use relay_core::{
+    delivery::Reason,
     hub::{ConnId, Hub, Input, Notice, Output, Ticket},
     id::InstanceId,
     limits,
@@ -367,10 +368,20 @@ impl Driver {
                 Output::Notice(Notice::DestinationUp { destination, instance }) => {
                     self.ask_waiting(destination, instance);
                 }
-                Output::Notice(notice) => self.notices.on(&notice, self.now),
+                Output::Notice(notice) => self.note(&notice),
                 Output::Stopped => self.stopped = true,
             }
         }
+    }
+
+    /// Writes a notice down, and counts what ended.
+    fn note(&mut self, notice: &Notice) {
+        match notice {
+            Notice::DeliveryDead { destination, reason, .. } => self.metrics.ended(destination, *reason),
+            Notice::DeliveryExpired { destination, .. } => self.metrics.ended(destination, Reason::Expired),
+            _ => {}
+        }
+        self.notices.on(notice, self.now);
     }
 
     /// Asks how much waits for a destination that is up again, to say so.

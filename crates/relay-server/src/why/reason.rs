@@ -26,6 +26,7 @@ pub(super) fn told(reason: &Reason) -> Option<CheckDto> {
         Reason::ClockApart(_) => at(Hop::Server, "clock"),
         Reason::OtherConfiguration { .. } => at(Hop::Server, "servers"),
         Reason::CertificateEnds { .. } => at(Hop::Server, "certificate"),
+        Reason::Backup(_) => at(Hop::Server, "backup"),
         Reason::Untold { alert, .. } => at(Hop::Server, "alert").about(alert.as_str()),
         Reason::OldSecretBroken { source, .. } => at(Hop::Source, "rotation")
             .about(source.as_str())

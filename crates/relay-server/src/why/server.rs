@@ -11,7 +11,7 @@ use crate::{
 /// Each thing in its line; what is wrong for `/health` in place of it.
 pub(super) fn checks(look: &Look<'_>) -> Vec<CheckDto> {
     let told: Vec<CheckDto> = look.told_at(Hop::Server, None).collect();
-    let well = [Some(commit(look)), disk(look), Some(clock(look)), certificate(look)];
+    let well = [Some(commit(look)), disk(look), backup(look), Some(clock(look)), certificate(look)];
     let is_told = |check: &CheckDto| told.iter().any(|told| told.check == check.check);
     let mut checks: Vec<CheckDto> = well.into_iter().flatten().filter(|check| !is_told(check)).collect();
     checks.extend(told);
@@ -28,6 +28,15 @@ fn commit(look: &Look<'_>) -> CheckDto {
 fn disk(look: &Look<'_>) -> Option<CheckDto> {
     let free = look.report.stats.disk_free_bytes?;
     Some(CheckDto::ok(Hop::Server, "disk", format!("{} MiB free", free >> 20)))
+}
+
+fn backup(look: &Look<'_>) -> Option<CheckDto> {
+    let shown = look.state.health.backups()?;
+    let said = match shown.age {
+        Some(age) => format!("the newest is {} old, in {}", rough(age), shown.dir),
+        None => format!("the first is being taken, in {}", shown.dir),
+    };
+    Some(CheckDto::ok(Hop::Server, "backup", said))
 }
 
 fn clock(look: &Look<'_>) -> CheckDto {

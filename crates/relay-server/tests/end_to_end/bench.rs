@@ -142,6 +142,9 @@ fn config(data_dir: PathBuf) -> Config {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let day = Duration::from_hours(24);
     Config {
+        backups: None,
+        relay_name: None,
+        runtime_dir: None,
         listen: any,
         tls: Vec::new(),
         acme: None,

@@ -50,6 +50,11 @@ pub trait Upkeep: Send + Sync + 'static {
     /// Begins a consistent copy of the store, to be taken piece by piece while it goes on working: one at a time.
     fn backup(&self) -> Later<Result<Copying, BackupError>>;
 
+    /// What all copies of this store have in common, until a restore or a loss begins another history; `None`: it is not copied.
+    fn epoch(&self) -> Option<String> {
+        None
+    }
+
     /// What this backend guarantees, for the log and `/health`.
     fn promises(&self) -> Promises;
 

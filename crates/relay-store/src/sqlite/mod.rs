@@ -77,7 +77,7 @@ pub use self::{
         room::DiskFree,
     },
     verify::{
-        check::{CheckReport, check, check_watched},
+        check::{CheckReport, check, check_copy, check_watched},
         restore::{RestoreError, Restored, restore, restore_watched},
     },
 };
@@ -101,6 +101,7 @@ const SCRUB_AFTER: Duration = Duration::from_mins(1);
 /// The embedded store. Dropping it ends it as a crash would: what was not answered may or may not have happened.
 pub struct SqliteStore {
     dir: PathBuf,
+    epoch: u128,
     clock: Arc<Mutex<Clock>>,
     copies: Copies,
     counting: Counting,
@@ -183,7 +184,7 @@ impl SqliteStore {
         let mut room = Room::new(Arc::clone(&disk_free), options.disk_reserve, &place.dir, ballast, Arc::clone(&seen));
         let clock = Arc::new(Mutex::new(open::clock_from(options.clock, meta.latest)));
         let copies = Copies::default();
-        let dir = place.dir.clone();
+        let (dir, epoch) = (place.dir.clone(), meta.epoch);
         room.is_full(|| schema::free_inside(&db).unwrap_or(0));
         let writer = Writer {
             queues: Arc::clone(&queues),
@@ -212,6 +213,7 @@ impl SqliteStore {
         let counting = Counting::default();
         Ok(Self {
             dir,
+            epoch,
             clock,
             copies,
             counting,
@@ -262,6 +264,7 @@ impl SqliteStore {
         queues.shut();
         Ok(Self {
             dir: place.dir,
+            epoch: meta.epoch,
             clock: Arc::new(Mutex::new(open::clock_from(options.clock, meta.latest))),
             copies: Copies::default(),
             counting: Counting::default(),
@@ -569,6 +572,10 @@ impl Upkeep for SqliteStore {
             let no_thread = |_| Err(BackupError::NotNow("no thread could be started".into()));
             asked.await.unwrap_or_else(no_thread)
         })
+    }
+
+    fn epoch(&self) -> Option<String> {
+        Some(format!("{:032x}", self.epoch))
     }
 
     fn promises(&self) -> Promises {

@@ -94,17 +94,22 @@ fn head(status: &StatusDto, beside: &Beside<'_>) -> Vec<String> {
     let totals = &status.health.totals;
     let last = status.last_received_at.as_deref().map(|at| time::short(at, beside.now));
     let last = last.map_or_else(|| "no webhook yet".to_owned(), |ago| format!("last webhook {ago} ago"));
+    let copied = status.backup.as_ref().map(|backup| match &backup.newest_at {
+        Some(at) => format!("backup {} ago", time::short(at, beside.now)),
+        None => "no backup yet".to_owned(),
+    });
     let rate = |of: fn(&Rates) -> f64| {
         beside.rates.as_ref().map_or_else(String::new, |rates| style::dim(format!(" ({:.1}/s)", of(rates))))
     };
     let dead = text(&totals.webhooks_failed);
     let dead = if totals.webhooks_failed > 0 { style::bad(dead) } else { dead };
-    let counted = [
+    let mut counted = vec![
         format!("received {}{}", text(&totals.webhooks_received), rate(|rates| rates.received)),
         format!("delivered {}{}", text(&totals.webhooks_processed), rate(|rates| rates.delivered)),
         format!("waiting {}", text(&totals.queue_depth)),
         format!("dead {dead}"),
     ];
+    counted.extend(copied.into_iter().chain(status.health.relay.as_ref().map(text)).map(style::dim));
     vec![format!("{}  {}", beside.server, style::dim(last)), counted.join("  ")]
 }
 

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use axum::{Json, response::IntoResponse};
-use http::{StatusCode, header};
+use http::header;
 use relay_core::{name::Name, throttle::Rate, time::Mono};
 use relay_store::seam::{EventFilter, Page};
 
 use crate::{
     admin::{Of, problem::AdminError},
-    api::{HealthDto, MissedDto, StatusDto},
+    api::{BackupDto, HealthDto, MissedDto, StatusDto},
     clock::rfc3339,
     hints::hints,
     intake::Intake,
-    metrics::{Daily, Limited},
+    metrics::{self, Daily, Limited},
     state::State,
 };
 
@@ -23,6 +23,8 @@ pub(super) async fn status(Of(state): Of) -> Result<Json<StatusDto>, AdminError>
     let mut status = StatusDto::new(&report, &state.promises, &state.registry.directory(), now);
     status.uptime_ms = now.mono.since(Mono::default()).as_millis() as u64;
     status.last_received_at = last_received(&state, None).await?;
+    status.health.relay.clone_from(&state.relay);
+    status.backup = state.health.backups().map(BackupDto::new);
     status.public_url.clone_from(&state.public_url);
     status.missed = state.refusals.missed().iter().map(MissedDto::new).collect();
     let hints = hints(&state.refusals, &state.registry.directory(), &report.hub.unrouted, now.wall);
@@ -46,18 +48,19 @@ pub(super) async fn last_received(state: &State, source: Option<&Name>) -> Resul
 
 pub(crate) async fn health(Of(state): Of) -> Result<Json<HealthDto>, AdminError> {
     let report = state.health.report_now().await?;
-    Ok(Json(HealthDto::new(&report, &state.promises, true)))
+    Ok(Json(HealthDto::of(&state, &report, true)))
 }
 
 pub(crate) async fn metrics(Of(state): Of) -> Result<impl IntoResponse, AdminError> {
     let report = state.health.report().await?;
-    let page = state.metrics.render(
+    let mut page = state.metrics.render(
         &report.stats,
         &report.hub.destinations,
         &state.registry.directory().routing.paused,
         (&limited(&state), &daily(&state)),
         state.clock.wall(),
     );
+    page.extend(state.health.backups().map(|shown| metrics::backup_age(shown.age)));
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page))
 }
 
@@ -91,5 +94,5 @@ pub(crate) async fn live() -> &'static str {
 }
 
 pub(crate) async fn ready(Of(state): Of) -> impl IntoResponse {
-    if state.health.is_ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+    state.health.probe()
 }

@@ -21,14 +21,19 @@ fn receiver(way: Way, fetching: Fetching) -> (Arc<Receiver>, Untold) {
     let (untold, metrics) = (Untold::default(), Arc::default());
     let fetcher = Arc::new(Fetcher::new(fetching).unwrap());
     let clock = Clock::start(Wall::MIN);
-    (Arc::new(Receiver::new(alert("ops", way), "one", fetcher, clock, metrics, untold.clone())), untold)
+    (Arc::new(Receiver::new(alert("ops", way), speaker(), fetcher, clock, metrics, untold.clone())), untold)
+}
+
+fn speaker() -> Speaker {
+    Speaker { relay: "production".into(), server: "one".into() }
 }
 
 fn item(kind: Kind, subject: Option<&str>, words: &str, news: News) -> Item {
     let subject = subject.map(|name| name.parse().unwrap());
     let scope = if subject.is_some() { Scope::Store } else { Scope::Server };
     let (key, severity) = (Key { kind, subject, scope }, Severity::Critical);
-    Item { key, severity, words: words.into(), since: Wall::from_micros(1_700_000_000_000_000), count: 3, news }
+    let (since, relay) = (Wall::from_micros(1_700_000_000_000_000), "production".into());
+    Item { key, severity, words: words.into(), since, count: 3, news, relay }
 }
 
 fn message() -> Message {
@@ -81,7 +86,7 @@ async fn chats_get_text_and_no_markup() {
     let slack = got[0].json();
     assert_eq!(
         slack["text"],
-        "crm-relay at one [critical]: 1 new, 1 over\nnew [critical]: no &lt;!channel&gt; client &amp; none[2J\nover [critical]: \
+        "crm-relay production at one [critical]: 1 new, 1 over\nnew [critical]: no &lt;!channel&gt; client &amp; none[2J\nover [critical]: \
          room runs out"
     );
     let body = &got[1].json()["attachments"][0]["content"]["body"];
@@ -107,10 +112,35 @@ async fn pagerduty_has_an_incident_for_each_condition() {
     advance(limits::ALERT_RETRY_FIRST).await;
     let got: Vec<Value> = target.until(3).await.iter().map(target::Got::json).collect();
     let said = got.iter().map(|event| (event["event_action"].as_str().unwrap(), event["dedup_key"].as_str().unwrap()));
-    let resolve = ("resolve", "crm-relay/ops/disk//one");
-    assert_eq!(said.collect::<Vec<_>>(), [("trigger", "crm-relay/ops/no_client/crm/"), resolve, resolve]);
+    let resolve = ("resolve", "crm-relay/production/ops/disk//one");
+    assert_eq!(said.collect::<Vec<_>>(), [("trigger", "crm-relay/production/ops/no_client/crm/"), resolve, resolve]);
     assert_eq!((&got[0]["routing_key"], &got[0]["payload"]["severity"]), (&json!(SECRET), &json!("critical")));
+    assert!(got[0]["payload"]["summary"].as_str().unwrap().starts_with("production: no "), "{}", got[0]);
     run.abort();
+}
+
+/// Two relays that tell one PagerDuty end their own incidents alone; what a version told that knew of no relays it would have ended by the
+/// same key; and a key is never longer than is taken.
+#[test]
+fn incidents_of_two_relays_are_told_apart() {
+    let keys = |relay: &str, server: String| {
+        let post =
+            Post { url: "https://h/".parse().unwrap(), format: Format::PagerDuty, secret: None, allow_private: false };
+        let mut notice = notice();
+        notice.message.begun.iter_mut().chain(&mut notice.message.over).for_each(|item| item.relay = relay.into());
+        let requests = format::requests(&notice, &post, &Speaker { server, ..speaker() }, Wall::MIN).unwrap();
+        let key =
+            |request: &format::Request| serde_json::from_slice::<Value>(&request.body).unwrap()["dedup_key"].clone();
+        requests.iter().map(|request| key(request).as_str().unwrap().to_owned()).collect::<BTreeSet<String>>()
+    };
+    let (one, other) = (keys("a", "one".into()), keys("b", "one".into()));
+    assert!(one.is_disjoint(&other), "{one:?} {other:?}");
+    assert_eq!(
+        keys("", "one".into()),
+        ["crm-relay/ops/disk//one", "crm-relay/ops/no_client/crm/"].map(String::from).into()
+    );
+    let long = keys("a", "s".repeat(300));
+    assert!(long.iter().all(|key| key.len() <= 255) && long != keys("a", "t".repeat(300)), "{long:?}");
 }
 
 /// A target that is away is tried again until it is there; then it has the message once, with the id of the first try.
@@ -145,7 +175,7 @@ async fn a_target_that_is_away_is_told_later() {
 #[tokio::test]
 async fn messages_that_nobody_takes_are_given_up() {
     let target = Target::start().await;
-    target.answer(&["HTTP/1.1 404 Not Found\r\n\r\n"; 64]);
+    target.answer(&["HTTP/1.1 500 Oh No\r\n\r\n"; 64]);
     let (receiver, untold) = receiver(Way::Post(post_to(&target, Format::StandardWebhooks)), Fetching::default());
     let running = Arc::clone(&receiver);
     let run = tokio::spawn(async move { running.run().await });
@@ -167,6 +197,52 @@ async fn messages_that_nobody_takes_are_given_up() {
     tokio::time::resume();
     assert!(untold.all()[&"ops".parse::<Name>().unwrap()].since > Mono::default());
     assert_eq!((receiver.take_given_up(), receiver.take_given_up()), (vec![message()], Vec::new()));
+    run.abort();
+}
+
+/// Who refuses for good is tried thrice and not for half a day: that is a reason which others are told, and he is asked again after an hour,
+/// or as soon as somebody tried it by hand and was heard. Who is busy, or fails, is tried on.
+#[tokio::test]
+async fn a_target_that_refuses_for_good_is_asked_thrice() {
+    let target = Target::start().await;
+    target.answer(&["HTTP/1.1 429 Slow Down\r\n\r\n", "HTTP/1.1 503 No\r\n\r\n"]);
+    target.answer(&["HTTP/1.1 403 No\r\n\r\n"; 6]);
+    let (receiver, untold) = receiver(Way::Post(post_to(&target, Format::StandardWebhooks)), Fetching::default());
+    let running = Arc::clone(&receiver);
+    let run = tokio::spawn(async move { running.run().await });
+    let failed = async |tries: usize| {
+        target.until(tries).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        advance(limits::ALERT_RETRY_MAX).await;
+    };
+    receiver.put(Notice::of(message()));
+    for tries in 1..5 {
+        assert_eq!((receiver.account().untold, receiver.has_room()), (0, true), "{tries}");
+        failed(tries).await;
+    }
+    let until_given_up = async |count| {
+        target.until(2 + 3 * count as usize).await;
+        while receiver.account().untold < count {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    until_given_up(1).await;
+    assert_eq!((receiver.take_given_up(), receiver.has_room()), (vec![message()], false));
+    let why = untold.all()[&"ops".parse::<Name>().unwrap()].why.clone();
+    assert!(why.starts_with("127.0.0.1: status 403, which is for good"), "{why}");
+    // What waits meanwhile is tried an hour later, and refused again.
+    receiver.put(Notice::of(message()));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(target.got().len(), 5);
+    advance(limits::ALERT_REFUSED_PAUSE).await;
+    for tries in 6..8 {
+        failed(tries).await;
+    }
+    until_given_up(2).await;
+    receiver.put(Notice::of(message()));
+    receiver.send_once(&notice()).await.unwrap();
+    target.until(10).await;
+    assert!(receiver.has_room() && untold.all().is_empty());
     run.abort();
 }
 

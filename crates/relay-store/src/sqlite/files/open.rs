@@ -479,6 +479,12 @@ impl StoreDir {
         }
     }
 
+    /// Opens the database as a file that nobody changes, and that has no log: a copy.
+    pub(crate) fn connect_copy(&self) -> Result<Connection, OpenError> {
+        let opened = Connection::open_with_flags(without_log(&self.database()), flags_without_log());
+        opened.map_err(|error| self.damaged(unopened(error)))
+    }
+
     /// Opens a connection that reads.
     pub(crate) fn connect_reader(&self) -> Result<Connection, OpenError> {
         connect_reader(&self.dir).map_err(|fault| self.damaged(fault))

@@ -31,6 +31,35 @@ fn last_word(mut copying: Copying) -> Option<Result<Piece, BackupError>> {
     last
 }
 
+/// I18: a copy is read as a store is checked, clear or sealed, and nothing is written beside it; a bit that does not hold is found.
+#[test]
+fn a_copy_is_read_as_a_store_is_checked() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (store, _) = large(dir.path());
+    let into = dir.path().join("backup");
+    let made = take(wait(store.backup()).expect("begins"), &into);
+    let names = || {
+        let mut names: Vec<_> =
+            fs::read_dir(&into).expect("lists").map(|entry| entry.expect("is there").file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    let looked = |ciphers: &Ciphers| check_copy(&into, ciphers, &Arc::new(Watch::default()));
+    let report = looked(&Ciphers::default()).expect("reads");
+    assert!(report.is_healthy() && report.events == made.events, "{:?}", report.faults);
+    assert_eq!(names(), before);
+    let stopped = Arc::new(Watch::default());
+    stopped.stop();
+    assert!(matches!(check_copy(&into, &Ciphers::default(), &stopped), Err(OpenError::Interrupted { .. })));
+    let path = into.join("store.db");
+    let mut bytes = fs::read(&path).expect("reads");
+    let at = bytes.windows(4).rposition(|four| four == b"xxxx").expect("a body");
+    bytes[at] ^= 1;
+    fs::write(&path, bytes).expect("writes");
+    assert!(!looked(&Ciphers::default()).expect("reads").is_healthy());
+}
+
 /// I15, I18, I22: while nobody takes the copy, every lane goes on: webhooks, leases, redrives, replays, retention. What
 /// is in the copy is what was stored when it began.
 #[test]

@@ -98,6 +98,33 @@ pub fn check_watched(
     if accept_loss { mend(dir, ciphers, at, watch) } else { look_through(dir, ciphers, watch) }
 }
 
+/// Reads a copy as [`check`] reads a store, without its ledger, which a copy has none of; nothing is written beside it.
+///
+/// # Errors
+/// It cannot be read at all, is sealed with other keys, or somebody asked for an early end.
+pub fn check_copy(dir: &Path, ciphers: &Ciphers, watch: &Arc<Watch>) -> Result<CheckReport, OpenError> {
+    let place = StoreDir { dir: dir.to_owned() };
+    let mut db = place.connect_copy()?;
+    sealed::fit(&place, &db, ciphers)?;
+    let mut report = CheckReport {
+        sealed_with: sealed::numbers(&db).map_err(|error| place.damaged(error))?,
+        ..CheckReport::default()
+    };
+    let asked = Arc::clone(watch);
+    db.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || asked.is_stopped())).map_err(|error| place.damaged(error))?;
+    let mut damaged = Damaged::default();
+    let read = read_everything(&db, ciphers, &mut report, &mut damaged, watch);
+    if watch.is_stopped() {
+        return Err(OpenError::Interrupted { dir: place.dir });
+    }
+    match (read, damaged.later.pop_first()) {
+        (Ok(()), None) => {}
+        (Ok(()), Some(what)) => return Err(OpenError::Later { dir: place.dir, what }),
+        (Err(fault), _) => return Err(place.damaged(fault)),
+    }
+    Ok(report)
+}
+
 /// Reads everything beside others that only read, and in no server's way: it gives way to one that starts.
 fn look_through(dir: &Path, ciphers: &Ciphers, watch: &Arc<Watch>) -> Result<CheckReport, OpenError> {
     let (place, glance) = StoreDir::look(dir, Owners::UsOrServed)?;
