@@ -43,7 +43,10 @@ async fn a_rolling_restart_behind_haproxy_is_seen_by_no_sender() {
     let mut servers = ["a", "b"].map(|name| {
         let home = dir.path().join(name);
         fs::create_dir_all(&home).unwrap();
-        Server::start(&home, &[("REDIS_URL", &url), ("STREAM_NAME", "balanced"), ("TRUSTED_PROXIES", "127.0.0.1")])
+        // As the file says; two of its checks here, none of which waits.
+        let delay = ("STOP_DELAY", "2s");
+        let given = [("REDIS_URL", url.as_str()), ("STREAM_NAME", "balanced"), ("TRUSTED_PROXIES", "127.0.0.1"), delay];
+        Server::start(&home, &given)
     });
     let port = free_port();
     let (file, log) = (dir.path().join("haproxy.cfg"), dir.path().join("haproxy.log"));
