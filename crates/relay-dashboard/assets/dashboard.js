@@ -464,7 +464,7 @@ function bindDead() {
     const { name, path, matched, split, asked } = mine;
     if (name === 'purge' && byId('bulk-count').value.trim() !== `${matched}`) refuse(says.mistyped(matched));
     [run.hidden, one.hidden, leave.textContent, mine.broke] = [true, true, says.stop, true];
-    words.focus();
+    dialog.focus();
     while (isOpen()) {
       const began = now();
       const { changed, next, stopped_by: by } = await send('POST', path, { ...asked, limit: mine.limit });

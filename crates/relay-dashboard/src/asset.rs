@@ -69,8 +69,12 @@ impl Asset {
 /// text of theirs goes over lines, and no comment stands behind anything.
 fn bare(source: &str) -> String {
     let lines = source.lines().map(str::trim_start);
-    let is_kept =
-        |line: &&str| !(line.is_empty() || line.starts_with("// ") || (line.starts_with("/*") && line.ends_with("*/")));
+    let is_kept = |line: &&str| {
+        !(line.is_empty()
+            || line == &"//"
+            || line.starts_with("// ")
+            || (line.starts_with("/*") && line.ends_with("*/")))
+    };
     let end = |line: &str| if line.ends_with(['{', '}', '(', '[', ',', ';']) { "" } else { "\n" };
     lines.filter(is_kept).fold(String::with_capacity(source.len()), |bare, line| bare + line + end(line))
 }

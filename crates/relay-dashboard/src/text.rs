@@ -165,6 +165,8 @@ words! {
     NO_DEAD = "Nothing is dead.";
     NO_DEAD_HOW = "What a target refuses, or nobody fetches in time, is kept here until it is redriven or its retention is over.";
     NO_DEAD_MATCHES = "No dead letter matches.";
+    NO_DEAD_SEEN = "None of those that were looked through matches.";
+    NO_DEAD_SEEN_HOW = "There are more behind them: narrow them by destination, reason or time.";
     SHOW_ALL_DEAD = "Show all dead letters";
     DEAD_NEEDS_SCRIPT = "Redriving needs JavaScript, or the command line: crm-relay dead redrive.";
 }

@@ -218,13 +218,12 @@ impl Outcry {
         }
         let receiver = Receiver::new(alert.clone(), speaker, fetcher, self.clock, metrics, untold);
         let notice = Notice::of(message(alert, note));
-        let mut has_failed = false;
         while let Err(why) = receiver.send_once(&notice).await {
             tracing::warn!(event = "alert_failed", alert = alert.name.as_str(), why, "tried again in a second");
-            if !std::mem::replace(&mut has_failed, true) {
-                self.came(cry, note, Arrival::Failed).await;
-            }
+            self.came(cry, note, Arrival::Failed).await;
             sleep(RETRY).await;
+            // Whoever ends in the middle of the next one does not know what came of it.
+            self.came(cry, note, Arrival::OnItsWay).await;
         }
         self.came(cry, note, Arrival::Arrived).await;
     }
@@ -291,7 +290,7 @@ fn told_of(note: &Note) -> Told {
         since: Wall::from_micros(note.since),
         count: 0,
         is_flapping: note.is_flapping(),
-        is_sent: note.arrival == Arrival::Arrived,
+        is_sent: note.was_heard || note.arrival == Arrival::Arrived,
         is_named: true,
         relay: note.relay.clone(),
     }

@@ -11,7 +11,7 @@ use relay_core::{
 };
 use relay_store::seam::Upkeep as _;
 
-use crate::{Edit, NOW, Rig, TTL, name, redrive, replay, run, wait};
+use crate::{Edit, NOW, Rig, Run, TTL, name, redrive, replay, run, wait};
 
 /// I12: a command that was previewed leaves what has come to match since, whatever made it match: another end, a redrive, another try.
 #[test]
@@ -110,6 +110,28 @@ fn what_is_known_of_a_job_is_not_read_again() {
     assert!(mark.cursor.is_some());
     let other = Job::new(Command { fingerprint: 1, ..command.clone() }).at(mark).poll(NOW);
     assert!(matches!(other, Some(Output::Ask(JobOp::Page(_)))), "another command is told so by the store");
+}
+
+/// I12: what is counted for a job that has begun is what it has done and what is left of it, whatever has come to match before that since.
+#[test]
+fn a_job_that_goes_on_is_counted_from_where_it_is() {
+    let (mut rig, _) = Rig::dead(6);
+    let command = Command { limit: Some(4), ..rig.command(redrive()) };
+    run(&rig, &Command { limit: Some(2), ..command.clone() }, 500);
+    let Ok(Stepped::Elsewhere(mark)) = wait(rig.store.step(Step::look(command.job))) else { panic!("it has begun") };
+    for _ in 0..4 {
+        rig.made(State::Dead);
+    }
+    let goes_on = |command: Command| {
+        let run = Run::new(&rig.store, &command, 500);
+        Run { job: run.job.at(mark.clone()), ..run }.finish().0
+    };
+    let counted = goes_on(Command { dry_run: true, ..command.clone() });
+    assert_eq!(counted.matched, 4);
+    let done = goes_on(Command { last: counted.last, ..command.clone() });
+    assert_eq!((done.matched, done.changed), (4, 4));
+    let anew = run(&rig, &Command { dry_run: true, ..command }, 500);
+    assert_ne!(anew.last, counted.last, "from the first on it would be about others");
 }
 
 /// I12: a job that was stopped is not through, and whoever runs it is told by whom.

@@ -17,7 +17,7 @@ use super::{
     cursor::Order,
     filter::{Listing, known},
     groups,
-    preview::{Given, Terms, previewed, terms},
+    preview::{self, Given, Terms, previewed, terms},
     words::Words,
 };
 use crate::{
@@ -93,7 +93,11 @@ pub(super) async fn run(
     let cursor = order.read(cursor.as_deref())?;
     let given = Given { preview: preview.as_deref(), job: job.as_deref(), limit, dry_run, is_open };
     let (job, terms) = terms(state, who, previewed_as, &given).await?;
-    let Terms { as_of, last, mark, counted } = terms;
+    let Terms { as_of, last, mut mark, counted } = terms;
+    if dry_run && cursor.is_none() && given.job.is_some() {
+        // What is left of a job that has begun is where it goes on.
+        mark = preview::mark(state, job).await?;
+    }
     let subject = match &target {
         Target::Ids(ids) if ids.len() == 1 => ids.iter().map(ToString::to_string).collect(),
         // Once: it is written with the first step.

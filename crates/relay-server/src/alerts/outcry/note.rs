@@ -29,6 +29,9 @@ pub(super) struct Note {
     /// As of which relay: what was not told as over keeps that.
     pub(super) relay: String,
     pub(super) arrival: Arrival,
+    /// Somebody may have heard of the incident before, whatever became of this message.
+    #[serde(default)]
+    pub(super) was_heard: bool,
     /// It was told as over.
     pub(super) is_over: bool,
 }
@@ -48,12 +51,13 @@ pub(super) enum Arrival {
 impl Note {
     pub(super) fn of(alert: String, words: String, relay: String, now: Wall) -> Self {
         let at = now.as_micros();
-        Self { alert, at, since: at, began: vec![at], words, relay, arrival: Arrival::OnItsWay, is_over: false }
+        let (arrival, was_heard, is_over) = (Arrival::OnItsWay, false, false);
+        Self { alert, at, since: at, began: vec![at], words, relay, arrival, was_heard, is_over }
     }
 
     /// Somebody may have heard it, and nobody has heard that it is over.
     pub(super) fn is_open(&self) -> bool {
-        !self.is_over && self.arrival != Arrival::Failed
+        !self.is_over && (self.was_heard || self.arrival != Arrival::Failed)
     }
 
     /// It began so often within an hour that it comes and goes.
@@ -72,7 +76,7 @@ impl Note {
         let recent = before.began.iter().copied().filter(|at| is_within(*at, now, limits::ALERT_FLAPPING_WITHIN));
         self.began = if before.is_over { recent.chain(self.began.iter().copied()).collect() } else { recent.collect() };
         if before.is_open() {
-            (self.since, self.relay) = (before.since, before.relay.clone());
+            (self.since, self.relay, self.was_heard) = (before.since, before.relay.clone(), true);
         }
     }
 }
@@ -119,7 +123,13 @@ impl Pad<'_> {
     pub(super) fn write(&self, notes: &[Note]) -> bool {
         let Ok(bytes) = serde_json::to_vec(notes) else { return false };
         let is_safe = |place: &Path| place.is_dir() && private::check_dir(place, private::Owners::Us).is_ok();
-        self.places.iter().any(|place| is_safe(place) && private::replace(&place.join(self.file), &bytes).is_ok())
+        let takes = |place: &PathBuf| is_safe(place) && private::replace(&place.join(self.file), &bytes).is_ok();
+        let Some(taken) = self.places.iter().position(takes) else { return false };
+        // What stands in a worse place is of a time when this one took nothing: it would be read, if it is of the same moment.
+        for place in &self.places[taken + 1..] {
+            let _gone = std::fs::remove_file(place.join(self.file));
+        }
+        true
     }
 }
 
@@ -168,6 +178,37 @@ mod tests {
         assert!(is_told(minutes(2), Arrival::Arrived));
         assert!(!is_told(minutes(61), Arrival::Arrived));
         assert!(is_told(minutes(62), Arrival::Arrived));
+    }
+
+    /// A reminder that nobody got leaves open what was told before it.
+    #[test]
+    fn what_was_heard_once_stays_open_though_its_reminder_fails() {
+        let mut notes = Vec::new();
+        begin(&mut notes, fresh("a", NOON), &[], NOON);
+        notes[0].arrival = Arrival::Arrived;
+        let later = NOON + Duration::from_hours(1);
+        begin(&mut notes, fresh("b", later), &[], later);
+        notes[0].arrival = Arrival::Failed;
+        assert_eq!((notes[0].is_open(), notes[0].relay.as_str()), (true, "a"));
+    }
+
+    /// What was written down where there was no better place does not come back once there is one.
+    #[test]
+    fn a_better_place_takes_what_stood_in_a_worse_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = ["best", "worse"].map(|name| dir.path().join(name));
+        let pad = Pad { places: &places, file: "note" };
+        let make = |place: &PathBuf| {
+            std::fs::DirBuilder::new().create(place).unwrap();
+            std::fs::set_permissions(place, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        };
+        make(&places[1]);
+        let mut notes = fresh("a", NOON);
+        assert!(pad.write(&notes));
+        make(&places[0]);
+        notes[0].is_over = true;
+        assert!(pad.write(&notes));
+        assert_eq!(pad.read(), notes);
     }
 
     /// What fails after it was told as over is told at once; the fourth time within an hour it comes and goes.
