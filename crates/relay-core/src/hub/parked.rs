@@ -1,7 +1,7 @@
 //! Parked: leases of large bodies for which their client has no slot, since as many are on their way to it as may be. They
 //! take none, so that small bodies behind them in the store are leased all the same.
 //!
-//! **Invariant:** of a client's slots at a destination one in [`limits::SMALL_SLOTS_PART`] is for small bodies, where it has
+//! **Invariant:** of a client's slots at a destination one in [`SMALL_SLOTS_PART`](crate::limits::SMALL_SLOTS_PART) is for small bodies, where it has
 //! two or more, as long as large ones wait or have not left whole. What is parked is handed back at its lease's end at the
 //! latest, and what was leased first goes first.
 
