@@ -8,7 +8,7 @@ use std::{
 use super::{Action, Command, ForHub, JobOp, JobStored, Last, Output, Pace, Target};
 use crate::{
     delivery::{Delivery, State},
-    id::DeliveryId,
+    id::{DeliveryId, EventId},
     limits,
     name::Name,
     routing::Route,
@@ -314,7 +314,7 @@ impl Job {
         }
         // Behind the last there is none.
         let is_end =
-            self.command.last.is_some_and(|last| page.items.last().is_some_and(|found| self.place(found) < last));
+            self.command.last.is_some_and(|last| page.items.last().is_some_and(|found| self.is_behind(found, last)));
         let meant: Vec<Delivery> = page.items.into_iter().filter(|found| self.is_for(found)).collect();
         if self.command.dry_run {
             self.count(&meant);
@@ -331,13 +331,26 @@ impl Job {
             *self.split.entry(found.destination.clone()).or_default() += 1;
         }
         self.first = self.first.or_else(|| meant.first().map(|found| found.id));
-        self.last = meant.last().map(|found| self.place(found)).or(self.last);
+        self.last = meant.iter().map(|found| self.place(found)).chain(self.last).min();
+    }
+
+    /// Whether nothing behind this one, where the newest come first, is of those up to the last. Servers whose clocks are apart by as much
+    /// as they may mint ids that are not in the order in which a store lists them.
+    fn is_behind(&self, found: &Delivery, last: Last) -> bool {
+        if self.comes_by_end() {
+            self.place(found) < last
+        } else {
+            found.id.minted_at() + limits::CLOCKS_APART < DeliveryId::from_u128(last.id).minted_at()
+        }
+    }
+
+    fn comes_by_end(&self) -> bool {
+        matches!(&self.target, Reads::Matching(filter) if filter.comes_by_end())
     }
 
     /// Where one stands among the others.
     fn place(&self, found: &Delivery) -> Last {
-        let by_end = matches!(&self.target, Reads::Matching(filter) if filter.comes_by_end());
-        Last { at: if by_end { found.changed_at } else { Wall::MIN }, id: found.id.as_u128() }
+        Last { at: if self.comes_by_end() { found.changed_at } else { Wall::MIN }, id: found.id.as_u128() }
     }
 
     /// How many of these one step may be about, if that is not all: what is removed in one commit is bounded in rows.
@@ -377,7 +390,8 @@ impl Job {
 
     /// Puts the new deliveries of these events into a step.
     fn make(&mut self, page: Listing<EventRow>, ids: Vec<DeliveryId>, now: Wall) {
-        let behind = |last: Last| page.items.last().is_some_and(|row| row.event.id.as_u128() > last.id);
+        let end = |last: Last| EventId::from_u128(last.id).minted_at() + limits::CLOCKS_APART;
+        let behind = |last: Last| page.items.last().is_some_and(|row| row.event.id.minted_at() > end(last));
         let is_end = self.command.last.is_some_and(behind);
         let mut step = self.step(page.next.filter(|_| !is_end));
         let (pace, mut ids) = (self.pace(now), ids.into_iter());
@@ -387,7 +401,7 @@ impl Job {
             if routes.is_empty() {
                 continue;
             }
-            last = Some(Last { at: Wall::MIN, id: row.event.id.as_u128() });
+            last = last.max(Some(Last { at: Wall::MIN, id: row.event.id.as_u128() }));
             for route in routes.iter().filter(|_| self.command.dry_run) {
                 *split.entry(route.destination.clone()).or_default() += 1;
             }

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use relay_core::{
     delivery::{Delivery, State, redrive as redriven},
-    jobs::{Action, Command, End, Job, JobOp, Meant, Output, Target},
+    jobs::{Action, Command, End, Job, JobOp, JobStored, Meant, Output, Target},
     name::Name,
-    storage::{DeliveryFilter, Range, Step, Stepped},
+    storage::{DeliveryFilter, Listing, Range, Step, Stepped},
     time::Wall,
 };
 use relay_store::seam::Upkeep as _;
@@ -93,6 +93,35 @@ fn what_a_limited_preview_did_not_count_takes_no_place_of_what_has_gone() {
     assert_eq!(run(&rig, &Command { last: counted.last, limit: None, ..all.clone() }, 2).matched, 2);
     let whole = run(&rig, &Command { dry_run: true, limit: Some(4), ..all }, 2);
     assert_eq!((whole.matched, whole.last), (3, None), "all that there is has no end but its time");
+}
+
+/// I12: servers whose clocks are apart by as much as they may mint ids that are not in the order in which a store lists them.
+#[test]
+fn what_was_counted_is_not_left_because_its_id_is_out_of_order() {
+    let mut rig = Rig::new();
+    let made: Vec<Delivery> = (0..5).map(|_| rig.made(State::Ready)).collect();
+    let command = Command { limit: Some(3), ..rig.command(Action::Cancel) };
+    let listed = [4, 2, 3, 1, 0].map(|at: usize| made[at].clone());
+    let counted_of = |command: Command| {
+        let mut job = Job::new(command);
+        loop {
+            match job.poll(NOW) {
+                Some(Output::Ask(JobOp::Page(asked))) => {
+                    let (ask, receipt) = asked.take();
+                    let page = Listing { items: listed[..ask.page.limit.min(5) as usize].to_vec(), next: None };
+                    job.handle(JobStored::Page(receipt.answered(Ok(page))));
+                }
+                Some(Output::Ask(op)) => job.handle(rig.store.perform_job(op)),
+                Some(Output::Over) => return job.outcome().expect("it is over"),
+                Some(_) => {}
+                None => panic!("nothing is under way"),
+            }
+        }
+    };
+    let counted = counted_of(Command { dry_run: true, ..command.clone() });
+    assert_eq!(counted.matched, 3);
+    let done = counted_of(Command { last: counted.last, ..command });
+    assert_eq!((done.matched, done.changed), (3, 3));
 }
 
 /// Each of the steps of a command begins where the one before it ended, and not with the first that there is.
