@@ -55,7 +55,7 @@ pub(crate) async fn run(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
     use bytes::Bytes;
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     /// A dead letter, stored.
-    async fn dead(store: &MemoryStore, mint: &mut IdMint, now: Wall) -> DeliveryId {
+    pub(crate) async fn dead(store: &MemoryStore, mint: &mut IdMint, now: Wall) -> DeliveryId {
         let event = event::Event {
             id: mint.event(now),
             source: "in".parse().unwrap(),

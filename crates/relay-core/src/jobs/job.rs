@@ -28,7 +28,7 @@ pub struct Job {
     mark: Mark,
     /// Of a dry run: how many deliveries of each destination it is about.
     split: BTreeMap<Name, u64>,
-    /// Of a dry run: the last that it counted.
+    /// Of a dry run: the outermost that it counted, whatever order they came in.
     last: Option<Last>,
     /// Of a dry run: the first that it counted.
     first: Option<DeliveryId>,
@@ -114,7 +114,7 @@ pub struct JobSums {
     pub changed: u64,
     /// Of a dry run: how many deliveries of each destination are among those, or would be made.
     pub split: BTreeMap<Name, u64>,
-    /// Of a dry run that has reached its limit: the last that it counted.
+    /// Of a dry run that has reached its limit: the outermost that it counted.
     pub last: Option<Last>,
     /// Of a dry run: one of the deliveries that it counted.
     pub example: Option<DeliveryId>,

@@ -302,48 +302,18 @@ fn target(bulk: BulkAsk, action: &Action) -> Result<Target, AdminError> {
 mod tests {
     use std::sync::Arc;
 
-    use bytes::Bytes;
-    use relay_core::{
-        delivery::{Reason, State as DeliveryState},
-        event::Event,
-        id::IdMint,
-        storage::Append,
-    };
-    use relay_store::{memory::MemoryStore, seam::Queue as _};
+    use relay_core::id::IdMint;
+    use relay_store::memory::MemoryStore;
 
     use super::*;
-
-    /// A dead letter that ended then.
-    async fn dead(store: &MemoryStore, at: Wall) -> DeliveryId {
-        let mut mint = IdMint::new(0, 1);
-        let event = Event {
-            id: mint.event(at),
-            source: "in".parse().unwrap(),
-            method: Bytes::from_static(b"POST"),
-            path: Bytes::from_static(b"/webhook/in"),
-            query: None,
-            headers: Vec::new(),
-            body: Bytes::new(),
-            body_sha256: [0; 32],
-            received_at: at,
-            name: None,
-            key: None,
-        };
-        let ttl = Duration::from_hours(1);
-        let made = Delivery::ready(mint.delivery(at), &event, "crm".parse().unwrap(), false, at, ttl);
-        let id = made.id;
-        let deliveries = vec![Delivery { state: DeliveryState::Dead, reason: Some(Reason::Rejected), ..made }];
-        let append = Append { event: Arc::new(event), deliveries, dedupe: None, deadline: Wall::MAX };
-        assert!(store.append(vec![append]).await.iter().all(Result::is_ok));
-        id
-    }
+    use crate::jobs::tests::dead;
 
     /// I12: what ended by a clock that was ahead is not previewed, which is said; by its id it is taken.
     #[tokio::test]
     async fn what_ended_by_a_clock_that_was_ahead_is_told_of_and_taken_by_name() {
         let store = Arc::new(MemoryStore::new());
         let state = crate::offline::tests::admin(Arc::clone(&store) as Arc<dyn relay_store::Store>).await;
-        let id = dead(&store, state.clock.wall() + Duration::from_mins(30)).await;
+        let id = dead(&store, &mut IdMint::new(0, 1), state.clock.wall() + Duration::from_mins(30)).await;
         let purge = async |asked: serde_json::Value| {
             let asked = serde_json::from_value(asked).unwrap();
             run(&state, &Principal::CONFIG, "dead.purge", Action::Purge, asked).await
