@@ -48,7 +48,7 @@ impl Door {
     pub(super) async fn prove(
         &self,
         source: &Intake,
-        origin: Origin,
+        origin: &Origin,
         raw: &Raw,
         mut url: String,
     ) -> Result<Head, Denial> {
@@ -74,7 +74,7 @@ impl Door {
     async fn fetch(
         &self,
         source: &Intake,
-        origin: Origin,
+        origin: &Origin,
         fetched: &[Fetched],
         url: String,
     ) -> Result<Fetched, Denial> {
@@ -96,7 +96,7 @@ impl Door {
         &self,
         mut errand: Errand,
         source: &Intake,
-        origin: Origin,
+        origin: &Origin,
         (raw, body): (&Raw, &[u8]),
     ) -> Result<Errands, Denial> {
         let mut fetched = Vec::new();
@@ -143,7 +143,7 @@ impl Door {
     async fn confirm(
         &self,
         source: &Intake,
-        origin: Origin,
+        origin: &Origin,
         raw: &Raw,
         url: &str,
         answer: Answer,
@@ -157,7 +157,7 @@ impl Door {
     async fn adopt(
         &self,
         source: &Intake,
-        origin: Origin,
+        origin: &Origin,
         raw: &Raw,
         (parameter, value): (&'static str, String),
         answer: Answer,
@@ -171,7 +171,7 @@ impl Door {
             );
             return Err(refused(NOT_AWAITED, "secret_not_awaited", detail));
         }
-        let kept = self.backend.adopt(&source.name, origin, parameter, value).await;
+        let kept = self.backend.adopt(&source.name, *origin, parameter, value).await;
         kept.map_err(|why| refused(NOT_KEPT, "not_adopted", why))?;
         tracing::warn!(
             event = "secret_adopted",

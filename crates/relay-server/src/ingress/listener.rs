@@ -232,7 +232,7 @@ impl<E: Elsewhere> Public<E> {
         let connection = Connection { socket, seat: Arc::clone(&seat), patience, answers: Answers::Short };
         let answer = |request| {
             let (house, seat) = (Arc::clone(house), Arc::clone(&seat));
-            async move { house.answer(&seat, origin, request).await }
+            async move { house.answer(&seat, &origin, request).await }
         };
         connection.drive(closing, answer).await;
     }
@@ -302,7 +302,7 @@ impl<E: Elsewhere> House<E> {
     async fn answer(
         &self,
         seat: &Seated,
-        origin: Origin,
+        origin: &Origin,
         request: Result<Box<Request<Incoming>>, Flaw>,
     ) -> Response<Body> {
         let mut response = match request {
@@ -318,9 +318,9 @@ impl<E: Elsewhere> House<E> {
     }
 
     /// Answers a request, if there is a place for it.
-    async fn ask(&self, seat: &Seated, origin: Origin, mut request: Box<Request<Incoming>>) -> Response<Body> {
+    async fn ask(&self, seat: &Seated, origin: &Origin, mut request: Box<Request<Incoming>>) -> Response<Body> {
         let settings = &self.porch.settings;
-        let origin = settings.proxies.asked(origin, request.headers());
+        let origin = settings.proxies.asked(*origin, request.headers());
         if let Some(target) = settings.prefix.taken_off(request.uri()) {
             *request.uri_mut() = target;
         }
@@ -333,7 +333,7 @@ impl<E: Elsewhere> House<E> {
         if !is_asked_for(settings, &request) {
             return self.misdirected(origin, &request);
         }
-        let response = self.route(origin, request).await;
+        let response = self.route(&origin, request).await;
         // Only who has shown a token takes one of the places for sessions. The session itself waits for the upgrade, which
         // any other answer is the end of.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS && !seat.begin_session() {
@@ -363,7 +363,7 @@ impl<E: Elsewhere> House<E> {
         response
     }
 
-    async fn route(&self, origin: Origin, request: Box<Request<Incoming>>) -> Response<Body> {
+    async fn route(&self, origin: &Origin, request: Box<Request<Incoming>>) -> Response<Body> {
         if let Some(token) = request.headers().get(own_request::FIELD)
             && let Some(door) = &self.door
             && let Some(answer) = door.backend.own_requests.answer(token.as_bytes(), self.porch.books.clock.present())
@@ -379,13 +379,13 @@ impl<E: Elsewhere> House<E> {
         }
     }
 
-    async fn elsewhere(&self, origin: Origin, request: Box<Request<Incoming>>) -> Response<Body> {
+    async fn elsewhere(&self, origin: &Origin, request: Box<Request<Incoming>>) -> Response<Body> {
         let ends = arrival::is_given_up(request.headers(), request.body());
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let mut response = apart(|| self.elsewhere.answer(*request, origin)).await;
+        let mut response = apart(|| self.elsewhere.answer(*request, *origin)).await;
         if response.status() == StatusCode::NOT_FOUND {
             self.porch.refused(Code::NotFound.as_str());
-            self.porch.miss(&method, &uri, origin, response.status());
+            self.porch.miss(&method, &uri, *origin, response.status());
         }
         if ends && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -71,7 +71,7 @@ enum Ready {
 
 impl Door {
     /// Answers a request whose path belongs to a source.
-    pub(super) async fn answer(&self, origin: Origin, request: Box<Request<Incoming>>) -> Response<Body> {
+    pub(super) async fn answer(&self, origin: &Origin, request: Box<Request<Incoming>>) -> Response<Body> {
         let leads = path::leads(request.uri().path());
         if let Leads::DotSegments(name) = leads {
             let ends = arrival::is_given_up(request.headers(), request.body());
@@ -85,7 +85,7 @@ impl Door {
             Err(refused) => {
                 let ends = arrival::is_given_up(request.headers(), request.body());
                 let response = self.refuse(None, origin, refused.closing_if(ends));
-                self.porch.miss(request.method(), request.uri(), origin, response.status());
+                self.porch.miss(request.method(), request.uri(), *origin, response.status());
                 return response;
             }
         };
@@ -114,7 +114,7 @@ impl Door {
     async fn take(
         &self,
         source: &Arc<Intake>,
-        origin: Origin,
+        origin: &Origin,
         request: Box<Request<Incoming>>,
     ) -> Result<Response<Body>, Denial> {
         match self.read(source, origin, request).await? {
@@ -127,7 +127,7 @@ impl Door {
     async fn read(
         &self,
         source: &Arc<Intake>,
-        origin: Origin,
+        origin: &Origin,
         request: Box<Request<Incoming>>,
     ) -> Result<Ready, Denial> {
         if self.backend.refusing.is_cancelled() {
@@ -145,7 +145,10 @@ impl Door {
             return Ok(Ready::Answered(self.cors.preflight(&head.headers, &methods.join(", "))));
         }
         let ends = arrival::is_given_up(&head.headers, &body);
-        let admitted = self.admit_shown(source, origin, &head).await;
+        let admitted = self.admit_shown(source, origin, &head);
+        if is_unproven(&admitted) {
+            apart(|| self.charge_guess(source, origin, &head)).await;
+        }
         let mut admitted = admitted.map_err(|refused| refused.closing_if(ends))?;
         if let Head::NeedsKey(url) = admitted.head {
             let proven = apart(|| self.prove(source, origin, &admitted.raw, url)).await;
@@ -177,7 +180,7 @@ impl Door {
             }
             // It has changed while its keys were fetched, which are kept: what is said of it now is what holds.
         };
-        let Admitted { mut raw, connection, .. } = admitted;
+        let Admitted { mut raw, connection, .. } = *admitted;
         if body.is_empty() && !may_be_empty(&source, &head.method) {
             let hint = "the body is empty; to take this, set allow_empty on the source";
             return Err(Problem::new(Code::Malformed, hint).into());
@@ -191,7 +194,7 @@ impl Door {
     }
 
     /// Whether somebody of this address may come, and now: asked of nothing that a request says.
-    fn permit(&self, source: &Intake, origin: Origin) -> Result<(), Denial> {
+    fn permit(&self, source: &Intake, origin: &Origin) -> Result<(), Denial> {
         let terms = &source.terms;
         if !terms.admit(origin.known_ip()) {
             return Err(OTHER_ADDRESS.into());
@@ -204,7 +207,7 @@ impl Door {
     async fn take_in(
         &self,
         source: &Intake,
-        origin: Origin,
+        origin: &Origin,
         admitted: &Admitted,
         body: Incoming,
     ) -> Result<Bytes, Denial> {
@@ -234,8 +237,8 @@ impl Door {
     fn look_again(
         &self,
         source: &mut Arc<Intake>,
-        admitted: &mut Admitted,
-        (head, origin): (&Parts, Origin),
+        admitted: &mut Box<Admitted>,
+        (head, origin): (&Parts, &Origin),
     ) -> Result<bool, Denial> {
         let present = self.find(Leads::Source(source.name.as_str()))?;
         let has_changed = !Arc::ptr_eq(&present, source);
@@ -253,30 +256,34 @@ impl Door {
         Ok(has_changed)
     }
 
-    /// The same as [`Self::admit`], for a head that shows the secret that is to prove it: one of few that may come from there.
-    async fn admit_shown(&self, source: &Arc<Intake>, origin: Origin, head: &Parts) -> Result<Admitted, Denial> {
-        let fields = head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-        let shown = source.verifier.shown(fields, head.uri.query().map(str::as_bytes));
+    /// The same as [`Self::admit`], for a head that may show the secret that is to prove it: one of few that may come from there.
+    fn admit_shown(&self, source: &Arc<Intake>, origin: &Origin, head: &Parts) -> Result<Box<Admitted>, Denial> {
+        let shown = shown(source, head);
         if shown.is_empty() {
             return self.admit(source, head);
         }
-        self.backend.guesses.may_show(&source.name, origin, &shown).map_err(|wait| {
+        self.backend.guesses.may_show(&source.name, *origin, &shown).map_err(|wait| {
             let detail = "too many wrong keys or passwords came from this address; come again later";
             Denial { reason: "too_many_guesses", ..Problem::too_often(detail, wait).into() }
         })?;
-        let admitted = self.admit(source, head);
-        match &admitted {
-            Ok(Admitted { head: Head::Proven, .. }) => self.backend.guesses.shown_right(&source.name, origin, &shown),
-            Err(refused) | Ok(Admitted { head: Head::HandshakeAtMost(refused), .. }) if refused.is_unproven() => {
-                apart(|| self.backend.guesses.shown_wrong(&source.name, origin, &shown)).await;
-            }
-            Ok(_) | Err(_) => {}
+        let admitted = self.admit(source, head)?;
+        if matches!(admitted.head, Head::Proven) {
+            self.backend.guesses.shown_right(&source.name, *origin, &shown);
         }
-        admitted
+        Ok(admitted)
+    }
+
+    /// Charges a head that proved nothing with the secret that it shows, if it shows one, and holds its answer back where there were
+    /// too many such.
+    async fn charge_guess(&self, source: &Intake, origin: &Origin, head: &Parts) {
+        let shown = shown(source, head);
+        if !shown.is_empty() {
+            self.backend.guesses.shown_wrong(&source.name, *origin, &shown).await;
+        }
     }
 
     /// All that can be said before the body is there.
-    fn admit(&self, source: &Arc<Intake>, head: &Parts) -> Result<Admitted, Denial> {
+    fn admit(&self, source: &Arc<Intake>, head: &Parts) -> Result<Box<Admitted>, Denial> {
         let methods = source.verifier.methods();
         if !methods.contains(&head.method.as_str()) {
             let problem = Problem::new(
@@ -293,12 +300,12 @@ impl Door {
         // Whoever has no proof where it stands in the head cannot make us hold a body.
         if !source.verifier.is_key_source() {
             let head = self.judge_head(source, &raw, &[])?;
-            return Ok(Admitted { raw, connection, head, judged: None });
+            return Ok(Box::new(Admitted { raw, connection, head, judged: None }));
         }
         // The key is all that is judged there: once is enough.
         match self.judge(source, &raw, b"", &[]) {
             Judged::Refused(refused) => Err(refused),
-            judged => Ok(Admitted { raw, connection, head: Head::Proven, judged: Some(judged) }),
+            judged => Ok(Box::new(Admitted { raw, connection, head: Head::Proven, judged: Some(judged) })),
         }
     }
 
@@ -306,7 +313,7 @@ impl Door {
     async fn judge_whole(
         &self,
         source: &Intake,
-        origin: Origin,
+        origin: &Origin,
         admitted: &Admitted,
         body: &Bytes,
     ) -> Result<(Judged, Bytes), Denial> {
@@ -338,7 +345,7 @@ impl Door {
     async fn decode(
         &self,
         source: &Intake,
-        origin: Origin,
+        origin: &Origin,
         admitted: &Admitted,
         coding: Coding,
         body: &[u8],
@@ -434,7 +441,7 @@ impl Door {
     async fn accept(
         &self,
         source: &Intake,
-        origin: Origin,
+        origin: &Origin,
         (accepting, hold): (Box<Accepting>, Option<Box<Hold>>),
         wanted: Acknowledgement,
     ) -> Result<Response<Body>, Denial> {
@@ -451,7 +458,7 @@ impl Door {
     }
 
     /// Counts a repeat with another body, and keeps it for the operator: that body is answered 2xx and not stored.
-    fn note_difference(&self, source: &Intake, origin: Origin, first: EventId) {
+    fn note_difference(&self, source: &Intake, origin: &Origin, first: EventId) {
         const CHECK: &str = "repeat_differs";
         let name = source.name.as_str();
         self.books().metrics.refused(name, CHECK);
@@ -461,7 +468,7 @@ impl Door {
     }
 
     /// Counts a refusal, keeps it for the operator, and answers it.
-    fn refuse(&self, source: Option<&Intake>, origin: Origin, refused: Denial) -> Response<Body> {
+    fn refuse(&self, source: Option<&Intake>, origin: &Origin, refused: Denial) -> Response<Body> {
         let Denial { problem, reason, detail } = refused;
         let name = source.map_or(UNKNOWN, |source| source.name.as_str());
         self.books().metrics.refused(name, reason);
@@ -491,6 +498,20 @@ impl Door {
     }
 }
 
+/// Secrets that a head shows where its source wants them.
+fn shown<'a>(source: &Intake, head: &'a Parts) -> Vec<&'a [u8]> {
+    let fields = head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    source.verifier.shown(fields, head.uri.query().map(str::as_bytes))
+}
+
+/// Whether a head proved nothing that it should have, though its body may yet make it a handshake.
+fn is_unproven(admitted: &Result<Box<Admitted>, Denial>) -> bool {
+    match admitted {
+        Ok(admitted) => matches!(&admitted.head, Head::HandshakeAtMost(refused) if refused.is_unproven()),
+        Err(refused) => refused.is_unproven(),
+    }
+}
+
 fn too_much(over: quota::Over) -> Denial {
     let detail = match over.measure {
         _ if over.is_held => "what is being stored may be all that the source still takes today (UTC); see Retry-After",
@@ -512,13 +533,13 @@ fn too_often(over: Over) -> Denial {
     }
 }
 
-/// A webhook without a body is nearly always a mistake of the sender's, unless its method has none.
 /// Of a source that takes nothing as it is.
 fn is_broken(source: &Intake) -> Option<Denial> {
     let what = source.broken.clone()?;
     Some(Denial { detail: Some(what), ..BROKEN.into() })
 }
 
+/// A webhook without a body is nearly always a mistake of the sender's, unless its method has none.
 fn may_be_empty(source: &Intake, method: &Method) -> bool {
     source.allow_empty
         || !source.verifier.is_key_source()
