@@ -215,6 +215,16 @@ async fn sentinels_are_asked_over_tls_by_a_user_of_their_own() {
     }
     let mut load = Load::on(options);
     load.append().await;
+    // The next primary is found, asked and trusted by the same ways.
+    let _set = load
+        .during(move || {
+            let before = set.primary().expect("most agree");
+            set.fail_over();
+            set.another_than(before);
+            set
+        })
+        .await;
+    load.append().await;
     load.all_is_there().await;
 }
 
