@@ -2,6 +2,8 @@
 
 #![expect(clippy::trivially_copy_pass_by_ref, reason = "templates hand over references")]
 
+use std::time::Duration;
+
 use relay_core::delivery::{Reason, State};
 
 use crate::{
@@ -85,7 +87,7 @@ words! {
     EVENTS_NEWEST_FIRST = "Events, the newest first";
     ANY_SOURCE = "any source";
     RECEIVED = "Received";
-    FIND_EVENT = "Id, or name (* for anything)";
+    FIND_EVENT = "Id, the sender's id, or name (* for anything)";
     FIND_EVENT_EXAMPLE = "evt_…, dlv_… or invoice.*";
     SIZE = "Size";
     NO_DELIVERY = "no delivery";
@@ -351,6 +353,13 @@ pub(crate) const fn looked_back(since: &Since) -> &'static str {
         Since::Week => "Looked back over the last 7 days.",
         Since::Ever => "Looked back as far as events are kept.",
     }
+}
+
+pub(crate) fn known_for(memory: &Duration) -> String {
+    format!(
+        "No sender calls an event so either: what it calls one is known for {}, where it gives an id that it never gives twice.",
+        show::span(*memory)
+    )
 }
 
 pub(crate) fn shown(lines: usize) -> String {

@@ -15,6 +15,7 @@ pub mod clock;
 pub mod config;
 mod connect;
 mod dashboard;
+mod dedupe_key;
 mod departures;
 mod depth;
 pub mod directory;

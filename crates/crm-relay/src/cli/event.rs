@@ -13,7 +13,7 @@ use self::{export::Export, tail::Tail};
 use super::{
     collection::not_empty,
     delivery,
-    filter::Received,
+    filter::{Received, given},
     listing::{Column, Form, Paging, View, list, state, text, when},
     noun::{self, Asked},
     replay::Replay,
@@ -33,9 +33,15 @@ const BODY_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// List events, newest first
+    ///
+    /// --key finds the one event that its sender calls so: the Idempotency-Key that it came with, or the id that the platform gives its
+    /// webhook. It is known for DEDUPE_WINDOW, at sources whose platform sends an id that it never gives twice.
     List {
         #[command(flatten)]
         received: Received,
+        /// The one that its sender calls so
+        #[arg(long, value_name = "ID", requires = "source", conflicts_with_all = ["pattern", "since", "until", "cursor", "all"])]
+        key: Option<String>,
         #[command(flatten)]
         paging: Paging,
     },
@@ -81,8 +87,9 @@ const VIEW: View<EventDto> =
 impl noun::Verb for Verb {
     async fn run(self, asked: &Asked) -> Outcome {
         match self {
-            Self::List { received, paging } => {
-                let parameters = received.parameters()?;
+            Self::List { received, key, paging } => {
+                let mut parameters = received.parameters()?;
+                parameters.extend(given([("key", key)]));
                 list(&asked.reading().await?, &VIEW, parameters, Some(&paging), asked.form).await?;
                 Ok(Exit::Done)
             }

@@ -114,6 +114,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "crm-relay event list --source shop --since 2h",
             "crm-relay event list --name 'invoice.*'",
+            "crm-relay event list --source stripe --key evt_1NG8Du2eZvKYlo2C",
             "crm-relay event list --all --json > events.json",
         ],
     ),

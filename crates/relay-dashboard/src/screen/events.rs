@@ -1,5 +1,7 @@
 //! The events: a list that follows, and beside it the one that is open.
 
+use std::time::Duration;
+
 use askama::Template;
 use relay_core::{delivery::Delivery, event::Event, id::EventId, name::Name, time::Wall};
 
@@ -35,6 +37,8 @@ pub struct Events {
     pub open: Option<EventFacts>,
     /// What is wrong with the filter.
     pub fault: Option<String>,
+    /// What is looked for was looked for as what a sender calls an event too, which is known for so long.
+    pub remembered: Option<Duration>,
 }
 
 /// The lines alone: what a list that follows asks for.
@@ -56,7 +60,7 @@ pub struct EventsFilter {
     pub source: Option<String>,
     /// Received since then.
     pub since: Since,
-    /// An id, or a pattern of names, as it was typed.
+    /// An id of ours or of a sender's, or a pattern of names, as it was typed.
     pub find: Option<String>,
     /// Goes on behind a page.
     pub cursor: Option<String>,

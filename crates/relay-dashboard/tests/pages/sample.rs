@@ -439,6 +439,7 @@ fn of_events(words: &Words) -> Vec<(&'static str, String)> {
         list,
         open,
         fault: None,
+        remembered: None,
     };
     let facts = |role, view| facts(words, role, view);
     let open = EventsFilter { open: Some(facts(Role::Operator, View::Text).id), ..filter.clone() };

@@ -11,21 +11,26 @@ use relay_dashboard::{
     screen::{EventLine, EventLines, EventList, Events, EventsFilter, Screen as _},
     since::Since,
 };
-use relay_store::seam::{EventFilter, Range};
+use relay_store::seam::{EventFilter, EventRow, Range};
 use serde::Deserialize;
 
 use super::{
     event,
     frame::{Drawn, Looking},
 };
-use crate::admin::{
-    self,
-    problem::AdminError,
-    routes::{cursor::Order, filter, id},
+use crate::{
+    admin::{
+        self,
+        problem::AdminError,
+        routes::{by_key, cursor::Order, filter, id},
+    },
+    state::State,
 };
 
 /// Lines of a page.
 const LINES: u32 = 50;
+/// Sources that are asked for what their senders call a word, if none is chosen.
+const SOURCES_ASKED: usize = 100;
 
 /// What stands in the URL.
 #[derive(Debug, Default, Deserialize)]
@@ -60,6 +65,14 @@ async fn draw(looking: &Looking, asked: Asked) -> Result<Drawn, AdminError> {
             Err(error) => return Err(error),
         }
     }
+    let word = filter.find.as_deref().filter(|_| fault.is_none() && filter.cursor.is_none() && !looking.wants_fragment);
+    let mut remembered = None;
+    if let Some(word) = word {
+        match called(looking, filter.source.as_deref(), word).await? {
+            rows if rows.is_empty() => remembered = state.registry.memory(),
+            rows => return found(looking, filter, &rows).await,
+        }
+    }
     let list = match (&fault, list(looking, &filter).await) {
         (None, Ok(list)) => list,
         (_, Err(error @ (AdminError::Unknown(_) | AdminError::Invalid(_) | AdminError::Registry(_)))) => {
@@ -76,9 +89,51 @@ async fn draw(looking: &Looking, asked: Asked) -> Result<Drawn, AdminError> {
         Some(open) => event::seen(looking, open, View::Text).await?,
         None => None,
     };
-    let sources = state.registry.directory().sources.keys().cloned().collect();
     let is_faulty = fault.is_some();
-    Ok(Drawn::page(&Events { page: looking.page.clone(), filter, sources, list, open, fault }, is_faulty))
+    let (page, sources) = (looking.page.clone(), sources(state));
+    Ok(Drawn::page(&Events { page, filter, sources, list, open, fault, remembered }, is_faulty))
+}
+
+fn sources(state: &State) -> Vec<Name> {
+    state.registry.directory().sources.keys().cloned().collect()
+}
+
+/// The events that their senders call so: at most one of each source.
+async fn called(looking: &Looking, source: Option<&str>, word: &str) -> Result<Vec<EventRow>, AdminError> {
+    let state = &looking.state;
+    let sources = match source.map(admin::name) {
+        Some(Ok(source)) => vec![source],
+        // The list says what is wrong with it.
+        Some(Err(_)) => Vec::new(),
+        None => sources(state),
+    };
+    let mut rows = Vec::new();
+    for source in sources.iter().take(SOURCES_ASKED) {
+        match by_key::look(state, source, word).await {
+            Ok(by_key::Found::Events(found)) => rows.extend(found),
+            Ok(by_key::Found::NotByItself) | Err(AdminError::Unknown(_) | AdminError::Registry(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(rows)
+}
+
+/// One leads to its page, as an id of ours does.
+async fn found(looking: &Looking, filter: EventsFilter, rows: &[EventRow]) -> Result<Drawn, AdminError> {
+    if let [row] = rows {
+        return Ok(Drawn::Elsewhere(looking.site().event(&row.event.id)));
+    }
+    let lines = rows.iter().map(line).collect();
+    let open = match filter.open {
+        Some(open) => event::seen(looking, open, View::Text).await?,
+        None => None,
+    };
+    let (page, sources, list) = (looking.page.clone(), sources(&looking.state), EventList { lines, next: None });
+    Ok(Drawn::page(&Events { page, filter, sources, list, open, fault: None, remembered: None }, false))
+}
+
+fn line(row: &EventRow) -> EventLine {
+    EventLine::of(&row.event, row.body_bytes, &row.deliveries)
 }
 
 async fn list(looking: &Looking, filter: &EventsFilter) -> Result<EventList, AdminError> {
@@ -95,7 +150,7 @@ async fn list(looking: &Looking, filter: &EventsFilter) -> Result<EventList, Adm
     if listing.items.is_empty() {
         filter::known(state, source.as_ref(), None).await?;
     }
-    let (lines, next) = Order::Events.page(&listing, |row| EventLine::of(&row.event, row.body_bytes, &row.deliveries));
+    let (lines, next) = Order::Events.page(&listing, line);
     Ok(EventList { lines, next })
 }
 

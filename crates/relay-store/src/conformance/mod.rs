@@ -91,6 +91,7 @@ macro_rules! conformance_suite {
             a_key_is_free_again_when_its_window_has_passed,
             a_key_belongs_to_its_source,
             a_key_goes_with_its_event,
+            an_event_is_found_by_its_key,
             a_repeat_is_told_that_deliveries_of_the_first_are_gone,
             a_repeat_names_the_deliveries_of_the_first,
             a_redrive_by_a_repeat_is_audited,

@@ -27,12 +27,27 @@ impl Disk {
                 && filter.name.as_ref().is_none_or(|name| name.matches(event.name.as_deref().unwrap_or_default()))
                 && filter.range.contains(event.id.minted_at())
         });
-        let rows = matching.map(|event| EventRow {
-            event: Event { body: Bytes::new(), ..Event::clone(event) }.into(),
+        listing(matching.map(|event| self.row(event)), page, |row| row.event.id.to_string())
+    }
+
+    /// The events that hold these dedupe keys of a source.
+    pub(super) fn by_key(&self, source: &Name, keys: &[[u8; 32]]) -> Vec<EventRow> {
+        let mut found: Vec<EventRow> = Vec::new();
+        let taken = keys.iter().filter_map(|key| self.keys.get(&(source.clone(), *key)));
+        for event in taken.filter_map(|taken| self.events.get(&taken.event)) {
+            if found.iter().all(|row| row.event.id != event.id) {
+                found.push(self.row(event));
+            }
+        }
+        found
+    }
+
+    fn row(&self, event: &Event) -> EventRow {
+        EventRow {
+            event: Event { body: Bytes::new(), ..event.clone() }.into(),
             body_bytes: event.body.len() as u64,
             deliveries: self.of_event(event.id).cloned().collect(),
-        });
-        listing(rows, page, |row| row.event.id.to_string())
+        }
     }
 
     /// How many events of each name a source has.

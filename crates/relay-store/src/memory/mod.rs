@@ -495,6 +495,10 @@ impl Archive for MemoryStore {
         done(self.read(Trouble::Look, |disk| disk.browse_events(&filter, &page)))
     }
 
+    fn by_key(&self, source: Name, keys: Vec<[u8; 32]>) -> Later<Result<Vec<EventRow>, StoreError>> {
+        done(self.read(Trouble::Look, |disk| disk.by_key(&source, &keys)))
+    }
+
     fn event_names(&self, source: Name) -> Later<Result<NameCounts, StoreError>> {
         done(self.read(Trouble::Look, |disk| disk.event_names(&source)))
     }

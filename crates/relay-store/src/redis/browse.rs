@@ -5,7 +5,7 @@ use std::sync::Arc;
 use relay_core::{
     delivery::Delivery,
     event::Event,
-    id::{DeliveryId, EventId},
+    id::{DeliveryId, EventId, Partition},
     name::Name,
     storage::{DeliveryFilter, EventFilter, EventRow, Listing, NameCount, NameCounts, Page},
     time::Wall,
@@ -13,6 +13,8 @@ use relay_core::{
 
 use super::{
     Core,
+    client::Command,
+    dedupe,
     event::Front,
     keys::Keys,
     listing::{At, Shelf, Walk},
@@ -104,14 +106,34 @@ impl Core {
                 break listing;
             }
         };
-        let fronts: Vec<(EventId, Front)> = items.into_iter().map(|front| (front.head.event.id, front)).collect();
+        Ok(Listing { items: self.event_rows(items).await?, next })
+    }
+
+    async fn event_rows(&self, fronts: Vec<Front>) -> Result<Vec<EventRow>, Fault> {
+        let fronts: Vec<(EventId, Front)> = fronts.into_iter().map(|front| (front.head.event.id, front)).collect();
         let deliveries = self.of_events(&fronts).await?;
         let row = |((_, front), deliveries): ((EventId, Front), Vec<Delivery>)| EventRow {
             body_bytes: front.head.body_bytes,
             event: Arc::new(front.head.event),
             deliveries,
         };
-        Ok(Listing { items: fronts.into_iter().zip(deliveries).map(row).collect(), next })
+        Ok(fronts.into_iter().zip(deliveries).map(row).collect())
+    }
+
+    /// The events that hold these dedupe keys of a source: each is in the partition of its key.
+    pub(super) async fn by_key(&self, source: &Name, keys: &[[u8; 32]]) -> Result<Vec<EventRow>, Fault> {
+        let of = |key: &[u8; 32]| &self.space.partitions()[self.space.place(Partition::of_digest(key))];
+        let get = |key: &[u8; 32]| Command::new("GET").arg(of(key).dedupe(source, key));
+        let entries = self.nodes.readable(keys.iter().map(get).collect()).await?;
+        let mut ids: Vec<EventId> = Vec::new();
+        for (key, entry) in keys.iter().zip(entries) {
+            let Some(entry) = entry.maybe_bytes()? else { continue };
+            let what = format_args!("a dedupe key of {source}");
+            let taken = self.damage.passed(&what, dedupe::sealed(source, key, &entry));
+            ids.extend(taken.map(|taken| taken.event).filter(|id| !ids.contains(id)));
+        }
+        let fronts = self.fronts(&ids).await?.into_iter().flatten().collect();
+        self.event_rows(fronts).await
     }
 
     async fn event_shelves(&self, source: Option<&Name>) -> Result<Vec<Shelf>, Fault> {

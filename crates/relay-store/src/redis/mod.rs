@@ -479,6 +479,10 @@ impl Archive for RedisStore {
         self.perform(|core| async move { core.browse_events(&filter, &page).await })
     }
 
+    fn by_key(&self, source: Name, keys: Vec<[u8; 32]>) -> Later<Result<Vec<EventRow>, StoreError>> {
+        self.perform(|core| async move { core.by_key(&source, &keys).await })
+    }
+
     fn event_names(&self, source: Name) -> Later<Result<NameCounts, StoreError>> {
         self.perform(|core| async move { core.event_names(&source).await })
     }

@@ -27,6 +27,10 @@ pub trait Archive: Send + Sync + 'static {
     /// A page of events, in the order of the filter.
     fn browse_events(&self, filter: EventFilter, page: Page) -> Later<Result<Listing<EventRow>, StoreError>>;
 
+    /// The events of a source that hold one of these dedupe keys, in the order of the keys, each once and as a listing has it. A
+    /// key whose window is over may lead to its event still, or nowhere; one whose event is gone leads nowhere.
+    fn by_key(&self, source: Name, keys: Vec<[u8; 32]>) -> Later<Result<Vec<EventRow>, StoreError>>;
+
     /// How many events of each name a source has.
     fn event_names(&self, source: Name) -> Later<Result<NameCounts, StoreError>>;
 

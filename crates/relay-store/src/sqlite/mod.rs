@@ -471,6 +471,10 @@ impl Archive for SqliteStore {
         self.read(move |db, shelf| browse::events(db, shelf, &filter, &page))
     }
 
+    fn by_key(&self, source: Name, keys: Vec<[u8; 32]>) -> Later<Result<Vec<EventRow>, StoreError>> {
+        self.read(move |db, shelf| browse::by_key(db, shelf, &source, &keys))
+    }
+
     fn event_names(&self, source: Name) -> Later<Result<NameCounts, StoreError>> {
         self.read(move |db, shelf| named::counts(db, shelf, &source))
     }

@@ -29,6 +29,8 @@ pub(in crate::admin) const LIMIT_MAX: u32 = 1000;
 pub(crate) struct Listing {
     pub(crate) event: Option<String>,
     pub(crate) source: Option<String>,
+    /// What its sender calls an event.
+    pub(crate) key: Option<String>,
     /// A pattern of events' names.
     pub(crate) name: Option<String>,
     pub(crate) destination: Option<String>,
@@ -48,7 +50,7 @@ impl Listing {
 
     pub(crate) fn events(&self) -> Result<EventFilter, AdminError> {
         if self.event.is_some() || self.destination.is_some() || self.state.is_some() || self.reason.is_some() {
-            return Err(AdminError::Invalid("events are filtered by source, name, since and until only".into()));
+            return Err(AdminError::Invalid("events are filtered by source, key, name, since and until only".into()));
         }
         let glob = self.name.as_deref().map(str::parse).transpose();
         Ok(EventFilter {
@@ -59,9 +61,26 @@ impl Listing {
         })
     }
 
+    /// The source and the key of the one event that is asked for, if it is one.
+    pub(crate) fn one_by_key(&self) -> Result<Option<(Name, &str)>, AdminError> {
+        let Some(key) = self.key.as_deref() else { return Ok(None) };
+        let Some(source) = self.source.as_deref() else {
+            let text = "key wants the source too: senders of different sources may call their events alike";
+            return Err(AdminError::Invalid(text.into()));
+        };
+        if self.name.is_some() || self.since.is_some() || self.until.is_some() || self.cursor.is_some() {
+            let text = "key leads to one event of a source: want no name, since, until or cursor beside it";
+            return Err(AdminError::Invalid(text.into()));
+        }
+        if key.is_empty() {
+            return Err(AdminError::Invalid("key is empty; want what the sender calls the event".into()));
+        }
+        Ok(Some((name(source)?, key)))
+    }
+
     pub(crate) fn deliveries(&self) -> Result<DeliveryFilter, AdminError> {
-        if self.name.is_some() {
-            return Err(AdminError::Invalid("only events are filtered by name".into()));
+        if self.name.is_some() || self.key.is_some() {
+            return Err(AdminError::Invalid("only events are filtered by name, and found by key".into()));
         }
         let states = self.state.iter().flat_map(|states| states.split(',')).map(state).collect::<Result<_, _>>()?;
         let event = self.event.as_deref().map(str::parse).transpose();

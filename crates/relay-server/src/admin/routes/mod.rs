@@ -4,6 +4,7 @@ mod alert;
 mod audit;
 mod audit_log;
 mod bulk;
+pub(crate) mod by_key;
 pub(crate) mod cursor;
 mod dead;
 mod delivery;
@@ -248,7 +249,7 @@ fn of_events() -> Vec<Route> {
     vec![
         get("/events", See, "Events, the newest first", event::list)
             .list::<EventDto>()
-            .query(&["source", "name", "since", "until", "cursor", "limit"]),
+            .query(&["source", "key", "name", "since", "until", "cursor", "limit"]),
         post("/events/replay", Deliver, "Replay all events that match", replay::replay)
             .one::<BulkDto>()
             .asks::<ReplayAsk>(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use relay_core::{
     delivery::{Attempt, Delivery, State},
     id::DeliveryId,
+    name::Name,
     time::Wall,
 };
 use rusqlite::{CachedStatement, Connection, Params, params};
@@ -14,6 +15,7 @@ use super::{
     book::{Kind, Shelf},
     line::Line,
     named, of_source, rows,
+    taken::Taken,
 };
 use crate::{
     record::{self, Names},
@@ -106,6 +108,28 @@ fn events_named(
     let items = event_rows(db, shelf, ranks.into_iter().map(rank))?;
     let next = end.map(|end| (rank(end), rank(end))).map(cursor);
     Ok(Listing { items, next })
+}
+
+/// The events that hold these dedupe keys of a source. One that does not read, of a key or of an event, is passed over.
+pub(crate) fn by_key(db: &Connection, shelf: &Shelf, source: &Name, keys: &[[u8; 32]]) -> Result<Vec<EventRow>, Fault> {
+    let Some(number) = shelf.number(Kind::Source, source) else { return Ok(Vec::new()) };
+    let mut found: Vec<EventRow> = Vec::new();
+    for key in keys {
+        let taken = rows::passing_over_damage(shelf.damage(), taken(db, number, key))?;
+        let Some(taken) = taken.filter(|taken| found.iter().all(|row| row.event.id != taken.event)) else { continue };
+        let row = rows::passing_over_damage(shelf.damage(), event_row(db, shelf, taken.event.sequence()))?;
+        // Another may stand in its place by now.
+        found.extend(row.filter(|row| row.event.id == taken.event));
+    }
+    Ok(found)
+}
+
+fn taken(db: &Connection, source: u32, key: &[u8; 32]) -> Result<Option<Taken>, Fault> {
+    let mut statement = db.prepare_cached("SELECT record FROM dedupe WHERE source = ?1 AND key = ?2")?;
+    let mut rows = statement.query(params![source, &key[..]])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let read = Taken::decode(source, key, row.get_ref(0)?.as_blob().unwrap_or_default());
+    read.map(Some).map_err(|error| Fault::record(&format_args!("a dedupe key of source {source}"), &error))
 }
 
 fn event_rows(db: &Connection, shelf: &Shelf, seqs: impl Iterator<Item = i64>) -> Result<Vec<EventRow>, Fault> {
