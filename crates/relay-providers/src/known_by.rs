@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use crate::{
     Name, Request, StoredKey, Verifier, keys,
-    naming::{Names, bounded},
+    naming::{DeliveryId, Names, bounded},
     proven::Covered,
     verifier::Proof,
 };
+
+/// Parts of ids that are another with each webhook: nobody who has the id knows them, and no other webhook has them too.
+const OWN_PARTS: &[&str] = &["notification_id"];
 
 /// What one webhook may be known by, where nothing of its body belongs to that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +38,8 @@ impl Verifier {
             return Some(keys.0.iter().map(|key| key.known_by(given)).collect());
         }
         let places = self.provider().delivery.alone();
-        if places.is_empty() {
+        let is_own = |place: &&DeliveryId| place.parts().iter().any(|part| OWN_PARTS.contains(part));
+        if places.is_empty() || places.iter().any(is_own) {
             return None;
         }
         let mut ids = vec![bounded(given.to_vec())];
@@ -48,6 +52,11 @@ impl Verifier {
             }
         }
         Some(ids.into_iter().map(|id| KnownBy { key: None, id }).collect())
+    }
+
+    /// Whether an id has parts that other webhooks are looked at for.
+    pub fn has_ids_of_parts(&self) -> bool {
+        self.provider().delivery.alone().iter().any(|place| !place.parts().is_empty())
     }
 }
 

@@ -197,6 +197,15 @@ impl DeliveryId {
         }
     }
 
+    /// The fields that its id is made of, if those are several.
+    pub(crate) fn parts(self) -> &'static [&'static str] {
+        match self {
+            Self::Json(fields) | Self::Headers(fields) if fields.len() > 1 => fields,
+            Self::Documented(id, _) | Self::InType(_, id) => id.parts(),
+            _ => &[],
+        }
+    }
+
     fn is_of_a_batch(self) -> bool {
         match self {
             Self::Items(_) => true,

@@ -51,6 +51,7 @@ mod refusals;
 pub mod registry;
 mod relay_name;
 mod retention;
+mod scan;
 pub mod secret;
 pub mod server;
 mod shared_look;

@@ -1,4 +1,4 @@
-//! Finding one event among many: by what its sender calls it.
+//! Finding one event among many: by what its sender calls it, and by what stands in it.
 
 use http::Method;
 use relay_core::time::Wall;
@@ -67,6 +67,15 @@ async fn an_event_is_found_by_what_its_sender_calls_it() {
         "{code:?} {told}"
     );
     assert_eq!(refused(&["--key", "order-1"]).0, Some(2), "a key is one of a source");
+    let made = server.json(&["key", "create", "default", "other"]);
+    let others = sender.post_until_taken(&webhook, made["key"].as_str().unwrap(), "{}", "order-9").await;
+    assert_eq!(by_key("default", "order-9"), std::slice::from_ref(&others));
+    let mine = sender.post_until_taken(&webhook, API_KEY, "{}", "order-9").await;
+    let both = by_key("default", "order-9");
+    assert!(
+        both.len() == 2 && both.contains(&mine) && both.contains(&others),
+        "each key may call an event so: {both:?}"
+    );
 
     let page = |find: &str| {
         let url = format!("http://{}/events?q={find}", server.admin);
@@ -81,4 +90,73 @@ async fn an_event_is_found_by_what_its_sender_calls_it() {
     let nothing = page("order-3").await;
     let html = String::from_utf8(nothing.body.to_vec()).unwrap();
     assert!(nothing.status == 200 && html.contains("No sender calls an event so either"), "{html}");
+}
+
+/// Signs somebody in whose password is in a file, and gives the cookie.
+async fn signed_in(server: &Server, sender: &Sender, name: &str, role: &str) -> String {
+    let password = server.data_dir().parent().unwrap().join("password");
+    std::fs::write(&password, "a long enough password").unwrap();
+    let at_file = format!("@{}", password.display());
+    let output = server.cli(&["user", "create", name, "--role", role, "--password", &at_file]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (url, origin) = (format!("http://{}/api/v1/session", server.admin), format!("http://{}", server.admin));
+    let body = format!(r#"{{"name":"{name}","password":"a long enough password"}}"#);
+    let headers = [("content-type", "application/json"), ("origin", origin.as_str())];
+    let told = sender.send(Method::POST, &url, &headers, body).await.unwrap();
+    let cookie = told.headers.get("set-cookie").unwrap_or_else(|| panic!("{:?}", told.body)).to_str().unwrap();
+    cookie.split(';').next().unwrap().to_owned()
+}
+
+/// What an event holds leads to it, in a store that is sealed too: as far as one look goes, which says how far that was. Whoever came in by the
+/// dashboard is written down with it, and who may see no payload has none looked through.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_is_found_by_what_stands_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = dir.path().join("keys");
+    std::fs::write(&keys, "1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n").unwrap();
+    let server = Server::start(dir.path(), &[("ENCRYPTION_KEY_FILE", keys.to_str().unwrap())]);
+    let (sender, mut sent) = (Sender::new(), Vec::new());
+    for number in 0..5 {
+        let body = format!(r#"{{"customer":{{"id":"cus_{number}"}},"at":"https:\/\/shop.example\/{number}"}}"#);
+        sent.push(sender.post(&server.url("/webhook"), body).await.unwrap().event());
+    }
+    let look = |args: &[&str]| server.json(&[&["event", "list"], args].concat());
+    let ids = |found: &serde_json::Value| -> Vec<String> {
+        found["items"].as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let found = look(&["--contains", "https://shop.example/3"]);
+    assert_eq!((ids(&found), &found["read"], &found["of"]), (vec![sent[3].clone()], &5.into(), &5.into()));
+    assert!(found["next"].is_null() && found["items"][0]["deliveries"][0]["state"] == "ready", "{found}");
+    assert_eq!(ids(&look(&["--source", "default", "--json-path", "$.customer.id=cus_4"])), [sent[4].clone()]);
+    let first = look(&["--contains", "cus_", "--limit", "2"]);
+    let next = first["next"].as_str().unwrap();
+    let rest = look(&["--contains", "cus_", "--cursor", next]);
+    assert_eq!((&first["read"], &rest["read"]), (&2.into(), &5.into()), "counted from the beginning");
+    let all: Vec<String> = [ids(&first), ids(&rest)].concat();
+    assert_eq!(all, sent.iter().rev().cloned().collect::<Vec<_>>());
+    assert_eq!(ids(&look(&["--contains", "cus_", "--all"])), all);
+    let narrow = look(&["--contains", "cus_2", "--since", "1h"]);
+    assert!(ids(&narrow) == [sent[2].clone()] && narrow["of"].is_null(), "of a part nobody knows how many: {narrow}");
+    let wrong = server.cli(&["event", "list", "--json-path", "customer"]);
+    let told = String::from_utf8(wrong.stderr).unwrap();
+    assert!(wrong.status.code() == Some(2) && told.contains("$.data.object.customer=cus_1"), "{told}");
+
+    let ask = async |path: &str, field: (&str, &str)| {
+        let told = sender.send(Method::GET, &format!("http://{}{path}", server.admin), &[field], "").await.unwrap();
+        (told.status, String::from_utf8(told.body.to_vec()).unwrap())
+    };
+    let scan = "/api/v1/events/scan?contains=cus_1";
+    let cookie = signed_in(&server, &sender, "bob", "operator").await;
+    let (status, page) = ask("/events?q=%24.customer.id%3Dcus_4", ("cookie", &cookie)).await;
+    assert!(status == 200 && page.contains("Looked at all 5 events.") && page.contains(&sent[4]), "{page}");
+    let (_, page) = ask("/events?q=shop.example", ("cookie", &cookie)).await;
+    assert!(page.contains("/events?q=shop.example&amp;in=bodies"), "{page}");
+    assert_eq!(ask(scan, ("cookie", &cookie)).await.0, 200);
+    let viewer = signed_in(&server, &sender, "eve", "viewer").await;
+    assert_eq!(ask(scan, ("cookie", &viewer)).await.0, 403);
+    assert_eq!(ask("/events?q=cus_1&in=bodies", ("cookie", &viewer)).await.0, 403);
+    let log = server.json(&["audit-log", "--action", "event.scan"]);
+    let lines: Vec<_> = log["items"].as_array().unwrap().iter().map(|line| (&line["who"], &line["subject"])).collect();
+    let bob = &serde_json::Value::from("user:bob");
+    assert_eq!(lines, [(bob, &"every source: a text".into()), (bob, &"every source: a place of JSON".into())]);
 }

@@ -8,29 +8,24 @@ use relay_core::{
 };
 use relay_dashboard::{
     body::View,
-    screen::{EventLine, EventLines, EventList, Events, EventsFilter, Screen as _},
+    screen::{EventLine, EventLines, EventList, Events, EventsFilter, LookedThrough, Screen as _, SendersAsked},
     since::Since,
 };
 use relay_store::seam::{EventFilter, EventRow, Range};
 use serde::Deserialize;
 
 use super::{
-    event,
+    event, find,
     frame::{Drawn, Looking},
 };
-use crate::{
-    admin::{
-        self,
-        problem::AdminError,
-        routes::{by_key, cursor::Order, filter, id},
-    },
-    state::State,
+use crate::admin::{
+    self,
+    problem::AdminError,
+    routes::{cursor::Order, filter, id},
 };
 
 /// Lines of a page.
 const LINES: u32 = 50;
-/// Sources that are asked for what their senders call a word, if none is chosen.
-const SOURCES_ASKED: usize = 100;
 
 /// What stands in the URL.
 #[derive(Debug, Default, Deserialize)]
@@ -38,6 +33,8 @@ pub(super) struct Asked {
     source: Option<String>,
     since: Option<String>,
     q: Option<String>,
+    /// Where that is looked for; `bodies`: in the events themselves.
+    r#in: Option<String>,
     cursor: Option<String>,
     open: Option<String>,
 }
@@ -48,40 +45,25 @@ pub(super) async fn show(looking: Looking, Query(asked): Query<Asked>) -> Respon
 }
 
 async fn draw(looking: &Looking, asked: Asked) -> Result<Drawn, AdminError> {
-    let state = &looking.state;
-    let mut fault = None;
+    let find = given(asked.q);
     let filter = EventsFilter {
         source: given(asked.source),
         since: since(asked.since.as_deref()),
-        find: given(asked.q),
+        inside: asked.r#in.as_deref() == Some("bodies")
+            || find.as_deref().is_some_and(|find| find::is_path(looking, find)),
+        find,
         cursor: given(asked.cursor),
         open: asked.open.and_then(|open| open.parse().ok()),
     };
-    // An id leads to its event.
-    if let Some(find) = filter.find.as_deref().filter(|find| is_id(find)) {
-        match id::event(state, find).await {
-            Ok(id) => return Ok(Drawn::Elsewhere(looking.site().event(&id))),
-            Err(error @ (AdminError::Unknown(_) | AdminError::Invalid(_))) => fault = Some(error.to_string()),
-            Err(error) => return Err(error),
+    let (shown, fault) = match wanted(looking, &filter).await {
+        Ok(Wanted::One(id)) => return Ok(Drawn::Elsewhere(looking.site().event(&id))),
+        Ok(Wanted::These(shown)) => (shown, None),
+        Err(error @ (AdminError::Unknown(_) | AdminError::Invalid(_) | AdminError::Registry(_))) => {
+            (Shown::default(), Some(error.to_string()))
         }
-    }
-    let word = filter.find.as_deref().filter(|_| fault.is_none() && filter.cursor.is_none() && !looking.wants_fragment);
-    let mut remembered = None;
-    if let Some(word) = word {
-        match called(looking, filter.source.as_deref(), word).await? {
-            rows if rows.is_empty() => remembered = state.registry.memory(),
-            rows => return found(looking, filter, &rows).await,
-        }
-    }
-    let list = match (&fault, list(looking, &filter).await) {
-        (None, Ok(list)) => list,
-        (_, Err(error @ (AdminError::Unknown(_) | AdminError::Invalid(_) | AdminError::Registry(_)))) => {
-            fault.get_or_insert(error.to_string());
-            EventList::default()
-        }
-        (_, Err(error)) => return Err(error),
-        (Some(_), Ok(_)) => EventList::default(),
+        Err(error) => return Err(error),
     };
+    let Shown { list, asked: senders, looked } = shown;
     if looking.wants_fragment {
         return Ok(Drawn::Fragment(EventLines { page: &looking.page, filter: &filter, list: &list }.html()));
     }
@@ -90,46 +72,50 @@ async fn draw(looking: &Looking, asked: Asked) -> Result<Drawn, AdminError> {
         None => None,
     };
     let is_faulty = fault.is_some();
-    let (page, sources) = (looking.page.clone(), sources(state));
-    Ok(Drawn::page(&Events { page, filter, sources, list, open, fault, remembered }, is_faulty))
+    let (page, sources) = (looking.page.clone(), find::sources(looking));
+    Ok(Drawn::page(&Events { page, filter, sources, list, open, fault, asked: senders, looked }, is_faulty))
 }
 
-fn sources(state: &State) -> Vec<Name> {
-    state.registry.directory().sources.keys().cloned().collect()
+/// What a filter leads to.
+enum Wanted {
+    /// The page of one.
+    One(EventId),
+    /// A list.
+    These(Shown),
 }
 
-/// The events that their senders call so: at most one of each source.
-async fn called(looking: &Looking, source: Option<&str>, word: &str) -> Result<Vec<EventRow>, AdminError> {
-    let state = &looking.state;
-    let sources = match source.map(admin::name) {
-        Some(Ok(source)) => vec![source],
-        // The list says what is wrong with it.
-        Some(Err(_)) => Vec::new(),
-        None => sources(state),
-    };
-    let mut rows = Vec::new();
-    for source in sources.iter().take(SOURCES_ASKED) {
-        match by_key::look(state, source, word).await {
-            Ok(by_key::Found::Events(found)) => rows.extend(found),
-            Ok(by_key::Found::NotByItself) | Err(AdminError::Unknown(_) | AdminError::Registry(_)) => {}
-            Err(error) => return Err(error),
+/// A list, and what is said of it.
+#[derive(Default)]
+struct Shown {
+    list: EventList,
+    asked: Option<SendersAsked>,
+    looked: Option<LookedThrough>,
+}
+
+async fn wanted(looking: &Looking, filter: &EventsFilter) -> Result<Wanted, AdminError> {
+    let mut senders = None;
+    if let Some(find) = filter.find.as_deref() {
+        if is_id(find) {
+            return Ok(Wanted::One(id::event(&looking.state, find).await?));
+        }
+        if filter.inside && !looking.wants_fragment {
+            let (rows, next, looked) = find::inside(looking, filter, find).await?;
+            let list = EventList { lines: rows.iter().map(line).collect(), next };
+            return Ok(Wanted::These(Shown { list, looked: Some(looked), ..Shown::default() }));
+        }
+        if filter.cursor.is_none() && !looking.wants_fragment && !find.contains('*') {
+            let (rows, asked) = find::called(looking, filter.source.as_deref(), find).await?;
+            match &rows[..] {
+                [] => senders = asked,
+                [row] => return Ok(Wanted::One(row.event.id)),
+                rows => {
+                    let list = EventList { lines: rows.iter().map(line).collect(), next: None };
+                    return Ok(Wanted::These(Shown { list, ..Shown::default() }));
+                }
+            }
         }
     }
-    Ok(rows)
-}
-
-/// One leads to its page, as an id of ours does.
-async fn found(looking: &Looking, filter: EventsFilter, rows: &[EventRow]) -> Result<Drawn, AdminError> {
-    if let [row] = rows {
-        return Ok(Drawn::Elsewhere(looking.site().event(&row.event.id)));
-    }
-    let lines = rows.iter().map(line).collect();
-    let open = match filter.open {
-        Some(open) => event::seen(looking, open, View::Text).await?,
-        None => None,
-    };
-    let (page, sources, list) = (looking.page.clone(), sources(&looking.state), EventList { lines, next: None });
-    Ok(Drawn::page(&Events { page, filter, sources, list, open, fault: None, remembered: None }, false))
+    Ok(Wanted::These(Shown { list: list(looking, filter).await?, asked: senders, looked: None }))
 }
 
 fn line(row: &EventRow) -> EventLine {

@@ -223,7 +223,7 @@ pub async fn an_event_is_found_by_its_key<B: Backend>() {
     let found = fixture.store().by_key(event.source.clone(), vec![strange, wanted, wanted]).await.expect("reads");
     let [row] = &found[..] else { panic!("not one: {found:?}") };
     assert_eq!((row.event.id, row.body_bytes, row.event.body.len()), (event.id, 3, 0));
-    assert_eq!(row.deliveries, [made.clone()]);
+    assert_eq!(row.deliveries, std::slice::from_ref(&made));
     let found = fixture.store().by_key("other".parse().expect("a name"), vec![wanted]).await.expect("reads");
     assert_eq!(found.iter().map(|row| row.event.id).collect::<Vec<_>>(), [elsewhere]);
     let nobodys = fixture.store().by_key("nobody".parse().expect("a name"), vec![wanted]).await;

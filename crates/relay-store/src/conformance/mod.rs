@@ -133,6 +133,7 @@ macro_rules! conformance_suite {
             events_come_newest_first_page_by_page,
             event_filters_select_source_and_range,
             events_are_found_and_counted_by_name,
+            events_come_with_their_bodies_as_far_as_there_is_room,
             deliveries_come_newest_first_page_by_page,
             delivery_filters_select_event_destination_state_reason_and_source,
             dead_letters_are_ranged_by_when_they_ended,

@@ -12,6 +12,8 @@ use crate::{admin::problem::AdminError, clock::rough, dedupe_key, directory::Dir
 
 /// Webhooks of the same source that are looked at for the parts of an id that nobody thinks of.
 const LIKE: u32 = 3;
+/// Looked up in one read.
+const KEYS_AT_ONCE: usize = 500;
 /// Larger ones are not read for that.
 const LIKE_BYTES_MAX: u64 = 256 << 10;
 
@@ -31,11 +33,10 @@ pub(crate) enum Found {
 pub(crate) async fn one(state: &State, source: &Name, key: &str) -> Result<Vec<EventRow>, AdminError> {
     match look(state, source, key).await? {
         Found::Events(rows) if !rows.is_empty() => Ok(rows),
-        Found::Events(_) => Err(AdminError::Unknown(format!(
-            "no event of {:?} is known by {key:?}: {}",
-            source.as_str(),
-            how_long(state)
-        ))),
+        Found::Events(_) => {
+            let (source, why) = (source.as_str(), not_found(state, source));
+            Err(AdminError::Unknown(format!("no event of {source:?} is known by {key:?}: {why}")))
+        }
         Found::NotByItself => Err(AdminError::Invalid(format!(
             "an id of {:?} leads to no event: what it sends twice is known by {}",
             source.as_str(),
@@ -55,23 +56,47 @@ pub(crate) async fn look(state: &State, source: &Name, key: &str) -> Result<Foun
         let text = format!("source {:?} is deleted: nothing tells how its senders name events", source.as_str());
         return Err(AdminError::Unknown(text));
     };
+    if let Some(what) = &intake.broken {
+        let text = format!("nothing tells how senders of {:?} name events while it is broken: {what}", source.as_str());
+        return Err(AdminError::Unknown(text));
+    }
     let Some(mut candidates) = candidates(intake, key, &[]) else { return Ok(Found::NotByItself) };
     candidates.extend(revoked(&directory, source).map(|stored| stored.known_by(key.as_bytes())));
-    let rows = state.archive.by_key(source.clone(), digests(&candidates)).await?;
-    if !rows.is_empty() || intake.verifier.is_key_source() {
+    let rows = known_by(state, source, &candidates).await?;
+    if !rows.is_empty() || !intake.verifier.has_ids_of_parts() {
         return Ok(Found::Events(rows));
     }
     let like = newest(state, source).await?;
     let more = self::candidates(intake, key, &like).unwrap_or_default();
     let more: Vec<KnownBy> = more.into_iter().filter(|known| !candidates.contains(known)).collect();
-    if more.is_empty() {
-        return Ok(Found::Events(rows));
-    }
-    Ok(Found::Events(state.archive.by_key(source.clone(), digests(&more)).await?))
+    Ok(Found::Events(known_by(state, source, &more).await?))
 }
 
-/// How long a sender's id leads to its event, in words.
-pub(crate) fn how_long(state: &State) -> String {
+/// Looks them up, however many they are.
+async fn known_by(state: &State, source: &Name, known: &[KnownBy]) -> Result<Vec<EventRow>, AdminError> {
+    let mut rows = Vec::new();
+    for some in digests(known).chunks(KEYS_AT_ONCE) {
+        rows.extend(state.archive.by_key(source.clone(), some.to_vec()).await?);
+    }
+    Ok(rows)
+}
+
+/// Why an event may not be found although it is there: what it is known by, for how long, and what is not known of it.
+fn not_found(state: &State, source: &Name) -> String {
+    let directory = state.registry.directory();
+    let Some(intake) = directory.intakes.get(source) else { return String::new() };
+    let mut told =
+        vec![format!("what it sends twice is known by {}", intake.verifier.provider().repeats()), how_long(state)];
+    if intake.verifier.has_ids_of_parts() {
+        told.push(format!("the other parts of such an id were taken from the newest {LIKE} events"));
+    }
+    if *source == Name::fallback() {
+        told.push("what came with an API_KEY that is another by now is not found".to_owned());
+    }
+    told.join("; ")
+}
+
+fn how_long(state: &State) -> String {
     match state.registry.memory() {
         Some(memory) => {
             format!("what senders call their events is kept for {} (DEDUPE_WINDOW), and no longer than the event", rough(memory))

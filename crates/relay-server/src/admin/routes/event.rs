@@ -34,14 +34,14 @@ use crate::{
 };
 
 /// Deliveries of one event that are shown with it.
-const DELIVERIES_SHOWN: u32 = 1000;
+pub(super) const DELIVERIES_SHOWN: u32 = 1000;
 
 pub(super) async fn list(
     Of(state): Of,
     Extension(who): Extension<Principal>,
     Asked(asked): Asked<Listing>,
 ) -> Result<Json<List<EventDto>>, AdminError> {
-    if let Some((source, key)) = asked.one_by_key()? {
+    if let Some((source, key)) = asked.by_key()? {
         let listing = Listed { items: by_key::one(&state, &source, key).await?, next: None };
         return Ok(Json(shown(&state, &who, &listing)));
     }

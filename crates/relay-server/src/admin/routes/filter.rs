@@ -61,15 +61,17 @@ impl Listing {
         })
     }
 
-    /// The source and the key of the one event that is asked for, if it is one.
-    pub(crate) fn one_by_key(&self) -> Result<Option<(Name, &str)>, AdminError> {
+    /// The source and the key of the events that are asked for, if they are by a key.
+    pub(crate) fn by_key(&self) -> Result<Option<(Name, &str)>, AdminError> {
         let Some(key) = self.key.as_deref() else { return Ok(None) };
         let Some(source) = self.source.as_deref() else {
             let text = "key wants the source too: senders of different sources may call their events alike";
             return Err(AdminError::Invalid(text.into()));
         };
-        if self.name.is_some() || self.since.is_some() || self.until.is_some() || self.cursor.is_some() {
-            let text = "key leads to one event of a source: want no name, since, until or cursor beside it";
+        let Self { event, name: pattern, destination, state, reason, since, until, cursor, .. } = self;
+        let others = [event, pattern, destination, state, reason, since, until, cursor];
+        if others.iter().any(|other| other.is_some()) || self.limit.is_some() {
+            let text = "key leads to the events of a source that have it: want the source beside it, and nothing else";
             return Err(AdminError::Invalid(text.into()));
         }
         if key.is_empty() {
@@ -175,6 +177,23 @@ mod tests {
         assert!(listing.events().unwrap_err().to_string().contains("2026-11-23T18:00:00Z"));
         let listing = Listing { limit: Some(0), ..Listing::default() };
         assert!(listing.page(Order::Events).unwrap_err().to_string().contains("1 to 1000"));
+    }
+
+    #[test]
+    fn a_key_is_of_a_source_and_beside_no_other_filter() {
+        let asked = Listing { source: Some("shop".into()), key: Some("order-1".into()), ..Listing::default() };
+        assert!(asked.by_key().unwrap().is_some() && Listing::default().by_key().unwrap().is_none());
+        let some = || Some("x".to_owned());
+        for wrong in [
+            Listing { source: None, ..asked.clone() },
+            Listing { state: some(), ..asked.clone() },
+            Listing { name: some(), ..asked.clone() },
+            Listing { cursor: some(), ..asked.clone() },
+            Listing { limit: Some(5), ..asked.clone() },
+            Listing { key: Some(String::new()), ..asked.clone() },
+        ] {
+            assert!(matches!(wrong.by_key(), Err(AdminError::Invalid(_))), "{wrong:?}");
+        }
     }
 
     #[test]

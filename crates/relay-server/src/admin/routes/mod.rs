@@ -22,6 +22,7 @@ mod preview;
 mod pulse;
 mod replay;
 mod route;
+pub(crate) mod scan;
 pub(crate) mod session;
 mod sign;
 mod source;
@@ -54,9 +55,9 @@ use crate::{
         AlertDto, AuditDto, AuditLineDto, BackupAsk, BulkAsk, BulkDto, CheckDto, ConditionDto, DeliveryDto,
         DestinationDto, DraftDto, EventDto, GroupsDto, HealthDto, InviteDto, JobDto, KeyAsk, KeyDto, LinkDto, MeAsk,
         MeDto, PasswordAsk, PolicyAsk, PulseDto, RekeyAsk, RekeyDto, ReplayAsk, ReplayDto, ReplayOneAsk, RouteAsk,
-        RouteDto, SecretDto, SessionDto, SignInAsk, SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto,
-        SummaryDto, TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk, UnsignedAsk, UserAsk, UserDto, UserUpdateAsk,
-        WhyDto,
+        RouteDto, ScanDto, SecretDto, SessionDto, SignInAsk, SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk,
+        StatusDto, SummaryDto, TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk, UnsignedAsk, UserAsk, UserDto,
+        UserUpdateAsk, WhyDto,
     },
     principal::{Permission, Principal, Role},
     state::State,
@@ -250,6 +251,14 @@ fn of_events() -> Vec<Route> {
         get("/events", See, "Events, the newest first", event::list)
             .list::<EventDto>()
             .query(&["source", "key", "name", "since", "until", "cursor", "limit"]),
+        get(
+            "/events/scan",
+            Payload,
+            "Look through bodies for a text, or for what stands at a place of JSON",
+            scan::scan,
+        )
+        .one::<ScanDto>()
+        .query(&["source", "name", "contains", "json_path", "since", "until", "cursor", "limit"]),
         post("/events/replay", Deliver, "Replay all events that match", replay::replay)
             .one::<BulkDto>()
             .asks::<ReplayAsk>(),
