@@ -130,6 +130,11 @@ pub async fn events_come_with_their_bodies_as_far_as_there_is_room<B: Backend>()
     }
     let other = EventFilter { source: Some(name("other")), ..EventFilter::default() };
     assert_eq!(whole(&other, None, 9, 1).await.items.len(), 1);
+    let range = Range { since: Some(at(1)), until: Some(at(4)) };
+    let oldest = EventFilter { oldest_first: true, range, ..EventFilter::default() };
+    let found = whole(&oldest, None, 9, 1 << 20).await;
+    let ids: Vec<EventId> = found.items.iter().map(|whole| whole.event.id).collect();
+    assert_eq!((ids, found.passed), (vec![stored[3].id, stored[2].id, stored[1].id], 0));
     fixture.check_sums().await;
 }
 

@@ -226,6 +226,16 @@ pub async fn an_event_is_found_by_its_key<B: Backend>() {
     assert_eq!(row.deliveries, std::slice::from_ref(&made));
     let found = fixture.store().by_key("other".parse().expect("a name"), vec![wanted]).await.expect("reads");
     assert_eq!(found.iter().map(|row| row.event.id).collect::<Vec<_>>(), [elsewhere]);
+    let second = key("order-5", at(1_000));
+    let other = fixture.event_of(&second, "in", b"five", at(2));
+    let (other_id, other_key) = (other.id, second.key);
+    let append = Append { dedupe: Some(second), ..fixture.appending(other, &["crm"]) };
+    assert!(fixture.append(append).await.is_ok());
+    for keys in [[wanted, other_key], [other_key, wanted]] {
+        let found = fixture.store().by_key(event.source.clone(), keys.to_vec()).await.expect("reads");
+        let of = |key| if key == wanted { event.id } else { other_id };
+        assert_eq!(found.iter().map(|row| row.event.id).collect::<Vec<_>>(), keys.map(of), "in the order of the keys");
+    }
     let nobodys = fixture.store().by_key("nobody".parse().expect("a name"), vec![wanted]).await;
     assert_eq!(nobodys, Ok(Vec::new()));
 
