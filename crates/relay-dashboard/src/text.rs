@@ -2,6 +2,8 @@
 
 #![expect(clippy::trivially_copy_pass_by_ref, reason = "templates hand over references")]
 
+use std::time::Duration;
+
 use relay_core::delivery::{Reason, State};
 
 use crate::{
@@ -85,8 +87,8 @@ words! {
     EVENTS_NEWEST_FIRST = "Events, the newest first";
     ANY_SOURCE = "any source";
     RECEIVED = "Received";
-    FIND_EVENT = "Id, or name (* for anything)";
-    FIND_EVENT_EXAMPLE = "evt_…, dlv_… or invoice.*";
+    FIND_EVENT = "Id, the sender's id, or name (* for anything)";
+    FIND_EVENT_EXAMPLE = "evt_…, invoice.*, or $.customer.id=17";
     SIZE = "Size";
     NO_DELIVERY = "no delivery";
     OLDER_DELIVERIES = "Older deliveries are not shown; crm-relay delivery list --event has all.";
@@ -95,6 +97,10 @@ words! {
     NO_EVENT_YET_HOW = "The first one is here within a second of its arrival. This sends a sample:";
     NO_EVENT_MATCHES = "No event matches.";
     SHOW_ALL_EVENTS = "Show all events";
+    LOOK_INSIDE = "Look for it in bodies, queries and headers";
+    NOT_INSIDE = "No event has it, of those that were looked at.";
+    BACK_TO = "Back to";
+    GO_ON_LOOKING = "Go on looking →";
     OPEN_PAGE = "Open page";
     ALL_EVENTS = "All events";
     REQUEST = "Request";
@@ -351,6 +357,35 @@ pub(crate) const fn looked_back(since: &Since) -> &'static str {
         Since::Week => "Looked back over the last 7 days.",
         Since::Ever => "Looked back as far as events are kept.",
     }
+}
+
+pub(crate) fn looked_at(read: &u64, of: Option<&u64>, is_all: bool) -> String {
+    let read = show::count(*read);
+    match (of, is_all) {
+        (Some(_), true) => format!("Looked at all {read} events."),
+        (None, true) => format!("Looked at {read} events, all that the choice above leaves."),
+        (Some(of), false) => format!("Looked at {read} of {} events.", show::count(*of)),
+        (None, false) => format!("Looked at {read} events, not yet all."),
+    }
+}
+
+pub(crate) fn not_looked_into(unread: &u64) -> String {
+    format!(
+        "{} could not be looked into: damaged, no whole JSON, or compressed in an unknown way.",
+        show::count(*unread)
+    )
+}
+
+pub(crate) fn known_for(memory: &Duration, sources: &usize, of: &usize) -> String {
+    let memory = show::span(*memory);
+    if sources < of {
+        return format!(
+            "No sender calls an event so either, at the {sources} of {of} sources that were asked: choose one."
+        );
+    }
+    format!(
+        "No sender calls an event so either: that is known for {memory}, where it gives an id that it never gives twice."
+    )
 }
 
 pub(crate) fn shown(lines: usize) -> String {

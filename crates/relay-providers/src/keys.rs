@@ -116,7 +116,12 @@ fn idempotency_key(request: &Request<'_>, key: &StoredKey) -> Result<Option<Vec<
             "Idempotency-Key of {length} bytes, allowed are 1 to {IDEMPOTENCY_KEY_BYTES_MAX}"
         )));
     }
-    Ok(Some(secret::secret_digest(&[&key.digest[..], &value[..]].concat()).to_vec()))
+    Ok(Some(idempotency_id(key, value)))
+}
+
+/// What a webhook is known by that came with this key and this `Idempotency-Key`.
+pub(crate) fn idempotency_id(key: &StoredKey, value: &[u8]) -> Vec<u8> {
+    secret::secret_digest(&[&key.digest[..], value].concat()).to_vec()
 }
 
 fn malformed(detail: String) -> Refusal {

@@ -98,6 +98,13 @@ impl<'a> Names<'a> {
         }
     }
 
+    /// The id that stands there, with another first part; `None` if it has one part, or none of them leads.
+    pub(crate) fn with_first(&self, id: DeliveryId, first: &[u8]) -> Option<Vec<u8>> {
+        let found = self.id(id).ok()??.id;
+        let end = found.iter().position(|byte| *byte == b'\n')?;
+        Some(bounded([first, &found[end..]].concat()))
+    }
+
     fn id(&self, id: DeliveryId) -> Result<Option<Found>, Refusal> {
         Ok(match id {
             DeliveryId::Nothing | DeliveryId::Code(_) => None,
@@ -180,6 +187,33 @@ impl DeliveryId {
             }
     }
 
+    /// The places of ids that may stand alone, and that people have: that of a batch is a digest over all its items.
+    pub(crate) fn alone(self) -> Vec<&'static Self> {
+        match self {
+            Self::Documented(id, _) if id.is_of_a_batch() => Vec::new(),
+            Self::Documented(id, _) => vec![id],
+            Self::First(ids) => ids.iter().flat_map(|id| id.alone()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The fields that its id is made of, if those are several.
+    pub(crate) fn parts(self) -> &'static [&'static str] {
+        match self {
+            Self::Json(fields) | Self::Headers(fields) if fields.len() > 1 => fields,
+            Self::Documented(id, _) | Self::InType(_, id) => id.parts(),
+            _ => &[],
+        }
+    }
+
+    fn is_of_a_batch(self) -> bool {
+        match self {
+            Self::Items(_) => true,
+            Self::InType(_, id) => id.is_of_a_batch(),
+            _ => false,
+        }
+    }
+
     /// What of a JSON body it reads.
     fn paths(self) -> Vec<String> {
         match self {
@@ -249,7 +283,7 @@ fn items(root: &Value, lists: &[(&str, &[&str])]) -> Option<Found> {
     Some(Found { id: secret::secret_digest(&all).to_vec(), is_whole })
 }
 
-fn bounded(id: Vec<u8>) -> Vec<u8> {
+pub(crate) fn bounded(id: Vec<u8>) -> Vec<u8> {
     if id.len() > IDEMPOTENCY_KEY_BYTES_MAX { secret::secret_digest(&id).to_vec() } else { id }
 }
 

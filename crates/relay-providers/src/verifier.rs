@@ -21,7 +21,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Verifier {
     provider: &'static Provider,
-    proof: Proof,
+    pub(crate) proof: Proof,
     /// What the platform's tests are signed with, where that is no secret.
     tests: Option<Signatures>,
     signed_over: SignedOver,

@@ -34,6 +34,7 @@ use crate::{
     refusals::Refusals,
     registry::{Registry, RegistryError},
     relay_name::RelayName,
+    scan::Scans,
     state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, GROUPINGS_AT_ONCE, State},
     supervise::Supervisor,
     untold::Untold,
@@ -95,7 +96,7 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
     let (health, supervisor) = (Arc::new(health), Supervisor::new(Arc::default()).0);
     let (looked_at, told) = (Arc::clone(&health), supervisor.clone());
     let live = Arc::new(Live::new(store.clone(), hub.clone(), looked_at, Arc::clone(&metrics), told, 0));
-    let recounts = Recounts::new(store.clone(), clock);
+    let (recounts, scans) = (Recounts::new(store.clone(), clock), Scans::new(store.clone()));
     Ok(Arc::new(State {
         archive: store.clone(),
         upkeep: store.clone(),
@@ -111,8 +112,9 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
         people,
         live,
         recounts,
+        scans,
         newest: Newest::default(),
-        bodies: Semaphore::new(BODIES_AT_ONCE),
+        bodies: Arc::new(Semaphore::new(BODIES_AT_ONCE)),
         groupings: Semaphore::new(GROUPINGS_AT_ONCE),
         downloads: Arc::new(Semaphore::new(DOWNLOADS_AT_ONCE)),
         dashboard: None,

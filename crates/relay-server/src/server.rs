@@ -68,6 +68,7 @@ use crate::{
     registry::{Registry, RegistryError},
     relay_name::RelayName,
     retention::{self, Keep},
+    scan::Scans,
     secret,
     start_error::StartError,
     state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, Dashboard, GROUPINGS_AT_ONCE, State},
@@ -294,7 +295,7 @@ impl Server {
         let (looked_at, counted) = (Arc::clone(&health), Arc::clone(&metrics));
         let connections = Bounds::private().all();
         let live = Live::new(store.clone(), handle.clone(), looked_at, counted, supervisor.clone(), connections);
-        let recounts = Recounts::new(store.clone(), clock);
+        let (recounts, scans) = (Recounts::new(store.clone(), clock), Scans::new(store.clone()));
         let admin = Arc::new(State {
             archive: store.clone(),
             upkeep: store.clone(),
@@ -310,8 +311,9 @@ impl Server {
             people,
             live: Arc::new(live),
             recounts,
+            scans,
             newest: Newest::default(),
-            bodies: Semaphore::new(BODIES_AT_ONCE),
+            bodies: Arc::new(Semaphore::new(BODIES_AT_ONCE)),
             groupings: Semaphore::new(GROUPINGS_AT_ONCE),
             downloads: Arc::new(Semaphore::new(DOWNLOADS_AT_ONCE)),
             dashboard: config.dashboard.then(|| Dashboard::at(config.admin_url.as_deref())),

@@ -31,6 +31,7 @@ use crate::{
     recounts::Recounts,
     refusals::Refusals,
     registry::Registry,
+    scan::Scans,
     secret,
     supervise::Supervisor,
 };
@@ -59,10 +60,12 @@ pub(crate) struct State {
     pub(crate) live: Arc<Live>,
     /// Counts everything anew.
     pub(crate) recounts: Recounts,
+    /// Looks through bodies.
+    pub(crate) scans: Scans,
     /// When the newest event of each source came.
     pub(crate) newest: Newest,
     /// Events with bodies that are read and shown at a time.
-    pub(crate) bodies: Semaphore,
+    pub(crate) bodies: Arc<Semaphore>,
     /// Dead letters that are put into groups at a time.
     pub(crate) groupings: Semaphore,
     /// Bodies that are on their way to whoever wants them as they are.

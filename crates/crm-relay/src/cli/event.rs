@@ -1,6 +1,7 @@
 //! `crm-relay event`.
 
 mod export;
+mod scan;
 mod tail;
 
 use std::io::Write as _;
@@ -9,11 +10,11 @@ use clap::Subcommand;
 use relay_core::delivery::State;
 use relay_server::api::{EventDto, HeaderDto};
 
-use self::{export::Export, tail::Tail};
+use self::{export::Export, scan::Sought, tail::Tail};
 use super::{
     collection::not_empty,
     delivery,
-    filter::Received,
+    filter::{Received, given},
     listing::{Column, Form, Paging, View, list, state, text, when},
     noun::{self, Asked},
     replay::Replay,
@@ -33,9 +34,21 @@ const BODY_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// List events, newest first
+    ///
+    /// --key finds what its sender calls so: by the Idempotency-Key that it came with (each API key may have used it), or the id that the platform
+    /// gives its webhook. That is known for as long as repeats are (`DEDUPE_WINDOW`), at sources whose platform sends an id that it never gives twice.
+    ///
+    /// --contains and --json-path look through the events themselves, the newest first: 20,000 or for five seconds, then they say how far they
+    /// came. --cursor goes on from there, --all to the end (Ctrl-C ends it with what was found). A text is looked for as it is, in body, query
+    /// and values of headers; a server looks through them for one at a time.
     List {
         #[command(flatten)]
         received: Received,
+        /// Those that their sender calls so
+        #[arg(long, value_name = "ID", requires = "source", conflicts_with_all = ["pattern", "since", "until", "cursor", "all", "limit", "contains", "json_path"])]
+        key: Option<String>,
+        #[command(flatten)]
+        sought: Sought,
         #[command(flatten)]
         paging: Paging,
     },
@@ -81,9 +94,15 @@ const VIEW: View<EventDto> =
 impl noun::Verb for Verb {
     async fn run(self, asked: &Asked) -> Outcome {
         match self {
-            Self::List { received, paging } => {
-                let parameters = received.parameters()?;
-                list(&asked.reading().await?, &VIEW, parameters, Some(&paging), asked.form).await?;
+            Self::List { received, key, sought, paging } => {
+                let mut parameters = received.parameters()?;
+                if let Some(sought) = sought.parameter() {
+                    parameters.push(sought);
+                    return scan::run(asked, parameters, &paging).await;
+                }
+                let paging = if key.is_some() { None } else { Some(&paging) };
+                parameters.extend(given([("key", key)]));
+                list(&asked.reading().await?, &VIEW, parameters, paging, asked.form).await?;
                 Ok(Exit::Done)
             }
             Self::Show { id, body } => show(asked, &id, body).await,

@@ -21,12 +21,12 @@ use crate::{
 pub(crate) struct Paging {
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = quantity::whole(1..=1000))]
-    limit: u64,
+    pub(super) limit: u64,
     #[arg(help = "Where the previous page ended: its next", long, value_name = "CURSOR", conflicts_with = "all")]
-    cursor: Option<String>,
+    pub(super) cursor: Option<String>,
     /// All, page after page
     #[arg(long)]
-    all: bool,
+    pub(super) all: bool,
 }
 
 /// Items made or ended in this time.

@@ -22,6 +22,7 @@ mod descriptors;
 mod dev;
 mod export;
 mod faults;
+mod finding;
 mod fronts;
 mod history;
 mod hostile;

@@ -38,6 +38,26 @@ pub struct EventRow {
     pub deliveries: Vec<Delivery>,
 }
 
+/// An event with its body, as one of a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WholeEvent {
+    /// The event.
+    pub event: Arc<Event>,
+    /// Where a page goes on that begins behind it.
+    pub cursor: String,
+}
+
+/// A page of events with their bodies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WholePage {
+    /// Its events.
+    pub items: Vec<WholeEvent>,
+    /// So many stand there too and do not read.
+    pub passed: u64,
+    /// Cursor of the next page; `None` on the last.
+    pub next: Option<String>,
+}
+
 /// How many events of a name are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameCount {

@@ -28,7 +28,7 @@ pub use self::{
     clock::{Apart, ClockAsk, Reading, start_at},
     due::{DestinationDue, Due, DueAsk, HeldAsk, HeldOf},
     error::{AppendError, StoreError},
-    events::{EventFilter, EventRow, EventsAsk, NameCount, NameCounts},
+    events::{EventFilter, EventRow, EventsAsk, NameCount, NameCounts, WholeEvent, WholePage},
     filter::{DeliveryFilter, PageAsk},
     lease::{Backlog, Extend, Extended, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
     op::{Answered, Ask, Asked, OpId, Receipt, StoreOp, Stored},

@@ -1,5 +1,7 @@
 //! The events: a list that follows, and beside it the one that is open.
 
+use std::time::Duration;
+
 use askama::Template;
 use relay_core::{delivery::Delivery, event::Event, id::EventId, name::Name, time::Wall};
 
@@ -35,6 +37,34 @@ pub struct Events {
     pub open: Option<EventFacts>,
     /// What is wrong with the filter.
     pub fault: Option<String>,
+    /// What is looked for was looked for as what a sender calls an event too.
+    pub asked: Option<SendersAsked>,
+    /// How far one looked through the events themselves, where that was asked for.
+    pub looked: Option<LookedThrough>,
+}
+
+/// Of which sources it was asked what a sender calls its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendersAsked {
+    /// That is known for so long.
+    pub memory: Duration,
+    /// So many sources were asked.
+    pub sources: usize,
+    /// Of so many.
+    pub of: usize,
+}
+
+/// How far one looked through the events themselves, from the newest on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LookedThrough {
+    /// So many were read.
+    pub read: u64,
+    /// Into so many of those nobody could look.
+    pub unread: u64,
+    /// So many are stored; `None`: only some of those are looked through.
+    pub of: Option<u64>,
+    /// When the last came that was read.
+    pub reached: Option<Wall>,
 }
 
 /// The lines alone: what a list that follows asks for.
@@ -56,8 +86,10 @@ pub struct EventsFilter {
     pub source: Option<String>,
     /// Received since then.
     pub since: Since,
-    /// An id, or a pattern of names, as it was typed.
+    /// An id of ours or of a sender's, or a pattern of names, as it was typed.
     pub find: Option<String>,
+    /// It is looked for in the events themselves: bodies, queries, values of headers.
+    pub inside: bool,
     /// Goes on behind a page.
     pub cursor: Option<String>,
     /// The event that is open.
@@ -125,11 +157,20 @@ impl EventsFilter {
     pub fn url(&self, site: &Site) -> Url {
         let since = (self.since != Since::default()).then_some(self.since.as_str());
         let url = site.events().with_some("source", self.source.as_deref()).with_some("since", since);
-        url.with_some("q", self.find.as_deref())
+        let inside = (self.inside && self.find.is_some()).then_some("bodies");
+        url.with_some("q", self.find.as_deref()).with_some("in", inside)
     }
 
-    /// The same list with an event open.
+    /// The same, looked for in the events themselves.
+    pub fn inside(&self, site: &Site) -> Url {
+        Self { inside: true, cursor: None, open: None, ..self.clone() }.url(site)
+    }
+
+    /// The same list with an event open; its page where the list would have to be looked for once more.
     pub fn open(&self, site: &Site, id: &EventId) -> Url {
+        if self.inside {
+            return site.event(id);
+        }
         self.here(site).with("open", &id.to_string())
     }
 
@@ -141,6 +182,10 @@ impl EventsFilter {
     /// The page behind this one.
     pub fn next(&self, site: &Site, cursor: &str) -> Url {
         self.url(site).with("cursor", cursor)
+    }
+
+    fn may_look_inside(&self) -> bool {
+        self.find.is_some() && !self.inside
     }
 
     fn is_narrow(&self) -> bool {

@@ -21,7 +21,7 @@ pub use self::{
     dead::{Dead, DeadFilter, DeadGroups, GroupLine},
     deliveries::{Deliveries, DeliveriesFilter, DeliveryLine, DeliveryLines, DeliveryList},
     event::{DeliveryFacts, EventFacts, EventPage, Header, Payload, Try},
-    events::{EventLine, EventLines, EventList, Events, EventsFilter},
+    events::{EventLine, EventLines, EventList, Events, EventsFilter, LookedThrough, SendersAsked},
     login::{Login, Way},
     me::{Me, SessionLine},
     outcome::Outcome,

@@ -17,8 +17,8 @@ use relay_dashboard::{
         Audit, AuditFilter, AuditLine, AuditLines, AuditList, CheckLine, Circuit, Dead, DeadFilter, DeadGroups,
         Deliveries, DeliveriesFilter, DeliveryFacts, DeliveryLine, DeliveryLines, DeliveryList, DestinationLine,
         EventFacts, EventLine, EventLines, EventList, EventPage, Events, EventsFilter, Found, GroupLine, HopLine,
-        Login, Me, Overview, OverviewLive, Problem, Reason as Trouble, Screen as _, SessionLine, Situation, SourceLine,
-        UserLine, UserState, Users, Way, Why,
+        Login, LookedThrough, Me, Overview, OverviewLive, Problem, Reason as Trouble, Screen as _, SendersAsked,
+        SessionLine, Situation, SourceLine, UserLine, UserState, Users, Way, Why,
     },
     since::Since,
     sums::{DeliveriesSum, EventsSum},
@@ -439,11 +439,27 @@ fn of_events(words: &Words) -> Vec<(&'static str, String)> {
         list,
         open,
         fault: None,
+        asked: None,
+        looked: None,
     };
     let facts = |role, view| facts(words, role, view);
     let open = EventsFilter { open: Some(facts(Role::Operator, View::Text).id), ..filter.clone() };
     let narrow = EventsFilter { source: Some("stripe".into()), since: Since::Day, ..filter.clone() };
     let wrong = Events { fault: Some(words.error.clone()), ..events(EventList::default(), narrow.clone(), None) };
+    let inside = EventsFilter { inside: true, find: words.find.clone().or(Some("cus_1".into())), ..narrow.clone() };
+    let looked = |count: u64| Events {
+        looked: Some(LookedThrough {
+            read: 20_000,
+            unread: 3,
+            of: Some(1_204_331),
+            reached: Some(NOW - Duration::from_hours(3)),
+        }),
+        ..events(list(count), inside.clone(), None)
+    };
+    let unknown = Events {
+        asked: Some(SendersAsked { memory: Duration::from_hours(72), sources: 2, of: 2 }),
+        ..events(list(0), EventsFilter { find: words.find.clone().or(Some("order-17".into())), ..narrow.clone() }, None)
+    };
     let event = |role, view| EventPage { page: page(role), event: facts(role, view) }.html();
     vec![
         ("events", events(list(words.lines), filter.clone(), None).html()),
@@ -451,6 +467,9 @@ fn of_events(words: &Words) -> Vec<(&'static str, String)> {
         ("events-empty", events(list(0), EventsFilter::default(), None).html()),
         ("events-nothing", events(list(0), narrow, None).html()),
         ("events-fault", wrong.html()),
+        ("events-unknown", unknown.html()),
+        ("events-inside", looked(3).html()),
+        ("events-inside-nothing", looked(0).html()),
         ("event", event(Role::Operator, View::Text)),
         ("event-hex", event(Role::Operator, View::Hex)),
         ("event-viewer", event(Role::Viewer, View::Text)),

@@ -54,6 +54,27 @@ fn is_documented(id: DeliveryId) -> bool {
     }
 }
 
+/// What stands alone as an id leads to its webhook, with what another webhook of the source tells of it; where nothing does, that is said and
+/// not that there is none.
+#[test]
+fn an_id_that_stands_alone_leads_to_its_webhook() {
+    let mut found = Vec::new();
+    for entry in providers().iter().filter(|entry| !entry.key_source) {
+        let acting = Acting::new(entry);
+        let (first, second) = (acting.sample("wh_1", NOW), acting.sample("wh_2", NOW));
+        let Verdict::Genuine(genuine) = acting.judge(&first, NOW) else { panic!("{}", entry.name) };
+        let Some(key) = genuine.dedupe.filter(|key| key.body == BodyShare::Nothing) else { continue };
+        let given = key.id.split(|byte| *byte == b'\n').next().expect("there is a first");
+        let Some(known) = acting.verifier.known_by(given, &[second.request(NOW, &[])]) else {
+            assert_eq!(entry.name, "paddle", "the other part of its ids is another with each webhook");
+            continue;
+        };
+        assert!(known.iter().any(|known| known.id == key.id), "{}: {:?}", entry.name, String::from_utf8_lossy(&key.id));
+        found.push(entry.name);
+    }
+    assert!(found.contains(&"stripe") && found.len() >= 12, "{found:?}");
+}
+
 /// I20: a retry that says which try it is has another body, and is the same webhook; a member of the same name elsewhere is a
 /// customer's own.
 #[test]

@@ -38,6 +38,23 @@ pub struct EventDto {
     pub url: Option<String>,
 }
 
+/// What one look through bodies found, and how far it came. Counts are from its beginning on, over all that went on from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScanDto {
+    /// Those that have what was looked for, the newest first.
+    pub items: Vec<EventDto>,
+    /// Where it goes on; `null`: all was read.
+    pub next: Option<String>,
+    /// Events that were read.
+    pub read: u64,
+    /// Those of them that nobody could look into: damaged, no JSON although they begin so, or compressed in a way that is not read.
+    pub unread: u64,
+    /// Events that are stored, of the source or of all; `null` where only those of a name or a time are looked through.
+    pub of: Option<u64>,
+    /// When the last one was received that was read; `null`: none was.
+    pub looked_back_to: Option<String>,
+}
+
 /// `[name, value]`; of a value that is no UTF-8, `[name, readable, hex]` with all its bytes; `[name]` for who may not see values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]

@@ -8,14 +8,14 @@ use relay_core::{
 };
 use relay_dashboard::{
     body::View,
-    screen::{EventLine, EventLines, EventList, Events, EventsFilter, Screen as _},
+    screen::{EventLine, EventLines, EventList, Events, EventsFilter, LookedThrough, Screen as _, SendersAsked},
     since::Since,
 };
-use relay_store::seam::{EventFilter, Range};
+use relay_store::seam::{EventFilter, EventRow, Range};
 use serde::Deserialize;
 
 use super::{
-    event,
+    event, find,
     frame::{Drawn, Looking},
 };
 use crate::admin::{
@@ -33,6 +33,8 @@ pub(super) struct Asked {
     source: Option<String>,
     since: Option<String>,
     q: Option<String>,
+    /// Where that is looked for; `bodies`: in the events themselves.
+    r#in: Option<String>,
     cursor: Option<String>,
     open: Option<String>,
 }
@@ -43,32 +45,25 @@ pub(super) async fn show(looking: Looking, Query(asked): Query<Asked>) -> Respon
 }
 
 async fn draw(looking: &Looking, asked: Asked) -> Result<Drawn, AdminError> {
-    let state = &looking.state;
-    let mut fault = None;
+    let find = given(asked.q);
     let filter = EventsFilter {
         source: given(asked.source),
         since: since(asked.since.as_deref()),
-        find: given(asked.q),
+        inside: asked.r#in.as_deref() == Some("bodies")
+            || find.as_deref().is_some_and(|find| find::is_path(looking, find)),
+        find,
         cursor: given(asked.cursor),
         open: asked.open.and_then(|open| open.parse().ok()),
     };
-    // An id leads to its event.
-    if let Some(find) = filter.find.as_deref().filter(|find| is_id(find)) {
-        match id::event(state, find).await {
-            Ok(id) => return Ok(Drawn::Elsewhere(looking.site().event(&id))),
-            Err(error @ (AdminError::Unknown(_) | AdminError::Invalid(_))) => fault = Some(error.to_string()),
-            Err(error) => return Err(error),
+    let (shown, fault) = match wanted(looking, &filter).await {
+        Ok(Wanted::One(id)) => return Ok(Drawn::Elsewhere(looking.site().event(&id))),
+        Ok(Wanted::These(shown)) => (shown, None),
+        Err(error @ (AdminError::Unknown(_) | AdminError::Invalid(_) | AdminError::Registry(_))) => {
+            (Shown::default(), Some(error.to_string()))
         }
-    }
-    let list = match (&fault, list(looking, &filter).await) {
-        (None, Ok(list)) => list,
-        (_, Err(error @ (AdminError::Unknown(_) | AdminError::Invalid(_) | AdminError::Registry(_)))) => {
-            fault.get_or_insert(error.to_string());
-            EventList::default()
-        }
-        (_, Err(error)) => return Err(error),
-        (Some(_), Ok(_)) => EventList::default(),
+        Err(error) => return Err(error),
     };
+    let Shown { list, asked: senders, looked } = shown;
     if looking.wants_fragment {
         return Ok(Drawn::Fragment(EventLines { page: &looking.page, filter: &filter, list: &list }.html()));
     }
@@ -76,9 +71,55 @@ async fn draw(looking: &Looking, asked: Asked) -> Result<Drawn, AdminError> {
         Some(open) => event::seen(looking, open, View::Text).await?,
         None => None,
     };
-    let sources = state.registry.directory().sources.keys().cloned().collect();
     let is_faulty = fault.is_some();
-    Ok(Drawn::page(&Events { page: looking.page.clone(), filter, sources, list, open, fault }, is_faulty))
+    let (page, sources) = (looking.page.clone(), find::sources(looking));
+    Ok(Drawn::page(&Events { page, filter, sources, list, open, fault, asked: senders, looked }, is_faulty))
+}
+
+/// What a filter leads to.
+enum Wanted {
+    /// The page of one.
+    One(EventId),
+    /// A list.
+    These(Shown),
+}
+
+/// A list, and what is said of it.
+#[derive(Default)]
+struct Shown {
+    list: EventList,
+    asked: Option<SendersAsked>,
+    looked: Option<LookedThrough>,
+}
+
+async fn wanted(looking: &Looking, filter: &EventsFilter) -> Result<Wanted, AdminError> {
+    let mut senders = None;
+    if let Some(find) = filter.find.as_deref() {
+        if is_id(find) {
+            return Ok(Wanted::One(id::event(&looking.state, find).await?));
+        }
+        if filter.inside && !looking.wants_fragment {
+            let (rows, next, looked) = find::inside(looking, filter, find).await?;
+            let list = EventList { lines: rows.iter().map(line).collect(), next };
+            return Ok(Wanted::These(Shown { list, looked: Some(looked), ..Shown::default() }));
+        }
+        if filter.cursor.is_none() && !looking.wants_fragment && !find.contains('*') {
+            let (rows, asked) = find::called(looking, filter.source.as_deref(), find).await?;
+            match &rows[..] {
+                [] => senders = asked,
+                [row] => return Ok(Wanted::One(row.event.id)),
+                rows => {
+                    let list = EventList { lines: rows.iter().map(line).collect(), next: None };
+                    return Ok(Wanted::These(Shown { list, ..Shown::default() }));
+                }
+            }
+        }
+    }
+    Ok(Wanted::These(Shown { list: list(looking, filter).await?, asked: senders, looked: None }))
+}
+
+fn line(row: &EventRow) -> EventLine {
+    EventLine::of(&row.event, row.body_bytes, &row.deliveries)
 }
 
 async fn list(looking: &Looking, filter: &EventsFilter) -> Result<EventList, AdminError> {
@@ -95,7 +136,7 @@ async fn list(looking: &Looking, filter: &EventsFilter) -> Result<EventList, Adm
     if listing.items.is_empty() {
         filter::known(state, source.as_ref(), None).await?;
     }
-    let (lines, next) = Order::Events.page(&listing, |row| EventLine::of(&row.event, row.body_bytes, &row.deliveries));
+    let (lines, next) = Order::Events.page(&listing, line);
     Ok(EventList { lines, next })
 }
 

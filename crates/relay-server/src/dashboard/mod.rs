@@ -9,6 +9,7 @@ mod dead;
 mod deliveries;
 mod event;
 mod events;
+mod find;
 mod frame;
 mod overview;
 mod why;

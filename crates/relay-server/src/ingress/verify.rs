@@ -5,7 +5,10 @@ use relay_core::{storage::Dedupe, time::Wall};
 use relay_providers::{Answer, BodyShare, ByHead, DedupeKey, Fetched, Genuine, Refusal, Request, Verdict, Verifier};
 
 use super::fields::Raw;
-use crate::error::{Code, Problem};
+use crate::{
+    dedupe_key,
+    error::{Code, Problem},
+};
 
 /// What the ingress does with a request that was judged.
 #[derive(Debug)]
@@ -147,12 +150,7 @@ pub(super) fn dedupe(genuine: &Genuine, body_sha256: &[u8; 32], until: Wall) -> 
         BodyShare::Whole => body_sha256,
         BodyShare::ButAttempts(digest) => digest,
     };
-    let mut parts = Vec::with_capacity(id.len() + key.len() + body.len() + 24);
-    for part in [key, id, body] {
-        parts.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        parts.extend_from_slice(part);
-    }
-    Some(Dedupe { key: sha256(&parts), until })
+    Some(Dedupe { key: dedupe_key::of(key, id, body), until })
 }
 
 /// SHA-256.

@@ -268,6 +268,11 @@ impl Registry {
         Ok(registry)
     }
 
+    /// How long ids of webhooks are remembered; `None`: nothing is taken in here.
+    pub(crate) fn memory(&self) -> Option<Duration> {
+        (self.memory != Duration::MAX).then_some(self.memory)
+    }
+
     /// Where senders reach a source, if the relay knows what they call it.
     pub(crate) fn url_of(&self, source: &Name) -> Option<String> {
         self.public_url.as_ref().map(|base| format!("{base}/webhook/{source}"))

@@ -92,6 +92,52 @@ pub async fn event_filters_select_source_and_range<B: Backend>() {
     fixture.check_sums().await;
 }
 
+/// A page of whole events ends where there is no room for more, and goes on behind any of them; it always has one.
+pub async fn events_come_with_their_bodies_as_far_as_there_is_room<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let mut stored: Vec<Event> = Vec::new();
+    for (seconds, source, size) in [(0, "in", 100_000), (1, "other", 5), (2, "in", 10), (3, "in", 0), (4, "in", 10)] {
+        let event = fixture.event(source, &vec![b'x'; size], at(seconds));
+        stored.insert(0, event.clone());
+        let append = fixture.appending(event, &["crm"]);
+        fixture.append(append).await.expect("appending works");
+    }
+    let fixture = fixture.reopen().await;
+    let whole = async |filter: &EventFilter, cursor: Option<&str>, limit, bytes_max| {
+        let page = Page { cursor: cursor.map(str::to_owned), limit };
+        fixture.store().browse_whole(filter.clone(), page, bytes_max).await.expect("browsing works")
+    };
+    let all = EventFilter::default();
+    for (limit, bytes_max) in [(1, 1 << 20), (3, 1 << 20), (9, 1), (9, 20), (9, 1 << 20)] {
+        let (mut found, mut cursor) = (Vec::new(), None);
+        loop {
+            let listing = whole(&all, cursor.as_deref(), limit, bytes_max).await;
+            let [begin @ .., _] = &listing.items[..] else { break };
+            let bytes: usize = begin.iter().map(|whole| whole.event.body.len()).sum();
+            assert!((bytes as u64) < bytes_max && listing.items.len() <= limit as usize);
+            found.extend(listing.items.iter().map(|whole| Event::clone(&whole.event)));
+            cursor = listing.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, stored, "{limit} {bytes_max}");
+    }
+    for (place, before) in whole(&all, None, 9, 1 << 20).await.items.iter().enumerate() {
+        let behind = whole(&all, Some(&before.cursor), 9, 1 << 20).await;
+        let ids: Vec<EventId> = behind.items.iter().map(|whole| whole.event.id).collect();
+        assert_eq!(ids, stored[place + 1..].iter().map(|event| event.id).collect::<Vec<_>>());
+    }
+    let other = EventFilter { source: Some(name("other")), ..EventFilter::default() };
+    assert_eq!(whole(&other, None, 9, 1).await.items.len(), 1);
+    let range = Range { since: Some(at(1)), until: Some(at(4)) };
+    let oldest = EventFilter { oldest_first: true, range, ..EventFilter::default() };
+    let found = whole(&oldest, None, 9, 1 << 20).await;
+    let ids: Vec<EventId> = found.items.iter().map(|whole| whole.event.id).collect();
+    assert_eq!((ids, found.passed), (vec![stored[3].id, stored[2].id, stored[1].id], 0));
+    fixture.check_sums().await;
+}
+
 /// I25: by a pattern of their names, of one source or of all; and how many there are of each.
 pub async fn events_are_found_and_counted_by_name<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;

@@ -1,6 +1,6 @@
 //! Dedupe keys: I20, resolved in the commit that accepts.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use relay_core::{
     delivery::{self, Delivery, State},
@@ -203,6 +203,46 @@ pub async fn a_repeat_is_told_that_deliveries_of_the_first_are_gone<B: Backend>(
     let mut fixture = fixture.reopen().await;
     let repeat = keyed(&mut fixture, "in", b"one", at(5), at(100));
     assert_eq!(fixture.append(repeat).await, Ok(found(vec![waits, made])), "the list says what was, not what is");
+    fixture.check_sums().await;
+}
+
+/// A key leads to the event that took it, as listings show it, and nowhere once that is gone.
+pub async fn an_event_is_found_by_its_key<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    let first = keyed(&mut fixture, "in", b"one", at(1), at(1_000));
+    let (event, made) = (Arc::clone(&first.event), first.deliveries[0].clone());
+    let wanted = first.dedupe.as_ref().expect("it has one").key;
+    let there = keyed(&mut fixture, "other", b"three", at(1), at(1_000));
+    let elsewhere = there.event.id;
+    let repeat = keyed(&mut fixture, "in", b"one", at(2), at(1_000));
+    for append in [first, there, repeat] {
+        assert!(fixture.append(append).await.is_ok());
+    }
+    let mut fixture = fixture.reopen().await;
+    let strange = key("order-2", at(1)).key;
+    let found = fixture.store().by_key(event.source.clone(), vec![strange, wanted, wanted]).await.expect("reads");
+    let [row] = &found[..] else { panic!("not one: {found:?}") };
+    assert_eq!((row.event.id, row.body_bytes, row.event.body.len()), (event.id, 3, 0));
+    assert_eq!(row.deliveries, std::slice::from_ref(&made));
+    let found = fixture.store().by_key("other".parse().expect("a name"), vec![wanted]).await.expect("reads");
+    assert_eq!(found.iter().map(|row| row.event.id).collect::<Vec<_>>(), [elsewhere]);
+    let second = key("order-5", at(1_000));
+    let other = fixture.event_of(&second, "in", b"five", at(2));
+    let (other_id, other_key) = (other.id, second.key);
+    let append = Append { dedupe: Some(second), ..fixture.appending(other, &["crm"]) };
+    assert!(fixture.append(append).await.is_ok());
+    for keys in [[wanted, other_key], [other_key, wanted]] {
+        let found = fixture.store().by_key(event.source.clone(), keys.to_vec()).await.expect("reads");
+        let of = |key| if key == wanted { event.id } else { other_id };
+        assert_eq!(found.iter().map(|row| row.event.id).collect::<Vec<_>>(), keys.map(of), "in the order of the keys");
+    }
+    let nobodys = fixture.store().by_key("nobody".parse().expect("a name"), vec![wanted]).await;
+    assert_eq!(nobodys, Ok(Vec::new()));
+
+    fixture.apply(ending(&made, State::Dead, at(2))).await;
+    let purge = fixture.command(Action::Purge, Target::Ids([made.id].into()), at(3));
+    assert_eq!(fixture.run(purge, at(3)).await.0.changed, 1);
+    assert_eq!(fixture.store().by_key(event.source.clone(), vec![wanted]).await, Ok(Vec::new()));
     fixture.check_sums().await;
 }
 

@@ -9,30 +9,66 @@ use relay_core::{delivery::Delivery, event::Event, id::EventId, name::Name, time
 
 use super::disk::Disk;
 use crate::seam::{
-    AuditEntry, AuditFilter, DeliveryFilter, EventFilter, EventRow, Listing, NameCount, NameCounts, Page,
+    AuditEntry, AuditFilter, DeliveryFilter, EventFilter, EventRow, Listing, NameCount, NameCounts, Page, WholeEvent,
+    WholePage,
 };
 
 impl Disk {
     /// A page of events, newest first.
     pub(super) fn browse_events(&self, filter: &EventFilter, page: &Page) -> Listing<EventRow> {
+        let matching = self.matching(filter, page);
+        listing(matching.map(|event| self.row(event)), page, |row| row.event.id.to_string())
+    }
+
+    /// The same with their bodies.
+    pub(super) fn browse_whole(&self, filter: &EventFilter, page: &Page, bytes_max: u64) -> WholePage {
+        let whole = |event: &Arc<Event>| WholeEvent { event: Arc::clone(event), cursor: event.id.to_string() };
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        let mut matching = self.matching(filter, page).map(whole);
+        while bytes < bytes_max
+            && items.len() < page.limit.clamp(1, 1_000) as usize
+            && let Some(whole) = matching.next()
+        {
+            bytes += whole.event.body.len() as u64;
+            items.push(whole);
+        }
+        let next = items.last().filter(|_| matching.next().is_some()).map(|last| last.cursor.clone());
+        WholePage { items, passed: 0, next }
+    }
+
+    fn matching<'a>(&'a self, filter: &'a EventFilter, page: &Page) -> impl Iterator<Item = &'a Arc<Event>> {
         let behind = cursor::<EventId>(page);
         let ordered: Box<dyn Iterator<Item = &Arc<Event>>> =
             if filter.oldest_first { Box::new(self.events.values()) } else { Box::new(self.events.values().rev()) };
-        let is_behind = |event: &Event, behind: EventId| {
+        let is_behind = move |event: &Event, behind: EventId| {
             if filter.oldest_first { event.id > behind } else { event.id < behind }
         };
-        let matching = ordered.filter(|event| {
+        ordered.filter(move |event| {
             behind.is_none_or(|behind| is_behind(event, behind))
                 && filter.source.as_ref().is_none_or(|source| event.source == *source)
                 && filter.name.as_ref().is_none_or(|name| name.matches(event.name.as_deref().unwrap_or_default()))
                 && filter.range.contains(event.id.minted_at())
-        });
-        let rows = matching.map(|event| EventRow {
-            event: Event { body: Bytes::new(), ..Event::clone(event) }.into(),
+        })
+    }
+
+    /// The events that hold these dedupe keys of a source.
+    pub(super) fn by_key(&self, source: &Name, keys: &[[u8; 32]]) -> Vec<EventRow> {
+        let mut found: Vec<EventRow> = Vec::new();
+        let taken = keys.iter().filter_map(|key| self.keys.get(&(source.clone(), *key)));
+        for event in taken.filter_map(|taken| self.events.get(&taken.event)) {
+            if found.iter().all(|row| row.event.id != event.id) {
+                found.push(self.row(event));
+            }
+        }
+        found
+    }
+
+    fn row(&self, event: &Event) -> EventRow {
+        EventRow {
+            event: Event { body: Bytes::new(), ..event.clone() }.into(),
             body_bytes: event.body.len() as u64,
             deliveries: self.of_event(event.id).cloned().collect(),
-        });
-        listing(rows, page, |row| row.event.id.to_string())
+        }
     }
 
     /// How many events of each name a source has.

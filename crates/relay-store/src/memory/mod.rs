@@ -41,7 +41,7 @@ use crate::{
     seam::{
         Archive, AuditEntry, AuditFilter, Condition, DeliveryFilter, Document, DocumentKey, DocumentKind, Durability,
         EventFilter, EventRow, HaveRoom, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Rekeyed, Stats,
-        Trades, Transfer, Upkeep, perform, perform_job, perform_retention,
+        Trades, Transfer, Upkeep, WholePage, perform, perform_job, perform_retention,
     },
 };
 
@@ -493,6 +493,14 @@ impl Archive for MemoryStore {
 
     fn browse_events(&self, filter: EventFilter, page: Page) -> Later<Result<Listing<EventRow>, StoreError>> {
         done(self.read(Trouble::Look, |disk| disk.browse_events(&filter, &page)))
+    }
+
+    fn browse_whole(&self, filter: EventFilter, page: Page, bytes_max: u64) -> Later<Result<WholePage, StoreError>> {
+        done(self.read(Trouble::Look, |disk| disk.browse_whole(&filter, &page, bytes_max)))
+    }
+
+    fn by_key(&self, source: Name, keys: Vec<[u8; 32]>) -> Later<Result<Vec<EventRow>, StoreError>> {
+        done(self.read(Trouble::Look, |disk| disk.by_key(&source, &keys)))
     }
 
     fn event_names(&self, source: Name) -> Later<Result<NameCounts, StoreError>> {

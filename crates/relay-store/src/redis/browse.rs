@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use relay_core::{
     delivery::Delivery,
     event::Event,
-    id::{DeliveryId, EventId},
+    id::{DeliveryId, EventId, Partition},
     name::Name,
-    storage::{DeliveryFilter, EventFilter, EventRow, Listing, NameCount, NameCounts, Page},
+    storage::{DeliveryFilter, EventFilter, EventRow, Listing, NameCount, NameCounts, Page, WholeEvent, WholePage},
     time::Wall,
 };
 
 use super::{
     Core,
-    event::Front,
+    client::Command,
+    dedupe,
+    event::{self, Front},
+    events::Seen,
     keys::Keys,
     listing::{At, Shelf, Walk},
     reply::Fault,
@@ -87,12 +91,16 @@ impl Core {
         Ok(shelves)
     }
 
+    async fn walk_events(&self, filter: &EventFilter, page: &Page) -> Result<Walk, Fault> {
+        let walk = Walk::new(self.event_shelves(filter.source.as_ref()).await?)
+            .oldest_first(filter.oldest_first)
+            .between(filter.range.since.map(millis_up), filter.range.until.map(millis_up));
+        Ok(walk.behind(page.cursor.as_deref().and_then(At::read)))
+    }
+
     /// A page of events.
     pub(super) async fn browse_events(&self, filter: &EventFilter, page: &Page) -> Result<Listing<EventRow>, Fault> {
-        let mut walk = Walk::new(self.event_shelves(filter.source.as_ref()).await?)
-            .oldest_first(filter.oldest_first)
-            .between(filter.range.since.map(millis_up), filter.range.until.map(millis_up))
-            .behind(page.cursor.as_deref().and_then(At::read));
+        let mut walk = self.walk_events(filter, page).await?;
         let limit = page.limit.clamp(1, 1_000) as usize;
         let mut filling = Filling::new(limit);
         let Listing { items, next } = loop {
@@ -104,14 +112,82 @@ impl Core {
                 break listing;
             }
         };
-        let fronts: Vec<(EventId, Front)> = items.into_iter().map(|front| (front.head.event.id, front)).collect();
+        Ok(Listing { items: self.event_rows(items).await?, next })
+    }
+
+    /// The same with their bodies, as far as those come to so many bytes: heads first, which say how many.
+    pub(super) async fn browse_whole(
+        &self,
+        filter: &EventFilter,
+        page: &Page,
+        bytes_max: u64,
+    ) -> Result<WholePage, Fault> {
+        let mut walk = self.walk_events(filter, page).await?;
+        let limit = page.limit.clamp(1, 1_000) as usize;
+        let (mut wanted, mut bytes, mut looked): (Vec<At>, u64, usize) = (Vec::new(), 0, 0);
+        let mut passed = 0;
+        let next = 'filled: loop {
+            let found = self.chunk(&mut walk).await?;
+            let Some(last) = found.last().copied() else { break None };
+            let ids: Vec<EventId> = found.iter().map(|at| EventId::from_u128(at.id())).collect();
+            for (at, seen) in found.iter().zip(self.seen(&ids).await?) {
+                passed += u64::from(matches!(seen, Seen::Damaged));
+                let Some(front) = seen.whole().filter(|front| holds(filter, &front.head.event)) else { continue };
+                if wanted.len() == limit || bytes >= bytes_max {
+                    break 'filled wanted.last().copied();
+                }
+                wanted.push(*at);
+                bytes += front.head.body_bytes;
+            }
+            looked += found.len();
+            if looked >= LOOK_MAX {
+                break Some(last);
+            }
+        };
+        let (items, damaged) = self.wholes(&wanted).await?;
+        Ok(WholePage { items, passed: passed + damaged, next: next.map(At::text) })
+    }
+
+    /// Those that are there and read, and how many do not read.
+    async fn wholes(&self, of: &[At]) -> Result<(Vec<WholeEvent>, u64), Fault> {
+        let of: Vec<(EventId, At)> = of.iter().map(|at| (EventId::from_u128(at.id()), *at)).collect();
+        let get = |(id, _): &(EventId, At)| Command::new("GET").arg(self.space.of_event(*id).event(*id));
+        let replies = self.nodes.readable(of.iter().map(get).collect()).await?;
+        let (mut items, mut damaged) = (Vec::with_capacity(of.len()), 0);
+        for ((id, at), reply) in of.into_iter().zip(replies) {
+            let Some(value) = reply.maybe_bytes()?.map(Bytes::from) else { continue };
+            let event = self.damage.passed(&id, event::read(id, &value, self.ciphers()));
+            damaged += u64::from(event.is_none());
+            items.extend(event.map(|event| WholeEvent { event, cursor: at.text() }));
+        }
+        Ok((items, damaged))
+    }
+
+    async fn event_rows(&self, fronts: Vec<Front>) -> Result<Vec<EventRow>, Fault> {
+        let fronts: Vec<(EventId, Front)> = fronts.into_iter().map(|front| (front.head.event.id, front)).collect();
         let deliveries = self.of_events(&fronts).await?;
         let row = |((_, front), deliveries): ((EventId, Front), Vec<Delivery>)| EventRow {
             body_bytes: front.head.body_bytes,
             event: Arc::new(front.head.event),
             deliveries,
         };
-        Ok(Listing { items: fronts.into_iter().zip(deliveries).map(row).collect(), next })
+        Ok(fronts.into_iter().zip(deliveries).map(row).collect())
+    }
+
+    /// The events that hold these dedupe keys of a source: each is in the partition of its key.
+    pub(super) async fn by_key(&self, source: &Name, keys: &[[u8; 32]]) -> Result<Vec<EventRow>, Fault> {
+        let of = |key: &[u8; 32]| &self.space.partitions()[self.space.place(Partition::of_digest(key))];
+        let get = |key: &[u8; 32]| Command::new("GET").arg(of(key).dedupe(source, key));
+        let entries = self.nodes.readable(keys.iter().map(get).collect()).await?;
+        let mut ids: Vec<EventId> = Vec::new();
+        for (key, entry) in keys.iter().zip(entries) {
+            let Some(entry) = entry.maybe_bytes()? else { continue };
+            let what = format_args!("a dedupe key of {source}");
+            let taken = self.damage.passed(&what, dedupe::sealed(source, key, &entry));
+            ids.extend(taken.map(|taken| taken.event).filter(|id| !ids.contains(id)));
+        }
+        let fronts = self.fronts(&ids).await?.into_iter().flatten().collect();
+        self.event_rows(fronts).await
     }
 
     async fn event_shelves(&self, source: Option<&Name>) -> Result<Vec<Shelf>, Fault> {

@@ -72,3 +72,14 @@ pub(super) fn read(source: &Name, key: &[u8; 32], entry: &[u8]) -> Result<Entry,
     let meant = taken.write(source, key);
     Ok(if meant == entry { Entry::Whole(taken) } else { Entry::Apart(meant) })
 }
+
+/// What of an entry is sealed, whatever it says in the open.
+///
+/// # Errors
+/// Those of what is sealed.
+pub(super) fn sealed(source: &Name, key: &[u8; 32], entry: &[u8]) -> Result<Taken, RecordError> {
+    match read(source, key, entry)? {
+        Entry::Whole(taken) => Ok(taken),
+        Entry::Apart(meant) => sealed(source, key, &meant),
+    }
+}

@@ -136,7 +136,7 @@ use crate::{
     seam::{
         Archive, AuditEntry, AuditFilter, Condition, DeliveryFilter, Document, DocumentKey, DocumentKind, Durability,
         EventFilter, EventRow, HaveRoom, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Rekeyed, Stats,
-        Transfer, Upkeep,
+        Transfer, Upkeep, WholePage,
     },
     watch::Watch,
 };
@@ -477,6 +477,14 @@ impl Archive for RedisStore {
 
     fn browse_events(&self, filter: EventFilter, page: Page) -> Later<Result<Listing<EventRow>, StoreError>> {
         self.perform(|core| async move { core.browse_events(&filter, &page).await })
+    }
+
+    fn browse_whole(&self, filter: EventFilter, page: Page, bytes_max: u64) -> Later<Result<WholePage, StoreError>> {
+        self.perform(|core| async move { core.browse_whole(&filter, &page, bytes_max).await })
+    }
+
+    fn by_key(&self, source: Name, keys: Vec<[u8; 32]>) -> Later<Result<Vec<EventRow>, StoreError>> {
+        self.perform(|core| async move { core.by_key(&source, &keys).await })
     }
 
     fn event_names(&self, source: Name) -> Later<Result<NameCounts, StoreError>> {

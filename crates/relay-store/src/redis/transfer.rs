@@ -5,23 +5,11 @@ use std::collections::BTreeMap;
 use relay_core::{
     delivery::Attempt,
     id::{DeliveryId, EventId},
-    name::Name,
     storage::Dedupe,
 };
 
-use super::{
-    Core,
-    backlog::Urgency,
-    client::Command,
-    counters::Counters,
-    dedupe::{self, Entry, Taken},
-    reply::Fault,
-    text,
-};
-use crate::{
-    record::{self, RecordError},
-    seam::Stats,
-};
+use super::{Core, backlog::Urgency, client::Command, counters::Counters, dedupe, reply::Fault, text};
+use crate::{record, seam::Stats};
 
 /// Attempts of so many deliveries go in one commit.
 const DELIVERIES_A_COMMIT: usize = 64;
@@ -40,7 +28,8 @@ impl Core {
         let entries = self.nodes.readable(asked.iter().map(get).collect()).await?;
         for ((at, key, source), entry) in asked.into_iter().zip(entries) {
             let Some(entry) = entry.maybe_bytes()? else { continue };
-            let taken = self.damage.passed(&format_args!("a dedupe key of {source}"), sealed(&source, &key, &entry));
+            let taken =
+                self.damage.passed(&format_args!("a dedupe key of {source}"), dedupe::sealed(&source, &key, &entry));
             let taken = taken.filter(|taken| taken.event == events[at]);
             held[at] = taken.map(|taken| Dedupe { key, until: taken.until });
         }
@@ -98,14 +87,6 @@ impl Core {
             set = set.args([field.into_bytes(), total.to_string().into_bytes()]);
         }
         self.nodes.commit(Urgency::Other, set).await.map(drop)
-    }
-}
-
-/// What of an entry is sealed, whatever it says in the open.
-fn sealed(source: &Name, key: &[u8; 32], entry: &[u8]) -> Result<Taken, RecordError> {
-    match dedupe::read(source, key, entry)? {
-        Entry::Whole(taken) => Ok(taken),
-        Entry::Apart(meant) => sealed(source, key, &meant),
     }
 }
 

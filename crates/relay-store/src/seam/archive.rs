@@ -10,7 +10,7 @@ use relay_core::{
     storage::StoreError,
 };
 
-use super::{AuditEntry, AuditFilter, DeliveryFilter, EventFilter, EventRow, Listing, NameCounts, Page};
+use super::{AuditEntry, AuditFilter, DeliveryFilter, EventFilter, EventRow, Listing, NameCounts, Page, WholePage};
 use crate::Later;
 
 /// What is stored, for people and their tools.
@@ -26,6 +26,14 @@ pub trait Archive: Send + Sync + 'static {
 
     /// A page of events, in the order of the filter.
     fn browse_events(&self, filter: EventFilter, page: Page) -> Later<Result<Listing<EventRow>, StoreError>>;
+
+    /// The same with their bodies: it ends behind the one with which those come to so many bytes. What does not read is passed over,
+    /// and counted.
+    fn browse_whole(&self, filter: EventFilter, page: Page, bytes_max: u64) -> Later<Result<WholePage, StoreError>>;
+
+    /// The events of a source that hold one of these dedupe keys, in the order of the keys, each once and as a listing has it. A
+    /// key whose window is over may lead to its event still, or nowhere; one whose event is gone leads nowhere.
+    fn by_key(&self, source: Name, keys: Vec<[u8; 32]>) -> Later<Result<Vec<EventRow>, StoreError>>;
 
     /// How many events of each name a source has.
     fn event_names(&self, source: Name) -> Later<Result<NameCounts, StoreError>>;

@@ -28,7 +28,8 @@ mod transfer;
 mod upkeep;
 
 pub use relay_core::storage::{
-    AuditEntry, DeliveryFilter, EventFilter, EventRow, Listing, NameCount, NameCounts, Page, Range,
+    AuditEntry, DeliveryFilter, EventFilter, EventRow, Listing, NameCount, NameCounts, Page, Range, WholeEvent,
+    WholePage,
 };
 
 pub use self::{

@@ -89,7 +89,7 @@ use crate::{
     seam::{
         Archive, AuditEntry, AuditFilter, Condition, DeliveryFilter, Document, DocumentKey, DocumentKind, Durability,
         EventFilter, EventRow, Gap, HaveRoom, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Rekeyed,
-        Stats, Transfer, Upkeep,
+        Stats, Transfer, Upkeep, WholePage,
     },
 };
 
@@ -469,6 +469,14 @@ impl Archive for SqliteStore {
 
     fn browse_events(&self, filter: EventFilter, page: Page) -> Later<Result<Listing<EventRow>, StoreError>> {
         self.read(move |db, shelf| browse::events(db, shelf, &filter, &page))
+    }
+
+    fn browse_whole(&self, filter: EventFilter, page: Page, bytes_max: u64) -> Later<Result<WholePage, StoreError>> {
+        self.read(move |db, shelf| browse::whole(db, shelf, &filter, &page, bytes_max))
+    }
+
+    fn by_key(&self, source: Name, keys: Vec<[u8; 32]>) -> Later<Result<Vec<EventRow>, StoreError>> {
+        self.read(move |db, shelf| browse::by_key(db, shelf, &source, &keys))
     }
 
     fn event_names(&self, source: Name) -> Later<Result<NameCounts, StoreError>> {

@@ -20,11 +20,14 @@ pub(crate) enum Order {
     Ended,
     /// The audit log.
     AuditLog,
+    /// What a look through bodies read.
+    Scan,
 }
 
 impl Order {
     /// Every order.
-    const ALL: [Self; 5] = [Self::Events, Self::EventsFromOldest, Self::Deliveries, Self::Ended, Self::AuditLog];
+    const ALL: [Self; 6] =
+        [Self::Events, Self::EventsFromOldest, Self::Deliveries, Self::Ended, Self::AuditLog, Self::Scan];
 
     /// That of the deliveries which match.
     pub(crate) fn of(filter: &DeliveryFilter) -> Self {
@@ -39,6 +42,7 @@ impl Order {
             Self::Deliveries => "delivery",
             Self::Ended => "ended",
             Self::AuditLog => "audit",
+            Self::Scan => "scan",
         }
     }
 
@@ -49,6 +53,7 @@ impl Order {
             Self::Deliveries => "deliveries by when they were made",
             Self::Ended => "deliveries by when they ended",
             Self::AuditLog => "the audit log",
+            Self::Scan => "a look through bodies",
         }
     }
 

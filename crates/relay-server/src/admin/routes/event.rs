@@ -9,9 +9,10 @@ use relay_core::{
     id::EventId,
     storage::{Replay, Replayed},
 };
-use relay_store::seam::{DeliveryFilter, Page};
+use relay_store::seam::{DeliveryFilter, EventRow, Listing as Listed, Page};
 
 use super::{
+    by_key,
     cursor::Order,
     filter::{Listing, known},
 };
@@ -33,22 +34,30 @@ use crate::{
 };
 
 /// Deliveries of one event that are shown with it.
-const DELIVERIES_SHOWN: u32 = 1000;
+pub(super) const DELIVERIES_SHOWN: u32 = 1000;
 
 pub(super) async fn list(
     Of(state): Of,
     Extension(who): Extension<Principal>,
     Asked(asked): Asked<Listing>,
 ) -> Result<Json<List<EventDto>>, AdminError> {
+    if let Some((source, key)) = asked.by_key()? {
+        let listing = Listed { items: by_key::one(&state, &source, key).await?, next: None };
+        return Ok(Json(shown(&state, &who, &listing)));
+    }
     let filter = asked.events()?;
     let source = filter.source.clone();
     let listing = state.archive.browse_events(filter, asked.page(Order::Events)?).await?;
     if listing.items.is_empty() {
         known(&state, source.as_ref(), None).await?;
     }
-    let (items, next) =
-        Order::Events.page(&listing, |row| EventDto::of_row(row).listed_for(&who).linked(state.admin_url()));
-    Ok(Json(List { items, next }))
+    Ok(Json(shown(&state, &who, &listing)))
+}
+
+fn shown(state: &State, who: &Principal, listing: &Listed<EventRow>) -> List<EventDto> {
+    let show = |row: &EventRow| EventDto::of_row(row).listed_for(who).linked(state.admin_url());
+    let (items, next) = Order::Events.page(listing, show);
+    List { items, next }
 }
 
 pub(super) async fn show(

@@ -29,6 +29,8 @@ pub(in crate::admin) const LIMIT_MAX: u32 = 1000;
 pub(crate) struct Listing {
     pub(crate) event: Option<String>,
     pub(crate) source: Option<String>,
+    /// What its sender calls an event.
+    pub(crate) key: Option<String>,
     /// A pattern of events' names.
     pub(crate) name: Option<String>,
     pub(crate) destination: Option<String>,
@@ -48,7 +50,7 @@ impl Listing {
 
     pub(crate) fn events(&self) -> Result<EventFilter, AdminError> {
         if self.event.is_some() || self.destination.is_some() || self.state.is_some() || self.reason.is_some() {
-            return Err(AdminError::Invalid("events are filtered by source, name, since and until only".into()));
+            return Err(AdminError::Invalid("events are filtered by source, key, name, since and until only".into()));
         }
         let glob = self.name.as_deref().map(str::parse).transpose();
         Ok(EventFilter {
@@ -59,9 +61,28 @@ impl Listing {
         })
     }
 
+    /// The source and the key of the events that are asked for, if they are by a key.
+    pub(crate) fn by_key(&self) -> Result<Option<(Name, &str)>, AdminError> {
+        let Some(key) = self.key.as_deref() else { return Ok(None) };
+        let Some(source) = self.source.as_deref() else {
+            let text = "key wants the source too: senders of different sources may call their events alike";
+            return Err(AdminError::Invalid(text.into()));
+        };
+        let Self { event, name: pattern, destination, state, reason, since, until, cursor, .. } = self;
+        let others = [event, pattern, destination, state, reason, since, until, cursor];
+        if others.iter().any(|other| other.is_some()) || self.limit.is_some() {
+            let text = "key leads to the events of a source that have it: want the source beside it, and nothing else";
+            return Err(AdminError::Invalid(text.into()));
+        }
+        if key.is_empty() {
+            return Err(AdminError::Invalid("key is empty; want what the sender calls the event".into()));
+        }
+        Ok(Some((name(source)?, key)))
+    }
+
     pub(crate) fn deliveries(&self) -> Result<DeliveryFilter, AdminError> {
-        if self.name.is_some() {
-            return Err(AdminError::Invalid("only events are filtered by name".into()));
+        if self.name.is_some() || self.key.is_some() {
+            return Err(AdminError::Invalid("only events are filtered by name, and found by key".into()));
         }
         let states = self.state.iter().flat_map(|states| states.split(',')).map(state).collect::<Result<_, _>>()?;
         let event = self.event.as_deref().map(str::parse).transpose();
@@ -156,6 +177,23 @@ mod tests {
         assert!(listing.events().unwrap_err().to_string().contains("2026-11-23T18:00:00Z"));
         let listing = Listing { limit: Some(0), ..Listing::default() };
         assert!(listing.page(Order::Events).unwrap_err().to_string().contains("1 to 1000"));
+    }
+
+    #[test]
+    fn a_key_is_of_a_source_and_beside_no_other_filter() {
+        let asked = Listing { source: Some("shop".into()), key: Some("order-1".into()), ..Listing::default() };
+        assert!(asked.by_key().unwrap().is_some() && Listing::default().by_key().unwrap().is_none());
+        let some = || Some("x".to_owned());
+        for wrong in [
+            Listing { source: None, ..asked.clone() },
+            Listing { state: some(), ..asked.clone() },
+            Listing { name: some(), ..asked.clone() },
+            Listing { cursor: some(), ..asked.clone() },
+            Listing { limit: Some(5), ..asked.clone() },
+            Listing { key: Some(String::new()), ..asked.clone() },
+        ] {
+            assert!(matches!(wrong.by_key(), Err(AdminError::Invalid(_))), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod alert;
 mod audit;
 mod audit_log;
 mod bulk;
+pub(crate) mod by_key;
 pub(crate) mod cursor;
 mod dead;
 mod delivery;
@@ -21,6 +22,7 @@ mod preview;
 mod pulse;
 mod replay;
 mod route;
+pub(crate) mod scan;
 pub(crate) mod session;
 mod sign;
 mod source;
@@ -53,9 +55,9 @@ use crate::{
         AlertDto, AuditDto, AuditLineDto, BackupAsk, BulkAsk, BulkDto, CheckDto, ConditionDto, DeliveryDto,
         DestinationDto, DraftDto, EventDto, GroupsDto, HealthDto, InviteDto, JobDto, KeyAsk, KeyDto, LinkDto, MeAsk,
         MeDto, PasswordAsk, PolicyAsk, PulseDto, RekeyAsk, RekeyDto, ReplayAsk, ReplayDto, ReplayOneAsk, RouteAsk,
-        RouteDto, SecretDto, SessionDto, SignInAsk, SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto,
-        SummaryDto, TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk, UnsignedAsk, UserAsk, UserDto, UserUpdateAsk,
-        WhyDto,
+        RouteDto, ScanDto, SecretDto, SessionDto, SignInAsk, SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk,
+        StatusDto, SummaryDto, TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk, UnsignedAsk, UserAsk, UserDto,
+        UserUpdateAsk, WhyDto,
     },
     principal::{Permission, Principal, Role},
     state::State,
@@ -248,7 +250,15 @@ fn of_events() -> Vec<Route> {
     vec![
         get("/events", See, "Events, the newest first", event::list)
             .list::<EventDto>()
-            .query(&["source", "name", "since", "until", "cursor", "limit"]),
+            .query(&["source", "key", "name", "since", "until", "cursor", "limit"]),
+        get(
+            "/events/scan",
+            Payload,
+            "Look through bodies for a text, or for what stands at a place of JSON",
+            scan::scan,
+        )
+        .one::<ScanDto>()
+        .query(&["source", "name", "contains", "json_path", "since", "until", "cursor", "limit"]),
         post("/events/replay", Deliver, "Replay all events that match", replay::replay)
             .one::<BulkDto>()
             .asks::<ReplayAsk>(),

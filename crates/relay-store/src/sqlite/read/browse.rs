@@ -6,6 +6,7 @@ use std::sync::Arc;
 use relay_core::{
     delivery::{Attempt, Delivery, State},
     id::DeliveryId,
+    name::Name,
     time::Wall,
 };
 use rusqlite::{CachedStatement, Connection, Params, params};
@@ -14,10 +15,11 @@ use super::{
     book::{Kind, Shelf},
     line::Line,
     named, of_source, rows,
+    taken::Taken,
 };
 use crate::{
     record::{self, Names},
-    seam::{DeliveryFilter, EventFilter, EventRow, Listing, Page, Range},
+    seam::{DeliveryFilter, EventFilter, EventRow, Listing, Page, Range, WholeEvent, WholePage},
     sqlite::{
         fault::Fault,
         files::{damage::Damage, schema},
@@ -48,6 +50,43 @@ pub(crate) fn events(
     filter: &EventFilter,
     page: &Page,
 ) -> Result<Listing<EventRow>, Fault> {
+    let found = found(db, shelf, filter, page)?;
+    Ok(Listing { items: event_rows(db, shelf, found.seqs.into_iter())?, next: found.next.map(at) })
+}
+
+/// The same with their bodies, as far as those come to so many bytes.
+pub(crate) fn whole(
+    db: &Connection,
+    shelf: &Shelf,
+    filter: &EventFilter,
+    page: &Page,
+    bytes_max: u64,
+) -> Result<WholePage, Fault> {
+    let found = found(db, shelf, filter, page)?;
+    let mut statement = rows::event_statement(db)?;
+    let (mut items, mut bytes, mut passed) = (Vec::new(), 0, 0);
+    for (place, seq) in found.seqs.iter().enumerate() {
+        let event = rows::event_by(&mut statement, db, *seq, shelf);
+        let Some(event) = rows::passing_over_damage(shelf.damage(), event)? else {
+            passed += 1;
+            continue;
+        };
+        bytes += event.body.len() as u64;
+        items.push(WholeEvent { event: Arc::new(event), cursor: at(*seq) });
+        if bytes >= bytes_max && place + 1 < found.seqs.len() {
+            return Ok(WholePage { items, passed, next: Some(at(*seq)) });
+        }
+    }
+    Ok(WholePage { items, passed, next: found.next.map(at) })
+}
+
+/// Where the events of a page stand, and behind which it goes on.
+struct Found {
+    seqs: Vec<i64>,
+    next: Option<i64>,
+}
+
+fn found(db: &Connection, shelf: &Shelf, filter: &EventFilter, page: &Page) -> Result<Found, Fault> {
     let limit = page.limit.clamp(1, 1000) as usize;
     let (since, until) = sequences(filter.range);
     let from = position(page).map(|(at, _)| at);
@@ -73,9 +112,8 @@ pub(crate) fn events(
             }
         },
     };
-    let next = (places.len() > limit).then(|| cursor(places[limit - 1]));
-    let seqs = places.into_iter().take(limit).map(|(_, seq)| seq);
-    Ok(Listing { items: event_rows(db, shelf, seqs)?, next })
+    let next = (places.len() > limit).then(|| places[limit - 1].1);
+    Ok(Found { seqs: places.into_iter().take(limit).map(|(_, seq)| seq).collect(), next })
 }
 
 /// The same by name, of one source or of all, each of which is looked through by itself.
@@ -84,7 +122,7 @@ fn events_named(
     shelf: &Shelf,
     filter: &EventFilter,
     search: &named::Search<'_>,
-) -> Result<Listing<EventRow>, Fault> {
+) -> Result<Found, Fault> {
     let limit = search.wanted - 1;
     let sources = match &filter.source {
         Some(source) => shelf.number(Kind::Source, source).into_iter().collect(),
@@ -103,9 +141,29 @@ fn events_named(
     ranks.retain(|found| looked_to.is_none_or(|edge| *found <= edge));
     let end = if ranks.len() > limit { Some(ranks[limit - 1]) } else { looked_to };
     ranks.truncate(limit);
-    let items = event_rows(db, shelf, ranks.into_iter().map(rank))?;
-    let next = end.map(|end| (rank(end), rank(end))).map(cursor);
-    Ok(Listing { items, next })
+    Ok(Found { seqs: ranks.into_iter().map(rank).collect(), next: end.map(rank) })
+}
+
+/// The events that hold these dedupe keys of a source. One that does not read, of a key or of an event, is passed over.
+pub(crate) fn by_key(db: &Connection, shelf: &Shelf, source: &Name, keys: &[[u8; 32]]) -> Result<Vec<EventRow>, Fault> {
+    let Some(number) = shelf.number(Kind::Source, source) else { return Ok(Vec::new()) };
+    let mut found: Vec<EventRow> = Vec::new();
+    for key in keys {
+        let taken = rows::passing_over_damage(shelf.damage(), taken(db, number, key))?;
+        let Some(taken) = taken.filter(|taken| found.iter().all(|row| row.event.id != taken.event)) else { continue };
+        let row = rows::passing_over_damage(shelf.damage(), event_row(db, shelf, taken.event.sequence()))?;
+        // Another may stand in its place by now.
+        found.extend(row.filter(|row| row.event.id == taken.event));
+    }
+    Ok(found)
+}
+
+fn taken(db: &Connection, source: u32, key: &[u8; 32]) -> Result<Option<Taken>, Fault> {
+    let mut statement = db.prepare_cached("SELECT record FROM dedupe WHERE source = ?1 AND key = ?2")?;
+    let mut rows = statement.query(params![source, &key[..]])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let read = Taken::decode(source, key, row.get_ref(0)?.as_blob().unwrap_or_default());
+    read.map(Some).map_err(|error| Fault::record(&format_args!("a dedupe key of source {source}"), &error))
 }
 
 fn event_rows(db: &Connection, shelf: &Shelf, seqs: impl Iterator<Item = i64>) -> Result<Vec<EventRow>, Fault> {
@@ -293,6 +351,10 @@ impl<'a> Search<'a> {
 /// The text of a place, for the next page.
 pub(crate) fn cursor((at, seq): Place) -> String {
     if at == seq { at.to_string() } else { format!("{at}.{seq}") }
+}
+
+fn at(seq: i64) -> String {
+    cursor((seq, seq))
 }
 
 /// Reads a cursor. Text that no page gave out starts at the newest.

@@ -14,4 +14,5 @@ pub(crate) mod named;
 pub(crate) mod of_source;
 pub(crate) mod reader;
 pub(crate) mod rows;
+pub(crate) mod taken;
 pub(crate) mod unrouted;

@@ -224,6 +224,19 @@ fn a_recount_tells_of_damage_that_was_found() {
     assert_eq!((recount.counted == recount.kept, recount.damaged), (true, 1));
 }
 
+/// I18: what does not read is no part of a page of whole events, and none is said to have been looked at that was not.
+#[test]
+fn what_does_not_read_is_counted_beside_whole_events() {
+    let dir = tempfile::tempdir().expect("a directory");
+    wait(filled(dir.path()).close());
+    sql(dir.path(), "UPDATE events SET body = x'00' WHERE seq = (SELECT min(seq) FROM events)");
+    let store = open(dir.path());
+    let page = || Page { cursor: None, limit: 1_000 };
+    let rows = wait(store.browse_events(EventFilter::default(), page())).expect("lists").items.len();
+    let whole = wait(store.browse_whole(EventFilter::default(), page(), 1 << 20)).expect("reads");
+    assert_eq!((whole.items.len(), whole.passed, whole.next), (rows - 1, 1, None));
+}
+
 /// I18, I20: the repeat of an event that does not read any more is an event of its own, since a 2xx for what cannot be delivered would be
 /// a loss; where a delivery alone is damaged it is said to be gone, and can be made again.
 #[test]

@@ -10,7 +10,10 @@ use relay_core::{
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::sqlite::{fault::Fault, read::reader::Reads, write::append::Taken};
+use crate::sqlite::{
+    fault::Fault,
+    read::{reader::Reads, taken::Taken},
+};
 
 /// Entries of one read, which is bounded in time.
 const READ_MAX: i64 = 20_000;

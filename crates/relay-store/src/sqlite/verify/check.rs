@@ -39,9 +39,11 @@ use crate::{
             book::{Book, Kind},
             documents, event_names,
             line::Line,
-            named, of_source, rows, unrouted,
+            named, of_source, rows,
+            taken::Taken,
+            unrouted,
         },
-        write::{append::Taken, columns, step},
+        write::{columns, step},
     },
     watch::Watch,
 };

@@ -26,10 +26,12 @@ use crate::{
             book::{Book, Kind, Shelf},
             documents, event_names, of_source,
             reader::at_one_snapshot,
-            rows, unrouted,
+            rows,
+            taken::Taken,
+            unrouted,
         },
         status::Status,
-        write::{append::Taken, step as marks},
+        write::step as marks,
     },
 };
 

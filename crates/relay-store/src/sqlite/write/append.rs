@@ -5,22 +5,16 @@ use relay_core::{
     event::Event,
     id::EventId,
     storage::{Append, AppendError, Appended, Dedupe},
-    time::Wall,
 };
 use rusqlite::params;
 
 use super::transaction::Transaction;
-use crate::{
-    record::{
-        RecordError,
-        seal::{Fields, Sealing},
-    },
-    sqlite::{
-        fault::Fault,
-        read::{
-            book::Kind,
-            rows::{self, body_without_digest},
-        },
+use crate::sqlite::{
+    fault::Fault,
+    read::{
+        book::Kind,
+        rows::{self, body_without_digest},
+        taken::Taken,
     },
 };
 
@@ -83,18 +77,6 @@ pub(super) fn deliveries_of(tx: &Transaction<'_>, event: EventId) -> Result<(Vec
         deliveries.extend(rows::passing_over_damage(tx.damage, rows::delivery_at(tx.db, *seq, tx.book))?);
     }
     Ok((deliveries, listed.len()))
-}
-
-/// Of a dedupe entry.
-const TAKEN_VERSION: u8 = 1;
-
-/// Who took a dedupe key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Taken {
-    pub(crate) event: EventId,
-    received_at: Wall,
-    pub(crate) until: Wall,
-    body_sha256: [u8; 32],
 }
 
 /// Takes the key for `event`, unless another event holds it: that one then.
@@ -169,30 +151,4 @@ fn repeat(tx: &mut Transaction<'_>, event: &Event, first: &Taken) -> Result<Appe
         deliveries,
         gone,
     })
-}
-
-impl Taken {
-    fn encode(&self, source: u32, key: &[u8; 32]) -> (Vec<u8>, u32) {
-        let mut bytes = Vec::with_capacity(69);
-        let mut record = Sealing::begin(TAKEN_VERSION, &mut bytes).about(&source.to_le_bytes()).about(key);
-        record.u128(self.event.as_u128());
-        record.i64(self.received_at.as_micros());
-        record.i64(self.until.as_micros());
-        record.raw(&self.body_sha256);
-        let crc = record.end();
-        (bytes, crc)
-    }
-
-    /// Reads an entry, which must be this key's.
-    pub(crate) fn decode(source: u32, key: &[u8], bytes: &[u8]) -> Result<Self, RecordError> {
-        let mut fields = Fields::open(TAKEN_VERSION, &[&source.to_le_bytes(), key], bytes)?;
-        let taken = Self {
-            event: EventId::from_u128(fields.u128()?),
-            received_at: Wall::from_micros(fields.i64()?),
-            until: Wall::from_micros(fields.i64()?),
-            body_sha256: fields.array()?,
-        };
-        fields.end()?;
-        Ok(taken)
-    }
 }
