@@ -44,6 +44,12 @@ fn valkey_9_answers_as_the_store_in_memory_and_the_sums_hold() {
     play::<Redis<Valkey9>>();
 }
 
+/// I5, I7, I12, I13, I20: with keys, rows and jobs all over sixteen partitions.
+#[test]
+fn redis_in_sixteen_partitions_answers_as_the_store_in_memory_and_the_sums_hold() {
+    play::<Redis<Installed, 16>>();
+}
+
 struct Sqlite {
     store: SqliteStore,
     dir: TempDir,
@@ -106,6 +112,10 @@ impl<S: On, const PARTITIONS: usize> Redis<S, PARTITIONS> {
 }
 
 impl<S: On, const PARTITIONS: usize> Tested for Redis<S, PARTITIONS> {
+    const STRICT_ORDER: bool = PARTITIONS == 1;
+    // Each takes twice as long where all partitions are asked.
+    const HISTORIES: u64 = if PARTITIONS == 1 { 12 } else { 4 };
+
     async fn fresh() -> Self {
         let name = fresh_name();
         let dead_letter_queue = format!("{name}-dead");

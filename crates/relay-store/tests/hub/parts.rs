@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use relay_core::{
     delivery::{Delivery, State, outcome::Class},
-    hub::{Answer, ConnId, Input},
+    hub::{Answer, ConnId, Input, NotStored},
     limits,
     partitions::Partitions,
     storage::{StoreError, StoreOp},
@@ -117,6 +117,28 @@ fn what_cannot_be_stored_keeps_no_slot() {
     delivers(&mut rig, client, 1);
     assert!(waiting.iter().all(|ticket| matches!(rig.answers[ticket], Answer::Accepted { .. })));
     assert_eq!(rig.count(State::Delivered), 28);
+}
+
+/// I2, I24: a webhook with a key whose part does not come back waits until its deadline and no longer, when its sender is told to come again;
+/// one without a key goes elsewhere.
+#[test]
+fn a_key_whose_part_does_not_come_back_waits_until_its_deadline() {
+    let [mut rig, _] = Rig::sharing();
+    rig.store.set_away(Some(Partitions::only(0, PARTITIONS)));
+    let keyed = rig.send_body("src", b"0123456789", Some(key_in_first(0)));
+    let keyless = rig.send();
+    // Their senders wait for two seconds.
+    rig.pass(Duration::from_millis(1_900));
+    assert!(!rig.answers.contains_key(&keyed), "{:?}", rig.answers);
+    assert!(matches!(rig.answers[&keyless], Answer::Accepted { .. }));
+    rig.pass(Duration::from_millis(100) + limits::APPEND_AGAIN);
+    assert_eq!(rig.answers[&keyed], Answer::NotStored(NotStored::Away));
+    // Nothing of it comes with the part, and its sender's next try is taken.
+    rig.store.set_away(None);
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(rig.store.deliveries().len(), 1);
+    let again = rig.send_body("src", b"0123456789", Some(key_in_first(0)));
+    assert!(matches!(rig.answers[&again], Answer::Accepted { repeat: false, .. }));
 }
 
 /// I15: bodies that cannot be read keep no slot of a client, and no room, from those that can.

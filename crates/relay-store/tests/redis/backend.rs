@@ -146,6 +146,14 @@ on_shared_node!(
     OnValkey9, fresh, Node::shared(Server::Valkey9).address(), 1
 );
 on_shared_node!(
+    /// On Redis 8, in sixteen.
+    OnRedis8Spread, fresh, Node::shared(Server::Redis8).address(), 16
+);
+on_shared_node!(
+    /// On Valkey 9, in sixteen.
+    OnValkey9Spread, fresh, Node::shared(Server::Valkey9).address(), 16
+);
+on_shared_node!(
     /// In sixteen, on a cluster of three.
     OnCluster, fresh, Clustered::shared().plain(), 16
 );

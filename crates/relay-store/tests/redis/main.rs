@@ -27,7 +27,9 @@ mod strangers;
 mod trouble;
 mod writes;
 
-use self::backend::{OnCluster, OnRedis8, OnValkey9, Restarted, RestartedSpread, Sealed, Shared, Spread};
+use self::backend::{
+    OnCluster, OnRedis8, OnRedis8Spread, OnValkey9, OnValkey9Spread, Restarted, RestartedSpread, Sealed, Shared, Spread,
+};
 
 mod one_partition {
     use super::Shared;
@@ -75,4 +77,16 @@ mod valkey_9 {
     use super::OnValkey9;
 
     relay_store::conformance_suite!(OnValkey9);
+}
+
+mod redis_8_sixteen {
+    use super::OnRedis8Spread;
+
+    relay_store::conformance_suite!(OnRedis8Spread);
+}
+
+mod valkey_9_sixteen {
+    use super::OnValkey9Spread;
+
+    relay_store::conformance_suite!(OnValkey9Spread);
 }
