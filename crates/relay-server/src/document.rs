@@ -17,6 +17,9 @@ use relay_providers::Provider;
 pub(crate) use relay_store::seam::{Unread, parse};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+#[cfg(test)]
+pub(crate) mod golden;
+
 use crate::{network_policy::NetworkPolicy, parameters::Parameters};
 
 /// A public intake.

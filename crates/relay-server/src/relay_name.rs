@@ -123,6 +123,7 @@ mod tests {
         DeclaredAlert,
         alert::{Command, Way},
     };
+    use crate::document::golden;
 
     fn config(relay_name: Option<&str>, public_url: Option<&str>) -> Config {
         let way = Way::Command(Command { program: "/bin/true".into(), arguments: Vec::new() });
@@ -178,6 +179,11 @@ mod tests {
         assert_ne!(kept, place);
         store.set_trouble(troubles[1].clone());
         assert_eq!((of().await, beside(dir.path())), (kept.clone(), Some(kept)));
+    }
+
+    #[test]
+    fn a_document_of_version_1_is_read() {
+        assert_eq!(read(&golden::text("relay")).as_deref(), Some("0011223344556677"));
     }
 
     /// Where nobody is told nothing is stored.

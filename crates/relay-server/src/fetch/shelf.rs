@@ -80,6 +80,7 @@ mod tests {
     use relay_store::memory::MemoryStore;
 
     use super::*;
+    use crate::document::golden;
 
     /// I23: what a later version keeps is used by nobody else, is not written over, and does not go where there is no room; what is damaged
     /// is fetched again and written over.
@@ -103,5 +104,10 @@ mod tests {
         }
         assert_eq!(store.documents(DocumentKind::FetchedKey).await.unwrap().len(), limits::KEYS_MAX);
         assert_eq!(store.document(key("later")).await.unwrap().unwrap().body, later);
+    }
+
+    #[test]
+    fn a_document_of_version_1_is_read_and_written_byte_for_byte() {
+        golden::holds::<Stored>("fetched_key");
     }
 }

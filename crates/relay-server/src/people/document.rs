@@ -158,7 +158,14 @@ mod role {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{Unread, parse, render};
+    use crate::document::{Unread, golden, parse, render};
+
+    #[test]
+    fn a_document_of_version_1_is_read_and_written_byte_for_byte() {
+        golden::holds::<User>("user");
+        golden::holds::<Entry>("session");
+        golden::holds::<Entry>("link");
+    }
 
     #[test]
     fn a_document_of_an_earlier_version_still_reads() {
