@@ -12,6 +12,7 @@ pub mod escape;
 mod filters;
 pub mod page;
 pub mod screen;
+pub mod script;
 pub mod show;
 pub mod since;
 pub mod sums;

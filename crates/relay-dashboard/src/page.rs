@@ -4,6 +4,7 @@ use relay_core::time::Wall;
 
 use crate::{
     asset::Asset,
+    script::Script,
     text,
     url::{Site, Url},
     viewer::{Role, Theme, Viewer, Zone},
@@ -85,8 +86,8 @@ impl Page {
         self.site.asset(Asset::Style)
     }
 
-    pub(crate) fn module(&self) -> Url {
-        self.site.asset(Asset::Module)
+    pub(crate) fn script(&self, script: Script) -> Url {
+        self.site.asset(Asset::Script(script))
     }
 
     pub(crate) fn icon(&self) -> Url {

@@ -8,6 +8,7 @@ use relay_core::{name::Name, time::Wall};
 use crate::{
     filters,
     page::{Page, Tab},
+    script::Script,
     sums::{DeliveriesSum, EventsSum},
     text as t,
     url::Url,
@@ -110,6 +111,7 @@ pub enum Circuit {
 
 impl Overview {
     const TAB: Tab = Tab::Overview;
+    const SCRIPT: Script = Script::Live;
 }
 
 impl Situation {

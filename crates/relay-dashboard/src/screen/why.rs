@@ -7,6 +7,7 @@ use super::choice::{self, Choice};
 use crate::{
     filters,
     page::{Page, Tab},
+    script::Script,
     text as t,
 };
 
@@ -63,6 +64,7 @@ pub enum Found {
 
 impl Why {
     const TAB: Tab = Tab::Why;
+    const SCRIPT: Script = Script::Read;
 
     fn of_sources(&self) -> Vec<Choice<'_>> {
         choice::names(t::ANY_SOURCE, &self.sources, self.source.as_ref().map(Name::as_str))

@@ -64,7 +64,7 @@ impl Folder {
             fs::remove_dir_all(&folder).expect("it can be emptied");
         }
         fs::create_dir_all(folder.join("assets")).expect("it can be made");
-        for asset in Asset::ALL {
+        for asset in Asset::all() {
             fs::write(folder.join("assets").join(asset.name()), asset.bytes()).expect("it can be written");
         }
         Self(folder)

@@ -280,6 +280,7 @@ async function acts(browser, home, state) {
   await press(page, named('Replay'));
   await press(page, named('Do it'));
   await page.locator('article.delivery:target .tag', { hasText: 'replay' }).waitFor(WITHIN);
+  await page.getByText('Replayed to default').waitFor(WITHIN);
   must((await page.locator('article.delivery').count()) === 2, 'a replay makes another number of deliveries than one');
 
   await page.goto(home);
