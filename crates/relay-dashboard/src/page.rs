@@ -42,6 +42,8 @@ pub enum Tab {
     Dead,
     /// Why nothing arrives.
     Why,
+    /// Sources.
+    Sources,
     /// The audit log.
     Audit,
     /// Users.
@@ -74,6 +76,7 @@ impl Page {
             (Tab::Deliveries, site.deliveries(), text::DELIVERIES),
             (Tab::Dead, site.dead(), text::DEAD),
             (Tab::Why, site.why_all(), text::WHY),
+            (Tab::Sources, site.sources(), text::SOURCES),
             (Tab::Audit, site.audit(), text::AUDIT),
         ];
         if viewer.role == Role::Admin {

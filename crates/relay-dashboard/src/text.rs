@@ -2,9 +2,12 @@
 
 #![expect(clippy::trivially_copy_pass_by_ref, reason = "templates hand over references")]
 
+use std::time::Duration;
+
 use relay_core::delivery::{Reason, State};
 
 use crate::{
+    screen::Pace,
     show,
     since::Since,
     sums::{DeliveriesSum, EventsSum},
@@ -182,6 +185,56 @@ words! {
     WRONG = "Wrong:";
     UNCLEAR = "Not known:";
     MENDS = "What mends it:";
+}
+
+// Sources and destinations.
+words! {
+    PROVIDER = "Provider";
+    NOWHERE = "nowhere";
+    WHY_BUTTON = "Why nothing arrives";
+    AWAITS_SECRET = "The platform is to hand over its secret: whoever comes first with one is believed, for as long as this is open. It closes";
+    AWAITED_SECRET = "The platform has not handed over its secret, and may not any more: crm-relay source await-secret opens that again.";
+    THE_LAST = "the last";
+    TAKEN_ONCE = "each taken once";
+    SENT_AGAIN = "Sent again";
+    HANDSHAKES = "Handshakes";
+    SINCE_BEGAN = "of this server, since it began";
+    SETTINGS = "Settings";
+    URL = "URL";
+    DECLARED = "Declared";
+    HANDED_OVER = "set: the platform handed it over";
+    SET = "set, and not shown";
+    TODAY = "Today";
+    ROUTES = "Routes";
+    POLICY = "Lives, and is tried again";
+    NO_ROUTE = "No route leads from here.";
+    NO_ROUTE_HOW = "What comes is kept, and goes nowhere: crm-relay route create.";
+    NO_ROUTE_THERE = "No route leads there: nothing new comes.";
+    API_KEYS = "API keys";
+    NO_KEY = "There is no key.";
+    NO_KEY_HOW = "Senders show the server's API_KEY, or one that is made for them: crm-relay key create.";
+    BEGINS = "Begins with";
+    CREATED = "Created";
+    REVOKED = "revoked";
+    USED_HERE = "Of this server, since it began";
+    LAST_REFUSALS = "Refused lately";
+    NO_REFUSAL = "Nothing was refused.";
+    NO_REFUSAL_HOW = "What a source does not take stands here, with what was wrong: of this server, since it began.";
+    CHECK = "Check";
+    WHAT_WAS_WRONG = "What was wrong";
+    EVENT_NAMES = "Events by name";
+    KEPT = "Kept";
+    ALL_OTHERS = "all others";
+    FIRST_EXPIRES = "first expires";
+    OPENED = "opened";
+    TRIED_NEXT = "next try";
+    AND_KEPT = "and kept still";
+    NO_CLIENT_HERE = "No client of this server serves it.";
+    NO_CLIENT_HERE_HOW = "What comes waits. On the machine of the target, with a token:";
+    CLIENT = "Client";
+    TOKEN = "Token";
+    THERE_SINCE = "There since";
+    HELD = "Held";
 }
 
 // The audit log.
@@ -418,6 +471,43 @@ pub(crate) fn hop<'a>(hop: &&'a str) -> &'a str {
         "target" => "Target: takes it",
         other => other,
     }
+}
+
+/// How long a delivery lives, and how often it is tried.
+pub(crate) fn policy(ttl: Duration, retries: u32, pace: &Pace) -> String {
+    let times = if retries == 1 { "1 retry".to_owned() } else { format!("{retries} retries") };
+    let pace = match pace {
+        _ if retries == 0 => return format!("{}, not tried again", show::span(ttl)),
+        Pace::Growing { delay, factor } if (*factor - 1.0).abs() < f64::EPSILON => {
+            format!("{} apart", show::span(*delay))
+        }
+        Pace::Growing { delay, factor } => format!("after {}, then ×{factor} each", show::span(*delay)),
+        Pace::Listed(all) => {
+            format!("after {}", all.iter().copied().map(show::span).collect::<Vec<_>>().join(", "))
+        }
+    };
+    format!("{}, {times}: {pace}", show::span(ttl))
+}
+
+/// Where the configuration file has it.
+pub(crate) fn declared(place: &str) -> String {
+    format!("in {place}")
+}
+
+pub(crate) fn elsewhere(count: &u64) -> String {
+    format!("{} at other servers", show::count(*count))
+}
+
+pub(crate) fn due_since(oldest: &Duration) -> String {
+    format!("oldest {}", show::span(*oldest))
+}
+
+pub(crate) fn client_to(destination: &str) -> String {
+    format!("crm-relay client --to {destination}=http://127.0.0.1:3000")
+}
+
+pub(crate) fn held(held: &u64, slots: &u64) -> String {
+    format!("{} of {}", show::count(*held), show::count(*slots))
 }
 
 pub(crate) fn number(number: &u32) -> String {

@@ -132,6 +132,21 @@ impl Site {
         self.at(&["why", source])
     }
 
+    /// The sources.
+    pub fn sources(&self) -> Url {
+        self.at(&["sources"])
+    }
+
+    /// A source.
+    pub fn source(&self, name: &str) -> Url {
+        self.at(&["sources", name])
+    }
+
+    /// A destination.
+    pub fn destination(&self, name: &str) -> Url {
+        self.at(&["destinations", name])
+    }
+
     /// The audit log.
     pub fn audit(&self) -> Url {
         self.at(&["audit"])

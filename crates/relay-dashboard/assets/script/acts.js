@@ -29,9 +29,9 @@ function bindDeliveries() {
     if (changed === 0) refuse(saysOfActs.changed);
     standAt(id, saysOfActs[button.name](dataset.destination));
   });
-  bind(byId('live'), 'click', said, async ({ target }) => {
+  for (const place of [byId('live'), byId('destination')]) bind(place, 'click', said, async ({ target }) => {
     const button = target.closest('button');
-    const { id } = target.closest('tr') ?? {};
+    const { id } = target.closest('[id^=d-]') ?? {};
     if (!button || !id?.startsWith('d-') || (button.name === 'pause' && !(await sure(button.dataset.sure)))) return;
     const [name, does] = [id.slice(2), button.name === 'pause' ? 'pause' : 'resume'];
     await send('POST', `destinations/${inUrl(name)}/${does}`);

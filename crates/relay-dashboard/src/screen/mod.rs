@@ -5,13 +5,18 @@ mod audit;
 mod choice;
 mod dead;
 mod deliveries;
+mod destination;
 mod event;
 mod events;
+mod key;
 mod login;
 mod me;
 mod outcome;
 mod overview;
 mod problem;
+mod route;
+mod source;
+mod sources;
 mod users;
 mod why;
 
@@ -20,13 +25,18 @@ pub use self::{
     audit::{Audit, AuditFilter, AuditLine, AuditLines, AuditList},
     dead::{Dead, DeadFilter, DeadGroups, GroupLine},
     deliveries::{Deliveries, DeliveriesFilter, DeliveryLine, DeliveryLines, DeliveryList},
+    destination::{ClientLine, DestinationFacts, DestinationPage},
     event::{DeliveryFacts, EventFacts, EventPage, Header, Payload, Try},
     events::{EventLine, EventLines, EventList, Events, EventsFilter},
+    key::KeyLine,
     login::{Login, Way},
     me::{Me, SessionLine},
     outcome::Outcome,
     overview::{Circuit, DestinationLine, Overview, OverviewLive, Reason, Situation, SourceLine},
     problem::Problem,
+    route::{Pace, RouteLine},
+    source::{EventName, Parameter, RefusalLine, SourceCounters, SourceFacts, SourcePage},
+    sources::{ListedSource, Sources},
     users::{UserLine, UserState, Users},
     why::{CheckLine, Found, HopLine, Why},
 };

@@ -9,6 +9,7 @@ use crate::{
     page::{Page, Tab},
     script::Script,
     text as t,
+    url::Url,
 };
 
 /// The screen.
@@ -43,6 +44,8 @@ pub struct CheckLine {
     pub check: String,
     /// Of which source, destination or alert.
     pub about: Option<String>,
+    /// The page of that.
+    pub url: Option<Url>,
     /// How it was found.
     pub found: Found,
     /// What was found, in words.

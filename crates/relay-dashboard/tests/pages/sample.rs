@@ -14,11 +14,12 @@ use relay_dashboard::{
     body::View,
     page::Page,
     screen::{
-        Audit, AuditFilter, AuditLine, AuditLines, AuditList, CheckLine, Circuit, Dead, DeadFilter, DeadGroups,
-        Deliveries, DeliveriesFilter, DeliveryFacts, DeliveryLine, DeliveryLines, DeliveryList, DestinationLine,
-        EventFacts, EventLine, EventLines, EventList, EventPage, Events, EventsFilter, Found, GroupLine, HopLine,
-        Login, Me, Overview, OverviewLive, Problem, Reason as Trouble, Screen as _, SessionLine, Situation, SourceLine,
-        UserLine, UserState, Users, Way, Why,
+        Audit, AuditFilter, AuditLine, AuditLines, AuditList, CheckLine, Circuit, ClientLine, Dead, DeadFilter,
+        DeadGroups, Deliveries, DeliveriesFilter, DeliveryFacts, DeliveryLine, DeliveryLines, DeliveryList,
+        DestinationFacts, DestinationLine, DestinationPage, EventFacts, EventLine, EventLines, EventList, EventName,
+        EventPage, Events, EventsFilter, Found, GroupLine, HopLine, KeyLine, ListedSource, Login, Me, Overview,
+        OverviewLive, Pace, Parameter, Problem, Reason as Trouble, RefusalLine, RouteLine, Screen as _, SessionLine,
+        Situation, SourceCounters, SourceFacts, SourceLine, SourcePage, Sources, UserLine, UserState, Users, Way, Why,
     },
     since::Since,
     sums::{DeliveriesSum, EventsSum},
@@ -276,6 +277,7 @@ fn why(words: &Words, source: Option<&str>) -> String {
     let check = |check: &str, about: &str, found, said: &str, remedy: &str| CheckLine {
         check: check.into(),
         about: (!about.is_empty()).then(|| about.into()),
+        url: (about == "crm").then(|| Site::default().destination(about)),
         found,
         said: said.into(),
         remedy: (!remedy.is_empty()).then(|| remedy.into()),
@@ -366,7 +368,142 @@ pub(crate) fn screens(words: &Words) -> Vec<(&'static str, String)> {
     let mut all = of_people(words);
     all.extend(of_events(words));
     all.extend(of_deliveries(words));
+    all.extend(of_setup(words));
     all
+}
+
+fn route(source: &str, destination: &str) -> RouteLine {
+    let pace = match source {
+        "github" => Pace::Listed([5, 60, 3_600].map(Duration::from_secs).into()),
+        _ => Pace::Growing { delay: Duration::from_secs(1), factor: 2.0 },
+    };
+    RouteLine {
+        source: name(source),
+        destination: name(destination),
+        ttl: Duration::from_hours(if source == "github" { 24 } else { 7 * 24 }),
+        retries: 3,
+        pace,
+        paused: source == "github" && destination == "archive",
+        declared: (source == "github").then(|| "/etc/crm-relay/crm-relay.toml:14".into()),
+    }
+}
+
+fn key(number: u64) -> KeyLine {
+    KeyLine {
+        source: name("shop"),
+        name: name(["default", "berlin", "old"][number as usize % 3]),
+        prefix: format!("crk_{number:04x}"),
+        created_at: ago(900_000 * (number + 1)),
+        used_at: (number == 0).then(|| ago(4)),
+        revoked_at: (number == 2).then(|| ago(90_000)),
+    }
+}
+
+fn source(words: &Words, named: &str, quiet: bool) -> SourceFacts {
+    let parameter = |name: &str, value: Option<&str>, adopted| Parameter {
+        name: name.into(),
+        value: value.map(Into::into),
+        adopted,
+    };
+    let refused = |seconds, check: &str, detail: &str| RefusalLine {
+        at: ago(seconds),
+        check: check.into(),
+        detail: detail.into(),
+        peer: Some("198.51.100.7".into()),
+    };
+    let event = |name: Option<&str>, events| EventName { name: name.map(Into::into), events, last_at: ago(40) };
+    SourceFacts {
+        name: name(named),
+        provider: if named == "shop" { "key".into() } else { named.into() },
+        url: format!("https://relay.example.com/webhook/{named}"),
+        declared: (named == "github").then(|| "/etc/crm-relay/crm-relay.toml:9".into()),
+        stopped: (named == "github").then(|| words.error.clone()),
+        awaits: quiet.then(|| Some(NOW + Duration::from_secs(540))),
+        parameters: if named == "shop" {
+            Vec::new()
+        } else {
+            vec![parameter("secret", None, named == "github"), parameter("tolerance", Some("5m"), false)]
+        },
+        bounds: vec![("rate", "100/s".into()), ("allow", "192.0.2.0/24, 198.51.100.0/24".into())],
+        counters: if quiet {
+            SourceCounters::default()
+        } else {
+            SourceCounters {
+                accepted: 903_111,
+                stored: 602_112,
+                duplicates: 3,
+                handshakes: 1,
+                refused: vec![("signature".into(), 40), ("too_large".into(), 1)],
+                last_at: Some(ago(2)),
+            }
+        },
+        quotas: if quiet { Vec::new() } else { vec!["81,204 of 100,000 events".into()] },
+        names: if quiet {
+            Vec::new()
+        } else {
+            vec![event(words.name.as_deref(), 602_000), event(Some("charge.failed"), 100), event(None, 12)]
+        },
+        refusals: if quiet {
+            Vec::new()
+        } else {
+            vec![refused(30, "signature", &words.error), refused(3_000, "too_large", "12 MiB; want at most 10 MiB")]
+        },
+        takes_keys: named == "shop",
+        keys: if quiet { Vec::new() } else { (0..3).map(key).collect() },
+        routes: if quiet { Vec::new() } else { vec![route(named, "archive"), route(named, "crm")] },
+    }
+}
+
+fn destination(words: &Words, trouble: bool) -> DestinationFacts {
+    let client = |number: u64| ClientLine {
+        label: if number == 1 { words.agent.clone() } else { "laptop-2".into() },
+        token: "office".into(),
+        peer: format!("192.0.2.{number}:51514"),
+        since: ago(7_000 * number),
+        held: number,
+        slots: 8,
+        open_since: (number == 1).then(|| ago(400)),
+        circuit_open: number == 1,
+        next_try: (number == 1).then(|| NOW + Duration::from_secs(12)),
+        error: (number == 1).then(|| words.error.clone()),
+    };
+    DestinationFacts {
+        name: name("crm"),
+        paused: trouble,
+        circuit: if trouble { Circuit::Idle } else { Circuit::Open },
+        waiting: 212,
+        delivered: 602_011,
+        dead: if trouble { 0 } else { 37 },
+        oldest: Some(Duration::from_secs(840)),
+        next_expiry: Some(NOW + Duration::from_secs(33_000)),
+        clients: if trouble { Vec::new() } else { vec![client(1), client(2)] },
+        elsewhere: u64::from(!trouble),
+        routes: if trouble { Vec::new() } else { vec![route("github", "crm"), route("stripe", "crm")] },
+    }
+}
+
+/// What is set up.
+fn of_setup(words: &Words) -> Vec<(&'static str, String)> {
+    let of = |role, facts| SourcePage { page: page(role), source: facts }.html();
+    let to = |role, facts| DestinationPage { page: page(role), destination: facts }.html();
+    let listed = |line: SourceLine| {
+        let known = line.name.as_str() != "github";
+        let destinations = if known { vec![name("archive"), name("crm")] } else { Vec::new() };
+        ListedSource { provider: known.then(|| line.name.to_string()), destinations, line }
+    };
+    let sources = |lines: Vec<SourceLine>, left_out| {
+        Sources { page: page(Role::Admin), sources: lines.into_iter().map(listed).collect(), left_out }.html()
+    };
+    vec![
+        ("sources", sources(situation(words, true).sources, 212)),
+        ("sources-empty", sources(Vec::new(), 0)),
+        ("source", of(Role::Admin, source(words, "stripe", false))),
+        ("source-keys", of(Role::Operator, source(words, "shop", false))),
+        ("source-declared", of(Role::Operator, source(words, "github", false))),
+        ("source-new", of(Role::Viewer, source(words, "shop", true))),
+        ("destination", to(Role::Operator, destination(words, false))),
+        ("destination-idle", to(Role::Operator, destination(words, true))),
+    ]
 }
 
 fn of_people(words: &Words) -> Vec<(&'static str, String)> {

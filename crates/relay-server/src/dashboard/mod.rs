@@ -7,10 +7,13 @@ mod account;
 mod audit;
 mod dead;
 mod deliveries;
+mod destination;
 mod event;
 mod events;
 mod frame;
 mod overview;
+mod route;
+mod source;
 mod why;
 
 use std::sync::Arc;
@@ -45,6 +48,9 @@ pub(crate) fn pages(state: &Arc<State>) -> Option<Router<Arc<State>>> {
         .route("/dead", see(get(dead::show)))
         .route("/why", see(get(why::all)))
         .route("/why/{source}", see(get(why::show)))
+        .route("/sources", see(get(source::all)))
+        .route("/sources/{source}", see(get(source::show)))
+        .route("/destinations/{destination}", see(get(destination::show)))
         .route("/audit", see(get(audit::show)))
         .route("/users", for_those_who(Permission::Access, state, get(account::users)))
         .route("/me", see(get(account::me)))

@@ -431,6 +431,47 @@ async fn stream(browser: &Browser) -> (TcpStream, String) {
     (socket, seen)
 }
 
+/// S12: a source shows what came, what was refused and why, and no secret; a destination its clients and routes. They lead to each other.
+#[tokio::test]
+async fn a_source_and_a_destination_have_pages() {
+    let bench = Bench::start().await;
+    make_user(&bench, "vera", "viewer").await;
+    let secret = "whsec_a-secret-of-the-end-to-end-tests";
+    let made = json!({"name": "pay", "provider": "stripe", "parameters": [["secret", secret]], "destination": "crm"});
+    let made = bench.command("POST", "/api/v1/sources", made).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    assert_eq!(bench.post(b"{}").await.status, 202);
+    let refused = bench.post_to("/webhook/pay", "Stripe-Signature: t=1,v1=00\r\n", b"{}").await;
+    assert_eq!(refused.status, 401, "{}", refused.text());
+    let client = join(bench.public, RELAY_TOKEN, "crm", refusing()).await;
+    let vera = Browser::sign_in(&bench, "vera").await;
+    let page = async |path: &str| {
+        let reply = vera.get(path).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+        reply.text()
+    };
+    let all = page("/sources").await;
+    assert!(all.contains("href=\"/sources/pay\"") && all.contains("href=\"/destinations/crm\""), "{all}");
+    let pay = page("/sources/pay").await;
+    let checks: Vec<String> = serde_json::from_value::<std::collections::BTreeMap<String, u64>>(
+        bench.ask("/api/v1/sources/pay").await["counters"]["refused"].clone(),
+    )
+    .unwrap()
+    .into_keys()
+    .collect();
+    assert!(pay.contains(&checks[0]) && pay.contains("set, and not shown"), "{checks:?}: {pay}");
+    assert!(!pay.contains(secret) && !pay.contains("Pause"), "{pay}");
+    let crm = page("/destinations/crm").await;
+    assert!(crm.contains("href=\"/sources/pay\"") && crm.contains("127.0.0.1:") && !crm.contains("Pause"), "{crm}");
+    assert!(page("/why/pay").await.contains("href=\"/sources/pay\""));
+    assert!(page("/").await.contains("href=\"/destinations/crm\""));
+    for unknown in ["/sources/nobody", "/destinations/nobody", "/sources/%3Cb%3E"] {
+        assert!([400, 404].contains(&vera.get(unknown).await.status), "{unknown}");
+    }
+    client.stop().await;
+    bench.finish().await;
+}
+
 /// A webhook moves the numbers that are told; a session that ends takes its stream with it at once, and a browser has few of them.
 #[tokio::test]
 async fn a_stream_tells_what_moves_until_its_session_ends() {
