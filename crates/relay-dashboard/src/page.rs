@@ -46,6 +46,8 @@ pub enum Tab {
     Sources,
     /// The audit log.
     Audit,
+    /// Keys and tokens.
+    Access,
     /// Users.
     Users,
     /// The viewer himself.
@@ -80,6 +82,7 @@ impl Page {
             (Tab::Audit, site.audit(), text::AUDIT),
         ];
         if viewer.role == Role::Admin {
+            all.push((Tab::Access, site.access(), text::ACCESS));
             all.push((Tab::Users, site.users(), text::USERS));
         }
         all.into_iter().map(|(place, url, words)| Link { url, words, here: place == here }).collect()

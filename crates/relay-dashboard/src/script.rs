@@ -20,6 +20,8 @@ pub enum Script {
     Acts,
     /// Dead letters are.
     Dead,
+    /// Keys and tokens are.
+    Access,
     /// It is live, and what it shows is changed.
     Live,
 }
@@ -49,6 +51,7 @@ const PARTS: &[Part] = parts![
     "users.js",
     "acts.js",
     "dead.js",
+    "access.js",
     "start.js"
 ];
 
@@ -57,7 +60,8 @@ const LAST: &str = "start.js";
 
 impl Script {
     /// All there are.
-    pub const ALL: [Self; 7] = [Self::Read, Self::Login, Self::Me, Self::Users, Self::Acts, Self::Dead, Self::Live];
+    pub const ALL: [Self; 8] =
+        [Self::Read, Self::Login, Self::Me, Self::Users, Self::Acts, Self::Dead, Self::Access, Self::Live];
 
     /// Its word, in its file's name.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -68,6 +72,7 @@ impl Script {
             Self::Users => "users",
             Self::Acts => "acts",
             Self::Dead => "dead",
+            Self::Access => "access",
             Self::Live => "live",
         }
     }
@@ -81,6 +86,7 @@ impl Script {
             Self::Users => &["users.js"],
             Self::Acts => &["acts.js"],
             Self::Dead => &["dead.js"],
+            Self::Access => &["access.js"],
             Self::Live => &["acts.js", "live.js"],
         }
     }

@@ -237,6 +237,35 @@ words! {
     HELD = "Held";
 }
 
+// Keys and tokens.
+words! {
+    ACCESS = "Access";
+    KEYS_ARE = "senders show one to a source";
+    TOKENS = "Tokens";
+    TOKENS_ARE = "clients come with one";
+    NO_KEY_YET_HOW = "The server's API_KEY opens the source default. A sender of its own key can be shut out alone.";
+    NO_TOKEN = "There is no token.";
+    NO_TOKEN_HOW = "The server's RELAY_TOKEN lets every client in. One with a token of its own can be shut out alone.";
+    WHO_SENDS = "Who sends";
+    MAKE_KEY = "Make key";
+    WHICH_CLIENT = "Which client";
+    MAY_SERVE = "May serve";
+    MAKE_TOKEN = "Make token";
+    REVOKE = "Revoke";
+    ROTATE = "Rotate…";
+    FINISH = "Finish";
+    ABORT = "Abort";
+    PINNED = "with its certificate";
+    OLD_ENDS = "The old one ends";
+    SHOWN_ONCE = "It is shown this once and is kept nowhere. Hand it over by a way that you trust.";
+    I_HAVE_IT = "I have it";
+    BY_SETTINGS = "By settings";
+    BY_SETTINGS_HOW = "changed where the server is started";
+    SETTING = "Setting";
+    WHAT_IT_OPENS = "What it opens";
+    ACCESS_NEEDS_SCRIPT = "Changes need JavaScript, or the command line: crm-relay key, crm-relay token.";
+}
+
 // The audit log.
 words! {
     AUDIT = "Audit";
@@ -508,6 +537,68 @@ pub(crate) fn client_to(destination: &str) -> String {
 
 pub(crate) fn held(held: &u64, slots: &u64) -> String {
     format!("{} of {}", show::count(*held), show::count(*slots))
+}
+
+pub(crate) fn setting_may(name: &str) -> &'static str {
+    match name {
+        "API_KEY" => "the source default, for senders",
+        "RELAY_TOKEN" => "every destination, for clients",
+        "ADMIN_TOKEN" => "the admin API, for everything",
+        _ => "",
+    }
+}
+
+pub(crate) fn revoke_key(source: &str, name: &str) -> String {
+    format!("Revoke the key {name} of {source}")
+}
+
+pub(crate) fn revoke_key_sure(source: &str, name: &str) -> String {
+    format!("Revoke the key {name}? Whoever shows it to {source} is answered 401 from now on. It does not come back.")
+}
+
+pub(crate) fn revoke_token(name: &str) -> String {
+    format!("Revoke the token {name}")
+}
+
+pub(crate) fn revoke_token_sure(name: &str) -> String {
+    format!("Revoke the token {name}? Its clients are sent away, and what they serve waits. It does not come back.")
+}
+
+pub(crate) fn rotate(name: &str) -> String {
+    format!("Rotate the token {name}")
+}
+
+pub(crate) fn rotate_sure(name: &str) -> String {
+    format!("Make a new token for {name}? The old one lets in beside it until you finish, or revoke both.")
+}
+
+pub(crate) fn finish_rotation(name: &str) -> String {
+    format!("Finish the rotation of {name}")
+}
+
+pub(crate) fn finish_sure(name: &str) -> String {
+    format!("End the old token of {name}? Clients that came with it are sent away.")
+}
+
+pub(crate) fn abort_rotation(name: &str) -> String {
+    format!("Give up the new token of {name}")
+}
+
+pub(crate) fn abort_sure(name: &str) -> String {
+    format!("Give up the new token of {name}? Clients that came with it are sent away; the old one is the one again.")
+}
+
+/// How many came by each of two.
+pub(crate) fn rotates(old: &str, by_old: &u64, by_new: &u64) -> String {
+    let [by_old, by_new] = [*by_old, *by_new].map(|count| match count {
+        1 => "1 session".to_owned(),
+        _ => format!("{} sessions", show::count(count)),
+    });
+    format!("Is being replaced: {by_old} by the old one ({old}…), {by_new} by the new one.")
+}
+
+pub(crate) fn access_left_out(count: &u64) -> String {
+    format!("{} more are not shown; crm-relay key list and token list have all.", show::count(*count))
 }
 
 pub(crate) fn number(number: &u32) -> String {

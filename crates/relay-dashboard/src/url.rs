@@ -152,6 +152,11 @@ impl Site {
         self.at(&["audit"])
     }
 
+    /// Keys and tokens.
+    pub fn access(&self) -> Url {
+        self.at(&["access"])
+    }
+
     /// The users.
     pub fn users(&self) -> Url {
         self.at(&["users"])

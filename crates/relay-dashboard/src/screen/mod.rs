@@ -1,5 +1,6 @@
 //! The screens: one a file, each a view model of the core's values and its template.
 
+mod access;
 mod again;
 mod audit;
 mod choice;
@@ -21,6 +22,7 @@ mod users;
 mod why;
 
 pub use self::{
+    access::{Access, RotationLine, SettingLine, TokenLine},
     again::Again,
     audit::{Audit, AuditFilter, AuditLine, AuditLines, AuditList},
     dead::{Dead, DeadFilter, DeadGroups, GroupLine},

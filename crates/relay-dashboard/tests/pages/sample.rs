@@ -14,12 +14,13 @@ use relay_dashboard::{
     body::View,
     page::Page,
     screen::{
-        Audit, AuditFilter, AuditLine, AuditLines, AuditList, CheckLine, Circuit, ClientLine, Dead, DeadFilter,
+        Access, Audit, AuditFilter, AuditLine, AuditLines, AuditList, CheckLine, Circuit, ClientLine, Dead, DeadFilter,
         DeadGroups, Deliveries, DeliveriesFilter, DeliveryFacts, DeliveryLine, DeliveryLines, DeliveryList,
         DestinationFacts, DestinationLine, DestinationPage, EventFacts, EventLine, EventLines, EventList, EventName,
         EventPage, Events, EventsFilter, Found, GroupLine, HopLine, KeyLine, ListedSource, Login, Me, Overview,
-        OverviewLive, Pace, Parameter, Problem, Reason as Trouble, RefusalLine, RouteLine, Screen as _, SessionLine,
-        Situation, SourceCounters, SourceFacts, SourceLine, SourcePage, Sources, UserLine, UserState, Users, Way, Why,
+        OverviewLive, Pace, Parameter, Problem, Reason as Trouble, RefusalLine, RotationLine, RouteLine, Screen as _,
+        SessionLine, SettingLine, Situation, SourceCounters, SourceFacts, SourceLine, SourcePage, Sources, TokenLine,
+        UserLine, UserState, Users, Way, Why,
     },
     since::Since,
     sums::{DeliveriesSum, EventsSum},
@@ -482,6 +483,36 @@ fn destination(words: &Words, trouble: bool) -> DestinationFacts {
     }
 }
 
+fn access(words: &Words, some: bool) -> Access {
+    let token = |name_of: &str, number: u64| TokenLine {
+        name: name(name_of),
+        prefix: format!("crt_{number:04x}"),
+        destinations: (number > 0).then(|| vec!["crm".into(), "erp".into()]),
+        pins: usize::from(number == 1),
+        created_at: ago(800_000 * (number + 1)),
+        used_at: (number < 2).then(|| ago(number * 70)),
+        revoked_at: (number == 3).then(|| ago(100_000)),
+        rotation: (number == 1).then(|| RotationLine {
+            old_prefix: "crt_9f2c".into(),
+            old_sessions: 1,
+            new_sessions: 2,
+            until: Some(NOW + Duration::from_secs(80_000)),
+        }),
+    };
+    let names = ["berlin", "laptop-2", "office", "old"];
+    let tokens = names.into_iter().zip(0..).map(|(name, number)| token(name, number));
+    let settings = ["API_KEY", "RELAY_TOKEN", "ADMIN_TOKEN"];
+    Access {
+        page: page(Role::Admin),
+        keys: if some { (0..3).map(key).collect() } else { Vec::new() },
+        tokens: if some { tokens.collect() } else { Vec::new() },
+        settings: settings.map(|name| SettingLine { name, used_at: (name == "API_KEY").then(|| ago(2)) }).into(),
+        sources: if some { vec![name("default"), name("shop")] } else { Vec::new() },
+        destinations: vec![name("crm"), name("erp")],
+        left_out: if words.lines > 2 { 12 } else { 0 },
+    }
+}
+
 /// What is set up.
 fn of_setup(words: &Words) -> Vec<(&'static str, String)> {
     let of = |role, facts| SourcePage { page: page(role), source: facts }.html();
@@ -495,6 +526,8 @@ fn of_setup(words: &Words) -> Vec<(&'static str, String)> {
         Sources { page: page(Role::Admin), sources: lines.into_iter().map(listed).collect(), left_out }.html()
     };
     vec![
+        ("access", access(words, true).html()),
+        ("access-empty", access(words, false).html()),
         ("sources", sources(situation(words, true).sources, 212)),
         ("sources-empty", sources(Vec::new(), 0)),
         ("source", of(Role::Admin, source(words, "stripe", false))),

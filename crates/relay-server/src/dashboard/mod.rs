@@ -3,6 +3,7 @@
 //! **Invariant:** nothing is changed here; whatever a page has done goes through the API. A model holds no byte that its viewer may not
 //! see.
 
+mod access;
 mod account;
 mod audit;
 mod dead;
@@ -52,6 +53,7 @@ pub(crate) fn pages(state: &Arc<State>) -> Option<Router<Arc<State>>> {
         .route("/sources/{source}", see(get(source::show)))
         .route("/destinations/{destination}", see(get(destination::show)))
         .route("/audit", see(get(audit::show)))
+        .route("/access", for_those_who(Permission::Access, state, get(access::show)))
         .route("/users", for_those_who(Permission::Access, state, get(account::users)))
         .route("/me", see(get(account::me)))
         .route("/login", get(account::login))

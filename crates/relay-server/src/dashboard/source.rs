@@ -20,7 +20,7 @@ use crate::{
     directory::Directory,
     document,
     network_policy::NetworkPolicy,
-    registry::{RegistryError, listed},
+    registry::{Registry, RegistryError, listed},
     state::State,
 };
 
@@ -126,7 +126,7 @@ fn facts(state: &State, directory: &Directory, source: &document::Source, stats:
             .values()
             .map(|entry| &entry.document)
             .filter(|key| key.source == *name)
-            .map(key_line)
+            .map(|key| key_line(key, &state.registry))
             .collect(),
         routes: routes.map(|route| route::line(route, directory, state.registry.defaults())).collect(),
     }
@@ -154,13 +154,13 @@ fn quotas(state: &State, source: &document::Source, now: Wall) -> Vec<String> {
 }
 
 /// A key, as far as anybody knows it but who has it.
-pub(super) fn key_line(key: &document::Key) -> KeyLine {
+pub(super) fn key_line(key: &document::Key, registry: &Registry) -> KeyLine {
     KeyLine {
         source: key.source.clone(),
         name: key.name.clone(),
         prefix: key.prefix.clone(),
         created_at: key.created_at,
-        used_at: None,
+        used_at: registry.uses().key_used(&key.source, key.name.as_str()).filter(|at| *at >= key.created_at),
         revoked_at: key.revoked_at.map(Wall::from_micros),
     }
 }

@@ -472,6 +472,52 @@ async fn a_source_and_a_destination_have_pages() {
     bench.finish().await;
 }
 
+/// S12, S34: keys and tokens are shown once, in the answer that makes them; a page has how they begin and when they were last used, for admins.
+#[tokio::test]
+async fn keys_and_tokens_are_on_a_page_and_their_secrets_nowhere() {
+    let bench = Bench::start().await;
+    make_user(&bench, "anna", "admin").await;
+    make_user(&bench, "otto", "operator").await;
+    let (anna, otto) = (Browser::sign_in(&bench, "anna").await, Browser::sign_in(&bench, "otto").await);
+    let done = async |method: &str, path: &str, body: Value| {
+        let reply = anna.send(method, path, &body).await;
+        assert!([200, 201, 204].contains(&reply.status), "{method} {path}: {}", reply.text());
+        if reply.status == 204 { json!(null) } else { reply.json() }
+    };
+    let key = done("POST", "/api/v1/keys", json!({"source": "default", "name": "berlin"})).await;
+    let key = key["key"].as_str().unwrap().to_owned();
+    let used = async |path: &str| bench.ask(path).await["last_used_at"].clone();
+    assert_eq!(used("/api/v1/keys/default/berlin").await, json!(null));
+    let sent = bench.post_to("/webhook", &format!("X-API-Key: {key}\r\n"), b"{}").await;
+    assert_eq!(sent.status, 202, "{}", sent.text());
+    assert!(used("/api/v1/keys/default/berlin").await.is_string());
+
+    let first = done("POST", "/api/v1/tokens", json!({"name": "office", "destinations": null})).await;
+    let first = first["token"].as_str().unwrap().to_owned();
+    assert_eq!(used("/api/v1/tokens/office").await, json!(null));
+    let client = join(bench.public, &first, "default", answers(&[200])).await;
+    bench.until("delivered", 1).await;
+    assert!(used("/api/v1/tokens/office").await.is_string());
+    let second = done("POST", "/api/v1/tokens/office/rotate", json!({})).await;
+    let second = second["token"].as_str().unwrap().to_owned();
+    let page = anna.get("/access").await.text();
+    assert!(page.contains("1 session by the old one") && page.contains("berlin"), "{page}");
+    assert!(page.contains("name=\"finish\"") && page.contains("name=\"abort\""), "{page}");
+    done("POST", "/api/v1/tokens/office/rotate/abort", json!(null)).await;
+    done("DELETE", "/api/v1/keys/default/berlin", json!(null)).await;
+    client.stop().await;
+    assert!(used("/api/v1/tokens/office").await.is_string(), "it was there");
+    let page = anna.get("/access").await.text();
+    assert!(page.contains("revoked") && page.contains("name=\"rotate\""), "{page}");
+    let log = bench.ask("/api/v1/audit-log").await.to_string();
+    assert!(log.contains("key.create") && log.contains("token.rotate"), "{log}");
+    for secret in [&key, &first, &second] {
+        assert!(!page.contains(secret) && !log.contains(secret.as_str()));
+    }
+    assert_eq!(otto.get("/access").await.status, 403);
+    bench.finish().await;
+}
+
 /// A webhook moves the numbers that are told; a session that ends takes its stream with it at once, and a browser has few of them.
 #[tokio::test]
 async fn a_stream_tells_what_moves_until_its_session_ends() {
