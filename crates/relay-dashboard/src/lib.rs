@@ -10,6 +10,7 @@ pub mod asset;
 pub mod body;
 pub mod escape;
 mod filters;
+pub mod guide;
 pub mod page;
 pub mod screen;
 pub mod script;

@@ -117,6 +117,11 @@ impl Page {
         self.viewer.as_ref().is_some_and(|viewer| viewer.role >= Role::Operator)
     }
 
+    /// Whether the viewer may change what is set up.
+    pub(crate) fn may_configure(&self) -> bool {
+        self.viewer.as_ref().is_some_and(|viewer| viewer.role == Role::Admin)
+    }
+
     pub(crate) fn sees_payloads(&self) -> bool {
         self.viewer.as_ref().is_some_and(|viewer| viewer.payloads)
     }

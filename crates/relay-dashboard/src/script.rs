@@ -22,6 +22,8 @@ pub enum Script {
     Dead,
     /// Keys and tokens are.
     Access,
+    /// A source is made.
+    Wizard,
     /// It is live, and what it shows is changed.
     Live,
 }
@@ -52,6 +54,7 @@ const PARTS: &[Part] = parts![
     "acts.js",
     "dead.js",
     "access.js",
+    "wizard.js",
     "start.js"
 ];
 
@@ -60,8 +63,17 @@ const LAST: &str = "start.js";
 
 impl Script {
     /// All there are.
-    pub const ALL: [Self; 8] =
-        [Self::Read, Self::Login, Self::Me, Self::Users, Self::Acts, Self::Dead, Self::Access, Self::Live];
+    pub const ALL: [Self; 9] = [
+        Self::Read,
+        Self::Login,
+        Self::Me,
+        Self::Users,
+        Self::Acts,
+        Self::Dead,
+        Self::Access,
+        Self::Wizard,
+        Self::Live,
+    ];
 
     /// Its word, in its file's name.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -73,6 +85,7 @@ impl Script {
             Self::Acts => "acts",
             Self::Dead => "dead",
             Self::Access => "access",
+            Self::Wizard => "wizard",
             Self::Live => "live",
         }
     }
@@ -87,6 +100,7 @@ impl Script {
             Self::Acts => &["acts.js"],
             Self::Dead => &["dead.js"],
             Self::Access => &["access.js"],
+            Self::Wizard => &["wizard.js"],
             Self::Live => &["acts.js", "live.js"],
         }
     }

@@ -237,6 +237,39 @@ words! {
     HELD = "Held";
 }
 
+// A new source.
+words! {
+    NEW_SOURCE = "New source";
+    PLATFORMS = "Platforms whose webhooks are taken";
+    PLATFORM = "Platform";
+    NEEDS = "Needs";
+    NEEDS_NOTHING = "nothing";
+    WHO_WILL_SEND = "Who will send?";
+    PLATFORM_EXAMPLE = "Stripe, GitHub, Meta, api-key …";
+    NO_PLATFORM = "No platform is called so.";
+    NO_PLATFORM_HOW = "Whatever can show a key is taken too: api-key, bearer, basic; what signs by HMAC: hmac.";
+    ALL_PLATFORMS = "Show all platforms";
+    ANOTHER_PLATFORM = "Another platform";
+    WHAT_IS_NEEDED = "What is needed";
+    OPTIONAL = "(may be left out)";
+    MADE_UP = "left out, it is made up";
+    NAME_IS_PATH = "The end of its URL: /webhook/NAME.";
+    DESTINATION_IS = "What a client serves behind the firewall, by this name. A new name makes a new one.";
+    ADOPTS = "The platform can hand over its secret itself: leave it out, and the first who comes within the next minutes is believed.";
+    MORE_SETTINGS = "More settings";
+    MAKE_SOURCE = "Make source and token";
+    MADE_IT = "Made";
+    ITS_PAGE = "Its page";
+    JOIN_CLIENT = "On the machine of the target, with the token in a file token.txt:";
+    NO_PUBLIC_URL = "PUBLIC_URL is not set on the server: the URL is that of this machine, which no platform reaches.";
+    ITS_DOCUMENTS = "Its documents:";
+    WAITING_FOR = "What comes";
+    SEND_SAMPLE = "Send a sample";
+    WAITS_HANDSHAKE = "Waits for the platform's question (handshake).";
+    WAITS_FIRST = "Waits for the first webhook.";
+    WIZARD_NEEDS_SCRIPT = "Making a source needs JavaScript, or the command line:";
+}
+
 // Keys and tokens.
 words! {
     ACCESS = "Access";
@@ -581,7 +614,7 @@ pub(crate) fn finish_sure(name: &str) -> String {
 }
 
 pub(crate) fn abort_rotation(name: &str) -> String {
-    format!("Give up the new token of {name}")
+    format!("Abort the rotation of {name}")
 }
 
 pub(crate) fn abort_sure(name: &str) -> String {
@@ -599,6 +632,33 @@ pub(crate) fn rotates(old: &str, by_old: &u64, by_new: &u64) -> String {
 
 pub(crate) fn access_left_out(count: &u64) -> String {
     format!("{} more are not shown; crm-relay key list and token list have all.", show::count(*count))
+}
+
+pub(crate) fn new_source_of(title: &str) -> String {
+    format!("New source: {title}")
+}
+
+pub(crate) fn at_platform(title: &str) -> String {
+    format!("At {title}")
+}
+
+pub(crate) fn invite(name: &str, provider: &str) -> String {
+    format!("crm-relay invite {name} --provider {provider}")
+}
+
+/// What to do at a platform that has no guide.
+pub fn steps_at(title: &str, url: &str, made_up: &[&str], asks_first: bool) -> Vec<String> {
+    let mut steps = vec![format!("At {title} make a webhook that goes to {url}, by POST.")];
+    steps.extend(
+        made_up
+            .iter()
+            .map(|name| format!("Enter there as its secret what is shown as {name} once the source is made.")),
+    );
+    if asks_first {
+        steps.push("It asks a question before it sends anything: the relay answers it by itself.".to_owned());
+    }
+    steps.push("Have it send something, or send a sample.".to_owned());
+    steps
 }
 
 pub(crate) fn number(number: &u32) -> String {

@@ -137,6 +137,11 @@ impl Site {
         self.at(&["sources"])
     }
 
+    /// Where a source is made.
+    pub fn new_source(&self) -> Url {
+        self.at(&["sources", "new"])
+    }
+
     /// A source.
     pub fn source(&self, name: &str) -> Url {
         self.at(&["sources", name])

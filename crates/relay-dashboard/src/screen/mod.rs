@@ -20,6 +20,7 @@ mod source;
 mod sources;
 mod users;
 mod why;
+mod wizard;
 
 pub use self::{
     access::{Access, RotationLine, SettingLine, TokenLine},
@@ -41,6 +42,7 @@ pub use self::{
     sources::{ListedSource, Sources},
     users::{UserLine, UserState, Users},
     why::{CheckLine, Found, HopLine, Why},
+    wizard::{ParameterField, Platform, Wizard, WizardForm},
 };
 
 /// What can be drawn.

@@ -104,6 +104,8 @@ pub struct RefusalLine {
     pub check: String,
     /// What was wrong, and what would be right.
     pub detail: String,
+    /// What to look at.
+    pub remedy: String,
     /// From where.
     pub peer: Option<String>,
 }

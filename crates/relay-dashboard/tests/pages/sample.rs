@@ -18,9 +18,9 @@ use relay_dashboard::{
         DeadGroups, Deliveries, DeliveriesFilter, DeliveryFacts, DeliveryLine, DeliveryLines, DeliveryList,
         DestinationFacts, DestinationLine, DestinationPage, EventFacts, EventLine, EventLines, EventList, EventName,
         EventPage, Events, EventsFilter, Found, GroupLine, HopLine, KeyLine, ListedSource, Login, Me, Overview,
-        OverviewLive, Pace, Parameter, Problem, Reason as Trouble, RefusalLine, RotationLine, RouteLine, Screen as _,
-        SessionLine, SettingLine, Situation, SourceCounters, SourceFacts, SourceLine, SourcePage, Sources, TokenLine,
-        UserLine, UserState, Users, Way, Why,
+        OverviewLive, Pace, Parameter, ParameterField, Platform, Problem, Reason as Trouble, RefusalLine, RotationLine,
+        RouteLine, Screen as _, SessionLine, SettingLine, Situation, SourceCounters, SourceFacts, SourceLine,
+        SourcePage, Sources, TokenLine, UserLine, UserState, Users, Way, Why, Wizard, WizardForm,
     },
     since::Since,
     sums::{DeliveriesSum, EventsSum},
@@ -410,6 +410,7 @@ fn source(words: &Words, named: &str, quiet: bool) -> SourceFacts {
         at: ago(seconds),
         check: check.into(),
         detail: detail.into(),
+        remedy: "compare the secret here with the platform's, and enter it anew if they differ".into(),
         peer: Some("198.51.100.7".into()),
     };
     let event = |name: Option<&str>, events| EventName { name: name.map(Into::into), events, last_at: ago(40) };
@@ -513,6 +514,66 @@ fn access(words: &Words, some: bool) -> Access {
     }
 }
 
+fn name_of_crm() -> Name {
+    name("crm")
+}
+
+fn wizard(words: &Words, chosen: Option<&'static str>, find: Option<&str>) -> String {
+    let platform = |name: &'static str, title: &'static str, needs: &str| Platform { name, title, needs: needs.into() };
+    let all = vec![
+        platform("api-key", "API key", ""),
+        platform("github", "GitHub", "secret"),
+        platform("meta", "Meta (WhatsApp, Messenger, Instagram)", "app_secret, verify_token"),
+        platform("stripe", "Stripe", "endpoint_secret"),
+    ];
+    let field = |name, help, secret, made_up| ParameterField {
+        name,
+        help,
+        secret,
+        required: true,
+        made_up,
+        default: None,
+        choices: &[],
+    };
+    let url = |name: &str| format!("https://relay.example.com/webhook/{name}");
+    let form = chosen.map(|name| WizardForm {
+        platform: all.iter().find(|platform| platform.name == name).expect("it is there").clone(),
+        docs: "https://docs.example.com/webhooks#signatures",
+        name: name.into(),
+        url: url(name),
+        is_local: name == "meta",
+        relay_url: "https://relay.example.com".into(),
+        destinations: vec![Name::fallback(), name_of_crm()],
+        fields: match name {
+            "api-key" => Vec::new(),
+            _ => vec![
+                field("endpoint_secret", "the signing secret of the endpoint: whsec_..., on its page", true, false),
+                field("verify_token", "a text of your own; it is entered at the platform too", true, true),
+            ],
+        },
+        more: vec![
+            ParameterField {
+                default: Some("5m"),
+                required: false,
+                ..field("tolerance", "how old a request may be", false, false)
+            },
+            ParameterField {
+                choices: &["sha256", "sha512"],
+                default: Some("sha256"),
+                required: false,
+                ..field("algorithm", "of the signature", false, false)
+            },
+        ],
+        steps: relay_dashboard::guide::steps(name, &url(name)),
+        asks_first: name == "meta",
+        adopts: name == "meta",
+        takes_keys: name == "api-key",
+    });
+    let platforms = if form.is_some() || find.is_some() && words.find.is_none() { Vec::new() } else { all };
+    Wizard { page: page(Role::Admin), find: find.map(Into::into).or_else(|| words.find.clone()), platforms, form }
+        .html()
+}
+
 /// What is set up.
 fn of_setup(words: &Words) -> Vec<(&'static str, String)> {
     let of = |role, facts| SourcePage { page: page(role), source: facts }.html();
@@ -528,6 +589,11 @@ fn of_setup(words: &Words) -> Vec<(&'static str, String)> {
     vec![
         ("access", access(words, true).html()),
         ("access-empty", access(words, false).html()),
+        ("wizard", wizard(words, None, None)),
+        ("wizard-nothing", wizard(words, None, Some("nobody"))),
+        ("wizard-stripe", wizard(words, Some("stripe"), None)),
+        ("wizard-meta", wizard(words, Some("meta"), None)),
+        ("wizard-key", wizard(words, Some("api-key"), None)),
         ("sources", sources(situation(words, true).sources, 212)),
         ("sources-empty", sources(Vec::new(), 0)),
         ("source", of(Role::Admin, source(words, "stripe", false))),

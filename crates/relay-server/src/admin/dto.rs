@@ -19,6 +19,7 @@ use crate::{
     },
     backups::Shown as Copies,
     clock::rfc3339,
+    cure::cure,
     depth,
     directory::Directory,
     document::{self, Retry},
@@ -138,7 +139,13 @@ impl ActivityDto {
 impl RefusalDto {
     fn new(refused: KeptRefusal) -> Self {
         let KeptRefusal { check, detail, at, peer } = refused;
-        Self { at: rfc3339(at), check: check.to_owned(), detail, peer: peer.map(|peer| peer.to_string()) }
+        Self {
+            at: rfc3339(at),
+            check: check.to_owned(),
+            detail,
+            remedy: cure(check).to_owned(),
+            peer: peer.map(|peer| peer.to_string()),
+        }
     }
 }
 

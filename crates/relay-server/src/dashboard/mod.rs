@@ -16,6 +16,7 @@ mod overview;
 mod route;
 mod source;
 mod why;
+mod wizard;
 
 use std::sync::Arc;
 
@@ -50,6 +51,7 @@ pub(crate) fn pages(state: &Arc<State>) -> Option<Router<Arc<State>>> {
         .route("/why", see(get(why::all)))
         .route("/why/{source}", see(get(why::show)))
         .route("/sources", see(get(source::all)))
+        .route("/sources/new", for_those_who(Permission::Configure, state, get(wizard::show)))
         .route("/sources/{source}", see(get(source::show)))
         .route("/destinations/{destination}", see(get(destination::show)))
         .route("/audit", see(get(audit::show)))

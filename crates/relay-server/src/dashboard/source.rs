@@ -17,6 +17,7 @@ use super::{
 use crate::{
     admin::{self, problem::AdminError},
     api::{ActivityDto, QuotaDto, SourceDto},
+    cure::cure,
     directory::Directory,
     document,
     network_policy::NetworkPolicy,
@@ -116,6 +117,7 @@ fn facts(state: &State, directory: &Directory, source: &document::Source, stats:
             .map(|refused| RefusalLine {
                 at: refused.at,
                 check: refused.check.to_owned(),
+                remedy: cure(refused.check).to_owned(),
                 detail: refused.detail,
                 peer: refused.peer.map(|peer| peer.to_string()),
             })

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    bench::{ADMIN_TOKEN, Bench, RELAY_TOKEN},
+    bench::{ADMIN_TOKEN, API_KEY, Bench, RELAY_TOKEN},
     client::{Target, answers, join},
     http::{self, Reply},
 };
@@ -249,7 +249,7 @@ async fn a_viewer_sees_no_payload() {
     make_user(&bench, "anna", "admin").await;
     let client = join(bench.public, RELAY_TOKEN, "default", refusing()).await;
     let path = format!("/webhook?q={CANARY}");
-    let key = format!("X-API-Key: {}\r\nX-Customer: {CANARY}\r\n", crate::bench::API_KEY);
+    let key = format!("X-API-Key: {}\r\nX-Customer: {CANARY}\r\n", API_KEY);
     let stored = bench.post_to(&path, &key, format!("{{\"a\":\"{CANARY}\"}}").as_bytes()).await.json();
     let id = stored["event_id"].as_str().unwrap();
     // What it died of has a payload in it: the target's answer.
@@ -515,6 +515,63 @@ async fn keys_and_tokens_are_on_a_page_and_their_secrets_nowhere() {
         assert!(!page.contains(secret) && !log.contains(secret.as_str()));
     }
     assert_eq!(otto.get("/access").await.status, 403);
+    bench.finish().await;
+}
+
+/// A new source: an admin chooses a platform, is told what it needs, and a sample comes to what he made as its webhooks do. What is refused
+/// says what mends it.
+#[tokio::test]
+async fn a_source_is_made_and_a_sample_comes_to_it() {
+    let bench = Bench::start().await;
+    make_user(&bench, "anna", "admin").await;
+    make_user(&bench, "otto", "operator").await;
+    let (anna, otto) = (Browser::sign_in(&bench, "anna").await, Browser::sign_in(&bench, "otto").await);
+    let page = async |path: &str| {
+        let reply = anna.get(path).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+        reply.text()
+    };
+    let all = page("/sources/new").await;
+    assert!(
+        all.contains("provider=stripe\"") && all.contains("provider=zendesk\"") && all.len() < 60 * 1024,
+        "{}",
+        all.len()
+    );
+    let found = page("/sources/new?q=zEnd").await;
+    assert!(!found.contains("provider=stripe\"") && found.contains("provider=zendesk\""), "{found}");
+    let form = page("/sources/new?provider=stripe").await;
+    assert!(
+        form.contains("name=\"p.endpoint_secret\" type=\"password\"") && form.contains("/webhook/stripe"),
+        "{form}"
+    );
+    assert!(page("/sources").await.contains("/sources/new"));
+    assert_eq!(anna.get("/sources/new?provider=nobody").await.status, 404);
+    assert_eq!(otto.get("/sources/new").await.status, 403);
+    assert!(!otto.get("/sources").await.text().contains("/sources/new"));
+
+    let secret = "whsec_a-secret-of-the-end-to-end-tests";
+    let asked = json!({"name": "pay", "provider": "stripe", "parameters": [["endpoint_secret", secret]]});
+    let made = anna.send("POST", "/api/v1/invites", &asked).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let sample = async |source: &str, body: Value| {
+        let reply = anna.send("POST", &format!("/api/v1/sources/{source}/sample"), &body).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()
+    };
+    assert_eq!(sample("pay", json!({})).await["status"], 200);
+    let pay = bench.ask("/api/v1/sources/pay").await;
+    assert_eq!(pay["counters"]["accepted"], 1, "{pay}");
+    let by_key = sample("default", json!({"key": API_KEY})).await;
+    assert!(by_key["status"] == 202 && by_key["event_id"].as_str().unwrap().starts_with("evt_"), "{by_key}");
+    let wrong = sample("default", json!({"key": "crk_another-key-of-the-end-to-end-tests"})).await;
+    assert_eq!(wrong["status"], 401, "{wrong}");
+    let refused = bench.ask("/api/v1/sources/default").await["refusals"][0].clone();
+    assert!(refused["remedy"].as_str().unwrap().contains("X-API-Key"), "{refused}");
+    let keyless = anna.send("POST", "/api/v1/sources/default/sample", &json!({})).await;
+    assert_eq!(keyless.status, 409, "{}", keyless.text());
+    assert_eq!(otto.send("POST", "/api/v1/sources/pay/sample", &json!({})).await.status, 403);
+    let log = bench.ask("/api/v1/audit-log").await.to_string();
+    assert!(log.contains("source.sample") && !log.contains(secret), "{log}");
     bench.finish().await;
 }
 
