@@ -78,7 +78,7 @@ fn plain(step: &str) -> String {
     out.push_str(rest);
     // Guides are for a shell; on a page nothing is in a file, and the source is made beside them.
     out.replace(['`', '*', '['], "")
-        .replace("what is in ", "")
+        .replace("what is in ", "the ")
         .replace(".txt", "")
         .replace(", and make the source as above", ", and make the source")
 }

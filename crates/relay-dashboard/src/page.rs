@@ -44,6 +44,8 @@ pub enum Tab {
     Why,
     /// Sources.
     Sources,
+    /// Alerts.
+    Alerts,
     /// The audit log.
     Audit,
     /// Keys and tokens.
@@ -79,6 +81,7 @@ impl Page {
             (Tab::Dead, site.dead(), text::DEAD),
             (Tab::Why, site.why_all(), text::WHY),
             (Tab::Sources, site.sources(), text::SOURCES),
+            (Tab::Alerts, site.alerts(), text::ALERTS),
             (Tab::Audit, site.audit(), text::AUDIT),
         ];
         if viewer.role == Role::Admin {

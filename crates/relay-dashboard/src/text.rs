@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use relay_core::delivery::{Reason, State};
+use relay_core::{
+    alert::Kind,
+    delivery::{Reason, State},
+};
 
 use crate::{
     screen::Pace,
@@ -297,6 +300,30 @@ words! {
     SETTING = "Setting";
     WHAT_IT_OPENS = "What it opens";
     ACCESS_NEEDS_SCRIPT = "Changes need JavaScript, or the command line: crm-relay key, crm-relay token.";
+}
+
+// Alerts.
+words! {
+    ALERTS = "Alerts";
+    SO_NOW = "So now";
+    WAS_SO = "It was so";
+    NOTHING_NOW = "Nothing is wrong.";
+    NOTHING_WAS = "Nothing was wrong.";
+    NOTHING_WAS_HOW = "The last 200 of what was stand here, of this server since it began.";
+    SEVERITY = "Severity";
+    WHAT_IS_WRONG = "What is wrong";
+    SINCE = "Since";
+    OVER = "Over";
+    STILL = "not yet";
+    TOLD_TO = "Told to";
+    NOBODY = "nobody";
+    FLAPPING = "comes and goes";
+    WHO_IS_TOLD = "Who is told";
+    NOBODY_TOLD = "Nobody is told.";
+    NOBODY_TOLD_HOW = "A section [alert.NAME] of the configuration file has a URL or a command that is told.";
+    HOW = "How";
+    ARRIVED = "Arrived";
+    GIVEN_UP = "Given up";
 }
 
 // The audit log.
@@ -659,6 +686,34 @@ pub fn steps_at(title: &str, url: &str, made_up: &[&str], asks_first: bool) -> V
     }
     steps.push("Have it send something, or send a sample.".to_owned());
     steps
+}
+
+/// What mends a condition.
+pub(crate) const fn cure(kind: Kind) -> &'static str {
+    match kind {
+        Kind::DeadLetters => "look at what they failed with, mend that, then redrive them.",
+        Kind::Expired => {
+            "they are kept: redrive them once the target takes them; a longer ttl of the route gives more time."
+        }
+        Kind::DestinationDown => {
+            "look at the target: its error stands at the destination. What waits goes on by itself."
+        }
+        Kind::NoClient => "start the client on the target's machine, or look at its log.",
+        Kind::HalfTtl => "mend what holds it up, or give the route a longer ttl for what comes.",
+        Kind::Stalled => "a defect: report it, with the log of the server; a restart of the client may help.",
+        Kind::Paused => "resume it, once it may go on.",
+        Kind::Disk => "make room where the store is, or give it more; DISK_RESERVE is what it keeps free.",
+        Kind::Certificate => "renew it where it comes from, and look at why that did not happen by itself.",
+        Kind::Clock => "set the clock right, then restart the server.",
+        Kind::Refused => "look at which check refuses, then compare secret and URL with the platform's.",
+        Kind::Source => "correct its settings: crm-relay source update.",
+        Kind::Store => "look at the server's log, and at what the store is in.",
+        Kind::Backup => "look at why the copy could not be taken, and take one: crm-relay store backup.",
+        Kind::Configuration => {
+            "give all servers on the store the same settings: crm-relay status names those that differ."
+        }
+        Kind::Alert => "look at its error below, then try it: crm-relay alert test.",
+    }
 }
 
 pub(crate) fn number(number: &u32) -> String {

@@ -152,6 +152,11 @@ impl Site {
         self.at(&["destinations", name])
     }
 
+    /// What is not as it should be, and who is told.
+    pub fn alerts(&self) -> Url {
+        self.at(&["alerts"])
+    }
+
     /// The audit log.
     pub fn audit(&self) -> Url {
         self.at(&["audit"])

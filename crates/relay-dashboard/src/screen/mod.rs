@@ -2,6 +2,7 @@
 
 mod access;
 mod again;
+mod alerts;
 mod audit;
 mod choice;
 mod dead;
@@ -25,6 +26,7 @@ mod wizard;
 pub use self::{
     access::{Access, RotationLine, SettingLine, TokenLine},
     again::Again,
+    alerts::{Alerts, ConditionLine, ReceiverLine},
     audit::{Audit, AuditFilter, AuditLine, AuditLines, AuditList},
     dead::{Dead, DeadFilter, DeadGroups, GroupLine},
     deliveries::{Deliveries, DeliveriesFilter, DeliveryLine, DeliveryLines, DeliveryList},

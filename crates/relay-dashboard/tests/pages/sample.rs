@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use relay_core::{
+    alert::{Kind, Severity},
     delivery::{Attempt, Delivery, Reason, State, alike::Alike, answer::Answer, outcome::Class},
     event::Event,
     id::{DeliveryId, EventId},
@@ -14,13 +15,14 @@ use relay_dashboard::{
     body::View,
     page::Page,
     screen::{
-        Access, Audit, AuditFilter, AuditLine, AuditLines, AuditList, CheckLine, Circuit, ClientLine, Dead, DeadFilter,
-        DeadGroups, Deliveries, DeliveriesFilter, DeliveryFacts, DeliveryLine, DeliveryLines, DeliveryList,
-        DestinationFacts, DestinationLine, DestinationPage, EventFacts, EventLine, EventLines, EventList, EventName,
-        EventPage, Events, EventsFilter, Found, GroupLine, HopLine, KeyLine, ListedSource, Login, Me, Overview,
-        OverviewLive, Pace, Parameter, ParameterField, Platform, Problem, Reason as Trouble, RefusalLine, RotationLine,
-        RouteLine, Screen as _, SessionLine, SettingLine, Situation, SourceCounters, SourceFacts, SourceLine,
-        SourcePage, Sources, TokenLine, UserLine, UserState, Users, Way, Why, Wizard, WizardForm,
+        Access, Alerts, Audit, AuditFilter, AuditLine, AuditLines, AuditList, CheckLine, Circuit, ClientLine,
+        ConditionLine, Dead, DeadFilter, DeadGroups, Deliveries, DeliveriesFilter, DeliveryFacts, DeliveryLine,
+        DeliveryLines, DeliveryList, DestinationFacts, DestinationLine, DestinationPage, EventFacts, EventLine,
+        EventLines, EventList, EventName, EventPage, Events, EventsFilter, Found, GroupLine, HopLine, KeyLine,
+        ListedSource, Login, Me, Overview, OverviewLive, Pace, Parameter, ParameterField, Platform, Problem,
+        Reason as Trouble, ReceiverLine, RefusalLine, RotationLine, RouteLine, Screen as _, SessionLine, SettingLine,
+        Situation, SourceCounters, SourceFacts, SourceLine, SourcePage, Sources, TokenLine, UserLine, UserState, Users,
+        Way, Why, Wizard, WizardForm,
     },
     since::Since,
     sums::{DeliveriesSum, EventsSum},
@@ -514,6 +516,50 @@ fn access(words: &Words, some: bool) -> Access {
     }
 }
 
+fn alerts(words: &Words, some: bool) -> String {
+    let line = |kind, severity, subject: Option<&str>, said: &str, minutes: u64, over: Option<u64>| ConditionLine {
+        kind,
+        subject: subject.map(name),
+        severity,
+        words: said.into(),
+        since: ago(minutes * 60),
+        over: over.map(|minutes| ago(minutes * 60)),
+        flapping: kind == Kind::Refused,
+        told_to: if kind == Kind::Paused { Vec::new() } else { vec!["duty".into(), "chat".into()] },
+    };
+    let now = vec![
+        line(Kind::NoClient, Severity::Critical, Some("crm"), &words.reason, 14, None),
+        line(Kind::DeadLetters, Severity::Warning, Some("crm"), "destination crm: 37 dead", 95, None),
+        line(Kind::Paused, Severity::Info, Some("archive"), "destination archive: paused, 12 waiting", 9_000, None),
+    ];
+    let over = vec![
+        line(
+            Kind::Refused,
+            Severity::Warning,
+            Some("github"),
+            "source github: 41 requests refused and 3 accepted",
+            300,
+            Some(240),
+        ),
+        line(Kind::Clock, Severity::Warning, None, "the clock was set back by 2 min", 4_000, Some(3_900)),
+    ];
+    let receiver = |named: &str, way: &str, error: Option<&str>| ReceiverLine {
+        name: named.into(),
+        way: way.into(),
+        told: 12,
+        untold: u64::from(error.is_some()),
+        told_at: error.is_none().then(|| ago(800)),
+        error: error.map(Into::into),
+    };
+    let receivers = vec![
+        receiver("chat", "slack: hooks.slack.com", None),
+        receiver("duty", "pagerduty: events.pagerduty.com", Some(&words.error)),
+    ];
+    let none = |lines: Vec<ConditionLine>| if some { lines } else { Vec::new() };
+    let receivers = if some { receivers } else { Vec::new() };
+    Alerts { page: page(Role::Viewer), now: none(now), over: none(over), receivers }.html()
+}
+
 fn name_of_crm() -> Name {
     name("crm")
 }
@@ -538,7 +584,7 @@ fn wizard(words: &Words, chosen: Option<&'static str>, find: Option<&str>) -> St
     let url = |name: &str| format!("https://relay.example.com/webhook/{name}");
     let form = chosen.map(|name| WizardForm {
         platform: all.iter().find(|platform| platform.name == name).expect("it is there").clone(),
-        docs: "https://docs.example.com/webhooks#signatures",
+        docs: if name == "stripe" { "https://docs.stripe.com/webhooks" } else { "" },
         name: name.into(),
         url: url(name),
         is_local: name == "meta",
@@ -546,8 +592,16 @@ fn wizard(words: &Words, chosen: Option<&'static str>, find: Option<&str>) -> St
         destinations: vec![Name::fallback(), name_of_crm()],
         fields: match name {
             "api-key" => Vec::new(),
+            "stripe" => {
+                vec![field(
+                    "endpoint_secret",
+                    "the endpoint's signing secret, whsec_...: in Workbench, Webhooks",
+                    true,
+                    false,
+                )]
+            }
             _ => vec![
-                field("endpoint_secret", "the signing secret of the endpoint: whsec_..., on its page", true, false),
+                field("app_secret", "of the app: in its settings, Basic", true, false),
                 field("verify_token", "a text of your own; it is entered at the platform too", true, true),
             ],
         },
@@ -589,6 +643,8 @@ fn of_setup(words: &Words) -> Vec<(&'static str, String)> {
     vec![
         ("access", access(words, true).html()),
         ("access-empty", access(words, false).html()),
+        ("alerts", alerts(words, true)),
+        ("alerts-empty", alerts(words, false)),
         ("wizard", wizard(words, None, None)),
         ("wizard-nothing", wizard(words, None, Some("nobody"))),
         ("wizard-stripe", wizard(words, Some("stripe"), None)),

@@ -5,6 +5,7 @@
 
 mod access;
 mod account;
+mod alerts;
 mod audit;
 mod dead;
 mod deliveries;
@@ -54,6 +55,7 @@ pub(crate) fn pages(state: &Arc<State>) -> Option<Router<Arc<State>>> {
         .route("/sources/new", for_those_who(Permission::Configure, state, get(wizard::show)))
         .route("/sources/{source}", see(get(source::show)))
         .route("/destinations/{destination}", see(get(destination::show)))
+        .route("/alerts", see(get(alerts::show)))
         .route("/audit", see(get(audit::show)))
         .route("/access", for_those_who(Permission::Access, state, get(access::show)))
         .route("/users", for_those_who(Permission::Access, state, get(account::users)))

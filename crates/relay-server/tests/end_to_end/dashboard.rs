@@ -322,8 +322,10 @@ async fn each_page_is_for_those_who_may_see_it() {
     for role in ["viewer", "operator", "admin"] {
         browsers.push((role, Browser::sign_in(&bench, role).await));
     }
-    let pages = ["/", "/events", "/deliveries", "/dead", "/why", "/why/default", "/audit", "/me"];
-    for (page, of) in pages.into_iter().map(|page| (page, 0)).chain([("/users", 2)]) {
+    let pages = ["/", "/events", "/deliveries", "/dead", "/why", "/why/default", "/alerts", "/audit", "/me"];
+    let of_setup = ["/sources", "/sources/default", "/destinations/default"];
+    let for_all = pages.into_iter().chain(of_setup).map(|page| (page, 0));
+    for (page, of) in for_all.chain([("/users", 2), ("/access", 2), ("/sources/new", 2)]) {
         assert_eq!(stranger.get(page).await.status, 303, "{page}");
         for (rank, (role, browser)) in browsers.iter().enumerate() {
             let reply = browser.get(page).await;
