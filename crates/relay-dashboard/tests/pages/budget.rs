@@ -7,6 +7,7 @@ use relay_dashboard::asset::Asset;
 
 const ASSET_BYTES_MAX: usize = 24 * 1024;
 const PAGE_BYTES_MAX: usize = 60 * 1024;
+const PICTURE_BYTES_MAX: u64 = 150_000;
 /// The page, its assets, the live stream, one fragment.
 const REQUESTS_MAX: usize = 6;
 
@@ -31,6 +32,22 @@ fn no_body_makes_a_page_heavy() {
         for (name, html) in screens(&words).into_iter().filter(|(name, _)| name.starts_with("event")) {
             assert!(html.len() <= PAGE_BYTES_MAX, "{name}: {} bytes of {body:?}", html.len());
         }
+    }
+}
+
+/// Whoever reads a document waits for its pictures: they are few and small, and each is shown.
+#[test]
+fn pictures_of_the_documents_are_small_and_shown() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let shown = ["README.md", "docs/operating/dashboard.md"].map(|page| fs::read_to_string(root.join(page)).unwrap());
+    let taken = fs::read_dir(root.join("docs/dashboard")).expect("it can be read").map(|entry| entry.unwrap());
+    let taken: Vec<_> = taken.collect();
+    assert!(taken.len() >= 8, "there are {} pictures", taken.len());
+    for picture in taken {
+        let name = picture.file_name().into_string().unwrap();
+        let bytes = picture.metadata().unwrap().len();
+        assert!(bytes <= PICTURE_BYTES_MAX, "{name}: {bytes} bytes");
+        assert!(shown.iter().any(|text| text.contains(&format!("dashboard/{name}"))), "{name} is shown nowhere");
     }
 }
 
