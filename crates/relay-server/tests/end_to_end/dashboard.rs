@@ -249,7 +249,7 @@ async fn a_viewer_sees_no_payload() {
     make_user(&bench, "anna", "admin").await;
     let client = join(bench.public, RELAY_TOKEN, "default", refusing()).await;
     let path = format!("/webhook?q={CANARY}");
-    let key = format!("X-API-Key: {}\r\nX-Customer: {CANARY}\r\n", API_KEY);
+    let key = format!("X-API-Key: {API_KEY}\r\nX-Customer: {CANARY}\r\n");
     let stored = bench.post_to(&path, &key, format!("{{\"a\":\"{CANARY}\"}}").as_bytes()).await.json();
     let id = stored["event_id"].as_str().unwrap();
     // What it died of has a payload in it: the target's answer.
