@@ -168,11 +168,53 @@ mod tests {
         names.collect()
     }
 
-    fn words(source: &str) -> Vec<&str> {
-        let code = source.lines().filter(|line| !line.starts_with("import ") && !line.trim_start().starts_with("//"));
-        // Texts are none of it.
-        let code = code.flat_map(|line| line.split('\'').step_by(2));
-        code.flat_map(|code| code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-')).collect()
+    /// A line without its texts: of a template what is reckoned in it stays.
+    fn code(line: &str) -> String {
+        // What surrounds the place: a template, or code in one with how many braces are open there.
+        let (mut around, mut out) = (vec![Some(0_u32)], String::new());
+        let mut characters = line.chars().peekable();
+        while let Some(character) = characters.next() {
+            let is_within = around.len() > 1;
+            match (around.last_mut(), character) {
+                (Some(None), '`') => drop(around.pop()),
+                (Some(None), '$') if characters.peek() == Some(&'{') => {
+                    characters.next();
+                    around.push(Some(0));
+                    out.push(' ');
+                }
+                (Some(None), _) => {}
+                (Some(Some(_)), '`') => around.push(None),
+                (Some(Some(0)), '}') if is_within => drop(around.pop()),
+                (Some(Some(_)), '\'') => while characters.next().is_some_and(|character| character != '\'') {},
+                (Some(Some(open)), _) => {
+                    *open =
+                        open.saturating_add(u32::from(character == '{')).saturating_sub(u32::from(character == '}'));
+                    out.push(character);
+                }
+                (None, _) => out.push(character),
+            }
+        }
+        out
+    }
+
+    /// The names that code uses; not texts, comments, members of objects and their keys.
+    fn words(source: &str) -> Vec<String> {
+        let lines = source.lines().filter(|line| !line.starts_with("import ") && !line.trim_start().starts_with("//"));
+        let is_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let mut words = Vec::new();
+        for code in lines.map(code) {
+            let mut at = 0;
+            while let Some(begin) = code[at..].find(is_of_word).map(|begin| at + begin) {
+                let end = code[begin..].find(|c| !is_of_word(c)).map_or(code.len(), |end| begin + end);
+                let before = &code[..begin];
+                let is_member = before.ends_with('.') && !before.ends_with("...");
+                if !is_member && !code[end..].starts_with(':') {
+                    words.push(code[begin..end].to_owned());
+                }
+                at = end;
+            }
+        }
+        words
     }
 
     /// No compiler looks at these files: a part has what it uses of others, and no two have a name for different things.
@@ -199,18 +241,32 @@ mod tests {
                 );
                 for name in names {
                     assert_eq!(owners.get(name), Some(&(from, true)), "{} imports {name} of {from}", part.name);
-                    assert!(words(part.source).contains(&name), "{} imports {name} and does not use it", part.name);
+                    assert!(
+                        words(part.source).iter().any(|word| word == name),
+                        "{} imports {name} and does not use it",
+                        part.name
+                    );
                     has.push(name);
                 }
             }
             let taken = part.source.lines().filter(|line| line.starts_with("import ")).count();
             assert_eq!(taken, part.imports().count(), "an import of {} reads otherwise", part.name);
             for (name, (owner, exported)) in &owners {
-                let is_used = *exported && *owner != part.name && words(part.source).contains(name);
-                // Members of objects may be called so too.
-                let is_member = part.source.contains(&format!(".{name}")) || part.source.contains(&format!("{name}:"));
-                assert!(!is_used || has.contains(name) || is_member, "{} uses {name} of {owner}", part.name);
+                let is_used = *exported && *owner != part.name && words(part.source).iter().any(|word| word == name);
+                assert!(!is_used || has.contains(name), "{} uses {name} of {owner}", part.name);
             }
+        }
+    }
+
+    #[test]
+    fn a_name_is_seen_where_it_is_used_and_nowhere_else() {
+        let line = "  const a = `it's on ${now() + `b ${base}`} on`, c = x.send ?? [...links], d = { say: 'on' };";
+        let found = words(line);
+        for used in ["now", "base", "links"] {
+            assert!(found.iter().any(|word| word == used), "{used} in {found:?}");
+        }
+        for other in ["on", "it", "send", "say"] {
+            assert!(!found.iter().any(|word| word == other), "{other} in {found:?}");
         }
     }
 

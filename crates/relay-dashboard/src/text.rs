@@ -211,15 +211,17 @@ words! {
     ROUTES = "Routes";
     POLICY = "Lives, and is tried again";
     NO_ROUTE = "No route leads from here.";
-    NO_ROUTE_HOW = "What comes is kept, and goes nowhere: crm-relay route create.";
+    NO_ROUTE_HOW = "What comes is answered 503 and not stored; its sender has to send it again. This makes one: crm-relay route create.";
     NO_ROUTE_THERE = "No route leads there: nothing new comes.";
     API_KEYS = "API keys";
     NO_KEY = "There is no key.";
-    NO_KEY_HOW = "Senders show the server's API_KEY, or one that is made for them: crm-relay key create.";
+    NO_KEY_HOW = "Nobody can send until one is made: crm-relay key create.";
+    NO_KEY_BUT_SETTING = "Senders show the server's API_KEY, or one that is made for them: crm-relay key create.";
     BEGINS = "Begins with";
     CREATED = "Created";
     REVOKED = "revoked";
     USED_HERE = "Of this server, since it began";
+    LAST_USED_IS = "Last used: at this server, since it began. Other servers, and what was before, are not known here.";
     LAST_REFUSALS = "Refused lately";
     NO_REFUSAL = "Nothing was refused.";
     NO_REFUSAL_HOW = "What a source does not take stands here, with what was wrong: of this server, since it began.";
@@ -232,6 +234,7 @@ words! {
     OPENED = "opened";
     TRIED_NEXT = "next try";
     AND_KEPT = "and kept still";
+    NO_CLIENT_BUT_ELSEWHERE = "They take what comes. Ask one of those servers for its page to see them.";
     NO_CLIENT_HERE = "No client of this server serves it.";
     NO_CLIENT_HERE_HOW = "What comes waits. On the machine of the target, with a token:";
     CLIENT = "Client";
@@ -258,7 +261,8 @@ words! {
     MADE_UP = "left out, it is made up";
     NAME_IS_PATH = "The end of its URL: /webhook/NAME.";
     DESTINATION_IS = "What a client serves behind the firewall, by this name. A new name makes a new one.";
-    ADOPTS = "The platform can hand over its secret itself: leave it out, and the first who comes within the next minutes is believed.";
+    ADOPTS = "The platform hands over its secret itself: the first who comes with one, as long as that is open, is believed.";
+    URL_GUARDS = "Nothing that it sends is signed: the URL is all that guards the source. Keep a name that nobody guesses.";
     MORE_SETTINGS = "More settings";
     MAKE_SOURCE = "Make source and token";
     MADE_IT = "Made";
@@ -293,7 +297,11 @@ words! {
     ABORT = "Abort";
     PINNED = "with its certificate";
     OLD_ENDS = "The old one ends";
+    CHOOSE = "choose";
+    FIND_ACCESS = "Name or source";
+    NO_ACCESS_MATCHES = "No key or token matches.";
     SHOWN_ONCE = "It is shown this once and is kept nowhere. Hand it over by a way that you trust.";
+    KEYS_SHOWN_ONCE = "Token and key are shown this once and are kept nowhere. Hand them over by a way that you trust.";
     I_HAVE_IT = "I have it";
     BY_SETTINGS = "By settings";
     BY_SETTINGS_HOW = "changed where the server is started";
@@ -587,6 +595,10 @@ pub(crate) fn elsewhere(count: &u64) -> String {
     format!("{} at other servers", show::count(*count))
 }
 
+pub(crate) fn clients_left_out(count: &u64) -> String {
+    format!("{} more are not shown; crm-relay destination show has all.", show::count(*count))
+}
+
 pub(crate) fn due_since(oldest: &Duration) -> String {
     format!("oldest {}", show::span(*oldest))
 }
@@ -637,7 +649,9 @@ pub(crate) fn finish_rotation(name: &str) -> String {
 }
 
 pub(crate) fn finish_sure(name: &str) -> String {
-    format!("End the old token of {name}? Clients that came with it are sent away.")
+    format!(
+        "End the old token of {name}? Clients that came with it are sent away, at other servers too, which are not counted here."
+    )
 }
 
 pub(crate) fn abort_rotation(name: &str) -> String {
@@ -654,11 +668,14 @@ pub(crate) fn rotates(old: &str, by_old: &u64, by_new: &u64) -> String {
         1 => "1 session".to_owned(),
         _ => format!("{} sessions", show::count(count)),
     });
-    format!("Is being replaced: {by_old} by the old one ({old}…), {by_new} by the new one.")
+    format!("Is being replaced: at this server {by_old} by the old one ({old}…), {by_new} by the new one.")
 }
 
 pub(crate) fn access_left_out(count: &u64) -> String {
-    format!("{} more are not shown; crm-relay key list and token list have all.", show::count(*count))
+    format!(
+        "{} more are not shown: look for a name above; crm-relay key list and token list have all.",
+        show::count(*count)
+    )
 }
 
 pub(crate) fn new_source_of(title: &str) -> String {

@@ -142,9 +142,9 @@ impl Site {
         self.at(&["sources", "new"])
     }
 
-    /// A source.
+    /// A source. One that is called as the page where they are made has its own beside the others.
     pub fn source(&self, name: &str) -> Url {
-        self.at(&["sources", name])
+        self.at(&[if name == "new" { "source" } else { "sources" }, name])
     }
 
     /// A destination.

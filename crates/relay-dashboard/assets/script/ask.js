@@ -1,9 +1,11 @@
 // Requests that change something, and what is asked before and said after.
 
-import { api, byId, on, reload } from './page.js';
+import { api, byId, make, on, reload } from './page.js';
 
 const saysOfAsking = {
   away: 'the server does not answer',
+  lost: 'The server does not answer: nobody knows whether it was done. Reload to see.',
+  copy: 'Copy',
   copied: 'Copied',
   notCopied: 'The browser does not copy it: select it.',
 };
@@ -27,7 +29,7 @@ export async function send(method, path, value) {
   try {
     answer = await fetch(api(path), asked);
   } catch {
-    refuse(saysOfAsking.away);
+    refuse(method === 'GET' ? saysOfAsking.away : saysOfAsking.lost);
   }
   const text = await answer.text();
   let said;
@@ -96,18 +98,32 @@ function tellWhatCame() {
 }
 
 // What is shown once is copied by the button beside it.
-export function bindCopies(said) {
-  for (const box of document.querySelectorAll('.once')) {
-    const button = box.querySelector('button');
-    bind(button, 'click', said, async () => {
-      try {
-        await navigator.clipboard.writeText(box.querySelector('code').textContent);
-      } catch {
-        refuse(saysOfAsking.notCopied);
-      }
-      button.textContent = saysOfAsking.copied;
-    });
-  }
+export function bindCopy(box, said) {
+  const [code, button] = [box.querySelector('code'), box.querySelector('button')];
+  bind(button, 'click', said, async () => {
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+    } catch {
+      refuse(saysOfAsking.notCopied);
+    }
+    button.textContent = saysOfAsking.copied;
+  });
+  // Another text is not what was copied.
+  new MutationObserver(() => (button.textContent = saysOfAsking.copy)).observe(code, { childList: true });
+}
+
+// Adds what is shown once to a list of names and values. It goes with the page, whatever the browser keeps of that.
+export function showOnce(list, name, value, said) {
+  const [term, place, code, button] = ['dt', 'dd', 'code', 'button'].map(make);
+  term.textContent = name;
+  code.textContent = value;
+  [button.type, button.textContent] = ['button', saysOfAsking.copy];
+  button.setAttribute('aria-label', `${saysOfAsking.copy}: ${name}`);
+  place.className = 'once';
+  place.append(code, button);
+  list.append(term, place);
+  bindCopy(place, said);
+  on(window, 'pagehide', () => code.replaceChildren());
 }
 
 tellWhatCame();

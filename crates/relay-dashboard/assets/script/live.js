@@ -1,7 +1,7 @@
 // Lists and the overview, which are live.
 
 import { fragment, patch } from './fragment.js';
-import { byId, byKey, links, make, now, on, query, span, tellTimes } from './page.js';
+import { byId, byKey, links, make, now, on, query, span } from './page.js';
 import { listen } from './pulse.js';
 
 const saysOfLive = {
@@ -124,7 +124,6 @@ function startLive() {
   on(document, 'visibilitychange', () => {
     if (!document.hidden && !live.paused) read();
   });
-  setInterval(() => tellTimes(document), 1000);
   const button = byId('pause');
   live.toggle = () => {
     live.paused = !live.paused;

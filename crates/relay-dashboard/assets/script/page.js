@@ -85,7 +85,7 @@ export const byKey = {
   Escape: () => byId('close')?.click(),
 };
 
-const PLACES = { o: '', e: 'events', d: 'deliveries', x: 'dead', w: 'why', a: 'audit' };
+const PLACES = { o: '', e: 'events', d: 'deliveries', x: 'dead', w: 'why', s: 'sources', a: 'audit' };
 
 export const links = () => [...document.querySelectorAll('#lines a.whole')];
 
@@ -117,4 +117,5 @@ function bindKeys() {
 
 byId('zone')?.replaceChildren(saysOfTime.zone(zone));
 tellTimes(document);
+setInterval(() => tellTimes(document), 1000);
 bindKeys();

@@ -1,6 +1,6 @@
 // The users.
 
-import { bind, bindCopies, field, send, sure } from './ask.js';
+import { bind, bindCopy, field, send, sure } from './ask.js';
 import { base, byId, inUrl, on, reload } from './page.js';
 
 const saysOfUser = {
@@ -57,4 +57,4 @@ function bindUsers() {
 }
 
 bindUsers();
-bindCopies(byId('users-said'));
+bindCopy(byId('link-box'), byId('users-said'));

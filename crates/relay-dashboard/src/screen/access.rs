@@ -20,9 +20,11 @@ use crate::{
 pub struct Access {
     /// The frame.
     pub page: Page,
-    /// Keys, by source and name.
+    /// What their names or sources have in them.
+    pub find: Option<String>,
+    /// Keys: those that are good for something first.
     pub keys: Vec<KeyLine>,
-    /// Tokens, by name.
+    /// Tokens, likewise.
     pub tokens: Vec<TokenLine>,
     /// What the settings give, which nobody changes here.
     pub settings: Vec<SettingLine>,
@@ -86,7 +88,10 @@ impl Access {
     }
 
     fn of_destinations(&self) -> Vec<Choice<'_>> {
-        choice::names(t::EVERY_DESTINATION, &self.destinations, None)
+        // Nobody gets all of them by not choosing.
+        let mut all = choice::names(t::CHOOSE, &self.destinations, None);
+        all.push(Choice { value: "*", words: t::EVERY_DESTINATION, chosen: false });
+        all
     }
 }
 

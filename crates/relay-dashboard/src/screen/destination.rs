@@ -44,6 +44,8 @@ pub struct DestinationFacts {
     pub next_expiry: Option<Wall>,
     /// Clients that serve it at this server.
     pub clients: Vec<ClientLine>,
+    /// Those that are not among them.
+    pub more_clients: u64,
     /// Clients that serve it at others.
     pub elsewhere: u64,
     /// What leads there.
@@ -82,6 +84,6 @@ impl DestinationPage {
 
 impl DestinationFacts {
     fn clients(&self) -> u64 {
-        self.clients.len() as u64 + self.elsewhere
+        self.clients.len() as u64 + self.more_clients + self.elsewhere
     }
 }

@@ -116,6 +116,11 @@ impl SourcePage {
 }
 
 impl SourceFacts {
+    /// The setting opens one source alone.
+    fn no_key_how(&self) -> &'static str {
+        if self.name == Name::fallback() { t::NO_KEY_BUT_SETTING } else { t::NO_KEY_HOW }
+    }
+
     fn events_of(&self, page: &Page, name: &str) -> crate::url::Url {
         page.site.events().with("source", self.name.as_str()).with("q", name)
     }

@@ -62,6 +62,8 @@ pub struct WizardForm {
     pub asks_first: bool,
     /// The platform may hand over its secret itself.
     pub adopts: bool,
+    /// Nothing proves what comes but that its sender knows the URL.
+    pub is_guarded_by_url: bool,
     /// Its senders show a key.
     pub takes_keys: bool,
 }

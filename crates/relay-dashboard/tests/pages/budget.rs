@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::sample::{Words, screens};
+use crate::sample::{Words, access_at_its_bound, screens};
 use relay_dashboard::asset::Asset;
 
 const ASSET_BYTES_MAX: usize = 24 * 1024;
@@ -22,6 +22,13 @@ fn what_pages_load_is_small_and_little() {
         let loaded = html.matches(" src=\"").count() + html.matches("<link ").count();
         assert!(1 + loaded + 2 <= REQUESTS_MAX, "{name} loads {loaded}");
     }
+}
+
+/// Each key and token brings its questions.
+#[test]
+fn as_many_keys_and_tokens_as_are_listed_are_no_heavy_page() {
+    let html = access_at_its_bound();
+    assert!(html.len() <= PAGE_BYTES_MAX, "{} bytes", html.len());
 }
 
 /// Whatever a body is, its page stays within what one of that length may weigh.

@@ -228,6 +228,7 @@ pub(crate) fn situation(words: &Words, trouble: bool) -> Situation {
         accepted,
         duplicates: 3,
         refused,
+        is_deleted: false,
         stopped: None,
     };
     let destination = |at: &str, clients, waiting, dead, circuit| DestinationLine {
@@ -481,6 +482,7 @@ fn destination(words: &Words, trouble: bool) -> DestinationFacts {
         oldest: Some(Duration::from_secs(840)),
         next_expiry: Some(NOW + Duration::from_secs(33_000)),
         clients: if trouble { Vec::new() } else { vec![client(1), client(2)] },
+        more_clients: 0,
         elsewhere: u64::from(!trouble),
         routes: if trouble { Vec::new() } else { vec![route("github", "crm"), route("stripe", "crm")] },
     }
@@ -507,6 +509,7 @@ fn access(words: &Words, some: bool) -> Access {
     let settings = ["API_KEY", "RELAY_TOKEN", "ADMIN_TOKEN"];
     Access {
         page: page(Role::Admin),
+        find: words.find.clone(),
         keys: if some { (0..3).map(key).collect() } else { Vec::new() },
         tokens: if some { tokens.collect() } else { Vec::new() },
         settings: settings.map(|name| SettingLine { name, used_at: (name == "API_KEY").then(|| ago(2)) }).into(),
@@ -621,11 +624,20 @@ fn wizard(words: &Words, chosen: Option<&'static str>, find: Option<&str>) -> St
         steps: relay_dashboard::guide::steps(name, &url(name)),
         asks_first: name == "meta",
         adopts: name == "meta",
+        is_guarded_by_url: name == "api-key",
         takes_keys: name == "api-key",
     });
     let platforms = if form.is_some() || find.is_some() && words.find.is_none() { Vec::new() } else { all };
     Wizard { page: page(Role::Admin), find: find.map(Into::into).or_else(|| words.find.clone()), platforms, form }
         .html()
+}
+
+/// As many keys and tokens as are listed.
+pub(crate) fn access_at_its_bound() -> String {
+    let few = access(&Words::usual(), true);
+    let keys = few.keys.iter().cycle().filter(|key| key.revoked_at.is_none()).take(25).cloned().collect();
+    let tokens = few.tokens.iter().cycle().filter(|token| token.revoked_at.is_none()).take(25).cloned().collect();
+    Access { keys, tokens, ..few }.html()
 }
 
 /// What is set up.

@@ -1,41 +1,63 @@
 //! Keys and tokens, as far as anybody knows them but who has them.
 
-use axum::response::Response;
+use axum::{extract::Query, response::Response};
 use relay_core::{name::Name, time::Wall};
 use relay_dashboard::screen::{Access, RotationLine, SettingLine, TokenLine};
+use serde::Deserialize;
 
 use super::{
+    events::given,
     frame::{Drawn, Looking},
-    overview::LISTED_MAX,
     source::key_line,
 };
 use crate::{
-    document::Token,
+    document::{Key, Token},
     registry::{Registry, STATIC_TOKEN},
 };
 
 /// As the key of a request is called that the setting proved.
 const API_KEY: &str = "API_KEY";
 
-pub(super) async fn show(looking: Looking) -> Response {
-    let access = access(&looking);
+/// Keys, and tokens, that are listed: each has its questions on the page.
+const EACH_MAX: usize = 25;
+/// Destinations and sources that are offered.
+const OFFERED_MAX: usize = 100;
+
+/// What stands in the URL.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Sought {
+    q: Option<String>,
+}
+
+pub(super) async fn show(looking: Looking, Query(sought): Query<Sought>) -> Response {
+    let access = access(&looking, given(sought.q));
     looking.answer(Ok(Drawn::page(&access, false)))
 }
 
-fn access(looking: &Looking) -> Access {
+fn access(looking: &Looking, find: Option<String>) -> Access {
     let registry = &looking.state.registry;
     let (directory, now) = (registry.directory(), registry.now());
-    let left_out = [directory.keys.len(), directory.tokens.len()].map(|count| count.saturating_sub(LISTED_MAX) as u64);
-    let keys = directory.keys.values().take(LISTED_MAX).map(|entry| key_line(&entry.document, registry));
-    let tokens = directory.tokens.values().take(LISTED_MAX).map(|entry| token_line(&entry.document, registry, now));
+    let is_found =
+        |names: &[&Name]| find.as_deref().is_none_or(|find| names.iter().any(|name| name.as_str().contains(find)));
+    let mut keys: Vec<&Key> = directory.keys.values().map(|entry| &entry.document).collect();
+    keys.retain(|key| is_found(&[&key.source, &key.name]));
+    let mut tokens: Vec<&Token> = directory.tokens.values().map(|entry| &entry.document).collect();
+    tokens.retain(|token| is_found(&[&token.name]));
+    // What is worth nothing any more is in nobody's way.
+    keys.sort_by_key(|key| key.revoked_at.is_some());
+    tokens.sort_by_key(|token| token.revoked_at.is_some());
+    let left_out = [keys.len(), tokens.len()].map(|count| count.saturating_sub(EACH_MAX) as u64);
+    let keys = keys.into_iter().take(EACH_MAX).map(|key| key_line(key, registry)).collect();
+    let tokens = tokens.into_iter().take(EACH_MAX).map(|token| token_line(token, registry, now)).collect();
     let intakes = directory.intakes.iter().filter(|(_, intake)| intake.verifier.is_key_source());
     Access {
         page: looking.page.clone(),
-        keys: keys.collect(),
-        tokens: tokens.collect(),
+        find: find.clone(),
+        keys,
+        tokens,
         settings: settings(registry),
-        sources: intakes.map(|(name, _)| name.clone()).collect(),
-        destinations: directory.destination_names().into_iter().collect(),
+        sources: intakes.map(|(name, _)| name.clone()).take(OFFERED_MAX).collect(),
+        destinations: directory.destination_names().into_iter().take(OFFERED_MAX).collect(),
         left_out: left_out.iter().sum(),
     }
 }

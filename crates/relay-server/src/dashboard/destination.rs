@@ -11,7 +11,7 @@ use relay_dashboard::screen::{ClientLine, DestinationFacts, DestinationPage};
 
 use super::{
     frame::{Drawn, Looking},
-    overview::destination_line,
+    overview::{LISTED_MAX, destination_line},
     route,
 };
 use crate::{
@@ -39,7 +39,8 @@ fn facts(state: &State, report: &Report, name: Name) -> DestinationFacts {
     let stats = report.stats.destinations.iter().find(|stats| stats.destination == name);
     let seen = report.hub.destinations.iter().find(|seen| seen.destination == name);
     let routes = directory.routes.values().map(|entry| &entry.document).filter(|route| route.destination == name);
-    let routes = routes.map(|route| route::line(route, &directory, state.registry.defaults())).collect();
+    let routes =
+        routes.take(LISTED_MAX).map(|route| route::line(route, &directory, state.registry.defaults())).collect();
     let line = destination_line(name, report, &directory, now.wall);
     DestinationFacts {
         paused: line.paused,
@@ -51,6 +52,7 @@ fn facts(state: &State, report: &Report, name: Name) -> DestinationFacts {
         next_expiry: stats.and_then(|stats| stats.next_expiry),
         clients: seen.map_or_else(Vec::new, |seen| clients(seen, now)),
         elsewhere: seen.map_or(0, |seen| u64::from(seen.elsewhere)),
+        more_clients: seen.map_or(0, |seen| seen.clients.len().saturating_sub(LISTED_MAX) as u64),
         routes,
         name: line.name,
     }
@@ -69,5 +71,5 @@ fn clients(seen: &DestinationView, now: Now) -> Vec<ClientLine> {
         next_try: client.next_try.map(|at| now.wall + at.since(now.mono)),
         error: client.error.clone(),
     };
-    seen.clients.iter().map(line).collect()
+    seen.clients.iter().take(LISTED_MAX).map(line).collect()
 }

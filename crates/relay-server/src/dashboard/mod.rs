@@ -54,6 +54,7 @@ pub(crate) fn pages(state: &Arc<State>) -> Option<Router<Arc<State>>> {
         .route("/sources", see(get(source::all)))
         .route("/sources/new", for_those_who(Permission::Configure, state, get(wizard::show)))
         .route("/sources/{source}", see(get(source::show)))
+        .route("/source/{source}", see(get(source::show)))
         .route("/destinations/{destination}", see(get(destination::show)))
         .route("/alerts", see(get(alerts::show)))
         .route("/audit", see(get(audit::show)))

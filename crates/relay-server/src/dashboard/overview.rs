@@ -87,6 +87,7 @@ pub(super) async fn source_lines(
             accepted: stats.map_or(0, |stats| stats.accepted),
             duplicates: stats.map_or(0, |stats| stats.duplicates),
             refused: refused.get(name.as_str()).copied().unwrap_or_default(),
+            is_deleted: !directory.sources.contains_key(&name),
             stopped: stopped(directory, &name),
             name,
         }

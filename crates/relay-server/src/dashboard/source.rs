@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use axum::{extract::Path, response::Response};
-use relay_core::{name::Name, time::Wall};
+use relay_core::{name::Name, storage::StoreError, time::Wall};
 use relay_dashboard::screen::{
     EventName, KeyLine, ListedSource, Parameter, RefusalLine, SourceCounters, SourceFacts, SourcePage, Sources,
 };
-use relay_store::seam::SourceStats;
+use relay_store::seam::{Archive, EventFilter, Page, SourceStats};
 
 use super::{
     frame::{Drawn, Looking},
@@ -67,10 +67,10 @@ async fn draw(looking: &Looking, source: &str) -> Result<Drawn, AdminError> {
     })?;
     let stats = state.upkeep.stats().await?;
     let stats = stats.sources.iter().find(|stats| stats.source == source);
-    let newest = state.newest.of(&*state.archive, stats.as_slice(), state.clock.now().mono).await?;
+    let last_at = last_accepted(&*state.archive, &source).await?;
     let names = state.archive.event_names(source.clone()).await?;
     let mut facts = facts(state, &directory, &entry.document, stats);
-    facts.counters.last_at = newest.get(&source).copied();
+    facts.counters.last_at = last_at;
     let named = |name: relay_store::seam::NameCount| EventName {
         name: name.name.as_deref().map(str::to_owned),
         events: name.events,
@@ -78,6 +78,13 @@ async fn draw(looking: &Looking, source: &str) -> Result<Drawn, AdminError> {
     };
     facts.names = names.names.into_iter().take(NAMES_MAX).map(named).collect();
     Ok(Drawn::page(&SourcePage { page: looking.page.clone(), source: facts }, false))
+}
+
+/// When its newest event that is kept came. What the overview knows of all sources is left to it.
+async fn last_accepted(archive: &dyn Archive, source: &Name) -> Result<Option<Wall>, StoreError> {
+    let filter = EventFilter { source: Some(source.clone()), ..EventFilter::default() };
+    let listing = archive.browse_events(filter, Page { cursor: None, limit: 1 }).await?;
+    Ok(listing.items.first().map(|row| row.event.received_at))
 }
 
 fn facts(state: &State, directory: &Directory, source: &document::Source, stats: Option<&SourceStats>) -> SourceFacts {
@@ -128,9 +135,10 @@ fn facts(state: &State, directory: &Directory, source: &document::Source, stats:
             .values()
             .map(|entry| &entry.document)
             .filter(|key| key.source == *name)
+            .take(LISTED_MAX)
             .map(|key| key_line(key, &state.registry))
             .collect(),
-        routes: routes.map(|route| route::line(route, directory, state.registry.defaults())).collect(),
+        routes: routes.take(LISTED_MAX).map(|route| route::line(route, directory, state.registry.defaults())).collect(),
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     events::given,
     frame::{Drawn, Looking},
 };
-use crate::{admin::problem::AdminError, directory::Directory};
+use crate::{admin::problem::AdminError, directory::Directory, secret::hex};
 
 /// Bytes of what is looked for.
 const FIND_BYTES_MAX: usize = 100;
@@ -64,7 +64,7 @@ fn platform(provider: &Provider) -> Platform {
 fn form(looking: &Looking, provider: &Provider) -> WizardForm {
     let state = &looking.state;
     let directory = state.registry.directory();
-    let name = free_name(&directory, provider.name);
+    let name = if provider.guarded_by_url { unguessable(provider.name) } else { free_name(&directory, provider.name) };
     let usual: Vec<&str> = provider.usual().into_iter().map(|parameter| parameter.name).collect();
     let (fields, more): (Vec<&Parameter>, Vec<&Parameter>) =
         provider.parameters.iter().partition(|parameter| usual.contains(&parameter.name) || parameter.made_up);
@@ -107,8 +107,13 @@ fn form(looking: &Looking, provider: &Provider) -> WizardForm {
         steps,
         asks_first,
         adopts: provider.adopts(),
+        is_guarded_by_url: provider.guarded_by_url,
         takes_keys: provider.key_source,
     }
+}
+
+fn unguessable(provider: &str) -> String {
+    format!("{provider}-{}", hex(&rand::random::<[u8; 8]>()))
 }
 
 /// The provider's name, with a number where a source or a token has that.
@@ -119,4 +124,19 @@ fn free_name(directory: &Directory, provider: &str) -> String {
     };
     let numbered = (2..=NAMES_MAX).map(|number| format!("{provider}-{number}"));
     std::iter::once(provider.to_owned()).chain(numbered).find(is_free).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where nothing is signed the name of the source is the secret.
+    #[test]
+    fn a_url_that_guards_its_source_is_not_guessed() {
+        let guarded = |provider: &&Provider| provider.guarded_by_url;
+        assert!(providers().iter().filter(guarded).any(|provider| provider.name == "salesforce"));
+        let name = unguessable("salesforce");
+        assert!(name.parse::<Name>().is_ok() && name.len() == "salesforce-".len() + 16, "{name}");
+        assert_ne!(name, unguessable("salesforce"));
+    }
 }

@@ -167,7 +167,6 @@ mod tests {
         assert!(uses.lock().places.is_empty());
     }
 
-    /// What is not being replaced any more takes no room, and one that is keeps its count.
     /// Each webhook says so, and one a second is written down.
     #[test]
     fn a_key_says_when_it_was_last_used() {
@@ -181,6 +180,7 @@ mod tests {
         assert_eq!(uses.key_used(&shop, "paris"), None);
     }
 
+    /// What is not being replaced any more takes no room, and one that is keeps its count.
     #[test]
     fn uses_go_with_what_they_are_of() {
         let (uses, shop): (Uses, Name) = (Uses::default(), "shop".parse().unwrap());

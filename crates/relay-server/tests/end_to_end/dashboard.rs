@@ -461,13 +461,28 @@ async fn a_source_and_a_destination_have_pages() {
     .unwrap()
     .into_keys()
     .collect();
-    assert!(pay.contains(&checks[0]) && pay.contains("set, and not shown"), "{checks:?}: {pay}");
+    assert!(
+        pay.contains(&format!("{} 1</span>", checks[0])) && pay.contains("set, and not shown"),
+        "{checks:?}: {pay}"
+    );
     assert!(!pay.contains(secret) && !pay.contains("Pause"), "{pay}");
     let crm = page("/destinations/crm").await;
-    assert!(crm.contains("href=\"/sources/pay\"") && crm.contains("127.0.0.1:") && !crm.contains("Pause"), "{crm}");
+    assert!(
+        crm.contains("href=\"/sources/pay\"")
+            && crm.contains(">relay_token<")
+            && crm.contains("0 of ")
+            && !crm.contains("Pause"),
+        "{crm}"
+    );
     assert!(page("/why/pay").await.contains("href=\"/sources/pay\""));
     assert!(page("/").await.contains("href=\"/destinations/crm\""));
-    for unknown in ["/sources/nobody", "/destinations/nobody", "/sources/%3Cb%3E"] {
+    let gone = bench.command("DELETE", "/api/v1/sources/pay", json!(null)).await;
+    assert_eq!(gone.status, 204, "{}", gone.text());
+    let other = json!({"name": "new", "provider": "stripe", "parameters": [["secret", secret]], "destination": "crm"});
+    assert_eq!(bench.command("POST", "/api/v1/sources", other).await.status, 201);
+    assert!(page("/sources").await.contains("href=\"/source/new\""));
+    assert!(page("/source/new").await.contains("/webhook/new"));
+    for unknown in ["/sources/nobody", "/sources/pay", "/destinations/nobody", "/sources/%3Cb%3E"] {
         assert!([400, 404].contains(&vera.get(unknown).await.status), "{unknown}");
     }
     client.stop().await;
@@ -543,7 +558,8 @@ async fn a_source_is_made_and_a_sample_comes_to_it() {
     assert!(!found.contains("provider=stripe\"") && found.contains("provider=zendesk\""), "{found}");
     let form = page("/sources/new?provider=stripe").await;
     assert!(
-        form.contains("name=\"p.endpoint_secret\" type=\"password\"") && form.contains("/webhook/stripe"),
+        form.contains("name=\"p.endpoint_secret\" type=\"text\" class=\"masked\" autocomplete=\"off\"")
+            && form.contains("/webhook/stripe"),
         "{form}"
     );
     assert!(page("/sources").await.contains("/sources/new"));
@@ -551,6 +567,8 @@ async fn a_source_is_made_and_a_sample_comes_to_it() {
     assert_eq!(otto.get("/sources/new").await.status, 403);
     assert!(!otto.get("/sources").await.text().contains("/sources/new"));
 
+    let unsigned = page("/sources/new?provider=salesforce").await;
+    assert!(unsigned.contains("value=\"salesforce-") && unsigned.contains("nobody guesses"), "{unsigned}");
     let secret = "whsec_a-secret-of-the-end-to-end-tests";
     let asked = json!({"name": "pay", "provider": "stripe", "parameters": [["endpoint_secret", secret]]});
     let made = anna.send("POST", "/api/v1/invites", &asked).await;

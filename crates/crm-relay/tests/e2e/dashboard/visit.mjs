@@ -292,6 +292,7 @@ async function acts(browser, home, state) {
   await press(page, named('Cancel the delivery to default'));
   await press(page, named('Do it'));
   await page.locator('article.delivery:target', { hasText: 'cancelled' }).waitFor(WITHIN);
+  await page.getByText('It is not tried at default any more.').waitFor(WITHIN);
   must((await page.locator('article.delivery button').count()) === 0, 'what is cancelled can be cancelled');
   await page.goto(`${home}why/default`);
   await page.getByText('paused').first().waitFor(WITHIN);
@@ -386,6 +387,12 @@ async function setsUp(browser, home, state) {
     await page.screenshot({ path: join(folder, 'made-1280-light.png') });
   }
   await press(page, named('Send a sample'));
+  await press(page, named('Do it'));
+  await page.getByText('The sample was taken').waitFor(WITHIN);
+  // Two more looks come and go.
+  for (let look = 0; look < 2; look += 1) await page.waitForResponse((answer) => answer.url().endsWith('/sources/stripe'), WITHIN);
+  must(await page.getByText('Waits for the first webhook.').isVisible(), 'a sample is taken for the first webhook');
+  command(['send', '--source', 'stripe']);
   await page.getByText('The first webhook is here.').waitFor(WITHIN);
   await page.reload();
   await page.getByRole('heading', { name: 'Refused lately' }).waitFor(WITHIN);
@@ -394,7 +401,14 @@ async function setsUp(browser, home, state) {
   await page.goto(`${home}access`);
   await press(page, named('Rotate the token stripe'));
   await press(page, named('Do it'));
-  await page.locator('#once-secret').filter({ hasText: 'crt_' }).waitFor(WITHIN);
+  await page.locator('#once-all').filter({ hasText: 'crt_' }).waitFor(WITHIN);
+  // A second one stands beside the first, and nothing takes them away.
+  await page.getByLabel('Who sends').fill('berlin');
+  await press(page, named('Make key'));
+  await page.locator('#once-all').filter({ hasText: 'crk_' }).waitFor(WITHIN);
+  must((await page.locator('#once-all code').count()) === 2, 'a secret takes the place of another');
+  await press(page, named('Revoke the token stripe'));
+  await page.getByText('First take what is shown above').waitFor(WITHIN);
   await press(page, named('I have it'));
   await press(page, named('Abort the rotation of stripe'));
   await press(page, named('Do it'));

@@ -221,7 +221,6 @@ impl Group {
 mod tests {
     use super::*;
 
-    /// A store that looks at many and finds few gives short pages: few are read of those too.
     /// A command says what its groups are called, and does not wait for whoever has others put in groups.
     #[tokio::test(start_paused = true)]
     async fn groups_are_called_by_number_where_others_look() {
@@ -233,6 +232,7 @@ mod tests {
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
+    /// A store that looks at many and finds few gives short pages: few are read of those too.
     #[test]
     fn pages_on_which_nothing_matches_come_to_an_end() {
         let mut groups = Groups::default();

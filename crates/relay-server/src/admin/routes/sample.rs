@@ -16,6 +16,7 @@ use crate::{
     document::Source,
     fetch::{Asked, Post, may_be_public},
     principal::Principal,
+    reach::Reached,
     registry::{RegistryError, listed},
     secret,
     state::{Listening, State},
@@ -52,6 +53,16 @@ pub(super) async fn send(
     let rest = draft.url.strip_prefix(&known_as).unwrap_or_default();
     let url: Uri = format!("{base}{path}{rest}").parse().map_err(|_| unsent(&source, "its URL is none"))?;
     let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    // What proves it is for nobody else.
+    if is_public {
+        let reached = state.reach.ask(&base, &entry.document.name, &state.own_requests, state.clock.present()).await;
+        if reached != Reached::Here {
+            return Err(unsent(
+                &source,
+                "PUBLIC_URL does not lead to this server from here; crm-relay doctor says where to",
+            ));
+        }
+    }
     let allow_private = !is_public || !may_be_public(host);
     let post =
         Post { url: &url, headers: &draft.headers, body: draft.body.clone(), allow_private, allow_plain: !is_public };
