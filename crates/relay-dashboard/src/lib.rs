@@ -11,6 +11,7 @@ pub mod body;
 pub mod escape;
 mod filters;
 pub mod guide;
+pub mod pace;
 pub mod page;
 pub mod screen;
 pub mod script;

@@ -39,7 +39,7 @@ pub use self::{
     outcome::Outcome,
     overview::{Circuit, DestinationLine, Overview, OverviewLive, Reason, Situation, SourceLine},
     problem::Problem,
-    route::{Pace, RouteLine},
+    route::RouteLine,
     source::{EventName, Parameter, RefusalLine, SourceCounters, SourceFacts, SourcePage},
     sources::{ListedSource, Sources},
     users::{UserLine, UserState, Users},

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use relay_core::name::Name;
 
-use crate::text;
+use crate::{pace::Pace, text};
 
 /// A route, with the policy that holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,20 +23,6 @@ pub struct RouteLine {
     pub paused: bool,
     /// Where the configuration file declares it.
     pub declared: Option<String>,
-}
-
-/// What is waited between tries.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Pace {
-    /// So long, and longer each time.
-    Growing {
-        /// Before the second try.
-        delay: Duration,
-        /// From one to the next.
-        factor: f64,
-    },
-    /// These, one after the other.
-    Listed(Vec<Duration>),
 }
 
 impl RouteLine {

@@ -52,7 +52,7 @@ fn access(looking: &Looking, find: Option<String>) -> Access {
     let intakes = directory.intakes.iter().filter(|(_, intake)| intake.verifier.is_key_source());
     Access {
         page: looking.page.clone(),
-        find: find.clone(),
+        find,
         keys,
         tokens,
         settings: settings(registry),

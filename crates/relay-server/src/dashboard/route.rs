@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use relay_dashboard::screen::{Pace, RouteLine};
+use relay_dashboard::{pace::Pace, screen::RouteLine};
 
 use crate::{api::RouteDto, config::RouteDefaults, directory::Directory, document};
 
