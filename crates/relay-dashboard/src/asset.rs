@@ -4,62 +4,90 @@
 
 use std::sync::LazyLock;
 
+use crate::script::Script;
+
 /// A file that pages load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asset {
     /// The style sheet.
     Style,
-    /// The module: live lists, forms, keys.
-    Module,
     /// The icon.
     Icon,
+    /// What a page does.
+    Script(Script),
 }
+
+/// A file as it is sent.
+struct Sent {
+    asset: Asset,
+    name: String,
+    content: String,
+}
+
+static SENT: LazyLock<Vec<Sent>> = LazyLock::new(|| {
+    let sent = |asset: Asset| {
+        let content = bare(asset.source());
+        let (of, digest) = (asset.of(), digest(content.as_bytes()));
+        Sent { asset, name: format!("{of}-{digest:016x}.{}", asset.extension()), content }
+    };
+    Asset::all().map(sent).collect()
+});
 
 impl Asset {
     /// All there are.
-    pub const ALL: [Self; 3] = [Self::Style, Self::Module, Self::Icon];
+    pub fn all() -> impl Iterator<Item = Self> {
+        [Self::Style, Self::Icon].into_iter().chain(Script::ALL.map(Self::Script))
+    }
 
     /// Its name, below `/assets`.
     pub fn name(self) -> &'static str {
-        static NAMES: LazyLock<[String; 3]> = LazyLock::new(|| {
-            Asset::ALL.map(|asset| format!("dashboard-{:016x}.{}", digest(asset.bytes()), asset.extension()))
-        });
-        &NAMES[self as usize]
+        &self.sent().name
     }
 
     /// The one of that name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|asset| asset.name() == name)
+        SENT.iter().find(|sent| sent.name == name).map(|sent| sent.asset)
     }
 
     /// Its media type.
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::Style => "text/css; charset=utf-8",
-            Self::Module => "text/javascript; charset=utf-8",
+            Self::Script(_) => "text/javascript; charset=utf-8",
             Self::Icon => "image/svg+xml",
         }
     }
 
     /// Its content, as it is sent: without what is only for who reads its source.
     pub fn bytes(self) -> &'static [u8] {
-        static SENT: LazyLock<[String; 3]> = LazyLock::new(|| Asset::ALL.map(|asset| bare(asset.source())));
-        SENT[self as usize].as_bytes()
+        self.sent().content.as_bytes()
+    }
+
+    fn sent(self) -> &'static Sent {
+        SENT.iter().find(|sent| sent.asset == self).expect("each of them is there")
     }
 
     /// Its content, as it is written.
-    const fn source(self) -> &'static str {
+    fn source(self) -> &'static str {
         match self {
             Self::Style => include_str!("../assets/dashboard.css"),
-            Self::Module => include_str!("../assets/dashboard.js"),
+            Self::Script(script) => script.source(),
             Self::Icon => include_str!("../assets/icon.svg"),
+        }
+    }
+
+    /// What its name begins with.
+    const fn of(self) -> &'static str {
+        match self {
+            Self::Style | Self::Icon => "dashboard",
+            Self::Script(script) => script.as_str(),
         }
     }
 
     const fn extension(self) -> &'static str {
         match self {
             Self::Style => "css",
-            Self::Module => "js",
+            Self::Script(_) => "js",
             Self::Icon => "svg",
         }
     }
@@ -90,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_name_leads_to_its_file_and_follows_its_content() {
-        for asset in Asset::ALL {
+        for asset in Asset::all() {
             assert_eq!(Asset::named(asset.name()), Some(asset));
             assert!(asset.name().ends_with(asset.extension()), "{}", asset.name());
         }

@@ -4,6 +4,7 @@ use relay_core::time::Wall;
 
 use crate::{
     asset::Asset,
+    script::Script,
     text,
     url::{Site, Url},
     viewer::{Role, Theme, Viewer, Zone},
@@ -41,8 +42,14 @@ pub enum Tab {
     Dead,
     /// Why nothing arrives.
     Why,
+    /// Sources.
+    Sources,
+    /// Alerts.
+    Alerts,
     /// The audit log.
     Audit,
+    /// Keys and tokens.
+    Access,
     /// Users.
     Users,
     /// The viewer himself.
@@ -73,9 +80,12 @@ impl Page {
             (Tab::Deliveries, site.deliveries(), text::DELIVERIES),
             (Tab::Dead, site.dead(), text::DEAD),
             (Tab::Why, site.why_all(), text::WHY),
+            (Tab::Sources, site.sources(), text::SOURCES),
+            (Tab::Alerts, site.alerts(), text::ALERTS),
             (Tab::Audit, site.audit(), text::AUDIT),
         ];
         if viewer.role == Role::Admin {
+            all.push((Tab::Access, site.access(), text::ACCESS));
             all.push((Tab::Users, site.users(), text::USERS));
         }
         all.into_iter().map(|(place, url, words)| Link { url, words, here: place == here }).collect()
@@ -85,8 +95,8 @@ impl Page {
         self.site.asset(Asset::Style)
     }
 
-    pub(crate) fn module(&self) -> Url {
-        self.site.asset(Asset::Module)
+    pub(crate) fn script(&self, script: Script) -> Url {
+        self.site.asset(Asset::Script(script))
     }
 
     pub(crate) fn icon(&self) -> Url {
@@ -108,6 +118,11 @@ impl Page {
     /// Whether the viewer may change what becomes of deliveries.
     pub(crate) fn may_deliver(&self) -> bool {
         self.viewer.as_ref().is_some_and(|viewer| viewer.role >= Role::Operator)
+    }
+
+    /// Whether the viewer may change what is set up.
+    pub(crate) fn may_configure(&self) -> bool {
+        self.viewer.as_ref().is_some_and(|viewer| viewer.role == Role::Admin)
     }
 
     pub(crate) fn sees_payloads(&self) -> bool {

@@ -20,6 +20,11 @@ macro_rules! words {
     };
 }
 
+mod setup;
+
+pub use self::setup::steps_at;
+pub(crate) use self::setup::*;
+
 // The frame.
 words! {
     PRODUCT = "crm-relay";

@@ -132,9 +132,39 @@ impl Site {
         self.at(&["why", source])
     }
 
+    /// The sources.
+    pub fn sources(&self) -> Url {
+        self.at(&["sources"])
+    }
+
+    /// Where a source is made.
+    pub fn new_source(&self) -> Url {
+        self.at(&["sources", "new"])
+    }
+
+    /// A source. One that is called as the page where they are made has its own beside the others.
+    pub fn source(&self, name: &str) -> Url {
+        self.at(&[if name == "new" { "source" } else { "sources" }, name])
+    }
+
+    /// A destination.
+    pub fn destination(&self, name: &str) -> Url {
+        self.at(&["destinations", name])
+    }
+
+    /// What is not as it should be, and who is told.
+    pub fn alerts(&self) -> Url {
+        self.at(&["alerts"])
+    }
+
     /// The audit log.
     pub fn audit(&self) -> Url {
         self.at(&["audit"])
+    }
+
+    /// Keys and tokens.
+    pub fn access(&self) -> Url {
+        self.at(&["access"])
     }
 
     /// The users.

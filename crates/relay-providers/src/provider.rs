@@ -51,6 +51,9 @@ pub struct Provider {
     pub once: bool,
     /// The signature covers the URL the sender called: the relay has to know its own (`PUBLIC_URL`).
     pub signs_url: bool,
+    /// Nothing that it sends is signed, and what it is known by is no secret: the URL is all that guards a source, so that its name is to be one
+    /// that nobody guesses.
+    pub guarded_by_url: bool,
     /// The sender presents a key that opens the source: `X-API-Key` or `Authorization: Bearer`.
     pub key_source: bool,
     /// Status of the answer to a request that did not prove itself.
@@ -98,6 +101,7 @@ impl Provider {
         again: "",
         once: false,
         signs_url: false,
+        guarded_by_url: false,
         key_source: false,
         refusal: 401,
         bare_refusals: false,

@@ -14,6 +14,7 @@ mod clients;
 pub mod clock;
 pub mod config;
 mod connect;
+mod cure;
 mod dashboard;
 mod dedupe_key;
 mod departures;

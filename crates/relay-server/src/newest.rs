@@ -16,7 +16,10 @@ use tokio::sync::Mutex;
 /// How old a look may be that is shared.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// What is known of each source. Bounded by those that are shown.
+/// Sources of which it is known: those that pages show, and some that are gone.
+const KNOWN_MAX: usize = 1_000;
+
+/// What is known of each source.
 #[derive(Debug, Default)]
 pub(crate) struct Newest(Mutex<BTreeMap<Name, Known>>);
 
@@ -40,7 +43,10 @@ impl Newest {
         now: Mono,
     ) -> Result<BTreeMap<Name, Wall>, StoreError> {
         let mut known = self.0.lock().await;
-        known.retain(|name, _| sources.iter().any(|stats| stats.source == *name));
+        // Who asks about others takes nothing from those who ask about these.
+        if known.len() > KNOWN_MAX {
+            known.retain(|name, _| sources.iter().any(|stats| stats.source == *name));
+        }
         let is_known =
             |known: &Known, stats: &SourceStats| known.counted == counted(stats) || now.since(known.looked_at) < FRESH;
         let asked =
@@ -51,7 +57,8 @@ impl Newest {
         };
         let found = try_join_all(asked.map(|stats| look(stats))).await?;
         known.extend(found);
-        let received = known.iter().filter_map(|(name, known)| Some((name.clone(), known.received_at?)));
+        let received = |stats: &&SourceStats| Some((stats.source.clone(), known.get(&stats.source)?.received_at?));
+        let received = sources.iter().filter_map(received);
         Ok(received.collect())
     }
 }
@@ -113,6 +120,6 @@ mod tests {
         assert_eq!(look(&first, 5_000).await, Some(wall(0)), "its counters stand still");
         assert_eq!(look(&second, 5_000).await, Some(wall(1)));
         assert!(newest.of(&store, &[], now(9_000)).await.unwrap().is_empty());
-        assert!(newest.0.lock().await.is_empty(), "what is not shown is forgotten");
+        assert!(newest.0.lock().await.contains_key(&first.source), "who asks about others takes nothing away");
     }
 }

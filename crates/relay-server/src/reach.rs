@@ -65,6 +65,11 @@ impl Reach {
         reached
     }
 
+    /// Sends something to this server, as a sender would.
+    pub(crate) async fn send(&self, post: Post<'_>, most: usize) -> Asked {
+        self.fetcher.ask(post, most, WITHIN).await
+    }
+
     async fn ask_anew(&self, public_url: &str, source: &Name, own: &OwnRequests, present: Wall) -> Reached {
         let Ok(url) = format!("{public_url}/webhook/{source}").parse::<Uri>() else {
             return Reached::Unfit("it is not a URL".into());

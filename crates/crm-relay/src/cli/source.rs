@@ -433,7 +433,7 @@ fn refused(counters: &SourceCountersDto) -> String {
 /// The last refusals, the newest first.
 fn refusals_of(refusals: &[RefusalDto]) -> String {
     let row = |refusal: &RefusalDto| {
-        let RefusalDto { at, check, detail, peer } = refusal;
+        let RefusalDto { at, check, detail, peer, .. } = refusal;
         vec![when(at), text(peer), text(check), text(detail)]
     };
     table::wrapped(&["refused", "from", "check", "detail"], &refusals.iter().map(row).collect::<Vec<_>>())

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use crate::{filters, page::Page, text as t, url::Url};
+use crate::{filters, page::Page, script::Script, text as t, url::Url};
 
 /// The screen.
 #[derive(Clone, Debug, Template)]
@@ -12,4 +12,8 @@ pub struct Again {
     pub page: Page,
     /// Where it leads.
     pub url: Url,
+}
+
+impl Again {
+    const SCRIPT: Script = Script::Read;
 }

@@ -7,6 +7,7 @@ use super::choice::{self, Choice};
 use crate::{
     filters,
     page::{Page, Tab},
+    script::Script,
     since::Since,
     text as t,
     url::{Site, Url},
@@ -77,6 +78,7 @@ pub struct AuditLine {
 
 impl Audit {
     const TAB: Tab = Tab::Audit;
+    const SCRIPT: Script = Script::Read;
 
     fn of_spans(&self) -> Vec<Choice<'static>> {
         choice::spans(self.filter.since)

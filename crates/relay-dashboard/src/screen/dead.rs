@@ -15,6 +15,7 @@ use super::{
 use crate::{
     filters,
     page::{Page, Tab},
+    script::Script,
     show,
     since::Since,
     text as t,
@@ -87,6 +88,7 @@ pub struct GroupLine {
 
 impl Dead {
     const TAB: Tab = Tab::Dead;
+    const SCRIPT: Script = Script::Dead;
 
     fn of_destinations(&self) -> Vec<Choice<'_>> {
         choice::names(t::ANY_DESTINATION, &self.destinations, self.filter.destination.as_deref())

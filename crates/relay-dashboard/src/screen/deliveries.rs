@@ -14,6 +14,7 @@ use super::{
 use crate::{
     filters,
     page::{Page, Tab},
+    script::Script,
     text as t,
     url::{Site, Url},
 };
@@ -101,6 +102,7 @@ impl DeliveryLine {
 
 impl Deliveries {
     const TAB: Tab = Tab::Deliveries;
+    const SCRIPT: Script = Script::Live;
 
     fn of_destinations(&self) -> Vec<Choice<'_>> {
         choice::names(t::ANY_DESTINATION, &self.destinations, self.filter.destination.as_deref())

@@ -16,6 +16,7 @@ use crate::{
     body::{Preview, Shown, View},
     filters,
     page::{Page, Tab},
+    script::Script,
     text as t,
 };
 
@@ -230,6 +231,7 @@ impl Try {
 
 impl EventPage {
     const TAB: Tab = Tab::Events;
+    const SCRIPT: Script = Script::Acts;
 }
 
 /// The name of an event, or how it was asked for.

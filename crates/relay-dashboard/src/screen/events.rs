@@ -13,6 +13,7 @@ use super::{
 use crate::{
     filters,
     page::{Page, Tab},
+    script::Script,
     since::Since,
     text as t,
     url::{Site, Url},
@@ -142,6 +143,7 @@ impl EventLine {
 
 impl Events {
     const TAB: Tab = Tab::Events;
+    const SCRIPT: Script = Script::Live;
 
     fn of_sources(&self) -> Vec<Choice<'_>> {
         choice::names(t::ANY_SOURCE, &self.sources, self.filter.source.as_deref())

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use crate::{filters, page::Page, text as t};
+use crate::{filters, page::Page, script::Script, text as t};
 
 /// The screen.
 #[derive(Clone, Debug, Template)]
@@ -23,4 +23,8 @@ pub enum Way {
     NoUser,
     /// Nobody: the connection is read by whoever is on the way.
     Plain,
+}
+
+impl Login {
+    const SCRIPT: Script = Script::Login;
 }

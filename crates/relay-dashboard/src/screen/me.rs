@@ -7,6 +7,7 @@ use super::choice::Choice;
 use crate::{
     filters,
     page::{Page, Tab},
+    script::Script,
     text as t,
     viewer::{Theme, Zone},
 };
@@ -44,6 +45,7 @@ pub struct SessionLine {
 
 impl Me {
     const TAB: Tab = Tab::Me;
+    const SCRIPT: Script = Script::Me;
 
     fn of_themes(&self) -> Vec<Choice<'static>> {
         let chosen = self.page.viewer.as_ref().map_or_else(Theme::default, |viewer| viewer.theme);

@@ -1,34 +1,50 @@
 //! The screens: one a file, each a view model of the core's values and its template.
 
+mod access;
 mod again;
+mod alerts;
 mod audit;
 mod choice;
 mod dead;
 mod deliveries;
+mod destination;
 mod event;
 mod events;
+mod key;
 mod login;
 mod me;
 mod outcome;
 mod overview;
 mod problem;
+mod route;
+mod source;
+mod sources;
 mod users;
 mod why;
+mod wizard;
 
 pub use self::{
+    access::{Access, RotationLine, SettingLine, TokenLine},
     again::Again,
+    alerts::{Alerts, ConditionLine, ReceiverLine},
     audit::{Audit, AuditFilter, AuditLine, AuditLines, AuditList},
     dead::{Dead, DeadFilter, DeadGroups, GroupLine},
     deliveries::{Deliveries, DeliveriesFilter, DeliveryLine, DeliveryLines, DeliveryList},
+    destination::{ClientLine, DestinationFacts, DestinationPage},
     event::{DeliveryFacts, EventFacts, EventPage, Header, Payload, Try},
     events::{EventLine, EventLines, EventList, Events, EventsFilter, LookedThrough, SendersAsked},
+    key::KeyLine,
     login::{Login, Way},
     me::{Me, SessionLine},
     outcome::Outcome,
     overview::{Circuit, DestinationLine, Overview, OverviewLive, Reason, Situation, SourceLine},
     problem::Problem,
+    route::RouteLine,
+    source::{EventName, Parameter, RefusalLine, SourceCounters, SourceFacts, SourcePage},
+    sources::{ListedSource, Sources},
     users::{UserLine, UserState, Users},
     why::{CheckLine, Found, HopLine, Why},
+    wizard::{ParameterField, Platform, Wizard, WizardForm},
 };
 
 /// What can be drawn.

@@ -8,9 +8,10 @@ use relay_core::{name::Name, time::Wall};
 use crate::{
     filters,
     page::{Page, Tab},
+    script::Script,
     sums::{DeliveriesSum, EventsSum},
     text as t,
-    url::Url,
+    url::{Site, Url},
 };
 
 /// The screen.
@@ -74,6 +75,8 @@ pub struct SourceLine {
     pub duplicates: u64,
     /// Requests that were refused since the server started.
     pub refused: u64,
+    /// It is deleted: what is left are its events.
+    pub is_deleted: bool,
     /// It takes nothing: why.
     pub stopped: Option<String>,
 }
@@ -110,6 +113,15 @@ pub enum Circuit {
 
 impl Overview {
     const TAB: Tab = Tab::Overview;
+    const SCRIPT: Script = Script::Live;
+}
+
+impl SourceLine {
+    /// Its page; of one that is deleted its events, which are what is left.
+    fn url(&self, site: &Site) -> Url {
+        let name = self.name.as_str();
+        if self.is_deleted { site.events().with("source", name) } else { site.source(name) }
+    }
 }
 
 impl Situation {

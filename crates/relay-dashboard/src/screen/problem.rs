@@ -5,6 +5,7 @@ use askama::Template;
 use crate::{
     filters,
     page::{Page, Tab},
+    script::Script,
     text as t,
 };
 
@@ -24,4 +25,5 @@ pub struct Problem {
 
 impl Problem {
     const TAB: Tab = Tab::Elsewhere;
+    const SCRIPT: Script = Script::Read;
 }

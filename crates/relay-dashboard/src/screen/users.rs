@@ -7,6 +7,7 @@ use super::choice::Choice;
 use crate::{
     filters,
     page::{Page, Tab},
+    script::Script,
     text as t,
     viewer::Role,
 };
@@ -51,6 +52,7 @@ pub enum UserState {
 
 impl Users {
     const TAB: Tab = Tab::Users;
+    const SCRIPT: Script = Script::Users;
 
     fn all_roles() -> Vec<Choice<'static>> {
         roles(Role::Viewer)

@@ -7,7 +7,9 @@ use super::choice::{self, Choice};
 use crate::{
     filters,
     page::{Page, Tab},
+    script::Script,
     text as t,
+    url::Url,
 };
 
 /// The screen.
@@ -42,6 +44,8 @@ pub struct CheckLine {
     pub check: String,
     /// Of which source, destination or alert.
     pub about: Option<String>,
+    /// The page of that.
+    pub url: Option<Url>,
     /// How it was found.
     pub found: Found,
     /// What was found, in words.
@@ -63,6 +67,7 @@ pub enum Found {
 
 impl Why {
     const TAB: Tab = Tab::Why;
+    const SCRIPT: Script = Script::Read;
 
     fn of_sources(&self) -> Vec<Choice<'_>> {
         choice::names(t::ANY_SOURCE, &self.sources, self.source.as_ref().map(Name::as_str))

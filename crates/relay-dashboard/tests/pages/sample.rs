@@ -26,6 +26,10 @@ use relay_dashboard::{
     viewer::{Role, Theme, Viewer, Zone},
 };
 
+mod setup;
+
+pub(crate) use self::setup::access_at_its_bound;
+
 /// 2026-11-28 18:25:44.120 UTC.
 pub(crate) const NOW: Wall = Wall::from_micros(1_795_890_344_120_000);
 
@@ -224,6 +228,7 @@ pub(crate) fn situation(words: &Words, trouble: bool) -> Situation {
         accepted,
         duplicates: 3,
         refused,
+        is_deleted: false,
         stopped: None,
     };
     let destination = |at: &str, clients, waiting, dead, circuit| DestinationLine {
@@ -276,6 +281,7 @@ fn why(words: &Words, source: Option<&str>) -> String {
     let check = |check: &str, about: &str, found, said: &str, remedy: &str| CheckLine {
         check: check.into(),
         about: (!about.is_empty()).then(|| about.into()),
+        url: (about == "crm").then(|| Site::default().destination(about)),
         found,
         said: said.into(),
         remedy: (!remedy.is_empty()).then(|| remedy.into()),
@@ -366,6 +372,7 @@ pub(crate) fn screens(words: &Words) -> Vec<(&'static str, String)> {
     let mut all = of_people(words);
     all.extend(of_events(words));
     all.extend(of_deliveries(words));
+    all.extend(setup::of_setup(words));
     all
 }
 

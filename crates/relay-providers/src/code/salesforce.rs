@@ -42,6 +42,7 @@ pub(super) const PROVIDER: Provider = Provider {
     docs: "https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging.htm",
     checked: "`OrganizationId` of the SOAP message is `organization_id`; its form of 15 and that of 18 characters \
         are the same. A document type (DOCTYPE) is refused.",
+    guarded_by_url: true,
     unproven: "Salesforce signs nothing: whoever knows the organisation's id can send anything, and the id is no secret: it stands in \
         every Web-to-Lead and Web-to-Case form of the organisation (`oid`). All that guards the source is its URL: choose a \
         source name that nobody guesses, or let a proxy in front demand Salesforce's client certificate. A message may carry a SessionId, \

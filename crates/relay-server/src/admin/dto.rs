@@ -19,6 +19,7 @@ use crate::{
     },
     backups::Shown as Copies,
     clock::rfc3339,
+    cure::cure,
     depth,
     directory::Directory,
     document::{self, Retry},
@@ -138,7 +139,13 @@ impl ActivityDto {
 impl RefusalDto {
     fn new(refused: KeptRefusal) -> Self {
         let KeptRefusal { check, detail, at, peer } = refused;
-        Self { at: rfc3339(at), check: check.to_owned(), detail, peer: peer.map(|peer| peer.to_string()) }
+        Self {
+            at: rfc3339(at),
+            check: check.to_owned(),
+            detail,
+            remedy: cure(check).to_owned(),
+            peer: peer.map(|peer| peer.to_string()),
+        }
     }
 }
 
@@ -238,12 +245,14 @@ fn instances(view: &DestinationView, now: Now) -> Vec<ClientDto> {
 }
 
 impl KeyDto {
-    pub(crate) fn new(key: &document::Key) -> Self {
+    pub(crate) fn new(key: &document::Key, registry: &Registry) -> Self {
+        let used = registry.uses().key_used(&key.source, key.name.as_str()).filter(|at| *at >= key.created_at);
         Self {
             source: key.source.to_string(),
             name: key.name.to_string(),
             prefix: key.prefix.clone(),
             created_at: rfc3339(key.created_at),
+            last_used_at: used.map(rfc3339),
             revoked_at: key.revoked_at.map(Wall::from_micros).map(rfc3339),
             key: None,
         }
@@ -257,6 +266,7 @@ impl KeyDto {
 
 impl TokenDto {
     pub(crate) fn new(token: &document::Token, registry: &Registry) -> Self {
+        let used = registry.token_used(&token.name).filter(|at| *at >= token.created_at);
         Self {
             name: token.name.to_string(),
             prefix: token.prefix.clone(),
@@ -264,6 +274,7 @@ impl TokenDto {
             pins: token.pins.clone(),
             rotation: RotationDto::of_token(token, registry),
             created_at: rfc3339(token.created_at),
+            last_used_at: used.map(rfc3339),
             revoked_at: token.revoked_at.map(Wall::from_micros).map(rfc3339),
             token: None,
         }

@@ -14,6 +14,9 @@ pub struct KeyDto {
     pub prefix: String,
     /// When it was made.
     pub created_at: String,
+    /// When it last proved a webhook at the server that was asked, since that began.
+    #[serde(default)]
+    pub last_used_at: Option<String>,
     /// Since when it is worth nothing.
     pub revoked_at: Option<String>,
     /// The key itself.
@@ -48,6 +51,9 @@ pub struct TokenDto {
     pub rotation: Option<RotationDto>,
     /// When it was made.
     pub created_at: String,
+    /// When it last let a client in at the server that was asked, or one that it let in was there, since that began.
+    #[serde(default)]
+    pub last_used_at: Option<String>,
     /// Since when it is worth nothing.
     pub revoked_at: Option<String>,
     /// The token itself.

@@ -133,6 +133,9 @@ pub struct RefusalDto {
     pub check: String,
     /// What was wrong; nothing of what the request held.
     pub detail: String,
+    /// What to look at.
+    #[serde(default)]
+    pub remedy: String,
     /// From where.
     pub peer: Option<String>,
 }
@@ -235,6 +238,27 @@ pub struct UnsignedAsk {
     pub id: String,
     /// As of when it is signed, in milliseconds since the epoch.
     pub at_ms: i64,
+}
+
+/// A sample of a source's provider to be sent.
+// What proves it stands in it, so it has no `Debug`.
+#[derive(Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SampleAsk {
+    /// At a source of keys: the key that proves it, which the server does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// What a sample was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SampleDto {
+    /// The status.
+    pub status: u16,
+    /// The event that it became, where the answer says so.
+    pub event_id: Option<String>,
+    /// Why it was refused.
+    pub detail: Option<String>,
 }
 
 /// A request as it is to be sent.

@@ -99,6 +99,7 @@ impl Gate {
         let share = self.account.share(conn, pace);
         let Holder { token, serves, digest } = holder.clone();
         let mut let_in = self.registry.sessions().open(conn, &token, digest);
+        self.registry.uses().token(&token, self.registry.now());
         if let Some((since, by)) = holder.proof(&self.registry.directory()) {
             self.registry.uses().proved(DocumentKind::Token, &token, since, by, self.registry.now());
         }
@@ -124,6 +125,7 @@ impl Gate {
             ended = self.read(&mut frames, &share, conn) => ended,
             ended = write(&mut sink, inbox, &share) => ended,
         };
+        self.registry.uses().token(&holder.token, self.registry.now());
         open.close().await;
         if ended == Ended::GaveWay
             && let Some(left_out) = self.guesses.may_tell(Entrance::Connect, "session_heavy")

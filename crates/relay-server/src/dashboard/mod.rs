@@ -3,16 +3,22 @@
 //! **Invariant:** nothing is changed here; whatever a page has done goes through the API. A model holds no byte that its viewer may not
 //! see.
 
+mod access;
 mod account;
+mod alerts;
 mod audit;
 mod dead;
 mod deliveries;
+mod destination;
 mod event;
 mod events;
 mod find;
 mod frame;
 mod overview;
+mod route;
+mod source;
 mod why;
+mod wizard;
 
 use std::sync::Arc;
 
@@ -46,7 +52,14 @@ pub(crate) fn pages(state: &Arc<State>) -> Option<Router<Arc<State>>> {
         .route("/dead", see(get(dead::show)))
         .route("/why", see(get(why::all)))
         .route("/why/{source}", see(get(why::show)))
+        .route("/sources", see(get(source::all)))
+        .route("/sources/new", for_those_who(Permission::Configure, state, get(wizard::show)))
+        .route("/sources/{source}", see(get(source::show)))
+        .route("/source/{source}", see(get(source::show)))
+        .route("/destinations/{destination}", see(get(destination::show)))
+        .route("/alerts", see(get(alerts::show)))
         .route("/audit", see(get(audit::show)))
+        .route("/access", for_those_who(Permission::Access, state, get(access::show)))
         .route("/users", for_those_who(Permission::Access, state, get(account::users)))
         .route("/me", see(get(account::me)))
         .route("/login", get(account::login))

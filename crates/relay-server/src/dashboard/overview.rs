@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Sources and destinations that are listed, each: what a page shows and a store reads for it does not grow beyond.
-const LISTED_MAX: usize = 100;
+pub(super) const LISTED_MAX: usize = 100;
 
 pub(super) async fn show(looking: Looking) -> Response {
     let drawn = draw(&looking).await;
@@ -68,7 +68,7 @@ async fn situation(state: &State, site: &Site) -> Result<Situation, AdminError> 
     })
 }
 
-async fn source_lines(
+pub(super) async fn source_lines(
     state: &State,
     directory: &Directory,
     report: &Report,
@@ -87,6 +87,7 @@ async fn source_lines(
             accepted: stats.map_or(0, |stats| stats.accepted),
             duplicates: stats.map_or(0, |stats| stats.duplicates),
             refused: refused.get(name.as_str()).copied().unwrap_or_default(),
+            is_deleted: !directory.sources.contains_key(&name),
             stopped: stopped(directory, &name),
             name,
         }
@@ -103,7 +104,7 @@ fn stopped(directory: &Directory, source: &Name) -> Option<String> {
     intake.and_then(|intake| intake.broken.clone()).map(|_| "broken".to_owned())
 }
 
-fn destination_line(name: Name, report: &Report, directory: &Directory, now: Wall) -> DestinationLine {
+pub(super) fn destination_line(name: Name, report: &Report, directory: &Directory, now: Wall) -> DestinationLine {
     let stats = report.stats.destinations.iter().find(|stats| stats.destination == name);
     let seen = report.hub.destinations.iter().find(|seen| seen.destination == name);
     let clients = clients(seen);

@@ -23,7 +23,7 @@ pub(crate) struct Post<'a> {
     pub(crate) url: &'a Uri,
     /// Header fields beside those that every request has.
     pub(crate) headers: &'a [(Bytes, Bytes)],
-    /// JSON.
+    /// JSON, unless a field says what else.
     pub(crate) body: Bytes,
     /// It may be dialled at an address that is not of the public internet.
     pub(crate) allow_private: bool,
@@ -107,8 +107,10 @@ impl Fetcher {
         };
         let mut request = Request::post(path)
             .header(header::HOST, authority)
-            .header(header::USER_AGENT, HeaderValue::from_static(concat!("crm-relay/", env!("CARGO_PKG_VERSION"))))
-            .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            .header(header::USER_AGENT, HeaderValue::from_static(concat!("crm-relay/", env!("CARGO_PKG_VERSION"))));
+        if !post.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"content-type")) {
+            request = request.header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         for (name, value) in post.headers {
             request = request.header(&name[..], &value[..]);
         }

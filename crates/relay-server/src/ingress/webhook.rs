@@ -417,6 +417,9 @@ impl Door {
     fn accepting(&self, source: &Intake, raw: Raw, (body, signed): (Bytes, Bytes), genuine: &Genuine) -> Accepting {
         let now = self.clock().own().wall;
         let body_sha256 = verify::sha256(&body);
+        if let Some(key) = &genuine.key {
+            self.backend.registry.uses().key(&source.name, key, now);
+        }
         // A retry may be compressed anew, into other bytes.
         let is_decoded = !std::ptr::eq(&raw const body[..], &raw const signed[..]);
         let signed_sha256 = if is_decoded { verify::sha256(&signed) } else { body_sha256 };

@@ -328,6 +328,11 @@ impl Registry {
         &self.uses
     }
 
+    /// When a token last let a client in, or one that it let in was there.
+    pub(crate) fn token_used(&self, token: &Name) -> Option<Wall> {
+        if self.sessions.has(token) { Some(self.now()) } else { self.uses.token_used(token) }
+    }
+
     /// The time that what is kept here is reckoned by.
     pub(crate) fn now(&self) -> Wall {
         self.clock.wall()

@@ -38,6 +38,11 @@ impl Sessions {
         Open { sessions: self, conn, end: ended }
     }
 
+    /// Whether a token has let any in.
+    pub(crate) fn has(&self, token: &Name) -> bool {
+        self.lock().values().any(|entry| entry.secret.0 == *token)
+    }
+
     /// How many a secret let in.
     pub(crate) fn count(&self, token: &Name, digest: &[u8; 32]) -> usize {
         self.lock().values().filter(|entry| entry.secret.0 == *token && entry.secret.1 == *digest).count()

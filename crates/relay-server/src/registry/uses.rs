@@ -1,8 +1,10 @@
-//! How what is being replaced is still used, so that operators know when the old may go: in memory, since the server started.
+//! When keys and tokens were last used, and how what is being replaced still is, so that operators know what may go: in memory, since the
+//! server started.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use relay_core::{limits, name::Name, time::Wall};
@@ -37,14 +39,22 @@ pub struct Both {
     pub new: Use,
 }
 
-/// Uses of what is being replaced, and the places of tokens' sessions.
+/// What is used so often is written down no more often.
+const NOTED_EVERY: Duration = Duration::from_secs(1);
+
+/// Uses of keys, of tokens and of what is being replaced, and the places of tokens' sessions.
 #[derive(Debug, Default)]
-pub(crate) struct Uses(Mutex<Kept>);
+pub(crate) struct Uses {
+    kept: Mutex<Kept>,
+    /// By source and key: each webhook at a key source looks here.
+    keys: Mutex<BTreeMap<Name, BTreeMap<Arc<str>, Wall>>>,
+}
 
 #[derive(Debug, Default)]
 struct Kept {
     proved: BTreeMap<(DocumentKind, Name), (Wall, Both)>,
     places: BTreeMap<Name, usize>,
+    tokens: BTreeMap<Name, Wall>,
 }
 
 impl Uses {
@@ -61,6 +71,32 @@ impl Uses {
         };
         used.count += 1;
         used.last = used.last.max(Some(at));
+    }
+
+    /// A key proved a webhook of a source.
+    pub(crate) fn key(&self, source: &Name, key: &Arc<str>, at: Wall) {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        match keys.get_mut(source).and_then(|keys| keys.get_mut(key)) {
+            Some(last) if at.since(*last) < NOTED_EVERY => {}
+            Some(last) => *last = at,
+            None => drop(keys.entry(source.clone()).or_default().insert(Arc::clone(key), at)),
+        }
+    }
+
+    /// When it last did.
+    pub(crate) fn key_used(&self, source: &Name, key: &str) -> Option<Wall> {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.get(source)?.get(key).copied()
+    }
+
+    /// A token let a client in, or one that it let in went.
+    pub(crate) fn token(&self, token: &Name, at: Wall) {
+        self.lock().tokens.insert(token.clone(), at);
+    }
+
+    /// When that last was.
+    pub(crate) fn token_used(&self, token: &Name) -> Option<Wall> {
+        self.lock().tokens.get(token).copied()
     }
 
     /// How the secrets were used in this rotation.
@@ -87,7 +123,7 @@ impl Uses {
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,6 +165,19 @@ mod tests {
         assert_eq!(places.len(), limits::SESSIONS_PER_TOKEN_MAX, "a panic gives its place back");
         drop(places);
         assert!(uses.lock().places.is_empty());
+    }
+
+    /// Each webhook says so, and one a second is written down.
+    #[test]
+    fn a_key_says_when_it_was_last_used() {
+        let (uses, shop): (Uses, Name) = (Uses::default(), "shop".parse().unwrap());
+        let (key, at) = (Arc::from("berlin"), |millis: i64| Wall::from_micros(1_700_000_000_000_000 + millis * 1_000));
+        assert_eq!(uses.key_used(&shop, "berlin"), None);
+        for (millis, noted) in [(0, 0), (999, 0), (1_000, 1_000), (500, 1_000)] {
+            uses.key(&shop, &key, at(millis));
+            assert_eq!(uses.key_used(&shop, "berlin"), Some(at(noted)), "{millis}");
+        }
+        assert_eq!(uses.key_used(&shop, "paris"), None);
     }
 
     /// What is not being replaced any more takes no room, and one that is keeps its count.

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    bench::{ADMIN_TOKEN, Bench, RELAY_TOKEN},
+    bench::{ADMIN_TOKEN, API_KEY, Bench, RELAY_TOKEN},
     client::{Target, answers, join},
     http::{self, Reply},
 };
@@ -249,7 +249,7 @@ async fn a_viewer_sees_no_payload() {
     make_user(&bench, "anna", "admin").await;
     let client = join(bench.public, RELAY_TOKEN, "default", refusing()).await;
     let path = format!("/webhook?q={CANARY}");
-    let key = format!("X-API-Key: {}\r\nX-Customer: {CANARY}\r\n", crate::bench::API_KEY);
+    let key = format!("X-API-Key: {API_KEY}\r\nX-Customer: {CANARY}\r\n");
     let stored = bench.post_to(&path, &key, format!("{{\"a\":\"{CANARY}\"}}").as_bytes()).await.json();
     let id = stored["event_id"].as_str().unwrap();
     // What it died of has a payload in it: the target's answer.
@@ -322,8 +322,10 @@ async fn each_page_is_for_those_who_may_see_it() {
     for role in ["viewer", "operator", "admin"] {
         browsers.push((role, Browser::sign_in(&bench, role).await));
     }
-    let pages = ["/", "/events", "/deliveries", "/dead", "/why", "/why/default", "/audit", "/me"];
-    for (page, of) in pages.into_iter().map(|page| (page, 0)).chain([("/users", 2)]) {
+    let pages = ["/", "/events", "/deliveries", "/dead", "/why", "/why/default", "/alerts", "/audit", "/me"];
+    let of_setup = ["/sources", "/sources/default", "/destinations/default"];
+    let for_all = pages.into_iter().chain(of_setup).map(|page| (page, 0));
+    for (page, of) in for_all.chain([("/users", 2), ("/access", 2), ("/sources/new", 2)]) {
         assert_eq!(stranger.get(page).await.status, 303, "{page}");
         for (rank, (role, browser)) in browsers.iter().enumerate() {
             let reply = browser.get(page).await;
@@ -429,6 +431,168 @@ async fn stream(browser: &Browser) -> (TcpStream, String) {
     let mut seen = String::new();
     read_until(&mut socket, &mut seen, "\r\n\r\n").await;
     (socket, seen)
+}
+
+/// S12: a source shows what came, what was refused and why, and no secret; a destination its clients and routes. They lead to each other.
+#[tokio::test]
+async fn a_source_and_a_destination_have_pages() {
+    let bench = Bench::start().await;
+    make_user(&bench, "vera", "viewer").await;
+    let secret = "whsec_a-secret-of-the-end-to-end-tests";
+    let made = json!({"name": "pay", "provider": "stripe", "parameters": [["secret", secret]], "destination": "crm"});
+    let made = bench.command("POST", "/api/v1/sources", made).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    assert_eq!(bench.post(b"{}").await.status, 202);
+    let refused = bench.post_to("/webhook/pay", "Stripe-Signature: t=1,v1=00\r\n", b"{}").await;
+    assert_eq!(refused.status, 401, "{}", refused.text());
+    let client = join(bench.public, RELAY_TOKEN, "crm", refusing()).await;
+    let vera = Browser::sign_in(&bench, "vera").await;
+    let page = async |path: &str| {
+        let reply = vera.get(path).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+        reply.text()
+    };
+    let all = page("/sources").await;
+    assert!(all.contains("href=\"/sources/pay\"") && all.contains("href=\"/destinations/crm\""), "{all}");
+    let pay = page("/sources/pay").await;
+    let checks: Vec<String> = serde_json::from_value::<std::collections::BTreeMap<String, u64>>(
+        bench.ask("/api/v1/sources/pay").await["counters"]["refused"].clone(),
+    )
+    .unwrap()
+    .into_keys()
+    .collect();
+    assert!(
+        pay.contains(&format!("{} 1</span>", checks[0])) && pay.contains("set, and not shown"),
+        "{checks:?}: {pay}"
+    );
+    assert!(!pay.contains(secret) && !pay.contains("Pause"), "{pay}");
+    let crm = page("/destinations/crm").await;
+    assert!(
+        crm.contains("href=\"/sources/pay\"")
+            && crm.contains(">relay_token<")
+            && crm.contains("0 of ")
+            && !crm.contains("Pause"),
+        "{crm}"
+    );
+    assert!(page("/why/pay").await.contains("href=\"/sources/pay\""));
+    assert!(page("/").await.contains("href=\"/destinations/crm\""));
+    let gone = bench.command("DELETE", "/api/v1/sources/pay", json!(null)).await;
+    assert_eq!(gone.status, 204, "{}", gone.text());
+    let other = json!({"name": "new", "provider": "stripe", "parameters": [["secret", secret]], "destination": "crm"});
+    assert_eq!(bench.command("POST", "/api/v1/sources", other).await.status, 201);
+    assert!(page("/sources").await.contains("href=\"/source/new\""));
+    assert!(page("/source/new").await.contains("/webhook/new"));
+    for unknown in ["/sources/nobody", "/sources/pay", "/destinations/nobody", "/sources/%3Cb%3E"] {
+        assert!([400, 404].contains(&vera.get(unknown).await.status), "{unknown}");
+    }
+    client.stop().await;
+    bench.finish().await;
+}
+
+/// S12, S34: keys and tokens are shown once, in the answer that makes them; a page has how they begin and when they were last used, for admins.
+#[tokio::test]
+async fn keys_and_tokens_are_on_a_page_and_their_secrets_nowhere() {
+    let bench = Bench::start().await;
+    make_user(&bench, "anna", "admin").await;
+    make_user(&bench, "otto", "operator").await;
+    let (anna, otto) = (Browser::sign_in(&bench, "anna").await, Browser::sign_in(&bench, "otto").await);
+    let done = async |method: &str, path: &str, body: Value| {
+        let reply = anna.send(method, path, &body).await;
+        assert!([200, 201, 204].contains(&reply.status), "{method} {path}: {}", reply.text());
+        if reply.status == 204 { json!(null) } else { reply.json() }
+    };
+    let key = done("POST", "/api/v1/keys", json!({"source": "default", "name": "berlin"})).await;
+    let key = key["key"].as_str().unwrap().to_owned();
+    let used = async |path: &str| bench.ask(path).await["last_used_at"].clone();
+    assert_eq!(used("/api/v1/keys/default/berlin").await, json!(null));
+    let sent = bench.post_to("/webhook", &format!("X-API-Key: {key}\r\n"), b"{}").await;
+    assert_eq!(sent.status, 202, "{}", sent.text());
+    assert!(used("/api/v1/keys/default/berlin").await.is_string());
+
+    let first = done("POST", "/api/v1/tokens", json!({"name": "office", "destinations": null})).await;
+    let first = first["token"].as_str().unwrap().to_owned();
+    assert_eq!(used("/api/v1/tokens/office").await, json!(null));
+    let client = join(bench.public, &first, "default", answers(&[200])).await;
+    bench.until("delivered", 1).await;
+    assert!(used("/api/v1/tokens/office").await.is_string());
+    let second = done("POST", "/api/v1/tokens/office/rotate", json!({})).await;
+    let second = second["token"].as_str().unwrap().to_owned();
+    let page = anna.get("/access").await.text();
+    assert!(page.contains("1 session by the old one") && page.contains("berlin"), "{page}");
+    assert!(page.contains("name=\"finish\"") && page.contains("name=\"abort\""), "{page}");
+    done("POST", "/api/v1/tokens/office/rotate/abort", json!(null)).await;
+    done("DELETE", "/api/v1/keys/default/berlin", json!(null)).await;
+    client.stop().await;
+    assert!(used("/api/v1/tokens/office").await.is_string(), "it was there");
+    let page = anna.get("/access").await.text();
+    assert!(page.contains("revoked") && page.contains("name=\"rotate\""), "{page}");
+    let log = bench.ask("/api/v1/audit-log").await.to_string();
+    assert!(log.contains("key.create") && log.contains("token.rotate"), "{log}");
+    for secret in [&key, &first, &second] {
+        assert!(!page.contains(secret) && !log.contains(secret.as_str()));
+    }
+    assert_eq!(otto.get("/access").await.status, 403);
+    bench.finish().await;
+}
+
+/// A new source: an admin chooses a platform, is told what it needs, and a sample comes to what he made as its webhooks do. What is refused
+/// says what mends it.
+#[tokio::test]
+async fn a_source_is_made_and_a_sample_comes_to_it() {
+    let bench = Bench::start().await;
+    make_user(&bench, "anna", "admin").await;
+    make_user(&bench, "otto", "operator").await;
+    let (anna, otto) = (Browser::sign_in(&bench, "anna").await, Browser::sign_in(&bench, "otto").await);
+    let page = async |path: &str| {
+        let reply = anna.get(path).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+        reply.text()
+    };
+    let all = page("/sources/new").await;
+    assert!(
+        all.contains("provider=stripe\"") && all.contains("provider=zendesk\"") && all.len() < 60 * 1024,
+        "{}",
+        all.len()
+    );
+    let found = page("/sources/new?q=zEnd").await;
+    assert!(!found.contains("provider=stripe\"") && found.contains("provider=zendesk\""), "{found}");
+    let form = page("/sources/new?provider=stripe").await;
+    assert!(
+        form.contains("name=\"p.endpoint_secret\" type=\"text\" class=\"masked\" autocomplete=\"off\"")
+            && form.contains("/webhook/stripe"),
+        "{form}"
+    );
+    assert!(page("/sources").await.contains("/sources/new"));
+    assert_eq!(anna.get("/sources/new?provider=nobody").await.status, 404);
+    assert_eq!(otto.get("/sources/new").await.status, 403);
+    assert!(!otto.get("/sources").await.text().contains("/sources/new"));
+
+    let unsigned = page("/sources/new?provider=salesforce").await;
+    assert!(unsigned.contains("value=\"salesforce-") && unsigned.contains("nobody guesses"), "{unsigned}");
+    let secret = "whsec_a-secret-of-the-end-to-end-tests";
+    let asked = json!({"name": "pay", "provider": "stripe", "parameters": [["endpoint_secret", secret]]});
+    let made = anna.send("POST", "/api/v1/invites", &asked).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let sample = async |source: &str, body: Value| {
+        let reply = anna.send("POST", &format!("/api/v1/sources/{source}/sample"), &body).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()
+    };
+    assert_eq!(sample("pay", json!({})).await["status"], 200);
+    let pay = bench.ask("/api/v1/sources/pay").await;
+    assert_eq!(pay["counters"]["accepted"], 1, "{pay}");
+    let by_key = sample("default", json!({"key": API_KEY})).await;
+    assert!(by_key["status"] == 202 && by_key["event_id"].as_str().unwrap().starts_with("evt_"), "{by_key}");
+    let wrong = sample("default", json!({"key": "crk_another-key-of-the-end-to-end-tests"})).await;
+    assert_eq!(wrong["status"], 401, "{wrong}");
+    let refused = bench.ask("/api/v1/sources/default").await["refusals"][0].clone();
+    assert!(refused["remedy"].as_str().unwrap().contains("X-API-Key"), "{refused}");
+    let keyless = anna.send("POST", "/api/v1/sources/default/sample", &json!({})).await;
+    assert_eq!(keyless.status, 409, "{}", keyless.text());
+    assert_eq!(otto.send("POST", "/api/v1/sources/pay/sample", &json!({})).await.status, 403);
+    let log = bench.ask("/api/v1/audit-log").await.to_string();
+    assert!(log.contains("source.sample") && !log.contains(secret), "{log}");
+    bench.finish().await;
 }
 
 /// A webhook moves the numbers that are told; a session that ends takes its stream with it at once, and a browser has few of them.

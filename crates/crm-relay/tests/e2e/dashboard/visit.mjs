@@ -280,6 +280,7 @@ async function acts(browser, home, state) {
   await press(page, named('Replay'));
   await press(page, named('Do it'));
   await page.locator('article.delivery:target .tag', { hasText: 'replay' }).waitFor(WITHIN);
+  await page.getByText('Replayed to default').waitFor(WITHIN);
   must((await page.locator('article.delivery').count()) === 2, 'a replay makes another number of deliveries than one');
 
   await page.goto(home);
@@ -291,6 +292,7 @@ async function acts(browser, home, state) {
   await press(page, named('Cancel the delivery to default'));
   await press(page, named('Do it'));
   await page.locator('article.delivery:target', { hasText: 'cancelled' }).waitFor(WITHIN);
+  await page.getByText('It is not tried at default any more.').waitFor(WITHIN);
   must((await page.locator('article.delivery button').count()) === 0, 'what is cancelled can be cancelled');
   await page.goto(`${home}why/default`);
   await page.getByText('paused').first().waitFor(WITHIN);
@@ -354,6 +356,69 @@ async function redrives(browser, home, state) {
   await his.close();
 }
 
+// A source is made by keyboard alone, shown once what a sender and a client need, and waited for; its token is rotated and revoked.
+async function setsUp(browser, home, state) {
+  const hers = await context(browser, 'sets up', { storageState: state });
+  const page = await hers.newPage();
+  const named = (name) => page.getByRole('button', { name, exact: true });
+  await page.goto(`${home}sources`);
+  await press(page, page.getByRole('link', { name: 'New source' }));
+  await page.getByLabel('Who will send?').waitFor(WITHIN);
+  await page.keyboard.press('/');
+  await page.keyboard.type('stripe');
+  const only = page.locator('#lines tr:visible');
+  await until(async () => (await only.count()) === 1, 'the list narrows as one types');
+  await press(page, page.getByRole('link', { name: 'Stripe' }));
+  await page.getByRole('heading', { name: 'At Stripe' }).waitFor(WITHIN);
+  await page.waitForLoadState('load');
+  const secret = page.getByLabel('endpoint_secret');
+  await secret.focus();
+  await page.keyboard.type('whsec_a-secret-of-the-browser-tests');
+  await press(page, named('Make source and token'));
+  await page.getByText('Made', { exact: true }).waitFor(WITHIN);
+  const shown = await page.locator('#made-secrets').innerText();
+  must(shown.includes('/webhook/stripe') && shown.includes('crt_'), `what was made is not shown: ${shown}`);
+  must(page.url() === `${home}sources/stripe`, `a page with secrets has the URL ${page.url()}`);
+  const [token] = shown.match(/crt_\w+/);
+  const times = (await page.content()).split(token).length - 1;
+  must(times === 1 && !(await page.content()).includes('browser-tests'), `a secret is on the page ${times} times`);
+  if (folder) {
+    mkdirSync(folder, { recursive: true });
+    await page.screenshot({ path: join(folder, 'made-1280-light.png') });
+  }
+  await press(page, named('Send a sample'));
+  await press(page, named('Do it'));
+  await page.getByText('The sample was taken').waitFor(WITHIN);
+  // Two more looks come and go.
+  for (let look = 0; look < 2; look += 1) await page.waitForResponse((answer) => answer.url().endsWith('/sources/stripe'), WITHIN);
+  must(await page.getByText('Waits for the first webhook.').isVisible(), 'a sample is taken for the first webhook');
+  command(['send', '--source', 'stripe']);
+  await page.getByText('The first webhook is here.').waitFor(WITHIN);
+  await page.reload();
+  await page.getByRole('heading', { name: 'Refused lately' }).waitFor(WITHIN);
+  must(!(await page.content()).includes(token), 'a secret comes back');
+
+  await page.goto(`${home}access`);
+  await press(page, named('Rotate the token stripe'));
+  await press(page, named('Do it'));
+  await page.locator('#once-all').filter({ hasText: 'crt_' }).waitFor(WITHIN);
+  // A second one stands beside the first, and nothing takes them away.
+  await page.getByLabel('Who sends').fill('berlin');
+  await press(page, named('Make key'));
+  await page.locator('#once-all').filter({ hasText: 'crk_' }).waitFor(WITHIN);
+  must((await page.locator('#once-all code').count()) === 2, 'a secret takes the place of another');
+  await press(page, named('Revoke the token stripe'));
+  await page.getByText('First take what is shown above').waitFor(WITHIN);
+  await press(page, named('I have it'));
+  await press(page, named('Abort the rotation of stripe'));
+  await press(page, named('Do it'));
+  await page.getByText('The token of stripe is the one that it was.').waitFor(WITHIN);
+  await press(page, named('Revoke the token stripe'));
+  await press(page, named('Do it'));
+  await page.getByText('stripe is worth nothing any more.').waitFor(WITHIN);
+  await hers.close();
+}
+
 // Without JavaScript everything can be read.
 async function reads(browser, home, event, state) {
   const his = await context(browser, 'no script', { javaScriptEnabled: false, storageState: state });
@@ -368,6 +433,10 @@ async function reads(browser, home, event, state) {
   await said(`events/${event}`, 'canary');
   await said('deliveries', 'delivered');
   await said('dead', 'Nothing is dead.');
+  await said('sources/default', 'Refused lately');
+  await said('sources/new', 'Stripe');
+  await said('destinations/default', 'Routes');
+  await said('access', 'RELAY_TOKEN');
   await said('why/default', 'Server: takes it and keeps it');
   await said('audit', 'session.begin');
   await his.close();
@@ -389,7 +458,8 @@ async function shows(browser, home, payloads) {
 async function pictures(browser, home, event, state) {
   mkdirSync(folder, { recursive: true });
   const screens = { overview: '', events: 'events', open: `events?open=${event}`, event: `events/${event}`, deliveries: 'deliveries',
-    dead: 'dead', why: 'why/default', audit: 'audit', users: 'users', me: 'me', nothing: 'events?source=nobody' };
+    dead: 'dead', why: 'why/default', sources: 'sources', source: 'sources/default', destination: 'destinations/default',
+    access: 'access', wizard: 'sources/new?provider=github', audit: 'audit', users: 'users', me: 'me', nothing: 'events?source=nobody' };
   for (const width of [1280, 360]) {
     for (const colorScheme of ['light', 'dark']) {
       const all = await context(browser, 'pictures', { viewport: { width, height: width > 400 ? 900 : 740 }, colorScheme, storageState: state });
@@ -423,6 +493,7 @@ await page.getByRole('heading', { name: 'Overview' }).waitFor(WITHIN);
 const state = await developer.storageState();
 await acts(browser, home, state);
 await redrives(browser, home, state);
+await setsUp(browser, home, state);
 await shows(developer, home, payloads);
 await reads(browser, home, event, state);
 if (folder) await pictures(browser, home, event, state);

@@ -22,7 +22,7 @@ pub(super) async fn create(
     let path = format!("/webhook/{}", made.source.name);
     let invite = InviteDto {
         source: SourceDto::new(&made.source, &state.registry),
-        key: made.key.map(|key| KeyDto::new(&key.document).showing(key.secret)),
+        key: made.key.map(|key| KeyDto::new(&key.document, &state.registry).showing(key.secret)),
         token: TokenDto::new(&made.token.document, &state.registry).showing(made.token.secret),
         url: state.registry.url_of(&made.source.name),
         path,

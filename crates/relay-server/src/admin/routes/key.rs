@@ -26,7 +26,7 @@ pub(super) async fn list(Of(state): Of, Asked(of): Asked<OfSource>) -> Result<Js
     let source = of.source.as_deref().map(name).transpose()?;
     let keys = directory.keys.values().map(|entry| &entry.document);
     let wanted = keys.filter(|key| source.as_ref().is_none_or(|source| key.source == *source));
-    let items: Vec<KeyDto> = wanted.map(KeyDto::new).collect();
+    let items: Vec<KeyDto> = wanted.map(|key| KeyDto::new(key, &state.registry)).collect();
     if items.is_empty() {
         known(&state, source.as_ref(), None).await?;
     }
@@ -40,7 +40,7 @@ pub(super) async fn show(Of(state): Of, At((source, key)): At<(String, String)>)
         let known = listed(directory.keys.keys().filter(|(of, _)| *of == source).map(|(_, name)| name));
         RegistryError::Unknown { kind: "key", name: format!("{source}/{key}"), known }
     })?;
-    Ok(Json(KeyDto::new(&entry.document)))
+    Ok(Json(KeyDto::new(&entry.document, &state.registry)))
 }
 
 pub(super) async fn create(
@@ -50,7 +50,7 @@ pub(super) async fn create(
 ) -> Result<impl IntoResponse, AdminError> {
     let new = NewKey { source: name(&body.source)?, name: name(&body.name)? };
     let made = state.registry.create_key(new, &who).await?;
-    Ok((StatusCode::CREATED, Json(KeyDto::new(&made.document).showing(made.secret))))
+    Ok((StatusCode::CREATED, Json(KeyDto::new(&made.document, &state.registry).showing(made.secret))))
 }
 
 pub(super) async fn revoke(

@@ -22,6 +22,7 @@ mod preview;
 mod pulse;
 mod replay;
 mod route;
+mod sample;
 pub(crate) mod scan;
 pub(crate) mod session;
 mod sign;
@@ -55,9 +56,9 @@ use crate::{
         AlertDto, AuditDto, AuditLineDto, BackupAsk, BulkAsk, BulkDto, CheckDto, ConditionDto, DeliveryDto,
         DestinationDto, DraftDto, EventDto, GroupsDto, HealthDto, InviteDto, JobDto, KeyAsk, KeyDto, LinkDto, MeAsk,
         MeDto, PasswordAsk, PolicyAsk, PulseDto, RekeyAsk, RekeyDto, ReplayAsk, ReplayDto, ReplayOneAsk, RouteAsk,
-        RouteDto, ScanDto, SecretDto, SessionDto, SignInAsk, SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk,
-        StatusDto, SummaryDto, TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk, UnsignedAsk, UserAsk, UserDto,
-        UserUpdateAsk, WhyDto,
+        RouteDto, SampleAsk, SampleDto, ScanDto, SecretDto, SessionDto, SignInAsk, SourceAsk, SourceDto,
+        SourceRotateAsk, SourceUpdateAsk, StatusDto, SummaryDto, TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk,
+        UnsignedAsk, UserAsk, UserDto, UserUpdateAsk, WhyDto,
     },
     principal::{Permission, Principal, Role},
     state::State,
@@ -187,6 +188,9 @@ fn of_sources() -> Vec<Route> {
         post("/sources/{name}/sign", Reveal, "Sign a request as the provider of the source would", sign::sign)
             .one::<DraftDto>()
             .asks::<UnsignedAsk>(),
+        post("/sources/{name}/sample", Configure, "Send a sample of the source's provider to it", sample::send)
+            .one::<SampleDto>()
+            .asks::<SampleAsk>(),
         post("/invites", Configure, "Make a source with its route, key and token", invite::create)
             .made::<InviteDto>()
             .asks::<SourceAsk>(),

@@ -1,0 +1,3 @@
+// The end of each script: now each button is heard.
+
+for (const button of document.querySelectorAll('button:disabled')) button.disabled = false;
