@@ -1,11 +1,14 @@
 //! What operators ask of a store in a Redis: doctor, check, and whether a Redis that is set as we say is one that we take.
 
-use std::{fs::File, path::Path, process::Command};
+use std::{collections::BTreeMap, fs::File, path::Path, process::Command};
 
 use serde_json::Value;
 
 use crate::{
+    clustered::Clustered,
+    node,
     process::{ADMIN_TOKEN, API_KEY, Process, RELAY_TOKEN, Server, run, wait_for},
+    replicated::{MASTER, Replicated, Settings},
     sender::Sender,
     store::{Redis, free_port},
     target::{Reply, Target},
@@ -104,6 +107,94 @@ async fn a_doctor_names_what_mends_a_redis_and_what_is_there() {
     assert!(!copy.status.success() && said(&copy).contains("append-only file"), "{}", said(&copy));
     let status = String::from_utf8_lossy(&server.cli(&["status"]).stdout).into_owned();
     assert!(status.contains("redis, fsync"), "{status}");
+}
+
+/// Of a primary with replicas it says how many confirm a commit, and who would be elected: the one that has the most.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_doctor_says_who_confirms_a_commit_and_who_would_be_elected() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = Replicated::start(node::Server::Installed, &Settings::default()).await;
+    let hosts = set.sentinel_ports().iter().map(|port| format!("127.0.0.1:{port}"));
+    let url = format!("redis+sentinel://{}/{MASTER}", hosts.collect::<Vec<_>>().join(","));
+    let env = [("REDIS_URL", url.as_str()), ("STREAM_NAME", "watched")];
+    let server = Server::start(dir.path(), &env);
+    Sender::new().post(&server.url("/webhook"), "{}").await.unwrap().event();
+    let found: Value = serde_json::from_slice(&run(dir.path(), &["doctor", "--json"], &env).stdout).unwrap();
+    assert_eq!((&found["findings"], &found["durability"]), (&Value::Array(Vec::new()), &"replicated".into()));
+    assert_eq!((&found["confirm"], found["commit_us"].as_u64() > Some(0)), (&2.into(), true), "{found}");
+    let at = |of: usize| format!("127.0.0.1:{}", set.gates[of].port);
+    let mut replicas: Vec<&str> =
+        found["replicas"].as_array().unwrap().iter().map(|replica| replica["address"].as_str().unwrap()).collect();
+    replicas.sort_unstable();
+    let mut wanted = [at(1), at(2)];
+    wanted.sort_unstable();
+    assert_eq!(replicas, wanted);
+
+    // Of both alike the first might be it all the same.
+    for behind in [1, 2] {
+        set.is_whole();
+        // It stays connected, however long this takes.
+        set.nodes[0].ask(&[b"CONFIG", b"SET", b"repl-timeout", b"600"]);
+        set.nodes[behind].pause();
+        set.nodes[0].ask(&[b"SET", b"ahead", &[b'x'; 100_000]]);
+        let told = wait_for("the other one to have it", || {
+            let told = run(dir.path(), &["doctor"], &env);
+            let told = String::from_utf8_lossy(&told.stdout).into_owned();
+            told.contains(" 0 bytes behind").then_some(told)
+        });
+        set.nodes[behind].resume();
+        let line = |of: usize| told.lines().find(|line| line.trim_start().starts_with(&at(of))).unwrap_or_default();
+        assert!(line(3 - behind).ends_with("; with equal priorities Sentinel would elect it"), "{told}");
+        assert!(line(behind).contains(" online, 1") && !line(behind).contains("elect"), "{told}");
+    }
+}
+
+/// Of a cluster it says which primary has which slots of the store, and when all of them are full.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_doctor_says_what_is_where_in_a_cluster_and_when_it_is_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Clustered::start(node::Server::Installed, (3, 0), &[], false);
+    let slot = |tag: &str| -> u16 {
+        let said = cluster.nodes[0].ask(&[b"CLUSTER", b"KEYSLOT", format!("{{{tag}}}").as_bytes()]);
+        said.trim_start_matches(':').trim_end().parse().unwrap()
+    };
+    // As of a server that runs for an hour.
+    let registry = &cluster.nodes[cluster.owner(slot("reg")).unwrap()];
+    let time = registry.ask(&[b"TIME"]);
+    let an_hour_ago = (time.lines().nth(2).unwrap().parse::<u64>().unwrap() - 3_600) * 1_000;
+    registry.ask(&[b"XADD", b"spread:{reg}:accepted", format!("{an_hour_ago}-0").as_bytes(), b"n", b"0"]);
+    let hosts = cluster.ports.iter().map(|port| format!("127.0.0.1:{port}"));
+    let url = format!("redis+cluster://{}", hosts.collect::<Vec<_>>().join(","));
+    let env = [("REDIS_URL", url.as_str()), ("STREAM_NAME", "spread")];
+    let server = Server::start(dir.path(), &env);
+    for _ in 0..10 {
+        Sender::new().post(&server.url("/webhook"), "{}").await.unwrap().event();
+    }
+    let found: Value = serde_json::from_slice(&run(dir.path(), &["doctor", "--json"], &env).stdout).unwrap();
+    assert_eq!(found["findings"], Value::Array(Vec::new()), "{found}");
+    let stored = &found["stored"];
+    assert_eq!((&stored["events"], &stored["partitions"]), (&10.into(), &16.into()), "{found}");
+    assert!((200..=240).contains(&stored["events_per_day"].as_u64().unwrap()), "{found}");
+    let mut slots = BTreeMap::new();
+    for (at, port) in cluster.ports.iter().enumerate() {
+        let address = format!("127.0.0.1:{port}");
+        let node = found["nodes"].as_array().unwrap().iter().find(|node| node["address"] == address).unwrap();
+        assert!(node["commit_us"].as_u64() > Some(0), "{node}");
+        for part in node["parts"].as_array().unwrap() {
+            let slot = part["slot"].as_u64().unwrap() as u16;
+            assert_eq!(cluster.owner(slot), Some(at), "{part} at {address}");
+            slots.insert(part["partition"].as_u64(), slot);
+        }
+    }
+    assert!(slots.keys().copied().eq(std::iter::once(None).chain((0..16).map(Some))), "{slots:?}");
+    for (partition, tag) in [(None, "reg"), (Some(0), "00-23"), (Some(9), "09-08")] {
+        assert_eq!(slots[&partition], slot(tag), "{tag}");
+    }
+    let told = String::from_utf8_lossy(&run(dir.path(), &["doctor"], &env).stdout).into_owned();
+    let here = format!("the registry (slot {})", slot("reg"));
+    assert!(told.contains(&here) && told.contains("10 events in 16 partitions, on 3 primaries"), "{told}");
+    let days = told.split_once("at this rate that is reached in ").and_then(|(_, rest)| rest.split_once(" days"));
+    assert!(days.is_some_and(|(days, _)| days.parse::<u64>().is_ok_and(|days| days > 0)), "{told}");
 }
 
 /// `store check` reads every row to its last byte, and `--repair` puts indexes right that somebody spoilt.

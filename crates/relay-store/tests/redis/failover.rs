@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     backend::Shared,
-    node::Server,
+    node::{Node, Server},
     replicated::{DOWN_AFTER, MASTER, Replicated, Settings, until},
 };
 
@@ -153,6 +153,62 @@ async fn what_was_confirmed_outlives_the_primary() {
         println!("{name}: confirmed again {waited:?} after there was another primary");
         assert!(waited <= CONFIRMS_WITHIN, "{name}: {waited:?}");
         set = Some(back);
+    }
+    load.all_is_there().await;
+}
+
+/// I1, F5: a Redis with a replica that hangs, writes its file anew, reads it again, or has its replica turned away, while webhooks come in; and
+/// a replica that hangs, or ends and comes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_confirmed_outlives_what_is_done_to_a_redis() {
+    let (primary, replica) = Node::with_replica(Server::Installed);
+    let options = Options { durability: Some(Durability::Replicated), ..Options::new(primary.address()) };
+    let mut load = Load::on(options);
+    load.append().await;
+    let follows = |nodes: &[Node; 2]| {
+        until("the replica to follow", || {
+            let said = nodes.each_ref().map(|node| node.ask(&[b"INFO", b"replication"]));
+            (said[0].contains("state=online") && said[1].contains("master_link_status:up")).then_some(())
+        });
+    };
+    let faults: [(&str, fn(&mut [Node; 2])); 7] = [
+        ("it hangs for longer than it is waited for", |nodes| {
+            nodes[0].ask(&[b"DEBUG", b"SLEEP", b"2.5"]);
+        }),
+        ("its file is written anew", |nodes| {
+            assert!(nodes[0].ask(&[b"BGREWRITEAOF"]).starts_with("+Background"));
+            until("the file to be written", || {
+                let said = nodes[0].ask(&[b"INFO", b"persistence"]);
+                (said.contains("aof_rewrite_in_progress:0") && said.contains("aof_rewrite_scheduled:0")).then_some(())
+            });
+        }),
+        ("it reads its file again", |nodes| assert_eq!(nodes[0].ask(&[b"DEBUG", b"LOADAOF"]), "+OK\r\n")),
+        ("it reads all that it has again", |nodes| assert_eq!(nodes[0].ask(&[b"DEBUG", b"RELOAD"]), "+OK\r\n")),
+        ("its replica is turned away", |nodes| {
+            assert_eq!(nodes[0].ask(&[b"CLIENT", b"KILL", b"TYPE", b"replica"]), ":1\r\n");
+        }),
+        ("its replica hangs", |nodes| {
+            nodes[1].pause();
+            std::thread::sleep(Duration::from_secs(1));
+            nodes[1].resume();
+        }),
+        ("its replica ends and comes back", |nodes| nodes[1].restart()),
+    ];
+    let mut nodes = Some([primary, replica]);
+    for (name, does) in faults {
+        let mut both = nodes.take().expect("they are there");
+        let (back, over) = load
+            .during(move || {
+                does(&mut both);
+                follows(&both);
+                (both, Instant::now())
+            })
+            .await;
+        load.append().await;
+        let waited = load.first_after(over);
+        println!("{name}: confirmed again {waited:?} after it was over");
+        assert!(waited <= CONFIRMS_WITHIN, "{name}: {waited:?}");
+        nodes = Some(back);
     }
     load.all_is_there().await;
 }
