@@ -136,7 +136,7 @@ async fn a_doctor_says_who_confirms_a_commit_and_who_would_be_elected() {
         // It stays connected, however long this takes.
         set.nodes[0].ask(&[b"CONFIG", b"SET", b"repl-timeout", b"600"]);
         set.nodes[behind].pause();
-        set.nodes[0].ask(&[b"SET", b"ahead", &[b'x'; 100_000]]);
+        set.nodes[0].ask(&[b"SET", b"ahead", &vec![b'x'; 100_000]]);
         let told = wait_for("the other one to have it", || {
             let told = run(dir.path(), &["doctor"], &env);
             let told = String::from_utf8_lossy(&told.stdout).into_owned();

@@ -60,7 +60,12 @@ fn a_redis_that_is_not_fit_is_refused_in_words() {
     redis.node.ask(&[b"ACL", b"SETUSER", b"relay", b"on", b">canary", b"~*", b"&*", b"+@all", b"-evalsha"]);
     let with = |login: &str| url.replace("redis://", &format!("redis://{login}@"));
     let wrong = with("relay:canary2");
-    refuses(dir.path(), &[("REDIS_URL", &wrong)], 78, &["refuses the user or the password"]);
+    refuses(
+        dir.path(),
+        &[("REDIS_URL", &wrong)],
+        78,
+        &["refuses the user or the password", "ACL SETUSER relay on >PASSWORD"],
+    );
     let few = with("relay:canary");
     let wants = ["its user may not use evalsha", "ACL SETUSER relay on >PASSWORD"];
     refuses(dir.path(), &[("REDIS_URL", &few)], 78, &wants);

@@ -12,6 +12,7 @@ use super::{
     node::Node,
     reply::{Fault, Reply},
     rights::{self, Trial},
+    scripts::Script,
 };
 use crate::{
     cipher,
@@ -68,6 +69,7 @@ impl Core {
                 Err(error) => return Err(error),
             };
             self.check_rights(&mut link).await.map_err(|error| self.at(&node, error))?;
+            self.check_scripts(&mut link).await.map_err(|error| self.at(&node, error))?;
             self.check_keys(&places, &mut link).await?;
         }
         self.check_meta().await?;
@@ -93,9 +95,9 @@ impl Core {
         self.nodes.ask_anew().await;
         match self.nodes.missing() {
             Some(Broken::Away(_)) if self.speaks_no_tls().await => {
-                Err(not_connected(Broken::Unproven(NO_TLS.to_owned())))
+                Err(self.not_connected(Broken::Unproven(NO_TLS.to_owned())))
             }
-            Some(broken) => Err(not_connected(broken)),
+            Some(broken) => Err(self.not_connected(broken)),
             None => Ok(()),
         }
     }
@@ -106,9 +108,9 @@ impl Core {
             Ok(reached) => Ok(reached.link),
             Err(Broken::Away(why)) if self.speaks_no_tls().await => {
                 tracing::debug!(why, "no handshake of TLS");
-                Err(not_connected(Broken::Unproven(NO_TLS.to_owned())))
+                Err(self.not_connected(Broken::Unproven(NO_TLS.to_owned())))
             }
-            Err(broken) => Err(not_connected(broken)),
+            Err(broken) => Err(self.not_connected(broken)),
         }
     }
 
@@ -180,6 +182,16 @@ impl Core {
         let (trial, commands) = Trial::begin(&self.space, &self.options);
         let lacks = trial.lacks(&asked(link, commands).await?);
         if lacks.is_empty() { Ok(()) } else { Err(self.lacking(&lacks)) }
+    }
+
+    /// Whether it runs scripts as Redis does, whatever it calls itself. Where its slots are elsewhere, or it takes nothing now, that is said by
+    /// others.
+    pub(super) async fn check_scripts(&self, link: &mut Link) -> Result<(), BeginError> {
+        let commands = vec![Script::Trial.load(), Script::Trial.call(&[self.space.trial()], [""; 0])];
+        match asked(link, commands).await?.iter().find_map(Reply::refusal) {
+            Some(Fault::Damaged(what) | Fault::Unexpected(what)) => Err(unlike_redis(&what)),
+            _ => Ok(()),
+        }
     }
 
     fn lacking(&self, lacks: &[&str]) -> BeginError {
@@ -276,39 +288,43 @@ impl Core {
                 "a first commit was not confirmed by its replicas in time",
                 "see that they follow it (INFO replication), or set REDIS_DURABILITY=fsync",
             )]),
-            Fault::Damaged(what) | Fault::Unexpected(what) => BeginError::Refused(vec![finding(
-                format!("it does not do what Redis does: {what}"),
-                "want Redis 7.0.4 or later, or Valkey",
-            )]),
+            Fault::Damaged(what) | Fault::Unexpected(what) => unlike_redis(&what),
             _ => BeginError::Away(self.nodes.reasons().1.pop().unwrap_or_else(|| "it takes nothing".to_owned())),
+        }
+    }
+
+    fn not_connected(&self, broken: Broken) -> BeginError {
+        let refused = |what: String, mend: &str| BeginError::Refused(vec![finding(what, mend)]);
+        match broken {
+            Broken::Away(why) => BeginError::Away(why),
+            Broken::Refused(why) if why.contains("user or the password") => {
+                let line = rights::acl_line(&self.options);
+                let mend = "want those of REDIS_URL or REDIS_PASSWORD to be as there (ACL LIST, requirepass), or a user made by";
+                refused(why, &format!("{mend} {line}"))
+            }
+            Broken::Refused(why) => refused(why, "want another REDIS_DB, or a user that may use it"),
+            Broken::Unnamed(why) => {
+                refused(why, "want its name as it stands behind `sentinel monitor`, at the end of REDIS_URL")
+            }
+            Broken::Turned(why) => refused(
+                why,
+                "set REDIS_SENTINEL_USER and REDIS_SENTINEL_PASSWORD; it needs +sentinel|get-master-addr-by-name +sentinel|master \
+                 +subscribe &+switch-master",
+            ),
+            Broken::NoCluster => refused(
+                "what REDIS_URL names is no node of a cluster".to_owned(),
+                "want redis:// for a single node (rediss:// with TLS), or cluster-enabled yes in its file",
+            ),
+            Broken::Unproven(why) => {
+                refused(in_words(&why), "want a certificate for that host, and REDIS_CA_FILE with who signed it")
+            }
         }
     }
 }
 
-fn not_connected(broken: Broken) -> BeginError {
-    let refused = |what: String, mend: &str| BeginError::Refused(vec![finding(what, mend)]);
-    match broken {
-        Broken::Away(why) => BeginError::Away(why),
-        Broken::Refused(why) if why.contains("user or the password") => {
-            refused(why, "want those of REDIS_URL or REDIS_PASSWORD to be as there (ACL LIST, requirepass)")
-        }
-        Broken::Refused(why) => refused(why, "want another REDIS_DB, or a user that may use it"),
-        Broken::Unnamed(why) => {
-            refused(why, "want its name as it stands behind `sentinel monitor`, at the end of REDIS_URL")
-        }
-        Broken::Turned(why) => refused(
-            why,
-            "set REDIS_SENTINEL_USER and REDIS_SENTINEL_PASSWORD; it needs +sentinel|get-master-addr-by-name +sentinel|master \
-             +subscribe &+switch-master",
-        ),
-        Broken::NoCluster => refused(
-            "what REDIS_URL names is no node of a cluster".to_owned(),
-            "want redis:// for a single node (rediss:// with TLS), or cluster-enabled yes in its file",
-        ),
-        Broken::Unproven(why) => {
-            refused(in_words(&why), "want a certificate for that host, and REDIS_CA_FILE with who signed it")
-        }
-    }
+fn unlike_redis(what: &str) -> BeginError {
+    let mend = "want Redis 7.0.4 or later, or Valkey";
+    BeginError::Refused(vec![finding(format!("it does not do what Redis does: {what}"), mend)])
 }
 
 async fn asked(link: &mut Link, commands: Vec<Command>) -> Result<Vec<Reply>, BeginError> {

@@ -147,7 +147,9 @@ impl Core {
         let heard = Heard::new(info, settings);
         let checked = node.standing.heard(&heard, &self.options, node.primary.steady_since());
         let mut findings = checked.findings.clone();
-        for looked in [self.check_rights(&mut link).await, self.check_keys(places, &mut link).await] {
+        let of_rights = self.check_rights(&mut link).await;
+        let of_scripts = self.check_scripts(&mut link).await;
+        for looked in [of_rights, of_scripts, self.check_keys(places, &mut link).await] {
             match looked {
                 Err(BeginError::Refused(more)) => findings.extend(more),
                 Err(error) => return Err(error),

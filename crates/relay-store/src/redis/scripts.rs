@@ -52,6 +52,7 @@ scripts! {
     Presence: " flags=allow-oom" ["presence"],
     Reseal: "" ["reseal"],
     ResealList: "" ["reseal_list"],
+    Trial: " flags=allow-oom" ["trial"],
 }
 
 impl Script {

@@ -202,6 +202,8 @@ async fn a_password_that_is_not_it_is_told_and_not_shown() {
     assert!(none.contains("REDIS_PASSWORD"), "{none}");
     let wrong = said(login(Some("canary2"))).await;
     assert!(wrong.contains("refuses the user or the password") && !wrong.contains("canary"), "{wrong}");
+    let line = "made by ACL SETUSER relay on >PASSWORD resetkeys ~crm-relay ";
+    assert!(wrong.contains(line) && wrong.contains(" +evalsha"), "{wrong}");
     let other = Login { password: Some("canary".into()), database: 99, ..Login::default() };
     let other = said(Options { login: other, ..options(&node) }).await;
     assert!(other.contains("REDIS_DB"), "{other}");
@@ -252,6 +254,20 @@ async fn a_user_who_may_not_wait_for_disks_is_told() {
         told.starts_with("its user may not use waitaof: ACL SETUSER crm on") && told.contains("+waitaof"),
         "{told}"
     );
+}
+
+/// What says that it is a Redis of a version that would do, and knows or runs no scripts, is told apart from one that is away, and gets nothing.
+#[tokio::test]
+async fn what_only_says_that_it_is_redis_is_refused_in_words() {
+    for lacks in ["SCRIPT", "EVALSHA"] {
+        let node = Node::with(Server::Installed, vec![("rename-command".into(), format!("{lacks} unheard-of"))]);
+        let told = said(options(&node)).await;
+        assert!(told.starts_with("it does not do what Redis does: ") && told.contains(lacks), "{told}");
+        assert!(told.ends_with(": want Redis 7.0.4 or later, or Valkey"), "{told}");
+        assert_eq!(node.ask(&[b"DBSIZE"]), ":0\r\n");
+        let examined = RedisStore::open(options(&node)).examine().await.expect("it is there");
+        assert!(examined.findings().any(|finding| told.starts_with(&finding.what)), "{examined:?}");
+    }
 }
 
 /// What others have put there is named and left alone.

@@ -157,6 +157,9 @@ async fn what_was_confirmed_outlives_the_primary() {
     load.all_is_there().await;
 }
 
+/// What happens to a primary and its replica.
+type DoesToBoth = fn(&mut [Node; 2]);
+
 /// I1, F5: a Redis with a replica that hangs, writes its file anew, reads it again, or has its replica turned away, while webhooks come in; and
 /// a replica that hangs, or ends and comes back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -171,7 +174,7 @@ async fn what_was_confirmed_outlives_what_is_done_to_a_redis() {
             (said[0].contains("state=online") && said[1].contains("master_link_status:up")).then_some(())
         });
     };
-    let faults: [(&str, fn(&mut [Node; 2])); 7] = [
+    let faults: [(&str, DoesToBoth); 7] = [
         ("it hangs for longer than it is waited for", |nodes| {
             nodes[0].ask(&[b"DEBUG", b"SLEEP", b"2.5"]);
         }),
