@@ -326,6 +326,8 @@ pub const ADOPTION_WINDOW: Duration = Duration::from_mins(15);
 pub const JOB_STEP_MAX: u32 = 500;
 /// Bytes of a body that take about as long to remove as a row: the pages that they lie in are read one by one.
 pub const BODY_BYTES_A_ROW: u64 = 64 * 1024;
+/// Bytes of bodies that one step of a job writes over, unless one alone has more.
+pub const ERASED_BYTES: u64 = 8 * 1024 * 1024;
 /// Times that a job asks a store again that cannot for now, a [`STORE_RETRY`] apart: whoever waits for it hears of a store
 /// that is away within seconds, and a moment's trouble is over by then.
 pub const JOB_TRIES_MAX: u8 = 5;

@@ -13,6 +13,7 @@ pub mod append;
 pub mod browse;
 pub mod crash;
 pub mod dedupe;
+pub mod erase;
 mod fixture;
 pub mod jobs;
 pub mod lease;
@@ -160,6 +161,12 @@ macro_rules! conformance_suite {
             a_repeated_replay_stores_nothing_twice,
             a_replay_of_many_is_done_once,
             nothing_is_replayed_without_room,
+        ]);
+        $crate::conformance_suite!(@ $backend, erase [
+            an_erased_event_keeps_its_place_and_no_word,
+            nothing_is_made_of_an_erased_event,
+            an_event_that_may_still_go_out_is_not_erased,
+            a_command_erases_what_matches,
         ]);
         $crate::conformance_suite!(@ $backend, registry [
             a_document_is_written_only_over_the_version_it_was_read_at,
