@@ -20,6 +20,7 @@ mod dashboard;
 mod delivery;
 mod descriptors;
 mod dev;
+mod erase;
 mod export;
 mod faults;
 mod fronts;
