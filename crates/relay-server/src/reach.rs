@@ -76,8 +76,8 @@ impl Reach {
         let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let headers = [(Bytes::from_static(own_request::FIELD.as_bytes()), Bytes::from(made.token))];
         let (body, allow_private) = (Bytes::new(), !may_be_public(host));
-        let post = Post { url: &url, headers: &headers, body, allow_private, allow_plain: true };
-        match self.fetcher.ask(post, ANSWER_BYTES_MAX, WITHIN).await {
+        let post = Post { url: &url, headers: &headers, body, allow_private, allow_plain: true, within: WITHIN };
+        match self.fetcher.ask(post, ANSWER_BYTES_MAX).await {
             Asked::Answered(StatusCode::OK, answer) if answer == made.answer => Reached::Here,
             Asked::Answered(status, _) => Reached::Elsewhere(status),
             Asked::Inside => Reached::Inside,

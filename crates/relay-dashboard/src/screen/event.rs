@@ -13,7 +13,7 @@ use relay_core::{
 
 use super::{Outcome, choice::Choice};
 use crate::{
-    body::{Preview, Shown, View},
+    body::{BodyLines, Preview, View},
     filters,
     page::{Page, Tab},
     text as t,

@@ -17,7 +17,7 @@ use crate::{
         RotationDto, RouteDto, ServerDto, Shown, SourceCountersDto, SourceCountsDto, SourceDto, StatusDto, StoreDto,
         TokenDto, TotalsDto,
     },
-    backups::Shown as Copies,
+    backups::CopiesShown,
     clock::rfc3339,
     depth,
     directory::Directory,
@@ -428,7 +428,7 @@ impl HealthDto {
 }
 
 impl BackupDto {
-    pub(crate) fn new(shown: Copies) -> Self {
+    pub(crate) fn new(shown: CopiesShown) -> Self {
         let newest = shown.newest.as_ref();
         Self {
             dir: shown.dir,
