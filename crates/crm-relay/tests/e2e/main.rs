@@ -46,6 +46,7 @@ mod refusals;
 mod reload;
 mod resign;
 mod retention;
+mod rotation;
 mod sealed;
 mod sender;
 mod soak;

@@ -233,6 +233,7 @@ macro_rules! conformance_suite {
             the_latest_moment_stored_is_known_after_a_restart,
             an_empty_store_answers_empty,
             a_condition_says_whether_it_commits,
+            a_pass_of_sealing_anew_changes_no_word,
         ]);
     };
     (@ $backend:ident, $area:ident [$($case:ident),* $(,)?]) => {
