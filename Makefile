@@ -9,7 +9,7 @@ DOCKER ?= docker
 IMAGE ?= crm-relay:latest
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture chaos soak torture-redis fuzz bench bench-verify cost redis-memory bench-redis deny audit dist deb deb-drill docker image-drill up down check clean
+.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture chaos soak torture-redis fuzz bench bench-verify cost redis-memory bench-redis deny audit dist deb deb-drill stranger docker image-drill up down check clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [NAME=value]'
@@ -104,6 +104,9 @@ deb: ## the Debian package, below target/dist (PROGRAM=path takes one that is bu
 
 deb-drill: deb ## install, start, remove and purge the package in a fresh Debian (as root, minutes; needs debootstrap)
 	@scripts/deb-drill $$(ls -t $${CARGO_TARGET_DIR:-target}/dist/*.deb | head -n 1)
+
+stranger: build ## go from nothing to the first webhook through a firewall with a proxy (as root, a second; network namespaces)
+	@scripts/stranger $${CARGO_TARGET_DIR:-target}/debug/crm-relay
 
 docker: ## build the image: IMAGE=crm-relay:latest, by DOCKER=docker (podman, buildah), over RUST_IMAGE=name of a mirror
 	$(DOCKER) build --tag '$(IMAGE)' --build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)" \

@@ -36,6 +36,9 @@ pub struct Event {
     pub key: Option<Name>,
 }
 
+/// What stands in the place of each byte of an event that was erased.
+pub const ERASED: u8 = 0;
+
 /// A text as the name of an event: none if it is empty, too long or holds control characters.
 pub fn event_name(text: &str) -> Option<&str> {
     let holds = (1..=limits::EVENT_NAME_BYTES_MAX).contains(&text.len()) && !text.contains(char::is_control);
@@ -50,6 +53,28 @@ impl Event {
         match named.iter().position(|b| *b == b'/') {
             Some(end) => &named[end..],
             None => b"",
+        }
+    }
+
+    /// Whether an operator had it erased: what was received is written over, byte by byte, with [`ERASED`]. No method begins with that.
+    pub fn is_erased(&self) -> bool {
+        self.method.first() == Some(&ERASED)
+    }
+
+    /// The same [erased](Self::is_erased), with this digest of a body of as many bytes: id, source, name, key, time, names of headers and all
+    /// lengths are what they were.
+    #[must_use]
+    pub fn erased(&self, body_bytes: usize, digest: impl FnOnce(&[u8]) -> [u8; 32]) -> Self {
+        let over = |bytes: &Bytes| Bytes::from(vec![ERASED; bytes.len()]);
+        let body = Bytes::from(vec![ERASED; body_bytes]);
+        Self {
+            method: over(&self.method),
+            path: over(&self.path),
+            query: self.query.as_ref().map(over),
+            headers: self.headers.iter().map(|(name, value)| (name.clone(), over(value))).collect(),
+            body_sha256: digest(&body),
+            body,
+            ..self.clone()
         }
     }
 

@@ -326,6 +326,8 @@ pub const ADOPTION_WINDOW: Duration = Duration::from_mins(15);
 pub const JOB_STEP_MAX: u32 = 500;
 /// Bytes of a body that take about as long to remove as a row: the pages that they lie in are read one by one.
 pub const BODY_BYTES_A_ROW: u64 = 64 * 1024;
+/// Bytes of bodies that one step of a job writes over, unless one alone has more.
+pub const ERASED_BYTES: u64 = 8 * 1024 * 1024;
 /// Times that a job asks a store again that cannot for now, a [`STORE_RETRY`] apart: whoever waits for it hears of a store
 /// that is away within seconds, and a moment's trouble is over by then.
 pub const JOB_TRIES_MAX: u8 = 5;
@@ -560,8 +562,11 @@ pub const ALERT_RETRY_MAX: Duration = Duration::from_mins(15);
 pub const ALERT_REFUSALS_MAX: u32 = 3;
 /// So long nobody is told after that who refuses for good, unless he is tried by hand.
 pub const ALERT_REFUSED_PAUSE: Duration = Duration::from_hours(1);
-/// One try, from the name's lookup to the head of the answer, and a command from its start to its end.
+/// One try, from the name's lookup to the head of the answer, and a command from its start to its end. Each that nobody answered in its time
+/// gives the next twice as long: who takes a message and says so late would be sent it again and again.
 pub const ALERT_TIMEOUT: Duration = Duration::from_secs(10);
+/// One try at most.
+pub const ALERT_TIMEOUT_MAX: Duration = Duration::from_mins(3);
 /// So long everybody may take together who is told that the process ends since its store failed: it ends all the same.
 pub const OUTCRY_WITHIN: Duration = Duration::from_secs(10);
 /// A process that ran for less may be one of many that are started one after the other.

@@ -27,7 +27,7 @@ pub enum View {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preview {
     /// What is shown.
-    pub shown: Shown,
+    pub shown: BodyLines,
     /// Bytes of the body that are shown.
     pub bytes: u64,
     /// Bytes of the body.
@@ -38,7 +38,7 @@ pub struct Preview {
 
 /// The lines of a preview.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shown {
+pub enum BodyLines {
     /// Text, without line ends.
     Text(Vec<String>),
     /// Hex.
@@ -103,13 +103,13 @@ impl Preview {
             is_cut |= shown.len() < words.len();
             bytes += line.len();
         }
-        Self { shown: Shown::Text(lines), bytes: bytes as u64, of, is_cut }
+        Self { shown: BodyLines::Text(lines), bytes: bytes as u64, of, is_cut }
     }
 
     fn hex(body: &[u8], of: u64) -> Self {
         let shown = &body[..body.len().min(HEX_BYTES_MAX)];
         let lines = shown.chunks(HEX_LINE).enumerate().map(|(number, bytes)| hex_line(number * HEX_LINE, bytes));
-        Self { shown: Shown::Hex(lines.collect()), bytes: shown.len() as u64, of, is_cut: false }
+        Self { shown: BodyLines::Hex(lines.collect()), bytes: shown.len() as u64, of, is_cut: false }
     }
 }
 
@@ -159,8 +159,8 @@ mod tests {
 
     fn lines(preview: &Preview) -> Vec<&str> {
         match &preview.shown {
-            Shown::Text(lines) => lines.iter().map(String::as_str).collect(),
-            Shown::Hex(lines) => lines.iter().map(|line| line.text.as_str()).collect(),
+            BodyLines::Text(lines) => lines.iter().map(String::as_str).collect(),
+            BodyLines::Hex(lines) => lines.iter().map(|line| line.text.as_str()).collect(),
         }
     }
 
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(lines(&of(b"{\r\n  \"a\": 1\n}\n")), ["{", "  \"a\": 1", "}"]);
         let binary = of(b"\x00PNG\xff0123456789abc");
         assert_eq!(lines(&binary), [".PNG.0123456789a", "bc"]);
-        let Shown::Hex(hex) = &binary.shown else { panic!("it is no text") };
+        let BodyLines::Hex(hex) = &binary.shown else { panic!("it is no text") };
         assert_eq!((hex[1].offset.as_str(), hex[1].hex.as_str()), ("00000010", "62 63"));
         assert_eq!(lines(&Preview::new(b"ab", 2, View::Hex)), ["ab"]);
         assert_eq!(lines(&of(b"")), [""; 0]);
@@ -184,7 +184,7 @@ mod tests {
     fn a_cut_character_is_no_reason_for_hex() {
         let euro = "1 €".as_bytes();
         assert_eq!(lines(&Preview::new(&euro[..4], 100, View::Text)), ["1 "]);
-        assert!(matches!(of(&euro[..4]).shown, Shown::Hex(_)));
+        assert!(matches!(of(&euro[..4]).shown, BodyLines::Hex(_)));
     }
 
     /// S26: whatever it is, a preview takes no more of a page than it may, and says what it left out.

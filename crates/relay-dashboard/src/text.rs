@@ -130,6 +130,8 @@ words! {
     HEX = "Hex";
     DOWNLOAD = "Download";
     BODY_EMPTY = "The body is empty.";
+    BODY_ERASED = "It was erased: body, path and values of headers are gone.";
+    ERASED = "erased";
     BODY_WITHHELD = "Your role does not see bodies.";
     HEADERS = "Headers";
     VALUES_WITHHELD = "your role does not see values";

@@ -22,7 +22,7 @@ use relay_core::{
 use relay_store::seam::{Condition, DestinationStats, Memory, Stats, Upkeep};
 
 use crate::{
-    backups::{Backups, Shown, Wanting},
+    backups::{Backups, CopiesShown, Wanting},
     certificate::{Certificate, Ends},
     clock::{Clock, Drift, rough},
     depth::{count, open, waiting},
@@ -191,7 +191,7 @@ impl Health {
     }
 
     /// How copies of the store stand; none: nobody takes any.
-    pub(crate) fn backups(&self) -> Option<Shown> {
+    pub(crate) fn backups(&self) -> Option<CopiesShown> {
         self.backups.as_ref().map(|backups| backups.shown(self.clock.now()))
     }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// From the name's lookup to the answer.
-const WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const WITHIN: Duration = Duration::from_secs(5);
 /// How long an answer holds for whoever asks next.
 const FRESH: Duration = Duration::from_secs(2);
 /// Bytes of an answer that are compared.
@@ -67,7 +67,7 @@ impl Reach {
 
     /// Sends something to this server, as a sender would.
     pub(crate) async fn send(&self, post: Post<'_>, most: usize) -> Asked {
-        self.fetcher.ask(post, most, WITHIN).await
+        self.fetcher.ask(post, most).await
     }
 
     async fn ask_anew(&self, public_url: &str, source: &Name, own: &OwnRequests, present: Wall) -> Reached {
@@ -81,8 +81,8 @@ impl Reach {
         let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let headers = [(Bytes::from_static(own_request::FIELD.as_bytes()), Bytes::from(made.token))];
         let (body, allow_private) = (Bytes::new(), !may_be_public(host));
-        let post = Post { url: &url, headers: &headers, body, allow_private, allow_plain: true };
-        match self.fetcher.ask(post, ANSWER_BYTES_MAX, WITHIN).await {
+        let post = Post { url: &url, headers: &headers, body, allow_private, allow_plain: true, within: WITHIN };
+        match self.fetcher.ask(post, ANSWER_BYTES_MAX).await {
             Asked::Answered(StatusCode::OK, answer) if answer == made.answer => Reached::Here,
             Asked::Answered(status, _) => Reached::Elsewhere(status),
             Asked::Inside => Reached::Inside,

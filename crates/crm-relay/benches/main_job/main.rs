@@ -5,7 +5,7 @@
 //! `target/bench/main-job.json`.
 //!
 //! `ROUNDS` (5), `SECONDS` (3), `BACKLOG` (1000000) and `CHOOSY` (20000: the backlog of a target that takes a part of it)
-//! shorten or lengthen the run; `ROWS` picks parts of `ingest`, `end_to_end`, `latency`, `memory`, `keys`, `slow`, `isolation`,
+//! shorten or lengthen the run; `ROWS` picks parts of `ingest`, `sealed` (against the clear store), `end_to_end`, `latency`, `memory`, `keys`, `slow`, `isolation`,
 //! `partial_drain`, `refused_drain`, `fresh_behind_sick` and `backlog`; `sick_among_healthy` and `outage`, ten minutes each
 //! (`OUTAGE`, in seconds), and `redis` (`make bench-redis`) run only where they are named. `PROGRAM` measures another build than this one, for pairs. What limits each row: `docs/internals/performance.md`.
 
@@ -28,6 +28,7 @@ mod outage;
 mod process;
 mod redis;
 mod report;
+mod sealed;
 mod slow;
 
 use report::Report;
@@ -51,6 +52,9 @@ fn main() {
     runtime.block_on(async {
         if settings.wants("ingest") {
             ingest::measure(&settings, &mut report).await;
+        }
+        if settings.wants("sealed") {
+            sealed::measure(&settings, &mut report).await;
         }
         if settings.wants("end_to_end") {
             end_to_end::throughput(&settings, &mut report).await;

@@ -1,5 +1,6 @@
 //! `crm-relay event`.
 
+mod erase;
 mod export;
 mod scan;
 mod tail;
@@ -10,7 +11,7 @@ use clap::Subcommand;
 use relay_core::delivery::State;
 use relay_server::api::{EventDto, HeaderDto};
 
-use self::{export::Export, scan::Sought, tail::Tail};
+use self::{erase::Erase, export::Export, scan::Sought, tail::Tail};
 use super::{
     collection::not_empty,
     delivery,
@@ -28,6 +29,8 @@ use crate::{
     },
 };
 
+/// In the place of what was received.
+const ERASED: &str = "erased";
 /// A larger body is not fetched to be shown.
 const BODY_BYTES_MAX: u64 = 1 << 20;
 
@@ -71,6 +74,13 @@ pub(crate) enum Verb {
     /// Each line is what show prints with --json, and the body in base64. Where a line has a cursor, --cursor goes on behind it: cut off what
     /// stands behind the last one that has, or leave out ids that come twice. A body that was retired meanwhile ends it.
     Export(Export),
+    /// Erase what was received of events, and what was answered to them
+    ///
+    /// Bodies, paths, queries, values of headers and answers of targets are written over, in the store and in each backup that is made from then
+    /// on; they do not come back. What stays is that an event came: its id, source, name, time, the names of its headers, lengths, and how its
+    /// deliveries ended, so that all that is counted is as it was. Nothing of it can be replayed or redriven. Backups that were made
+    /// before have it, and so has whoever took it.
+    Erase(Erase),
     /// Deliver old events again, as new deliveries with Relay-Replay: true
     ///
     /// Of several ids each is replayed by itself: what is refused is said, the others are replayed all the same, and the
@@ -83,7 +93,7 @@ const COLUMNS: &[Column<EventDto>] = &[
     ("received", |event| when(&event.received_at)),
     ("source", |event| text(&event.source)),
     ("name", |event| text(&event.name)),
-    ("request", |event| format!("{} {}", text(&event.method), text(&event.path))),
+    ("request", request),
     ("bytes", |event| text(&event.body_size)),
     ("deliveries", deliveries),
 ];
@@ -108,6 +118,7 @@ impl noun::Verb for Verb {
             Self::Show { id, body } => show(asked, &id, body).await,
             Self::Export(export) => export.run(asked).await,
             Self::Tail(tail) => tail.run(asked).await,
+            Self::Erase(erase) => erase.run(asked).await,
             Self::Replay(replay) => replay.run(asked).await,
         }
     }
@@ -125,14 +136,23 @@ async fn show(asked: &Asked, id: &str, body: bool) -> Outcome {
     }
     let event: EventDto = api.get(&path).await?;
     // On a terminal somebody wants to see it; a script asks for it with --body.
-    let is_shown = !asked.is_json() && style::is_terminal() && event.body_size <= BODY_BYTES_MAX;
+    let is_fetched = !asked.is_json() && style::is_terminal() && !event.erased;
+    let is_shown = is_fetched && event.body_size <= BODY_BYTES_MAX;
     let bytes =
         if is_shown { Some(api.bytes(&format!("/api/v1/events/{}/body", encode(&event.id))).await?) } else { None };
     asked.tell(&event, |event| in_words(event, bytes.as_deref(), asked.form))
 }
 
+/// `POST /webhook/shop`.
+fn request(event: &EventDto) -> String {
+    if event.erased { ERASED.to_owned() } else { format!("{} {}", text(&event.method), text(&event.path)) }
+}
+
 /// The body below what is known of it, or how to get it.
 fn body_of(event: &EventDto, bytes: Option<&[u8]>, form: Form) -> String {
+    if event.erased {
+        return style::dim("what was received is erased; who did it: crm-relay audit-log --action event.erase");
+    }
     let raw = format!("crm-relay event show {} --body", text(&event.id));
     let Some(bytes) = bytes else { return style::dim(format!("the body: {raw}")) };
     let fields = event.headers.iter().map(|header| (header.name(), header.value()));
@@ -149,9 +169,9 @@ fn in_words(event: &EventDto, bytes: Option<&[u8]>, form: Form) -> String {
         ("source", text(&event.source)),
         ("name", text(&event.name)),
         ("received", text(&event.received_at)),
-        ("request", format!("{} {}{query}", text(&event.method), text(&event.path))),
+        ("request", format!("{}{query}", request(event))),
         ("body", format!("{} bytes", event.body_size)),
-        ("sha256", text(&event.body_sha256)),
+        ("sha256", if event.erased { ERASED.to_owned() } else { text(&event.body_sha256) }),
         ("proved by", event.key.as_ref().map_or_else(|| "-".to_owned(), |key| format!("key {}", text(key)))),
     ]);
     let header = |header: &HeaderDto| {

@@ -131,6 +131,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("event tail", &["crm-relay event tail", "crm-relay event tail --source shop --since 10m --json"]),
     ("event export", &["crm-relay event export --source shop --since 30d > shop.ndjson"]),
     (
+        "event erase",
+        &[
+            "crm-relay event erase evt_0192",
+            "crm-relay event erase --source shop --until 2026-01-01 --dry-run",
+            "crm-relay event erase --source shop --until 2026-01-01 --cancel",
+        ],
+    ),
+    (
         "event replay",
         &[
             "crm-relay event replay last --destination crm",

@@ -30,7 +30,7 @@ const OF_THE_STORE: [&str; 11] = [
     "crm_relay_oldest_due_age_seconds",
 ];
 /// Words of `PromQL` that stand before a parenthesis.
-const FUNCTIONS: [&str; 14] = [
+const FUNCTIONS: [&str; 15] = [
     "absent",
     "and",
     "increase",
@@ -44,6 +44,7 @@ const FUNCTIONS: [&str; 14] = [
     "vector",
     "histogram_quantile",
     "label_values",
+    "on",
     "or",
 ];
 

@@ -17,6 +17,13 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The same without a word, and as long: its event was erased.
+    #[must_use]
+    pub fn erased(&self) -> Self {
+        let over = |text: &Option<Box<str>>| text.as_deref().map(|text| " ".repeat(text.len()).into());
+        Self { reason: over(&self.reason), location: over(&self.location), body: over(&self.body), cut: self.cut }
+    }
+
     /// The same to be shared, unless it says nothing.
     pub fn shared(self) -> Option<Arc<Self>> {
         (self != Self::default()).then(|| Arc::new(self))

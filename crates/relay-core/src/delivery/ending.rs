@@ -29,6 +29,20 @@ pub fn cancel(before: &Delivery, now: Wall) -> Change {
     Change { before: before.clone(), next, archive: None }
 }
 
+/// Ends for good what may still go out, now or after a redrive, because its event is to be erased. `None`: it will not.
+pub fn give_up(before: &Delivery, now: Wall) -> Option<Change> {
+    (!is_over_for_good(before.state)).then(|| {
+        let mut next = before.next(State::Cancelled, now);
+        next.redriven_from = None;
+        Change { before: before.clone(), next, archive: None }
+    })
+}
+
+/// Whether nothing brings a delivery in this state back.
+pub const fn is_over_for_good(state: State) -> bool {
+    matches!(state, State::Delivered | State::Cancelled)
+}
+
 /// Brings a dead or expired delivery back to ready: attempts, losses and TTL start anew, numbers of attempt records go on.
 ///
 /// **Order** Only for [dead letters](State::is_dead_letter).

@@ -25,7 +25,7 @@ mod settle;
 mod tests;
 
 pub use change::Change;
-pub use ending::{cancel, expire, redrive};
+pub use ending::{cancel, expire, give_up, is_over_for_good, redrive};
 pub use lease::{Claim, adopt, count_loss, end_unheard, extended, hand_back, lapse, lapsed_by, leased, lose};
 pub use resend::{is_delivered, is_over, may_be_resent};
 pub use settle::{Terms, settle};

@@ -7,6 +7,7 @@ use super::{
     held::{Held, Sent},
     parts::{ByPart, OfDelivery},
     room::{Pair, most_of},
+    settle::Why,
     timers::Timer,
 };
 use crate::{
@@ -156,6 +157,14 @@ impl Hub {
     fn on_body(&mut self, one: &BodyRead, event: Option<Arc<Event>>) {
         let (id, BodyRead { pair, body, .. }) = (one.of.delivery, one);
         let stands = self.is_read_for(one);
+        let is_erased = event.as_ref().is_some_and(|event| event.is_erased());
+        if let Some(held) = self.held.get(&id).filter(|_| stands && is_erased) {
+            let record = held.delivery.clone();
+            self.room.left(pair, *body, one.size());
+            self.parked.wake();
+            // Made by a replay that met the erasure: its lease ends with it.
+            return self.decide(id, Why::Erased, &record);
+        }
         let Some(event) = event.filter(|_| stands) else {
             self.room.left(pair, *body, one.size());
             self.parked.wake();

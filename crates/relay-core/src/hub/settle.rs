@@ -63,6 +63,8 @@ pub(super) enum Why {
     CountLoss(Wall),
     /// Its TTL passed while it waited.
     Expire,
+    /// Its event was erased, and there is nothing to deliver.
+    Erased,
     /// Its event was sent again.
     Redrive(Ticket),
     /// Somebody else changed it: look whether its lease still stands.
@@ -288,6 +290,7 @@ impl Hub {
             }
             Why::CountLoss(ready_at) => delivery::count_loss(record, *ready_at, now),
             Why::Expire => delivery::expire(record, now),
+            Why::Erased => delivery::give_up(record, now),
             Why::Redrive(_) => {
                 let ended = record.state.is_dead_letter();
                 ended.then(|| delivery::redrive(record, now, self.ttl_of(record)))
@@ -382,6 +385,7 @@ impl Hub {
             | Why::Yield { .. }
             | Why::Adopt { .. }
             | Why::Expire
+            | Why::Erased
             | Why::Look
             | Why::Doubt(_) => {}
         }

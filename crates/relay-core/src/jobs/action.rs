@@ -27,6 +27,11 @@ pub enum Action {
     Purge,
     /// Open: cancelled. A leased one too; its report comes too late.
     Cancel,
+    /// Of events: what was received is gone, and their deliveries are over for good.
+    Erase {
+        /// Open deliveries are cancelled for it; else an event that has one is left.
+        cancels: bool,
+    },
     /// Of old events: new deliveries.
     Replay {
         /// Along which routes, by source; events of others are passed over.
@@ -37,11 +42,14 @@ pub enum Action {
 }
 
 impl Action {
-    /// The states that it is for; none where it is for events.
+    /// The states that it is for; of events, those of deliveries that it changes.
     pub const fn states(&self) -> &'static [State] {
         match self {
-            Self::Redrive { .. } | Self::Purge => &State::DEAD_LETTER,
+            Self::Redrive { .. } | Self::Purge | Self::Erase { cancels: false } => &State::DEAD_LETTER,
             Self::Cancel => &[State::Ready, State::Scheduled, State::Leased],
+            Self::Erase { cancels: true } => {
+                &[State::Ready, State::Scheduled, State::Leased, State::Dead, State::Expired]
+            }
             Self::Replay { .. } => &[],
         }
     }
@@ -60,7 +68,7 @@ impl Action {
     pub(super) const fn pace(&self) -> Option<Pace> {
         match self {
             Self::Redrive { pace, .. } | Self::Replay { pace, .. } => *pace,
-            Self::Purge | Self::Cancel => None,
+            Self::Purge | Self::Cancel | Self::Erase { .. } => None,
         }
     }
 
@@ -68,7 +76,7 @@ impl Action {
     pub(super) fn routes(&self, source: &Name) -> &[Route] {
         match self {
             Self::Replay { routes, .. } => routes.get(source).map_or(&[], Vec::as_slice),
-            Self::Redrive { .. } | Self::Purge | Self::Cancel => &[],
+            Self::Redrive { .. } | Self::Purge | Self::Cancel | Self::Erase { .. } => &[],
         }
     }
 
@@ -76,7 +84,7 @@ impl Action {
     pub(super) fn routes_max(&self) -> usize {
         match self {
             Self::Replay { routes, .. } => routes.values().map(Vec::len).max().unwrap_or(0),
-            Self::Redrive { .. } | Self::Purge | Self::Cancel => 0,
+            Self::Redrive { .. } | Self::Purge | Self::Cancel | Self::Erase { .. } => 0,
         }
     }
 
@@ -87,6 +95,8 @@ impl Action {
             Self::Redrive { .. } | Self::Purge | Self::Replay { .. } => is_as_it_was,
             // Open all the while, whatever has been tried; but another try may be what it is picked by.
             Self::Cancel => is_as_it_was || (!is_picked && found.ready_at <= then),
+            // It is about events, and these change no more.
+            Self::Erase { .. } => true,
         }
     }
 
@@ -107,6 +117,10 @@ impl Action {
             }
             Self::Purge => step.retire.extend(Ended::of(found)),
             Self::Cancel => step.settle.push(delivery::cancel(found, now)),
+            Self::Erase { .. } => {
+                step.settle.extend(delivery::give_up(found, now));
+                step.erase.push(found.event);
+            }
             Self::Replay { .. } => {}
         }
         true

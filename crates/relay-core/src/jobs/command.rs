@@ -44,7 +44,7 @@ pub enum Target {
     Ids(BTreeSet<DeliveryId>),
     /// Those that match, as far as the action is for their state; in the order of a listing.
     Matching(DeliveryFilter),
-    /// Events that match: for a replay, and that for nothing else.
+    /// Events that match: for a replay or an erasure, and these for nothing else.
     Events(EventFilter),
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Action, Command, ForHub, JobOp, JobStored, Last, Output, Pace, Target};
 use crate::{
-    delivery::{Delivery, State},
+    delivery::{self, Delivery, State},
     id::{DeliveryId, EventId},
     limits,
     name::Name,
@@ -108,9 +108,9 @@ pub enum End {
 pub struct JobSums {
     /// How it ended.
     pub end: End,
-    /// What was decided about: deliveries, or events of a replay.
+    /// What was decided about: deliveries, or events of a replay or an erasure.
     pub matched: u64,
-    /// Deliveries that were changed, removed or made.
+    /// Deliveries that were changed, removed or made; of an erasure, events that were erased.
     pub changed: u64,
     /// Of a dry run: how many deliveries of each destination are among those, or would be made.
     pub split: BTreeMap<Name, u64>,
@@ -128,8 +128,10 @@ impl Job {
     /// A job that has not begun.
     pub fn new(command: Command) -> Self {
         let target = match (&command.target, &command.action) {
-            (Target::Events(filter), Action::Replay { .. }) => Reads::Events(until(filter, command.as_of)),
-            (Target::Events(_), _) | (_, Action::Replay { .. }) => Reads::Nothing,
+            (Target::Events(filter), Action::Replay { .. } | Action::Erase { .. }) => {
+                Reads::Events(until(filter, command.as_of))
+            }
+            (Target::Events(_), _) | (_, Action::Replay { .. } | Action::Erase { .. }) => Reads::Nothing,
             (Target::Ids(ids), _) => Reads::Ids(ids.iter().copied().collect()),
             (Target::Matching(filter), action) => narrowed(filter, action.states(), command.as_of),
         };
@@ -196,14 +198,15 @@ impl Job {
                     }
                 }
                 Phase::Decide(page) => self.decide(page, now),
+                Phase::Replay(page) if matches!(self.command.action, Action::Erase { .. }) => self.erase(&page, now),
                 Phase::Replay(page) => match self.wants(&page) {
-                    0 => self.make(page, Vec::new(), now),
+                    0 => self.make(&page, Vec::new(), now),
                     wanted => {
                         self.phase = Phase::Minting(page);
                         return Some(Output::Mint(wanted));
                     }
                 },
-                Phase::Make(page, ids) => self.make(page, ids, now),
+                Phase::Make(page, ids) => self.make(&page, ids, now),
                 Phase::DecideAgain(found, round) => self.decide_again(&found, round, now),
                 Phase::Ready(work) => {
                     let asked = Asked::new(self.next_op(), work.step.clone());
@@ -378,22 +381,27 @@ impl Job {
 
     /// Along which routes an event is replayed.
     fn routes(&self, row: &EventRow) -> &[Route] {
+        let is_meant = self.is_up_to_last(row) && !row.event.is_erased();
+        if is_meant { self.command.action.routes(&row.event.source) } else { &[] }
+    }
+
+    /// Whether an event is one of those that a preview counted. The oldest come first.
+    fn is_up_to_last(&self, row: &EventRow) -> bool {
         let Command { as_of, last, .. } = &self.command;
-        let is_meant = as_of.is_none_or(|then| row.event.received_at <= then);
-        // The oldest come first.
-        if is_meant && last.is_none_or(|last| row.event.id.as_u128() <= last.id) {
-            self.command.action.routes(&row.event.source)
-        } else {
-            &[]
-        }
+        as_of.is_none_or(|then| row.event.received_at <= then)
+            && last.is_none_or(|last| row.event.id.as_u128() <= last.id)
+    }
+
+    /// Where the page behind this one starts; `None`: there is none, or nothing on it is meant.
+    fn behind(&self, page: &Listing<EventRow>) -> Option<String> {
+        let end = |last: Last| EventId::from_u128(last.id).minted_at() + limits::CLOCKS_APART;
+        let behind = |last: Last| page.items.last().is_some_and(|row| row.event.id.minted_at() > end(last));
+        page.next.clone().filter(|_| !self.command.last.is_some_and(behind))
     }
 
     /// Puts the new deliveries of these events into a step.
-    fn make(&mut self, page: Listing<EventRow>, ids: Vec<DeliveryId>, now: Wall) {
-        let end = |last: Last| EventId::from_u128(last.id).minted_at() + limits::CLOCKS_APART;
-        let behind = |last: Last| page.items.last().is_some_and(|row| row.event.id.minted_at() > end(last));
-        let is_end = self.command.last.is_some_and(behind);
-        let mut step = self.step(page.next.filter(|_| !is_end));
+    fn make(&mut self, page: &Listing<EventRow>, ids: Vec<DeliveryId>, now: Wall) {
+        let mut step = self.step(self.behind(page));
         let (pace, mut ids) = (self.pace(now), ids.into_iter());
         let (mut split, mut last) = (std::mem::take(&mut self.split), self.last);
         for row in &page.items {
@@ -417,6 +425,49 @@ impl Job {
         }
         (self.split, self.last) = (split, last);
         self.decided(step, pace);
+    }
+
+    /// Puts these events into a step, and the end of what of them may still go out.
+    fn erase(&mut self, page: &Listing<EventRow>, now: Wall) {
+        if let Some(fewer) = self.fewer_erased(&page.items) {
+            self.page_max = fewer;
+            return;
+        }
+        let mut step = self.step(self.behind(page));
+        let Action::Erase { cancels } = self.command.action else { return self.decided(step, None) };
+        for row in &page.items {
+            if !self.is_erasable(row) {
+                continue;
+            }
+            let open = || row.deliveries.iter().filter(|found| found.state.is_open());
+            let is_left = !cancels && open().next().is_some();
+            if self.command.dry_run {
+                self.last = self.last.max(Some(Last { at: Wall::MIN, id: row.event.id.as_u128() }));
+                open().for_each(|found| *self.split.entry(found.destination.clone()).or_default() += 1);
+            } else if !is_left {
+                step.settle.extend(row.deliveries.iter().filter_map(|found| delivery::give_up(found, now)));
+                step.erase.push(row.event.id);
+            }
+            step.matched += 1;
+        }
+        self.decided(step, None);
+    }
+
+    /// Whether an event is one to erase.
+    fn is_erasable(&self, row: &EventRow) -> bool {
+        !row.event.is_erased() && self.is_up_to_last(row)
+    }
+
+    /// How many of these events one step may erase, if that is not all: it writes their bodies over.
+    fn fewer_erased(&self, found: &[EventRow]) -> Option<u32> {
+        let mut bytes = 0_u64;
+        let fit = found.iter().take_while(|row| {
+            bytes += if self.is_erasable(row) { row.body_bytes } else { 0 };
+            bytes <= limits::ERASED_BYTES
+        });
+        // One alone goes, however long it is.
+        let fit = fit.count().max(1);
+        (!self.command.dry_run && fit < found.len()).then_some(fit as u32)
     }
 
     /// From when on the next come, where they come at a rate: behind those before them, and not at once for what was late.
@@ -465,6 +516,7 @@ impl Job {
             settle: Vec::new(),
             retire: Vec::new(),
             make: Vec::new(),
+            erase: Vec::new(),
             audit: self.command.audit.clone().filter(|_| self.mark.changed == 0),
         }
     }
@@ -480,8 +532,10 @@ impl Job {
 
     fn is_meant(&self, found: &Delivery) -> bool {
         let Command { action, pick, as_of, last, .. } = &self.command;
+        // Of events that are erased the deliveries are meant whichever they are.
+        let is_behind = |last: Last| self.place(found) < last && !matches!(action, Action::Erase { .. });
         pick.as_ref().is_none_or(|pick| pick.holds(found))
-            && last.is_none_or(|last| self.place(found) >= last)
+            && !last.is_some_and(is_behind)
             && as_of.is_none_or(|then| action.matched(found, then, pick.is_some()))
     }
 
@@ -492,7 +546,7 @@ impl Job {
 
     fn on_step(&mut self, work: PendingStep, result: Result<Stepped, StoreError>) {
         match result {
-            Ok(Stepped::Done { mark, settled, retired, made }) => {
+            Ok(Stepped::Done { mark, settled, retired, made, .. }) => {
                 self.tries = 0;
                 self.mark = mark;
                 let again = self.note(&work.step, settled, &retired, &made);

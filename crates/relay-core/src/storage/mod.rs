@@ -36,5 +36,5 @@ pub use self::{
     presence::{About, OpenCircuit, Presence, SeenCircuit, SeenClient},
     replay::{Replay, Replayed},
     retire::{Ended, Forget, OverAsk, Retire, Retired, rows_of_body, rows_removed},
-    step::{Mark, Step, Stepped},
+    step::{Erased, Mark, Step, Stepped},
 };

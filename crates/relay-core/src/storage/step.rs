@@ -3,7 +3,7 @@
 use super::{AuditEntry, Changed, Ended};
 use crate::{
     delivery::{Change, Delivery},
-    id::JobId,
+    id::{EventId, JobId},
     time::Wall,
 };
 
@@ -14,9 +14,9 @@ pub struct Mark {
     pub steps: u64,
     /// Where the next page starts; of a job that was stopped, by whom: see [`Mark::stopped_by`].
     pub cursor: Option<String>,
-    /// What was decided about: deliveries, or events of a replay.
+    /// What was decided about: deliveries, or events of a replay or an erasure.
     pub matched: u64,
-    /// Deliveries that were changed, removed or made.
+    /// Deliveries that were changed, removed or made; of an erasure, events that were erased.
     pub changed: u64,
     /// Of which command it is: see [`Command::fingerprint`](crate::jobs::Command::fingerprint).
     pub fingerprint: u64,
@@ -57,7 +57,9 @@ pub struct Step {
     pub retire: Vec<Ended>,
     /// New deliveries of old events: stored as [`Vec<Delivery>`](Delivery) is, each if its event is still there.
     pub make: Vec<Delivery>,
-    /// Written if anything was changed, removed or made.
+    /// Erased behind what is settled, each if nothing of it may still go out: see [`Erased`].
+    pub erase: Vec<EventId>,
+    /// Written if anything was changed, removed, made or erased.
     pub audit: Option<AuditEntry>,
 }
 
@@ -75,6 +77,7 @@ impl Step {
             settle: Vec::new(),
             retire: Vec::new(),
             make: Vec::new(),
+            erase: Vec::new(),
             audit: None,
         }
     }
@@ -89,6 +92,13 @@ impl Step {
     /// removes goes on there.
     pub fn adds(&self) -> bool {
         !self.make.is_empty()
+    }
+
+    /// How many a mark counts as changed, where so many of its deliveries were, and this became of its events: of a step that erases these
+    /// alone.
+    pub fn changed(&self, deliveries: usize, erased: &[Erased]) -> u64 {
+        let events = erased.iter().filter(|erased| **erased == Erased::Now).count();
+        (if self.erase.is_empty() { deliveries } else { events }) as u64
     }
 
     /// The mark behind it, where so many of its deliveries were changed and the mark before it was this.
@@ -106,6 +116,22 @@ impl Step {
     }
 }
 
+/// What became of an event that was to be erased: what was received is [written over](crate::event::Event::erased) where it stands, and
+/// what targets answered to its deliveries too; its dedupe key holds no more. Nothing that is counted changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Erased {
+    /// It is erased.
+    Now,
+    /// It was before; whatever had been left of its answers is erased now.
+    Before,
+    /// It is as it was: of its deliveries one is not [over for good](crate::delivery::is_over_for_good).
+    Open,
+    /// It is as it was, for it does not read.
+    Damaged,
+    /// There is none.
+    Gone,
+}
+
 /// What became of a [`Step`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stepped {
@@ -119,6 +145,8 @@ pub enum Stepped {
         retired: Vec<bool>,
         /// Which of those to be made were, in order.
         made: Vec<bool>,
+        /// What became of each event that was to be erased, in order.
+        erased: Vec<Erased>,
     },
     /// Nothing was done: the job is at another step.
     Elsewhere(Mark),

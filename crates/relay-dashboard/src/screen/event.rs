@@ -13,7 +13,7 @@ use relay_core::{
 
 use super::{Outcome, choice::Choice};
 use crate::{
-    body::{Preview, Shown, View},
+    body::{BodyLines, Preview, View},
     filters,
     page::{Page, Tab},
     script::Script,
@@ -84,6 +84,8 @@ pub struct Header {
 pub enum Payload {
     /// The viewer may not see it: the model does not hold it.
     Withheld,
+    /// It is gone with all else that was received.
+    Erased,
     /// It has no byte.
     Empty,
     /// It is shown, in this view.
@@ -138,6 +140,9 @@ impl EventFacts {
     /// Of an event as it is stored, with its beginning of a body, if the viewer may see payloads. `body_bytes` is how long that is as a
     /// whole.
     pub fn of(event: &Event, body_bytes: u64, view: View, payloads: bool) -> Self {
+        if event.is_erased() {
+            return Self::erased(event, body_bytes);
+        }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let query = event.query.as_deref().filter(|_| payloads);
         let path = query.map_or_else(|| text(&event.path), |query| format!("{}?{}", text(&event.path), text(query)));
@@ -167,6 +172,27 @@ impl EventFacts {
         }
     }
 
+    /// What is left of one that was erased.
+    fn erased(event: &Event, body_bytes: u64) -> Self {
+        let header = |name: &[u8]| Header { name: String::from_utf8_lossy(name).into_owned(), value: None };
+        Self {
+            id: event.id,
+            what: what(event),
+            at: event.received_at,
+            source: event.source.clone(),
+            key: event.key.clone(),
+            method: t::ERASED.to_owned(),
+            path: String::new(),
+            size: body_bytes,
+            sha256: String::new(),
+            headers: event.headers.iter().map(|(name, _)| header(name)).collect(),
+            body: Payload::Erased,
+            deliveries: Vec::new(),
+            more: false,
+            routed: Vec::new(),
+        }
+    }
+
     /// The same with what became of it; `more`: there are older deliveries.
     #[must_use]
     pub fn with(self, deliveries: Vec<DeliveryFacts>, more: bool) -> Self {
@@ -176,6 +202,7 @@ impl EventFacts {
     /// The same with where it can be replayed to.
     #[must_use]
     pub fn routed(self, routed: Vec<Name>) -> Self {
+        let routed = if self.body == Payload::Erased { Vec::new() } else { routed };
         Self { routed, ..self }
     }
 
@@ -234,10 +261,13 @@ impl EventPage {
     const SCRIPT: Script = Script::Acts;
 }
 
-/// The name of an event, or how it was asked for.
+/// The name of an event, or how it was asked for; and whether it was erased.
 pub(super) fn what(event: &Event) -> String {
-    if let Some(name) = &event.name {
-        return name.to_string();
+    match (&event.name, event.is_erased()) {
+        (Some(name), false) => return name.to_string(),
+        (Some(name), true) => return format!("{name} ({})", t::ERASED),
+        (None, true) => return t::ERASED.to_owned(),
+        (None, false) => {}
     }
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     format!("{} {}", text(&event.method), text(&event.path)).chars().take(PATH_CHARS_MAX).collect()

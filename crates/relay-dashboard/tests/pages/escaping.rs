@@ -1,10 +1,15 @@
 //! What strangers wrote is text of a page, whatever it is (S26): 40 payloads in each of eight places of every screen.
 
-use crate::sample::{Words, screens};
+use crate::sample::{self, Words, screens};
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
-use relay_dashboard::escape::steers;
+use relay_dashboard::{
+    body::View,
+    escape::steers,
+    screen::{EventFacts, EventPage, Screen as _},
+    viewer::Role,
+};
 
 pub(crate) const PAYLOADS: [&str; 40] = [
     "<script>alert(1)</script>",
@@ -211,4 +216,17 @@ fn decoded(text: &str) -> String {
     }
     let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&#96;", "`"), ("&amp;", "&")];
     entities.into_iter().fold(text.to_owned(), |text, (entity, character)| text.replace(entity, character))
+}
+
+/// S32: the page of an event that was erased has no byte of what stands in its place, and offers no replay.
+#[test]
+fn what_was_erased_is_said_to_be() {
+    let stored = sample::event(&Words::usual(), 0);
+    let erased = stored.erased(stored.body.len(), |_| [0; 32]);
+    let facts = EventFacts::of(&erased, erased.body.len() as u64, View::Text, true);
+    let facts = facts.routed(vec!["crm".parse().unwrap()]);
+    let html = EventPage { page: sample::page(Role::Admin), event: facts }.html();
+    assert!(html.contains("It was erased") && html.contains("stripe-signature"), "{html}");
+    assert!(!html.contains('\0') && !html.contains("\u{fffd}") && !html.contains("SHA-256"), "{html}");
+    assert!(!html.contains("id=\"replay\""), "{html}");
 }

@@ -35,7 +35,7 @@ pub type Stream = TlsStream<TcpStream>;
 /// Speaks TLS 1.2 or 1.3 as a server, with the certificate that was shown last.
 pub struct Server {
     config: Arc<ServerConfig>,
-    shown: Arc<Shown>,
+    shown: Arc<ShownHosts>,
     /// For authorities that check whose a name is.
     proving: Arc<ServerConfig>,
     proofs: Arc<Proofs>,
@@ -70,7 +70,7 @@ impl Server {
     /// The TLS library takes none of its own defaults.
     pub fn new(first: &Identity, others: &[Identity]) -> Result<Arc<Self>, rustls::Error> {
         let named = [std::slice::from_ref(first), others].concat();
-        let shown = Arc::new(Shown(RwLock::new(Hosts::of(&Shows { fallback: first, named: &named, last: &[] }))));
+        let shown = Arc::new(ShownHosts(RwLock::new(Hosts::of(&Shows { fallback: first, named: &named, last: &[] }))));
         let mut config = configured(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>, ALPN)?;
         // What a peer needs to come back sooner is kept by him: nothing of it grows here.
         config.ticketer = Ticketer::new()?;
@@ -182,9 +182,9 @@ impl ResolvesServerCert for Proofs {
 
 /// The certificates of the next handshake.
 #[derive(Debug)]
-struct Shown(RwLock<Hosts>);
+struct ShownHosts(RwLock<Hosts>);
 
-impl ResolvesServerCert for Shown {
+impl ResolvesServerCert for ShownHosts {
     fn resolve(&self, asked: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let hosts = self.0.read().unwrap_or_else(PoisonError::into_inner);
         Some(Arc::clone(hosts.find(asked.server_name())))

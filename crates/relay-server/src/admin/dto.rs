@@ -17,7 +17,7 @@ use crate::{
         RotationDto, RouteDto, ServerDto, Shown, SourceCountersDto, SourceCountsDto, SourceDto, StatusDto, StoreDto,
         TokenDto, TotalsDto,
     },
-    backups::Shown as Copies,
+    backups::CopiesShown,
     clock::rfc3339,
     cure::cure,
     depth,
@@ -379,18 +379,24 @@ impl EventDto {
     }
 
     pub(crate) fn new(event: &Event, body_size: u64, deliveries: &[Delivery]) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let is_erased = event.is_erased();
+        let text = |bytes: &[u8]| if is_erased { String::new() } else { String::from_utf8_lossy(bytes).into_owned() };
+        let header = |name: &[u8], value: &[u8]| {
+            let named = || HeaderDto::Withheld([String::from_utf8_lossy(name).into_owned()]);
+            if is_erased { named() } else { HeaderDto::new(name, value) }
+        };
         Self {
             id: event.id.to_string(),
+            erased: is_erased,
             source: event.source.to_string(),
             name: event.name.as_deref().map(str::to_owned),
             key: event.key.as_ref().map(ToString::to_string),
             method: text(&event.method),
             path: text(&event.path),
-            query: event.query.as_deref().map(text),
-            headers: event.headers.iter().map(|(name, value)| HeaderDto::new(name, value)).collect(),
+            query: event.query.as_deref().filter(|_| !is_erased).map(text),
+            headers: event.headers.iter().map(|(name, value)| header(name, value)).collect(),
             body_size,
-            body_sha256: hex(&event.body_sha256),
+            body_sha256: if is_erased { String::new() } else { hex(&event.body_sha256) },
             received_at: rfc3339(event.received_at),
             deliveries: deliveries.iter().map(DeliveryDto::new).collect(),
             url: None,
@@ -433,7 +439,7 @@ impl HealthDto {
 }
 
 impl BackupDto {
-    pub(crate) fn new(shown: Copies) -> Self {
+    pub(crate) fn new(shown: CopiesShown) -> Self {
         let newest = shown.newest.as_ref();
         Self {
             dir: shown.dir,

@@ -3,7 +3,7 @@
 //! **Invariant:** no shell, no variable of the server's environment, which holds secrets; killed with its process group when its time is
 //! over, or it fails.
 
-use std::{io, process::Stdio};
+use std::{io, process::Stdio, time::Duration};
 
 use relay_core::limits;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -26,7 +26,7 @@ const ARGUMENT_BYTES_TOLD: usize = 8;
 ///
 /// # Errors
 /// Why it told nobody, with the beginning of what it printed to standard error.
-pub(super) async fn run(command: &Command, input: &[u8]) -> Result<(), String> {
+pub(super) async fn run(command: &Command, input: &[u8], within: Duration) -> Result<(), String> {
     let mut child = tokio::process::Command::new(&command.program)
         .args(&command.arguments)
         .env_clear()
@@ -44,7 +44,7 @@ pub(super) async fn run(command: &Command, input: &[u8]) -> Result<(), String> {
         return Err("it has no standard input".to_owned());
     };
     let mut said = Vec::new();
-    let ended = timeout(limits::ALERT_TIMEOUT, until_end(&mut child, stdin, stderr, input, &mut said)).await;
+    let ended = timeout(within, until_end(&mut child, stdin, stderr, input, &mut said)).await;
     match &ended {
         // What it leaves to others, a mail to a queue, is theirs to end.
         Ok(Ok(status)) if status.success() => group.spare(),
@@ -55,7 +55,7 @@ pub(super) async fn run(command: &Command, input: &[u8]) -> Result<(), String> {
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(format!("{status}{said}")),
         Ok(Err(error)) => Err(format!("cannot wait for it: {error}")),
-        Err(_) => Err(format!("it took longer than {} s and was killed{said}", limits::ALERT_TIMEOUT.as_secs())),
+        Err(_) => Err(format!("it took longer than {} s and was killed{said}", within.as_secs())),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use http::StatusCode;
@@ -57,6 +58,8 @@ struct Queue {
     has_left: bool,
     /// He refuses for good: nothing is sent before, unless somebody tries it by hand and is heard.
     closed_until: Option<Instant>,
+    /// Tries that nobody answered in their time, since one was answered.
+    silent: u32,
     account: Account,
 }
 
@@ -229,24 +232,42 @@ impl Receiver {
         match &self.alert.way {
             Way::Command(asked) => {
                 let input = format::webhook(notice, &self.speaker_of(notice)).to_string();
-                command::run(asked, input.as_bytes()).await.map_err(Unsent::from)
+                let within = self.patience();
+                self.timed(command::run(asked, input.as_bytes(), within), within).await.map_err(Unsent::from)
             }
             Way::Post(post) => self.post(post, notice, done).await,
         }
     }
 
+    /// How long the next try may take. What he needed once he has from the beginning the next time.
+    pub(super) fn patience(&self) -> Duration {
+        let doublings = self.lock().silent.min(16);
+        (limits::ALERT_TIMEOUT * (1 << doublings)).min(limits::ALERT_TIMEOUT_MAX)
+    }
+
+    /// Makes a try, and notes whether it took all of its time.
+    async fn timed<T, E>(&self, asked: impl Future<Output = Result<T, E>>, within: Duration) -> Result<T, E> {
+        let began = Instant::now();
+        let answer = asked.await;
+        if answer.is_err() && began.elapsed() >= within {
+            self.lock().silent += 1;
+        }
+        answer
+    }
+
     async fn post(&self, post: &Post, notice: &Notice, done: &mut usize) -> Result<(), Unsent> {
         let requests = format::requests(notice, post, &self.speaker_of(notice), self.clock.present())?;
         for request in requests.into_iter().skip(*done) {
-            let (url, allow_private) = (&post.url, post.allow_private);
+            let (url, allow_private, within) = (&post.url, post.allow_private, self.patience());
             let asked = fetch::Post {
                 url,
                 headers: &request.headers,
                 body: request.body,
                 allow_private,
                 allow_plain: allow_private,
+                within,
             };
-            let sent = self.fetcher.post(asked).await;
+            let sent = self.timed(self.fetcher.post(asked), within).await;
             sent.map_err(|error| Unsent { why: error.to_string(), status: error.status })?;
             *done += 1;
         }

@@ -1,4 +1,4 @@
-//! Commands that change many: deliveries, or the events of a replay.
+//! Commands that change many: deliveries, or the events of a replay or an erasure.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -104,14 +104,50 @@ pub struct ReplayAsk {
     pub preview: Option<String>,
 }
 
+/// Which events are erased.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EraseAsk {
+    /// All that match, of which there may be many: asked for where nothing else is said.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub all: bool,
+    /// Of this source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// From then on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Before then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Deliveries that may still go out are cancelled; else an event that has one is left as it is.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub cancel: bool,
+    /// At most so many in all, the oldest first. More of them under the same job go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Where the command before this one ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// Only counted: `split` says how many deliveries may still go out.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub dry_run: bool,
+    /// The command's id, to repeat it without doing anything twice; left out: that of the preview, or a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// Of the answer to the same with `dry_run`: what has come to match since that was counted is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview: Option<String>,
+}
+
 /// What a command that changes many did, with all that was done under its job before.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BulkDto {
     /// Its id.
     pub job: String,
-    /// Deliveries; of a replay, events.
+    /// Deliveries; of a replay or an erasure, events.
     pub matched: u64,
-    /// Deliveries that were changed, removed or made.
+    /// Deliveries that were changed, removed or made; of an erasure, events that were erased.
     pub changed: u64,
     /// Nothing was done, it was only counted.
     pub dry_run: bool,

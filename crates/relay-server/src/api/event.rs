@@ -3,20 +3,23 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::DeliveryDto;
+use super::{DeliveryDto, is_false};
 
 /// An event without its body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventDto {
     /// `evt_...`.
     pub id: String,
+    /// An operator had it erased: method, path, query, values of headers, body and its digest are gone.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub erased: bool,
     /// Where it came in.
     pub source: String,
     /// What happened, in the platform's words: `invoice.paid`; `null`: it says none.
     pub name: Option<String>,
     /// The named API key that proved it; `null`: `API_KEY`, or no key at all.
     pub key: Option<String>,
-    /// As it was received.
+    /// As it was received; empty: it is erased.
     pub method: String,
     /// As it was received.
     pub path: String,
@@ -81,6 +84,15 @@ impl HeaderDto {
             Self::Withheld(_) => "",
         }
     }
+}
+
+/// How one event is erased.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EraseOneAsk {
+    /// What of it may still go out is cancelled; else it keeps the event as it is.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub cancel: bool,
 }
 
 /// Where one event is delivered again.

@@ -35,8 +35,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use self::shelf::CopyShelf;
 pub(crate) use self::shelf::KeptCopy;
-use self::shelf::Shelf;
 use crate::{
     clock::{Clock, rough},
     config::BackupPlan,
@@ -63,7 +63,7 @@ const NICE: i32 = 10;
 /// Takes copies, and knows how they stand.
 pub(crate) struct Backups {
     plan: BackupPlan,
-    shelf: Shelf,
+    shelf: CopyShelf,
     store: Arc<dyn Upkeep>,
     data_dir: PathBuf,
     disk_reserve: u64,
@@ -83,6 +83,8 @@ struct Standing {
     trouble: Option<String>,
     /// The directory does not answer.
     is_silent: bool,
+    /// It did: which is the newest is known.
+    has_listed: bool,
     /// When the copy under way last went on.
     moved: Mono,
     /// None is tried before.
@@ -99,11 +101,13 @@ pub(crate) struct Wanting {
     pub(crate) missed: Option<Duration>,
     /// Why the latest could not be taken.
     pub(crate) trouble: Option<String>,
+    /// Its directory was read: what is not in it is not there.
+    pub(crate) is_known: bool,
 }
 
 /// What somebody is shown of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Shown {
+pub(crate) struct CopiesShown {
     pub(crate) dir: String,
     pub(crate) newest: Option<KeptCopy>,
     pub(crate) age: Option<Duration>,
@@ -128,7 +132,7 @@ impl Backups {
         (data_dir, disk_reserve): (PathBuf, u64),
         clock: Clock,
     ) -> Self {
-        let shelf = Shelf::new(plan.dir.clone(), epoch);
+        let shelf = CopyShelf::new(plan.dir.clone(), epoch);
         let (standing, listing) = (Mutex::default(), tokio::sync::Mutex::default());
         Self { plan, shelf, store, data_dir, disk_reserve, clock, standing, listing }
     }
@@ -175,12 +179,13 @@ impl Backups {
         let mut standing = self.standing();
         standing.is_silent = answer.is_err();
         let Ok(answer) = answer else {
-            standing.has_tried = true;
+            // Of one that has never answered nobody knows what is in it.
+            standing.has_tried |= standing.has_listed;
             return false;
         };
         *listing = None;
         if let Ok(newest) = answer {
-            standing.newest = newest;
+            (standing.newest, standing.has_listed) = (newest, true);
         }
         true
     }
@@ -213,16 +218,17 @@ impl Backups {
         let had_time = standing.has_tried || now.mono >= Mono::default() + FIRST_WITHIN;
         let missed = (had_time && age.is_none_or(|age| age >= limit)).then_some(limit);
         let (dir, trouble) = (self.plan.dir.display().to_string(), standing.trouble());
-        (missed.is_some() || trouble.is_some()).then_some(Wanting { dir, age, missed, trouble })
+        let is_known = standing.has_listed;
+        (missed.is_some() || trouble.is_some()).then_some(Wanting { dir, age, missed, trouble, is_known })
     }
 
     /// How they stand, for whoever asks.
-    pub(crate) fn shown(&self, now: Now) -> Shown {
+    pub(crate) fn shown(&self, now: Now) -> CopiesShown {
         let standing = self.standing().clone();
         let age = standing.newest.as_ref().map(|copy| self.age(copy, &standing, now));
         let dir = self.plan.dir.display().to_string();
         let trouble = standing.trouble();
-        Shown { dir, newest: standing.newest, age, trouble }
+        CopiesShown { dir, newest: standing.newest, age, trouble }
     }
 
     /// By this run's own time where it took it, whatever becomes of the clock.
@@ -356,14 +362,17 @@ fn stand_back() {
 
 impl fmt::Display for Wanting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { dir, age, missed, trouble } = self;
-        match missed {
-            Some(limit) => write!(f, "there is no backup younger than {} in {dir}", rough(*limit))?,
-            None => write!(f, "the latest backup to {dir} failed, and is tried again")?,
+        let Self { dir, age, missed, trouble, is_known } = self;
+        match (missed, is_known) {
+            (Some(limit), true) => write!(f, "there is no backup younger than {} in {dir}", rough(*limit))?,
+            (Some(limit), false) => write!(f, "nobody knows of a backup younger than {} in {dir}", rough(*limit))?,
+            (None, true) => write!(f, "the latest backup to {dir} failed, and is tried again")?,
+            (None, false) => write!(f, "no backup can be taken to {dir}, and it is tried again")?,
         }
         match age {
             Some(age) => write!(f, "; the newest is {} old", rough(*age))?,
-            None => f.write_str("; there is none")?,
+            None if *is_known => f.write_str("; there is none")?,
+            None => f.write_str("; what is in it is not known")?,
         }
         trouble.as_ref().map_or(Ok(()), |why| write!(f, ": {why}"))
     }

@@ -31,12 +31,12 @@ pub(crate) struct KeptCopy {
 /// Where copies are, and what this store's are called: a store that was restored elsewhere begins an epoch, and touches no copy of the one
 /// that it was restored from.
 #[derive(Clone, Debug)]
-pub(super) struct Shelf {
+pub(super) struct CopyShelf {
     dir: PathBuf,
     epoch: String,
 }
 
-impl Shelf {
+impl CopyShelf {
     pub(super) const fn new(dir: PathBuf, epoch: String) -> Self {
         Self { dir, epoch }
     }
@@ -121,7 +121,7 @@ mod tests {
 
     const NOON: Wall = Wall::from_micros(1_800_000_000_000_000);
 
-    fn put(shelf: &Shelf, at: Wall) -> PathBuf {
+    fn put(shelf: &CopyShelf, at: Wall) -> PathBuf {
         let path = shelf.path(at);
         fs::create_dir(&path).unwrap();
         fs::write(path.join(DATABASE), "x").unwrap();
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn only_older_copies_of_the_same_relay_go() {
         let dir = tempfile::tempdir().unwrap();
-        let shelf = |epoch: &str| Shelf::new(dir.path().to_owned(), epoch.to_owned());
+        let shelf = |epoch: &str| CopyShelf::new(dir.path().to_owned(), epoch.to_owned());
         // They differ behind the digits of the name.
         let (mine, theirs) = (shelf("00000000a"), shelf("00000000b"));
         let hours = |count: u64| NOON + Duration::from_hours(count);
@@ -154,14 +154,14 @@ mod tests {
         assert_eq!((is_there, own[1].join("notes.txt").exists()), (vec![false, true, false, true, true], true));
         assert!(own[1].join(MANIFEST).exists(), "it stays whole");
         assert!(other.join(DATABASE).exists() && unfinished.exists());
-        assert!(Shelf::new(dir.path().join("nowhere"), "a".into()).newest(NOON).is_none());
+        assert!(CopyShelf::new(dir.path().join("nowhere"), "a".into()).newest(NOON).is_none());
     }
 
     /// A removal that is cut short leaves what the next copy finds and removes.
     #[test]
     fn what_is_left_of_a_removal_is_no_copy() {
         let dir = tempfile::tempdir().unwrap();
-        let shelf = Shelf::new(dir.path().to_owned(), "a".into());
+        let shelf = CopyShelf::new(dir.path().to_owned(), "a".into());
         let (old, taken) = (put(&shelf, NOON), put(&shelf, NOON + Duration::from_hours(1)));
         fs::remove_file(old.join(DATABASE)).unwrap();
         fs::create_dir(old.join(DATABASE)).unwrap();
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn what_is_dated_ahead_goes_first() {
         let dir = tempfile::tempdir().unwrap();
-        let shelf = Shelf::new(dir.path().to_owned(), "a".into());
+        let shelf = CopyShelf::new(dir.path().to_owned(), "a".into());
         let ahead = put(&shelf, NOON + Duration::from_hours(1_000));
         assert_eq!(shelf.newest(NOON), None);
         let before = put(&shelf, NOON - Duration::from_hours(24));

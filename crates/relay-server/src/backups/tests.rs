@@ -156,9 +156,12 @@ async fn a_directory_that_does_not_answer_is_told() {
     for _ in 0..2 {
         backups.step().await;
         let words = backups.words(Duration::ZERO).unwrap();
-        assert!(words.contains("does not answer"), "{words}");
+        assert!(words.contains("does not answer") && words.contains("what is in it is not known"), "{words}");
+        assert_eq!(backups.wanting(backups.clock.now()).and_then(|wanting| wanting.missed), None, "nobody knows that");
         assert!(backups.listing.lock().await.is_some());
     }
+    let words = backups.words(FIRST_WITHIN).unwrap();
+    assert!(words.starts_with("nobody knows of a backup younger than 2 d"), "{words}");
     assert_eq!(scene.names(), Vec::<String>::new());
     scene.store.close().await;
 }

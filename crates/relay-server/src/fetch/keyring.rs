@@ -26,7 +26,7 @@ use relay_net::origin::{Address, Network};
 use relay_store::seam::Registry;
 use tokio::sync::OnceCell;
 
-use super::{Fetcher, Unfetched, shelf::Shelf};
+use super::{Fetcher, Unfetched, shelf::KeyShelf};
 use crate::clock::Clock;
 
 /// The span in which all that may be fetched comes back.
@@ -41,7 +41,7 @@ type Fetch = BoxFuture<'static, Result<Bytes, Unfetched>>;
 pub(crate) struct Keyring {
     fetcher: Fetcher,
     clock: Clock,
-    shelf: Shelf,
+    shelf: KeyShelf,
     loaded: OnceCell<()>,
     pub(super) kept: Mutex<Kept>,
 }
@@ -121,7 +121,7 @@ pub(super) enum Entry {
 impl Keyring {
     /// One that knows what is in the store.
     pub(crate) fn new(fetcher: Fetcher, clock: Clock, store: Arc<dyn Registry>) -> Arc<Self> {
-        let (shelf, loaded) = (Shelf::new(store), OnceCell::new());
+        let (shelf, loaded) = (KeyShelf::new(store), OnceCell::new());
         let rng = StdRng::from_rng(&mut rand::rng());
         let kept = Kept { entries: BTreeMap::new(), rng, asked: BTreeMap::new(), renewed: BTreeMap::new() };
         Arc::new(Self { fetcher, clock, shelf, loaded, kept: Mutex::new(kept) })

@@ -10,7 +10,6 @@ use http::{HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use relay_core::limits;
 use relay_net::dial::encrypt;
 use tokio::time::timeout;
 use tokio_util::either::Either;
@@ -29,6 +28,8 @@ pub(crate) struct Post<'a> {
     pub(crate) allow_private: bool,
     /// It may be sent without TLS.
     pub(crate) allow_plain: bool,
+    /// How long its answer may take.
+    pub(crate) within: Duration,
 }
 
 /// What came of a question.
@@ -53,9 +54,9 @@ impl Fetcher {
     /// Why not, for the operator: without the URL, which may be a secret.
     pub(crate) async fn post(&self, post: Post<'_>) -> Result<(), Unfetched> {
         let host = post.url.host().unwrap_or_default().to_owned();
-        let sent = match timeout(limits::ALERT_TIMEOUT, self.send(&post, 0)).await {
+        let sent = match timeout(post.within, self.send(&post, 0)).await {
             Ok(sent) => sent,
-            Err(_) => Err(format!("no answer within {} s", limits::ALERT_TIMEOUT.as_secs()).into()),
+            Err(_) => Err(format!("no answer within {} s", post.within.as_secs()).into()),
         };
         match sent.map(|(status, _)| status) {
             Ok(status) if status.is_success() => Ok(()),
@@ -72,8 +73,8 @@ impl Fetcher {
     }
 
     /// Sends it once, for what is answered: at most so many bytes of it, within that time. Cancel safe.
-    pub(crate) async fn ask(&self, post: Post<'_>, most: usize, within: Duration) -> Asked {
-        match timeout(within, self.send(&post, most)).await {
+    pub(crate) async fn ask(&self, post: Post<'_>, most: usize) -> Asked {
+        match timeout(post.within, self.send(&post, most)).await {
             Ok(Ok((status, begin))) => Asked::Answered(status, begin),
             Ok(Err(Failed { why, .. })) if why == NOT_PUBLIC => Asked::Inside,
             Ok(Err(Failed { why, is_theirs: true, .. })) => Asked::Unfit(why),

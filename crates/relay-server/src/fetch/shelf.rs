@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::document::{is_later, parse};
 
 /// Keys and certificates that were fetched, kept.
-pub(super) struct Shelf(Arc<dyn Registry>);
+pub(super) struct KeyShelf(Arc<dyn Registry>);
 
 /// One as it is stored; its URL is the document's name.
 #[derive(Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub(super) struct Found {
     pub(super) age: Duration,
 }
 
-impl Shelf {
+impl KeyShelf {
     pub(super) fn new(store: Arc<dyn Registry>) -> Self {
         Self(store)
     }
@@ -69,9 +69,9 @@ impl Shelf {
     }
 }
 
-impl fmt::Debug for Shelf {
+impl fmt::Debug for KeyShelf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Shelf")
+        f.write_str("KeyShelf")
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_later_version_keeps_stays() {
         let store = Arc::new(MemoryStore::new());
-        let shelf = Shelf::new(store.clone());
+        let shelf = KeyShelf::new(store.clone());
         let key = |name: &str| DocumentKey { kind: DocumentKind::FetchedKey, name: name.to_owned() };
         let later = r#"{"body":"","fetched_at":0,"etag":"x"}"#;
         for (url, body) in [("later", later), ("damaged", "{")] {

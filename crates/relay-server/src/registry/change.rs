@@ -13,16 +13,16 @@ const TRIES: u32 = 8;
 
 /// A secret that is shown once, with the document that keeps its digest.
 #[derive(Clone)]
-pub struct Shown<T> {
+pub struct ShownOnce<T> {
     /// The secret itself.
     pub secret: String,
     /// What is kept.
     pub document: T,
 }
 
-impl<T: fmt::Debug> fmt::Debug for Shown<T> {
+impl<T: fmt::Debug> fmt::Debug for ShownOnce<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shown").field("document", &self.document).finish_non_exhaustive()
+        f.debug_struct("ShownOnce").field("document", &self.document).finish_non_exhaustive()
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use relay_providers::provider;
 
-use super::{NewKey, NewSource, NewToken, Registry, RegistryError, change::Shown};
+use super::{NewKey, NewSource, NewToken, Registry, RegistryError, change::ShownOnce};
 use crate::{
     document::{Key, Source, Token},
     principal::Principal,
@@ -17,9 +17,9 @@ pub struct Invited {
     /// The source; its route leads to the destination that was asked for.
     pub source: Source,
     /// The key its senders present, where the provider is one of keys and none was given.
-    pub key: Option<Shown<Key>>,
+    pub key: Option<ShownOnce<Key>>,
     /// Lets a client serve the destination.
-    pub token: Shown<Token>,
+    pub token: ShownOnce<Token>,
     /// Parameters that nobody gave and nobody else has to choose: to be pasted at the platform.
     pub generated: Vec<(String, String)>,
 }

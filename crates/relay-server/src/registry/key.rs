@@ -6,7 +6,7 @@ use relay_store::seam::DocumentKind;
 
 use super::{
     Registry, RegistryError,
-    change::{Shown, Write, unknown_source},
+    change::{ShownOnce, Write, unknown_source},
     key_of_pair, listed,
 };
 use crate::{
@@ -29,7 +29,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown` source, `Invalid` for a source without keys, `Taken`, `NoRandomness`, `Store`.
-    pub async fn create_key(&self, new: NewKey, who: &Principal) -> Result<Shown<Key>, RegistryError> {
+    pub async fn create_key(&self, new: NewKey, who: &Principal) -> Result<ShownOnce<Key>, RegistryError> {
         let made = self.new_key(&new)?;
         self.change(|directory| {
             let source = directory.sources.get(&new.source).ok_or_else(|| unknown_source(directory, &new.source))?;
@@ -49,7 +49,7 @@ impl Registry {
     }
 
     /// An API key that is not written yet.
-    pub(super) fn new_key(&self, new: &NewKey) -> Result<Shown<Key>, RegistryError> {
+    pub(super) fn new_key(&self, new: &NewKey) -> Result<ShownOnce<Key>, RegistryError> {
         let secret = secret::generate(secret::KEY_PREFIX)?;
         let document = Key {
             source: new.source.clone(),
@@ -59,7 +59,7 @@ impl Registry {
             created_at: self.clock.now().wall,
             revoked_at: None,
         };
-        Ok(Shown { secret, document })
+        Ok(ShownOnce { secret, document })
     }
 
     /// Writes a key whose name its source does not have yet.

@@ -34,7 +34,7 @@ use relay_core::{
 use relay_store::seam::{self, AuditEntry, DocumentKey, DocumentKind};
 use tokio::sync::{Mutex, Notify};
 
-pub use change::Shown;
+pub use change::ShownOnce;
 pub use invite::Invited;
 pub use key::NewKey;
 pub(crate) use put::put_document;

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::{
     Registry, RegistryError, STATIC_TOKEN,
-    change::{Shown, Write, undeclared, unknown_source},
+    change::{ShownOnce, Write, undeclared, unknown_source},
     key_of,
     token::unknown_token,
 };
@@ -118,7 +118,7 @@ impl Registry {
         name: &Name,
         keep_old: Option<Duration>,
         who: &Principal,
-    ) -> Result<Shown<Token>, RegistryError> {
+    ) -> Result<ShownOnce<Token>, RegistryError> {
         if name.as_str() == STATIC_TOKEN {
             let text =
                 format!("{STATIC_TOKEN} is RELAY_TOKEN, a setting: make tokens beside it with crm-relay token create");
@@ -146,7 +146,7 @@ impl Registry {
         })
         .await?;
         let document = self.present_token(name)?;
-        Ok(Shown { secret: made, document })
+        Ok(ShownOnce { secret: made, document })
     }
 
     /// Ends the rotation of a token; sessions of the secret that goes are closed.

@@ -6,7 +6,7 @@ use relay_store::seam::DocumentKind;
 
 use super::{
     Registry, RegistryError, STATIC_TOKEN,
-    change::{Shown, Write},
+    change::{ShownOnce, Write},
     key_of, listed,
 };
 use crate::{
@@ -32,7 +32,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Unknown` destination, `Taken`, `NoRandomness`, `Store`.
-    pub async fn create_token(&self, new: NewToken, who: &Principal) -> Result<Shown<Token>, RegistryError> {
+    pub async fn create_token(&self, new: NewToken, who: &Principal) -> Result<ShownOnce<Token>, RegistryError> {
         let made = self.new_token(&new)?;
         self.change(|directory| {
             known_destinations(directory, new.destinations.as_deref().unwrap_or_default())?;
@@ -43,7 +43,7 @@ impl Registry {
     }
 
     /// A token that is not written yet.
-    pub(super) fn new_token(&self, new: &NewToken) -> Result<Shown<Token>, RegistryError> {
+    pub(super) fn new_token(&self, new: &NewToken) -> Result<ShownOnce<Token>, RegistryError> {
         let secret = secret::generate(secret::TOKEN_PREFIX)?;
         let document = Token {
             name: new.name.clone(),
@@ -55,7 +55,7 @@ impl Registry {
             created_at: self.clock.now().wall,
             revoked_at: None,
         };
-        Ok(Shown { secret, document })
+        Ok(ShownOnce { secret, document })
     }
 
     /// Writes a new token, unless its name is taken.

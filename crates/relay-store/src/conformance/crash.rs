@@ -125,6 +125,7 @@ pub async fn a_step_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
         settle: vec![cancel(&all[0], at(20)), cancel(&all[1], at(20))],
         retire: Ended::of(&all[4]).into_iter().collect(),
         make: Vec::new(),
+        erase: Vec::new(),
         audit: None,
     };
     cut::<B, _, _>(async |fixture: Fixture<B>, all: Vec<Delivery>| {

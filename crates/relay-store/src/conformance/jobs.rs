@@ -264,6 +264,7 @@ pub async fn a_step_is_done_once<B: Backend>() {
         settle: vec![redriven(&first, at(2), TTL_OF_ROUTE)],
         retire: Vec::new(),
         make: Vec::new(),
+        erase: Vec::new(),
         audit: Some(audited(at(2))),
     };
     let mark = Mark {
@@ -276,7 +277,7 @@ pub async fn a_step_is_done_once<B: Backend>() {
         is_over: false,
     };
     let (settled, retired, made) = (vec![Changed::Applied], Vec::new(), Vec::new());
-    let done = Stepped::Done { mark: mark.clone(), settled, retired, made };
+    let done = Stepped::Done { mark: mark.clone(), settled, retired, made, erased: Vec::new() };
     assert_eq!(fixture.store().step(step.clone()).await, Ok(done));
     let before = fixture.snapshot().await;
     let too_far = Step { before: 2, retire: Ended::of(&second).into_iter().collect(), ..step.clone() };
@@ -289,7 +290,13 @@ pub async fn a_step_is_done_once<B: Backend>() {
     }
     let last = Step { before: 1, cursor: None, next_due: None, is_over: true, settle: Vec::new(), ..too_far };
     let mark = Mark { steps: 2, cursor: None, matched: 2, changed: 2, fingerprint: 7, next_due: None, is_over: true };
-    let done = Stepped::Done { mark: mark.clone(), settled: Vec::new(), retired: vec![true], made: Vec::new() };
+    let done = Stepped::Done {
+        mark: mark.clone(),
+        settled: Vec::new(),
+        retired: vec![true],
+        made: Vec::new(),
+        erased: Vec::new(),
+    };
     assert_eq!(fixture.store().step(last.clone()).await, Ok(done));
     assert_eq!(fixture.store().step(last).await, Ok(Stepped::Elsewhere(mark)));
     assert_eq!(audit_log(&fixture).await.len(), 2, "a line of each step that had one, and none else");
@@ -321,6 +328,7 @@ pub async fn a_step_passes_over_what_has_changed<B: Backend>() {
         settle: vec![cancel(&ready, at(2)), cancel(&waiting, at(2))],
         retire: vec![named(&dead), named(&gone)],
         make: Vec::new(),
+        erase: Vec::new(),
         audit: None,
     };
     let Ok(Stepped::Done { mark, settled, retired, .. }) = fixture.store().step(step).await else {

@@ -1,14 +1,14 @@
 //! Opening, closing, failing.
 
 use relay_core::{
-    delivery::State,
+    delivery::{State, outcome::Class},
     storage::{AppendError, DueAsk, StoreError},
     time::Wall,
 };
 
 use super::{
     Backend, Fixture,
-    fixture::{asking, at},
+    fixture::{asking, at, failing},
 };
 use crate::seam::{DeliveryFilter, Durability, Page, Stats};
 
@@ -117,5 +117,31 @@ pub async fn an_empty_store_answers_empty<B: Backend>() {
     let listing = store.browse_deliveries(DeliveryFilter::default(), page).await.expect("browsing works");
     assert!(listing.items.is_empty() && listing.next.is_none());
     assert!(!store.promises().backend.is_empty());
+    fixture.check_sums().await;
+}
+
+/// S32: a pass of sealing anew ends, whoever begins it again in the middle, and nothing that is stored says anything else after it; one that has
+/// nothing left to do does nothing.
+pub async fn a_pass_of_sealing_anew_changes_no_word<B: Backend>() {
+    let mut fixture = Fixture::<B>::fresh().await;
+    for number in 0..5 {
+        let found = fixture.accept("crm", at(number)).await;
+        fixture.apply(failing(&found, Class::Rejected, at(number), at(60))).await;
+    }
+    let before = fixture.snapshot().await;
+    let first = fixture.store().rekey(None).await.expect("it can");
+    assert_eq!(first.left, 0);
+    let fixture = fixture.reopen().await;
+    let (mut from, mut sealed, mut retired) = (None, 0, Vec::new());
+    loop {
+        let step = fixture.store().rekey(from).await.expect("it can");
+        (sealed, from) = (sealed + step.sealed, step.next);
+        retired.extend(step.retired);
+        if from.is_none() {
+            break;
+        }
+    }
+    assert_eq!((sealed, retired), (0, Vec::new()), "all is sealed with the newest key, or there is none");
+    assert_eq!(fixture.snapshot().await, before);
     fixture.check_sums().await;
 }

@@ -13,6 +13,7 @@ pub mod append;
 pub mod browse;
 pub mod crash;
 pub mod dedupe;
+pub mod erase;
 mod fixture;
 pub mod jobs;
 pub mod lease;
@@ -163,6 +164,12 @@ macro_rules! conformance_suite {
             a_replay_of_many_is_done_once,
             nothing_is_replayed_without_room,
         ]);
+        $crate::conformance_suite!(@ $backend, erase [
+            an_erased_event_keeps_its_place_and_no_word,
+            nothing_is_made_of_an_erased_event,
+            an_event_that_may_still_go_out_is_not_erased,
+            a_command_erases_what_matches,
+        ]);
         $crate::conformance_suite!(@ $backend, registry [
             a_document_is_written_only_over_the_version_it_was_read_at,
             documents_of_a_kind_are_listed_by_name,
@@ -228,6 +235,7 @@ macro_rules! conformance_suite {
             the_latest_moment_stored_is_known_after_a_restart,
             an_empty_store_answers_empty,
             a_condition_says_whether_it_commits,
+            a_pass_of_sealing_anew_changes_no_word,
         ]);
     };
     (@ $backend:ident, $area:ident [$($case:ident),* $(,)?]) => {

@@ -131,9 +131,14 @@ impl Disk {
     }
 
     /// Whether the event that took a key is still stored: a key goes with its event.
+    /// Whether an event is there, and is not erased.
+    fn is_whole(&self, id: &EventId) -> bool {
+        self.events.get(id).is_some_and(|event| !event.is_erased())
+    }
+
     fn is_there(&self, taken: &Taken) -> bool {
         // Canary: a key that was durable before its event would be free again.
-        self.events.contains_key(&taken.event) || relay_core::canary::is("dedupe_before_commit")
+        self.is_whole(&taken.event) || relay_core::canary::is("dedupe_before_commit")
     }
 
     /// Moves the ends of leases that stand.
@@ -196,7 +201,7 @@ impl Disk {
         if let (false, Some(decided_on), Some(first)) = (is_done, replay.decided_on, replay.made.first()) {
             let now: Vec<Delivery> = self.of_event(first.event).cloned().collect();
             // Without its event it is not stored anyway.
-            if now.len() as u64 != u64::from(decided_on) && self.events.contains_key(&first.event) {
+            if now.len() as u64 != u64::from(decided_on) && self.is_whole(&first.event) {
                 return Replayed::Elsewise(now);
             }
         }
@@ -208,7 +213,7 @@ impl Disk {
         let mut stored_any = false;
         let mut answers = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
-            let event_is_there = self.events.contains_key(&delivery.event);
+            let event_is_there = self.is_whole(&delivery.event);
             if event_is_there && !self.deliveries.contains_key(&delivery.id) {
                 self.create(delivery);
                 stored_any = true;

@@ -144,8 +144,30 @@ impl Head {
 
     /// Checks the body's SHA-256 too: for a scrub, which may take its time.
     pub fn holds_digest(event: &Event) -> bool {
-        digest::digest(&digest::SHA256, &event.body).as_ref() == event.body_sha256
+        digest(&event.body) == event.body_sha256
     }
+
+    /// Whether it is sealed, and its body.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed.1 != 0
+    }
+
+    /// The event [erased](Event::erased), its body too; as it is stored it is as long as before.
+    pub fn erased(&self) -> Event {
+        self.event.erased(self.body_bytes as usize, digest)
+    }
+}
+
+/// The digest of a body.
+pub(crate) fn digest(body: &[u8]) -> [u8; 32] {
+    digest::digest(&digest::SHA256, body).as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+/// An attempt whose answer is [erased](Answer::erased), as long as before; `None`: it has none, or is so already.
+pub(crate) fn erased_attempt(attempt: &Attempt) -> Option<Attempt> {
+    let answer = attempt.answer.as_ref()?;
+    let erased = answer.erased();
+    (erased != **answer).then(|| Attempt { answer: Some(Arc::new(erased)), ..attempt.clone() })
 }
 
 /// An event's body as it is stored: as it was received, or sealed with the newest key.

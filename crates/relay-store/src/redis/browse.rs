@@ -19,7 +19,7 @@ use super::{
     event::{self, Front},
     events::Seen,
     keys::Keys,
-    listing::{At, Shelf, Walk},
+    listing::{At, Listed, Walk},
     reply::Fault,
 };
 
@@ -75,16 +75,16 @@ impl Core {
     }
 
     /// What has the deliveries of a filter, in its order.
-    async fn shelves(&self, filter: &DeliveryFilter, by_end: bool) -> Result<Vec<Shelf>, Fault> {
+    async fn shelves(&self, filter: &DeliveryFilter, by_end: bool) -> Result<Vec<Listed>, Fault> {
         let mut shelves = Vec::new();
         for (keys, counters) in self.space.partitions().iter().zip(self.counters().await?) {
             let of = |name: &&Name| filter.destination.as_ref().is_none_or(|wanted| wanted == *name);
             for destination in counters.destinations.keys().filter(of) {
                 if by_end {
-                    shelves.push(Shelf::Ended(keys.ended(destination)));
+                    shelves.push(Listed::Ended(keys.ended(destination)));
                 } else {
-                    shelves.push(Shelf::Made(keys.made(destination)));
-                    shelves.push(Shelf::Stream(keys.log(destination)));
+                    shelves.push(Listed::Made(keys.made(destination)));
+                    shelves.push(Listed::Stream(keys.log(destination)));
                 }
             }
         }
@@ -190,11 +190,11 @@ impl Core {
         self.event_rows(fronts).await
     }
 
-    async fn event_shelves(&self, source: Option<&Name>) -> Result<Vec<Shelf>, Fault> {
+    async fn event_shelves(&self, source: Option<&Name>) -> Result<Vec<Listed>, Fault> {
         let mut shelves = Vec::new();
         for (keys, counters) in self.space.partitions().iter().zip(self.counters().await?) {
             let of = counters.sources.keys().filter(|name| source.is_none_or(|wanted| wanted == *name));
-            shelves.extend(of.map(|name| Shelf::Stream(Keys::source(keys, name))));
+            shelves.extend(of.map(|name| Listed::Stream(Keys::source(keys, name))));
         }
         Ok(shelves)
     }

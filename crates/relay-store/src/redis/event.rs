@@ -73,6 +73,32 @@ pub(super) fn resealed(id: EventId, value: &Bytes, ciphers: &Ciphers) -> Result<
     Ok(Some((before, write_behind(out, &event, ciphers))))
 }
 
+/// What is erased of an event, with all that it is decided on.
+pub(super) struct Erasing {
+    /// What stands in front of its head, and its source.
+    pub(super) front: Front,
+    /// How its value begins, up to the body.
+    pub(super) begin: Bytes,
+    /// What takes its place, as long; `None`: it is so already.
+    pub(super) erased: Option<Vec<u8>>,
+}
+
+/// The same event erased.
+///
+/// # Errors
+/// As [`read_front`].
+pub(super) fn erased(id: EventId, value: &Bytes, ciphers: &Ciphers) -> Result<Erasing, RecordError> {
+    let SealedHead { head_at, .. } = read_sealed(id, value)?.map_err(|_| RecordError::Short)?;
+    let front = read_front(id, value, ciphers)?.map_err(|_| RecordError::Short)?;
+    let begin = value.slice(..front.body_at);
+    let erased = (!front.head.event.is_erased()).then(|| {
+        let mut out = Vec::with_capacity(value.len() + 256);
+        out.extend(&value[..head_at - SEAL - 4]);
+        write_behind(out, &front.head.erased(), ciphers)
+    });
+    Ok(Erasing { front, begin, erased })
+}
+
 fn seal(id: EventId, front: &[u8]) -> [u8; SEAL] {
     let mut crc = Hasher::new();
     crc.update(&id.as_u128().to_be_bytes());

@@ -46,7 +46,7 @@ impl At {
 
 /// Something that is listed.
 #[derive(Clone, Debug)]
-pub(super) enum Shelf {
+pub(super) enum Listed {
     /// A stream of ids.
     Stream(Key),
     /// A set of ids by their milliseconds.
@@ -68,7 +68,7 @@ pub(super) struct Walk {
 /// One shelf, and what of it was read and not given out yet. However many shelves there are, little of each is read.
 #[derive(Clone, Debug)]
 struct Row {
-    shelf: Shelf,
+    shelf: Listed,
     found: VecDeque<At>,
     /// The last that was read.
     read: Option<At>,
@@ -79,7 +79,7 @@ struct Row {
 
 impl Walk {
     /// Newest first, over all there is.
-    pub(super) fn new(shelves: Vec<Shelf>) -> Self {
+    pub(super) fn new(shelves: Vec<Listed>) -> Self {
         let count = (CHUNK / shelves.len().max(1)).max(CHUNK_MIN) + 1;
         let row = |shelf| Row { shelf, found: VecDeque::new(), read: None, count, is_over: false };
         let rows = shelves.into_iter().map(row).collect();
@@ -200,7 +200,7 @@ impl Core {
     }
 }
 
-impl Shelf {
+impl Listed {
     fn ask(&self, first: Place, last: Place, oldest_first: bool, count: usize) -> Command {
         let (stream, set) = if oldest_first { ("XRANGE", "ZRANGEBYSCORE") } else { ("XREVRANGE", "ZREVRANGEBYSCORE") };
         let (from, to) = if oldest_first { (first, last) } else { (last, first) };

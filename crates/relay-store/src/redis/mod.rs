@@ -28,6 +28,7 @@ mod counters;
 mod damage;
 mod dedupe;
 mod due;
+mod erase;
 mod event;
 mod events;
 mod examine;

@@ -20,7 +20,7 @@ enum Kept {
 }
 
 /// Those of one destination in one partition, and how far they were read.
-struct Shelf {
+struct EndedRows {
     kept: Kept,
     key: Key,
     /// Entry behind which it goes on, of a stream.
@@ -42,7 +42,7 @@ impl Core {
             let left = limit - over.len();
             let open = shelves.iter().filter(|shelf| !shelf.is_over).count();
             let each = left.div_ceil(open);
-            let asked: Vec<&mut Shelf> = shelves.iter_mut().filter(|shelf| !shelf.is_over).take(left).collect();
+            let asked: Vec<&mut EndedRows> = shelves.iter_mut().filter(|shelf| !shelf.is_over).take(left).collect();
             let commands = asked.iter().map(|shelf| shelf.ask(&ask, each)).collect();
             let mut replies = Replies::new(self.nodes.readable(commands).await?);
             let mut ids = Vec::new();
@@ -57,7 +57,7 @@ impl Core {
     }
 
     /// Those in which retention is over for something.
-    async fn shelves_over(&self, ask: &OverAsk) -> Result<Vec<Shelf>, Fault> {
+    async fn shelves_over(&self, ask: &OverAsk) -> Result<Vec<EndedRows>, Fault> {
         let (counted, away) = self.counters_last_read().await?;
         let is_asked = |place: usize| {
             self.space.is_one_of(ask.partitions, place) && !away.contains(&place) && self.nodes.takes_commits(place)
@@ -65,8 +65,8 @@ impl Core {
         let mut shelves = Vec::new();
         for (keys, counters) in self.some_of_parts(&counted, is_asked) {
             for destination in counters.destinations.keys() {
-                shelves.push(Shelf::new(Kept::Done, keys.done(destination)));
-                shelves.push(Shelf::new(Kept::Ended, keys.ended(destination)));
+                shelves.push(EndedRows::new(Kept::Done, keys.done(destination)));
+                shelves.push(EndedRows::new(Kept::Ended, keys.ended(destination)));
             }
         }
         let first = shelves.iter().map(|shelf| shelf.ask(ask, 1)).collect();
@@ -80,7 +80,7 @@ impl Core {
     }
 }
 
-impl Shelf {
+impl EndedRows {
     fn new(kept: Kept, key: Key) -> Self {
         Self { kept, key, behind: None, read: 0, is_over: false }
     }

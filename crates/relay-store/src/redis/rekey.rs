@@ -86,7 +86,7 @@ impl Core {
     }
 
     /// What is of another type than it should be is left to whoever puts that right.
-    async fn value_of(&self, key: &Key) -> Result<Option<Vec<u8>>, Fault> {
+    pub(super) async fn value_of(&self, key: &Key) -> Result<Option<Vec<u8>>, Fault> {
         self.nodes.readable(vec![Command::new("GET").arg(key)]).await?.pop().ok_or(Fault::Away)?.maybe_bytes()
     }
 

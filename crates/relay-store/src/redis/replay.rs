@@ -2,6 +2,7 @@
 
 use relay_core::{
     delivery::Delivery,
+    id::EventId,
     storage::{AuditEntry, Replay, Replayed},
 };
 
@@ -39,6 +40,10 @@ impl Core {
             if here.is_empty() {
                 continue;
             }
+            let here = self.without_erased(&replay.made, here).await?;
+            if here.is_empty() {
+                continue;
+            }
             let made: Vec<&Delivery> = here.iter().map(|at| &replay.made[*at]).collect();
             let stored = self.replay_in(keys, &made, replay.decided_on, audit).await;
             match stored.map_err(|fault| fault.behind(answers.contains(&true)))? {
@@ -55,6 +60,19 @@ impl Core {
         }
         self.hints.made_due(&mut replay.made.iter().map(|made| &made.destination));
         Ok(Replayed::Stored(answers))
+    }
+
+    /// Those of events that are not erased. One that is erased just now has a delivery all the same, which ends when its body is read.
+    async fn without_erased(&self, made: &[Delivery], here: Vec<usize>) -> Result<Vec<usize>, Fault> {
+        let mut events: Vec<EventId> = here.iter().map(|at| made[*at].event).collect();
+        events.sort_unstable();
+        events.dedup();
+        let fronts = self.fronts(&events).await?;
+        let is_erased = |at: &usize| {
+            let front = events.binary_search(&made[*at].event).ok().and_then(|at| fronts[at].as_ref());
+            front.is_some_and(|front| front.head.event.is_erased())
+        };
+        Ok(here.into_iter().filter(|at| !is_erased(at)).collect())
     }
 
     /// The same in one partition. The script counts rows, and whoever decided counted those that read: where that differs, he is

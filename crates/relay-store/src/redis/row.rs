@@ -127,6 +127,30 @@ pub(super) fn resealed(id: DeliveryId, row: &[u8], ciphers: &Ciphers) -> Result<
     Ok(Some(out))
 }
 
+/// The same row, whose answer is [erased](relay_core::delivery::answer::Answer::erased); `None`: it has none, or is so already.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn erased(id: DeliveryId, row: &[u8], ciphers: &Ciphers) -> Result<Option<Vec<u8>>, RecordError> {
+    read(id, row, ciphers)?;
+    let (front, delivery) = as_written(row, ciphers)?;
+    let Some(last) = delivery.last.as_ref().and_then(record::erased_attempt) else { return Ok(None) };
+    let mut out = front.to_vec();
+    record::encode_delivery(&Delivery { last: Some(last), ..delivery }, SOURCE, DESTINATION, ciphers, &mut out);
+    Ok(Some(out))
+}
+
+/// What stands in front of a row's record, and the record as it was written, without what its header says since.
+fn as_written<'a>(row: &'a [u8], ciphers: &Ciphers) -> Result<(&'a [u8], Delivery), RecordError> {
+    let mut fields = Fields::plain(row);
+    header(&mut fields)?;
+    let (destination, source) = (name(&mut fields)?, name(&mut fields)?);
+    fields.array::<4>()?;
+    let sealed = fields.rest();
+    let delivery = record::decode_delivery(sealed, &Inline { source, destination, ciphers })?;
+    Ok((&row[..row.len() - sealed.len()], delivery))
+}
+
 /// Names stand where they are used.
 struct Inline<'a> {
     source: Name,

@@ -50,6 +50,7 @@ scripts! {
     Lost: " flags=allow-oom" ["prelude", "lost"],
     Aside: " flags=allow-oom" ["aside"],
     Presence: " flags=allow-oom" ["presence"],
+    Erase: " flags=allow-oom" ["prelude", "erase"],
     Reseal: "" ["reseal"],
     ResealList: "" ["reseal_list"],
     Trial: " flags=allow-oom" ["trial"],

@@ -40,6 +40,7 @@ impl Core {
         if step.settle.iter().all(|change| here(change.next.id.partition()))
             && step.retire.iter().all(|ended| here(ended.id.partition()))
             && step.make.iter().all(|made| here(made.event.partition()))
+            && step.erase.is_empty()
         {
             return self.step_here(home, &step, (&before, stored.as_deref().unwrap_or_default()), 0).await;
         }
@@ -92,12 +93,17 @@ impl Core {
                 Replayed::Elsewise(_) => return Err(Fault::Unknown),
             }
         };
+        let mut erased = Vec::with_capacity(step.erase.len());
+        for event in &step.erase {
+            erased.push(self.erase(*event).await.map_err(|fault| fault.behind(true))?);
+        }
         let done = settled.iter().filter(|changed| **changed == Changed::Applied).count()
             + retired.iter().chain(&made).filter(|done| **done).count();
         let home = self.space.of_job(step.job);
+        let done = step.changed(done, &erased) as usize;
         let stepped = self.step_here(home, &step, (before, stored), done).await;
         match stepped.map_err(|fault| fault.behind(true))? {
-            Stepped::Done { mark, .. } => Ok(Stepped::Done { mark, settled, retired, made }),
+            Stepped::Done { mark, .. } => Ok(Stepped::Done { mark, settled, retired, made, erased }),
             elsewhere @ Stepped::Elsewhere(_) => Ok(elsewhere),
         }
     }
@@ -126,7 +132,7 @@ impl Core {
         let retired: Vec<bool> = is_there.iter().map(|is_there| *is_there && removed.next().unwrap_or(false)).collect();
         self.acknowledged
             .forget(step.retire.iter().zip(&retired).filter(|(_, gone)| **gone).map(|(ended, _)| ended.id));
-        Ok(Some(Stepped::Done { mark, settled, retired, made: done(replies.next()?)? }))
+        Ok(Some(Stepped::Done { mark, settled, retired, made: done(replies.next()?)?, erased: Vec::new() }))
     }
 }
 

@@ -184,6 +184,7 @@ fn steps(count: u64) -> Vec<(&'static str, u64)> {
         settle: open.iter().map(|found| delivery::cancel(found, NOW)).collect(),
         retire: Vec::new(),
         make: Vec::new(),
+        erase: Vec::new(),
         audit: None,
     };
     let done = step::step(&mut tx, &cancel).expect("is done");

@@ -22,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use relay_core::{
@@ -48,6 +48,7 @@ use self::{
         open::{self, Alone, Clock, StoreDir},
         room::{Room, Seen},
         schema,
+        slack::Sweep,
     },
     read::{
         ahead::Ahead,
@@ -67,7 +68,7 @@ use self::{
         retain::{self, Retiring},
         settle, step,
         transaction::Transaction,
-        writer::{WalPages, Writer},
+        writer::{Sweeping, WalPages, Writer},
     },
 };
 pub use self::{
@@ -184,6 +185,9 @@ impl SqliteStore {
         let mut room = Room::new(Arc::clone(&disk_free), options.disk_reserve, &place.dir, ballast, Arc::clone(&seen));
         let clock = Arc::new(Mutex::new(open::clock_from(options.clock, meta.latest)));
         let copies = Copies::default();
+        // Whoever erased may have died before all of it was gone.
+        let sweep = place.erased().exists().then_some(Sweeping::Pages(Sweep::BEGIN));
+        copies.wait_for_sweep(sweep.is_some());
         let (dir, epoch) = (place.dir.clone(), meta.epoch);
         room.is_full(|| schema::free_inside(&db).unwrap_or(0));
         let writer = Writer {
@@ -204,6 +208,9 @@ impl SqliteStore {
             ledger_lags: false,
             bulk_not_before: None,
             caught_up: 0,
+            remains: place.erased(),
+            sweep,
+            sweep_not_before: Instant::now(),
         };
         let cannot_start = |error| open::io_error("start a thread for", &options.dir, error);
         let readers = Readers::start(connections, &status).map_err(cannot_start)?;

@@ -15,6 +15,7 @@ const WHOLE: &[(&str, &str)] = &[
     ("accept.rs", "an accepted loss reads everything, with no store open"),
     ("book.rs SELECT name FROM names INDEXED BY", "a check, of names that do not read"),
     ("recount.rs", "a recount reads everything, on a connection of its own"),
+    ("slack.rs", "a page by its number, which a virtual table does not call a search"),
     ("backup.rs", "a backup reads everything, on a connection of its own"),
     ("of_source.rs SELECT source", "recounts, and makes the table anew in a check"),
     ("named.rs SELECT source, minute, name, events FROM named ORDER", "a check compares all of it with the events"),

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod copies;
+mod erase;
 mod format;
 mod full_disk;
 mod jobs;

@@ -1,13 +1,19 @@
 //! Lease ends: resume, release, loss, suspects, restart.
 
-use std::time::Duration;
+use std::{
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use relay_core::{
-    delivery::{Reason, State, outcome::Class},
+    delivery::{Delivery, Reason, State, outcome::Class},
     hub::{Input, Notice},
+    id::IdMint,
     limits,
+    storage::{Erased, Step, Stepped},
     wire::{codec::LeaseKey, message::Message},
 };
+use relay_store::seam::Upkeep as _;
 
 use crate::rig::{FORWARD_TIMEOUT, Rig, keys, lease_of, outcome};
 
@@ -316,7 +322,7 @@ fn a_loss_from_before_a_redrive_does_not_count_against_it() {
     rig.pass(limits::RESUME_GRACE);
     let released = rig.only().clone();
     assert_eq!((released.state, released.losses), (State::Ready, 0), "its loss is due when its lease would have ended");
-    let dead = relay_core::delivery::Delivery { state: State::Dead, reason: Some(Reason::Rejected), ..released };
+    let dead = Delivery { state: State::Dead, reason: Some(Reason::Rejected), ..released };
     let redriven = relay_core::delivery::redrive(&dead, rig.now.wall, limits::MESSAGE_TTL).next;
     rig.store.put(redriven);
     rig.pass(Duration::from_secs(120));
@@ -479,4 +485,24 @@ fn leases_of_an_earlier_run_wait_until_all_are_read() {
     rig.prompt = true;
     rig.pass(Duration::from_secs(30));
     assert_eq!((rig.only().state, rig.only().losses), (State::Leased, 0));
+}
+
+/// I20: a delivery that a replay made of an event just as that was erased goes to nobody, and ends.
+#[test]
+fn what_was_erased_goes_to_nobody() {
+    let mut rig = Rig::new();
+    rig.send();
+    let waiting = rig.store.deliveries().remove(0);
+    rig.store.put(Delivery { state: State::Cancelled, ..waiting.clone() });
+    let job = IdMint::new(0, 1).job(rig.now.wall);
+    let step = Step { before: 0, erase: vec![waiting.event], ..Step::look(job) };
+    let stepped = rig.store.step(step).as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(stepped, Poll::Ready(Ok(Stepped::Done { erased, .. })) if erased == [Erased::Now]));
+    rig.store.put(waiting.clone());
+    let client = rig.join(1, 7, 4);
+    rig.send();
+    assert_eq!(rig.grants(client).len(), 1, "the other one");
+    assert_eq!((rig.count(State::Cancelled), rig.count(State::Leased)), (1, 1));
+    rig.pass(SECOND);
+    assert_eq!(rig.count(State::Cancelled), 1);
 }

@@ -116,6 +116,7 @@ async fn a_key_of_another_type_leaves_nothing_half_done() {
             settle: vec![cancel(&waits, at(60))],
             retire: ended.clone(),
             make: vec![made.clone()],
+            erase: Vec::new(),
             audit: Some(line.clone()),
         };
         let key = format!("crm-relay:{{00-23}}:{within}");
@@ -287,6 +288,7 @@ async fn what_a_step_has_done_in_one_partition_is_in_the_audit_log() {
         settle: all.iter().map(|found| cancel(&found[0], at(1))).collect(),
         retire: Vec::new(),
         make: Vec::new(),
+        erase: Vec::new(),
         audit: Some(line.clone()),
     };
     assert_eq!(fixture.store().step(step).await, Err(StoreError::Unknown));

@@ -113,6 +113,7 @@ async fn purging_goes_past_what_is_of_another_type() {
             settle: Vec::new(),
             retire,
             make: Vec::new(),
+            erase: Vec::new(),
             audit: None,
         };
         let stepped = fixture.store().step(step).await;
@@ -166,6 +167,7 @@ async fn nothing_is_forgotten_by_its_score_alone() {
             settle: vec![cancel(&stored, at(600))],
             retire: Vec::new(),
             make: Vec::new(),
+            erase: Vec::new(),
             audit: None,
         };
         assert!(matches!(fixture.store().step(step).await, Ok(Stepped::Done { .. })));

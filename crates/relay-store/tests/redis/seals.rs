@@ -364,6 +364,7 @@ async fn no_flipped_bit_makes_a_step_twice_or_never() {
         settle,
         retire: Vec::new(),
         make: Vec::new(),
+        erase: Vec::new(),
         audit: None,
     };
     let Ok(Stepped::Done { mark, .. }) = fixture.store().step(step(0, vec![cancel(&stored, at(2))])).await else {

@@ -358,6 +358,7 @@ impl<'a> Load<'a> {
             settle: Vec::new(),
             retire: Vec::new(),
             make: Vec::new(),
+            erase: Vec::new(),
             audit: None,
         };
         self.insist(|store| store.step(step.clone())).await;

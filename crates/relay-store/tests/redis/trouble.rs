@@ -227,7 +227,9 @@ async fn an_answer_that_is_lost_is_unknown_and_asked_for_again() {
     // Replay.
     let made = Delivery { id: fixture.mint.delivery(at(21)).beside(done.next.event), ..replayed(&done.next) };
     let replay = Replay { made: vec![made], decided_on: Some(1) };
-    proxy.lose_behind(0);
+    // It reads first whether the event is erased.
+    connected().await;
+    proxy.lose_behind(1);
     assert_eq!(store.replay(replay.clone(), Vec::new()).await, Err(StoreError::Unknown));
     assert_eq!(store.replay(replay, Vec::new()).await, Ok(Replayed::Stored(vec![true])));
 
@@ -243,6 +245,7 @@ async fn an_answer_that_is_lost_is_unknown_and_asked_for_again() {
         settle: vec![cancel(&held[2], at(22))],
         retire: Vec::new(),
         make: Vec::new(),
+        erase: Vec::new(),
         audit: None,
     };
     // It reads the mark first.

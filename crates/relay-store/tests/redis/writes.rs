@@ -176,6 +176,7 @@ async fn everything(fixture: &mut Fixture<Shared>) {
         settle: vec![redrive(&dead, at(9), at(900).since(at(9)))],
         retire: Ended::of(&other).into_iter().collect(),
         make: vec![made],
+        erase: Vec::new(),
         audit: Some(line.clone()),
     };
     fixture.store().step(step).await.expect("steps");

@@ -32,8 +32,9 @@ pub(crate) struct Export {
 struct Exported<'a> {
     #[serde(flatten)]
     event: &'a EventDto,
-    /// The body, byte for byte.
-    body_base64: String,
+    /// The body, byte for byte; not of one that was erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
     /// Where to go on behind this line; it is not there where that is behind a later one.
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<&'a str>,
@@ -51,9 +52,10 @@ impl Export {
                 api.get(&query("/api/v1/events", parameters.iter().cloned().chain(here))).await?;
             let last = page.items.len().saturating_sub(1);
             for (at, event) in page.items.iter().enumerate() {
-                let body = api.bytes(&format!("/api/v1/events/{}/body", encode(&event.id))).await?;
+                let path = format!("/api/v1/events/{}/body", encode(&event.id));
+                let body = if event.erased { None } else { Some(api.bytes(&path).await?) };
                 let cursor = page.next.as_deref().filter(|_| at == last);
-                write(&Exported { event, body_base64: STANDARD.encode(&body), cursor })?;
+                write(&Exported { event, body_base64: body.map(|body| STANDARD.encode(&body)), cursor })?;
                 written += 1;
             }
             cursor = page.next;

@@ -88,6 +88,7 @@ pub(super) async fn body(
     let held = state.bodies.acquire().await.map_err(|_| AdminError::Stopping)?;
     let event = find(&state, &id).await?;
     drop(held);
+    refuse_erased(&event, "its body is gone")?;
     note_view(&state, present, &who, event.id).await;
     Ok(download(event.body.clone(), place))
 }
@@ -99,6 +100,7 @@ pub(super) async fn replay(
     Body(body): Body<ReplayOneAsk>,
 ) -> Result<Json<ReplayDto>, AdminError> {
     let event = find(&state, &id).await?;
+    refuse_erased(&event, "nothing is left to deliver")?;
     let directory = state.registry.directory();
     let routes = directory.routing.routes.get(&event.source).map_or(&[][..], Vec::as_slice);
     let wanted = body.destination.as_deref().map(name).transpose()?;
@@ -135,12 +137,22 @@ pub(super) async fn note_view(state: &State, present: Option<Extension<Present>>
     }
 }
 
-async fn find(state: &State, id: &str) -> Result<Arc<Event>, AdminError> {
+fn refuse_erased(event: &Event, so: &str) -> Result<(), AdminError> {
+    if event.is_erased() {
+        return Err(AdminError::Conflict(format!(
+            "{} was erased, {so}; who did it, and when: crm-relay audit-log --action event.erase",
+            event.id
+        )));
+    }
+    Ok(())
+}
+
+pub(super) async fn find(state: &State, id: &str) -> Result<Arc<Event>, AdminError> {
     let named = super::id::event(state, id).await?;
     state.archive.event(named).await?.ok_or_else(|| gone(id))
 }
 
-fn gone(id: &str) -> AdminError {
+pub(super) fn gone(id: &str) -> AdminError {
     AdminError::Unknown(format!("no event {id}: it never was, or its retention is over"))
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod cursor;
 mod dead;
 mod delivery;
 mod destination;
+mod erase;
 mod event;
 pub(crate) mod filter;
 pub(crate) mod groups;
@@ -54,11 +55,11 @@ use super::{
 use crate::{
     api::{
         AlertDto, AuditDto, AuditLineDto, BackupAsk, BulkAsk, BulkDto, CheckDto, ConditionDto, DeliveryDto,
-        DestinationDto, DraftDto, EventDto, GroupsDto, HealthDto, InviteDto, JobDto, KeyAsk, KeyDto, LinkDto, MeAsk,
-        MeDto, PasswordAsk, PolicyAsk, PulseDto, RekeyAsk, RekeyDto, ReplayAsk, ReplayDto, ReplayOneAsk, RouteAsk,
-        RouteDto, SampleAsk, SampleDto, ScanDto, SecretDto, SessionDto, SignInAsk, SourceAsk, SourceDto,
-        SourceRotateAsk, SourceUpdateAsk, StatusDto, SummaryDto, TokenAsk, TokenDto, TokenRotateAsk, TokenUpdateAsk,
-        UnsignedAsk, UserAsk, UserDto, UserUpdateAsk, WhyDto,
+        DestinationDto, DraftDto, EraseAsk, EraseOneAsk, EventDto, GroupsDto, HealthDto, InviteDto, JobDto, KeyAsk,
+        KeyDto, LinkDto, MeAsk, MeDto, PasswordAsk, PolicyAsk, PulseDto, RekeyAsk, RekeyDto, ReplayAsk, ReplayDto,
+        ReplayOneAsk, RouteAsk, RouteDto, SampleAsk, SampleDto, ScanDto, SecretDto, SessionDto, SignInAsk, SourceAsk,
+        SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto, SummaryDto, TokenAsk, TokenDto, TokenRotateAsk,
+        TokenUpdateAsk, UnsignedAsk, UserAsk, UserDto, UserUpdateAsk, WhyDto,
     },
     principal::{Permission, Principal, Role},
     state::State,
@@ -250,7 +251,7 @@ fn of_credentials() -> Vec<Route> {
 
 /// Events.
 fn of_events() -> Vec<Route> {
-    use Permission::{Deliver, Payload, See};
+    use Permission::{Deliver, Payload, Purge, See};
     vec![
         get("/events", See, "Events, the newest first", event::list)
             .list::<EventDto>()
@@ -266,8 +267,14 @@ fn of_events() -> Vec<Route> {
         post("/events/replay", Deliver, "Replay all events that match", replay::replay)
             .one::<BulkDto>()
             .asks::<ReplayAsk>(),
+        post("/events/erase", Purge, "Erase all events that match", erase::many).one::<BulkDto>().asks::<EraseAsk>(),
         get("/events/{id}", See, "An event and its deliveries", event::show).one::<EventDto>(),
-        get("/events/{id}/body", Payload, "The body of an event, as it was received", event::body).bytes(),
+        get("/events/{id}/body", Payload, "The body of an event, as it was received", event::body)
+            .bytes()
+            .also(&[AdminCode::Conflict]),
+        post("/events/{id}/erase", Purge, "Erase what was received of one event, and what was answered", erase::one)
+            .one::<EventDto>()
+            .asks::<EraseOneAsk>(),
         post("/events/{id}/replay", Deliver, "Replay one event", event::replay)
             .one::<ReplayDto>()
             .asks::<ReplayOneAsk>(),

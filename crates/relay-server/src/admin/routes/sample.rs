@@ -16,7 +16,7 @@ use crate::{
     document::Source,
     fetch::{Asked, Post, may_be_public},
     principal::Principal,
-    reach::Reached,
+    reach::{Reached, WITHIN},
     registry::{RegistryError, listed},
     secret,
     state::{Listening, State},
@@ -64,8 +64,14 @@ pub(super) async fn send(
         }
     }
     let allow_private = !is_public || !may_be_public(host);
-    let post =
-        Post { url: &url, headers: &draft.headers, body: draft.body.clone(), allow_private, allow_plain: !is_public };
+    let post = Post {
+        url: &url,
+        headers: &draft.headers,
+        body: draft.body.clone(),
+        allow_private,
+        allow_plain: !is_public,
+        within: WITHIN,
+    };
     state.registry.note(state.audited(&who, "source.sample", entry.document.name.as_str())).await?;
     match state.reach.send(post, ANSWER_BYTES_MAX).await {
         Asked::Answered(status, answer) => Ok(Json(shown(status, &answer))),

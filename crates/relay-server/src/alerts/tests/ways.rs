@@ -296,6 +296,25 @@ async fn a_target_that_says_nothing_is_given_up() {
     assert_eq!(sent.unwrap_err(), "127.0.0.1: no answer within 10 s");
 }
 
+/// Who takes a message and says so late is asked for longer each time, until he is heard, and from then on at once: he hears each message once.
+#[tokio::test]
+async fn a_target_that_answers_late_is_waited_for() {
+    let target = Target::start().await;
+    target.answer(&["", ""]);
+    let (receiver, _) = receiver(Way::Post(post_to(&target, Format::Slack)), Fetching::default());
+    let notice = notice();
+    for (tries, within) in [(1, limits::ALERT_TIMEOUT), (2, limits::ALERT_TIMEOUT * 2)] {
+        let (sent, ()) = tokio::join!(receiver.send_once(&notice), async {
+            target.until(tries).await;
+            advance(within).await;
+        });
+        assert_eq!(sent.unwrap_err(), format!("127.0.0.1: no answer within {} s", within.as_secs()));
+    }
+    assert_eq!(receiver.patience(), limits::ALERT_TIMEOUT * 4);
+    assert_eq!(receiver.send_once(&notice).await, Ok(()));
+    assert_eq!(receiver.patience(), limits::ALERT_TIMEOUT * 4, "the next message has as long");
+}
+
 /// S16: an address inside the operator's network is dialled only where the alert says so, however it is written.
 #[tokio::test]
 async fn private_addresses_are_refused() {

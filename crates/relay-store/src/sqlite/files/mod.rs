@@ -8,3 +8,4 @@ pub(crate) mod meta;
 pub(crate) mod open;
 pub(crate) mod room;
 pub(crate) mod schema;
+pub(crate) mod slack;

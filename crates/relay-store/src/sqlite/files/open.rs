@@ -345,6 +345,11 @@ impl StoreDir {
         self.dir.join("suspect")
     }
 
+    /// There while something that was erased may stand in the slack of the database, or in its log.
+    pub(crate) fn erased(&self) -> PathBuf {
+        self.dir.join("erased")
+    }
+
     /// What is known to be damaged, until it is mended, gone or accepted.
     pub(crate) fn known_damage(&self) -> PathBuf {
         self.dir.join("damaged")

@@ -48,6 +48,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How long the writer's last checkpoint waits for the end of a copy.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a copy waits until what was erased is gone from the pages.
+const SWEEP_MAX: Duration = Duration::from_mins(1);
+/// What is told behind that.
+const NOT_SWEPT: &str =
+    "what was erased is still being swept from the database, and no copy is to have it: ask again in some minutes";
+
 type Answer = oneshot::Sender<Result<Copying, BackupError>>;
 type Pieces = mpsc::Sender<Result<Piece, BackupError>>;
 
@@ -63,6 +69,8 @@ struct Shared {
     catching_up: AtomicBool,
     /// How often that was done.
     caught_up: AtomicU64,
+    /// What was erased is being swept from the pages.
+    sweeps: AtomicBool,
 }
 
 #[derive(Default)]
@@ -156,6 +164,13 @@ impl Copies {
         self.0.caught_up.load(Ordering::Acquire)
     }
 
+    /// Whether copies wait, for as long as something that was erased is in the pages.
+    pub(crate) fn wait_for_sweep(&self, waits: bool) {
+        self.0.sweeps.store(waits, Ordering::Release);
+        drop(self.lock());
+        self.0.wake.notify_all();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Doing> {
         self.0.doing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,6 +188,9 @@ impl Copies {
     fn work(&self, order: &Order, answer: Answer) {
         if !self.begins_alone() {
             return drop(answer.send(Err(BackupError::Stopped)));
+        }
+        if !self.is_swept() {
+            return drop(answer.send(Err(BackupError::NotNow(NOT_SWEPT.to_owned()))));
         }
         let db = match open::connect_reader(&order.dir) {
             Ok(db) => db,
@@ -197,6 +215,16 @@ impl Copies {
         let waits = |doing: &mut Doing| doing.under_way > 1 && !doing.stop;
         let doing = self.0.wake.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner);
         !doing.stop
+    }
+
+    /// Waits until nothing that was erased is in the pages, for a while.
+    fn is_swept(&self) -> bool {
+        let sweeps = |doing: &mut Doing| self.0.sweeps.load(Ordering::Acquire) && !doing.stop;
+        let waited = self.0.wake.wait_timeout_while(self.lock(), SWEEP_MAX, sweeps);
+        let (doing, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let is_swept = !self.0.sweeps.load(Ordering::Acquire);
+        drop(doing);
+        is_swept
     }
 
     fn take(&self, order: &Order, db: &Connection, answer: Answer) -> Result<(), BackupError> {

@@ -115,13 +115,13 @@ fn take_key(tx: &mut Transaction<'_>, event: &Event, dedupe: &Dedupe) -> Result<
 }
 
 /// Whether an event is there and nothing of it is known to be damaged. A key goes with its event: what was purged, or retired
-/// early, or cannot be delivered any more, must not swallow what is sent again.
+/// early, erased, or cannot be delivered any more, must not swallow what is sent again.
 fn is_whole(tx: &Transaction<'_>, event: EventId) -> Result<bool, Fault> {
     if relay_core::canary::is("dedupe_before_commit") {
         return Ok(true); // Canary: a key that was durable before its event would be free again.
     }
     let head = passing_over(tx, rows::head_at(tx.db, event.sequence(), tx.book))?;
-    Ok(head.is_some_and(|(head, _)| head.event.id == event) && !is_known_damaged(tx, event))
+    Ok(head.is_some_and(|(head, _)| head.event.id == event && !head.event.is_erased()) && !is_known_damaged(tx, event))
 }
 
 /// Whether somebody who read its body, now or in an earlier run, found it damaged.

@@ -2,6 +2,7 @@
 
 pub(crate) mod append;
 pub(crate) mod columns;
+pub(crate) mod erase;
 pub(crate) mod lease;
 pub(crate) mod mend;
 pub(crate) mod put;

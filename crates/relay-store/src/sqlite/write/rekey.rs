@@ -67,15 +67,21 @@ impl At {
 
 /// One step.
 pub(crate) fn step(tx: &mut Transaction<'_>, at: At) -> Result<Rekeyed, Fault> {
-    // What is written over is not left on free pages.
-    tx.db.pragma_update(None, "secure_delete", true)?;
     let mut done = Rekeyed::default();
+    let stepped = step_of(tx, at, &mut done);
+    // What was clear, or sealed with a key that is to be given up, is left nowhere else either.
+    tx.erases |= done.sealed > 0;
+    stepped.map(|next| Rekeyed { next, ..done })
+}
+
+/// The same; gives where the next begins.
+fn step_of(tx: &mut Transaction<'_>, at: At, done: &mut Rekeyed) -> Result<Option<String>, Fault> {
     let (behind, next) = match at.part {
-        RekeyPart::Events => (events(tx, at.behind, &mut done)?, RekeyPart::Deliveries),
-        RekeyPart::Deliveries => (deliveries(tx, at.behind, &mut done)?, RekeyPart::Documents),
+        RekeyPart::Events => (events(tx, at.behind, done)?, RekeyPart::Deliveries),
+        RekeyPart::Deliveries => (deliveries(tx, at.behind, done)?, RekeyPart::Documents),
         RekeyPart::Documents => {
-            documents(tx, at.left, &mut done)?;
-            return Ok(done);
+            documents(tx, at.left, done)?;
+            return Ok(None);
         }
     };
     let left = at.left + done.left;
@@ -83,7 +89,7 @@ pub(crate) fn step(tx: &mut Transaction<'_>, at: At) -> Result<Rekeyed, Fault> {
         Some(behind) => At { behind, left, ..at },
         None => At { part: next, behind: i64::MIN, left },
     };
-    Ok(Rekeyed { next: Some(next.text()), ..done })
+    Ok(Some(next.text()))
 }
 
 /// Gives the last row that was looked at, if there may be more.

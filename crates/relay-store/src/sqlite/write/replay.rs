@@ -33,7 +33,7 @@ pub(crate) fn replay_if(tx: &mut Transaction<'_>, replay: &Replay, audit: &[Audi
     self::replay(tx, &replay.made, audit).map(Replayed::Stored)
 }
 
-/// Stores new deliveries of old events; `false` for those whose event is gone.
+/// Stores new deliveries of old events; `false` for those whose event is gone or erased.
 pub(crate) fn replay(
     tx: &mut Transaction<'_>,
     deliveries: &[Delivery],
@@ -44,7 +44,7 @@ pub(crate) fn replay(
     for replayed in deliveries {
         let (seq, event_seq) = (replayed.id.sequence(), replayed.event.sequence());
         let event = rows::passing_over_damage(tx.damage, rows::head_at(tx.db, event_seq, tx.book))?;
-        let event = event.filter(|(head, _)| head.event.id == replayed.event);
+        let event = event.filter(|(head, _)| head.event.id == replayed.event && !head.event.is_erased());
         answers.push(event.is_some());
         let Some((_, listed)) = event else { continue };
         if listed.contains(&seq) {

@@ -3,12 +3,12 @@
 use relay_core::{
     delivery::Delivery,
     id::JobId,
-    storage::{Changed, Ended, Mark, Step, Stepped},
+    storage::{Changed, Ended, Erased, Mark, Step, Stepped},
     time::Wall,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{replay, settle, transaction::Transaction};
+use super::{erase, replay, settle, transaction::Transaction};
 use crate::{
     record::{
         RecordError,
@@ -37,16 +37,17 @@ pub(crate) fn step(tx: &mut Transaction<'_>, step: &Step) -> Result<Stepped, Fau
         retired.push(retire_if(tx, *ended)?.is_some());
     }
     let made = replay::replay(tx, &step.make, &[])?;
+    let erased = step.erase.iter().map(|event| erase::erase(tx, *event)).collect::<Result<Vec<_>, _>>()?;
     let changed = settled.iter().filter(|changed| **changed == Changed::Applied).count()
         + retired.iter().chain(&made).filter(|done| **done).count();
-    let mark = step.mark(&before, changed as u64);
+    let mark = step.mark(&before, step.changed(changed, &erased));
     let (record, crc) = encode(step.job, &mark);
     tx.crcs.push(crc);
     tx.db.prepare_cached(PUT)?.execute(params![key(step.job), record])?;
-    if changed > 0 {
+    if changed > 0 || erased.contains(&Erased::Now) {
         tx.audit(step.audit.as_slice())?;
     }
-    Ok(Stepped::Done { mark, settled, retired, made })
+    Ok(Stepped::Done { mark, settled, retired, made, erased })
 }
 
 /// Removes an ended delivery if it is what was decided on; gives it, and whether its event went along. A damaged one is

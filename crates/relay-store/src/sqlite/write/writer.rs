@@ -3,6 +3,7 @@
 //! **Invariant:** nobody is answered before the commit and the ledger slot that speak of their operation are written.
 
 use std::{
+    fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
@@ -34,6 +35,7 @@ use crate::{
             open::Clock,
             room::Room,
             schema,
+            slack::Sweep,
         },
         read::{
             backup::Copies,
@@ -84,6 +86,20 @@ pub(crate) struct Writer {
     pub(crate) bulk_not_before: Option<Instant>,
     /// How often a copy had caught up at the latest checkpoint.
     pub(crate) caught_up: u64,
+    /// There while something that was erased remains in slack or log, for the next start.
+    pub(crate) remains: PathBuf,
+    /// What is done about that, and from when on the next step may be.
+    pub(crate) sweep: Option<Sweeping>,
+    pub(crate) sweep_not_before: Instant,
+}
+
+/// How far what was erased is gone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sweeping {
+    /// Slack is swept.
+    Pages(Sweep),
+    /// The log is to be cut, as soon as nobody reads it.
+    Log,
 }
 
 /// Pages in the WAL, as SQLite last told.
@@ -182,6 +198,7 @@ impl Writer {
         loop {
             let allowed = Allowed { bulk_from: self.bulk_not_before, retire: retain::has_turn(&self.book.arrears) };
             let patience = if self.room.was_full() { IDLE_AFTER_FULL } else { IDLE_AFTER };
+            let patience = if self.sweep.is_some() { self.until_sweep().min(patience) } else { patience };
             let turn = self.queues.next(allowed, patience);
             if self.status.has_failed() {
                 // A reader met an error: whatever this turn would answer can no longer be trusted.
@@ -203,7 +220,15 @@ impl Writer {
                 Turn::Close => return self.close(db),
                 Turn::Abandon => return Ok(()),
             }
+            if self.sweep.is_some() && self.until_sweep().is_zero() {
+                self.sweep(db)?;
+            }
         }
+    }
+
+    /// How long sweeping has to wait for its share of the time.
+    fn until_sweep(&self) -> Duration {
+        self.sweep_not_before.saturating_duration_since(Instant::now())
     }
 
     /// Like [`commit`](Self::commit); then a checkpoint if enough has gathered for one.
@@ -298,7 +323,7 @@ impl Writer {
         let now = clock();
         let mut tx = Transaction::new(db, &mut self.book, self.shelf.damage(), now);
         run(&mut tx)?;
-        let Written { crcs, id_high, latest } = tx.finish()?;
+        let Written { crcs, id_high, latest, erases } = tx.finish()?;
         if crcs.is_empty() && !self.book.is_dirty() {
             db.prepare_cached("COMMIT")?.execute([])?;
             return Ok(Committed::Vouched);
@@ -307,6 +332,9 @@ impl Writer {
         let mut meta = self.meta;
         meta.advance(&crcs, id_high, latest);
         meta.write(db)?;
+        if erases {
+            self.begin_sweep()?;
+        }
         self.edges.meet(Edge::BeforeCommit)?;
         db.prepare_cached("COMMIT")?.execute([])?;
         self.meta = meta;
@@ -394,6 +422,66 @@ impl Writer {
             if self.wal.written() >= TRUNCATE_PAGES { CheckpointMode::TRUNCATE } else { CheckpointMode::PASSIVE };
         self.checkpoint(db, mode)?;
         Ok(())
+    }
+
+    /// Before anything is erased: a copy that begins behind this has nothing of it, and a start behind the end of this process goes on.
+    fn begin_sweep(&mut self) -> Result<(), Fault> {
+        self.sweep = Some(Sweeping::Pages(Sweep::BEGIN));
+        self.copies.wait_for_sweep(true);
+        private::replace(&self.remains, b"what was erased is being swept\n").map_err(|error| {
+            if private::is_no_room(&error) {
+                Fault::Full
+            } else {
+                Fault::Broken(format!("{}: {error}", self.remains.display()))
+            }
+        })
+    }
+
+    /// A step towards the end of what was erased. A reader, or a copy, that is in the way of the log has it tried again a second later, as does
+    /// a disk that is full.
+    fn sweep(&mut self, db: &Connection) -> Result<(), Fault> {
+        let began = Instant::now();
+        let is_through = match self.sweep {
+            None => return Ok(()),
+            Some(Sweeping::Pages(sweep)) => self.sweep_pages(db, sweep)?,
+            Some(Sweeping::Log) => {
+                let is_cut = !self.copies.is_catching_up() && self.checkpoint(db, CheckpointMode::TRUNCATE)?;
+                if is_cut {
+                    drop(fs::remove_file(&self.remains));
+                    self.sweep = None;
+                }
+                is_cut
+            }
+        };
+        let pause = if is_through { began.elapsed() * BULK_PAUSE } else { IDLE_AFTER };
+        self.sweep_not_before = Instant::now() + pause;
+        Ok(())
+    }
+
+    /// `false`: there is no room for it now.
+    fn sweep_pages(&mut self, db: &Connection, sweep: Sweep) -> Result<bool, Fault> {
+        let mut next = None;
+        let swept = self.attempt(db, |tx| {
+            // What is freed meanwhile is no new slack.
+            tx.db.pragma_update(None, "secure_delete", true)?;
+            next = sweep.step(tx.db)?;
+            Ok(())
+        });
+        match swept.map_err(|fault| self.judged(fault)) {
+            Ok(_) => {}
+            Err(Fault::Full) => {
+                self.roll_back(db)?;
+                self.room.ran_out();
+                return Ok(false);
+            }
+            Err(fault) => return Err(fault),
+        }
+        if next.is_none() {
+            db.pragma_update(None, "secure_delete", false)?;
+            self.copies.wait_for_sweep(false);
+        }
+        self.sweep = Some(next.map_or(Sweeping::Log, Sweeping::Pages));
+        Ok(true)
     }
 
     /// Moves the write-ahead log into the database; whether all of it is there now.
