@@ -177,7 +177,7 @@ fn what_was_left_of_it_in_other_places_goes_too() {
     drop(store);
     assert!(dir.path().join("erased").exists(), "it was not through");
     let looked = SqliteStore::look(options(dir.path())).expect("reads");
-    let refused = wait(looked.backup()).err().expect("a copy of a store that is not swept");
+    let refused = wait(looked.backup()).expect_err("a copy of a store that is not swept");
     assert!(refused.to_string().contains("start the server"), "{refused}");
     drop(looked);
     let store = open(dir.path());
