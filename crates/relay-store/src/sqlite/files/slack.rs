@@ -32,7 +32,7 @@ const TABLE_LEAF: u8 = 13;
 /// How far a sweep is. While it goes on what is freed has to be overwritten (`secure_delete`), so that the free pages are swept but once.
 #[derive(Clone, Debug)]
 pub(crate) struct Sweep {
-    part: Part,
+    part: SweepPart,
     round: u8,
     /// There was something to sweep in this round.
     has_changed: bool,
@@ -45,7 +45,7 @@ pub(crate) struct Sweep {
 }
 
 #[derive(Clone, Debug)]
-enum Part {
+enum SweepPart {
     /// Free pages, behind these pages of their list.
     Free(Option<Trunk>),
     /// Pages of trees, of which this one is the next. No free page looks like one by then.
@@ -72,7 +72,7 @@ pub(crate) enum Swept {
 impl Sweep {
     /// One that has not begun. The first page has the schema alone.
     pub(crate) const BEGIN: Self = Self {
-        part: Part::Free(None),
+        part: SweepPart::Free(None),
         round: 1,
         has_changed: false,
         trunks: 0,
@@ -106,8 +106,8 @@ impl Sweep {
         }
         let mut pages = Pages { db, count, looked: 0, sweep: self };
         match pages.sweep.part.clone() {
-            Part::Free(trunk) => pages.free(trunk),
-            Part::Trees(next) => pages.trees(next),
+            SweepPart::Free(trunk) => pages.free(trunk),
+            SweepPart::Trees(next) => pages.trees(next),
         }
     }
 }
@@ -167,7 +167,7 @@ impl Pages<'_> {
             }
             // The last one goes along: the last page of a long value, which has its end alone overwritten, might come to read like it.
             if self.looked > PAGES_A_STEP && behind != 0 {
-                self.sweep.part = Part::Free(Some(Trunk { page: next, bytes: before }));
+                self.sweep.part = SweepPart::Free(Some(Trunk { page: next, bytes: before }));
                 return Ok(Swept::Further);
             }
             let mut swept = before.clone();
@@ -180,7 +180,7 @@ impl Pages<'_> {
             }
             next = behind;
         }
-        self.sweep.part = Part::Trees(2);
+        self.sweep.part = SweepPart::Trees(2);
         Ok(Swept::Further)
     }
 
@@ -191,14 +191,14 @@ impl Pages<'_> {
             next += 1;
         }
         if next <= self.count {
-            self.sweep.part = Part::Trees(next);
+            self.sweep.part = SweepPart::Trees(next);
             return Ok(Swept::Further);
         }
         if !std::mem::take(&mut self.sweep.has_changed) || self.sweep.round >= ROUNDS {
             return Ok(Swept::Through);
         }
         self.sweep.round += 1;
-        self.sweep.part = Part::Trees(2);
+        self.sweep.part = SweepPart::Trees(2);
         Ok(Swept::Further)
     }
 
