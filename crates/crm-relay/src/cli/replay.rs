@@ -180,9 +180,10 @@ async fn count(api: &Api, ask: &ReplayAsk) -> Result<BulkDto, Failure> {
 
 /// The command that does the rest.
 fn again(ask: &ReplayAsk) -> String {
+    let is_filtered = ask.source.is_some() || ask.since.is_some() || ask.until.is_some();
     typed_again(
         &["crm-relay event replay".to_owned()],
-        false,
+        !is_filtered,
         &[
             ("source", ask.source.clone()),
             ("since", ask.since.clone()),

@@ -183,9 +183,10 @@ async fn post(api: &Api, ask: &EraseAsk) -> Result<BulkDto, Failure> {
 /// The command that does the rest.
 fn again(ask: &EraseAsk) -> String {
     let cancel = if ask.cancel { "crm-relay event erase --cancel" } else { "crm-relay event erase" };
+    let is_filtered = ask.source.is_some() || ask.since.is_some() || ask.until.is_some();
     typed_again(
         &[cancel.to_owned()],
-        false,
+        !is_filtered,
         &[
             ("source", ask.source.clone()),
             ("since", ask.since.clone()),
@@ -223,4 +224,17 @@ fn report(asked: &Asked, done: &BulkDto, words: &str) -> Outcome {
     let sums = Sums { job, matched: *matched, changed: *changed };
     if asked.is_json() { print(&pretty(&sums)) } else { tell(words) }?;
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_interrupted_goes_on_with_words_that_are_taken() {
+        let all = EraseAsk { all: true, cancel: true, job: Some("job_1".into()), ..EraseAsk::default() };
+        assert_eq!(again(&all), "crm-relay event erase --cancel --all --job job_1");
+        let some = EraseAsk { source: Some("shop".into()), limit: Some(9), cancel: false, ..all };
+        assert_eq!(again(&some), "crm-relay event erase --source shop --limit 9 --job job_1");
+    }
 }

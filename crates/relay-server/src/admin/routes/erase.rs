@@ -14,7 +14,7 @@ use super::{
     cursor::Order,
     event::{find, gone},
     filter::{Listing, known},
-    preview::{Given, Terms, previewed, terms},
+    preview::{self, Given, Terms, previewed, terms},
 };
 use crate::{
     admin::{
@@ -86,7 +86,11 @@ pub(super) async fn many(
     known(&state, filter.source.as_ref(), None).await?;
     let cursor = ORDER.read(cursor.as_deref())?;
     let given = Given { preview: preview.as_deref(), job: job.as_deref(), limit, dry_run, is_open: true };
-    let (job, Terms { as_of, last, mark, .. }) = terms(&state, &who, previewed_as, &given).await?;
+    let (job, Terms { as_of, last, mut mark, .. }) = terms(&state, &who, previewed_as, &given).await?;
+    if dry_run && cursor.is_none() && given.job.is_some() {
+        // What is left of a job that has begun is counted with what it has done, as the job itself counts.
+        mark = preview::mark(&state, job).await?;
+    }
     let audit = (!dry_run).then(|| state.audited(&who, ACTION, format!("{job}: {subject}")));
     let (action, target) = (Action::Erase { cancels: cancel }, Target::Events(filter));
     let command = Command { job, fingerprint, action, target, pick: None, limit, cursor, as_of, last, dry_run, audit };

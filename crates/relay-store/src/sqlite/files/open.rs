@@ -35,6 +35,8 @@ pub(crate) type Clock = Arc<dyn Fn() -> Wall + Send + Sync>;
 /// for both. More commits than this no disk does in that time.
 const BEHIND_MAX: u64 = 1000;
 
+/// There while something that was erased may stand in the slack of the database, or in its log.
+pub(crate) const ERASED: &str = "erased";
 /// What a restore writes into until it is through.
 const PART: &str = "store.db.part";
 
@@ -345,9 +347,9 @@ impl StoreDir {
         self.dir.join("suspect")
     }
 
-    /// There while something that was erased may stand in the slack of the database, or in its log.
+    /// Where [`ERASED`] is.
     pub(crate) fn erased(&self) -> PathBuf {
-        self.dir.join("erased")
+        self.dir.join(ERASED)
     }
 
     /// What is known to be damaged, until it is mended, gone or accepted.

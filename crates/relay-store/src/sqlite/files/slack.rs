@@ -3,19 +3,22 @@
 //!
 //! **Invariant:** nothing that SQLite reads is written: of a page that is not quite what it should be nothing is touched.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::schema::PAGE_BYTES;
 
 const PAGE: usize = PAGE_BYTES as usize;
-/// Pages that a step looks at, or some more where a value is long.
+/// Pages that a step looks at, or some more where a value is long; of the list of free pages as many as one page of it names, or twice.
 const PAGES_A_STEP: u32 = 1_024;
-/// What is in use while a sweep goes on may take over slack from a page that it has yet to come to: so it goes round twice.
-const ROUNDS: u8 = 2;
+/// What is in use while a sweep goes on may take over slack from a page that it has yet to come to: so it goes round until there was nothing to
+/// do. Where others write all the while there always is.
+const ROUNDS: u8 = 4;
 /// From so many pages on (128 GiB) a page of a long value may look like one of a tree.
 pub(crate) const PAGES_MAX: u32 = 2 << 24;
+/// So many pages that do not read are passed over.
+const UNREAD_MAX: usize = 64;
 /// The page that SQLite never uses, since other systems lock bytes of it.
 const LOCKED_AT: u32 = (0x4000_0000 / PAGE_BYTES) as u32 + 1;
 /// Where the first page says how much of each is kept free.
@@ -26,40 +29,86 @@ const TABLE: u8 = 5;
 const INDEX_LEAF: u8 = 10;
 const TABLE_LEAF: u8 = 13;
 
-/// How far a sweep is.
-#[derive(Clone, Copy, Debug)]
+/// How far a sweep is. While it goes on what is freed has to be overwritten (`secure_delete`), so that the free pages are swept but once.
+#[derive(Clone, Debug)]
 pub(crate) struct Sweep {
-    /// The next page.
-    next: u32,
+    part: SweepPart,
     round: u8,
+    /// There was something to sweep in this round.
+    has_changed: bool,
+    /// Pages of the list of free ones that were met.
+    trunks: u32,
+    /// What did not read, and is left as it is.
+    unread: BTreeSet<u32>,
+    /// The page that is being read.
+    reading: Option<u32>,
+}
+
+#[derive(Clone, Debug)]
+enum SweepPart {
+    /// Free pages, behind these pages of their list.
+    Free(Option<Trunk>),
+    /// Pages of trees, of which this one is the next. No free page looks like one by then.
+    Trees(u32),
+}
+
+/// A page of the list of free pages, as it read. SQLite takes the list from its head and writes anew whatever it takes: as long as this
+/// one reads the same it is in the list, with all behind it.
+#[derive(Clone, Debug)]
+struct Trunk {
+    page: u32,
+    bytes: Vec<u8>,
+}
+
+/// What came of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Swept {
+    Further,
+    Through,
+    /// It cannot be done, and why.
+    Not(&'static str),
 }
 
 impl Sweep {
     /// One that has not begun. The first page has the schema alone.
-    pub(crate) const BEGIN: Self = Self { next: 2, round: 1 };
+    pub(crate) const BEGIN: Self = Self {
+        part: SweepPart::Free(None),
+        round: 1,
+        has_changed: false,
+        trunks: 0,
+        unread: BTreeSet::new(),
+        reading: None,
+    };
 
-    /// Sweeps some pages inside a transaction; gives how far it is then, `None`: through.
+    /// More was erased meanwhile: there is at least one more round. What it freed was overwritten.
+    pub(crate) const fn goes_round_again(&mut self) {
+        (self.round, self.has_changed) = (1, true);
+    }
+
+    /// What a step that failed was reading is passed over from now on; `false`: it was reading nothing, or too much does not read.
+    pub(crate) fn passes_over(&mut self, failed: &Self) -> bool {
+        self.unread.len() < UNREAD_MAX && failed.reading.is_some_and(|page| self.unread.insert(page))
+    }
+
+    /// Pages that were passed over.
+    pub(crate) const fn unread(&self) -> &BTreeSet<u32> {
+        &self.unread
+    }
+
+    /// Sweeps some pages inside a transaction. If that is not committed, what it was before goes on.
     ///
     /// # Errors
     /// Those of SQLite.
-    pub(crate) fn step(self, db: &Connection) -> rusqlite::Result<Option<Self>> {
+    pub(crate) fn step(&mut self, db: &Connection) -> rusqlite::Result<Swept> {
         let count: u32 = db.pragma_query_value(None, "page_count", |row| row.get(0))?;
         if count >= PAGES_MAX {
-            return Ok(None);
+            return Ok(Swept::Not("it has more than 128 GiB"));
         }
-        let mut pages = Pages { db, count, looked: 0 };
-        let free = pages.free()?;
-        let (mut next, begun) = (self.next, pages.looked);
-        let count = pages.count;
-        while next <= count && pages.looked - begun < PAGES_A_STEP {
-            pages.sweep(next, free.get(&next).copied())?;
-            next += 1;
+        let mut pages = Pages { db, count, looked: 0, sweep: self };
+        match pages.sweep.part.clone() {
+            SweepPart::Free(trunk) => pages.free(trunk),
+            SweepPart::Trees(next) => pages.trees(next),
         }
-        Ok(match (next <= count, self.round < ROUNDS) {
-            (true, _) => Some(Self { next, ..self }),
-            (false, true) => Some(Self { round: self.round + 1, ..Self::BEGIN }),
-            (false, false) => None,
-        })
     }
 }
 
@@ -68,58 +117,97 @@ struct Pages<'a> {
     db: &'a Connection,
     count: u32,
     looked: u32,
+    sweep: &'a mut Sweep,
 }
 
 impl Pages<'_> {
+    /// `None`: it is not there, or is passed over.
     fn read(&mut self, page: u32) -> rusqlite::Result<Option<Vec<u8>>> {
         self.looked += 1;
+        if page == LOCKED_AT || page > self.count || self.sweep.unread.contains(&page) {
+            return Ok(None);
+        }
+        self.sweep.reading = Some(page);
         let mut statement = self.db.prepare_cached("SELECT data FROM sqlite_dbpage WHERE pgno = ?1")?;
         let bytes: Option<Vec<u8>> = statement.query_row([page], |row| row.get(0)).optional()?;
+        self.sweep.reading = None;
         Ok(bytes.filter(|bytes| bytes.len() == PAGE))
     }
 
     /// Writes a page if zeros made another one of it.
-    fn put(&self, page: u32, before: &[u8], swept: &[u8]) -> rusqlite::Result<()> {
+    fn put(&mut self, page: u32, before: &[u8], swept: &[u8]) -> rusqlite::Result<()> {
         if before != swept {
+            self.sweep.has_changed = true;
             let mut statement = self.db.prepare_cached("UPDATE sqlite_dbpage SET data = ?2 WHERE pgno = ?1")?;
             statement.execute(params![page, swept])?;
         }
         Ok(())
     }
 
-    /// The free pages, and how many bytes of each say which others are free.
-    fn free(&mut self) -> rusqlite::Result<BTreeMap<u32, usize>> {
-        let mut free = BTreeMap::new();
-        let Some(first) = self.read(1)? else { return Ok(free) };
+    /// Sweeps free pages, from this page of their list on, or where that has been taken from it meanwhile from its head.
+    fn free(&mut self, from: Option<Trunk>) -> rusqlite::Result<Swept> {
+        const NOT_A_LIST: Swept = Swept::Not("its list of free pages does not read");
+        let Some(first) = self.read(1)? else { return Ok(Swept::Not("its first page does not read")) };
         if first[RESERVED_AT] != 0 {
-            // Somebody else's pages are shorter.
-            self.count = 0;
+            return Ok(Swept::Not("somebody else keeps a part of its pages"));
         }
-        let mut trunk = u32_at(&first, 32);
-        while (2..=self.count).contains(&trunk) && !free.contains_key(&trunk) {
-            let Some(bytes) = self.read(trunk)? else { break };
-            let leaves = u32_at(&bytes, 4) as usize;
+        let mut next = u32_at(&first, 32);
+        if let Some(from) = from
+            && self.read(from.page)?.is_some_and(|bytes| bytes == from.bytes)
+        {
+            next = from.page;
+        }
+        while next != 0 {
+            let Some(before) = self.read(next)?.filter(|_| next > 1) else { return Ok(NOT_A_LIST) };
+            let (behind, leaves) = (u32_at(&before, 0), u32_at(&before, 4) as usize);
             let used = 8 + 4 * leaves;
-            if used > PAGE {
-                break;
+            self.sweep.trunks += 1;
+            if used > PAGE || self.sweep.trunks / 2 > self.count {
+                return Ok(NOT_A_LIST);
             }
-            free.extend((0..leaves).map(|at| (u32_at(&bytes, 8 + 4 * at), 0)));
-            free.insert(trunk, used);
-            trunk = u32_at(&bytes, 0);
+            // The last one goes along: the last page of a long value, which has its end alone overwritten, might come to read like it.
+            if self.looked > PAGES_A_STEP && behind != 0 {
+                self.sweep.part = SweepPart::Free(Some(Trunk { page: next, bytes: before }));
+                return Ok(Swept::Further);
+            }
+            let mut swept = before.clone();
+            swept[used..].fill(0);
+            self.put(next, &before, &swept)?;
+            for leaf in (0..leaves).map(|at| u32_at(&before, 8 + 4 * at)).filter(|leaf| *leaf > 1) {
+                if let Some(bytes) = self.read(leaf)? {
+                    self.put(leaf, &bytes, &[0; PAGE])?;
+                }
+            }
+            next = behind;
         }
-        Ok(free)
+        self.sweep.part = SweepPart::Trees(2);
+        Ok(Swept::Further)
     }
 
-    fn sweep(&mut self, page: u32, free: Option<usize>) -> rusqlite::Result<()> {
-        if page == LOCKED_AT {
-            return Ok(());
+    /// Sweeps pages of trees, from this one on.
+    fn trees(&mut self, mut next: u32) -> rusqlite::Result<Swept> {
+        while next <= self.count && self.looked < PAGES_A_STEP {
+            self.tree(next)?;
+            next += 1;
         }
+        if next <= self.count {
+            self.sweep.part = SweepPart::Trees(next);
+            return Ok(Swept::Further);
+        }
+        if !std::mem::take(&mut self.sweep.has_changed) || self.sweep.round >= ROUNDS {
+            return Ok(Swept::Through);
+        }
+        self.sweep.round += 1;
+        self.sweep.part = SweepPart::Trees(2);
+        Ok(Swept::Further)
+    }
+
+    fn tree(&mut self, page: u32) -> rusqlite::Result<()> {
         let Some(before) = self.read(page)? else { return Ok(()) };
         let mut swept = before.clone();
-        if let Some(used) = free {
-            swept[used..].fill(0);
-        } else {
-            let Some(tails) = between_cells(&mut swept) else { return Ok(()) };
+        let Some(tails) = between_cells(&mut swept) else { return Ok(()) };
+        // A free page that was passed over may be taken for one of a tree, and what it says of others is long gone.
+        if self.sweep.unread.is_empty() {
             for tail in tails {
                 self.end_of(tail)?;
             }
@@ -265,6 +353,73 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn open() -> Connection {
+        let db = Connection::open_in_memory().expect("opens");
+        let made = "PRAGMA page_size = 4096; CREATE TABLE gone (word); CREATE TABLE kept (word); INSERT INTO kept VALUES ('first')";
+        db.execute_batch(made).expect("makes");
+        fill(&db, "gone", "canary", 4_000);
+        db.execute_batch("PRAGMA secure_delete = 0; DELETE FROM gone; PRAGMA secure_delete = 1").expect("deletes");
+        db
+    }
+
+    /// Rows of some three pages each.
+    fn fill(db: &Connection, table: &str, word: &str, pages: usize) {
+        for _ in 0..pages / 3 {
+            db.execute(&format!("INSERT INTO {table} VALUES (?1)"), [word.repeat(12_000 / word.len())])
+                .expect("inserts");
+        }
+    }
+
+    /// How many pages have it.
+    fn with_canary(db: &Connection) -> u32 {
+        let count = "SELECT count(*) FROM sqlite_dbpage WHERE instr(data, CAST('canarycanary' AS BLOB))";
+        db.query_row(count, [], |row| row.get(0)).expect("counts")
+    }
+
+    /// S32: of many free pages a step looks at some, and what takes pages of their list between two of them, or adds to it, loses nothing and leaves
+    /// nothing out.
+    #[test]
+    fn a_list_of_free_pages_is_swept_piece_by_piece_while_it_changes() {
+        for taken in [0, 3, 1_500] {
+            let db = open();
+            let (mut sweep, mut left, mut steps) = (Sweep::BEGIN, with_canary(&db), 0);
+            assert!(left > 3_900, "{left}");
+            while sweep.step(&db).expect("reads") == Swept::Further {
+                let now = with_canary(&db);
+                assert!(left - now <= 2 * PAGES_A_STEP + 2, "{} pages in one step", left - now);
+                // Others write faster than it sweeps, for a while.
+                if steps < 4 {
+                    fill(&db, "kept", "live", taken);
+                    db.execute_batch("DELETE FROM kept WHERE rowid % 7 = 3").expect("deletes");
+                }
+                left = with_canary(&db);
+                steps += 1;
+                assert!(steps < 100, "it ends");
+            }
+            assert_eq!(with_canary(&db), 0, "{taken}");
+            let whole: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("reads");
+            let spoilt = "SELECT count(*) FROM kept WHERE word NOT IN ('first', ?1)";
+            let spoilt: u32 = db.query_row(spoilt, ["live".repeat(3_000)], |row| row.get(0)).expect("reads");
+            assert_eq!((whole.as_str(), spoilt), ("ok", 0), "{taken}");
+        }
+    }
+
+    /// One page that does not read is left, and the others are swept.
+    #[test]
+    fn a_page_that_does_not_read_is_passed_over() {
+        let db = open();
+        let named = "SELECT pgno FROM sqlite_dbpage WHERE instr(data, CAST('canarycanary' AS BLOB)) AND substr(data, 1, 1) = x'00' LIMIT 1 OFFSET 9";
+        let page = db.query_row(named, [], |row| row.get(0)).expect("there are some");
+        let mut sweep = Sweep::BEGIN;
+        let failed = Sweep { reading: Some(page), ..Sweep::BEGIN };
+        assert_eq!(
+            (sweep.passes_over(&failed), sweep.passes_over(&failed), sweep.passes_over(&Sweep::BEGIN)),
+            (true, false, false)
+        );
+        while sweep.step(&db).expect("reads") == Swept::Further {}
+        assert_eq!((with_canary(&db), sweep.unread().first()), (1, Some(&page)));
+    }
 
     /// I18: whatever stands on a page, nothing of it is read beyond its end; of one that is not whole nothing is swept, and of one that is
     /// nothing but slack.

@@ -54,6 +54,9 @@ const SWEEP_MAX: Duration = Duration::from_mins(1);
 const NOT_SWEPT: &str =
     "what was erased is still being swept from the database, and no copy is to have it: ask again in some minutes";
 
+/// What is told where nobody sweeps.
+const NOT_SWEPT_HERE: &str = "what was erased has not been swept from the database, and no copy is to have it: start the server, which does that, and ask it";
+
 type Answer = oneshot::Sender<Result<Copying, BackupError>>;
 type Pieces = mpsc::Sender<Result<Piece, BackupError>>;
 
@@ -188,6 +191,9 @@ impl Copies {
     fn work(&self, order: &Order, answer: Answer) {
         if !self.begins_alone() {
             return drop(answer.send(Err(BackupError::Stopped)));
+        }
+        if !order.moves && order.dir.join(open::ERASED).exists() {
+            return drop(answer.send(Err(BackupError::NotNow(NOT_SWEPT_HERE.to_owned()))));
         }
         if !self.is_swept() {
             return drop(answer.send(Err(BackupError::NotNow(NOT_SWEPT.to_owned()))));

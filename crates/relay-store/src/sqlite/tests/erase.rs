@@ -124,6 +124,24 @@ fn moved(store: &SqliteStore, count: usize) -> (Vec<String>, Step) {
     (kept.into_iter().map(|(_, (_, word))| word).collect(), step)
 }
 
+/// I18: of an event with a delivery that does not read nothing is erased: that one may still go out, and what was answered to it would stay.
+#[test]
+fn an_event_whose_delivery_does_not_read_is_left() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    let mut maker = Maker::new(&store);
+    let of = told(&store, &mut maker, "canary-kept", 100);
+    wait(store.close());
+    drop(store);
+    let db = rusqlite::Connection::open(dir.path().join("store.db")).expect("opens");
+    db.execute_batch("UPDATE deliveries SET record = x'01'").expect("runs");
+    drop(db);
+    let store = open(dir.path());
+    assert_eq!(erase(&store, &mut maker, &of), Erased::Damaged);
+    let event = wait(store.event(of.event)).expect("reads").expect("it is there");
+    assert_eq!(event.query.as_deref(), Some(&b"canary-kept"[..]));
+}
+
 /// Until the store says that nothing is left.
 pub(super) fn swept(dir: &Path) {
     let began = Instant::now();
@@ -158,6 +176,10 @@ fn what_was_left_of_it_in_other_places_goes_too() {
     assert_eq!(wait(store.step(step)), Err(StoreError::Unavailable));
     drop(store);
     assert!(dir.path().join("erased").exists(), "it was not through");
+    let looked = SqliteStore::look(options(dir.path())).expect("reads");
+    let refused = wait(looked.backup()).expect_err("a copy of a store that is not swept");
+    assert!(refused.to_string().contains("start the server"), "{refused}");
+    drop(looked);
     let store = open(dir.path());
     swept(dir.path());
     assert_eq!(left(dir.path(), &words), 0);

@@ -7,7 +7,7 @@
 use relay_core::{delivery, id::EventId, storage::Erased};
 use rusqlite::params;
 
-use super::{append::deliveries_of, transaction::Transaction};
+use super::transaction::Transaction;
 use crate::{
     cipher::Ciphers,
     record,
@@ -26,7 +26,14 @@ pub(crate) fn erase(tx: &mut Transaction<'_>, id: EventId) -> Result<Erased, Fau
         Ok(_) => return Ok(Erased::Gone),
         Err(fault) => return tx.damage.pass(fault).map(|()| Erased::Damaged),
     };
-    let (deliveries, _) = deliveries_of(tx, id)?;
+    let mut deliveries = Vec::with_capacity(listed.len());
+    for seq in &listed {
+        // It may be one that goes out, and what was answered to it would stay.
+        match rows::delivery_at(tx.db, *seq, tx.book) {
+            Ok(found) => deliveries.extend(found),
+            Err(fault) => return tx.damage.pass(fault).map(|()| Erased::Damaged),
+        }
+    }
     if !deliveries.iter().all(|found| delivery::is_over_for_good(found.state)) {
         return Ok(Erased::Open);
     }

@@ -70,7 +70,7 @@ pub(crate) fn step(tx: &mut Transaction<'_>, at: At) -> Result<Rekeyed, Fault> {
     let mut done = Rekeyed::default();
     let stepped = step_of(tx, at, &mut done);
     // What was clear, or sealed with a key that is to be given up, is left nowhere else either.
-    tx.erases |= done.sealed > 0;
+    tx.reseals |= done.sealed > 0;
     stepped.map(|next| Rekeyed { next, ..done })
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct Transaction<'a> {
     pub(crate) latest: Wall,
     /// What was written over remains in slack and log.
     pub(crate) erases: bool,
+    /// What was sealed anew remains there as it was.
+    pub(crate) reseals: bool,
     /// Events stored, by source, sequence and what stands for their names, to be noted together at the end.
     new_events: Vec<(u32, i64, u8)>,
     /// How many events of each name came and went, to be written together at the end.
@@ -54,6 +56,7 @@ pub(crate) struct Written {
     pub(crate) id_high: i64,
     pub(crate) latest: Wall,
     pub(crate) erases: bool,
+    pub(crate) reseals: bool,
 }
 
 /// The statements that run once per delivery, kept at hand: looking one up costs a tenth of running it.
@@ -76,6 +79,7 @@ impl<'a> Transaction<'a> {
             id_high: 0,
             latest: Wall::MIN,
             erases: false,
+            reseals: false,
             new_events: Vec::new(),
             named: Moves::default(),
             scratch: Vec::with_capacity(1024),
@@ -92,7 +96,8 @@ impl<'a> Transaction<'a> {
     pub(crate) fn finish(mut self) -> Result<Written, Fault> {
         of_source::add(self.db, &mut self.new_events)?;
         self.named.write(self.db)?;
-        Ok(Written { crcs: self.crcs, id_high: self.id_high, latest: self.latest, erases: self.erases })
+        let Self { crcs, id_high, latest, erases, reseals, .. } = self;
+        Ok(Written { crcs, id_high, latest, erases, reseals })
     }
 
     /// Stores an event with the list of its deliveries; `false` if it is stored already.

@@ -35,7 +35,7 @@ use crate::{
             open::Clock,
             room::Room,
             schema,
-            slack::Sweep,
+            slack::{Sweep, Swept},
         },
         read::{
             backup::Copies,
@@ -94,12 +94,15 @@ pub(crate) struct Writer {
 }
 
 /// How far what was erased is gone.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Sweeping {
     /// Slack is swept.
     Pages(Sweep),
     /// The log is to be cut, as soon as nobody reads it.
-    Log,
+    Log {
+        /// Nothing is left elsewhere.
+        is_swept: bool,
+    },
 }
 
 /// Pages in the WAL, as SQLite last told.
@@ -323,7 +326,7 @@ impl Writer {
         let now = clock();
         let mut tx = Transaction::new(db, &mut self.book, self.shelf.damage(), now);
         run(&mut tx)?;
-        let Written { crcs, id_high, latest, erases } = tx.finish()?;
+        let Written { crcs, id_high, latest, erases, reseals } = tx.finish()?;
         if crcs.is_empty() && !self.book.is_dirty() {
             db.prepare_cached("COMMIT")?.execute([])?;
             return Ok(Committed::Vouched);
@@ -332,8 +335,8 @@ impl Writer {
         let mut meta = self.meta;
         meta.advance(&crcs, id_high, latest);
         meta.write(db)?;
-        if erases {
-            self.begin_sweep()?;
+        if erases || reseals {
+            self.begin_sweep(erases)?;
         }
         self.edges.meet(Edge::BeforeCommit)?;
         db.prepare_cached("COMMIT")?.execute([])?;
@@ -424,10 +427,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Before anything is erased: a copy that begins behind this has nothing of it, and a start behind the end of this process goes on.
-    fn begin_sweep(&mut self) -> Result<(), Fault> {
-        self.sweep = Some(Sweeping::Pages(Sweep::BEGIN));
-        self.copies.wait_for_sweep(true);
+    /// Before anything is erased: a copy that begins behind this has nothing of it, and a start behind the end of this process goes on. Copies do
+    /// not wait for what was sealed anew, which may take hours.
+    fn begin_sweep(&mut self, erases: bool) -> Result<(), Fault> {
+        if erases {
+            self.copies.wait_for_sweep(true);
+        }
+        match &mut self.sweep {
+            // The file is there since that began.
+            Some(Sweeping::Pages(sweep)) => {
+                sweep.goes_round_again();
+                return Ok(());
+            }
+            sweep => *sweep = Some(Sweeping::Pages(Sweep::BEGIN)),
+        }
         private::replace(&self.remains, b"what was erased is being swept\n").map_err(|error| {
             if private::is_no_room(&error) {
                 Fault::Full
@@ -441,13 +454,16 @@ impl Writer {
     /// a disk that is full.
     fn sweep(&mut self, db: &Connection) -> Result<(), Fault> {
         let began = Instant::now();
-        let is_through = match self.sweep {
+        let is_through = match self.sweep.clone() {
             None => return Ok(()),
             Some(Sweeping::Pages(sweep)) => self.sweep_pages(db, sweep)?,
-            Some(Sweeping::Log) => {
+            Some(Sweeping::Log { is_swept }) => {
                 let is_cut = !self.copies.is_catching_up() && self.checkpoint(db, CheckpointMode::TRUNCATE)?;
                 if is_cut {
-                    drop(fs::remove_file(&self.remains));
+                    // Where it is left the next start tries again.
+                    if is_swept {
+                        drop(fs::remove_file(&self.remains));
+                    }
                     self.sweep = None;
                 }
                 is_cut
@@ -458,13 +474,13 @@ impl Writer {
         Ok(())
     }
 
-    /// `false`: there is no room for it now.
-    fn sweep_pages(&mut self, db: &Connection, sweep: Sweep) -> Result<bool, Fault> {
-        let mut next = None;
+    /// `false`: there is no room for it now, or a page of it does not read, which is passed over the next time.
+    fn sweep_pages(&mut self, db: &Connection, before: Sweep) -> Result<bool, Fault> {
+        let (mut sweep, mut came) = (before.clone(), Swept::Further);
         let swept = self.attempt(db, |tx| {
             // What is freed meanwhile is no new slack.
             tx.db.pragma_update(None, "secure_delete", true)?;
-            next = sweep.step(tx.db)?;
+            came = sweep.step(tx.db)?;
             Ok(())
         });
         match swept.map_err(|fault| self.judged(fault)) {
@@ -474,14 +490,42 @@ impl Writer {
                 self.room.ran_out();
                 return Ok(false);
             }
-            Err(fault) => return Err(fault),
+            Err(fault) => return self.pass_over(db, before, &sweep, fault),
         }
-        if next.is_none() {
-            db.pragma_update(None, "secure_delete", false)?;
-            self.copies.wait_for_sweep(false);
+        match came {
+            Swept::Further => self.sweep = Some(Sweeping::Pages(sweep)),
+            Swept::Through if sweep.unread().is_empty() => self.end_sweep(db, true)?,
+            Swept::Through => {
+                let words = "pages do not read, and what was erased may be left in them: crm-relay store check";
+                tracing::error!(event = "erased_not_swept", pages = ?sweep.unread(), "{words}");
+                self.end_sweep(db, false)?;
+            }
+            Swept::Not(reason) => {
+                let words = "copies of what was erased may be left between what is stored";
+                tracing::error!(event = "erased_not_swept", reason, "{words}");
+                self.end_sweep(db, false)?;
+            }
         }
-        self.sweep = Some(next.map_or(Sweeping::Log, Sweeping::Pages));
         Ok(true)
+    }
+
+    /// A page that does not read is no reason to end: it may be one that nobody needs.
+    fn pass_over(&mut self, db: &Connection, mut before: Sweep, failed: &Sweep, fault: Fault) -> Result<bool, Fault> {
+        if !before.passes_over(failed) {
+            return Err(fault);
+        }
+        tracing::warn!(event = "page_unread", pages = ?before.unread(), ?fault, "passed over by the sweep of what was erased");
+        self.roll_back(db)?;
+        self.sweep = Some(Sweeping::Pages(before));
+        Ok(false)
+    }
+
+    /// The pages are through: copies go on, and the log is cut.
+    fn end_sweep(&mut self, db: &Connection, is_swept: bool) -> Result<(), Fault> {
+        db.pragma_update(None, "secure_delete", false)?;
+        self.copies.wait_for_sweep(false);
+        self.sweep = Some(Sweeping::Log { is_swept });
+        Ok(())
     }
 
     /// Moves the write-ahead log into the database; whether all of it is there now.
