@@ -112,12 +112,9 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "event list",
         &[
-            "crm-relay event list --source shop --since 2h",
-            "crm-relay event list --name 'invoice.*'",
+            "crm-relay event list --source shop --since 2h --name 'invoice.*'",
             "crm-relay event list --source stripe --key evt_1NG8Du2eZvKYlo2C",
             "crm-relay event list --source shop --since 2d --contains ada@example.com",
-            "crm-relay event list --source stripe --json-path '$.data.object.customer=cus_1' --all",
-            "crm-relay event list --all --json > events.json",
         ],
     ),
     (
