@@ -37,6 +37,7 @@ mod setting_flags;
 mod shared_options;
 mod source;
 mod status;
+mod steps;
 mod store;
 mod tally;
 mod token;

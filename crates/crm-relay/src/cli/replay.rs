@@ -13,6 +13,7 @@ use super::{
     ids,
     listing::{Range, route_of, text},
     noun::Asked,
+    steps::{self, events},
 };
 use crate::{
     admin_client::{Api, encode},
@@ -117,26 +118,9 @@ impl Replay {
 /// One request after the other, each for more of the same job. Interrupted, the one under way is waited for, and what goes
 /// on from there is told.
 async fn all_of(asked: &Asked, api: &Api, ask: &ReplayAsk, total: u64) -> Outcome {
-    let stop = signals::listen()?;
-    let mut progress = Progress::new(total);
-    let mut done = BulkDto { job: ask.job.clone().unwrap_or_default(), ..BulkDto::default() };
-    let mut ended = None;
-    while done.matched < total && ended.is_none() {
-        let upto = done.matched.saturating_add(STEP).min(total);
-        match post(api, &ReplayAsk { limit: Some(upto), ..ask.clone() }).await {
-            Ok(now) => done = now,
-            Err(failure) => {
-                ended = Some(failure);
-                break;
-            }
-        }
-        progress.reach(done.matched, Some(total));
-        if done.next.is_none() || done.matched < upto {
-            break;
-        }
-        ended = (stop.is_asked() && done.matched < total).then(|| Failure::no("interrupted"));
-    }
-    progress.clear();
+    let job = ask.job.as_deref();
+    let (done, ended) =
+        steps::take(api, PATH, (total, STEP), job, |upto| ReplayAsk { limit: Some(upto), ..ask.clone() }).await?;
     let text = format!("{} replayed: {} deliveries made", events(done.matched), done.changed);
     let Some(failure) = ended else {
         report(asked, &done, &text)?;
@@ -262,10 +246,6 @@ fn report(asked: &Asked, done: &BulkDto, text: &str) -> Outcome {
     let told = Told { job, matched: *matched, changed: *changed, next, next_at };
     if asked.is_json() { print(&pretty(&told)) } else { tell(text) }?;
     Ok(Exit::Done)
-}
-
-fn events(number: u64) -> String {
-    if number == 1 { "1 event".to_owned() } else { format!("{number} events") }
 }
 
 #[cfg(test)]

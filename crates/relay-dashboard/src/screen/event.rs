@@ -140,9 +140,15 @@ impl EventFacts {
     /// Of an event as it is stored, with its beginning of a body, if the viewer may see payloads. `body_bytes` is how long that is as a
     /// whole.
     pub fn of(event: &Event, body_bytes: u64, view: View, payloads: bool) -> Self {
-        if event.is_erased() {
-            return Self::erased(event, body_bytes);
+        if !event.is_erased() {
+            return Self::stored(event, body_bytes, view, payloads);
         }
+        let (method, none) = (t::ERASED.to_owned(), String::new());
+        let shown = Self::stored(event, body_bytes, view, false);
+        Self { method, path: none.clone(), sha256: none, body: Payload::Erased, ..shown }
+    }
+
+    fn stored(event: &Event, body_bytes: u64, view: View, payloads: bool) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let query = event.query.as_deref().filter(|_| payloads);
         let path = query.map_or_else(|| text(&event.path), |query| format!("{}?{}", text(&event.path), text(query)));
@@ -166,27 +172,6 @@ impl EventFacts {
             sha256: hex(&event.body_sha256),
             headers: headers.collect(),
             body,
-            deliveries: Vec::new(),
-            more: false,
-            routed: Vec::new(),
-        }
-    }
-
-    /// What is left of one that was erased.
-    fn erased(event: &Event, body_bytes: u64) -> Self {
-        let header = |name: &[u8]| Header { name: String::from_utf8_lossy(name).into_owned(), value: None };
-        Self {
-            id: event.id,
-            what: what(event),
-            at: event.received_at,
-            source: event.source.clone(),
-            key: event.key.clone(),
-            method: t::ERASED.to_owned(),
-            path: String::new(),
-            size: body_bytes,
-            sha256: String::new(),
-            headers: event.headers.iter().map(|(name, _)| header(name)).collect(),
-            body: Payload::Erased,
             deliveries: Vec::new(),
             more: false,
             routed: Vec::new(),

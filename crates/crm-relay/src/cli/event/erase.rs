@@ -13,12 +13,12 @@ use crate::{
         ids,
         listing::{Range, text},
         noun::Asked,
+        steps::{self, events},
     },
     exit::{Exit, Failure, Outcome},
     output::{failed, pretty, print, say, tell},
     quantity,
-    render::{progress::Progress, style, time},
-    signals,
+    render::{style, time},
 };
 
 const PATH: &str = "/api/v1/events/erase";
@@ -136,26 +136,9 @@ impl Erase {
 /// One request after the other, each for more of the same job. Interrupted, the one under way is waited for, and what goes on from there is
 /// told.
 async fn all_of(asked: &Asked, api: &Api, ask: &EraseAsk, total: u64) -> Outcome {
-    let stop = signals::listen()?;
-    let mut progress = Progress::new(total);
-    let mut done = BulkDto { job: ask.job.clone().unwrap_or_default(), ..BulkDto::default() };
-    let mut ended = None;
-    while done.matched < total && ended.is_none() {
-        let upto = done.matched.saturating_add(STEP).min(total);
-        match post(api, &EraseAsk { limit: Some(upto), ..ask.clone() }).await {
-            Ok(now) => done = now,
-            Err(failure) => {
-                ended = Some(failure);
-                break;
-            }
-        }
-        progress.reach(done.matched, Some(total));
-        if done.next.is_none() || done.matched < upto {
-            break;
-        }
-        ended = (stop.is_asked() && done.matched < total).then(|| Failure::no("interrupted"));
-    }
-    progress.clear();
+    let job = ask.job.as_deref();
+    let (done, ended) =
+        steps::take(api, PATH, (total, STEP), job, |upto| EraseAsk { limit: Some(upto), ..ask.clone() }).await?;
     let words = format!("{} erased", events(done.changed));
     if let Some(failure) = ended {
         report(asked, &done, &style::warn(format!("{words}, of {}", events(total))))?;
@@ -206,10 +189,6 @@ fn in_the_way(counted: &BulkDto, cancels: bool) -> String {
         (_, true) => format!(", and cancel {deliveries}"),
         (_, false) => format!("; those of {deliveries} that may still go out are left (--cancel ends them)"),
     }
-}
-
-fn events(count: u64) -> String {
-    if count == 1 { "1 event".to_owned() } else { format!("{count} events") }
 }
 
 fn report(asked: &Asked, done: &BulkDto, words: &str) -> Outcome {
