@@ -77,12 +77,11 @@ impl Fault {
         Self::Force,
     ];
 
-    /// What makes a replica take over, where that is a command.
-    fn command(self) -> Option<Option<&'static str>> {
+    /// What is said behind the command that makes a replica take over.
+    fn how(self) -> Option<&'static str> {
         match self {
-            Self::Command => Some(None),
-            Self::Force => Some(Some("FORCE")),
-            Self::Takeover => Some(Some("TAKEOVER")),
+            Self::Force => Some("FORCE"),
+            Self::Takeover => Some("TAKEOVER"),
             _ => None,
         }
     }
@@ -205,12 +204,12 @@ impl Scene {
         let before = cluster.owner(slot).unwrap();
         let replica = cluster.replica_of(before);
         let (refused, began) = (self.load.so_far().1, Instant::now());
-        match (fault, fault.command()) {
-            (_, Some(how)) => cluster.fail_over(replica, how),
-            (Fault::Kill, _) => cluster.nodes[before].stop(),
-            (Fault::Stop, _) => cluster.nodes[before].pause(),
-            (Fault::Isolated, _) => cluster.part(before),
-            (Fault::Muted, _) => cluster.mute(before),
+        match fault {
+            Fault::Command | Fault::Force | Fault::Takeover => cluster.fail_over(replica, fault.how()),
+            Fault::Kill => cluster.nodes[before].stop(),
+            Fault::Stop => cluster.nodes[before].pause(),
+            Fault::Isolated => cluster.part(before),
+            Fault::Muted => cluster.mute(before),
             _ => panic!("nobody takes over for {fault:?}"),
         }
         until("another primary", || (cluster.owner_by(replica, slot) == Some(replica)).then_some(()));

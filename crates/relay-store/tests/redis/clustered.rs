@@ -244,12 +244,12 @@ impl Clustered {
 
     /// No other node hears this one, nor it them. Whoever is no node does.
     pub(crate) fn part(&self, node: usize) {
-        self.between(node, |gate, whom| gate.shut(whom), |gate, whom| gate.shut(whom));
+        self.between(node, Gate::shut, Gate::shut);
     }
 
     /// This one hears the others, and none hears it.
     pub(crate) fn mute(&self, node: usize) {
-        self.between(node, |gate, whom| gate.mute(whom), |gate, whom| gate.ignore(whom));
+        self.between(node, Gate::mute, Gate::ignore);
     }
 
     /// Everybody hears everybody.
