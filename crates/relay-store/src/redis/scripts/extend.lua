@@ -8,7 +8,7 @@ for at = 1, tonumber(next_argument()) do
     local row = load(id)
     local stands = row and is_whole(row) and state_of(row) == '3' and fence_of(row) == fence and keeper_of(row) == keeper
     stands = stands and tonumber(until_of(row)) and tonumber(cut(row, 232, 10))
-    if stands and tonumber(string.sub(ending, 1, 16)) > tonumber(until_of(row)) then
+    if stands and tonumber(sub(ending, 1, 16)) > tonumber(until_of(row)) then
         row = put(row, 4, raised(version_of(row)))
         row = put(row, 212, ending)
         row = put(row, 232, string.format('%010.0f', tonumber(cut(row, 232, 10)) + 1))

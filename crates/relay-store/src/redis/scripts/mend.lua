@@ -67,7 +67,7 @@ end
 local function is_named(event, id, named)
     local replays = replays_of(event)
     for at = 1, #replays - #named + 1, #named do
-        if string.sub(replays, at, at + #named - 1) == named then
+        if sub(replays, at, at + #named - 1) == named then
             return true
         end
     end
@@ -123,7 +123,7 @@ end
 
 local function has_deliveries(ids)
     for _, id in ipairs(ids) do
-        if redis.call('EXISTS', key('d:', id)) == 1 then
+        if is_stored(id) then
             return true
         end
     end

@@ -13,7 +13,7 @@ local all = all_of(next_made)
 if decided_on ~= '' and #all > 0 then
     local is_done = true
     for _, made in ipairs(all) do
-        is_done = is_done and redis.call('EXISTS', key('d:', made.id)) == 1
+        is_done = is_done and is_stored(made.id)
     end
     local event = all[1].event
     if not is_done and redis.call('EXISTS', key('e:', event)) == 1 then
