@@ -304,6 +304,9 @@ pub const DECIDE_AGAIN_MAX: u8 = 16;
 pub const APPEND_AGAIN: Duration = Duration::from_millis(200);
 /// Pause before a store operation that failed for now is asked for again.
 pub const STORE_RETRY: Duration = Duration::from_secs(1);
+/// When a store that is full may have room again: not while somebody waits for an answer, since only retention makes it, or an operator.
+/// Zendesk sends again only where it is told less than a minute.
+pub const STORE_FULL_RETRY: Duration = Duration::from_secs(30);
 /// Between two looks at the version of a registry that several servers share: what another changed holds within two seconds, also
 /// where no hint of it came (I21).
 pub const REGISTRY_LOOK: Duration = Duration::from_secs(1);

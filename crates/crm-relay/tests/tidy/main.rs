@@ -111,6 +111,26 @@ fn the_core_is_free_of_io_clocks_and_chance() {
     report(&wrong);
 }
 
+/// Whether to ask again is decided by what an error answers, so that a new one is met everywhere; only what people hear of it goes by its name.
+#[test]
+fn the_machines_of_the_core_know_no_error_of_a_store_by_name() {
+    let mut wrong = Vec::new();
+    for file in ["hub", "jobs"].into_iter().flat_map(|room| files(&format!("crates/relay-core/src/{room}/"), "rs")) {
+        if file.shown().ends_with("/hub/output.rs") {
+            continue;
+        }
+        for (number, line) in code_lines(&file) {
+            let is_named = |kind: &str| {
+                line.split(kind).skip(1).any(|behind| behind.starts_with(|first: char| first.is_ascii_uppercase()))
+            };
+            if is_named("StoreError::") || is_named("AppendError::") {
+                wrong.push(format!("{}:{number}: ask it: fault(), retry(), wants_less(), record()", file.shown()));
+            }
+        }
+    }
+    report(&wrong);
+}
+
 #[test]
 fn providers_neither_read_clocks_nor_do_io() {
     const BANNED: &[&str] = &["tokio", "std::net", "std::fs", "std::env", "SystemTime", "Instant"];

@@ -8,6 +8,7 @@ use std::{
 use super::{Action, Command, ForHub, JobOp, JobStored, Last, Output, Pace, Target};
 use crate::{
     delivery::{self, Delivery, State},
+    fault::Retry,
     id::{DeliveryId, EventId},
     limits,
     name::Name,
@@ -304,7 +305,7 @@ impl Job {
                 self.page_max = self.page_max.saturating_mul(2).min(self.page_limit);
                 self.phase = then(page);
             }
-            Err(StoreError::TooSlow { .. }) if self.page_max > 1 => self.page_max /= 2,
+            Err(error) if error.wants_less() && self.page_max > 1 => self.page_max /= 2,
             Err(error) => self.on_trouble(error),
         }
     }
@@ -628,7 +629,7 @@ impl Job {
     /// The store could not; the phase is what is asked for next.
     fn on_trouble(&mut self, error: StoreError) {
         self.tries += 1;
-        let again = matches!(error.retry(), crate::fault::Retry::Backoff) && self.tries <= limits::JOB_TRIES_MAX;
+        let again = error.retry() != Retry::Never && self.tries <= limits::JOB_TRIES_MAX;
         if again {
             self.is_pausing = true;
         } else {

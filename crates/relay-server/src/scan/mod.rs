@@ -175,7 +175,7 @@ impl Run {
                         return Ok(looked);
                     }
                 }
-                Err(ScanError::Store(StoreError::TooSlow { .. })) if size > 1 => size = (size / 10).max(1),
+                Err(ScanError::Store(error)) if error.wants_less() && size > 1 => size = (size / 10).max(1),
                 // What was found is not lost by what comes behind it; whoever goes on from there is told.
                 Err(_) if looked.read > 0 => return Ok(looked),
                 Err(error) => return Err(error),
