@@ -1,6 +1,7 @@
 //! The rules of the house that no compiler checks: which crate may import which, what must not be in a file, what a
 //! document must keep true. Every rule reports all its offenders at once.
 
+mod bounds;
 mod circles;
 mod manifests;
 mod words;
