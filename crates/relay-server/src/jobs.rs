@@ -35,10 +35,7 @@ pub(crate) async fn run(
                 None => job.stop(),
             },
             Some(Output::Tell(told)) => {
-                hub.tell(Event::Touched(told.touched)).await;
-                if !told.woken.is_empty() {
-                    hub.tell(Event::Woken(told.woken.into_iter().collect())).await;
-                }
+                hub.tell(Event::Changed(told)).await;
             }
             // Cancel safety: neither has anything to lose.
             Some(Output::Pause(pause)) => tokio::select! {
@@ -63,7 +60,7 @@ pub(crate) mod tests {
         delivery::{Delivery, Reason, State},
         event,
         id::{DeliveryId, IdMint},
-        jobs::{Action, Command, End, Target},
+        jobs::{Action, Command, End, ForHub, Target},
         storage::{Append, DeliveryFilter, StoreError},
         time::Wall,
     };
@@ -134,8 +131,8 @@ pub(crate) mod tests {
         let (outcome, ()) = tokio::join!(run, recovers);
         assert_eq!((outcome.end, outcome.matched, outcome.changed), (End::Done, 1, 1));
         assert_eq!(store.delivery(id).map(|found| (found.state, found.version)), Some((State::Ready, 1)));
-        assert!(matches!(inlet.event().await, Some(Event::Touched(ids)) if ids == [id]));
-        assert!(matches!(inlet.event().await, Some(Event::Woken(names)) if names.len() == 1));
+        let told = ForHub { touched: vec![id], woken: ["crm".parse().unwrap()].into() };
+        assert!(matches!(inlet.event().await, Some(Event::Changed(heard)) if heard == told));
     }
 
     /// I22: a server that stops waits for no store.

@@ -24,9 +24,7 @@ use crate::{
         name,
         problem::{AdminError, Asked, At, Body},
     },
-    again,
     api::{DeliveryDto, EventDto, List, ReplayDto, ReplayOneAsk},
-    hub,
     people::Present,
     principal::{Permission, Principal},
     registry::listed,
@@ -120,11 +118,10 @@ pub(super) async fn replay(
     let deliveries: Vec<Delivery> = ids.into_iter().zip(&chosen).map(make).collect();
     let audit = vec![state.audited(&who, "event.replay", event.id.to_string())];
     let replay = Replay::anyway(deliveries.clone());
-    let stored = again::until_answered(|_| state.queue.replay(replay.clone(), audit.clone())).await?;
+    let stored = state.hub.replay(&*state.queue, replay, audit).await?;
     if !matches!(stored, Replayed::Stored(stored) if stored.iter().all(|stored| *stored)) {
         return Err(gone(&id));
     }
-    state.hub.tell(hub::Event::Woken(chosen.iter().map(|route| route.destination.clone()).collect())).await;
     let event_id = event.id.to_string();
     let linked = |delivery| DeliveryDto::new(delivery).linked(state.admin_url());
     Ok(Json(ReplayDto { event_id, deliveries: deliveries.iter().map(linked).collect() }))
