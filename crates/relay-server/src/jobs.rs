@@ -55,13 +55,11 @@ pub(crate) async fn run(
 pub(crate) mod tests {
     use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-    use bytes::Bytes;
     use relay_core::{
         delivery::{Delivery, Reason, State},
-        event,
         id::{DeliveryId, IdMint},
         jobs::{Action, Command, End, ForHub, Target},
-        storage::{Append, DeliveryFilter, StoreError},
+        storage::{DeliveryFilter, StoreError},
         time::Wall,
     };
     use relay_store::{
@@ -70,28 +68,16 @@ pub(crate) mod tests {
     };
 
     use super::*;
+    use crate::tests::{append, event};
 
     /// A dead letter, stored.
     pub(crate) async fn dead(store: &MemoryStore, mint: &mut IdMint, now: Wall) -> DeliveryId {
-        let event = event::Event {
-            id: mint.event(now),
-            source: "in".parse().unwrap(),
-            method: Bytes::from_static(b"POST"),
-            path: Bytes::from_static(b"/webhook/in"),
-            query: None,
-            headers: Vec::new(),
-            body: Bytes::new(),
-            body_sha256: [0; 32],
-            received_at: now,
-            name: None,
-            key: None,
-        };
+        let event = event(mint, now, "in");
         let made =
             Delivery::ready(mint.delivery(now), &event, "crm".parse().unwrap(), false, now, Duration::from_hours(1));
         let (id, reason) = (made.id, Some(Reason::Rejected));
         let deliveries = vec![Delivery { state: State::Dead, reason, ..made }];
-        let append = Append { event: Arc::new(event), deliveries, dedupe: None, deadline: Wall::MAX };
-        assert!(store.append(vec![append]).await.iter().all(Result::is_ok));
+        assert!(store.append(vec![append(event, deliveries)]).await.iter().all(Result::is_ok));
         id
     }
 
