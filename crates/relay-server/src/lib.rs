@@ -59,6 +59,8 @@ mod shared_look;
 mod start_error;
 mod state;
 mod supervise;
+#[cfg(test)]
+mod tests;
 mod untold;
 mod waiting;
 mod watch;

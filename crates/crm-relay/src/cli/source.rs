@@ -9,7 +9,7 @@ use relay_providers::Given;
 use relay_server::{
     api::{
         EventNameDto, List, ParameterDto, QuotaDto, RefusalDto, SecretDto, SourceAsk, SourceCountersDto, SourceDto,
-        SourceRotateAsk, SourceUpdateAsk,
+        SourceRotateAsk, SourceUpdateAsk, came_from,
     },
     config::{Dedupe, NetworkPolicy},
 };
@@ -433,8 +433,8 @@ fn refused(counters: &SourceCountersDto) -> String {
 /// The last refusals, the newest first.
 fn refusals_of(refusals: &[RefusalDto]) -> String {
     let row = |refusal: &RefusalDto| {
-        let RefusalDto { at, check, detail, peer, .. } = refusal;
-        vec![when(at), text(peer), text(check), text(detail)]
+        let RefusalDto { at, check, detail, peer, proxy, .. } = refusal;
+        vec![when(at), text(&came_from(peer.as_deref(), proxy.as_deref())), text(check), text(detail)]
     };
     table::wrapped(&["refused", "from", "check", "detail"], &refusals.iter().map(row).collect::<Vec<_>>())
 }

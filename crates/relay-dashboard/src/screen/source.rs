@@ -106,8 +106,8 @@ pub struct RefusalLine {
     pub detail: String,
     /// What to look at.
     pub remedy: String,
-    /// From where.
-    pub peer: Option<String>,
+    /// From where, by whom it was brought.
+    pub from: Option<String>,
 }
 
 impl SourcePage {

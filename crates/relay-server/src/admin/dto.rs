@@ -44,7 +44,8 @@ impl MissedDto {
             at: rfc3339(missed.at),
             method: missed.method.clone(),
             path: missed.path.clone(),
-            peer: missed.peer.map(|peer| peer.to_string()),
+            peer: missed.origin.ip().map(|ip| ip.to_string()),
+            proxy: missed.origin.proxy(),
             status: missed.status,
         }
     }
@@ -138,13 +139,14 @@ impl ActivityDto {
 
 impl RefusalDto {
     fn new(refused: KeptRefusal) -> Self {
-        let KeptRefusal { check, detail, at, peer } = refused;
+        let KeptRefusal { check, detail, at, origin } = refused;
         Self {
             at: rfc3339(at),
             check: check.to_owned(),
             detail,
             remedy: cure(check).to_owned(),
-            peer: peer.map(|peer| peer.to_string()),
+            peer: origin.ip().map(|ip| ip.to_string()),
+            proxy: origin.proxy(),
         }
     }
 }

@@ -136,8 +136,11 @@ pub struct RefusalDto {
     /// What to look at.
     #[serde(default)]
     pub remedy: String,
-    /// From where.
+    /// From where: the address that a trusted proxy named, else that of the socket.
     pub peer: Option<String>,
+    /// The trusted proxy that brought it; the same as `peer` where it named nobody.
+    #[serde(default)]
+    pub proxy: Option<String>,
 }
 
 /// A secret that the platform handed over, or that was made up for it. No `Debug`: it is shown to who asked for it, nowhere else.

@@ -21,6 +21,7 @@ use crate::{
     directory::Directory,
     document,
     network_policy::NetworkPolicy,
+    refusals::came_from,
     registry::{Registry, RegistryError, listed},
     state::State,
 };
@@ -126,7 +127,7 @@ fn facts(state: &State, directory: &Directory, source: &document::Source, stats:
                 check: refused.check.to_owned(),
                 remedy: cure(refused.check).to_owned(),
                 detail: refused.detail,
-                peer: refused.peer.map(|peer| peer.to_string()),
+                from: came_from(&refused.origin),
             })
             .collect(),
         takes_keys: directory.intakes.get(name).is_some_and(|intake| intake.verifier.is_key_source()),

@@ -194,21 +194,15 @@ mod tests {
     use relay_core::{id::IdMint, time::Wall};
 
     use super::*;
+    use crate::tests;
 
     fn event(body: impl Into<Bytes>, headers: &[(&'static str, &'static str)]) -> Event {
         let at = Wall::from_micros(1_700_000_000_000_000);
         Event {
-            id: IdMint::new(0, 7).event(at),
-            source: "shop".parse().unwrap(),
-            method: "POST".into(),
-            path: "/webhook/shop".into(),
             query: Some("user=ada%40example.com".into()),
             headers: headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             body: body.into(),
-            body_sha256: [0; 32],
-            received_at: at,
-            name: None,
-            key: None,
+            ..tests::event(&mut IdMint::new(0, 7), at, "shop")
         }
     }
 
