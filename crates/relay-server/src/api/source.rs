@@ -138,7 +138,7 @@ pub struct RefusalDto {
     pub remedy: String,
     /// From where: the address that a trusted proxy named, else that of the socket.
     pub peer: Option<String>,
-    /// The trusted proxy that brought it; the same as `peer` where it named nobody.
+    /// The trusted proxy at the socket that brought it; the same as `peer` where it named nobody.
     #[serde(default)]
     pub proxy: Option<String>,
 }

@@ -157,7 +157,7 @@ pub struct MissedDto {
     pub path: String,
     /// From where: the address that a trusted proxy named, else that of the socket.
     pub peer: Option<String>,
-    /// The trusted proxy that brought it; the same as `peer` where it named nobody.
+    /// The trusted proxy at the socket that brought it; the same as `peer` where it named nobody.
     #[serde(default)]
     pub proxy: Option<String>,
     /// What it was answered.
