@@ -102,7 +102,9 @@ mod tests {
                 }
                 let mut at = 0;
                 for word in part.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_') {
-                    let before = code[..begins + at].trim_end().chars().next_back().unwrap_or(' ');
+                    let before = code[..begins + at].trim_end();
+                    // Two dots join texts; one stands before a field.
+                    let before = if before.ends_with("..") { ' ' } else { before.chars().next_back().unwrap_or(' ') };
                     let behind = code[begins + at + word.len()..].trim_start().chars().next().unwrap_or(' ');
                     at += word.len() + 1;
                     if word.starts_with(|letter: char| letter.is_ascii_lowercase()) {
@@ -137,6 +139,7 @@ mod tests {
     #[test]
     fn each_script_has_what_it_names() {
         assert_eq!(missing("local function a(of)\n    return b(of) -- c\nend"), Some("b"));
+        assert_eq!(missing("local a = 'x' .. b"), Some("b"));
         for script in Script::ALL {
             let text = script.text().split_once('\n').expect("a first line").1;
             assert_eq!(missing(text), None, "{script:?}");

@@ -58,7 +58,7 @@ async fn an_append_costs_what_was_decided() {
         assert!(batches <= 2, "{made:?}");
         assert_eq!((writes["set"], writes["xadd"]), (sets * BATCH, 3 * BATCH), "{made:?}");
         assert_eq!((writes["mset"], writes["zadd"], made["exists"]), (batches, batches, batches), "{made:?}");
-        assert!(writes["hset"] + writes["hincrby"] <= 7 * batches, "{made:?}");
+        assert!(writes["hset"] + writes["hincrby"] <= 5 * batches, "{made:?}");
     }
 }
 

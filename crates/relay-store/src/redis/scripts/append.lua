@@ -124,8 +124,10 @@ must_be('stream', listing)
 must_be('zset', key('lone', ''))
 local events, answers = all_of(next_event), {}
 local is_new = are_all_new(events)
-for at, event in ipairs(events) do
-    answers[at] = append(event, is_new)
-end
+do_all(function()
+    for at, event in ipairs(events) do
+        answers[at] = append(event, is_new)
+    end
+end)
 tell()
 return answers

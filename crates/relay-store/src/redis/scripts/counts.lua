@@ -1,4 +1,5 @@
--- What is written once for a script, whatever it did: rows, counters, what waits for its end. `tell` is the last of all.
+-- What is written once for a script, whatever it did: rows and leases that end behind what is done (`do_all`), counters and what waits for
+-- its end last of all (`tell`).
 
 -- What ids are minted past, and the latest moment, stand in counters twice: as they are, and digit by digit as what is missing to nine.
 -- Nothing is believed of what does not agree.
@@ -108,6 +109,16 @@ local function write_rows()
     end
     of_many(pairs_of, function(...) redis.call('MSET', ...) end)
 end
+-- Entries of a stream, all at once; one that is no name of an entry, since somebody spoilt its row, keeps no other.
+local function of_entries(entries, ask)
+    of_many(entries, function(...)
+        if type(ask(...)) == 'table' then
+            for _, entry in ipairs({ ... }) do
+                ask(entry)
+            end
+        end
+    end)
+end
 local function end_leases()
     local members = {}
     for member in pairs(ended) do
@@ -116,17 +127,24 @@ local function end_leases()
     of_many(members, function(...) redis.call('ZREM', key('leases', ''), ...) end)
     for destination, entries in pairs(read) do
         local ready = key('ready:', destination, track .. generation)
-        of_many(entries, function(...)
-            redis.call('XACK', ready, group, ...)
-            redis.call('XDEL', ready, ...)
-        end)
+        of_entries(entries, function(...) return redis.pcall('XACK', ready, group, ...) end)
+        of_entries(entries, function(...) return redis.pcall('XDEL', ready, ...) end)
     end
 end
 
--- Last of all: what was kept, counted and seen. What is spoilt there refuses nothing: it is marked, and whoever glances counts again.
-local function tell()
+-- All that a script does to rows. Where that fails half way, by something spoilt that nobody looks at first, what was kept by then is written
+-- all the same: no key, name or index leads to a row that is not there.
+local function do_all(body)
+    local is_done, fault = pcall(body)
     write_rows()
     end_leases()
+    if not is_done then
+        error(fault, 0)
+    end
+end
+
+-- Last of all: what was counted and seen. What is spoilt there refuses nothing: it is marked, and whoever glances counts again.
+local function tell()
     for destination, of in pairs(expiries) do
         of_many(of, function(...) redis.call('ZADD', key('exp:', destination), ...) end)
     end

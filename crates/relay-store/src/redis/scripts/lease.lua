@@ -245,66 +245,69 @@ if reads > 0 then
     end
 end
 
--- From here on it writes.
-for _, stray in ipairs(strays) do
-    redis.call('ZREM', stray.set, stray.member)
-end
-if reads > 0 then
-    redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', reads, 'STREAMS', ready, '>')
-    cursor = behind[reads].entry
-    redis.call('HSET', counters, 'cursor:' .. destination, cursor)
-    for at = 1, reads do
-        local entry = behind[at]
-        if not is_leased[entry.id] and not entry.is_held then
-            redis.call('XACK', ready, group, entry.entry)
-            redis.call('XDEL', ready, entry.entry)
-            local row = row_of(entry.id) or later[entry.id]
-            -- Also one whose row names another entry: it waits, and nothing else leads to it.
-            if row and place_of(row) == 'r' then
-                redis.call('ZADD', back, due_of(row), entry.id)
-                keep(entry.id, stands(row, 'b', ''))
-            end
-        end
-    end
-end
-
 -- What of a row is the same for all of them.
 local lease_of_all = taken .. ending .. '0000000000'
 local instance, until_then = sub(taken, 1, 16), sub(ending, 1, 16)
 local answers = { 0, '', waits_tried, open }
 local waited, held = {}, {}
-for _, id in ipairs(leased) do
-    local row = row_of(id)
-    local entry = entry_of_id[id] or ''
-    if entry ~= '' then
-        waited[#waited + 1] = id
-    else
-        leave(id, row, destination)
+-- From here on it writes.
+do_all(function()
+    for _, stray in ipairs(strays) do
+        redis.call('ZREM', stray.set, stray.member)
     end
-    recount_delivery(id, row, destination, -1)
-    count_destination(destination, state_of(row), -1)
-    row = table.concat({
-        sub(row, 1, 1), '3l1', raised(version_of(row)), raised(sub(row, 13, 20)), nonce,
-        sub(row, 29, 60), now, sub(row, 77, 110), pad(entry), sub(row, 144, 176), lease_of_all,
-        sub(row, 243),
-    })
-    recount_delivery(id, row, destination, 1)
-    count_destination(destination, '3', 1)
-    held[#held + 1] = until_then
-    held[#held + 1] = id .. instance
-    keep(id, row)
-    answers[#answers + 1] = id
-    answers[#answers + 1] = row
-end
-if #waited > 0 then
-    redis.call('ZREM', key('exp:', destination), unpack(waited))
-end
-if #leased > 0 then
-    redis.call('ZADD', key('leases', ''), unpack(held))
-    saw(now)
-else
-    count('again', 1)
-end
+    if reads > 0 then
+        redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', reads, 'STREAMS', ready, '>')
+        cursor = behind[reads].entry
+        redis.call('HSET', counters, 'cursor:' .. destination, cursor)
+        for at = 1, reads do
+            local entry = behind[at]
+            if not is_leased[entry.id] and not entry.is_held then
+                redis.call('XACK', ready, group, entry.entry)
+                redis.call('XDEL', ready, entry.entry)
+                local row = row_of(entry.id) or later[entry.id]
+                -- Also one whose row names another entry: it waits, and nothing else leads to it.
+                if row and place_of(row) == 'r' then
+                    redis.call('ZADD', back, due_of(row), entry.id)
+                    keep(entry.id, stands(row, 'b', ''))
+                end
+            end
+        end
+    end
+    for _, id in ipairs(leased) do
+        local row = row_of(id)
+        local entry = entry_of_id[id] or ''
+        if entry ~= '' then
+            waited[#waited + 1] = id
+        else
+            leave(id, row, destination)
+        end
+        recount_delivery(id, row, destination, -1)
+        count_destination(destination, state_of(row), -1)
+        row = table.concat({
+            sub(row, 1, 1), '3l1', raised(version_of(row)), raised(sub(row, 13, 20)), nonce,
+            sub(row, 29, 60), now, sub(row, 77, 110), pad(entry), sub(row, 144, 176), lease_of_all,
+            sub(row, 243),
+        })
+        recount_delivery(id, row, destination, 1)
+        count_destination(destination, '3', 1)
+        held[#held + 1] = until_then
+        held[#held + 1] = id .. instance
+        answers[#answers + 1] = id
+        answers[#answers + 1] = row
+    end
+    if #waited > 0 then
+        redis.call('ZREM', key('exp:', destination), unpack(waited))
+    end
+    if #leased > 0 then
+        redis.call('ZADD', key('leases', ''), unpack(held))
+        for at = 5, #answers, 2 do
+            keep(answers[at], answers[at + 1])
+        end
+        saw(now)
+    else
+        count('again', 1)
+    end
+end)
 tell()
 
 local next_due = next_in_stream

@@ -162,12 +162,14 @@ end
 must_be('hash', counters)
 must_be('zset', key('lone', ''))
 local deliveries, events = all_of(next_delivery), all_of(next_event)
-for _, delivery in ipairs(deliveries) do
-    mend_delivery(delivery)
-end
-for _, event in ipairs(events) do
-    mend_event(event)
-end
+do_all(function()
+    for _, delivery in ipairs(deliveries) do
+        mend_delivery(delivery)
+    end
+    for _, event in ipairs(events) do
+        mend_event(event)
+    end
+end)
 count('again', 1)
 tell()
 return { mended, orphans }

@@ -40,7 +40,7 @@ local function load(id)
     end
     return rows[id] or nil
 end
--- What is kept is written once, with all else that is: see `tell`.
+-- What is kept is written once, with all else that is: see `do_all`.
 local kept, is_kept = {}, {}
 local function keep(id, row)
     if not is_kept[id] then
