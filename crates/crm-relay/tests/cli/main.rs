@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its place has failed")]
 
 mod awaited;
+mod bench;
 mod contrib;
 mod declared;
 mod doctor;
