@@ -8,6 +8,7 @@ mod bench;
 mod contrib;
 mod declared;
 mod doctor;
+mod documents;
 mod every_provider;
 mod exits;
 mod handed_out;
