@@ -8,6 +8,7 @@ mod counters;
 mod disk;
 mod hand;
 mod lease;
+mod marks;
 mod retain;
 mod step;
 mod transfer;
@@ -40,8 +41,9 @@ use crate::{
     copy::{BackupError, Copying},
     seam::{
         Archive, AuditEntry, AuditFilter, Condition, DeliveryFilter, Document, DocumentKey, DocumentKind, Durability,
-        EventFilter, EventRow, HaveRoom, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Rekeyed, Stats,
-        Trades, Transfer, Upkeep, WholePage, perform, perform_job, perform_retention,
+        EventFilter, EventRow, HaveRoom, Indexed, Listing, MarkedAsk, MarkedPage, Marking, NameCounts, Page, Promises,
+        Queue, Recount, Registry, Rekeyed, Stats, Trades, Transfer, Upkeep, WholePage, perform, perform_job,
+        perform_retention,
     },
 };
 
@@ -503,6 +505,14 @@ impl Archive for MemoryStore {
         done(self.read(Trouble::Look, |disk| disk.by_key(&source, &keys)))
     }
 
+    fn marked(&self, ask: MarkedAsk) -> Later<Result<MarkedPage, StoreError>> {
+        done(self.read(Trouble::Look, |disk| disk.marked(&ask)))
+    }
+
+    fn indexed(&self) -> Later<Result<Vec<Indexed>, StoreError>> {
+        done(self.read(Trouble::Look, Disk::indexed))
+    }
+
     fn event_names(&self, source: Name) -> Later<Result<NameCounts, StoreError>> {
         done(self.read(Trouble::Look, |disk| disk.event_names(&source)))
     }
@@ -581,6 +591,14 @@ impl Upkeep for MemoryStore {
         done(self.write(Trouble::Upkeep, |disk| disk.retire_over(&retire)))
     }
 
+    fn mark(&self, marking: Marking) -> Later<Result<(), StoreError>> {
+        done(self.add(Trouble::Upkeep, |disk| disk.mark(marking)))
+    }
+
+    fn unmark(&self, source: Name, slot: u8) -> Later<Result<bool, StoreError>> {
+        done(self.write(Trouble::Upkeep, |disk| disk.unmark(source, slot)))
+    }
+
     /// Nothing is sealed.
     fn rekey(&self, _from: Option<String>) -> Later<Result<Rekeyed, StoreError>> {
         Box::pin(async { Ok(Rekeyed::default()) })
@@ -611,6 +629,7 @@ impl Upkeep for MemoryStore {
             several_owners: true,
             partitions,
             parts: partitions,
+            marks: true,
             sealed_with: None,
         }
     }

@@ -213,6 +213,8 @@ pub(crate) struct Book {
     pub(crate) lines: Lines,
     /// How far retention is behind.
     pub(crate) arrears: Arrears,
+    /// Where retention looks next for marks of days that are over.
+    pub(crate) marks_looked_at: (u32, i64),
     /// Events ever accepted, over all sources.
     pub(crate) accepted: u64,
     /// The keys, by their numbers; not read from the database.

@@ -39,7 +39,7 @@ use crate::{
             book::{Book, Kind},
             documents, event_names,
             line::Line,
-            named, of_source, rows,
+            marks, named, of_source, rows,
             taken::Taken,
             unrouted,
         },
@@ -420,6 +420,7 @@ fn read_everything(
     read_keys_and_marks(db, report, damaged)?;
     read_audit(db, report, damaged)?;
     read_gaps(db, report)?;
+    read_marks(db, report, damaged)?;
     read_reserved(db, report, damaged)?;
     if damaged.book {
         return Ok(());
@@ -672,9 +673,21 @@ fn read_audit(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) 
     Ok(())
 }
 
+/// Rows by which events are found.
+fn read_marks(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
+    let stray = marks::stray(db)?;
+    if stray > 0 && Meta::load(db).ok().flatten().is_none_or(|meta| meta.has_marks) {
+        damaged.leads = true;
+        report.faults.push(format!("marks: {stray} of their rows lead nowhere"));
+    }
+    Ok(())
+}
+
 /// Tables that this version has for later ones, and writes nothing to.
 fn read_reserved(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
-    for table in ["replies", "marks"] {
+    // Rows of marks that are known to be here.
+    let has_marks = Meta::load(db).ok().flatten().is_none_or(|meta| meta.has_marks);
+    for table in ["replies", "marks"].into_iter().filter(|table| *table != "marks" || !has_marks) {
         if db.query_row(&format!("SELECT EXISTS (SELECT 1 FROM {table})"), [], |row| row.get(0))? {
             let rows = Fault::Later(format!("{table}: it has rows, which are not known here").into());
             damaged.is(rows, &mut report.faults)?;
