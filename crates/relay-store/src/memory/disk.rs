@@ -15,7 +15,7 @@ use relay_core::{
     time::Wall,
 };
 
-use super::{counters::Counters, marks::Slots};
+use super::{counters::Counters, slot::Slots};
 use crate::seam::{AuditEntry, Document, DocumentKey};
 
 /// The durable state.

@@ -1,6 +1,6 @@
 //! What events can be found by.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use relay_core::{
     id::EventId,
@@ -11,17 +11,8 @@ use relay_core::{
 use super::{
     browse::{cursor, listing},
     disk::Disk,
+    slot::Slot,
 };
-
-/// Each slot that has rows.
-pub(super) type Slots = BTreeMap<(Name, u8), Slot>;
-
-/// What stands in one.
-#[derive(Clone, Debug)]
-pub(super) struct Slot {
-    indexed: Indexed,
-    rows: BTreeSet<([u8; 32], EventId)>,
-}
 
 impl Disk {
     /// Writes rows of events that are there, in slots that nobody else has.

@@ -10,6 +10,7 @@ mod hand;
 mod lease;
 mod marks;
 mod retain;
+mod slot;
 mod step;
 mod transfer;
 

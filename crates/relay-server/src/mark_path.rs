@@ -1,0 +1,105 @@
+//! What a mark is taken from, as operators say it, and which slot of the store it gets.
+
+use std::str::FromStr;
+
+use relay_core::{limits, name::Name};
+
+use crate::{document::MarkDefinition, scan::json_path::JsonPlace};
+
+/// Bytes of a path.
+const PATH_BYTES_MAX: usize = 1024;
+
+/// Where a value stands in JSON bodies: `$.data.object.customer`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkPath(String);
+
+impl MarkPath {
+    /// As it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for MarkPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.len() > PATH_BYTES_MAX {
+            return Err(format!("a path of {} bytes; want {PATH_BYTES_MAX} at most", text.len()));
+        }
+        text.parse::<JsonPlace>().map_err(|error| error.to_string())?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// What is wrong with marks that are to be those of a source.
+pub(crate) fn wrong_with_marks(marks: &[(Name, MarkPath)], are_kept: bool) -> Option<String> {
+    let twice = marks.iter().enumerate().find(|(at, (name, _))| marks[..*at].iter().any(|(known, _)| known == name));
+    if let Some((_, (name, _))) = twice {
+        return Some(format!("the mark {:?} is there twice; each name stands for one place", name.as_str()));
+    }
+    if marks.len() > limits::MARKS_MAX {
+        return Some(format!("{} marks; a source has {} at most", marks.len(), limits::MARKS_MAX));
+    }
+    (!are_kept && !marks.is_empty()).then(|| {
+        "marks are not kept in Redis yet: take them out, or look through the events (crm-relay event list --json-path)".to_owned()
+    })
+}
+
+/// The marks of a source as they are kept: what stays has its slot, what is new gets one that nobody had, if there is one.
+pub(crate) fn redefined(present: &[MarkDefinition], wanted: &[(Name, MarkPath)]) -> Vec<MarkDefinition> {
+    let stays = |name: &Name, path: &MarkPath| present.iter().find(|known| known.name == *name && known.path == path.0);
+    let kept: Vec<u8> = wanted.iter().filter_map(|(name, path)| stays(name, path)).map(|known| known.slot).collect();
+    let had = |slot: &u8| present.iter().any(|known| known.slot == *slot);
+    let slots = 1..=limits::MARKS_MAX as u8;
+    let mut free: Vec<u8> = slots.filter(|slot| !kept.contains(slot)).collect();
+    free.sort_by_key(|slot| (had(slot), *slot));
+    let mut free = free.into_iter();
+    let define = |(name, path): &(Name, MarkPath)| {
+        let slot = stays(name, path).map(|known| known.slot).or_else(|| free.next())?;
+        Some(MarkDefinition { name: name.clone(), slot, path: path.0.clone() })
+    };
+    wanted.iter().map_while(define).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(marks: &[(&str, &str)]) -> Vec<(Name, MarkPath)> {
+        marks.iter().map(|(name, path)| (name.parse().unwrap(), path.parse().unwrap())).collect()
+    }
+
+    fn slots(marks: &[MarkDefinition]) -> Vec<(&str, u8)> {
+        marks.iter().map(|mark| (mark.name.as_str(), mark.slot)).collect()
+    }
+
+    #[test]
+    fn what_stays_has_its_slot_and_what_is_new_gets_one_that_nobody_had() {
+        let first = redefined(&[], &wanted(&[("a", "$.a"), ("b", "$.b")]));
+        assert_eq!(slots(&first), [("a", 1), ("b", 2)]);
+        let second = redefined(&first, &wanted(&[("b", "$.b"), ("a", "$.other"), ("c", "$.c")]));
+        assert_eq!(slots(&second), [("b", 2), ("a", 3), ("c", 4)], "slot 1 has rows of another place");
+        assert_eq!(redefined(&second, &wanted(&[("b", "$.b"), ("a", "$.other"), ("c", "$.c")])), second);
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        let all = names.map(|name| (name, "$.x"));
+        let full = redefined(&[], &wanted(&all));
+        let mut other = all;
+        other[7].1 = "$.y";
+        assert_eq!(redefined(&full, &wanted(&other))[7].slot, 8, "there is no other; it waits until that is empty");
+    }
+
+    #[test]
+    fn what_cannot_be_says_what_would_be_right() {
+        let path: Result<MarkPath, _> = "data.id".parse();
+        assert!(path.unwrap_err().contains("$.data.object.customer"));
+        assert!(format!("$.{}", "x".repeat(1024)).parse::<MarkPath>().unwrap_err().contains("1024 at most"));
+        assert_eq!(wrong_with_marks(&wanted(&[("a", "$.a")]), true), None);
+        assert!(wrong_with_marks(&wanted(&[("a", "$.a"), ("a", "$.b")]), true).unwrap().contains("twice"));
+        let nine: Vec<(String, &str)> = (0..9).map(|number| (format!("m{number}"), "$.a")).collect();
+        let nine: Vec<(&str, &str)> = nine.iter().map(|(name, path)| (name.as_str(), *path)).collect();
+        assert!(wrong_with_marks(&wanted(&nine), true).unwrap().contains("8 at most"));
+        assert!(wrong_with_marks(&wanted(&[("a", "$.a")]), false).unwrap().contains("Redis"));
+        assert_eq!(wrong_with_marks(&[], false), None);
+    }
+}
