@@ -180,7 +180,7 @@ pub struct DeclaredSource {
     pub allow_empty: bool,
     /// What a repeat of something delivered is.
     pub dedupe: Dedupe,
-    /// What its events can be found by: names, and where that stands in JSON bodies.
+    /// What its events can be found by: names, and where that stands.
     pub marks: Vec<(Name, MarkPath)>,
     /// Where it stands, for messages: `crm-relay.toml line 4`.
     pub at: String,

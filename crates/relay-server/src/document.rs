@@ -78,7 +78,7 @@ pub struct MarkDefinition {
     pub name: Name,
     /// Where the store has its rows.
     pub slot: u8,
-    /// Where it stands in JSON bodies.
+    /// Where it stands: a place of JSON bodies, or a header.
     pub path: String,
 }
 

@@ -4,20 +4,49 @@ use std::str::FromStr;
 
 use relay_core::{limits, name::Name};
 
-use crate::{document::MarkDefinition, scan::json_path::JsonPlace};
+use crate::{
+    document::MarkDefinition,
+    scan::json_path::{JsonPlace, JsonPlaceError},
+};
 
 /// Bytes of a path.
 const PATH_BYTES_MAX: usize = 1024;
 
-/// Where a value stands in JSON bodies: `$.data.object.customer`.
+/// What a path begins with that is the name of a header.
+const HEADER: &str = "header:";
+
+/// Where a value stands in JSON bodies, `$.data.object.customer`, or in which header, `header:X-GitHub-Delivery`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MarkPath(String);
+
+/// The same, as it is looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum MarkPlace {
+    /// There in JSON bodies.
+    Json(JsonPlace),
+    /// In the values of this header.
+    Header(String),
+}
 
 impl MarkPath {
     /// As it was given.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// As it is looked for.
+    pub(crate) fn place(&self) -> Option<MarkPlace> {
+        place(&self.0).ok()
+    }
+}
+
+fn place(text: &str) -> Result<MarkPlace, String> {
+    let Some(name) = text.strip_prefix(HEADER) else {
+        return text.parse().map(MarkPlace::Json).map_err(|error: JsonPlaceError| format!("{error} or {HEADER}NAME"));
+    };
+    let read = name.trim().parse::<http::HeaderName>();
+    let name = read.map_err(|_| format!("{name:?} is no name of a header; want one like {HEADER}X-GitHub-Delivery"))?;
+    Ok(MarkPlace::Header(name.as_str().to_owned()))
 }
 
 impl FromStr for MarkPath {
@@ -27,7 +56,7 @@ impl FromStr for MarkPath {
         if text.len() > PATH_BYTES_MAX {
             return Err(format!("a path of {} bytes; want {PATH_BYTES_MAX} at most", text.len()));
         }
-        text.parse::<JsonPlace>().map_err(|error| error.to_string())?;
+        place(text)?;
         Ok(Self(text.to_owned()))
     }
 }
@@ -92,7 +121,14 @@ mod tests {
     #[test]
     fn what_cannot_be_says_what_would_be_right() {
         let path: Result<MarkPath, _> = "data.id".parse();
-        assert!(path.unwrap_err().contains("$.data.object.customer"));
+        let what = path.unwrap_err();
+        assert!(what.contains("$.data.object.customer") && what.ends_with("or header:NAME"), "{what}");
+        let header: Result<MarkPath, _> = "header:X GitHub".parse();
+        assert!(header.unwrap_err().contains("header:X-GitHub-Delivery"));
+        assert_eq!(
+            "header:X-GitHub-Delivery".parse::<MarkPath>().unwrap().place(),
+            Some(MarkPlace::Header("x-github-delivery".to_owned()))
+        );
         assert!(format!("$.{}", "x".repeat(1024)).parse::<MarkPath>().unwrap_err().contains("1024 at most"));
         assert_eq!(wrong_with_marks(&wanted(&[("a", "$.a")]), true), None);
         assert!(wrong_with_marks(&wanted(&[("a", "$.a"), ("a", "$.b")]), true).unwrap().contains("twice"));

@@ -84,7 +84,7 @@ pub(crate) enum Verb {
         /// strict: deliver what is sent again only once
         #[arg(long, value_name = "auto|strict")]
         dedupe: Option<Dedupe>,
-        /// What stands there in JSON bodies its events can be found by: customer=$.data.object.customer; eight at most
+        /// Its events can be found by what stands there: customer=$.data.object.customer, delivery=header:X-GitHub-Delivery; eight at most
         #[arg(long, value_name = "NAME=PATH", value_parser = mark)]
         mark: Vec<(Name, MarkPath)>,
         /// Take this mark away

@@ -679,7 +679,9 @@ fn marks(section: &Section, faults: &mut Faults) -> Vec<(Name, MarkPath)> {
 /// # Errors
 /// What would be right.
 pub(crate) fn mark(text: &str) -> Result<(Name, MarkPath), String> {
-    let parts = text.split_once('=').ok_or("want a name and a place in JSON bodies: customer=$.data.object.customer");
+    let parts = text
+        .split_once('=')
+        .ok_or("want a name and a place: customer=$.data.object.customer, delivery=header:X-GitHub-Delivery");
     let (name, path) = parts?;
     let name = name.trim().parse::<Name>().map_err(|error| error.to_string())?;
     Ok((name, path.trim().parse()?))

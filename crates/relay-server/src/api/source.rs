@@ -73,7 +73,7 @@ pub struct ParameterDto {
 pub struct MarkDto {
     /// What it is called.
     pub name: String,
-    /// Where it stands in JSON bodies.
+    /// Where it stands: a place of JSON bodies (`$.data.object.customer`), or a header (`header:X-GitHub-Delivery`).
     pub path: String,
     /// Where a source is shown alone: from then on its events can be found by it; `null`: all that are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -97,7 +97,7 @@ impl Bench {
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// What came before a mark was declared is found by it, and what came since, and not what may still be overtaken by something late.
+/// I26: what came before a mark was declared is found by it, and what came since, and not what may still be overtaken by something late.
 #[tokio::test]
 async fn what_came_before_and_since_is_found() {
     let mut bench = Bench::start().await;
@@ -126,7 +126,7 @@ async fn what_came_before_and_since_is_found() {
     ));
 }
 
-/// However many come in a millisecond, and wherever the process ends: each is found once all is filled.
+/// I26: however many come in a millisecond, and wherever the process ends: each is found once all is filled.
 #[tokio::test]
 async fn pages_lose_nothing_between_them_and_go_on_behind_a_restart() {
     let mut bench = Bench::start().await;
@@ -166,7 +166,7 @@ async fn another_definition_is_filled_anew_and_one_that_goes_leaves_nothing() {
     assert_eq!(bench.store.indexed().await, Ok(Vec::new()));
 }
 
-/// Where no source declares marks the store is asked for nothing; where it does not answer it is asked again.
+/// I26: where no source declares marks the store is asked for nothing; where it does not answer it is asked again.
 #[tokio::test]
 async fn without_marks_nothing_is_read_and_a_store_that_is_away_is_asked_again() {
     let mut bench = Bench::start().await;
@@ -183,7 +183,7 @@ async fn without_marks_nothing_is_read_and_a_store_that_is_away_is_asked_again()
     assert_eq!(bench.ids("mark", "x").await, [id]);
 }
 
-/// A row only leads: an event that does not have the value is in no answer, whatever the store says.
+/// I26: a row only leads: an event that does not have the value is in no answer, whatever the store says.
 #[tokio::test]
 async fn an_answer_has_no_event_without_the_value() {
     let mut bench = Bench::start().await;

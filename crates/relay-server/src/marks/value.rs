@@ -1,14 +1,14 @@
 //! The values of an event: the same for rows, for a comparison and for whoever asks.
 
+use std::borrow::Cow;
+
 use relay_core::{event::Event, limits, name::Name};
 use relay_store::seam::{MarkedEvent, Marker};
 
 use crate::{
     document::MarkDefinition,
-    scan::{
-        json_path::JsonPlace,
-        needle::{body_of, json_of},
-    },
+    mark_path::{MarkPath, MarkPlace},
+    scan::needle::{body_of, json_of},
     secret,
 };
 
@@ -19,28 +19,56 @@ const VERSION: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) marker: Marker,
-    place: JsonPlace,
+    place: MarkPlace,
 }
 
 impl Wanted {
     /// `None`: its path does not read. Rows under another key are another's.
     pub(super) fn of(definition: &MarkDefinition, sealed_with: Option<u32>) -> Option<Self> {
-        let place = definition.path.parse().ok()?;
+        let place = definition.path.parse::<MarkPath>().ok()?.place()?;
         let of = [&[VERSION][..], &sealed_with.unwrap_or(0).to_be_bytes(), definition.path.as_bytes()].concat();
         let number = u64::from_be_bytes(*secret::sha256(&of).first_chunk()?);
         Some(Self { marker: Marker { slot: definition.slot, definition: number.max(1) }, place })
     }
 
-    /// The values of a body.
-    fn values_in(&self, json: &[u8]) -> Vec<String> {
-        self.place.values(json, limits::MARK_VALUES_MAX, limits::MARK_VALUE_BYTES_MAX).unwrap_or_default()
+    /// Its values of an event; `json`: the body, where that is known to read.
+    fn values(&self, event: &Event, json: Option<&[u8]>) -> Vec<String> {
+        match &self.place {
+            MarkPlace::Header(name) => headers(event, name),
+            MarkPlace::Json(place) => json
+                .and_then(|json| place.values(json, limits::MARK_VALUES_MAX, limits::MARK_VALUE_BYTES_MAX).ok())
+                .unwrap_or_default(),
+        }
+    }
+
+    const fn is_in_body(&self) -> bool {
+        matches!(self.place, MarkPlace::Json(_))
     }
 
     /// Whether an event has that value.
     pub(super) fn is_in(&self, event: &Event, value: &str) -> bool {
-        let body = body_of(event, limits::MARK_BODY_BYTES_MAX);
-        body.is_some_and(|body| self.values_in(json_of(&body)).iter().any(|found| found == value))
+        let body = body(event, std::slice::from_ref(self));
+        self.values(event, body.as_deref().map(json_of)).iter().any(|found| found == value)
     }
+}
+
+/// The body, where any of these looks into it and it can be.
+fn body<'a>(event: &'a Event, wanted: &[Wanted]) -> Option<Cow<'a, [u8]>> {
+    let is_wanted = wanted.iter().any(Wanted::is_in_body);
+    if is_wanted { body_of(event, limits::MARK_BODY_BYTES_MAX) } else { None }
+}
+
+/// The values of a header, each once.
+fn headers(event: &Event, name: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let of_name = event.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()));
+    for value in of_name.filter_map(|(_, value)| str::from_utf8(value.trim_ascii()).ok()) {
+        let fits = (1..=limits::MARK_VALUE_BYTES_MAX).contains(&value.len()) && found.len() < limits::MARK_VALUES_MAX;
+        if fits && found.iter().all(|known| known != value) {
+            found.push(value.to_owned());
+        }
+    }
+    found
 }
 
 /// What stands for a value at a mark of a source.
@@ -50,13 +78,17 @@ pub(super) fn digest(source: &Name, slot: u8, value: &str) -> [u8; 32] {
 
 /// What stands for the values of an event at these marks.
 pub(super) fn marked(event: &Event, wanted: &[Wanted]) -> MarkedEvent {
-    let body = if event.is_erased() { None } else { body_of(event, limits::MARK_BODY_BYTES_MAX) };
-    let of_mark = |wanted: &Wanted, json: &[u8]| {
+    if event.is_erased() {
+        return MarkedEvent { id: event.id, values: Vec::new() };
+    }
+    let body = body(event, wanted);
+    let json = body.as_deref().map(json_of);
+    let of_mark = |wanted: &Wanted| {
         let slot = wanted.marker.slot;
-        let values = wanted.values_in(json).into_iter();
+        let values = wanted.values(event, json).into_iter();
         values.map(|value| (slot, digest(&event.source, slot, &value))).collect::<Vec<_>>()
     };
-    let values = body.iter().flat_map(|body| wanted.iter().flat_map(|wanted| of_mark(wanted, json_of(body)))).collect();
+    let values = wanted.iter().flat_map(of_mark).collect();
     MarkedEvent { id: event.id, values }
 }
 
@@ -107,6 +139,20 @@ mod tests {
         ] {
             assert!(marked(&none, std::slice::from_ref(&customer)).values.is_empty());
         }
+    }
+
+    /// What a platform calls its webhook stands in a header at most of them.
+    #[test]
+    fn a_header_is_a_place_too() {
+        let delivery = mark(1, "header:X-GitHub-Delivery");
+        let event = made(
+            "no JSON",
+            &[("x-github-delivery", " 72d3162e "), ("x-github-delivery", "72d3162e"), ("x-other", "1")],
+        );
+        assert_eq!(marked(&event, std::slice::from_ref(&delivery)).values.len(), 1);
+        assert!(delivery.is_in(&event, "72d3162e") && !delivery.is_in(&event, "1"));
+        let both = marked(&made(r#"{"a":1}"#, &[("x-github-delivery", "7")]), &[delivery, mark(2, "$.a")]);
+        assert_eq!(both.values.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]

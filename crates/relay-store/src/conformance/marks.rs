@@ -68,7 +68,7 @@ async fn has_marks<B: Backend>(fixture: &mut Fixture<B>) -> bool {
     false
 }
 
-/// What was marked is found by its value, page by page, and says how far that goes; twice is once, and a restart changes nothing.
+/// I26: what was marked is found by its value, page by page, and says how far that goes; twice is once, and a restart changes nothing.
 pub async fn an_event_is_found_by_a_value_and_how_far_is_said<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
     if !has_marks(&mut fixture).await {
@@ -118,7 +118,7 @@ pub async fn a_definition_finds_its_own_rows_alone<B: Backend>() {
     assert_eq!(found(&fixture, beside, "one").await, Some(vec![ids[1]]), "the slot beside it is as it was");
 }
 
-/// A row goes with its event, be it erased, purged or retired, and none is made for one that is not there any more.
+/// I26: a row goes with its event, be it erased, purged or retired, and none is made for one that is not there any more.
 pub async fn a_mark_goes_with_its_event<B: Backend>() {
     let mut fixture = Fixture::<B>::fresh().await;
     if !has_marks(&mut fixture).await {
@@ -139,7 +139,7 @@ pub async fn a_mark_goes_with_its_event<B: Backend>() {
     fixture.check_sums().await;
 }
 
-/// A commit of marks that is cut is whole or absent, and is done by the same call.
+/// I26: a commit of marks that is cut is whole or absent, and is done by the same call.
 pub async fn a_marking_cut_at_any_edge_is_whole_or_absent<B: Backend>() {
     for edge in B::EDGES {
         let mut fixture = Fixture::<B>::fresh().await;

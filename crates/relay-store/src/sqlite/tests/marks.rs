@@ -49,7 +49,7 @@ fn rows(dir: &Path) -> i64 {
     db.query_row("SELECT count(*) FROM marks WHERE name > 0", [], |row| row.get(0)).expect("counts")
 }
 
-/// No row outlives the last event of its source and day, be it of a mark that nobody wants any more; as long as there is one the others of that
+/// I26: no row outlives the last event of its source and day, be it of a mark that nobody wants any more; as long as there is one the others of that
 /// day lead nowhere.
 #[test]
 fn rows_go_with_the_last_event_of_their_day() {
