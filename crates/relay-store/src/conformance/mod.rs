@@ -174,7 +174,7 @@ macro_rules! conformance_suite {
         $crate::conformance_suite!(@ $backend, marks [
             an_event_is_found_by_a_value_and_how_far_is_said,
             a_definition_finds_its_own_rows_alone,
-            a_mark_goes_with_its_event,
+            what_is_gone_is_found_by_no_mark,
             a_marking_cut_at_any_edge_is_whole_or_absent,
         ]);
         $crate::conformance_suite!(@ $backend, registry [

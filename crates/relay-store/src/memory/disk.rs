@@ -289,6 +289,7 @@ impl Disk {
         self.by_event.remove(&gone.event);
         self.purged_in_part.remove(&gone.event);
         let event = self.events.remove(&gone.event)?;
+        self.unmark_event(event.id);
         let tally = self.counters.source(&event.source);
         tally.stored -= 1;
         tally.retired += 1;

@@ -46,6 +46,13 @@ impl Disk {
         false
     }
 
+    /// Removes the rows of an event.
+    pub(super) fn unmark_event(&mut self, id: EventId) {
+        for slot in self.slots.values_mut() {
+            slot.rows.retain(|(_, event)| *event != id);
+        }
+    }
+
     /// A page of those that have a value.
     pub(super) fn marked(&self, ask: &MarkedAsk) -> MarkedPage {
         let slot = self.slots.get(&(ask.source.clone(), ask.marker.slot));

@@ -75,6 +75,44 @@ fn rows_go_with_the_last_event_of_their_day() {
     assert_eq!(check(dir.path(), false, NOW).expect("reads").faults, Vec::<String>::new());
 }
 
+/// Where removing takes several commits each of them leaves a sound store, with the same rows in both directions: for a check, a copy, and a start behind a
+/// failure, be it that nobody wants a mark any more or that its day is over.
+#[test]
+fn between_two_steps_of_removing_a_store_is_sound() {
+    for is_over in [false, true] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = open(dir.path());
+        let mut maker = Maker::new(&store);
+        let id = ended(&store, &mut maker, NOW - DAY).event;
+        let value = |number: u16| {
+            let mut value = [0; 32];
+            value[..2].copy_from_slice(&number.to_be_bytes());
+            (1, value)
+        };
+        let events = vec![MarkedEvent { id, values: (0..600).map(value).collect() }];
+        assert_eq!(wait(store.mark(Marking { events, ..marking(&[]) })), Ok(()));
+        assert_eq!(rows(dir.path()), 1_200);
+        if is_over {
+            assert!(retire::retire(&store, ended_before(NOW, NOW), 10).expect("retires").more);
+        } else {
+            assert_eq!(wait(store.unmark(name("stripe"), 1)), Ok(true));
+            assert_eq!(wait(store.indexed()).expect("reads")[0].marker.definition, 0, "nothing is found by it");
+        }
+        assert_eq!(rows(dir.path()), 200);
+        wait(store.close());
+        drop(store);
+        assert_eq!(check(dir.path(), false, NOW).expect("reads").faults, Vec::<String>::new());
+        fs::write(dir.path().join("suspect"), "a failure").expect("writes");
+        let store = open(dir.path());
+        if is_over {
+            retain(&store, ended_before(NOW, NOW));
+        } else {
+            assert_eq!(wait(store.unmark(name("stripe"), 1)), Ok(false));
+        }
+        assert_eq!(rows(dir.path()), 0);
+    }
+}
+
 /// S32: of what stands for a value nothing is left in any file once its event is erased, and a sealed store never has what anybody could make
 /// of the value without its key.
 #[test]
@@ -148,6 +186,8 @@ fn rows_that_lead_nowhere_are_named_and_cost_no_event() {
     let db = rusqlite::Connection::open(dir.path().join("store.db")).expect("opens");
     db.execute("UPDATE marks SET hash = hash + 1 WHERE name > 0 AND seq = ?1", [event.sequence()]).expect("writes");
     drop(db);
+    // Nor do they keep a server from starting behind a failure.
+    fs::write(dir.path().join("suspect"), "a failure").expect("writes");
     let store = open(dir.path());
     assert_eq!(found(&store, 1), []);
     wait(store.close());

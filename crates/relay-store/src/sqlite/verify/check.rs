@@ -244,6 +244,7 @@ fn read_store(
     let asked = Arc::clone(watch);
     db.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || asked.is_stopped())).map_err(|error| place.damaged(error))?;
     let read = read_everything(db, ciphers, &mut report, &mut damaged, watch);
+    let read = read.and_then(|()| read_marks(db, &mut report, &mut damaged));
     db.progress_handler(0, None::<fn() -> bool>).map_err(|error| place.damaged(error))?;
     if watch.is_stopped() {
         return Err(OpenError::Interrupted { dir: place.dir.clone() });
@@ -420,7 +421,6 @@ fn read_everything(
     read_keys_and_marks(db, report, damaged)?;
     read_audit(db, report, damaged)?;
     read_gaps(db, report)?;
-    read_marks(db, report, damaged)?;
     read_reserved(db, report, damaged)?;
     if damaged.book {
         return Ok(());
@@ -673,7 +673,7 @@ fn read_audit(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) 
     Ok(())
 }
 
-/// Rows by which events are found.
+/// Rows by which events are found. They only lead: a copy, or a start behind a failure, does not go by them.
 fn read_marks(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
     let stray = marks::stray(db)?;
     if stray > 0 && Meta::load(db).ok().flatten().is_none_or(|meta| meta.has_marks) {

@@ -26,6 +26,7 @@ const TAKE: &str = "DELETE FROM marks WHERE source = ?1 AND name = ?2 AND hash =
 const TAKE_REACH: &str = "DELETE FROM marks WHERE source = ?1 AND name = 0 AND hash >= ?2 AND hash < ?3";
 const TAKE_NAMES: &str = "DELETE FROM marks WHERE (source, name, hash, seq) IN
     (SELECT source, name, hash, seq FROM marks WHERE source = ?1 AND name >= ?2 AND name < ?3 LIMIT ?4)";
+const OF_NAMES: &str = "SELECT name, hash, seq FROM marks WHERE source = ?1 AND name >= ?2 AND name < ?3 LIMIT ?4";
 const OF_EVENT: &str = "SELECT seq FROM marks WHERE source = ?1 AND name = ?2 AND hash = ?3";
 const NAME_FROM: &str = "SELECT name FROM marks WHERE source = ?1 AND name >= ?2 ORDER BY name LIMIT 1";
 const NEXT: &str = "SELECT source, name FROM marks WHERE (source, name) >= (?1, ?2) ORDER BY source, name LIMIT 1";
@@ -54,12 +55,13 @@ pub(crate) fn mark(tx: &mut Transaction<'_>, marking: &Marking) -> Result<(), Fa
     drop(statement);
     if !rows.is_empty() || !open.is_empty() {
         tx.marks = true;
+        tx.book.has_marks = true;
         tx.removed(rows.len() as i64);
     }
     Ok(())
 }
 
-/// Removes rows of a slot; whether there are more.
+/// Removes values of a slot; whether there are more.
 pub(crate) fn unmark(tx: &mut Transaction<'_>, source: &Name, slot: u8) -> Result<bool, Fault> {
     let Some(source) = tx.book.number(Kind::Source, source) else { return Ok(false) };
     let Some(stands) = marks::reached(tx.db, source)?.into_iter().find(|reached| reached.marker.slot == slot) else {
@@ -74,9 +76,8 @@ pub(crate) fn unmark(tx: &mut Transaction<'_>, source: &Name, slot: u8) -> Resul
     let (mut left, mut from) = (limits::MARKS_A_COMMIT, REACH + 1);
     while let Some(name) = name_from(tx.db, source, from)? {
         let day = marks::day_of_name(name);
-        for name in [marks::name_of(day, slot), marks::name_of(day, slot) | BEHIND] {
-            left -= tx.db.prepare_cached(TAKE_NAMES)?.execute(params![source, name, name + 1, left as i64])?;
-        }
+        let name = marks::name_of(day, slot);
+        left -= take_pairs(tx.db, source, (name, name + 1), left)?;
         if left == 0 {
             return Ok(true);
         }
@@ -113,6 +114,9 @@ pub(crate) fn unmark_event(tx: &mut Transaction<'_>, source: u32, id: EventId) -
 /// Removes rows of days of which their source has no event any more; whether there are more of such a day. It looks at a few days, behind
 /// those that it looked at before.
 pub(crate) fn forget_days(tx: &mut Transaction<'_>, limit: usize) -> Result<bool, Fault> {
+    if !tx.book.has_marks {
+        return Ok(false);
+    }
     for _ in 0..DAYS_A_COMMIT {
         let (source, name) = tx.book.marks_looked_at;
         let next: Option<Looked> = tx
@@ -127,12 +131,8 @@ pub(crate) fn forget_days(tx: &mut Transaction<'_>, limit: usize) -> Result<bool
         let day = marks::day_of_name(name);
         let end = if name == REACH { REACH + 1 } else { marks::behind(day) };
         if name != REACH && !marks::has_events(tx.db, source, day)? {
-            let taken = tx.db.prepare_cached(TAKE_NAMES)?.execute(params![
-                source,
-                marks::name_of(day, 0),
-                end,
-                limit as i64
-            ])?;
+            let first = marks::name_of(day, 0);
+            let taken = take_pairs(tx.db, source, (first, first + BEHIND), limit)?;
             tx.removed(taken as i64);
             if taken >= limit {
                 return Ok(true);
@@ -141,6 +141,26 @@ pub(crate) fn forget_days(tx: &mut Transaction<'_>, limit: usize) -> Result<bool
         tx.book.marks_looked_at = (source, end);
     }
     Ok(false)
+}
+
+/// Removes values of these names, from the first and before the second, each with the row that leads the other way, so that at no time one stands
+/// without the other; then what stands alone. Gives how many, `limit` at most.
+fn take_pairs(db: &Connection, source: u32, (first, behind): (i64, i64), limit: usize) -> Result<usize, Fault> {
+    let pairs = {
+        let mut statement = db.prepare_cached(OF_NAMES)?;
+        let pairs = statement.query_map(params![source, first + BEHIND, behind + BEHIND, limit as i64], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+        })?;
+        pairs.collect::<rusqlite::Result<Vec<_>>>()?
+    };
+    let mut take = db.prepare_cached(TAKE)?;
+    for (name, event, hash) in &pairs {
+        take.execute(params![source, name, event, hash])?;
+        take.execute(params![source, name ^ BEHIND, hash, event])?;
+    }
+    let left = (limit - pairs.len()) as i64;
+    let alone = db.prepare_cached(TAKE_NAMES)?.execute(params![source, first, behind, left])?;
+    Ok(pairs.len() + alone)
 }
 
 /// Writes how far slots are; gives those that have that definition.
