@@ -105,8 +105,8 @@ words! {
     LOOK_INSIDE = "Look for it in bodies, queries and headers";
     NOT_INSIDE = "No event has it, of those that were looked at.";
     NOT_MARKED = "No event has this value, of those that were looked through for it.";
-    MARKED_UP_TO = "Of events received up to";
-    MARKED_FROM = "Of events received from";
+    MARKED_UP_TO = "Of events stored up to";
+    MARKED_FROM = "Of events stored from";
     MARKED_TO = "to";
     MARKED_BEYOND = "Of others nobody knows yet.";
     MARKED_NOTHING = "No event is looked through for this mark yet; that begins within seconds.";

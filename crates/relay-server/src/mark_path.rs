@@ -61,34 +61,58 @@ impl FromStr for MarkPath {
     }
 }
 
-/// What is wrong with marks that are to be those of a source.
-pub(crate) fn wrong_with_marks(marks: &[(Name, MarkPath)], are_kept: bool) -> Option<String> {
+/// What is wrong with marks that are to be made for a source which has so many others.
+pub(crate) fn wrong_with_marks(marks: &[(Name, MarkPath)], others: usize, are_kept: bool) -> Option<String> {
     let twice = marks.iter().enumerate().find(|(at, (name, _))| marks[..*at].iter().any(|(known, _)| known == name));
     if let Some((_, (name, _))) = twice {
         return Some(format!("the mark {:?} is there twice; each name stands for one place", name.as_str()));
     }
-    if marks.len() > limits::MARKS_MAX {
-        return Some(format!("{} marks; a source has {} at most", marks.len(), limits::MARKS_MAX));
+    let count = marks.len() + others;
+    if count > limits::MARKS_MAX {
+        return Some(format!("{count} marks; a source has {} at most", limits::MARKS_MAX));
     }
     (!are_kept && !marks.is_empty()).then(|| {
-        "marks are not kept in Redis yet: take them out, or look through the events (crm-relay event list --json-path)".to_owned()
+        "marks are not kept in Redis yet: take them out, or look through the events (crm-relay event list --json-path)"
+            .to_owned()
     })
 }
 
-/// The marks of a source as they are kept: what stays has its slot, what is new gets one that nobody had, if there is one.
+/// The marks of a source as they are kept, where these are all: what stays has its slot, what is new gets one that nobody had, if there is one.
 pub(crate) fn redefined(present: &[MarkDefinition], wanted: &[(Name, MarkPath)]) -> Vec<MarkDefinition> {
-    let stays = |name: &Name, path: &MarkPath| present.iter().find(|known| known.name == *name && known.path == path.0);
-    let kept: Vec<u8> = wanted.iter().filter_map(|(name, path)| stays(name, path)).map(|known| known.slot).collect();
-    let had = |slot: &u8| present.iter().any(|known| known.slot == *slot);
-    let slots = 1..=limits::MARKS_MAX as u8;
-    let mut free: Vec<u8> = slots.filter(|slot| !kept.contains(slot)).collect();
-    free.sort_by_key(|slot| (had(slot), *slot));
-    let mut free = free.into_iter();
-    let define = |(name, path): &(Name, MarkPath)| {
-        let slot = stays(name, path).map(|known| known.slot).or_else(|| free.next())?;
-        Some(MarkDefinition { name: name.clone(), slot, path: path.0.clone() })
+    let is = |known: &MarkDefinition, (name, path): &(Name, MarkPath)| known.name == *name && known.path == path.0;
+    let stays: Vec<&MarkDefinition> =
+        wanted.iter().filter_map(|mark| present.iter().find(|known| is(known, mark))).collect();
+    let mut free = free_slots(present, &stays);
+    let define = |mark: &(Name, MarkPath)| match stays.iter().find(|known| is(known, mark)) {
+        Some(known) => Some((*known).clone()),
+        None => Some(defined(mark, free.next()?)),
     };
     wanted.iter().map_while(define).collect()
+}
+
+/// The same where these are changed or added, and all others but those that go stay as they are.
+pub(crate) fn remarked(present: &[MarkDefinition], add: &[(Name, MarkPath)], go: &[Name]) -> Vec<MarkDefinition> {
+    let is_kept = |known: &&MarkDefinition| {
+        let same = add.iter().find(|(name, _)| *name == known.name);
+        same.map_or(!go.contains(&known.name), |(_, path)| path.0 == known.path)
+    };
+    let stays: Vec<&MarkDefinition> = present.iter().filter(is_kept).collect();
+    let new = add.iter().filter(|(name, _)| stays.iter().all(|known| known.name != *name));
+    let made: Vec<MarkDefinition> =
+        new.zip(free_slots(present, &stays)).map(|(mark, slot)| defined(mark, slot)).collect();
+    stays.into_iter().cloned().chain(made).collect()
+}
+
+fn defined((name, path): &(Name, MarkPath), slot: u8) -> MarkDefinition {
+    MarkDefinition { name: name.clone(), slot, path: path.0.clone() }
+}
+
+/// Slots for what is new, those first that nobody had.
+fn free_slots(present: &[MarkDefinition], stays: &[&MarkDefinition]) -> impl Iterator<Item = u8> + use<> {
+    let slots = 1..=limits::MARKS_MAX as u8;
+    let mut free: Vec<u8> = slots.filter(|slot| stays.iter().all(|known| known.slot != *slot)).collect();
+    free.sort_by_key(|slot| (present.iter().any(|known| known.slot == *slot), *slot));
+    free.into_iter()
 }
 
 #[cfg(test)]
@@ -130,12 +154,12 @@ mod tests {
             Some(MarkPlace::Header("x-github-delivery".to_owned()))
         );
         assert!(format!("$.{}", "x".repeat(1024)).parse::<MarkPath>().unwrap_err().contains("1024 at most"));
-        assert_eq!(wrong_with_marks(&wanted(&[("a", "$.a")]), true), None);
-        assert!(wrong_with_marks(&wanted(&[("a", "$.a"), ("a", "$.b")]), true).unwrap().contains("twice"));
+        assert_eq!(wrong_with_marks(&wanted(&[("a", "$.a")]), 7, true), None);
+        assert!(wrong_with_marks(&wanted(&[("a", "$.a"), ("a", "$.b")]), 0, true).unwrap().contains("twice"));
         let nine: Vec<(String, &str)> = (0..9).map(|number| (format!("m{number}"), "$.a")).collect();
         let nine: Vec<(&str, &str)> = nine.iter().map(|(name, path)| (name.as_str(), *path)).collect();
-        assert!(wrong_with_marks(&wanted(&nine), true).unwrap().contains("8 at most"));
-        assert!(wrong_with_marks(&wanted(&[("a", "$.a")]), false).unwrap().contains("Redis"));
-        assert_eq!(wrong_with_marks(&[], false), None);
+        assert!(wrong_with_marks(&wanted(&nine[..2]), 7, true).unwrap().contains("8 at most"));
+        assert!(wrong_with_marks(&wanted(&[("a", "$.a")]), 0, false).unwrap().contains("Redis"));
+        assert_eq!(wrong_with_marks(&[], 2, false), None);
     }
 }

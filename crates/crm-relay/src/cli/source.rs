@@ -361,7 +361,7 @@ fn in_words(source: &SourceDto) -> String {
         daily_events.is_some(),
         daily_bytes.is_some(),
     ];
-    fields.extend(source.marks.iter().map(|mark| ("mark", marked(mark))));
+    fields.extend(source.marks.iter().map(|mark| ("mark", marked(mark, source.activity.is_some()))));
     fields.extend(bounds.into_iter().zip(given).filter_map(|(field, given)| given.then_some(field)));
     if let Some(rotation) = &source.rotation {
         fields.insert(3, ("rotation", style::warn(under_way(rotation))));
@@ -387,10 +387,12 @@ fn in_words(source: &SourceDto) -> String {
 }
 
 /// `customer = $.data.object.customer, filled from the oldest event to 2026-11-30 18:25:40`.
-fn marked(mark: &MarkDto) -> String {
+fn marked(mark: &MarkDto, is_alone: bool) -> String {
     let MarkDto { name, path, indexed_from, indexed_to } = mark;
     let far = match (indexed_from, indexed_to) {
-        (_, None) => "not filled yet".to_owned(),
+        (_, None) if is_alone => "not filled yet".to_owned(),
+        // How far it is stands only where a source is shown.
+        (_, None) => return format!("{} = {}", text(name), text(path)),
         (None, Some(to)) => format!("filled from the oldest event to {}", when(to)),
         (Some(from), Some(to)) => format!("filled from {} to {}", when(from), when(to)),
     };

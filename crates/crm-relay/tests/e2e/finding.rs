@@ -166,13 +166,13 @@ async fn an_event_is_found_by_what_stands_in_it() {
     assert!(ids(&look(&["--source", "default", "--mark", "customer=cus_5"])).is_empty());
     let wrong = server.cli(&["event", "list", "--source", "default", "--mark", "order=1"]);
     let told = String::from_utf8(wrong.stderr).unwrap();
-    assert!(wrong.status.code() == Some(1) && told.contains("no mark \"order\"; known: customer"), "{told}");
+    assert!(wrong.status.code() == Some(1) && told.contains("has no mark \"order\"; it has: customer"), "{told}");
     let by_mark = "/events?source=default&q=customer%3Acus_4";
     let (status, page) = ask(by_mark, ("cookie", &cookie)).await;
-    assert!(status == 200 && page.contains("Of events received up to") && page.contains(&sent[4]), "{page}");
+    assert!(status == 200 && page.contains("Of events stored up to") && page.contains(&sent[4]), "{page}");
     assert!(!page.contains(&sent[3]), "{page}");
     let (_, page) = ask(by_mark, ("cookie", &viewer)).await;
-    assert!(!page.contains("Of events received") && !page.contains(&sent[4]), "{page}");
+    assert!(!page.contains("Of events stored") && !page.contains(&sent[4]), "{page}");
     assert_eq!(ask("/api/v1/events/marked?source=default&mark=customer:cus_4", ("cookie", &viewer)).await.0, 403);
     let output = server.cli(&["event", "erase", &sent[4], "--cancel", "--yes"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

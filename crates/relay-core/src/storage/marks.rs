@@ -37,8 +37,8 @@ pub struct MarkedEvent {
 /// What was read of events of a source, and how far marks go with it: one commit.
 ///
 /// Of an event that is gone by then, or erased, nothing is written, nor of a slot that another definition has. No end of what a mark covers
-/// is moved back, so that a call which is repeated does nothing twice. One without anything writes nothing, and is answered once all that was
-/// given to the store before it is done.
+/// is moved back, so that a call which is repeated does nothing twice. One without anything writes nothing, and is answered once what
+/// was being committed when it came is through. What still waits may be stored behind it, unless its deadline is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marking {
     /// Of this source.

@@ -77,6 +77,8 @@ pub struct MarkedBetween {
     pub from: Option<Wall>,
     /// Before then; `None`: none is yet.
     pub to: Option<Wall>,
+    /// So many that the mark leads to do not read.
+    pub unread: u64,
 }
 
 /// The lines alone: what a list that follows asks for.

@@ -470,7 +470,7 @@ fn of_events(words: &Words) -> Vec<(&'static str, String)> {
     };
     let of_mark = EventsFilter { find: words.find.clone().or(Some("customer:cus_1".into())), ..narrow.clone() };
     let marked = |count: u64, from, to| Events {
-        marked: Some(MarkedBetween { from, to }),
+        marked: Some(MarkedBetween { from, to, unread: count }),
         ..events(list(count), of_mark.clone(), None)
     };
     let event = |role, view| EventPage { page: page(role), event: facts(role, view) }.html();

@@ -104,9 +104,15 @@ pub(super) async fn marked(
     }
     let asked = MarkQuery { source, mark: word.to_owned(), cursor: filter.cursor.clone(), limit: Some(LINES) };
     let who = (&looking.who, looking.present.as_ref());
-    let Sought { rows, next, indexed } = marked::run(&looking.state, who, &asked).await?;
+    let Sought { mut rows, unread, mut next, indexed } = marked::run(&looking.state, who, &asked).await?;
+    // The time that is chosen is that of the list.
+    if let Some(since) = filter.since.from(looking.page.now) {
+        let all = rows.len();
+        rows.retain(|row| row.event.received_at >= since);
+        next = next.filter(|_| rows.len() == all);
+    }
     let from = indexed.as_ref().map(|indexed| indexed.from).filter(|from| *from > Wall::MIN);
-    Ok(Some((rows, next, MarkedBetween { from, to: indexed.map(|indexed| indexed.to) })))
+    Ok(Some((rows, next, MarkedBetween { from, to: indexed.map(|indexed| indexed.to), unread })))
 }
 
 /// All that there are.

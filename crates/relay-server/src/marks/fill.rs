@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use relay_core::{
     limits,
     name::Name,
-    storage::{EventFilter, Page, Range, StoreError, WholePage},
+    storage::{EventFilter, Page, Range, StoreError, WholeEvent, WholePage},
     time::Wall,
 };
 use relay_store::seam::{Indexed, MarkedEvent, Marking};
@@ -26,6 +26,11 @@ const EVERY: Duration = Duration::from_secs(2);
 const PAGE_EVENTS: u32 = 200;
 /// Of one read, and then to the end of a body.
 const PAGE_BYTES: u64 = 1 << 20;
+
+/// Parsed of one read, for all marks together, and then to the end of a body.
+const PAGE_PARSED: usize = 16 << 20;
+/// After so long that nothing comes of it is told.
+const TOLD_AFTER: Duration = Duration::from_mins(1);
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -50,6 +55,10 @@ pub(super) struct Run {
     cursors: BTreeMap<(Name, Way), (Vec<u8>, String)>,
     /// Events of a page; 0 is [`PAGE_EVENTS`].
     size: u32,
+    /// Since when nothing comes of it, and whether that was told.
+    trouble: Option<(Instant, bool)>,
+    /// That nothing is kept was told.
+    is_told: bool,
 }
 
 impl Marks {
@@ -58,21 +67,18 @@ impl Marks {
         let mut run = Run::default();
         loop {
             let begun = Instant::now();
-            match self.round(&mut run).await {
+            let done = self.round(&mut run).await;
+            run.tell(done.as_ref().err());
+            match done {
                 Ok(true) => sleep(begun.elapsed().max(MILLI)).await,
-                Ok(false) => sleep(EVERY).await,
-                Err(StoreError::TooSlow { .. }) if run.size() > 1 => run.size = run.size() / 10,
-                Err(error) => {
-                    // Whoever looks after the store tells more; it is asked anew.
-                    tracing::debug!(event = "marks_waiting", %error);
-                    run.seen = None;
-                    sleep(EVERY).await;
-                }
+                // A shorter page may be read, and who reads besides has his turn first.
+                Err(StoreError::TooSlow { .. }) if run.size() > 1 => sleep(begun.elapsed().max(EVERY / 10)).await,
+                Ok(false) | Err(_) => sleep(EVERY).await,
             }
         }
     }
 
-    /// One page of each source, or a step of removing; whether there is more to do.
+    /// One page of each source, or a step of removing; whether there is more to do. What fails of one source is left for the next round.
     pub(super) async fn round(&self, run: &mut Run) -> Result<bool, StoreError> {
         let directory = self.registry.directory();
         if run.seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &directory)) {
@@ -80,26 +86,39 @@ impl Marks {
             run.seen = Some(directory);
         }
         let mut more = self.remove(run).await?;
-        for (source, wanted) in run.wanted.clone() {
-            more |= self.forwards(run, &source, &wanted).await? || self.backwards(run, &source, &wanted).await?;
+        let until = self.nothing_comes_before();
+        if let Some(source) = run.wanted.keys().next() {
+            // One writer takes up what comes in its order: what was minted before that moment, and taken up before its deadline, is stored
+            // when this is answered, and what still waits then is refused, for its deadline is over.
+            self.upkeep.mark(Marking::nothing(source.clone())).await?;
         }
-        Ok(more)
+        let mut failed = None;
+        for (source, wanted) in run.wanted.clone() {
+            for way in [Way::Forwards, Way::Backwards] {
+                let done = match way {
+                    Way::Forwards => self.forwards(run, &source, &wanted, until).await,
+                    Way::Backwards => self.backwards(run, &source, &wanted).await,
+                };
+                match done {
+                    Ok(is_more) => more |= is_more,
+                    Err(error) => failed = Some(error),
+                }
+            }
+        }
+        failed.map_or(Ok(more), Err)
     }
 
-    /// Takes over what sources declare by now. Where they declare nothing, and did not before, the store is not asked.
+    /// Takes over what sources declare by now. A store that never had any says so without looking.
     async fn look_at(&self, run: &mut Run, directory: &Directory) -> Result<(), StoreError> {
         let wanted = self.wanted(directory);
         if !self.are_kept {
-            if !wanted.is_empty() {
+            if !wanted.is_empty() && !std::mem::replace(&mut run.is_told, true) {
                 tracing::warn!(
                     event = "marks_not_kept",
                     sources = wanted.len(),
                     "sources declare marks, which Redis does not keep yet"
                 );
             }
-            return Ok(());
-        }
-        if wanted.is_empty() && run.wanted.is_empty() {
             return Ok(());
         }
         let stored = self.archive.indexed().await?;
@@ -125,10 +144,7 @@ impl Marks {
     }
 
     /// What came since the last page; whether there is more.
-    async fn forwards(&self, run: &mut Run, source: &Name, wanted: &[Wanted]) -> Result<bool, StoreError> {
-        let until = self.nothing_comes_before();
-        // Behind all that was given to the store by then: what was minted before that is stored, or never will be.
-        self.upkeep.mark(Marking::nothing(source.clone())).await?;
+    async fn forwards(&self, run: &mut Run, source: &Name, wanted: &[Wanted], until: Wall) -> Result<bool, StoreError> {
         let reach = self.begun(run, source, wanted, until).await?;
         let Some(since) = reach.iter().map(|indexed| indexed.to).min().filter(|since| *since < until) else {
             return Ok(false);
@@ -196,20 +212,20 @@ impl Marks {
         let cursor = run.cursors.get(&place).filter(|(of, _)| *of == slots).map(|(_, cursor)| cursor.clone());
         let page = Page { cursor, limit: run.size() };
         let held = self.room.acquire().await.map_err(|_| StoreError::Unavailable)?;
-        let WholePage { items, next, .. } = self.archive.browse_whole(filter, page, PAGE_BYTES).await?;
+        let page = self.archive.browse_whole(filter, page, PAGE_BYTES).await;
+        run.read(page.as_ref().err());
+        let WholePage { items, next, .. } = page?;
         let wanted = wanted.to_vec();
         // Where that holds up nobody: bodies are parsed, and decoded.
-        let marked = tokio::task::spawn_blocking(move || {
-            items.iter().map(|whole| (whole.event.id.minted_at(), marked(&whole.event, &wanted))).collect()
-        });
-        let marked = marked.await.map_err(|_| StoreError::Unavailable)?;
+        let judged = tokio::task::spawn_blocking(move || judge(items, &wanted));
+        let (marked, behind) = judged.await.map_err(|_| StoreError::Unavailable)?;
+        let next = behind.or(next);
         drop(held);
         let is_all = next.is_none();
         match next {
             Some(next) => run.cursors.insert(place, (slots, next)),
             None => run.cursors.remove(&place),
         };
-        run.size = PAGE_EVENTS;
         Ok((is_all, marked))
     }
 
@@ -244,7 +260,7 @@ impl Marks {
         self.commit(Marking { source: source.clone(), events, reach }).await
     }
 
-    async fn commit(&self, marking: Marking) -> Result<(), StoreError> {
+    pub(super) async fn commit(&self, marking: Marking) -> Result<(), StoreError> {
         let reach = marking.reach.clone();
         self.upkeep.mark(marking).await?;
         self.reached(reach);
@@ -258,6 +274,22 @@ impl Marks {
     }
 }
 
+/// What stands for the values of a page's events, each with the moment that its id names; and behind which it ended, where more was parsed than
+/// one page may have.
+fn judge(items: Vec<WholeEvent>, wanted: &[Wanted]) -> (Vec<(Wall, MarkedEvent)>, Option<String>) {
+    let (mut judged, mut budget) = (Vec::with_capacity(items.len()), PAGE_PARSED);
+    let count = items.len();
+    for (place, WholeEvent { event, cursor }) in items.into_iter().enumerate() {
+        let (marked, parsed) = marked(&event, wanted);
+        judged.push((event.id.minted_at(), marked));
+        budget = budget.saturating_sub(parsed);
+        if budget == 0 && place + 1 < count {
+            return (judged, Some(cursor));
+        }
+    }
+    (judged, None)
+}
+
 /// Those of the marks that go that far.
 fn begun(wanted: &[Wanted], reach: &[Indexed]) -> Vec<Wanted> {
     let goes = |mark: &&Wanted| reach.iter().any(|indexed| indexed.marker == mark.marker);
@@ -265,7 +297,29 @@ fn begun(wanted: &[Wanted], reach: &[Indexed]) -> Vec<Wanted> {
 }
 
 impl Run {
-    const fn size(&self) -> u32 {
+    /// A page was read, or not: after one that was too slow the next is a tenth of it.
+    pub(super) fn read(&mut self, error: Option<&StoreError>) {
+        self.size = match error {
+            None => (self.size() * 10).min(PAGE_EVENTS),
+            Some(StoreError::TooSlow { .. }) => (self.size() / 10).max(1),
+            Some(_) => self.size(),
+        };
+    }
+
+    /// Says once that nothing has come of it for a minute.
+    fn tell(&mut self, error: Option<&StoreError>) {
+        let Some(error) = error else {
+            self.trouble = None;
+            return;
+        };
+        let (since, is_told) = self.trouble.get_or_insert_with(|| (Instant::now(), false));
+        if !*is_told && since.elapsed() >= TOLD_AFTER {
+            *is_told = true;
+            tracing::warn!(event = "marks_waiting", %error, "marks are not filled; it is tried again every two seconds");
+        }
+    }
+
+    pub(super) const fn size(&self) -> u32 {
         if self.size == 0 { PAGE_EVENTS } else { self.size }
     }
 }

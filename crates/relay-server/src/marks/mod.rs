@@ -23,6 +23,9 @@ pub(crate) use self::find::{MarksError, Sought};
 use self::value::Wanted;
 use crate::{clock::Clock, directory::Directory, registry::Registry};
 
+/// Searches at a time; whoever comes next waits.
+const SEARCHES_AT_ONCE: usize = 2;
+
 /// Fills marks, and finds events by them.
 pub(crate) struct Marks {
     archive: Arc<dyn Archive>,
@@ -31,6 +34,8 @@ pub(crate) struct Marks {
     clock: Clock,
     /// Bounds whole events that are in memory at a time.
     room: Arc<Semaphore>,
+    /// Searches at a time, each of which reads whole events.
+    finding: Semaphore,
     /// The store keeps them.
     are_kept: bool,
     /// The number of the key that it is sealed with.
@@ -56,7 +61,8 @@ impl Marks {
         room: Arc<Semaphore>,
     ) -> Self {
         let Promises { marks: are_kept, sealed_with, .. } = upkeep.promises();
-        Self { archive, upkeep, registry, clock, room, are_kept, sealed_with, known: Mutex::default() }
+        let finding = Semaphore::new(SEARCHES_AT_ONCE);
+        Self { archive, upkeep, registry, clock, room, finding, are_kept, sealed_with, known: Mutex::default() }
     }
 
     /// How far the marks of a source go.
@@ -88,15 +94,10 @@ impl Marks {
         marked.map(|source| (source.name.clone(), source.marks.iter().filter_map(wanted).collect())).collect()
     }
 
-    /// The same, as far as it is known to go here.
+    /// The same, as far as it is known to go here by now.
     fn at_least(&self, stored: Indexed) -> Indexed {
-        let known = self.known();
-        let same =
-            known.get(&(stored.source.clone(), stored.marker.slot)).filter(|known| known.marker == stored.marker);
-        match same {
-            Some(known) => Indexed { from: stored.from.min(known.from), to: stored.to.max(known.to), ..stored },
-            None => stored,
-        }
+        let known = self.reach(&stored.source, stored.marker);
+        widened(stored, known.as_ref())
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<(Name, u8), Indexed>> {
@@ -111,5 +112,13 @@ impl Marks {
     /// Marks go that far.
     fn reached(&self, reach: Vec<Indexed>) {
         self.known().extend(reach.into_iter().map(|indexed| ((indexed.source.clone(), indexed.marker.slot), indexed)));
+    }
+}
+
+/// As far as the store says, or as was known before it was asked.
+fn widened(stored: Indexed, known: Option<&Indexed>) -> Indexed {
+    match known.filter(|known| known.marker == stored.marker) {
+        Some(known) => Indexed { from: stored.from.min(known.from), to: stored.to.max(known.to), ..stored },
+        None => stored,
     }
 }

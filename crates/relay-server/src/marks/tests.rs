@@ -1,6 +1,13 @@
 //! Filling and finding, over a store in memory.
 
-use std::time::Duration;
+use std::{
+    pin::pin,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
 
 use relay_core::{
     event::Event,
@@ -9,16 +16,18 @@ use relay_core::{
     time::Wall,
 };
 use relay_store::{
+    Store,
     memory::{MemoryStore, Trouble},
-    seam::{Archive as _, Queue as _},
+    seam::{Archive as _, Marking, Queue as _},
+    sqlite::{Edge, EdgeAction, Edges, Options, SqliteStore},
 };
 
 use super::{fill::Run, *};
 use crate::{Config, principal::Principal, registry::SourceUpdate};
 
 /// A server's marks of the source `default`, and what it has come to.
-struct Bench {
-    store: Arc<MemoryStore>,
+struct Bench<S = MemoryStore> {
+    store: Arc<S>,
     registry: Arc<Registry>,
     clock: Clock,
     marks: Marks,
@@ -31,7 +40,14 @@ impl Bench {
         Self::over(Arc::new(MemoryStore::new()), Wall::MIN).await
     }
 
-    async fn over(store: Arc<MemoryStore>, at_least: Wall) -> Self {
+    /// The process ends, and another begins, not before then.
+    async fn restart(self, at_least: Wall) -> Self {
+        Self::over(Arc::new(self.store.reopen()), at_least).await
+    }
+}
+
+impl<S: Store> Bench<S> {
+    async fn over(store: Arc<S>, at_least: Wall) -> Self {
         let clock = Clock::start(at_least);
         let registry = Registry::open(store.clone(), clock, &Config::sample("/nonexistent".into())).await.unwrap();
         let registry = Arc::new(registry);
@@ -41,17 +57,19 @@ impl Bench {
         Self { store, registry, clock, marks, run: Run::default(), mint: IdMint::new(floor, 7) }
     }
 
-    /// The process ends, and another begins, not before then.
-    async fn restart(self, at_least: Wall) -> Self {
-        Self::over(Arc::new(self.store.reopen()), at_least).await
-    }
-
     /// An event of so long ago.
     async fn event(&mut self, body: &str, ago: Duration) -> EventId {
         self.event_at(body, self.clock.wall() - ago).await
     }
 
     async fn event_at(&mut self, body: &str, at: Wall) -> EventId {
+        let append = self.appending(body, at);
+        let id = append.event.id;
+        assert!(self.store.append(vec![append]).await.iter().all(Result::is_ok));
+        id
+    }
+
+    fn appending(&mut self, body: &str, at: Wall) -> Append {
         let event = Event {
             id: self.mint.event(at),
             source: Name::fallback(),
@@ -65,10 +83,7 @@ impl Bench {
             name: None,
             key: None,
         };
-        let id = event.id;
-        let append = Append { event: Arc::new(event), deliveries: Vec::new(), dedupe: None, deadline: Wall::MAX };
-        assert!(self.store.append(vec![append]).await.iter().all(Result::is_ok));
-        id
+        Append { event: Arc::new(event), deliveries: Vec::new(), dedupe: None, deadline: Wall::MAX }
     }
 
     async fn declare(&self, mark: &[(&str, &str)], unmark: &[&str]) {
@@ -86,8 +101,8 @@ impl Bench {
     }
 
     async fn find(&self, mark: &str, value: &str) -> Sought {
-        let page = Page { cursor: None, limit: 1000 };
-        self.marks.find(&Name::fallback(), mark, value, page).await.unwrap()
+        let lookup = self.marks.lookup(&Name::fallback(), mark, value).unwrap();
+        self.marks.find(&lookup, Page { cursor: None, limit: 1000 }).await.unwrap()
     }
 
     async fn ids(&self, mark: &str, value: &str) -> Vec<EventId> {
@@ -120,10 +135,8 @@ async fn what_came_before_and_since_is_found() {
     let indexed = bench.find("customer", "cus_1").await.indexed.unwrap();
     assert_eq!(indexed.from, Wall::MIN);
     assert!(now + HOUR < indexed.to && indexed.to < now + HOUR * 3, "{indexed:?}");
-    assert!(matches!(
-        bench.marks.find(&Name::fallback(), "gone", "1", Page { cursor: None, limit: 1 }).await,
-        Err(MarksError::Unknown(_))
-    ));
+    let wrong = bench.marks.lookup(&Name::fallback(), "gone", "1");
+    assert!(matches!(wrong, Err(MarksError::NoMark { has, .. }) if has == "it has: customer"));
 }
 
 /// I26: however many come in a millisecond, and wherever the process ends: each is found once all is filled.
@@ -193,7 +206,140 @@ async fn an_answer_has_no_event_without_the_value() {
     let reach = bench.store.indexed().await.unwrap();
     let value = vec![(1, value::digest(&Name::fallback(), 1, "x"))];
     let lie = relay_store::seam::MarkedEvent { id: other, values: value };
-    let marking = relay_store::seam::Marking { source: Name::fallback(), events: vec![lie], reach };
+    let marking = Marking { source: Name::fallback(), events: vec![lie], reach };
     bench.store.mark(marking).await.unwrap();
     assert_eq!(bench.ids("mark", "x").await, [one]);
+}
+
+/// I26: an answer says no more than what it was read from: what is filled while it is made is not in it, nor in how far it says that it goes.
+#[tokio::test]
+async fn an_answer_goes_as_far_as_what_it_was_read_from() {
+    let mut bench = Bench::start().await;
+    bench.event(r#"{"a":"x"}"#, HOUR).await;
+    bench.declare(&[("mark", "$.a")], &[]).await;
+    bench.fill().await;
+    let before = bench.find("mark", "x").await.indexed.unwrap();
+    let late = bench.event_at(r#"{"a":"x"}"#, bench.clock.wall()).await;
+    let held = bench.marks.room.clone().acquire_owned().await.unwrap();
+    let lookup = bench.marks.lookup(&Name::fallback(), "mark", "x").unwrap();
+    let mut finding = pin!(bench.marks.find(&lookup, Page { cursor: None, limit: 10 }));
+    assert!(futures_util::poll!(finding.as_mut()).is_pending());
+    let value = vec![(1, value::digest(&Name::fallback(), 1, "x"))];
+    let events = vec![relay_store::seam::MarkedEvent { id: late, values: value }];
+    let reach = vec![Indexed { to: before.to + HOUR, ..before.clone() }];
+    bench.marks.commit(Marking { source: Name::fallback(), events, reach }).await.unwrap();
+    drop(held);
+    let found = finding.await.unwrap();
+    assert_eq!((found.rows.len(), found.indexed.unwrap().to), (1, before.to));
+    assert_eq!(bench.find("mark", "x").await.indexed.unwrap().to, before.to + HOUR);
+}
+
+/// I26: what a store does not tell is no event that is gone.
+#[tokio::test]
+async fn a_store_that_fails_under_a_search_is_no_answer() {
+    let mut bench = Bench::start().await;
+    bench.event(r#"{"a":"x"}"#, HOUR).await;
+    bench.declare(&[("mark", "$.a")], &[]).await;
+    bench.fill().await;
+    let held = bench.marks.room.clone().acquire_owned().await.unwrap();
+    let lookup = bench.marks.lookup(&Name::fallback(), "mark", "x").unwrap();
+    let mut finding = pin!(bench.marks.find(&lookup, Page { cursor: None, limit: 10 }));
+    assert!(futures_util::poll!(finding.as_mut()).is_pending());
+    bench.store.set_trouble(vec![(Trouble::Look, StoreError::TooSlow { after: HOUR })]);
+    drop(held);
+    assert!(matches!(finding.await, Err(MarksError::Store(StoreError::TooSlow { .. }))));
+}
+
+/// What nobody wants any more goes, also where the process ended before it was gone and no source declares a mark since.
+#[tokio::test]
+async fn what_was_left_by_a_run_before_goes() {
+    let mut bench = Bench::start().await;
+    bench.event(r#"{"a":"x"}"#, HOUR).await;
+    bench.declare(&[("mark", "$.a")], &[]).await;
+    bench.fill().await;
+    bench.declare(&[], &["mark"]).await;
+    let mut bench = bench.restart(Wall::MIN).await;
+    assert_eq!(bench.store.indexed().await.unwrap().len(), 1);
+    bench.fill().await;
+    assert_eq!(bench.store.indexed().await, Ok(Vec::new()));
+}
+
+/// A page that is too slow is followed by shorter ones, down to one event, and never by none at all.
+#[tokio::test]
+async fn a_page_that_is_too_slow_gets_shorter() {
+    let mut bench = Bench::start().await;
+    let id = bench.event(r#"{"a":"x"}"#, HOUR).await;
+    bench.declare(&[("mark", "$.a")], &[]).await;
+    bench.marks.round(&mut bench.run).await.unwrap();
+    bench.event(r#"{"a":"y"}"#, HOUR).await;
+    bench.declare(&[("other", "$.a")], &[]).await;
+    let mut sizes = Vec::new();
+    for _ in 0..5 {
+        bench.run.read(Some(&StoreError::TooSlow { after: HOUR }));
+        sizes.push(bench.run.size());
+    }
+    assert_eq!(sizes, [20, 2, 1, 1, 1]);
+    bench.fill().await;
+    assert_eq!((bench.ids("other", "x").await, bench.run.size()), (vec![id], 200));
+}
+
+/// I26: a moment is passed once nothing that was minted before it can be stored any more: what the writer has taken up is waited for.
+#[tokio::test]
+async fn what_is_on_its_way_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let armed = Arc::new(AtomicBool::new(false));
+    let (begun, has_begun) = mpsc::channel();
+    let (open, gate) = mpsc::channel::<()>();
+    let (trigger, gate) = (Arc::clone(&armed), Mutex::new(gate));
+    let edges = Edges::new(move |met| {
+        if met == Edge::BeforeCommit && trigger.swap(false, Ordering::SeqCst) {
+            begun.send(()).unwrap();
+            gate.lock().unwrap().recv().unwrap();
+        }
+        EdgeAction::Continue
+    });
+    let options = Options { disk_reserve: 0, ballast: false, edges, ..Options::new(dir.path()) };
+    let mut bench = Bench::over(Arc::new(SqliteStore::open(options).unwrap()), Wall::MIN).await;
+    bench.declare(&[("mark", "$.a")], &[]).await;
+    bench.fill().await;
+    let to = bench.marks.standing(&Name::fallback()).await.unwrap()[0].indexed.clone().unwrap().to;
+    let append = bench.appending(r#"{"a":"x"}"#, to);
+    let id = append.event.id;
+    armed.store(true, Ordering::SeqCst);
+    let appending = tokio::spawn(bench.store.append(vec![append]));
+    tokio::task::spawn_blocking(move || has_begun.recv().unwrap()).await.unwrap();
+    // Its millisecond is over, as far as the filler goes.
+    while bench.clock.wall() - relay_core::limits::COMMIT_WITHIN <= to + Duration::from_millis(2) {
+        tokio::task::yield_now().await;
+    }
+    let reads = async {
+        // Until then whoever does not wait for the writer has read.
+        for _ in 0..50 {
+            bench.store.indexed().await.unwrap();
+        }
+        open.send(()).unwrap();
+    };
+    let (round, ()) = tokio::join!(bench.marks.round(&mut bench.run), reads);
+    round.unwrap();
+    assert!(appending.await.unwrap().iter().all(Result::is_ok));
+    bench.fill().await;
+    assert_eq!(bench.ids("mark", "x").await, [id]);
+}
+
+/// What a sender may have parsed of one page is bounded: it ends behind that, and the next goes on there.
+#[tokio::test]
+async fn a_page_ends_where_much_was_parsed_and_loses_nothing() {
+    let mut bench = Bench::start().await;
+    let marks = ["a", "b", "c", "d", "e", "f", "g", "h"].map(|name| (name, "$.a"));
+    bench.declare(&marks, &[]).await;
+    let long = format!(r#"{{"a":"x"{}}}"#, " ".repeat(2_200_000));
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(bench.event(&long, HOUR).await);
+    }
+    ids.reverse();
+    bench.marks.round(&mut bench.run).await.unwrap();
+    assert_eq!(bench.ids("a", "x").await, ids[..1], "eight marks of one come to 16 MiB");
+    bench.fill().await;
+    assert_eq!((bench.ids("a", "x").await, bench.ids("h", "x").await), (ids.clone(), ids));
 }

@@ -76,10 +76,10 @@ pub(super) fn digest(source: &Name, slot: u8, value: &str) -> [u8; 32] {
     secret::sha256(&[source.as_str().as_bytes(), &[0, slot], value.as_bytes()].concat())
 }
 
-/// What stands for the values of an event at these marks.
-pub(super) fn marked(event: &Event, wanted: &[Wanted]) -> MarkedEvent {
+/// What stands for the values of an event at these marks, and how many bytes were parsed for them.
+pub(super) fn marked(event: &Event, wanted: &[Wanted]) -> (MarkedEvent, usize) {
     if event.is_erased() {
-        return MarkedEvent { id: event.id, values: Vec::new() };
+        return (MarkedEvent { id: event.id, values: Vec::new() }, 0);
     }
     let body = body(event, wanted);
     let json = body.as_deref().map(json_of);
@@ -88,8 +88,9 @@ pub(super) fn marked(event: &Event, wanted: &[Wanted]) -> MarkedEvent {
         let values = wanted.values(event, json).into_iter();
         values.map(|value| (slot, digest(&event.source, slot, &value))).collect::<Vec<_>>()
     };
+    let parsed = wanted.iter().filter(|wanted| wanted.is_in_body()).count() * json.map_or(0, <[u8]>::len);
     let values = wanted.iter().flat_map(of_mark).collect();
-    MarkedEvent { id: event.id, values }
+    (MarkedEvent { id: event.id, values }, parsed)
 }
 
 #[cfg(test)]
@@ -125,7 +126,7 @@ mod tests {
         let (customer, items) = (mark(1, "$.customer"), mark(2, "$.items.id"));
         let event = made(r#"{"customer":"cus_1","items":[{"id":1},{"id":2}]}"#, &[]);
         let slots: Vec<u8> =
-            marked(&event, &[customer.clone(), items.clone()]).values.iter().map(|(slot, _)| *slot).collect();
+            marked(&event, &[customer.clone(), items.clone()]).0.values.iter().map(|(slot, _)| *slot).collect();
         assert_eq!(slots, [1, 2, 2]);
         assert!(customer.is_in(&event, "cus_1") && items.is_in(&event, "2"));
         assert!(!customer.is_in(&event, "cus_2") && !customer.is_in(&event, "") && !items.is_in(&event, "cus_1"));
@@ -137,7 +138,7 @@ mod tests {
             made(&format!(r#"{{"customer":"cus_1","rest":"{}"}}"#, "x".repeat(4 << 20)), &[]),
             event.erased(10, |_| [0; 32]),
         ] {
-            assert!(marked(&none, std::slice::from_ref(&customer)).values.is_empty());
+            assert!(marked(&none, std::slice::from_ref(&customer)).0.values.is_empty());
         }
     }
 
@@ -149,10 +150,10 @@ mod tests {
             "no JSON",
             &[("x-github-delivery", " 72d3162e "), ("x-github-delivery", "72d3162e"), ("x-other", "1")],
         );
-        assert_eq!(marked(&event, std::slice::from_ref(&delivery)).values.len(), 1);
+        assert_eq!(marked(&event, std::slice::from_ref(&delivery)).0.values.len(), 1);
         assert!(delivery.is_in(&event, "72d3162e") && !delivery.is_in(&event, "1"));
         let both = marked(&made(r#"{"a":1}"#, &[("x-github-delivery", "7")]), &[delivery, mark(2, "$.a")]);
-        assert_eq!(both.values.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(both.0.values.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]

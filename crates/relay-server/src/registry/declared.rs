@@ -125,7 +125,7 @@ impl Registry {
     pub(crate) fn check_declared(&self, config: &Config) -> Result<(), RegistryError> {
         let wrong = |declared: &DeclaredSource| {
             let what = wrong_with(&declared.provider, &declared.parameters, self.memory);
-            let what = what.or_else(|| wrong_with_marks(&declared.marks, self.keeps_marks))?;
+            let what = what.or_else(|| wrong_with_marks(&declared.marks, 0, self.keeps_marks))?;
             Some(RegistryError::Source { name: declared.name.to_string(), what }.to_string())
         };
         let wrong: Vec<String> = config.sources.iter().filter_map(wrong).collect();
@@ -174,7 +174,7 @@ impl Registry {
         }
         // What stands in the store already is kept, if broken; what is new has to be right.
         let what = wrong_with(&wanted.provider, &wanted.parameters, self.memory);
-        if let Some(what) = what.or_else(|| wrong_with_marks(&declared.marks, self.keeps_marks)) {
+        if let Some(what) = what.or_else(|| wrong_with_marks(&declared.marks, 0, self.keeps_marks)) {
             return Err(RegistryError::Source { name: declared.name.to_string(), what });
         }
         Ok(Some(Write {

@@ -17,7 +17,7 @@ use crate::{
     clock::rough,
     directory::{Directory, Versioned, wrong_with},
     document::{Dedupe, Key, MarkDefinition, Route, Source, render},
-    mark_path::{MarkPath, redefined, wrong_with_marks},
+    mark_path::{MarkPath, remarked, wrong_with_marks},
     network_policy::NetworkPolicy,
     parameters::Parameters,
     principal::Principal,
@@ -221,13 +221,11 @@ impl Registry {
             let known = listed(present.iter().map(|known| &known.name));
             return Err(format!("it has no mark {:?} to take away; it has: {known}", name.as_str()));
         }
-        let stays = present.iter().filter(|known| !unmark.contains(&known.name));
-        let stays = stays.filter(|known| mark.iter().all(|(name, _)| *name != known.name));
-        let stays = stays.map(|known| Ok((known.name.clone(), known.path.parse()?)));
-        let wanted: Vec<(Name, MarkPath)> = stays.chain(mark.iter().cloned().map(Ok)).collect::<Result<_, String>>()?;
-        match wrong_with_marks(&wanted, self.keeps_marks) {
+        let is_other =
+            |known: &&MarkDefinition| !unmark.contains(&known.name) && mark.iter().all(|(name, _)| *name != known.name);
+        match wrong_with_marks(mark, present.iter().filter(is_other).count(), self.keeps_marks) {
             Some(what) => Err(what),
-            None => Ok(redefined(present, &wanted)),
+            None => Ok(remarked(present, mark, unmark)),
         }
     }
 

@@ -128,6 +128,15 @@ async fn marks_of_a_source_are_checked_and_keep_their_slots() {
     assert_eq!(slots(&opened.directory().sources[&name("shop")].document), [("order".to_owned(), 1)]);
     let without = Registry::open_on((store(), false), Clock::start(Wall::MIN), &declaring).await.err().unwrap();
     assert!(without.to_string().contains("not kept in Redis yet"), "{without}");
+
+    // Those that came with a move can be taken away one by one, and changed to none.
+    let moved = store();
+    let before = open(&moved, &config()).await;
+    before.update_source(&default, update(&[("a", "$.a"), ("b", "$.b")], &[]), &CLI).await.unwrap();
+    let on_redis = Registry::open_on((moved, false), Clock::start(Wall::MIN), &config()).await.unwrap();
+    let left = on_redis.update_source(&default, update(&[], &["a"]), &CLI).await.unwrap();
+    assert_eq!(slots(&left), [("b".to_owned(), 2)]);
+    assert!(on_redis.update_source(&default, update(&[("b", "$.c")], &[]), &CLI).await.is_err());
 }
 
 /// Many sources are written together: the store commits what waits at once, so that a first start with thousands is no

@@ -95,7 +95,7 @@ async fn events_are_found_by_what_they_hold_until_they_are_erased() {
     assert_eq!(shown["marks"][0]["path"], "$.buyers");
     assert!(shown["marks"][0]["indexed_to"].is_string(), "{shown:#}");
     for (path, status, words) in [
-        ("/api/v1/events/marked?source=shop&mark=buyer:1", 404, "known: customer"),
+        ("/api/v1/events/marked?source=shop&mark=buyer:1", 404, "it has: customer"),
         ("/api/v1/events/marked?source=shop&mark=customer", 400, "customer:cus_1"),
     ] {
         let refused = bench.command("GET", path, json!(null)).await;

@@ -31,11 +31,13 @@ pub(super) async fn run(asked: &Asked, source: String, mark: (String, String), p
     let limit = if paging.all { 1000 } else { paging.limit };
     let of = [("source", source), ("mark", format!("{}:{}", mark.0, mark.1)), ("limit", limit.to_string())];
     let next = paging.cursor.clone();
-    let mut found = MarkedDto { items: Vec::new(), next, indexed_from: None, indexed_to: None };
+    let mut found = MarkedDto { items: Vec::new(), unread: 0, next, indexed_from: None, indexed_to: None };
     loop {
         let here = found.next.iter().map(|cursor| ("cursor", cursor.clone()));
         let page: MarkedDto = api.get(&query("/api/v1/events/marked", of.iter().cloned().chain(here))).await?;
-        found = MarkedDto { items: [found.items, page.items].concat(), ..page };
+        // How far that knows is the first page's in each of them.
+        let (items, unread) = ([found.items, page.items].concat(), found.unread + page.unread);
+        found = MarkedDto { items, unread, ..page };
         if !paging.all || found.next.is_none() {
             break;
         }
@@ -56,14 +58,15 @@ fn show(found: &MarkedDto, form: Form) -> Result<(), Failure> {
 
 /// Between which moments that is all.
 fn far(found: &MarkedDto) -> String {
-    let MarkedDto { next, indexed_from, indexed_to, .. } = found;
+    let MarkedDto { unread, next, indexed_from, indexed_to, .. } = found;
     let Some(to) = indexed_to else {
         return "no event is looked through for that mark yet; the server begins within seconds".to_owned();
     };
-    let on = next.as_deref().map_or_else(String::new, |next| format!("; there are more: --cursor {next}, or --all"));
+    let on = next.as_deref().map_or_else(String::new, |next| format!("; there may be more: --cursor {next}, or --all"));
+    let on = if *unread > 0 { format!("; {unread} of them do not read{on}") } else { on };
     match indexed_from {
-        Some(from) => format!("of events received from {} to {}; of others nobody knows yet{on}", when(from), when(to)),
-        None => format!("of events received up to {}; of later ones nobody knows yet{on}", when(to)),
+        Some(from) => format!("of events stored from {} to {}; of others nobody knows yet{on}", when(from), when(to)),
+        None => format!("of events stored up to {}; of later ones nobody knows yet{on}", when(to)),
     }
 }
 
@@ -73,13 +76,17 @@ mod tests {
 
     #[test]
     fn what_is_known_is_told_with_what_is_found() {
-        let found = MarkedDto { items: Vec::new(), next: None, indexed_from: None, indexed_to: None };
+        let found = MarkedDto { items: Vec::new(), unread: 0, next: None, indexed_from: None, indexed_to: None };
         assert!(far(&found).starts_with("no event is looked through"));
         let some = MarkedDto { indexed_to: Some("2026-11-30T14:02:11Z".into()), ..found };
-        assert!(far(&some).starts_with("of events received up to "), "{}", far(&some));
+        assert!(far(&some).starts_with("of events stored up to "), "{}", far(&some));
         let part =
             MarkedDto { indexed_from: Some("2026-11-29T14:02:11Z".into()), next: Some("marked.9".into()), ..some };
-        assert!(far(&part).contains("of others nobody knows yet; there are more: --cursor marked.9"), "{}", far(&part));
+        assert!(
+            far(&part).contains("of others nobody knows yet; there may be more: --cursor marked.9"),
+            "{}",
+            far(&part)
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Events by a value in their bodies, where their source declares that as a mark.
 
 use axum::{Extension, Json};
-use relay_core::name::Name;
+use relay_core::{name::Name, storage::Page, time::Wall};
 use serde::Deserialize;
 
 use super::{cursor::Order, filter};
@@ -37,10 +37,10 @@ pub(super) async fn list(
     Asked(asked): Asked<MarkQuery>,
 ) -> Result<Json<MarkedDto>, AdminError> {
     let present = present.map(|Extension(present)| present);
-    let Sought { rows, next, indexed } = run(&state, (&who, present.as_ref()), &asked).await?;
+    let Sought { rows, unread, next, indexed } = run(&state, (&who, present.as_ref()), &asked).await?;
     let (indexed_from, indexed_to) = indexed_between(indexed.as_ref());
     let show = |row| EventDto::of_row(row).listed_for(&who).linked(state.admin_url());
-    Ok(Json(MarkedDto { items: rows.iter().map(show).collect(), next, indexed_from, indexed_to }))
+    Ok(Json(MarkedDto { items: rows.iter().map(show).collect(), unread, next, indexed_from, indexed_to }))
 }
 
 /// Finds them. Whoever came in by the dashboard is written down with it, as with a look through bodies.
@@ -58,18 +58,33 @@ pub(crate) async fn run(
         return Err(AdminError::Invalid(text));
     };
     let page = filter::page(Order::Marked, asked.cursor.as_deref(), asked.limit)?;
+    let (before, cursor) = page.cursor.as_deref().and_then(walked).unzip();
+    let lookup = state.marks.lookup(&source, name(mark)?.as_str(), value)?;
     if let Some(present) = present {
         let what = format!("{source}: the mark {mark}");
         state.people.note_scan(present, who, &what, &[value, ""]).await;
     }
-    let found = state.marks.find(&source, mark, value, page).await?;
-    Ok(Sought { next: found.next.map(|next| Order::Marked.write(&next)), ..found })
+    let mut found = state.marks.find(&lookup, Page { cursor, ..page }).await?;
+    if let (Some(indexed), Some(before)) = (&mut found.indexed, before) {
+        // What was filled since the first page of this walk may be newer than that.
+        indexed.to = indexed.to.min(before);
+    }
+    let to = found.indexed.as_ref().map_or(0, |indexed| indexed.to.as_micros());
+    let next = found.next.map(|next| Order::Marked.write(&format!("{to}.{next}")));
+    Ok(Sought { next, ..found })
+}
+
+/// How far a walk over pages knows, and where it goes on.
+fn walked(place: &str) -> Option<(Wall, String)> {
+    let (to, cursor) = place.split_once('.')?;
+    Some((Wall::from_micros(to.parse().ok()?), cursor.to_owned()))
 }
 
 impl From<MarksError> for AdminError {
     fn from(error: MarksError) -> Self {
         match error {
             MarksError::Unknown(error) => error.into(),
+            MarksError::NoMark { .. } => Self::Unknown(error.to_string()),
             MarksError::Value(_) => Self::Invalid(format!("mark: {error}")),
             MarksError::Stopping => Self::Stopping,
             MarksError::Store(error) => Self::Store(error),
