@@ -46,6 +46,17 @@ pub const PATH_DECODINGS_MAX: usize = 8;
 /// Bytes of an `Idempotency-Key`.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
+/// Marks of a source: each is a row for each event, and a second one to remove it by.
+pub const MARKS_MAX: usize = 8;
+/// Values that an event has at a mark: those of a list's items. Of more, the first ones.
+pub const MARK_VALUES_MAX: usize = 16;
+/// Bytes of a value; what is longer is no id, and is not marked.
+pub const MARK_VALUE_BYTES_MAX: usize = 255;
+/// Bytes of a body in which values are looked for, once it is decoded.
+pub const MARK_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Values that one commit marks, and rows that one removes: a short commit, as all bulk work has.
+pub const MARKS_A_COMMIT: usize = 500;
+
 /// Losses from which on a delivery is leased alone: two lost leases may be bad luck, the third makes it a suspect.
 pub const LOSSES_SUSPECT: u32 = 3;
 /// Losses that end a delivery as dead: whatever it is, it takes its client down every time.

@@ -32,6 +32,8 @@ pub mod ingress;
 mod intake;
 mod jobs;
 mod live;
+mod mark_path;
+mod marks;
 mod metrics;
 mod network_policy;
 mod newest;

@@ -105,7 +105,7 @@ fn facts(state: &State, directory: &Directory, source: &document::Source, stats:
             .into_iter()
             .map(|given| Parameter { name: given.name, value: given.value, adopted: given.adopted })
             .collect(),
-        bounds: bounds(&source.network),
+        bounds: bounds(&source.network).into_iter().chain(source.marks.iter().map(marked)).collect(),
         counters: SourceCounters {
             accepted: stats.map_or(0, |stats| stats.accepted),
             stored: stats.map_or(0, |stats| stats.stored),
@@ -156,6 +156,10 @@ fn bounds(network: &NetworkPolicy) -> Vec<(&'static str, String)> {
     let given =
         [rate.clone(), address_rate.clone(), list(allow), list(deny), daily_events.clone(), daily_bytes.clone()];
     NetworkPolicy::KEYS.into_iter().zip(given).filter_map(|(key, value)| Some((key, value?))).collect()
+}
+
+fn marked(mark: &document::MarkDefinition) -> (&'static str, String) {
+    ("mark", format!("{} = {}", mark.name, mark.path))
 }
 
 fn quotas(state: &State, source: &document::Source, now: Wall) -> Vec<String> {

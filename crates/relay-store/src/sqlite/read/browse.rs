@@ -369,7 +369,7 @@ fn position(page: &Page) -> Option<Place> {
     page.cursor.as_deref().and_then(place)
 }
 
-fn event_row(db: &Connection, shelf: &Shelf, seq: i64) -> Result<Option<EventRow>, Fault> {
+pub(super) fn event_row(db: &Connection, shelf: &Shelf, seq: i64) -> Result<Option<EventRow>, Fault> {
     let Some((head, listed)) = rows::head_at(db, seq, shelf)? else { return Ok(None) };
     let mut deliveries = Vec::with_capacity(listed.len());
     for delivery in listed {
