@@ -11,14 +11,14 @@ use relay_core::{
     time::Wall,
 };
 use relay_dashboard::{
-    body::View,
+    body::{Look, Room, View},
     page::Page,
     screen::{
-        Audit, AuditFilter, AuditLine, AuditLines, AuditList, CheckLine, Circuit, Dead, DeadFilter, DeadGroups,
+        Audit, AuditFilter, AuditLine, AuditLines, AuditList, Became, CheckLine, Circuit, Dead, DeadFilter, DeadGroups,
         Deliveries, DeliveriesFilter, DeliveryFacts, DeliveryLine, DeliveryLines, DeliveryList, DestinationLine,
-        EventFacts, EventLine, EventLines, EventList, EventPage, Events, EventsFilter, Found, GroupLine, HopLine,
-        Login, LookedThrough, Me, Overview, OverviewLive, Problem, Reason as Trouble, Screen as _, SendersAsked,
-        SessionLine, Situation, SourceLine, UserLine, UserState, Users, Way, Why,
+        EventBecame, EventFacts, EventLine, EventLines, EventList, EventPage, Events, EventsFilter, Found, GroupLine,
+        HopLine, Login, LookedThrough, Me, Overview, OverviewLive, Problem, Reason as Trouble, Screen as _,
+        SendersAsked, SessionLine, Situation, SourceLine, UserLine, UserState, Users, Way, Why,
     },
     since::Since,
     sums::{DeliveriesSum, EventsSum},
@@ -207,7 +207,7 @@ pub(crate) fn lines(words: &Words, count: u64) -> Vec<EventLine> {
     (0..count).map(line).collect()
 }
 
-pub(crate) fn facts(words: &Words, role: Role, view: View) -> EventFacts {
+pub(crate) fn facts(words: &Words, role: Role, look: Look) -> EventFacts {
     let event = event(words, 0);
     let (dead, good) = (delivery(words, &event, 1, State::Dead), delivery(words, &event, 4, State::Delivered));
     let history: Vec<Attempt> =
@@ -217,7 +217,8 @@ pub(crate) fn facts(words: &Words, role: Role, view: View) -> EventFacts {
         DeliveryFacts::of(&dead, &history),
         DeliveryFacts::of(&good, &[attempt(words, 1, Class::Delivered)]),
     ];
-    let facts = EventFacts::of(&event, event.body.len() as u64, view, role >= Role::Operator).with(deliveries, false);
+    let facts = EventFacts::of(&event, event.body.len() as u64, look, role >= Role::Operator);
+    let facts = facts.with(Became { deliveries, more: false });
     facts.routed(vec![name("crm"), name("erp")])
 }
 
@@ -449,8 +450,8 @@ fn of_events(words: &Words) -> Vec<(&'static str, String)> {
         asked: None,
         looked: None,
     };
-    let facts = |role, view| facts(words, role, view);
-    let open = EventsFilter { open: Some(facts(Role::Operator, View::Text).id), ..filter.clone() };
+    let pane = |view| facts(words, Role::Operator, Look { room: Room::Pane, ..Look::at(view) });
+    let open = |view| EventsFilter { open: Some(pane(view).id), view, ..filter.clone() };
     let narrow = EventsFilter { source: Some("stripe".into()), since: Since::Day, ..filter.clone() };
     let wrong = Events { fault: Some(words.error.clone()), ..events(EventList::default(), narrow.clone(), None) };
     let inside = EventsFilter { inside: true, find: words.find.clone().or(Some("cus_1".into())), ..narrow.clone() };
@@ -467,19 +468,23 @@ fn of_events(words: &Words) -> Vec<(&'static str, String)> {
         asked: Some(SendersAsked { memory: Duration::from_hours(72), sources: 2, of: 2 }),
         ..events(list(0), EventsFilter { find: words.find.clone().or(Some("order-17".into())), ..narrow.clone() }, None)
     };
-    let event = |role, view| EventPage { page: page(role), event: facts(role, view) }.html();
+    let event = |role, view| EventPage { page: page(role), event: facts(words, role, Look::at(view)) }.html();
     vec![
         ("events", events(list(words.lines), filter.clone(), None).html()),
-        ("events-open", events(list(words.lines), open, Some(facts(Role::Operator, View::Text))).html()),
+        ("events-open", events(list(words.lines), open(View::Pretty), Some(pane(View::Pretty))).html()),
+        ("events-open-hex", events(list(words.lines), open(View::Hex), Some(pane(View::Hex))).html()),
         ("events-empty", events(list(0), EventsFilter::default(), None).html()),
         ("events-nothing", events(list(0), narrow, None).html()),
         ("events-fault", wrong.html()),
         ("events-unknown", unknown.html()),
         ("events-inside", looked(3).html()),
         ("events-inside-nothing", looked(0).html()),
-        ("event", event(Role::Operator, View::Text)),
+        ("event", event(Role::Operator, View::Pretty)),
+        ("event-raw", event(Role::Operator, View::Raw)),
+        ("event-curl", event(Role::Operator, View::Curl)),
         ("event-hex", event(Role::Operator, View::Hex)),
-        ("event-viewer", event(Role::Viewer, View::Text)),
+        ("event-viewer", event(Role::Viewer, View::Pretty)),
+        ("event-became.fragment", EventBecame { page: &page(Role::Operator), became: &pane(View::Raw).became }.html()),
         ("event-lines.fragment", EventLines { page: &page(Role::Operator), filter: &filter, list: &list(3) }.html()),
     ]
 }
