@@ -321,7 +321,7 @@ async function opens(browser, home, state) {
   must((await lines()).includes('7b 22 62 22'), `a body in hex reads ${await lines()}`);
   await page.waitForLoadState('load');
   await page.keyboard.press('?');
-  await page.getByText('copy as curl').waitFor(WITHIN);
+  await page.locator('#all-keys').getByText('copy as curl').waitFor(WITHIN);
   await page.keyboard.press('Escape');
   await page.keyboard.press('c');
   await page.getByText('Copied: set TARGET').waitFor(WITHIN);
