@@ -114,6 +114,15 @@ impl View {
     pub(crate) fn word(self) -> Option<&'static str> {
         (self != Self::default()).then(|| self.as_str())
     }
+
+    /// An event, seen so.
+    pub(crate) fn url(self, here: &Url) -> Url {
+        here.clone().with_some("view", self.word())
+    }
+
+    pub(crate) fn is_of(self, look: &Look) -> bool {
+        look.view == self
+    }
 }
 
 impl Look {
@@ -122,24 +131,17 @@ impl Look {
         Self { view, ..Self::default() }
     }
 
-    pub(crate) fn is(&self, view: &View) -> bool {
-        self.view == *view
-    }
-
-    /// The same event, seen otherwise.
-    pub(crate) fn otherwise(&self, here: &Url, view: &View) -> Url {
-        here.clone().with_some("view", view.word())
-    }
-
     /// Its next part.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates hand over references")]
     pub(crate) fn next(&self, here: &Url, from: &u64) -> Url {
         let all = self.is_all.then_some("1");
-        self.otherwise(here, &self.view).with("from", &from.to_string()).with_some("all", all)
+        self.view.url(here).with("from", &from.to_string()).with_some("all", all)
     }
 
     /// More of it at once, from the first line that is shown.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates hand over references")]
     pub(crate) fn all(&self, here: &Url, from: &u64) -> Url {
-        self.otherwise(here, &self.view).with("from", &from.to_string()).with("all", "1")
+        self.view.url(here).with("from", &from.to_string()).with("all", "1")
     }
 
     /// Bytes that the text of a part may take in a page.
@@ -404,7 +406,8 @@ mod tests {
     /// R10: whoever goes from part to part has read each line once, and each byte.
     #[test]
     fn parts_follow_each_other_to_the_end() {
-        let text: String = (1..=1_000).map(|number| format!("line {number} {}\n", "<".repeat(number % 90))).collect();
+        let all: Vec<String> = (1..=1_000).map(|number| format!("line {number} {}", "<".repeat(number % 90))).collect();
+        let text = all.join("\n");
         for view in [View::Pretty, View::Raw, View::Hex] {
             let (mut look, mut read, mut parts) = (Look::at(view), Vec::new(), 0);
             loop {

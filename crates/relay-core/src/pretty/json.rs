@@ -41,7 +41,8 @@ pub(super) fn is_json(text: &str, is_whole: bool) -> bool {
     let mut tokens = Tokens(text);
     while let Some(token) = tokens.next() {
         let is_cut = !is_whole && tokens.0.is_empty();
-        if !shape.take(token) && !(is_cut && shape.takes_cut(token)) {
+        let is_taken = shape.take(token) || is_cut && shape.takes_cut(token);
+        if !is_taken {
             return false;
         }
     }

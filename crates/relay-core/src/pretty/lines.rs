@@ -2,8 +2,7 @@
 
 use std::{borrow::Cow, fmt, ops::ControlFlow};
 
-/// Levels that are still indented; deeper ones stay on their line.
-const DEPTH_MAX: usize = 64;
+use crate::limits::LAID_DEPTH_MAX;
 
 /// One line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +79,7 @@ impl<'a, 'p> Sheet<'a, 'p> {
 
     pub(super) fn push(&mut self, weight: Weight, text: impl Into<Cow<'a, str>>) {
         if self.line.pieces.is_empty() {
-            self.line.indent = self.depth.min(DEPTH_MAX);
+            self.line.indent = self.depth.min(LAID_DEPTH_MAX);
         }
         self.line.pieces.push(LaidPiece { weight, text: text.into() });
     }
@@ -88,14 +87,14 @@ impl<'a, 'p> Sheet<'a, 'p> {
     /// What follows is a level deeper, on a line of its own.
     pub(super) fn open(&mut self) {
         self.depth += 1;
-        if self.depth <= DEPTH_MAX {
+        if self.depth <= LAID_DEPTH_MAX {
             self.next();
         }
     }
 
     /// What follows ends a level.
     pub(super) fn close(&mut self) {
-        if self.depth <= DEPTH_MAX {
+        if self.depth <= LAID_DEPTH_MAX {
             self.next();
         }
         self.shallower();

@@ -1,9 +1,7 @@
 //! XML with each element and each text on a line; one that holds nothing but a short text stays together.
 
 use super::lines::{Sheet, Weight};
-
-/// Of an element that stays together.
-const TOGETHER_BYTES_MAX: usize = 120;
+use crate::limits::LAID_TOGETHER_BYTES_MAX;
 
 pub(super) fn lay_out<'a>(text: &'a str, sheet: &mut Sheet<'a, '_>) {
     let mut rest = text;
@@ -70,6 +68,6 @@ fn together<'a>(start: &str, rest: &'a str) -> Option<(&'a str, &'a str, &'a str
     let text_end = rest.find('<')?;
     let (words, behind) = rest.split_at(text_end);
     let (end, behind) = behind.split_at(behind.find('>')? + 1);
-    let is_short = start.len() + words.trim().len() + end.len() <= TOGETHER_BYTES_MAX;
+    let is_short = start.len() + words.trim().len() + end.len() <= LAID_TOGETHER_BYTES_MAX;
     (end.starts_with("</") && is_short && !words.contains('\n')).then(|| (words.trim(), end, behind))
 }
