@@ -30,6 +30,7 @@ mod mixed;
 pub mod name;
 mod outbox;
 pub mod partitions;
+pub mod pretty;
 pub mod quota;
 pub mod routing;
 pub mod storage;

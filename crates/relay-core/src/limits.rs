@@ -407,6 +407,12 @@ pub const REFUSALS_KEPT: usize = 20;
 
 /// One in this many bytes of the memory for bodies is kept for small ones, and for those whose head has proven them.
 pub const BUDGET_KEPT_SHARE: u64 = 16;
+/// Levels of a body that are still indented where people read it; deeper ones stay on their line.
+pub const LAID_DEPTH_MAX: usize = 64;
+/// Parts on one such line; what is behind them begins another one, so that no depth makes a line without end.
+pub const LAID_PIECES_MAX: usize = 4_096;
+/// An element of XML that is no longer than this stays on one line there.
+pub const LAID_TOGETHER_BYTES_MAX: usize = 120;
 /// A body that is decoded to check its signature may become so many times as large as it was sent. Text that people and
 /// programs write becomes ten to thirty times as large, a bomb a thousand times.
 pub const DECODED_RATIO_MAX: u64 = 100;

@@ -8,6 +8,7 @@
 
 pub mod asset;
 pub mod body;
+mod curl;
 pub mod escape;
 mod filters;
 pub mod guide;

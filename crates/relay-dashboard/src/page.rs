@@ -112,7 +112,11 @@ impl Page {
     }
 
     pub(crate) fn keys(&self) -> &'static str {
-        if self.viewer.as_ref().is_some_and(|viewer| viewer.keys) { "on" } else { "off" }
+        if self.has_keys() { "on" } else { "off" }
+    }
+
+    pub(crate) fn has_keys(&self) -> bool {
+        self.viewer.as_ref().is_some_and(|viewer| viewer.keys)
     }
 
     /// Whether the viewer may change what becomes of deliveries.

@@ -52,6 +52,7 @@ const PARTS: &[Part] = parts![
     "me.js",
     "users.js",
     "acts.js",
+    "follow.js",
     "dead.js",
     "access.js",
     "wizard.js",
@@ -101,7 +102,7 @@ impl Script {
             Self::Dead => &["dead.js"],
             Self::Access => &["access.js"],
             Self::Wizard => &["wizard.js"],
-            Self::Live => &["acts.js", "live.js"],
+            Self::Live => &["acts.js", "follow.js", "live.js"],
         }
     }
 

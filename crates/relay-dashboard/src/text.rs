@@ -7,6 +7,7 @@ use std::time::Duration;
 use relay_core::delivery::{Reason, State};
 
 use crate::{
+    body::{BodyLines, Preview, View},
     show,
     since::Since,
     sums::{DeliveriesSum, EventsSum},
@@ -132,8 +133,13 @@ words! {
     BODY = "Body";
     BODY_LINES = "Lines of the body";
     VIEWS = "Views of the body";
-    TEXT = "Text";
-    HEX = "Hex";
+    COMMAND = "The command that sends it again";
+    COMMAND_HOW = "For a POSIX shell; TARGET is the URL that it goes to. A signature in it holds as long as the target takes it.";
+    COPY_CURL = "Copy as curl";
+    COPY_ID = "Copy the id";
+    FIRST_PART = "First part";
+    NEXT_PART = "Next part →";
+    ALL_PARTS = "All";
     DOWNLOAD = "Download";
     BODY_EMPTY = "The body is empty.";
     BODY_ERASED = "It was erased: body, path and values of headers are gone.";
@@ -267,6 +273,13 @@ words! {
     KEY_PAUSE = "pause";
     KEY_REPLAY = "replay";
     KEY_FOLLOW = "follow the newest";
+    KEY_OPEN = "open";
+    KEY_CLOSE = "close";
+    KEY_VIEWS = "Pretty, Raw, Hex";
+    KEY_CURL = "copy as curl";
+    KEY_KEYS = "these keys";
+    KEY_ENTER = "Enter";
+    KEY_ESC = "Esc";
     BROWSER = "Browser";
     LAST_USED = "Last used";
     THIS_ONE = "this one";
@@ -480,11 +493,33 @@ pub(crate) fn left_out(count: &u64) -> String {
     format!("{} more are not shown; crm-relay source list and destination list have all.", show::count(*count))
 }
 
-pub(crate) fn body_rest(shown: &u64, of: &u64) -> String {
-    if shown >= of {
-        return "Long lines are cut; the download has all of it.".to_owned();
+pub(crate) const fn view(view: &View) -> &'static str {
+    match view {
+        View::Pretty => "Pretty",
+        View::Raw => "Raw",
+        View::Hex => "Hex",
+        View::Curl => "curl",
     }
-    format!("The first {} of {} are shown; the download has all of it.", show::size(*shown), show::size(*of))
+}
+
+/// Which part of a body is shown, and what is not as it came.
+pub(crate) fn part(preview: &Preview) -> String {
+    let (first, last) = (show::count(preview.first), show::count(preview.last));
+    let mut said = match preview.shown {
+        BodyLines::Text(_) => format!("Lines {first} to {last}."),
+        BodyLines::Hex(_) => format!("Bytes {first} to {last} of {}.", show::count(preview.of)),
+    };
+    let more = [
+        (preview.is_inflated, " Shown decompressed; Raw, Hex and the download are as it came."),
+        (preview.is_beginning, " Only its first MiB is laid out."),
+        (preview.is_cut, " Long lines are cut; the download has all of it."),
+    ];
+    more.into_iter().filter(|(holds, _)| *holds).for_each(|(_, words)| said.push_str(words));
+    said
+}
+
+pub(crate) fn more_headers(count: &usize) -> String {
+    format!("+ {count}, on the page of the event")
 }
 
 pub(crate) fn says_is(claimed: &str) -> String {

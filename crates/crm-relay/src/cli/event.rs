@@ -9,7 +9,7 @@ mod tail;
 use std::io::Write as _;
 
 use clap::Subcommand;
-use relay_core::delivery::State;
+use relay_core::{delivery::State, pretty::BodyFields};
 use relay_server::api::{EventDto, HeaderDto};
 
 use self::{erase::Erase, export::Export, scan::Sought, tail::Tail};
@@ -24,10 +24,7 @@ use super::{
 use crate::{
     admin_client::encode,
     exit::{Exit, Outcome},
-    render::{
-        body::{self, About},
-        style, table,
-    },
+    render::{body, style, table},
 };
 
 /// In the place of what was received.
@@ -167,7 +164,7 @@ fn body_of(event: &EventDto, bytes: Option<&[u8]>, form: Form) -> String {
     let Some(bytes) = bytes else { return style::dim(format!("the body: {raw}")) };
     let fields = event.headers.iter().map(|header| (header.name(), header.value()));
     let max = if form == Form::Wide { usize::MAX } else { body::SHOWN_MAX };
-    let lines = body::lines(bytes, About::of(fields), max);
+    let lines = body::lines(bytes, BodyFields::of(fields), max);
     let lines: Vec<String> = lines.iter().map(|line| format!("  {line}")).collect();
     format!("{}\n{}\n{}", style::bold("body"), lines.join("\n"), style::dim(format!("as it came: {raw}")))
 }

@@ -2,11 +2,12 @@
 //!
 //! The words are a target's: all of them pass [`visible`] or the rendering of bodies, which do the same.
 
+use relay_core::pretty::BodyFields;
 use relay_server::api::AnswerDto;
 use serde_json::Value;
 
 use super::{
-    body::{self, About, SHOWN_MAX},
+    body::{self, SHOWN_MAX},
     style,
     visible::visible,
 };
@@ -41,7 +42,7 @@ pub(crate) fn lines(answer: Option<&AnswerDto>) -> Vec<String> {
         .filter_map(|(name, text)| Some(format!("{}  {}", style::dim(format!("{name:<8}")), visible(text.as_ref()?))))
         .collect();
     if let Some(text) = &answer.body {
-        lines.extend(body::lines(text.as_bytes(), About::default(), SHOWN_MAX));
+        lines.extend(body::lines(text.as_bytes(), BodyFields::default(), SHOWN_MAX));
     }
     if answer.cut {
         lines.push(style::dim("(there was more, or it broke off; at most 2 KiB are kept)"));

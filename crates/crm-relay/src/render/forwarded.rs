@@ -9,14 +9,13 @@ use relay_core::{
     client::Forward,
     delivery::outcome::{Class, Outcome},
     name::Name,
+    pretty::BodyFields,
 };
 use relay_server::api::AnswerDto;
 use tokio::time::Instant;
 
 use super::{
-    answer,
-    body::{self, About},
-    human_duration, style, time,
+    answer, body, human_duration, style, time,
     visible::{visible, visible_bytes},
     wrap,
 };
@@ -87,7 +86,7 @@ impl Teller {
             let fields = forward.headers.iter();
             let fields =
                 fields.filter_map(|(name, value)| Some((str::from_utf8(name).ok()?, str::from_utf8(value).ok()?)));
-            let shown = body::lines(&forward.body, About::of(fields), body::SHOWN_MAX);
+            let shown = body::lines(&forward.body, BodyFields::of(fields), body::SHOWN_MAX);
             lines.extend(shown.into_iter().map(|line| format!("{MARGIN}{line}")));
         }
         Some(lines.join("\n"))

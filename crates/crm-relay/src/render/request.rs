@@ -3,12 +3,9 @@
 use std::fmt::Write as _;
 
 use http::{HeaderMap, Method, StatusCode};
+use relay_core::pretty::BodyFields;
 
-use super::{
-    body::{self, About},
-    style,
-    visible::visible_bytes as visible,
-};
+use super::{body, style, visible::visible_bytes as visible};
 
 /// Longest value of a header that is shown.
 const VALUE_SHOWN_MAX: usize = 400;
@@ -47,7 +44,7 @@ pub(crate) fn describe(seen: &Seen<'_>) -> String {
         let _ = writeln!(text, "  {} {value}", style::dim(format!("{name}:")));
     }
     let fields = seen.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-    for line in body::lines(seen.body, About::of(fields), body::SHOWN_MAX) {
+    for line in body::lines(seen.body, BodyFields::of(fields), body::SHOWN_MAX) {
         let _ = writeln!(text, "  {line}");
     }
     text

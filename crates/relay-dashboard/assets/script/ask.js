@@ -97,15 +97,19 @@ function tellWhatCame() {
   history.replaceState(null, '');
 }
 
-// What is shown once is copied by the button beside it.
+export async function toClipboard(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    refuse(saysOfAsking.notCopied);
+  }
+}
+
+// What stands there is copied by the button beside it.
 export function bindCopy(box, said) {
   const [code, button] = [box.querySelector('code'), box.querySelector('button')];
   bind(button, 'click', said, async () => {
-    try {
-      await navigator.clipboard.writeText(code.textContent);
-    } catch {
-      refuse(saysOfAsking.notCopied);
-    }
+    await toClipboard(code.textContent);
     button.textContent = saysOfAsking.copied;
   });
   // Another text is not what was copied.

@@ -5,7 +5,7 @@ import { isOurs, make, reload, tellTimes } from './page.js';
 const policy = globalThis.trustedTypes?.createPolicy('relay', { createHTML: (html) => html });
 const ELEMENTS = new Set(('A ARTICLE B BDI BUTTON CODE DD DIV DL DT H2 H3 HEADER LI OL P SECTION SPAN STRONG TABLE TBODY TD TH THEAD '
   + 'TIME TR UL').split(' '));
-const ATTRIBUTES = new Set(('aria-current aria-hidden aria-label aria-labelledby class data-as data-is data-on data-sure datetime dir '
+const ATTRIBUTES = new Set(('aria-current aria-hidden aria-label aria-labelledby class data-as data-destination data-is data-on data-sure datetime dir '
   + 'href id name scope title').split(' '));
 
 // The one place where text becomes markup: of an answer that says that it is a fragment, and of that only what is listed.
@@ -30,8 +30,9 @@ async function markup(answer) {
   return template.content;
 }
 
-export async function fragment() {
-  const answer = await fetch(location.href, { headers: { 'Relay-Fragment': 'live' }, cache: 'no-store' });
+// Of a page, of this one if none is named.
+export async function fragment(page = location.href) {
+  const answer = await fetch(page, { headers: { 'Relay-Fragment': 'live' }, cache: 'no-store' });
   if (answer.status === 401) reload();
   if (!answer.ok) throw new Error(`status ${answer.status}`);
   return markup(answer);

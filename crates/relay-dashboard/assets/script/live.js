@@ -24,7 +24,7 @@ const DRAWN_MAX = 50;
 const READ_EVERY = 250;
 const ANNOUNCE_EVERY = 10000;
 
-const live = { paused: false, follow: query.has('follow'), came: 0, skipped: 0, since: now() };
+export const live = { paused: false, follow: query.has('follow'), came: 0, skipped: 0, since: now() };
 
 // To whoever listens to the page: the last of what there is to say, and not all the time.
 function announce(text) {
@@ -40,7 +40,7 @@ function announce(text) {
   }, wait);
 }
 
-function tellPulse(how) {
+export function tellPulse(how) {
   const place = byId('pulse');
   if (!place) return;
   const is = live.paused ? 'paused' : how;

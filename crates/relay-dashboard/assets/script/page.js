@@ -83,6 +83,7 @@ export const byKey = {
   j: () => move(1),
   k: () => move(-1),
   Escape: () => byId('close')?.click(),
+  '?': () => byId('all-keys')?.showModal(),
 };
 
 const PLACES = { o: '', e: 'events', d: 'deliveries', x: 'dead', w: 'why', s: 'sources', a: 'audit' };

@@ -6,8 +6,16 @@ const POLL_EVERY = 2000;
 const SILENT_MAX = 5000;
 const OPEN_AGAIN = 5000;
 
+// Whoever listens on this page.
+const listeners = [];
+
 // Tells `heard` of each message, wherever it came from: the stream of this tab, that of another, or a question every two seconds.
 export function listen(heard) {
+  listeners.push(heard);
+  if (listeners.length === 1) hear((...what) => listeners.forEach((each) => each(...what)));
+}
+
+function hear(heard) {
   const channel = new BroadcastChannel('relay-pulse');
   let last = now();
   let seen = '';

@@ -8,13 +8,14 @@ use relay_core::{
     event::Event,
     id::EventId,
     name::Name,
+    pretty::BodyFields,
     time::Wall,
 };
 
 use super::{Outcome, choice::Choice};
 use crate::{
-    body::{BodyLines, Preview, View},
-    filters,
+    body::{BodyLines, Look, Preview, Room, View},
+    curl, filters,
     page::{Page, Tab},
     script::Script,
     text as t,
@@ -24,8 +25,30 @@ use crate::{
 const PATH_CHARS_MAX: usize = 120;
 /// Characters of a header's value, a query or an error that are shown.
 const VALUE_CHARS_MAX: usize = 2_000;
+/// Characters of a header's value that are shown beside a list.
+const PANE_CHARS_MAX: usize = 160;
+/// Headers that are shown beside a list.
+const PANE_HEADERS_MAX: usize = 30;
 /// Tries of a delivery that are shown, the newest of them.
 const TRIES_MAX: usize = 30;
+
+/// What became of an event alone: what a page that follows it asks for.
+#[derive(Clone, Copy, Debug, Template)]
+#[template(path = "part/became.html")]
+pub struct EventBecame<'a> {
+    /// The frame.
+    pub page: &'a Page,
+    /// What became of it.
+    pub became: &'a Became,
+}
+
+/// The command that sends an event again alone: what is copied.
+#[derive(Clone, Copy, Debug, Template)]
+#[template(path = "part/curl.html")]
+pub struct EventCurl<'a> {
+    /// Its lines.
+    pub command: &'a [String],
+}
 
 /// The screen.
 #[derive(Clone, Debug, Template)]
@@ -60,14 +83,25 @@ pub struct EventFacts {
     pub sha256: String,
     /// Names of its headers, and their values.
     pub headers: Vec<Header>,
+    /// Headers that are not among those.
+    pub more_headers: usize,
     /// Its body.
     pub body: Payload,
+    /// How that is looked at.
+    pub look: Look,
+    /// What became of it.
+    pub became: Became,
+    /// Where it can be replayed to: the destinations that routes of its source lead to.
+    pub routed: Vec<Name>,
+}
+
+/// What became of an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Became {
     /// Its deliveries, the newest first.
     pub deliveries: Vec<DeliveryFacts>,
     /// There are older ones.
     pub more: bool,
-    /// Where it can be replayed to: the destinations that routes of its source lead to.
-    pub routed: Vec<Name>,
 }
 
 /// A header field.
@@ -88,8 +122,10 @@ pub enum Payload {
     Erased,
     /// It has no byte.
     Empty,
-    /// It is shown, in this view.
-    Shown(Preview, View),
+    /// A part of it is shown.
+    Shown(Preview),
+    /// It is within the command that sends it again.
+    Command(Vec<String>),
 }
 
 /// What is known of a delivery.
@@ -139,27 +175,27 @@ pub struct Try {
 impl EventFacts {
     /// Of an event as it is stored, with its beginning of a body, if the viewer may see payloads. `body_bytes` is how long that is as a
     /// whole.
-    pub fn of(event: &Event, body_bytes: u64, view: View, payloads: bool) -> Self {
+    pub fn of(event: &Event, body_bytes: u64, look: Look, payloads: bool) -> Self {
         if !event.is_erased() {
-            return Self::stored(event, body_bytes, view, payloads);
+            return Self::stored(event, body_bytes, look, payloads);
         }
         let (method, none) = (t::ERASED.to_owned(), String::new());
-        let shown = Self::stored(event, body_bytes, view, false);
+        let shown = Self::stored(event, body_bytes, look, false);
         Self { method, path: none.clone(), sha256: none, body: Payload::Erased, ..shown }
     }
 
-    fn stored(event: &Event, body_bytes: u64, view: View, payloads: bool) -> Self {
+    fn stored(event: &Event, body_bytes: u64, look: Look, payloads: bool) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let query = event.query.as_deref().filter(|_| payloads);
         let path = query.map_or_else(|| text(&event.path), |query| format!("{}?{}", text(&event.path), text(query)));
-        let headers = event.headers.iter();
-        let headers =
-            headers.map(|(name, value)| Header { name: text(name), value: payloads.then(|| cut(&text(value))) });
-        let body = match (payloads, body_bytes) {
-            (false, _) => Payload::Withheld,
-            (true, 0) => Payload::Empty,
-            (true, of) => Payload::Shown(Preview::new(&event.body, of, view), view),
+        let (headers_max, chars_max) = match look.room {
+            Room::Page => (usize::MAX, VALUE_CHARS_MAX),
+            Room::Pane => (PANE_HEADERS_MAX, PANE_CHARS_MAX),
         };
+        let value = |value: &[u8]| payloads.then(|| cut_at(&text(value), chars_max));
+        let headers = event.headers.iter().take(headers_max);
+        let headers = headers.map(|(name, of)| Header { name: cut_at(&text(name), chars_max), value: value(of) });
+        let body = if payloads { Payload::of(event, body_bytes, look) } else { Payload::Withheld };
         Self {
             id: event.id,
             what: what(event),
@@ -171,17 +207,18 @@ impl EventFacts {
             size: body_bytes,
             sha256: hex(&event.body_sha256),
             headers: headers.collect(),
+            more_headers: event.headers.len().saturating_sub(headers_max),
             body,
-            deliveries: Vec::new(),
-            more: false,
+            look,
+            became: Became::default(),
             routed: Vec::new(),
         }
     }
 
-    /// The same with what became of it; `more`: there are older deliveries.
+    /// The same with what became of it.
     #[must_use]
-    pub fn with(self, deliveries: Vec<DeliveryFacts>, more: bool) -> Self {
-        Self { deliveries, more, ..self }
+    pub fn with(self, became: Became) -> Self {
+        Self { became, ..self }
     }
 
     /// The same with where it can be replayed to.
@@ -191,11 +228,34 @@ impl EventFacts {
         Self { routed, ..self }
     }
 
+    pub(super) fn has_headers(&self) -> usize {
+        self.headers.len() + self.more_headers
+    }
+
+    /// There are views of it.
+    pub(super) const fn is_seen(&self) -> bool {
+        matches!(self.body, Payload::Empty | Payload::Shown(_) | Payload::Command(_))
+    }
+
     pub(super) fn of_routes(&self) -> Vec<Choice<'_>> {
         let every = Choice { value: "", words: t::EVERY_DESTINATION, chosen: false };
         let to = |name| Choice { value: Name::as_str(name), words: Name::as_str(name), chosen: false };
         let every = (self.routed.len() > 1).then_some(every);
         every.into_iter().chain(self.routed.iter().map(to)).collect()
+    }
+}
+
+impl Payload {
+    fn of(event: &Event, body_bytes: u64, look: Look) -> Self {
+        if look.view == View::Curl {
+            return Self::Command(curl::command(event, body_bytes, look.room));
+        }
+        if body_bytes == 0 {
+            return Self::Empty;
+        }
+        let text = |bytes| str::from_utf8(bytes).unwrap_or_default();
+        let about = BodyFields::of(event.headers.iter().map(|(name, value)| (text(name), text(value))));
+        Self::Shown(Preview::new(&event.body, body_bytes, about, look))
     }
 }
 
@@ -243,7 +303,7 @@ impl Try {
 
 impl EventPage {
     const TAB: Tab = Tab::Events;
-    const SCRIPT: Script = Script::Acts;
+    const SCRIPT: Script = Script::Live;
 }
 
 /// The name of an event, or how it was asked for; and whether it was erased.
@@ -264,5 +324,9 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn cut(text: &str) -> String {
-    text.char_indices().nth(VALUE_CHARS_MAX).map_or_else(|| text.to_owned(), |(end, _)| format!("{}…", &text[..end]))
+    cut_at(text, VALUE_CHARS_MAX)
+}
+
+fn cut_at(text: &str, chars_max: usize) -> String {
+    text.char_indices().nth(chars_max).map_or_else(|| text.to_owned(), |(end, _)| format!("{}…", &text[..end]))
 }

@@ -6,11 +6,12 @@ use askama::Template;
 use relay_core::{delivery::Delivery, event::Event, id::EventId, name::Name, time::Wall};
 
 use super::{
-    EventFacts, Outcome,
+    EventFacts, Outcome, Payload,
     choice::{self, Choice},
     event::what,
 };
 use crate::{
+    body::{BodyLines, View},
     filters,
     page::{Page, Tab},
     script::Script,
@@ -108,6 +109,8 @@ pub struct EventsFilter {
     pub cursor: Option<String>,
     /// The event that is open.
     pub open: Option<EventId>,
+    /// As what its body is shown, and that of the next one that is opened.
+    pub view: View,
 }
 
 /// A page of lines.
@@ -191,6 +194,11 @@ impl EventsFilter {
         if self.inside {
             return site.event(id);
         }
+        self.opened(site, id).with_some("view", self.view.word())
+    }
+
+    /// The same, whatever it is shown as.
+    fn opened(&self, site: &Site, id: &EventId) -> Url {
         self.here(site).with("open", &id.to_string())
     }
 

@@ -31,7 +31,7 @@ pub use self::{
     dead::{Dead, DeadFilter, DeadGroups, GroupLine},
     deliveries::{Deliveries, DeliveriesFilter, DeliveryLine, DeliveryLines, DeliveryList},
     destination::{ClientLine, DestinationFacts, DestinationPage},
-    event::{DeliveryFacts, EventFacts, EventPage, Header, Payload, Try},
+    event::{Became, DeliveryFacts, EventBecame, EventCurl, EventFacts, EventPage, Header, Payload, Try},
     events::{EventLine, EventLines, EventList, Events, EventsFilter, LookedThrough, MarkedBetween, SendersAsked},
     key::KeyLine,
     login::{Login, Way},

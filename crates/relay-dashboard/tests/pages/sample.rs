@@ -11,14 +11,14 @@ use relay_core::{
     time::Wall,
 };
 use relay_dashboard::{
-    body::View,
+    body::{Look, Room, View},
     page::Page,
     screen::{
-        Audit, AuditFilter, AuditLine, AuditLines, AuditList, CheckLine, Circuit, Dead, DeadFilter, DeadGroups,
+        Audit, AuditFilter, AuditLine, AuditLines, AuditList, Became, CheckLine, Circuit, Dead, DeadFilter, DeadGroups,
         Deliveries, DeliveriesFilter, DeliveryFacts, DeliveryLine, DeliveryLines, DeliveryList, DestinationLine,
-        EventFacts, EventLine, EventLines, EventList, EventPage, Events, EventsFilter, Found, GroupLine, HopLine,
-        Login, LookedThrough, MarkedBetween, Me, Overview, OverviewLive, Problem, Reason as Trouble, Screen as _,
-        SendersAsked, SessionLine, Situation, SourceLine, UserLine, UserState, Users, Way, Why,
+        EventBecame, EventFacts, EventLine, EventLines, EventList, EventPage, Events, EventsFilter, Found, GroupLine,
+        HopLine, Login, LookedThrough, MarkedBetween, Me, Overview, OverviewLive, Problem, Reason as Trouble,
+        Screen as _, SendersAsked, SessionLine, Situation, SourceLine, UserLine, UserState, Users, Way, Why,
     },
     since::Since,
     sums::{DeliveriesSum, EventsSum},
@@ -207,7 +207,7 @@ pub(crate) fn lines(words: &Words, count: u64) -> Vec<EventLine> {
     (0..count).map(line).collect()
 }
 
-pub(crate) fn facts(words: &Words, role: Role, view: View) -> EventFacts {
+pub(crate) fn facts(words: &Words, role: Role, look: Look) -> EventFacts {
     let event = event(words, 0);
     let (dead, good) = (delivery(words, &event, 1, State::Dead), delivery(words, &event, 4, State::Delivered));
     let history: Vec<Attempt> =
@@ -217,7 +217,8 @@ pub(crate) fn facts(words: &Words, role: Role, view: View) -> EventFacts {
         DeliveryFacts::of(&dead, &history),
         DeliveryFacts::of(&good, &[attempt(words, 1, Class::Delivered)]),
     ];
-    let facts = EventFacts::of(&event, event.body.len() as u64, view, role >= Role::Operator).with(deliveries, false);
+    let facts = EventFacts::of(&event, event.body.len() as u64, look, role >= Role::Operator);
+    let facts = facts.with(Became { deliveries, more: false });
     facts.routed(vec![name("crm"), name("erp")])
 }
 
@@ -450,8 +451,8 @@ fn of_events(words: &Words) -> Vec<(&'static str, String)> {
         looked: None,
         marked: None,
     };
-    let facts = |role, view| facts(words, role, view);
-    let open = EventsFilter { open: Some(facts(Role::Operator, View::Text).id), ..filter.clone() };
+    let pane = |view| facts(words, Role::Operator, Look { room: Room::Pane, ..Look::at(view) });
+    let open = |view| EventsFilter { open: Some(pane(view).id), view, ..filter.clone() };
     let narrow = EventsFilter { source: Some("stripe".into()), since: Since::Day, ..filter.clone() };
     let wrong = Events { fault: Some(words.error.clone()), ..events(EventList::default(), narrow.clone(), None) };
     let inside = EventsFilter { inside: true, find: words.find.clone().or(Some("cus_1".into())), ..narrow.clone() };
@@ -473,10 +474,11 @@ fn of_events(words: &Words) -> Vec<(&'static str, String)> {
         marked: Some(MarkedBetween { from, to, unread: count }),
         ..events(list(count), of_mark.clone(), None)
     };
-    let event = |role, view| EventPage { page: page(role), event: facts(role, view) }.html();
+    let event = |role, view| EventPage { page: page(role), event: facts(words, role, Look::at(view)) }.html();
     vec![
         ("events", events(list(words.lines), filter.clone(), None).html()),
-        ("events-open", events(list(words.lines), open, Some(facts(Role::Operator, View::Text))).html()),
+        ("events-open", events(list(words.lines), open(View::Pretty), Some(pane(View::Pretty))).html()),
+        ("events-open-hex", events(list(words.lines), open(View::Hex), Some(pane(View::Hex))).html()),
         ("events-empty", events(list(0), EventsFilter::default(), None).html()),
         ("events-nothing", events(list(0), narrow, None).html()),
         ("events-fault", wrong.html()),
@@ -486,9 +488,12 @@ fn of_events(words: &Words) -> Vec<(&'static str, String)> {
         ("events-marked", marked(3, Some(NOW - Duration::from_hours(3)), Some(NOW)).html()),
         ("events-marked-nothing", marked(0, None, Some(NOW)).html()),
         ("events-marked-unknown", marked(0, None, None).html()),
-        ("event", event(Role::Operator, View::Text)),
+        ("event", event(Role::Operator, View::Pretty)),
+        ("event-raw", event(Role::Operator, View::Raw)),
+        ("event-curl", event(Role::Operator, View::Curl)),
         ("event-hex", event(Role::Operator, View::Hex)),
-        ("event-viewer", event(Role::Viewer, View::Text)),
+        ("event-viewer", event(Role::Viewer, View::Pretty)),
+        ("event-became.fragment", EventBecame { page: &page(Role::Operator), became: &pane(View::Raw).became }.html()),
         ("event-lines.fragment", EventLines { page: &page(Role::Operator), filter: &filter, list: &list(3) }.html()),
     ]
 }

@@ -6,8 +6,8 @@ use axum::{
 };
 use relay_core::{delivery::Delivery, id::EventId, name::Name};
 use relay_dashboard::{
-    body::View,
-    screen::{DeliveryFacts, EventFacts, EventPage},
+    body::{Look, Room, View},
+    screen::{Became, DeliveryFacts, EventBecame, EventCurl, EventFacts, EventPage, Payload, Screen as _},
 };
 use relay_store::seam::{DeliveryFilter, Page};
 use serde::Deserialize;
@@ -24,48 +24,80 @@ const DELIVERIES_MAX: u32 = 30;
 /// Destinations that are offered for a replay.
 const ROUTED_MAX: usize = 100;
 
-/// What stands in the URL.
+/// What stands in the URL of how a body is looked at.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Asked {
     view: Option<String>,
+    from: Option<u64>,
+    all: Option<String>,
 }
 
 pub(super) async fn show(looking: Looking, Path(id): Path<String>, Query(asked): Query<Asked>) -> Response {
-    let drawn = draw(&looking, &id, asked.view.as_deref().map_or(View::Text, View::of)).await;
+    let view = asked.view.as_deref().map_or(View::default(), View::of);
+    let look = Look { view, from: asked.from.unwrap_or(0), is_all: asked.all.is_some(), room: Room::Page };
+    let drawn = draw(&looking, &id, look).await;
     looking.answer(drawn)
 }
 
-async fn draw(looking: &Looking, text: &str, view: View) -> Result<Drawn, AdminError> {
+async fn draw(looking: &Looking, text: &str, look: Look) -> Result<Drawn, AdminError> {
     let id = id::event(&looking.state, text).await?;
-    let event = seen(looking, id, view).await?;
+    if looking.wants_fragment && look.view != View::Curl {
+        return became_alone(looking, id).await;
+    }
+    let event = seen(looking, id, look).await?;
     let gone = || AdminError::Unknown(format!("no event {id}: it never was, or its retention is over"));
     let event = event.ok_or_else(gone)?;
-    Ok(Drawn::page(&EventPage { page: looking.page.clone(), event }, false))
+    if !looking.wants_fragment {
+        return Ok(Drawn::page(&EventPage { page: looking.page.clone(), event }, false));
+    }
+    let Payload::Command(command) = &event.body else {
+        return Err(AdminError::Invalid(format!("the body of {id} is not shown, so there is no command with it")));
+    };
+    Ok(Drawn::Fragment(EventCurl { command }.html()))
+}
+
+/// What became of an event, for a page that follows it: its body is not read for that.
+async fn became_alone(looking: &Looking, id: EventId) -> Result<Drawn, AdminError> {
+    let became = became(looking, id).await?;
+    note(looking, id).await;
+    Ok(Drawn::Fragment(EventBecame { page: &looking.page, became: &became }.html()))
 }
 
 /// The same, and that it was seen is written down where it has a payload.
-pub(super) async fn seen(looking: &Looking, id: EventId, view: View) -> Result<Option<EventFacts>, AdminError> {
-    let event = facts(looking, id, view).await?;
-    if let Some(present) = looking.present.as_ref().filter(|_| event.is_some() && looking.sees_payloads()) {
-        looking.state.people.note_view(present, &looking.who, id).await;
+pub(super) async fn seen(looking: &Looking, id: EventId, look: Look) -> Result<Option<EventFacts>, AdminError> {
+    let event = facts(looking, id, look).await?;
+    if event.is_some() {
+        note(looking, id).await;
     }
     Ok(event)
 }
 
+/// Writes down that the event was seen by whoever sees payloads.
+async fn note(looking: &Looking, id: EventId) {
+    if let Some(present) = looking.present.as_ref().filter(|_| looking.sees_payloads()) {
+        looking.state.people.note_view(present, &looking.who, id).await;
+    }
+}
+
 /// What is known of an event, as far as whoever looks may see it; `None` if it is gone.
-async fn facts(looking: &Looking, id: EventId, view: View) -> Result<Option<EventFacts>, AdminError> {
+async fn facts(looking: &Looking, id: EventId, look: Look) -> Result<Option<EventFacts>, AdminError> {
     let archive = &looking.state.archive;
     // However many look at large bodies, few are in memory.
     let _held = looking.state.bodies.acquire().await.map_err(|_| AdminError::Stopping)?;
     let Some(event) = archive.event(id).await? else { return Ok(None) };
+    let became = became(looking, id).await?;
+    let facts = EventFacts::of(&event, event.body.len() as u64, look, looking.sees_payloads());
+    Ok(Some(facts.with(became).routed(routed(looking, &event.source))))
+}
+
+async fn became(looking: &Looking, id: EventId) -> Result<Became, AdminError> {
     let filter = DeliveryFilter { event: Some(id), ..DeliveryFilter::default() };
-    let found = archive.browse_deliveries(filter, Page { cursor: None, limit: DELIVERIES_MAX }).await?;
+    let found = looking.state.archive.browse_deliveries(filter, Page { cursor: None, limit: DELIVERIES_MAX }).await?;
     let mut deliveries = Vec::new();
     for delivery in &found.items {
         deliveries.push(delivery_facts(looking, delivery).await?);
     }
-    let facts = EventFacts::of(&event, event.body.len() as u64, view, looking.sees_payloads());
-    Ok(Some(facts.with(deliveries, found.next.is_some()).routed(routed(looking, &event.source))))
+    Ok(Became { deliveries, more: found.next.is_some() })
 }
 
 /// Where an event of this source can be replayed to, for whoever may have that done.

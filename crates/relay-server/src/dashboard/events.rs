@@ -7,7 +7,7 @@ use relay_core::{
     name::Name,
 };
 use relay_dashboard::{
-    body::View,
+    body::{Look, Room, View},
     screen::{
         EventLine, EventLines, EventList, Events, EventsFilter, LookedThrough, MarkedBetween, Screen as _, SendersAsked,
     },
@@ -39,6 +39,8 @@ pub(super) struct Asked {
     r#in: Option<String>,
     cursor: Option<String>,
     open: Option<String>,
+    view: Option<String>,
+    from: Option<u64>,
 }
 
 pub(super) async fn show(looking: Looking, Query(asked): Query<Asked>) -> Response {
@@ -48,6 +50,8 @@ pub(super) async fn show(looking: Looking, Query(asked): Query<Asked>) -> Respon
 
 async fn draw(looking: &Looking, asked: Asked) -> Result<Drawn, AdminError> {
     let find = given(asked.q);
+    let view = asked.view.as_deref().map_or(View::default(), View::of);
+    let look = Look { view, from: asked.from.unwrap_or(0), is_all: false, room: Room::Pane };
     let filter = EventsFilter {
         source: given(asked.source),
         since: since(asked.since.as_deref()),
@@ -56,6 +60,7 @@ async fn draw(looking: &Looking, asked: Asked) -> Result<Drawn, AdminError> {
         find,
         cursor: given(asked.cursor),
         open: asked.open.and_then(|open| open.parse().ok()),
+        view: look.view,
     };
     let (shown, fault) = match wanted(looking, &filter).await {
         Ok(Wanted::One(id)) => return Ok(Drawn::Elsewhere(looking.site().event(&id))),
@@ -70,7 +75,7 @@ async fn draw(looking: &Looking, asked: Asked) -> Result<Drawn, AdminError> {
         return Ok(Drawn::Fragment(EventLines { page: &looking.page, filter: &filter, list: &list }.html()));
     }
     let open = match filter.open {
-        Some(open) => event::seen(looking, open, View::Text).await?,
+        Some(open) => event::seen(looking, open, look).await?,
         None => None,
     };
     let is_faulty = fault.is_some();

@@ -262,7 +262,9 @@ async fn a_viewer_sees_no_payload() {
         "/events".to_owned(),
         format!("/events?open={id}"),
         format!("/events/{id}"),
+        format!("/events?open={id}&view=hex"),
         format!("/events/{id}?view=hex"),
+        format!("/events/{id}?view=curl"),
         "/deliveries".to_owned(),
         "/dead".to_owned(),
         "/why/default".to_owned(),
@@ -281,6 +283,10 @@ async fn a_viewer_sees_no_payload() {
         let reply = vera.get(path).await;
         assert_eq!(reply.status, 200, "{path}: {}", reply.text());
         assert!(!reply.text().contains(CANARY) && !reply.text().contains("63616e617279"), "{path}: {}", reply.text());
+    }
+    for (view, status) in [("", 200), ("?view=curl", 400)] {
+        let part = vera.with(&format!("/events/{id}{view}"), "Relay-Fragment: live\r\n").await;
+        assert!(part.status == status && !part.text().contains(CANARY), "{view}: {} {}", part.status, part.text());
     }
     for (path, status) in [(format!("/api/v1/events/{id}/body"), 403), ("/users".to_owned(), 403)] {
         assert_eq!(vera.get(&path).await.status, status, "{path}");
@@ -302,6 +308,17 @@ async fn a_viewer_sees_no_payload() {
     }
     let event = otto.get(&format!("/events/{id}")).await.text();
     assert_eq!(event.matches(CANARY).count(), 5, "body, header, query, the answers of two tries: {event}");
+    // The page follows its deliveries by that part of it alone, and the command is another.
+    let became = otto.with(&format!("/events/{id}"), "Relay-Fragment: live\r\n").await;
+    assert!(field(&became, "relay-fragment").is_some(), "{}", became.head);
+    assert!(became.text().contains(&delivery) && !became.text().contains("x-customer"), "{}", became.text());
+    assert_eq!(became.text().matches(CANARY).count(), 2, "the answers of two tries: {}", became.text());
+    let command = otto.with(&format!("/events/{id}?view=curl"), "Relay-Fragment: live\r\n").await.text();
+    assert!(
+        command.contains("id=\"command\"")
+            && command.contains(&format!("--data-raw &#39;{{&quot;a&quot;:&quot;{CANARY}")),
+        "{command}"
+    );
     assert_eq!(otto.get(&format!("/api/v1/events/{id}/body")).await.status, 200);
     let views = bench.ask("/api/v1/audit-log?action=event.view").await;
     let items = views["items"].as_array().unwrap();

@@ -83,8 +83,8 @@ mod tests {
     /// What Lua has, and Redis gives.
     const KNOWN: &[&str] = &[
         "and", "break", "do", "else", "elseif", "end", "error", "false", "for", "function", "if", "in", "ipairs",
-        "local", "math", "nil", "not", "or", "pairs", "redis", "repeat", "return", "string", "struct", "table", "then",
-        "tonumber", "tostring", "true", "type", "unpack", "until", "while",
+        "local", "math", "nil", "not", "or", "pairs", "pcall", "redis", "repeat", "return", "string", "struct",
+        "table", "then", "tonumber", "tostring", "true", "type", "unpack", "until", "while",
     ];
 
     /// Words outside of comments and texts, each with what stands before and behind it.

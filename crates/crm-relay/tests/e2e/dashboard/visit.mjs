@@ -302,6 +302,51 @@ async function acts(browser, home, state) {
   await his.close();
 }
 
+// An event is read, and copied, by keyboard alone; what becomes of it is seen while it is open, on its page and beside the list.
+async function opens(browser, home, state) {
+  const his = await context(browser, 'opens', { storageState: state, permissions: ['clipboard-read', 'clipboard-write'] });
+  const page = await his.newPage();
+  command(['destination', 'pause', 'default']);
+  const sent = await webhook('{"b":1.50,"a":"it\'s","b":2}', { 'Content-Type': 'application/json' });
+  await page.goto(`${home}events/${sent}`);
+  await page.locator('#pulse[data-is=live]').waitFor(WITHIN);
+  const lines = async () => (await page.locator('.body li').allInnerTexts()).join('\n');
+  must((await lines()) === '{\n  "b": 1.50,\n  "a": "it\'s",\n  "b": 2\n}', `a body is laid out as ${await lines()}`);
+  await page.keyboard.press('2');
+  await page.waitForURL(`${home}events/${sent}?view=raw`, WITHIN);
+  must((await lines()) === '{"b":1.50,"a":"it\'s","b":2}', `a raw body reads ${await lines()}`);
+  await page.waitForLoadState('load');
+  await page.keyboard.press('3');
+  await page.waitForURL(`${home}events/${sent}?view=hex`, WITHIN);
+  must((await lines()).includes('7b 22 62 22'), `a body in hex reads ${await lines()}`);
+  await page.waitForLoadState('load');
+  await page.keyboard.press('?');
+  await page.locator('#all-keys').getByText('copy as curl').waitFor(WITHIN);
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('c');
+  await page.getByText('Copied: set TARGET').waitFor(WITHIN);
+  const copied = await page.evaluate(() => navigator.clipboard.readText());
+  must(copied.startsWith("curl --globoff -X 'POST' \"$TARGET\"") && copied.endsWith(`--data-raw '{"b":1.50,"a":"it'\\''s","b":2}'`), `copied is ${copied}`);
+  await page.getByRole('button', { name: 'Copy the id' }).click();
+  await until(async () => (await page.evaluate(() => navigator.clipboard.readText())) === sent, 'the id is copied');
+
+  const beside = await his.newPage();
+  await beside.goto(`${home}events?open=${sent}&view=raw`);
+  await beside.locator('#pulse[data-is=live]').waitFor(WITHIN);
+  must((await beside.locator('#pane .body').innerText()).includes('"b":1.50'), 'beside the list no body is shown');
+  for (const one of [page, beside]) {
+    must((await one.locator('article.delivery .ok').count()) === 0, 'what is paused is delivered');
+    await one.evaluate(() => (window.stays = true));
+  }
+  command(['destination', 'resume', 'default']);
+  for (const one of [page, beside]) {
+    await one.bringToFront();
+    await one.locator('article.delivery .ok').first().waitFor(WITHIN);
+    must(await one.evaluate(() => window.stays), 'an event is drawn anew to follow it');
+  }
+  await his.close();
+}
+
 // A group of dead letters is tried by one, and redriven: what died after it was shown stays.
 async function redrives(browser, home, state) {
   const his = await context(browser, 'redrives', { storageState: state });
@@ -457,7 +502,7 @@ async function shows(browser, home, payloads) {
 
 async function pictures(browser, home, event, state) {
   mkdirSync(folder, { recursive: true });
-  const screens = { overview: '', events: 'events', open: `events?open=${event}`, event: `events/${event}`, deliveries: 'deliveries',
+  const screens = { overview: '', events: 'events', open: `events?open=${event}`, event: `events/${event}`, curl: `events/${event}?view=curl`, deliveries: 'deliveries',
     dead: 'dead', why: 'why/default', sources: 'sources', source: 'sources/default', destination: 'destinations/default',
     access: 'access', wizard: 'sources/new?provider=github', audit: 'audit', users: 'users', me: 'me', nothing: 'events?source=nobody' };
   for (const width of [1280, 360]) {
@@ -492,6 +537,7 @@ await page.goto(link());
 await page.getByRole('heading', { name: 'Overview' }).waitFor(WITHIN);
 const state = await developer.storageState();
 await acts(browser, home, state);
+await opens(browser, home, state);
 await redrives(browser, home, state);
 await setsUp(browser, home, state);
 await shows(developer, home, payloads);
