@@ -752,6 +752,7 @@ fn machine(config: &Config, server: About, stats: &Stats, promises: &Promises) -
         parts: promises.parts,
         id_floor: stats.id_floor,
         sha256: secret::sha256,
+        traces: None,
     })
 }
 

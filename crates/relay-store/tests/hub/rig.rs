@@ -20,6 +20,7 @@ use relay_core::{
     routing::{Route, Routing},
     storage::{About, Dedupe, StoreError, StoreOp},
     time::{Now, Wall},
+    trace::Sampling,
     wire::{
         codec::{LeaseKey, lease_key, lease_ref, report},
         message::{Grant, HeldList, Hello, HelloDestination, LeaseRef, Message, Release},
@@ -102,6 +103,14 @@ impl Rig {
             routing.routes.entry(name(source)).or_default().push(route);
         }
         let mut rig = Self::on(MemoryStore::new(), routing, lease, 1, false);
+        rig.start();
+        rig
+    }
+
+    /// The same as [`Self::new`], and all that its senders do not speak of is traced.
+    pub(crate) fn traced() -> Self {
+        let mut rig = Self::on(MemoryStore::new(), Self::new().routing, limits::LEASE, 1, false);
+        rig.hub = Hub::new(Setup { traces: Sampling::of_share(1.0), ..setup(1, 0, limits::LEASE, false) });
         rig.start();
         rig
     }
@@ -416,6 +425,7 @@ fn setup(seed: u64, id_floor: i64, lease: Duration, shares: bool) -> Setup {
         parts: partitions,
         id_floor,
         sha256: mixed,
+        traces: None,
     }
 }
 

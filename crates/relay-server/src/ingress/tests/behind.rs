@@ -242,6 +242,7 @@ fn setup() -> Setup {
         parts: 1,
         id_floor: 0,
         sha256: secret::sha256,
+        traces: None,
     }
 }
 
