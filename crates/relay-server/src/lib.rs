@@ -59,6 +59,7 @@ mod shared_look;
 mod start_error;
 mod state;
 mod supervise;
+mod traces;
 mod untold;
 mod waiting;
 mod watch;

@@ -73,6 +73,7 @@ use crate::{
     start_error::StartError,
     state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, Dashboard, GROUPINGS_AT_ONCE, State},
     supervise::{Failure, Supervisor, TaskKind},
+    traces::Traces,
     untold::Untold,
     waiting::{Bound, Inherited},
     watch,
@@ -119,6 +120,8 @@ pub struct Server {
     clients_addr: Option<SocketAddr>,
     /// What the public listener shows of itself.
     certificate: Option<Certificate>,
+    /// Where it is told what came of webhooks.
+    traces: Option<Arc<Traces>>,
 }
 
 /// Hears at a stop how many webhooks are at clients, and how long they may take.
@@ -266,8 +269,11 @@ impl Server {
         begin(&mut machine, &registry, &stats, clock);
         registry.tell(handle.clone());
         let commits = OldestCommit::default();
+        let traces = config.traces.as_ref().map(|to| Traces::open(to, &config.server, &config.fetching, &metrics));
+        let (traces, exporter) = traces.transpose()?.unzip();
         let driver =
-            Driver::new(machine, clock, (store.clone(), store.clone()), Arc::clone(&metrics), inlet, commits.clone());
+            Driver::new(machine, clock, (store.clone(), store.clone()), Arc::clone(&metrics), inlet, commits.clone())
+                .tracing(traces.clone());
         let reserve = config.disk_reserve_bytes;
         let health = Health::new(store.clone(), handle.clone(), Arc::clone(&registry), clock, commits, reserve);
         let untold = Untold::default();
@@ -363,6 +369,7 @@ impl Server {
             backups,
             stored_until: stats.latest,
             certificate: shown.as_ref().map(|(certificate, _)| certificate.clone()),
+            traces,
         };
         let socket = bind_socket(&server.config.data_dir)?;
         // Before anything is answered: whoever has an answer of it may ask where it listens. Until then connections wait.
@@ -371,6 +378,7 @@ impl Server {
             return Err(error);
         }
         let listeners = Listeners { public, redirect, clients, admin: admin_listener, socket };
+        exporter.into_iter().for_each(|exporter| exporter.spawn(&server.supervisor));
         server.spawn(driver, fetcher, shown.map(|(_, kept)| kept), listeners);
         Ok(server)
     }
@@ -492,6 +500,7 @@ impl Server {
             let _late = timeout(ingress::INTAKE_WITHIN + INTAKE_LATE, self.accepted.cancelled()).await;
             self.refusing.cancel();
             self.admin.hub.stop().await;
+            self.traces.iter().for_each(|traces| traces.end());
             self.supervisor.finished().await;
         });
         let in_time = in_time.await.is_ok();
@@ -597,6 +606,7 @@ impl Server {
             own_requests: Arc::clone(own_requests),
             supervisor: self.supervisor.clone(),
             refusing: self.refusing.clone(),
+            traces: self.traces.clone(),
         }
     }
 
@@ -752,7 +762,7 @@ fn machine(config: &Config, server: About, stats: &Stats, promises: &Promises) -
         parts: promises.parts,
         id_floor: stats.id_floor,
         sha256: secret::sha256,
-        traces: None,
+        traces: config.traces.as_ref().map(|to| to.sampling),
     })
 }
 

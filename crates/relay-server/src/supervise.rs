@@ -31,6 +31,8 @@ pub(crate) enum TaskKind {
     Alert,
     /// Tells whoever looks at pages that numbers have moved.
     Pulse,
+    /// Sends traces to their collector.
+    Traces,
 }
 
 /// What becomes of a task when the server stops.
@@ -56,8 +58,8 @@ impl TaskKind {
     pub(crate) const fn on_stop(self) -> OnStop {
         match self {
             // Sessions end when the hub has said goodbye to them, listeners when their connections have ended, commands
-            // when they are through.
-            Self::Hub | Self::Public | Self::Admin | Self::Session | Self::Command => OnStop::Finish,
+            // when they are through, and traces once the hub has told its last.
+            Self::Hub | Self::Public | Self::Admin | Self::Session | Self::Command | Self::Traces => OnStop::Finish,
             Self::Retention | Self::Watch | Self::Summary | Self::Alert | Self::Pulse => OnStop::Cancel,
         }
     }
@@ -72,7 +74,8 @@ impl TaskKind {
             | Self::Watch
             | Self::Summary
             | Self::Alert
-            | Self::Pulse => OnFailure::Contain,
+            | Self::Pulse
+            | Self::Traces => OnFailure::Contain,
         }
     }
 
@@ -81,9 +84,14 @@ impl TaskKind {
     pub(crate) const fn ends(self) -> bool {
         match self {
             Self::Session | Self::Command | Self::Pulse => true,
-            Self::Hub | Self::Public | Self::Admin | Self::Retention | Self::Watch | Self::Summary | Self::Alert => {
-                false
-            }
+            Self::Hub
+            | Self::Public
+            | Self::Admin
+            | Self::Retention
+            | Self::Watch
+            | Self::Summary
+            | Self::Alert
+            | Self::Traces => false,
         }
     }
 
@@ -92,7 +100,9 @@ impl TaskKind {
         match self {
             Self::Hub | Self::Public | Self::Admin | Self::Retention | Self::Watch => OnFailure::StopProcess,
             // Public input reaches these: stopping would hand strangers a switch.
-            Self::Session | Self::Command | Self::Summary | Self::Alert | Self::Pulse => OnFailure::Contain,
+            Self::Session | Self::Command | Self::Summary | Self::Alert | Self::Pulse | Self::Traces => {
+                OnFailure::Contain
+            }
         }
     }
 }

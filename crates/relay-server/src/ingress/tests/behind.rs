@@ -123,6 +123,7 @@ impl Behind {
             own_requests: Arc::new(OwnRequests::new(&[0; 32])),
             supervisor,
             refusing: CancellationToken::new(),
+            traces: None,
         };
         Self { store, clock, backend, seen, metrics, told: Mutex::default(), runs }
     }
