@@ -378,7 +378,9 @@ impl Server {
             return Err(error);
         }
         let listeners = Listeners { public, redirect, clients, admin: admin_listener, socket };
-        exporter.into_iter().for_each(|exporter| exporter.spawn(&server.supervisor));
+        if let Some(exporter) = exporter {
+            exporter.spawn(&server.supervisor);
+        }
         server.spawn(driver, fetcher, shown.map(|(_, kept)| kept), listeners);
         Ok(server)
     }

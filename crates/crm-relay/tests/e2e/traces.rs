@@ -25,9 +25,8 @@ fn spans(collector: &Target) -> Vec<Value> {
 }
 
 fn fact<'a>(span: &'a Value, key: &str) -> Option<&'a str> {
-    let facts = span["attributes"].as_array().unwrap();
-    let value = &facts.iter().find(|fact| fact["key"] == key)?["value"];
-    value["stringValue"].as_str().or(value["intValue"].as_str())
+    let fact = span["attributes"].as_array()?.iter().find(|fact| fact["key"] == key)?;
+    fact["value"]["stringValue"].as_str().or(fact["value"]["intValue"].as_str())
 }
 
 /// I3: from the sender's own span over acceptance, commit, wait and a retry to the target, which hears of the try that it is part of
