@@ -109,8 +109,21 @@ impl Rig {
 
     /// The same as [`Self::new`], and all that its senders do not speak of is traced.
     pub(crate) fn traced() -> Self {
-        let mut rig = Self::on(MemoryStore::new(), Self::new().routing, limits::LEASE, 1, false);
-        rig.hub = Hub::new(Setup { traces: Sampling::of_share(1.0), ..setup(1, 0, limits::LEASE, false) });
+        let rig = Self::on(MemoryStore::new(), Self::new().routing, limits::LEASE, 1, false);
+        rig.tracing()
+    }
+
+    /// Two servers on one store that trace so.
+    pub(crate) fn sharing_traced() -> [Self; 2] {
+        let store = MemoryStore::with_partitions(PARTITIONS);
+        let on = |run| Self::on(store.second_owner(), Self::new().routing, limits::LEASE, run, true);
+        [1, 101].map(|run| on(run).tracing())
+    }
+
+    /// The same from its beginning, which traces all that its senders do not speak of.
+    fn tracing(self) -> Self {
+        let setup = Setup { traces: Sampling::of_share(1.0), ..setup(self.runs, 0, self.lease, self.shares) };
+        let mut rig = Self { hub: Hub::new(setup), ..self };
         rig.start();
         rig
     }

@@ -60,6 +60,31 @@ fn a_try_is_told_though_its_socket_was_lost() {
     assert_eq!(forwarded(&rig).len(), 1);
 }
 
+/// Of several servers each tells of the tries that it granted, in the trace and under the parent that the others say.
+#[test]
+fn servers_on_one_store_tell_of_an_event_in_one_trace() {
+    let mut rigs = Rig::sharing_traced();
+    let client = rigs[0].join(1, 7, 4);
+    rigs[0].send();
+    let first = rigs[0].grant(client);
+    rigs[0].report(client, lease_of(&first), &outcome(Class::Rejected));
+    rigs[0].input(relay_core::hub::Input::Closed(client));
+    for _ in 0..30 {
+        for rig in &mut rigs {
+            rig.pass(Duration::from_millis(100));
+        }
+    }
+    let other = rigs[1].join(1, 8, 4);
+    let second = rigs[1].grant(other);
+    rigs[1].report(other, lease_of(&second), &outcome(Class::Delivered));
+    let told = rigs.each_ref().map(forwarded);
+    let spans = told.each_ref().map(|told| Traced::Forwarded(Box::new(told[0].clone())).spans());
+    assert_eq!((told[0].len(), told[1].len(), told[1][0].attempt), (1, 1, 2));
+    let [[_, one], [_, other]] = spans;
+    assert_eq!((one.trace, one.parent), (other.trace, other.parent));
+    assert_ne!(one.id, other.id);
+}
+
 #[test]
 fn where_nothing_is_traced_nothing_is_said_of_it() {
     let mut rig = Rig::new();
