@@ -13,6 +13,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use relay_core::fault::Retry;
 use relay_net::dial::{DialError, Peer, Stream};
 use relay_server::{Offline, api::ProblemDto};
 use relay_store::sqlite::{OpenError, SqliteStore};
@@ -92,7 +93,9 @@ impl Found {
             let Some(dir) = choose(data_dirs(layers)) else { return Ok(Self::Nothing) };
             match opening::to_look(&dir, &config::ciphers(layers)?) {
                 Ok(store) => return Ok(Self::Store { dir, store: Arc::new(store) }),
-                Err(OpenError::InUse { .. }) if began.elapsed() < WAIT_MAX => tokio::time::sleep(TRY_EVERY).await,
+                Err(error) if error.retry() == Retry::Backoff && began.elapsed() < WAIT_MAX => {
+                    tokio::time::sleep(TRY_EVERY).await;
+                }
                 Err(error @ OpenError::InUse { .. }) => {
                     return Err(Failure::unreachable(format!(
                         "{error}, and does not answer at {}: perhaps it is still starting. Ask again, or see its log",

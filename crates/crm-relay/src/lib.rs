@@ -11,6 +11,7 @@ pub mod render;
 
 mod admin_client;
 mod backup;
+mod bench;
 mod beside;
 mod client;
 mod credentials;

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use relay_core::{delivery::State, storage::StoreError};
+use relay_core::{delivery::State, fault::Retry, storage::StoreError};
 use relay_store::{
     cipher::Ciphers,
     migrate::{self, Standing},
@@ -91,7 +91,7 @@ pub(crate) async fn begin(store: &RedisStore, at: &str, within: Duration) -> Res
     loop {
         let why = match store.begin().await {
             Ok(()) => return Ok(()),
-            Err(BeginError::Away(why)) => why,
+            Err(error) if error.retry() == Retry::Backoff => error,
             Err(error) => return Err(not_begun(&error, at)),
         };
         if since.elapsed() >= within {
@@ -104,7 +104,7 @@ pub(crate) async fn begin(store: &RedisStore, at: &str, within: Duration) -> Res
         if !is_told {
             is_told = true;
             let seconds = within.as_secs();
-            tracing::warn!(event = "redis_waiting", at, why, "Redis is not there; it is tried again for {seconds} s");
+            tracing::warn!(event = "redis_waiting", at, %why, "Redis is not there; it is tried again for {seconds} s");
         }
         sleep(REDIS_EVERY).await;
     }

@@ -1,6 +1,9 @@
 //! Sends sample webhooks, signed as a provider signs them.
 
 use std::{
+    error::Error,
+    io::{self, IoSlice},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, SystemTime},
@@ -10,15 +13,18 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, future::BoxFuture, stream};
 use http::{HeaderName, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::HttpsConnector;
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{
+        Client,
+        connect::{Connected, Connection},
+    },
     rt::{TokioExecutor, TokioIo},
 };
 use relay_core::time::Wall;
+use relay_net::dial::{self, Stream};
 use relay_providers::Draft;
 use rustls::ClientConfig;
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tower::Service;
 
 use crate::{exit::Failure, render::time, sample::Sampler, tls};
@@ -83,9 +89,9 @@ impl Sent {
 /// Sends them all and tells `report` about each as it is answered, until it says that this is enough.
 ///
 /// # Errors
-/// No TLS, or what `report` failed with.
+/// A sample that cannot be made, or what `report` failed with.
 pub(crate) async fn send(batch: Batch, mut report: impl FnMut(&Sent) -> Result<bool, Failure>) -> Result<(), Failure> {
-    let client = client(batch.tls.as_deref(), batch.manners.introduces)?;
+    let client = client(batch.tls.clone(), batch.manners.introduces);
     let (batch, client) = (&batch, &client);
     let start = tokio::time::Instant::now();
     let sends = stream::iter(0..batch.count).map(|index| async move {
@@ -108,52 +114,94 @@ pub(crate) async fn send(batch: Batch, mut report: impl FnMut(&Sent) -> Result<b
 /// What a proxy says that speaks for itself (PROXY protocol, version 1).
 const NOBODY: &[u8] = b"PROXY UNKNOWN\r\n";
 
-type HttpClient = Client<HttpsConnector<Dialled>, Full<Bytes>>;
+type HttpClient = Client<Dialler, Full<Bytes>>;
 
 /// Connects, and introduces itself where that is wanted.
 #[derive(Clone)]
-struct Dialled {
-    http: HttpConnector,
+struct Dialler {
+    /// For https.
+    tls: Option<Arc<ClientConfig>>,
     introduces: bool,
 }
 
-impl Service<Uri> for Dialled {
-    type Response = TokioIo<TcpStream>;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+impl Dialler {
+    async fn dial(self, url: &Uri) -> io::Result<Stream> {
+        let host = url.host().ok_or_else(|| io::Error::other("its URL has no host"))?;
+        let (port, tls) = if url.scheme_str() == Some("https") {
+            let config = self.tls.ok_or_else(|| io::Error::other("nothing is known to check its certificate by"))?;
+            (443, Some(config))
+        } else {
+            (80, None)
+        };
+        let mut socket = dial::tcp(host, url.port_u16().unwrap_or(port)).await?;
+        if self.introduces {
+            socket.write_all(NOBODY).await?;
+        }
+        match tls {
+            Some(config) => dial::encrypt(socket, host, config).await,
+            None => Ok(Stream::Left(socket)),
+        }
+    }
+}
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.http.poll_ready(cx).map_err(Into::into)
+impl Service<Uri> for Dialler {
+    type Response = TokioIo<Dialled>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, url: Uri) -> Self::Future {
-        let (connecting, introduces) = (self.http.call(url), self.introduces);
-        Box::pin(async move {
-            let mut socket = connecting.await?;
-            if introduces {
-                socket.inner_mut().write_all(NOBODY).await?;
-            }
-            Ok(socket)
-        })
+        let dialler = self.clone();
+        Box::pin(async move { Ok(TokioIo::new(Dialled(dialler.dial(&url).await?))) })
     }
 }
 
-fn client(tls: Option<&ClientConfig>, introduces: bool) -> Result<HttpClient, Failure> {
-    let config = match tls {
-        Some(config) => config.clone(),
-        // Plain http must work also where no roots are installed.
-        None => trusting_nobody().map_err(|error| Failure::unreachable(format!("cannot use TLS: {error}")))?,
-    };
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    let connector = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1();
-    Ok(Client::builder(TokioExecutor::new()).build(connector.wrap_connector(Dialled { http, introduces })))
+/// A connection as the HTTP library wants it.
+struct Dialled(Stream);
+
+impl Connection for Dialled {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
 }
 
-fn trusting_nobody() -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+impl AsyncRead for Dialled {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Dialled {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+fn client(tls: Option<Arc<ClientConfig>>, introduces: bool) -> HttpClient {
+    Client::builder(TokioExecutor::new()).build(Dialler { tls, introduces })
 }
 
 async fn one(client: &HttpClient, batch: &Batch, index: u64) -> Result<Sent, Failure> {
@@ -208,16 +256,67 @@ fn request(batch: &Batch, sample: Draft) -> Result<Request<Full<Bytes>>, String>
 }
 
 /// What TLS failed at, or the cause at the end of the chain: "connection refused" says more than "client error".
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+fn innermost(error: &(dyn Error + 'static)) -> String {
     if let Some(why) = tls::explain(error) {
         return why;
     }
-    let mut cause: &(dyn std::error::Error + 'static) = error;
+    let mut cause: &(dyn Error + 'static) = error;
     while let Some(next) = cause.source() {
         cause = next;
     }
-    match cause.downcast_ref::<std::io::Error>() {
+    match cause.downcast_ref::<io::Error>() {
         Some(error) => crate::exit::reason(error),
         None => cause.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncBufReadExt as _, BufReader},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    fn to(host: &str, listener: &TcpListener) -> Request<Full<Bytes>> {
+        let url = format!("http://{host}:{}/", listener.local_addr().unwrap().port());
+        Request::builder().uri(url).body(Full::default()).unwrap()
+    }
+
+    /// It is dialled as targets and servers are: names of this machine lead to it by either address, whatever a resolver knows.
+    #[tokio::test]
+    async fn a_name_of_this_machine_is_reached_at_either_address() {
+        for (address, introduces) in [("127.0.0.1:0", false), ("[::1]:0", true)] {
+            let listener = TcpListener::bind(address).await.unwrap();
+            let client = client(None, introduces);
+            let answering = async {
+                let mut socket = BufReader::new(listener.accept().await.unwrap().0);
+                let mut lines = vec![String::new()];
+                while socket.read_line(lines.last_mut().unwrap()).await.unwrap() > 2 {
+                    lines.push(String::new());
+                }
+                socket.get_mut().write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+                lines
+            };
+            let (answer, lines) = tokio::join!(client.request(to("app.localhost", &listener)), answering);
+            assert_eq!(answer.unwrap().status(), StatusCode::NO_CONTENT);
+            let begins = if introduces { "PROXY UNKNOWN\r\n" } else { "GET / HTTP/1.1\r\n" };
+            assert_eq!(lines[0], begins);
+        }
+    }
+
+    /// What stands at the end of the chain of causes is said, in the words that all commands have for it.
+    #[tokio::test]
+    async fn what_is_in_the_way_is_told_by_its_cause() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let request = to("127.0.0.1", &listener);
+        let encrypted = Request::builder().uri(request.uri().to_string().replace("http:", "https:"));
+        drop(listener);
+        let client = client(None, false);
+        let refused = client.request(request).await.unwrap_err();
+        assert_eq!(innermost(&refused), "connection refused");
+        let unchecked = client.request(encrypted.body(Full::default()).unwrap()).await.unwrap_err();
+        assert_eq!(innermost(&unchecked), "nothing is known to check its certificate by");
     }
 }

@@ -7,10 +7,8 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-use crate::id::DeliveryId;
+use crate::{id::DeliveryId, limits};
 
-/// Slots that are kept whatever is taken out.
-const SLOTS_KEPT: usize = 1024;
 /// Odd, and its bits are without a pattern: those of the golden ratio.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -49,7 +47,7 @@ impl<V> ById<V> {
     pub(crate) fn remove(&mut self, id: &DeliveryId) -> Option<V> {
         let removed = self.0.remove(id);
         let slots = self.0.capacity();
-        if slots > SLOTS_KEPT && self.0.len() < slots / 8 {
+        if slots > limits::TABLE_PLACES_KEPT && self.0.len() < slots / 8 {
             self.0.shrink_to(slots / 4);
         }
         removed
@@ -101,7 +99,7 @@ mod tests {
         }
         assert_eq!(table.len(), kept.len());
         assert!(kept.iter().all(|id| table.get(id).is_some()));
-        assert!(table.0.capacity() < 4 * SLOTS_KEPT, "{} slots", table.0.capacity());
+        assert!(table.0.capacity() < 4 * limits::TABLE_PLACES_KEPT, "{} slots", table.0.capacity());
     }
 
     /// Ids of one moment and one partition, which differ in few bits, do not fall together.

@@ -15,8 +15,10 @@ use uuid::{Uuid, fmt::Hyphenated};
 
 use crate::{mixed::mixed_bytes, name::Name, time::Wall};
 
-/// Bits of the counter inside one millisecond (`rand_a` of `UUIDv7`).
-const COUNTER_BITS: u32 = 12;
+/// Bits of the counter inside one millisecond (`rand_a` of `UUIDv7`): the low ones of a sequence.
+pub const COUNTER_BITS: u32 = 12;
+/// What these say.
+pub const COUNTER_MASK: i64 = (1 << COUNTER_BITS) - 1;
 /// Bytes of what the text form of an id starts with.
 const PREFIX_BYTES: usize = 4;
 /// Bits of the variant, in front of the tail.
@@ -45,7 +47,7 @@ macro_rules! minted_id {
             /// Millisecond and counter as one positive number of 60 bits: unique within a store, rising with time.
             pub const fn sequence(self) -> i64 {
                 let ms = (self.0 >> 80) as i64;
-                let counter = ((self.0 >> 64) & 0xfff) as i64;
+                let counter = (self.0 >> 64) as i64 & COUNTER_MASK;
                 (ms << COUNTER_BITS) | counter
             }
 
@@ -53,8 +55,8 @@ macro_rules! minted_id {
             #[must_use]
             pub const fn one_behind(self) -> Self {
                 let next = self.sequence() + 1;
-                let (ms, counter) = ((next >> COUNTER_BITS) as u128, (next & 0xfff) as u128);
-                let rest = self.0 & !(u128::MAX << 80 | 0xfff << 64);
+                let (ms, counter) = ((next >> COUNTER_BITS) as u128, (next & COUNTER_MASK) as u128);
+                let rest = self.0 & !(u128::MAX << 80 | (COUNTER_MASK as u128) << 64);
                 Self((ms << 80) | (counter << 64) | rest)
             }
 
@@ -229,7 +231,7 @@ impl IdMint {
         let at_least = (now.as_millis() as i64) << COUNTER_BITS;
         self.last = at_least.max(self.last + 1);
         let ms = (self.last >> COUNTER_BITS) as u128;
-        let counter = (self.last & 0xfff) as u128;
+        let counter = (self.last & COUNTER_MASK) as u128;
         let tail = u128::from(self.rng.random::<u64>() >> (u64::BITS - TAIL_BITS));
         (ms << 80) | (0x7 << 76) | (counter << 64) | (0b10 << TAIL_BITS) | tail
     }

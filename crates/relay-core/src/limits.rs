@@ -1,4 +1,4 @@
-//! The bounds that more than one room knows, each with its unit and why it has this value.
+//! The bounds, each with its unit and why it has this value: those that more than one room knows, and those that one file of the core does.
 //! Bounds that an operator may set have their default here.
 
 use std::time::Duration;
@@ -45,6 +45,17 @@ pub const URI_BYTES_MAX: usize = 8 * 1024;
 pub const PATH_DECODINGS_MAX: usize = 8;
 /// Bytes of an `Idempotency-Key`.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// Marks of a source: each is a row for each event, and a second one to remove it by.
+pub const MARKS_MAX: usize = 8;
+/// Values that an event has at a mark: those of a list's items. Of more, the first ones.
+pub const MARK_VALUES_MAX: usize = 16;
+/// Bytes of a value; what is longer is no id, and is not marked.
+pub const MARK_VALUE_BYTES_MAX: usize = 255;
+/// Bytes of a body in which values are looked for, once it is decoded.
+pub const MARK_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Values that one commit marks, and rows that one removes: a short commit, as all bulk work has.
+pub const MARKS_A_COMMIT: usize = 500;
 
 /// Losses from which on a delivery is leased alone: two lost leases may be bad luck, the third makes it a suspect.
 pub const LOSSES_SUSPECT: u32 = 3;
@@ -304,6 +315,9 @@ pub const DECIDE_AGAIN_MAX: u8 = 16;
 pub const APPEND_AGAIN: Duration = Duration::from_millis(200);
 /// Pause before a store operation that failed for now is asked for again.
 pub const STORE_RETRY: Duration = Duration::from_secs(1);
+/// When a store that is full may have room again: not while somebody waits for an answer, since only retention makes it, or an operator.
+/// Zendesk sends again only where it is told less than a minute.
+pub const STORE_FULL_RETRY: Duration = Duration::from_secs(30);
 /// Between two looks at the version of a registry that several servers share: what another changed holds within two seconds, also
 /// where no hint of it came (I21).
 pub const REGISTRY_LOOK: Duration = Duration::from_secs(1);
@@ -579,3 +593,16 @@ pub const ALERT_OUTPUT_BYTES_MAX: usize = 4 * 1024;
 pub const REFUSED_WITHIN: Duration = Duration::from_mins(5);
 /// So many of them at least are refused before that is told: a stranger's try is none of it.
 pub const REFUSED_LEAST: u64 = 10;
+/// Samples of a source within [`REFUSED_WITHIN`]: what came longer ago is forgotten in tenths of it.
+pub const REFUSED_SAMPLES: u32 = 10;
+
+/// Bytes of an error's text that are looked at for what tells it from others; those of a try have fewer ([`WORDS_BYTES_MAX`]), what a target
+/// says may have more.
+pub const GIST_LOOKED_AT_BYTES_MAX: usize = 2_000;
+/// Characters that tell one error from others: its first sentence. Rows of a table are told apart by it.
+pub const GIST_CHARS_MAX: usize = 120;
+/// Places that a table of deliveries keeps, however few are left: as many as a quiet relay holds, so that it does not grow and shrink all the
+/// time.
+pub const TABLE_PLACES_KEPT: usize = 1024;
+/// So long whoever finds the rest of a day's quota set aside is asked to wait: by then most of it is stored, or is not.
+pub const QUOTA_HELD: Duration = Duration::from_secs(3);

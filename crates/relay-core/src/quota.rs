@@ -5,11 +5,9 @@
 
 use std::time::Duration;
 
-use crate::time::Wall;
+use crate::{limits, time::Wall};
 
 const DAY: Duration = Duration::from_hours(24);
-/// So long whoever finds the rest of a quota held is asked to wait: by then most of it is stored, or is not.
-const HELD: Duration = Duration::from_secs(3);
 /// The units in which amounts of bytes are written, the largest first; in powers of two, as everywhere.
 const UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
@@ -132,7 +130,7 @@ impl Day {
         let Some((measure, quota)) = over else { return Ok(()) };
         let is_held = self.used[measure as usize] < quota;
         let is_first = !is_held && !std::mem::replace(&mut self.is_over_told[measure as usize], true);
-        let wait = if is_held { HELD.min(Self::left(now)) } else { Self::left(now) };
+        let wait = if is_held { limits::QUOTA_HELD.min(Self::left(now)) } else { Self::left(now) };
         Err(Over { measure, quota, wait, is_held, is_first })
     }
 
@@ -267,7 +265,7 @@ mod tests {
             day.hold(&quota, 10, at(9, 0)).unwrap();
         }
         let held = |wait| Err(Over { measure: Measure::Events, quota: 2, wait, is_held: true, is_first: false });
-        assert_eq!(day.hold(&quota, 10, at(9, 0)), held(HELD));
+        assert_eq!(day.hold(&quota, 10, at(9, 0)), held(limits::QUOTA_HELD));
         assert_eq!((day.used(Measure::Events, at(9, 0)), day.is_held()), (0, true));
         day.release(10);
         day.hold(&quota, 10, at(9, 1)).unwrap();

@@ -104,6 +104,12 @@ words! {
     SHOW_ALL_EVENTS = "Show all events";
     LOOK_INSIDE = "Look for it in bodies, queries and headers";
     NOT_INSIDE = "No event has it, of those that were looked at.";
+    NOT_MARKED = "No event has this value, of those that were looked through for it.";
+    MARKED_UP_TO = "Of events stored up to";
+    MARKED_FROM = "Of events stored from";
+    MARKED_TO = "to";
+    MARKED_BEYOND = "Of others nobody knows yet.";
+    MARKED_NOTHING = "No event is looked through for this mark yet; that begins within seconds.";
     BACK_TO = "Back to";
     GO_ON_LOOKING = "Go on looking →";
     OPEN_PAGE = "Open page";

@@ -109,6 +109,17 @@ impl Origin {
         self.ip().filter(|_| self.via != Via::Unnamed)
     }
 
+    /// The proxy that brought whoever asks, by the address of its socket; none where nobody is trusted to bring him. One that names
+    /// nobody is who asks.
+    pub fn proxy(&self) -> Option<String> {
+        match self.via {
+            Via::Proxy { .. } | Via::Unnamed => {
+                Some(self.peer.map_or_else(|| Address::Local.to_string(), |peer| peer.ip().to_string()))
+            }
+            Via::Network | Via::File { .. } => None,
+        }
+    }
+
     /// The same with his port, where it is known: for people.
     pub fn shown(&self) -> Option<String> {
         match self.via {
@@ -180,6 +191,22 @@ mod tests {
         assert_eq!(Origin::of(peer).ip(), Some(peer.ip()));
         let user = Origin::of_user(Some(7));
         assert_eq!((user.peer, user.address, user.uid()), (None, Address::Local, Some(7)));
+    }
+
+    /// Whoever is brought is not taken for who came by himself.
+    #[test]
+    fn an_origin_names_the_proxy_between() {
+        let origin = Origin::of(SocketAddr::from(([10, 0, 0, 1], 4_711)));
+        let said = |origin: Origin| (origin.ip().map(|ip| ip.to_string()), origin.proxy());
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(said(origin), (text("10.0.0.1"), None));
+        let brought = origin.brought(IpAddr::from([192, 0, 2, 7]), Some(1));
+        assert_eq!(said(brought), (text("192.0.2.7"), text("10.0.0.1")));
+        let unnamed = Origin { via: Via::Unnamed, ..origin };
+        assert_eq!(said(unnamed), (text("10.0.0.1"), text("10.0.0.1")));
+        let by_file = Origin::local().brought(IpAddr::from([192, 0, 2, 7]), None);
+        assert_eq!(said(by_file), (text("192.0.2.7"), text("this machine")));
+        assert_eq!(said(Origin::local()), (None, None));
     }
 
     #[test]

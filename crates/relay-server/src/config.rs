@@ -16,6 +16,7 @@ pub use crate::{
     certificate::TlsFiles,
     document::Dedupe,
     fetch::{Fetching, Names, ProxyChoice},
+    mark_path::MarkPath,
     network_policy::NetworkPolicy,
     parameters::Parameters,
     traces::TracesConfig,
@@ -182,6 +183,8 @@ pub struct DeclaredSource {
     pub allow_empty: bool,
     /// What a repeat of something delivered is.
     pub dedupe: Dedupe,
+    /// What its events can be found by: names, and where that stands.
+    pub marks: Vec<(Name, MarkPath)>,
     /// Where it stands, for messages: `crm-relay.toml line 4`.
     pub at: String,
 }

@@ -43,6 +43,9 @@ pub struct Source {
     /// What a repeat of something delivered is.
     #[serde(default)]
     pub dedupe: Dedupe,
+    /// What its events can be found by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<MarkDefinition>,
     /// Parameters that the platform handed over itself: nobody else has seen their values.
     #[serde(default)]
     pub adopted: Vec<String>,
@@ -64,6 +67,19 @@ pub struct Source {
     /// When it was made.
     #[serde(with = "micros")]
     pub created_at: Wall,
+}
+
+/// A value of events that they can be found by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MarkDefinition {
+    /// Its name within the source.
+    #[serde(with = "text")]
+    pub name: Name,
+    /// Where the store has its rows.
+    pub slot: u8,
+    /// Where it stands: a place of JSON bodies, or a header.
+    pub path: String,
 }
 
 /// Something that proves its bearer is being replaced: until that is over, the old one is valid beside the new one.
@@ -519,6 +535,10 @@ mod tests {
             DocumentKind::Source => vec![
                 parse::<Source>(r#"{"name":"crm","provider":"api-key","created_at":5,"sealed":true}"#).err(),
                 parse::<Source>(r#"{"name":"crm","provider":"api-key","created_at":5,"dedupe":"fuzzy"}"#).err(),
+                parse::<Source>(
+                    r#"{"name":"crm","provider":"api-key","created_at":5,"marks":[{"name":"a","slot":1,"path":"$.a","kind":"id"}]}"#,
+                )
+                .err(),
             ],
             DocumentKind::Route => vec![
                 parse::<Route>(r#"{"source":"in","destination":"crm","created_at":5,"when":"invoice.*"}"#).err(),

@@ -174,8 +174,9 @@ impl Code {
         match self {
             Self::StoreUnavailable | Self::StoreBusy | Self::RateLimited => Some(1),
             Self::ShuttingDown => Some(5),
+            Self::StoreFull => Some(limits::STORE_FULL_RETRY.as_secs() as u32),
             // Zendesk sends again only where it is less than a minute.
-            Self::StoreFull | Self::SourcePaused | Self::SourceBroken => Some(30),
+            Self::SourcePaused | Self::SourceBroken => Some(30),
             Self::Malformed
             | Self::NotGenuine
             | Self::AddressRefused

@@ -297,7 +297,7 @@ impl Guesses {
 
     fn tell(&self, entrance: Entrance, wrong: Wrong, origin: Origin) {
         self.metrics.token_refused(entrance.as_str(), wrong.as_str());
-        self.refusals.count(entrance.about(), wrong.as_str(), self.clock.wall(), origin.ip());
+        self.refusals.count(entrance.about(), wrong.as_str(), self.clock.wall(), origin);
         if let Some(left_out) = self.may_tell(entrance, wrong.as_str()) {
             let peer = origin.shown();
             tracing::warn!(
@@ -314,7 +314,7 @@ impl Guesses {
     /// Takes note of a right token that came without the key that it is for.
     pub(crate) fn other_key(&self, entrance: Entrance, origin: Origin, token: &Name) {
         self.metrics.token_refused(entrance.as_str(), OTHER_KEY);
-        self.refusals.count(entrance.about(), OTHER_KEY, self.clock.wall(), origin.ip());
+        self.refusals.count(entrance.about(), OTHER_KEY, self.clock.wall(), origin);
         if let Some(left_out) = self.may_tell(entrance, OTHER_KEY) {
             let peer = origin.shown();
             tracing::warn!(event = "token_without_key", %token, peer, left_out, "the token came without the key that it is for");
@@ -323,7 +323,7 @@ impl Guesses {
 
     /// Takes note of a client whose token has too many sessions; whether a line about it may be written, see [`Self::may_tell`].
     pub(crate) fn no_place(&self, origin: Origin) -> Option<u64> {
-        self.refusals.count(Entrance::Connect.about(), SESSIONS_FULL, self.clock.wall(), origin.ip());
+        self.refusals.count(Entrance::Connect.about(), SESSIONS_FULL, self.clock.wall(), origin);
         self.may_tell(Entrance::Connect, SESSIONS_FULL)
     }
 

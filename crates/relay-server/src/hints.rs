@@ -11,7 +11,7 @@ use crate::{
     clock::rough,
     directory::Directory,
     guesses::{Entrance, SESSIONS_FULL, Wrong},
-    refusals::{Refusals, Tally},
+    refusals::{Refusals, Tally, came_from},
 };
 
 /// One thing worth a look.
@@ -107,12 +107,14 @@ impl fmt::Display for Hint {
 
 /// `12, the latest 3 s ago from 192.0.2.1`
 fn counted(tally: &Tally, now: Wall) -> String {
-    let from = tally.peer.map(|peer| format!(" from {peer}")).unwrap_or_default();
+    let from = came_from(&tally.origin).map(|from| format!(" from {from}")).unwrap_or_default();
     format!("{}, the latest {} ago{from}", tally.count, rough(now.since(tally.last)))
 }
 
 #[cfg(test)]
 mod tests {
+    use relay_net::origin::Origin;
+
     use super::*;
 
     fn at(seconds: i64) -> Wall {
@@ -123,10 +125,11 @@ mod tests {
     #[test]
     fn each_hint_ends_with_what_to_type() {
         let refusals = Refusals::default();
-        let peer = Some("192.0.2.1".parse().unwrap());
-        (1..=3).for_each(|second| refusals.count("/connect", "wrong", at(second), peer));
-        refusals.count("/connect", "missing", at(3), peer);
-        refusals.count("/connect", SESSIONS_FULL, at(3), None);
+        let proxy = Origin::of("10.0.0.1:443".parse().unwrap());
+        let brought = proxy.brought("192.0.2.1".parse().unwrap(), None);
+        (1..=3).for_each(|second| refusals.count("/connect", "wrong", at(second), brought));
+        refusals.count("/connect", "missing", at(3), brought);
+        refusals.count("/connect", SESSIONS_FULL, at(3), Origin::local());
         let (label, token) = ("laptop".to_owned(), "office".parse().unwrap());
         let unrouted = [UnroutedView { destination: "crm".parse().unwrap(), clients: 1, label, token }];
         let said: Vec<String> =
@@ -137,8 +140,8 @@ mod tests {
                 "a client serves destination crm (laptop, token office) and no route leads to it: serve what crm-relay \
                  route list shows, or: crm-relay route create SOURCE crm",
                 "clients refused, for their token has 256 sessions: 1, the latest 7 s ago; crm-relay token create NAME",
-                "wrong tokens of clients: 3, the latest 7 s ago from 192.0.2.1; crm-relay token list, crm-relay token \
-                 create NAME",
+                "wrong tokens of clients: 3, the latest 7 s ago from 192.0.2.1 by proxy 10.0.0.1; crm-relay token list, \
+                 crm-relay token create NAME",
             ]
         );
         assert_eq!(hints(&refusals, &Directory::default(), &[], at(3_700)), []);
@@ -146,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_its_source_and_its_checks() {
-        let tally = |count| Tally { count, first: at(5), last: at(5), peer: None };
+        let tally = |count| Tally { count, first: at(5), last: at(5), origin: Origin::local() };
         let checks = vec![("wrong_key", tally(12)), ("stale", tally(1))];
         let hint = Hint::Refused { source: "shop".parse().unwrap(), checks, now: at(8) };
         assert_eq!(

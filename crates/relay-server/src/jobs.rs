@@ -35,10 +35,7 @@ pub(crate) async fn run(
                 None => job.stop(),
             },
             Some(Output::Tell(told)) => {
-                hub.tell(Event::Touched(told.touched)).await;
-                if !told.woken.is_empty() {
-                    hub.tell(Event::Woken(told.woken.into_iter().collect())).await;
-                }
+                hub.tell(Event::Changed(told)).await;
             }
             // Cancel safety: neither has anything to lose.
             Some(Output::Pause(pause)) => tokio::select! {
@@ -58,13 +55,11 @@ pub(crate) async fn run(
 pub(crate) mod tests {
     use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-    use bytes::Bytes;
     use relay_core::{
         delivery::{Delivery, Reason, State},
-        event,
         id::{DeliveryId, IdMint},
-        jobs::{Action, Command, End, Target},
-        storage::{Append, DeliveryFilter, StoreError},
+        jobs::{Action, Command, End, ForHub, Target},
+        storage::{DeliveryFilter, StoreError},
         time::Wall,
     };
     use relay_store::{
@@ -73,28 +68,16 @@ pub(crate) mod tests {
     };
 
     use super::*;
+    use crate::tests::{append, event};
 
     /// A dead letter, stored.
     pub(crate) async fn dead(store: &MemoryStore, mint: &mut IdMint, now: Wall) -> DeliveryId {
-        let event = event::Event {
-            id: mint.event(now),
-            source: "in".parse().unwrap(),
-            method: Bytes::from_static(b"POST"),
-            path: Bytes::from_static(b"/webhook/in"),
-            query: None,
-            headers: Vec::new(),
-            body: Bytes::new(),
-            body_sha256: [0; 32],
-            received_at: now,
-            name: None,
-            key: None,
-        };
+        let event = event(mint, now, "in");
         let made =
             Delivery::ready(mint.delivery(now), &event, "crm".parse().unwrap(), false, now, Duration::from_hours(1));
         let (id, reason) = (made.id, Some(Reason::Rejected));
         let deliveries = vec![Delivery { state: State::Dead, reason, ..made }];
-        let append = Append { event: Arc::new(event), deliveries, dedupe: None, deadline: Wall::MAX };
-        assert!(store.append(vec![append]).await.iter().all(Result::is_ok));
+        assert!(store.append(vec![append(event, deliveries)]).await.iter().all(Result::is_ok));
         id
     }
 
@@ -134,8 +117,8 @@ pub(crate) mod tests {
         let (outcome, ()) = tokio::join!(run, recovers);
         assert_eq!((outcome.end, outcome.matched, outcome.changed), (End::Done, 1, 1));
         assert_eq!(store.delivery(id).map(|found| (found.state, found.version)), Some((State::Ready, 1)));
-        assert!(matches!(inlet.event().await, Some(Event::Touched(ids)) if ids == [id]));
-        assert!(matches!(inlet.event().await, Some(Event::Woken(names)) if names.len() == 1));
+        let told = ForHub { touched: vec![id], woken: ["crm".parse().unwrap()].into() };
+        assert!(matches!(inlet.event().await, Some(Event::Changed(heard)) if heard == told));
     }
 
     /// I22: a server that stops waits for no store.

@@ -32,6 +32,8 @@ pub mod ingress;
 mod intake;
 mod jobs;
 mod live;
+mod mark_path;
+mod marks;
 mod metrics;
 mod network_policy;
 mod newest;
@@ -59,6 +61,8 @@ mod shared_look;
 mod start_error;
 mod state;
 mod supervise;
+#[cfg(test)]
+mod tests;
 mod traces;
 mod untold;
 mod waiting;

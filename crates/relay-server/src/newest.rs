@@ -75,33 +75,19 @@ async fn newest(archive: &dyn Archive, source: &Name) -> Result<Option<Wall>, St
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use relay_core::{event::Event, id::IdMint, storage::Append};
+    use relay_core::id::IdMint;
     use relay_store::{
         memory::MemoryStore,
         seam::{Queue as _, Upkeep as _},
     };
 
     use super::*;
+    use crate::tests::{append, event};
 
     /// Stores an event, and gives what the store counts then.
     async fn stored(store: &MemoryStore, mint: &mut IdMint, at: Wall) -> SourceStats {
-        let event = Event {
-            id: mint.event(at),
-            source: "shop".parse().unwrap(),
-            method: "POST".into(),
-            path: "/webhook/shop".into(),
-            query: None,
-            headers: Vec::new(),
-            body: "{}".into(),
-            body_sha256: [0; 32],
-            received_at: at,
-            name: None,
-            key: None,
-        };
-        let append = Append { event: Arc::new(event), deliveries: Vec::new(), dedupe: None, deadline: Wall::MAX };
-        assert!(store.append(vec![append]).await.iter().all(Result::is_ok));
+        let event = event(mint, at, "shop");
+        assert!(store.append(vec![append(event, Vec::new())]).await.iter().all(Result::is_ok));
         store.stats().await.unwrap().sources.remove(0)
     }
 

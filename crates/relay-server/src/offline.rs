@@ -23,6 +23,7 @@ use crate::{
     health::Health,
     hub,
     live::Live,
+    marks::Marks,
     metrics::Metrics,
     newest::Newest,
     own_request::OwnRequests,
@@ -97,6 +98,8 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
     let (looked_at, told) = (Arc::clone(&health), supervisor.clone());
     let live = Arc::new(Live::new(store.clone(), hub.clone(), looked_at, Arc::clone(&metrics), told, 0));
     let (recounts, scans) = (Recounts::new(store.clone(), clock), Scans::new(store.clone()));
+    let bodies = Arc::new(Semaphore::new(BODIES_AT_ONCE));
+    let marks = Marks::new((store.clone(), store.clone()), Arc::clone(&registry), clock, Arc::clone(&bodies));
     Ok(Arc::new(State {
         archive: store.clone(),
         upkeep: store.clone(),
@@ -113,8 +116,9 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
         live,
         recounts,
         scans,
+        marks: Arc::new(marks),
         newest: Newest::default(),
-        bodies: Arc::new(Semaphore::new(BODIES_AT_ONCE)),
+        bodies,
         groupings: Semaphore::new(GROUPINGS_AT_ONCE),
         downloads: Arc::new(Semaphore::new(DOWNLOADS_AT_ONCE)),
         dashboard: None,

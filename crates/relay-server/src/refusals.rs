@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -14,6 +13,9 @@ use relay_core::{
     lines::LogLines,
     time::{Mono, Wall},
 };
+use relay_net::origin::Origin;
+
+use crate::api;
 
 /// One refused request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub(crate) struct KeptRefusal {
     /// When.
     pub(crate) at: Wall,
     /// From where.
-    pub(crate) peer: Option<IpAddr>,
+    pub(crate) origin: Origin,
 }
 
 /// A request that found no source, or nothing at all: most likely a URL that was mistyped at a platform.
@@ -38,7 +40,7 @@ pub(crate) struct Missed {
     /// Its path without the query, the beginning of it, visible.
     pub(crate) path: String,
     /// From where.
-    pub(crate) peer: Option<IpAddr>,
+    pub(crate) origin: Origin,
     /// What it was answered.
     pub(crate) status: u16,
 }
@@ -53,7 +55,7 @@ pub(crate) struct Tally {
     /// When the latest.
     pub(crate) last: Wall,
     /// From where that one.
-    pub(crate) peer: Option<IpAddr>,
+    pub(crate) origin: Origin,
 }
 
 /// The latest refusals of each source, what found none, and the log lines about them.
@@ -87,7 +89,7 @@ impl Refusals {
     pub(crate) fn keep(&self, source: &str, refused: KeptRefusal) {
         let mut sources = self.lock();
         let lately = of(&mut sources, source);
-        lately.count(refused.check, refused.at, refused.peer);
+        lately.count(refused.check, refused.at, refused.origin);
         if lately.refused.len() == limits::REFUSALS_KEPT {
             lately.refused.pop_front();
         }
@@ -95,8 +97,8 @@ impl Refusals {
     }
 
     /// Counts what was not let in at an entrance.
-    pub(crate) fn count(&self, entrance: &str, kind: &'static str, at: Wall, peer: Option<IpAddr>) {
-        of(&mut self.lock(), entrance).count(kind, at, peer);
+    pub(crate) fn count(&self, entrance: &str, kind: &'static str, at: Wall, origin: Origin) {
+        of(&mut self.lock(), entrance).count(kind, at, origin);
     }
 
     /// What was refused at a source or an entrance within the last hour, by check.
@@ -140,13 +142,19 @@ impl Refusals {
 }
 
 impl Lately {
-    fn count(&mut self, check: &'static str, at: Wall, peer: Option<IpAddr>) {
-        let tally = self.tallies.entry(check).or_insert(Tally { count: 0, first: at, last: at, peer });
+    fn count(&mut self, check: &'static str, at: Wall, origin: Origin) {
+        let tally = self.tallies.entry(check).or_insert(Tally { count: 0, first: at, last: at, origin });
         if at.since(tally.last) > limits::REFUSALS_SHOWN {
             (tally.count, tally.first) = (0, at);
         }
-        *tally = Tally { count: tally.count + 1, last: at, peer, ..*tally };
+        *tally = Tally { count: tally.count + 1, last: at, origin, ..*tally };
     }
+}
+
+/// From where something came, for people; nothing of what came by a file alone.
+pub(crate) fn came_from(origin: &Origin) -> Option<String> {
+    let peer = origin.ip().map(|ip| ip.to_string());
+    api::came_from(peer.as_deref(), origin.proxy().as_deref())
 }
 
 fn of<'a>(sources: &'a mut BTreeMap<String, Lately>, source: &str) -> &'a mut Lately {
@@ -170,7 +178,7 @@ mod tests {
         let refusals = Refusals::default();
         for number in 0..200_i64 {
             let path = Missed::visible(format!("/{number}\u{9b}2J\u{1b}{}", "x".repeat(8_000)).as_bytes());
-            refusals.miss(Missed { at: at(number), method: "POST".into(), path, peer: None, status: 404 });
+            refusals.miss(Missed { at: at(number), method: "POST".into(), path, origin: Origin::local(), status: 404 });
         }
         let missed = refusals.missed();
         assert_eq!((missed.len(), missed[0].at, missed[49].at), (50, at(199), at(150)));
@@ -185,7 +193,8 @@ mod tests {
     fn the_last_twenty_of_each_source_are_kept() {
         let refusals = Refusals::default();
         for number in 0..50 {
-            let refused = KeptRefusal { check: "wrong_key", detail: number.to_string(), at: at(number), peer: None };
+            let (detail, origin) = (number.to_string(), Origin::local());
+            let refused = KeptRefusal { check: "wrong_key", detail, at: at(number), origin };
             refusals.keep("a", refused);
         }
         let kept = refusals.of("a");
@@ -198,7 +207,8 @@ mod tests {
     fn refusals_are_counted_until_there_was_none_for_an_hour() {
         let (refusals, minute) = (Refusals::default(), 60_000_000);
         let refuse = |check, minutes: i64| {
-            let refused = KeptRefusal { check, detail: String::new(), at: at(minutes * minute), peer: None };
+            let (detail, origin) = (String::new(), Origin::local());
+            let refused = KeptRefusal { check, detail, at: at(minutes * minute), origin };
             refusals.keep("a", refused);
         };
         let shown = |minutes: i64| {

@@ -78,17 +78,17 @@ impl Keep {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use relay_core::{
         delivery::{Delivery, Reason, State},
-        event::Event,
         id::{EventId, IdMint},
-        storage::Append,
     };
     use relay_store::{memory::MemoryStore, seam::Queue as _};
 
     use super::*;
-    use crate::hub;
+    use crate::{
+        hub,
+        tests::{append, event},
+    };
 
     const DAY: Duration = Duration::from_hours(24);
     const NOW: Wall = Wall::from_micros(1_700_000_000_000_000);
@@ -106,25 +106,12 @@ mod tests {
 
     /// One that ended at this moment, stored.
     async fn ended(store: &MemoryStore, mint: &mut IdMint, state: State, at: Wall) -> EventId {
-        let event = Event {
-            id: mint.event(at),
-            source: "in".parse().unwrap(),
-            method: Bytes::from_static(b"POST"),
-            path: Bytes::from_static(b"/webhook/in"),
-            query: None,
-            headers: Vec::new(),
-            body: Bytes::new(),
-            body_sha256: [0; 32],
-            received_at: at,
-            name: None,
-            key: None,
-        };
+        let event = event(mint, at, "in");
         let made = Delivery::ready(mint.delivery(at), &event, "crm".parse().unwrap(), false, at, DAY);
         let reason = (state == State::Dead).then_some(Reason::Rejected);
         let deliveries = vec![Delivery { state, reason, ..made }];
         let id = event.id;
-        let append = Append { event: Arc::new(event), deliveries, dedupe: None, deadline: Wall::MAX };
-        assert!(store.append(vec![append]).await.iter().all(Result::is_ok));
+        assert!(store.append(vec![append(event, deliveries)]).await.iter().all(Result::is_ok));
         id
     }
 

@@ -53,6 +53,7 @@ use crate::{
     hub::{self, Driver, OldestCommit},
     ingress::{self, Backend, Books},
     live::Live,
+    marks::Marks,
     metrics::Metrics,
     newest::Newest,
     own_request::OwnRequests,
@@ -261,7 +262,8 @@ impl Server {
         // Deadlines are reckoned with this clock, so they are compared with it too.
         store.keep_time(Arc::new(move || clock.wall()));
         let agreement = if shares { Some(agreed(&store, clock, &config, &machine, &others).await?) } else { None };
-        let registry = Arc::new(Registry::open(store.clone(), clock, &config).await?);
+        let kept = (store.clone() as Arc<dyn relay_store::seam::Registry>, store.promises().marks);
+        let registry = Arc::new(Registry::open_on(kept, clock, &config).await?);
 
         let metrics = Arc::new(Metrics::new(outside.lost_lines));
         let (supervisor, failures) = Supervisor::new(Arc::clone(&metrics));
@@ -302,6 +304,8 @@ impl Server {
         let connections = Bounds::private().all();
         let live = Live::new(store.clone(), handle.clone(), looked_at, counted, supervisor.clone(), connections);
         let (recounts, scans) = (Recounts::new(store.clone(), clock), Scans::new(store.clone()));
+        let bodies = Arc::new(Semaphore::new(BODIES_AT_ONCE));
+        let marks = Marks::new((store.clone(), store.clone()), Arc::clone(&registry), clock, Arc::clone(&bodies));
         let admin = Arc::new(State {
             archive: store.clone(),
             upkeep: store.clone(),
@@ -318,8 +322,9 @@ impl Server {
             live: Arc::new(live),
             recounts,
             scans,
+            marks: Arc::new(marks),
             newest: Newest::default(),
-            bodies: Arc::new(Semaphore::new(BODIES_AT_ONCE)),
+            bodies,
             groupings: Semaphore::new(GROUPINGS_AT_ONCE),
             downloads: Arc::new(Semaphore::new(DOWNLOADS_AT_ONCE)),
             dashboard: config.dashboard.then(|| Dashboard::at(config.admin_url.as_deref())),
@@ -667,6 +672,11 @@ impl Server {
         let keep = Keep { delivered: self.config.retention_delivered, dead: self.config.retention_dead };
         self.supervisor.spawn(TaskKind::Retention, "retention", async move {
             retention::run(upkeep, hub, clock, keep, stored_until).await;
+            Ok(())
+        });
+        let marks = Arc::clone(&self.admin.marks);
+        self.supervisor.spawn(TaskKind::Marks, "marks", async move {
+            marks.run().await;
             Ok(())
         });
         let keep = Arc::clone(&self.admin.quotas).keep(self.config.data_dir.clone(), clock);

@@ -65,7 +65,7 @@ impl StartError {
             | Self::Clients(_)
             | Self::Differs(_) => Fault::Operator,
             Self::Registry(error) => error.fault(),
-            Self::Store(_) => Fault::Resource,
+            Self::Store(error) => error.fault(),
         }
     }
 
@@ -73,13 +73,11 @@ impl StartError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Bind { .. } => Retry::Backoff,
-            Self::Write { .. }
-            | Self::CaFile(_)
-            | Self::Certificate(_)
-            | Self::Clients(_)
-            | Self::Differs(_)
-            | Self::Store(_) => Retry::Never,
+            Self::Write { .. } | Self::CaFile(_) | Self::Certificate(_) | Self::Clients(_) | Self::Differs(_) => {
+                Retry::Never
+            }
             Self::Registry(error) => error.retry(),
+            Self::Store(error) => error.retry(),
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     health::Health,
     hub::Handle,
     live::Live,
+    marks::Marks,
     metrics::Metrics,
     newest::Newest,
     own_request::OwnRequests,
@@ -62,6 +63,8 @@ pub(crate) struct State {
     pub(crate) recounts: Recounts,
     /// Looks through bodies.
     pub(crate) scans: Scans,
+    /// Finds events by what is in them.
+    pub(crate) marks: Arc<Marks>,
     /// When the newest event of each source came.
     pub(crate) newest: Newest,
     /// Events with bodies that are read and shown at a time.

@@ -31,6 +31,8 @@ pub(crate) enum TaskKind {
     Alert,
     /// Tells whoever looks at pages that numbers have moved.
     Pulse,
+    /// Fills what events are found by.
+    Marks,
     /// Sends traces to their collector.
     Traces,
 }
@@ -60,7 +62,7 @@ impl TaskKind {
             // Sessions end when the hub has said goodbye to them, listeners when their connections have ended, commands
             // when they are through, and traces once the hub has told its last.
             Self::Hub | Self::Public | Self::Admin | Self::Session | Self::Command | Self::Traces => OnStop::Finish,
-            Self::Retention | Self::Watch | Self::Summary | Self::Alert | Self::Pulse => OnStop::Cancel,
+            Self::Retention | Self::Watch | Self::Summary | Self::Alert | Self::Pulse | Self::Marks => OnStop::Cancel,
         }
     }
 
@@ -75,6 +77,7 @@ impl TaskKind {
             | Self::Summary
             | Self::Alert
             | Self::Pulse
+            | Self::Marks
             | Self::Traces => OnFailure::Contain,
         }
     }
@@ -91,6 +94,7 @@ impl TaskKind {
             | Self::Watch
             | Self::Summary
             | Self::Alert
+            | Self::Marks
             | Self::Traces => false,
         }
     }
@@ -100,7 +104,7 @@ impl TaskKind {
         match self {
             Self::Hub | Self::Public | Self::Admin | Self::Retention | Self::Watch => OnFailure::StopProcess,
             // Public input reaches these: stopping would hand strangers a switch.
-            Self::Session | Self::Command | Self::Summary | Self::Alert | Self::Pulse | Self::Traces => {
+            Self::Session | Self::Command | Self::Summary | Self::Alert | Self::Pulse | Self::Marks | Self::Traces => {
                 OnFailure::Contain
             }
         }

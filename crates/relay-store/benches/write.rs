@@ -17,10 +17,11 @@ use std::{
 
 use relay_core::{
     delivery::{Lease, State, Token},
-    id::{IdMint, InstanceId},
+    id::{EventId, IdMint, InstanceId},
     jobs::{Retention, Rules},
+    limits,
     partitions::Partitions,
-    storage::{Append, Changed, LeaseAsk, LeaseOrder},
+    storage::{Append, Changed, Indexed, LeaseAsk, LeaseOrder, MarkedEvent, Marker, Marking},
     time::Wall,
 };
 use relay_store::{
@@ -48,6 +49,8 @@ enum Job {
     Drain,
     /// Like `Direct`, while four times as many that ended before are retired.
     Retire,
+    /// Like `Direct`, while what is stored is marked by eight values.
+    Mark,
 }
 
 fn main() {
@@ -71,6 +74,8 @@ fn main() {
         ("drain", Job::Drain, 256),
         ("retire_64", Job::Retire, 64),
         ("retire_256", Job::Retire, 256),
+        ("mark_64", Job::Mark, 64),
+        ("mark_256", Job::Mark, 256),
     ] {
         if name.contains(&only) {
             row(name, job, callers, if callers == 1 { events / 10 } else { events });
@@ -89,12 +94,14 @@ fn row(name: &str, job: Job, callers: usize, events: usize) {
         let (first, times) = match job {
             Job::Drain => (Job::Append, 1),
             Job::Retire => (Job::Direct, 4),
+            Job::Mark => (Job::Direct, 1),
             other => (other, 1),
         };
         work.run(first, callers, times * events).await;
         let before = Counts::read(dir.path());
         let began = Instant::now();
         let retiring = (job == Job::Retire).then(|| tokio::spawn(retire(Arc::clone(&store), work.now())));
+        let marking = (job == Job::Mark).then(|| tokio::spawn(Arc::clone(&work).mark()));
         work.run(job, callers, events).await;
         let span = began.elapsed();
         Counts::read(dir.path()).since(&before).print(name, events as f64, span);
@@ -103,6 +110,11 @@ fn row(name: &str, job: Job, callers: usize, events: usize) {
             retiring.abort();
             println!("{:<12} {:.2} retired for each event stored meanwhile", "", retired as f64 / events as f64);
         }
+        if let Some(marking) = marking {
+            marking.abort();
+            let left = work.unmarked.lock().expect("no caller panics").len();
+            println!("{:<12} {:.2} marked for each event stored meanwhile", "", 1.0 - left as f64 / events as f64);
+        }
         store.close().await;
     });
 }
@@ -110,13 +122,15 @@ fn row(name: &str, job: Job, callers: usize, events: usize) {
 struct Work {
     store: Arc<SqliteStore>,
     mint: Mutex<IdMint>,
+    /// Stored, and to be marked.
+    unmarked: Mutex<Vec<EventId>>,
     started: (Instant, Wall),
 }
 
 impl Work {
     fn new(store: Arc<SqliteStore>) -> Self {
         let started = (Instant::now(), Wall::from_micros(1_800_000_000_000_000));
-        Self { store, mint: Mutex::new(IdMint::new(0, 1)), started }
+        Self { store, mint: Mutex::new(IdMint::new(0, 1)), unmarked: Mutex::default(), started }
     }
 
     fn now(&self) -> Wall {
@@ -127,7 +141,7 @@ impl Work {
         match job {
             Job::Drain => return self.drain(events).await,
             Job::Commit => return self.commit(callers, events).await,
-            Job::Append | Job::Keyed | Job::Direct | Job::Retire => {}
+            Job::Append | Job::Keyed | Job::Direct | Job::Retire | Job::Mark => {}
         }
         let tasks: Vec<_> = (0..callers)
             .map(|caller| {
@@ -150,9 +164,38 @@ impl Work {
         let before = append.deliveries[0].clone();
         let answers = self.store.append(vec![append]).await;
         assert!(answers.into_iter().all(|answer| answer.is_ok_and(|found| found.is_stored())));
-        if matches!(job, Job::Direct | Job::Retire) {
+        if job == Job::Mark {
+            self.unmarked.lock().expect("no caller panics").push(before.event);
+        }
+        if matches!(job, Job::Direct | Job::Retire | Job::Mark) {
             let answers = self.store.settle(vec![delivered(before, self.now())]).await;
             assert_eq!(answers, Ok(vec![Changed::Applied]));
+        }
+    }
+
+    /// Marks what is stored, in commits as the server makes them, and rests as long.
+    async fn mark(self: Arc<Self>) {
+        let (source, mut number) = (name("stripe"), 0u64);
+        let markers = [1, 2, 3, 4, 5, 6, 7, 8].map(|slot| Marker { slot, definition: 1 });
+        loop {
+            let begun = Instant::now();
+            let some: Vec<EventId> = {
+                let mut unmarked = self.unmarked.lock().expect("no caller panics");
+                let count = unmarked.len().min(limits::MARKS_A_COMMIT / markers.len());
+                unmarked.drain(..count).collect()
+            };
+            let mut values = || {
+                let mut value = [0; 32];
+                number += 1;
+                value[..8].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+                value
+            };
+            let mut event = |id| MarkedEvent { id, values: markers.map(|marker| (marker.slot, values())).to_vec() };
+            let reach = |marker| Indexed { source: source.clone(), marker, from: Wall::MIN, to: self.started.1 };
+            let events = some.into_iter().map(&mut event).collect();
+            let marking = Marking { source: source.clone(), events, reach: markers.map(reach).to_vec() };
+            self.store.mark(marking).await.expect("marks");
+            tokio::time::sleep(begun.elapsed().max(Duration::from_millis(1))).await;
         }
     }
 
@@ -195,7 +238,7 @@ impl Work {
         let now = self.now();
         let mut mint = self.mint.lock().expect("no caller panics");
         let mut append = webhook::append(&mut mint, now, job == Job::Keyed);
-        if matches!(job, Job::Direct | Job::Retire) {
+        if matches!(job, Job::Direct | Job::Retire | Job::Mark) {
             let delivery = &mut append.deliveries[0];
             delivery.state = State::Leased;
             delivery.token = Token { counter: 1, nonce: 4 };

@@ -2,6 +2,7 @@
 
 mod erase;
 mod export;
+mod marked;
 mod scan;
 mod tail;
 
@@ -41,6 +42,9 @@ pub(crate) enum Verb {
     /// --key finds what its sender calls so: by the Idempotency-Key that it came with (each API key may have used it), or the id that the platform
     /// gives its webhook. That is known for as long as repeats are (`DEDUPE_WINDOW`), at sources whose platform sends an id that it never gives twice.
     ///
+    /// --mark finds those that have a value which their source declares as a mark (source update --mark), and says between which moments that is
+    /// all of them.
+    ///
     /// --contains and --json-path look through the events themselves, the newest first: 20,000 or for five seconds, then they say how far they
     /// came. --cursor goes on from there, --all to the end (Ctrl-C ends it with what was found). A text is looked for as it is, in body, query
     /// and values of headers; a server looks through them for one at a time.
@@ -50,6 +54,9 @@ pub(crate) enum Verb {
         /// Those that their sender calls so
         #[arg(long, value_name = "ID", requires = "source", conflicts_with_all = ["pattern", "since", "until", "cursor", "all", "limit", "contains", "json_path"])]
         key: Option<String>,
+        /// That have this value at a mark of their source
+        #[arg(long, value_name = "NAME=VALUE", value_parser = marked::sought, requires = "source", conflicts_with_all = ["key", "pattern", "since", "until", "contains", "json_path"])]
+        mark: Option<(String, String)>,
         #[command(flatten)]
         sought: Sought,
         #[command(flatten)]
@@ -104,7 +111,10 @@ const VIEW: View<EventDto> =
 impl noun::Verb for Verb {
     async fn run(self, asked: &Asked) -> Outcome {
         match self {
-            Self::List { received, key, sought, paging } => {
+            Self::List { received, key, mark, sought, paging } => {
+                if let Some(mark) = mark {
+                    return marked::run(asked, received.source().unwrap_or_default(), mark, &paging).await;
+                }
                 let mut parameters = received.parameters()?;
                 if let Some(sought) = sought.parameter() {
                     parameters.push(sought);

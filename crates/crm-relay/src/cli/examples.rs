@@ -191,6 +191,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "crm-relay doctor --config client.toml    # where the client runs",
         ],
     ),
+    (
+        "bench",
+        &[
+            "crm-relay bench                          # some 15 s",
+            "crm-relay bench --dir /var/lib           # on the disk that DATA_DIR is on",
+            "crm-relay bench --senders 64 --bytes 8KiB --json",
+        ],
+    ),
     ("store backup", &["crm-relay store backup /backup/relay-2026-11-20"]),
     ("store restore", &["crm-relay store restore /backup/relay-2026-11-20 --data-dir /var/lib/crm-relay"]),
     (

@@ -82,6 +82,11 @@ impl Ended {
 }
 
 impl Received {
+    /// The source that was named.
+    pub(super) fn source(&self) -> Option<String> {
+        self.source.clone()
+    }
+
     /// As parameters of the admin API.
     ///
     /// # Errors

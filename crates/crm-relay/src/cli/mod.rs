@@ -5,6 +5,7 @@ mod alert;
 mod audit;
 mod audit_log;
 mod awaited;
+mod bench;
 mod bulk;
 mod client;
 mod collection;
@@ -131,6 +132,8 @@ enum Command {
     Health(health::HealthArgs),
     /// Why does nothing arrive? Each hop with what mends it
     Doctor(doctor::DoctorArgs),
+    /// What does this machine do? Measured in some 15 s
+    Bench(bench::BenchArgs),
     /// Backup, restore, check, move
     Store(store::StoreArgs),
     /// Check or print the configuration, or begin one
@@ -182,6 +185,7 @@ impl Cli {
             Command::Status(args) => args.run(),
             Command::Health(args) => args.run(),
             Command::Doctor(args) => args.run(),
+            Command::Bench(args) => args.run(),
             Command::Store(args) => args.run(),
             Command::Config(args) => args.run(),
             Command::Completions(args) => args.run(),

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use http::Method;
-use relay_core::quota;
+use relay_core::{name::Name, quota};
 use relay_providers::Given;
 use relay_server::{
     api::{
-        EventNameDto, List, ParameterDto, QuotaDto, RefusalDto, SecretDto, SourceAsk, SourceCountersDto, SourceDto,
-        SourceRotateAsk, SourceUpdateAsk,
+        EventNameDto, List, MarkDto, ParameterDto, QuotaDto, RefusalDto, SecretDto, SourceAsk, SourceCountersDto,
+        SourceDto, SourceRotateAsk, SourceUpdateAsk, came_from,
     },
-    config::{Dedupe, NetworkPolicy},
+    config::{Dedupe, MarkPath, NetworkPolicy},
 };
 
 use super::{
@@ -24,6 +24,7 @@ use super::{
     shared_options::parameters,
 };
 use crate::{
+    config::server::mark,
     exit::{Exit, Failure, Outcome},
     output::say,
     quantity,
@@ -83,6 +84,12 @@ pub(crate) enum Verb {
         /// strict: deliver what is sent again only once
         #[arg(long, value_name = "auto|strict")]
         dedupe: Option<Dedupe>,
+        /// Its events can be found by what stands there: customer=$.data.object.customer, delivery=header:X-GitHub-Delivery; eight at most
+        #[arg(long, value_name = "NAME=PATH", value_parser = mark)]
+        mark: Vec<(Name, MarkPath)>,
+        /// Take this mark away
+        #[arg(long, value_name = "NAME")]
+        unmark: Vec<String>,
         /// none takes away what there was
         #[command(flatten)]
         network: NetworkFlags,
@@ -196,20 +203,24 @@ impl noun::Verb for Verb {
                 let order = if forget { "await-secret?forget=true" } else { "await-secret" };
                 asked.tell(&SOURCES.order(&asked.running().await?, &[&named.name], order).await?, in_words)
             }
-            Self::Update { named, provider, set, unset, allow_empty, dedupe, network } => {
+            Self::Update { named, provider, set, unset, allow_empty, dedupe, mark, unmark, network } => {
                 if let Some(provider) = &provider {
                     provider::find(provider)?;
                 }
                 let network = network.policy();
                 let is_empty = provider.is_none() && set.is_empty() && unset.is_empty() && network.is_open();
+                let is_empty = is_empty && mark.is_empty() && unmark.is_empty();
                 if is_empty && allow_empty.is_none() && dedupe.is_none() {
                     return Err(nothing_to_change(
-                        "--set NAME=@FILE, --unset NAME, --provider NAME, --allow-empty, --dedupe, --rate, --address-rate, --allow, \
-                         --deny, --daily-events, --daily-bytes",
+                        "--set NAME=@FILE, --unset NAME, --provider NAME, --allow-empty, --dedupe, --mark, --unmark, --rate, --address-rate, \
+                         --allow, --deny, --daily-events, --daily-bytes",
                     ));
                 }
                 let set = parameters(&set)?.into();
-                let ask = SourceUpdateAsk { provider, parameters: None, set, unset, network, allow_empty, dedupe };
+                let mark = mark.iter().map(|(name, path)| (name.to_string(), path.as_str().to_owned())).collect();
+                let parameters = None;
+                let ask =
+                    SourceUpdateAsk { provider, parameters, set, unset, network, allow_empty, dedupe, mark, unmark };
                 SOURCES.update(asked, &[&named.name], &ask).await.map_err(|failure| match failure.exit {
                     Exit::Usage if !failure.text.contains("is not a name") => {
                         let look = format!("{failure}. What it has: crm-relay source show {}", named.name);
@@ -350,6 +361,7 @@ fn in_words(source: &SourceDto) -> String {
         daily_events.is_some(),
         daily_bytes.is_some(),
     ];
+    fields.extend(source.marks.iter().map(|mark| ("mark", marked(mark, source.activity.is_some()))));
     fields.extend(bounds.into_iter().zip(given).filter_map(|(field, given)| given.then_some(field)));
     if let Some(rotation) = &source.rotation {
         fields.insert(3, ("rotation", style::warn(under_way(rotation))));
@@ -372,6 +384,19 @@ fn in_words(source: &SourceDto) -> String {
         parts.push(refusals_of(&activity.refusals));
     }
     parts.join("\n\n")
+}
+
+/// `customer = $.data.object.customer, filled from the oldest event to 2026-11-30 18:25:40`.
+fn marked(mark: &MarkDto, is_alone: bool) -> String {
+    let MarkDto { name, path, indexed_from, indexed_to } = mark;
+    let far = match (indexed_from, indexed_to) {
+        (_, None) if is_alone => "not filled yet".to_owned(),
+        // How far it is stands only where a source is shown.
+        (_, None) => return format!("{} = {}", text(name), text(path)),
+        (None, Some(to)) => format!("filled from the oldest event to {}", when(to)),
+        (Some(from), Some(to)) => format!("filled from {} to {}", when(from), when(to)),
+    };
+    format!("{} = {}, {far}", text(name), text(path))
 }
 
 /// What is pasted where the platform asks for it.
@@ -433,8 +458,8 @@ fn refused(counters: &SourceCountersDto) -> String {
 /// The last refusals, the newest first.
 fn refusals_of(refusals: &[RefusalDto]) -> String {
     let row = |refusal: &RefusalDto| {
-        let RefusalDto { at, check, detail, peer, .. } = refusal;
-        vec![when(at), text(peer), text(check), text(detail)]
+        let RefusalDto { at, check, detail, peer, proxy, .. } = refusal;
+        vec![when(at), text(&came_from(peer.as_deref(), proxy.as_deref())), text(check), text(detail)]
     };
     table::wrapped(&["refused", "from", "check", "detail"], &refusals.iter().map(row).collect::<Vec<_>>())
 }

@@ -4,7 +4,7 @@ mod screen;
 mod watch;
 
 use clap::Args;
-use relay_server::api::{BackupDto, MissedDto, ServerDto, StatusDto};
+use relay_server::api::{BackupDto, MissedDto, ServerDto, StatusDto, came_from};
 
 use self::screen::{Beside, Size};
 use super::{
@@ -110,8 +110,9 @@ fn missed(missed: &[MissedDto]) -> Result<(), Failure> {
     }
     print("\nrequests to a path or source that there is none of, the latest first:")?;
     let row = |request: &MissedDto| {
-        let MissedDto { at, status, method, path, peer } = request;
-        vec![when(at), text(status), text(method), text(path), text(peer)]
+        let MissedDto { at, status, method, path, peer, proxy } = request;
+        let from = came_from(peer.as_deref(), proxy.as_deref());
+        vec![when(at), text(status), text(method), text(path), text(&from)]
     };
     let rows: Vec<Vec<String>> = missed.iter().take(MISSED_SHOWN).map(row).collect();
     print(&table::table(&["at", "status", "method", "path", "from"], &rows))?;

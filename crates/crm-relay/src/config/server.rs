@@ -20,8 +20,8 @@ use relay_server::directory::wrong_with;
 use relay_server::{
     budget,
     config::{
-        BackupPlan, Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, NetworkPolicy, ProxyChoice,
-        RouteDefaults,
+        BackupPlan, Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, MarkPath, NetworkPolicy,
+        ProxyChoice, RouteDefaults,
     },
 };
 use relay_store::{
@@ -574,8 +574,10 @@ fn source(section: &Section, known: Known, faults: &mut Faults) -> Option<Declar
     let allow_empty = fields.optional("allow_empty", quantity::flag);
     let dedupe = fields.optional("dedupe", |text| text.parse::<Dedupe>().map_err(str::to_owned));
     let network = network_policy(section, fields.faults);
-    let is_ours =
-        |key: &str| matches!(key, "provider" | "allow_empty" | "dedupe") || NetworkPolicy::KEYS.contains(&key);
+    let marks = marks(section, fields.faults);
+    let is_ours = |key: &str| {
+        matches!(key, "provider" | "allow_empty" | "dedupe" | "marks") || NetworkPolicy::KEYS.contains(&key)
+    };
     let is_parameter = |key: &str| !is_ours(key);
     let parameters: Vec<(String, String)> = section
         .entries
@@ -619,6 +621,7 @@ fn source(section: &Section, known: Known, faults: &mut Faults) -> Option<Declar
         network,
         allow_empty: allow_empty.unwrap_or(false),
         dedupe: dedupe.unwrap_or_default(),
+        marks,
         at: section.origin.to_string(),
     })
 }
@@ -645,6 +648,45 @@ fn network_policy(section: &Section, faults: &mut Faults) -> NetworkPolicy {
         }
         NetworkPolicy::default()
     })
+}
+
+/// What its events can be found by: `NAME=PATH` each.
+fn marks(section: &Section, faults: &mut Faults) -> Vec<(Name, MarkPath)> {
+    let Some(entry) = section.entry("marks").filter(|entry| !entry.is_broken) else { return Vec::new() };
+    let mut found: Vec<(Name, MarkPath)> = Vec::new();
+    for text in &entry.values {
+        match mark(text) {
+            Ok((name, _)) if found.iter().any(|(known, _)| *known == name) => {
+                faults.add(
+                    "marks",
+                    Some(text.clone()),
+                    &entry.origin,
+                    "its name is there twice; each stands for one place",
+                );
+            }
+            Ok(mark) => found.push(mark),
+            Err(want) => faults.add("marks", Some(text.clone()), &entry.origin, want),
+        }
+    }
+    if found.len() > limits::MARKS_MAX {
+        let want = format!("want {} marks at most", limits::MARKS_MAX);
+        faults.add("marks", Some(entry.text()), &entry.origin, want);
+        found.clear();
+    }
+    found
+}
+
+/// `customer=$.data.object.customer`.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn mark(text: &str) -> Result<(Name, MarkPath), String> {
+    let parts = text
+        .split_once('=')
+        .ok_or("want a name and a place: customer=$.data.object.customer, delivery=header:X-GitHub-Delivery");
+    let (name, path) = parts?;
+    let name = name.trim().parse::<Name>().map_err(|error| error.to_string())?;
+    Ok((name, path.trim().parse()?))
 }
 
 /// A `[[route]]`.

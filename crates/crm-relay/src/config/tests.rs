@@ -136,6 +136,26 @@ deny = ["10.1.2.3/8"]
 }
 
 #[test]
+fn a_source_says_by_what_its_events_are_found() {
+    let of = |marks: &str| format!("[source.shop]\nprovider = \"api-key\"\nmarks = {marks}\n");
+    let file = of(r#"["customer=$.data.object.customer", "order = $['order=id'][0]"]"#);
+    let planned = server::plan(layers(Process::Server, &[], &file)).expect("is fine");
+    let marks = planned.declared().sources[0].marks.iter().map(|(name, path)| (name.as_str(), path.as_str()));
+    assert_eq!(marks.collect::<Vec<_>>(), [("customer", "$.data.object.customer"), ("order", "$['order=id'][0]")]);
+    let nine: Vec<String> = (0..9).map(|number| format!("m{number}=$.m")).collect();
+    for (marks, want) in [
+        (r#"["customer"]"#.to_owned(), "customer=$.data.object.customer"),
+        (r#"["Customer=$.a"]"#.to_owned(), "1 to 63 of a-z"),
+        (r#"["customer=data.a"]"#.to_owned(), "does not begin with $"),
+        (r#"["a=$.a", "a=$.b"]"#.to_owned(), "there twice"),
+        (format!("{nine:?}"), "want 8 marks at most"),
+    ] {
+        let faults = faults_of(layers(Process::Server, &[], &of(&marks)));
+        assert!(faults.contains("marks") && faults.contains(want), "{faults}");
+    }
+}
+
+#[test]
 fn the_command_line_beats_the_environment_and_that_beats_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("relay.toml");

@@ -84,12 +84,12 @@ pub(crate) fn lines(body: &[u8], about: About<'_>, max: usize) -> Vec<String> {
 }
 
 /// One line and how many bytes of the body it stands for, about.
-struct Line {
+struct TextLine {
     text: String,
     bytes: usize,
 }
 
-impl Line {
+impl TextLine {
     fn plain(text: &str) -> Self {
         Self { text: visible_bytes(text.as_bytes(), LINE_MAX).replace("\\u{9}", "\t"), bytes: text.len() + 1 }
     }
@@ -119,7 +119,7 @@ fn inflate(body: &[u8], coding: Option<&str>) -> Option<Vec<u8>> {
     (read.is_ok() || !out.is_empty()).then_some(out)
 }
 
-fn formatted(text: &str, about: About<'_>) -> Vec<Line> {
+fn formatted(text: &str, about: About<'_>) -> Vec<TextLine> {
     if text.len() <= READ_MAX {
         let trimmed = text.trim_start_matches('\u{feff}').trim();
         if trimmed.starts_with(['{', '[']) && is_json(trimmed) {
@@ -132,7 +132,7 @@ fn formatted(text: &str, about: About<'_>) -> Vec<Line> {
             return form(trimmed);
         }
     }
-    text.lines().map(|line| Line::plain(line.trim_end_matches('\r'))).collect()
+    text.lines().map(|line| TextLine::plain(line.trim_end_matches('\r'))).collect()
 }
 
 fn is_json(text: &str) -> bool {
@@ -141,7 +141,7 @@ fn is_json(text: &str) -> bool {
 
 /// JSON with each member on a line of its own: the text as it came, but for the blanks between its parts. Members keep
 /// their order, numbers their digits.
-fn json(text: &str) -> Vec<Line> {
+fn json(text: &str) -> Vec<TextLine> {
     let mut page = Page::default();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -204,7 +204,7 @@ fn cut(text: &str) -> String {
 /// Lines that are being written, each indented.
 #[derive(Default)]
 struct Page {
-    lines: Vec<Line>,
+    lines: Vec<TextLine>,
     line: String,
     bytes: usize,
     depth: usize,
@@ -237,18 +237,18 @@ impl Page {
 
     fn next(&mut self) {
         if !self.line.is_empty() {
-            self.lines.push(Line { text: std::mem::take(&mut self.line), bytes: self.bytes + 1 });
+            self.lines.push(TextLine { text: std::mem::take(&mut self.line), bytes: self.bytes + 1 });
         }
     }
 
-    fn lines(mut self) -> Vec<Line> {
+    fn lines(mut self) -> Vec<TextLine> {
         self.next();
         self.lines
     }
 }
 
 /// Each element and each text on a line; one that holds nothing but a short text stays together.
-fn xml(text: &str) -> Vec<Line> {
+fn xml(text: &str) -> Vec<TextLine> {
     const TOGETHER_MAX: usize = 120;
     let mut page = Page::default();
     let mut rest = text;
@@ -335,17 +335,17 @@ fn is_form(text: &str, about: About<'_>) -> bool {
 }
 
 /// A field on each line, decoded; one that holds JSON, as GitHub and Slack send it, is indented below its name.
-fn form(text: &str) -> Vec<Line> {
+fn form(text: &str) -> Vec<TextLine> {
     let mut out = Vec::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let (name, value) = (decoded(name), decoded(value));
         let name = style::copy(cut(&name));
         if value.starts_with(['{', '[']) && is_json(&value) {
-            out.push(Line { text: format!("{name} {}", style::dim("=")), bytes: 1 });
-            out.extend(json(&value).into_iter().map(|line| Line { text: format!("  {}", line.text), ..line }));
+            out.push(TextLine { text: format!("{name} {}", style::dim("=")), bytes: 1 });
+            out.extend(json(&value).into_iter().map(|line| TextLine { text: format!("  {}", line.text), ..line }));
         } else {
-            out.push(Line { text: format!("{name} {} {}", style::dim("="), cut(&value)), bytes: pair.len() + 1 });
+            out.push(TextLine { text: format!("{name} {} {}", style::dim("="), cut(&value)), bytes: pair.len() + 1 });
         }
     }
     out

@@ -4,9 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its place has failed")]
 
 mod awaited;
+mod bench;
 mod contrib;
 mod declared;
 mod doctor;
+mod documents;
 mod every_provider;
 mod exits;
 mod handed_out;

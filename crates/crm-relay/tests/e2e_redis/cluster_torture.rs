@@ -1,5 +1,6 @@
 //! Two servers on a cluster of three primaries and three replicas, clients, a load, and one fault after the other at whichever primary has some
-//! partition: a failover by command, kill -9, SIGSTOP, slots that are moved, and one that hangs and whose replica may not take over. Nothing acknowledged is lost.
+//! partition: a failover by command, with and without anybody's agreement, kill -9, SIGSTOP, networks that are parted both ways or one, slots that are
+//! moved, one that hangs and whose replica may not take over, and a replica that is killed. Nothing acknowledged is lost.
 //!
 //! `ROUNDS=n` (by `make torture-redis SET=cluster ROUNDS=n`) sets the number of rounds; `SEED=n` another order of them.
 
@@ -41,14 +42,49 @@ const TAGS: [&str; 6] = ["00-23", "04-44", "07-78", "11-37", "15-43", "reg"];
 enum Fault {
     /// A replica takes over, in agreement with its primary.
     Command,
+    /// It does not ask its primary.
+    Force,
+    /// It asks nobody.
+    Takeover,
     Kill,
     Stop,
+    /// Nobody but servers hears it.
+    Isolated,
+    /// It hears everybody, and is heard by servers alone.
+    Muted,
+    /// Its replica is killed: nothing is taken there meanwhile.
+    Replica,
     /// It hangs, and its replica may not take over.
     Alone,
     /// A slot goes to another primary, key by key.
     Move,
     /// And in one step.
     MoveAtOnce,
+}
+
+impl Fault {
+    /// Of each kind, those that any of them can do.
+    const USUAL: [Self; 10] = [
+        Self::Kill,
+        Self::Move,
+        Self::Isolated,
+        Self::Stop,
+        Self::Takeover,
+        Self::Alone,
+        Self::Muted,
+        Self::Command,
+        Self::Replica,
+        Self::Force,
+    ];
+
+    /// What is said behind the command that makes a replica take over.
+    fn how(self) -> Option<&'static str> {
+        match self {
+            Self::Force => Some("FORCE"),
+            Self::Takeover => Some("TAKEOVER"),
+            _ => None,
+        }
+    }
 }
 
 fn given(name: &str) -> Option<u64> {
@@ -58,15 +94,17 @@ fn given(name: &str) -> Option<u64> {
 /// I1, I3, I5, I9, F5.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_on_a_cluster() {
-    let faults = [Fault::Kill, Fault::Move, Fault::Stop, Fault::Alone, Fault::Command];
-    Box::pin(torture(Redis::Installed, "replicated", &faults)).await;
+    let long = given("ROUNDS").is_some();
+    let faults = if long { &Fault::USUAL[..] } else { &Fault::USUAL[..6] };
+    Box::pin(torture(Redis::Installed, "replicated", faults)).await;
 }
 
 /// The same where the disks of replicas have it, and slots move in one step.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_on_a_cluster_and_its_disks() {
-    let faults = [Fault::MoveAtOnce, Fault::Command, Fault::Kill];
-    Box::pin(torture(Redis::Valkey9, "fsync-replicated", &faults)).await;
+    let long = given("ROUNDS").is_some();
+    let faults = if long { &Fault::USUAL[..] } else { &Fault::USUAL[6..] };
+    Box::pin(torture(Redis::Valkey9, "fsync-replicated", &[&[Fault::MoveAtOnce], faults].concat())).await;
 }
 
 async fn torture(redis: Redis, durability: &str, faults: &[Fault]) {
@@ -90,8 +128,9 @@ async fn torture(redis: Redis, durability: &str, faults: &[Fault]) {
         let away = if rounds.is_some() { away } else { away / 4 };
         let (took, taken, refused) = match fault {
             Fault::Move | Fault::MoveAtOnce => scene.moves(tag, fault == Fault::MoveAtOnce),
-            Fault::Command | Fault::Kill | Fault::Stop => scene.fails_over(fault, tag, away),
+            Fault::Replica => scene.loses_its_replica(tag, away),
             Fault::Alone => scene.hangs_alone(if rounds.is_some() { ALONE } else { ALONE / 2 }),
+            _ => scene.fails_over(fault, tag, away),
         };
         eprintln!(
             "round {round}: {fault:?} of {tag} took {took:?}, first 2xx {taken:?} behind that, {refused} without 2xx"
@@ -116,7 +155,7 @@ struct Scene {
 
 impl Scene {
     async fn set(redis: Redis, durability: &str) -> Self {
-        let cluster = Clustered::start(redis, (PRIMARIES, 1), &[], false);
+        let cluster = Clustered::start_with_gates(redis, (PRIMARIES, 1)).await;
         let dir = tempfile::tempdir().unwrap();
         let hosts = cluster.ports.iter().map(|port| format!("127.0.0.1:{port}"));
         let url = format!("redis+cluster://{}", hosts.collect::<Vec<_>>().join(","));
@@ -166,9 +205,12 @@ impl Scene {
         let replica = cluster.replica_of(before);
         let (refused, began) = (self.load.so_far().1, Instant::now());
         match fault {
+            Fault::Command | Fault::Force | Fault::Takeover => cluster.fail_over(replica, fault.how()),
             Fault::Kill => cluster.nodes[before].stop(),
             Fault::Stop => cluster.nodes[before].pause(),
-            Fault::Command | Fault::Alone | Fault::Move | Fault::MoveAtOnce => cluster.fail_over(replica),
+            Fault::Isolated => cluster.part(before),
+            Fault::Muted => cluster.mute(before),
+            _ => panic!("nobody takes over for {fault:?}"),
         }
         until("another primary", || (cluster.owner_by(replica, slot) == Some(replica)).then_some(()));
         let took = began.elapsed();
@@ -177,8 +219,22 @@ impl Scene {
         match fault {
             Fault::Kill => self.cluster.nodes[before].restart(),
             Fault::Stop => self.cluster.nodes[before].resume(),
-            Fault::Command | Fault::Alone | Fault::Move | Fault::MoveAtOnce => {}
+            _ => self.cluster.join(),
         }
+        self.cluster.is_whole();
+        (took, taken, self.load.so_far().1 - refused)
+    }
+
+    /// The replica of a primary is killed, and comes back. What the primary alone has is not confirmed; others take what has no key.
+    fn loses_its_replica(&mut self, tag: &str, away: Duration) -> (Duration, Duration, u64) {
+        let primary = self.cluster.owner(self.slot(tag)).unwrap();
+        let replica = self.cluster.replica_of(primary);
+        let (refused, began) = (self.load.so_far().1, Instant::now());
+        self.cluster.nodes[replica].stop();
+        std::thread::sleep(away);
+        self.cluster.nodes[replica].restart();
+        let took = began.elapsed();
+        let taken = self.taken();
         self.cluster.is_whole();
         (took, taken, self.load.so_far().1 - refused)
     }

@@ -18,6 +18,10 @@ mod clustered;
 mod configuration;
 #[path = "../e2e/delivery.rs"]
 mod delivery;
+#[path = "../e2e/export.rs"]
+mod export;
+#[path = "../e2e/finding.rs"]
+mod finding;
 mod front;
 #[path = "../../../relay-store/tests/redis/gate.rs"]
 mod gate;
@@ -33,8 +37,14 @@ mod operate;
 mod predecessor;
 #[path = "../e2e/process.rs"]
 mod process;
+#[path = "../e2e/refusals.rs"]
+mod refusals;
+#[path = "../e2e/reload.rs"]
+mod reload;
 #[path = "../../../relay-store/tests/redis/replicated.rs"]
 mod replicated;
+#[path = "../e2e/retention.rs"]
+mod retention;
 #[path = "../e2e/sealed.rs"]
 mod sealed;
 #[path = "../e2e/sender.rs"]
@@ -42,6 +52,8 @@ mod sender;
 mod sentinel_torture;
 mod several;
 mod several_torture;
+#[path = "../e2e/stop.rs"]
+mod stop;
 mod store;
 #[path = "../e2e/target.rs"]
 mod target;

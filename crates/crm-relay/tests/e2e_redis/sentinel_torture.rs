@@ -1,5 +1,6 @@
 //! Two servers on a primary with two replicas and three sentinels, clients, a load, and one failover after the other: by command, by
-//! kill -9, by SIGSTOP, and by networks that are parted, each with the old primary coming back. Nothing acknowledged is lost.
+//! kill -9, by SIGSTOP, and by networks that are parted, both ways or one, each with the old primary coming back; between them a
+//! replica that is killed, and replicas that the primary drops. Nothing acknowledged is lost.
 //!
 //! `ROUNDS=n` (by `make torture-redis SET=sentinel ROUNDS=n`) sets the number of rounds; `SEED=n` another order of them.
 
@@ -28,7 +29,7 @@ const ARRIVE_WITHIN: Duration = Duration::from_secs(90);
 const CLIENTS: usize = 2;
 const SLOTS: u64 = 8;
 
-/// What happens to a primary.
+/// What happens to a primary, or to those that follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     /// A sentinel is told to take another one.
@@ -39,12 +40,33 @@ enum Fault {
     Isolated,
     /// Sentinels do not hear it; servers and replicas do.
     Unwatched,
+    /// It hears everybody, and is heard by servers alone: what it is sent it does, and no replica has it.
+    Muted,
     /// Servers do not hear it; everybody else does. It stays the primary.
     Unreached,
+    /// A replica is killed. The primary stays.
+    Replica,
+    /// The primary ends the connections of those that follow it. It stays.
+    Dropped,
 }
 
 impl Fault {
-    const ALL: [Self; 6] = [Self::Kill, Self::Unwatched, Self::Stop, Self::Command, Self::Isolated, Self::Unreached];
+    const ALL: [Self; 9] = [
+        Self::Kill,
+        Self::Unwatched,
+        Self::Dropped,
+        Self::Stop,
+        Self::Muted,
+        Self::Command,
+        Self::Isolated,
+        Self::Replica,
+        Self::Unreached,
+    ];
+
+    /// Whether there is another primary then.
+    fn replaces(self) -> bool {
+        !matches!(self, Self::Unreached | Self::Replica | Self::Dropped)
+    }
 
     fn begin(self, set: &mut Replicated, primary: usize) {
         match self {
@@ -55,18 +77,29 @@ impl Fault {
                 set.gates[primary].shut(Replicated::other_nodes(primary).chain(Replicated::all_sentinels()));
             }
             Self::Unwatched => set.gates[primary].shut(Replicated::all_sentinels()),
+            Self::Muted => {
+                set.gates[primary].mute(Replicated::other_nodes(primary).chain(Replicated::all_sentinels()));
+            }
             Self::Unreached => set.gates[primary].shut([gate::from(1)]),
+            Self::Replica => set.nodes[another(primary)].stop(),
+            Self::Dropped => drop(set.nodes[primary].ask(&[b"CLIENT", b"KILL", b"TYPE", b"replica"])),
         }
     }
 
     fn end(self, set: &mut Replicated, primary: usize) {
         match self {
-            Self::Command => {}
+            Self::Command | Self::Dropped => {}
             Self::Kill => set.nodes[primary].restart(),
             Self::Stop => set.nodes[primary].resume(),
-            Self::Isolated | Self::Unwatched | Self::Unreached => set.gates[primary].open(),
+            Self::Isolated | Self::Unwatched | Self::Muted | Self::Unreached => set.gates[primary].open(),
+            Self::Replica => set.nodes[another(primary)].restart(),
         }
     }
+}
+
+/// One that follows it.
+fn another(primary: usize) -> usize {
+    usize::from(primary == 0)
 }
 
 fn given(name: &str) -> Option<u64> {
@@ -76,13 +109,13 @@ fn given(name: &str) -> Option<u64> {
 /// I1, I3, I5, I9, F5.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_with_a_primary() {
-    Box::pin(torture(Redis::Installed, "replicated", &Fault::ALL[..3])).await;
+    Box::pin(torture(Redis::Installed, "replicated", &Fault::ALL[..4])).await;
 }
 
 /// The same where the disks of replicas have it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_with_a_primary_and_its_disks() {
-    Box::pin(torture(Redis::Valkey9, "fsync-replicated", &Fault::ALL[3..])).await;
+    Box::pin(torture(Redis::Valkey9, "fsync-replicated", &Fault::ALL[4..])).await;
 }
 
 async fn torture(redis: Redis, durability: &str, faults: &[Fault]) {
@@ -168,19 +201,19 @@ impl Scene {
         let before = set.primary().unwrap();
         let began = Instant::now();
         fault.begin(set, before);
-        if fault == Fault::Unreached {
-            std::thread::sleep(away);
-        } else {
+        if fault.replaces() {
             set.another_than(before);
+        } else {
+            std::thread::sleep(away);
         }
         let promoted = began.elapsed();
-        if fault == Fault::Unreached {
+        if !fault.replaces() {
             fault.end(set, before);
         }
         let (known, since) = (self.load.so_far().0, Instant::now());
         wait_for("a webhook to be taken", || (self.load.so_far().0 > known).then_some(()));
         let taken = since.elapsed();
-        if fault != Fault::Unreached {
+        if fault.replaces() {
             std::thread::sleep(away);
             fault.end(&mut self.replicated, before);
         }

@@ -1,6 +1,7 @@
 //! The rules of the house that no compiler checks: which crate may import which, what must not be in a file, what a
 //! document must keep true. Every rule reports all its offenders at once.
 
+mod bounds;
 mod circles;
 mod manifests;
 mod words;
@@ -105,6 +106,26 @@ fn the_core_is_free_of_io_clocks_and_chance() {
             let is_meant = |banned: &str| [HASHES, CANARY].contains(&(file.shown().as_str(), banned));
             for banned in BANNED.iter().filter(|banned| has_word(line, banned) && !is_meant(banned)) {
                 wrong.push(format!("{}:{number}: {banned}", file.shown()));
+            }
+        }
+    }
+    report(&wrong);
+}
+
+/// Whether to ask again is decided by what an error answers, so that a new one is met everywhere; only what people hear of it goes by its name.
+#[test]
+fn the_machines_of_the_core_know_no_error_of_a_store_by_name() {
+    let mut wrong = Vec::new();
+    for file in ["hub", "jobs"].into_iter().flat_map(|room| files(&format!("crates/relay-core/src/{room}/"), "rs")) {
+        if file.shown().ends_with("/hub/output.rs") {
+            continue;
+        }
+        for (number, line) in code_lines(&file) {
+            let is_named = |kind: &str| {
+                line.split(kind).skip(1).any(|behind| behind.starts_with(|first: char| first.is_ascii_uppercase()))
+            };
+            if is_named("StoreError::") || is_named("AppendError::") {
+                wrong.push(format!("{}:{number}: ask it: fault(), retry(), wants_less(), record()", file.shown()));
             }
         }
     }

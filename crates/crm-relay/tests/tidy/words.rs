@@ -21,14 +21,7 @@ const WORDS: &[(&str, &[(&str, &str)])] = &[
     ("Gate", &[("relay-server/connect", "lets clients in")]),
     ("Held", &[("relay-core/hub", "a lease, as the hub holds it")]),
     ("Lease", &[("relay-core/delivery", "a time-boxed, fenced claim on a delivery")]),
-    (
-        "Line",
-        &[
-            ("relay-core/hub", "what waits in its order"),
-            ("relay-store/sqlite", "the same, on disk"),
-            ("crm-relay/render", "a line of text"),
-        ],
-    ),
+    ("Line", &[("relay-core/hub", "what waits in its order"), ("relay-store/sqlite", "the same, on disk")]),
     ("Outgoing", &[("relay-core/outbox", "a body on its way to a client")]),
     (
         "Place",
@@ -41,11 +34,10 @@ const WORDS: &[(&str, &[(&str, &str)])] = &[
     ("Plan", &[("crm-relay/config", "what the settings of a server come to")]),
     ("Refused", &[]),
     ("Served", &[("relay-core/wire", "a destination of a Hello")]),
-    (
-        "Session",
-        &[("relay-core/hub", "a client's, from its Hello on"), ("relay-server/people", "of somebody who signed in")],
-    ),
+    ("Session", &[("relay-core/hub", "a client's, from its Hello on")]),
     ("Settings", &[("relay-server/ingress", "what an operator decides about the public listener")]),
+    ("SignIn", &[("relay-server/people", "that somebody signed in, until he leaves")]),
+    ("TextLine", &[("crm-relay/render", "a line of a body, as it is shown")]),
     (
         "Token",
         &[

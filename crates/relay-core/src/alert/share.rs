@@ -4,9 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::{limits, name::Name, time::Mono};
 
-/// Samples of a source within [`limits::REFUSED_WITHIN`].
-const SAMPLES: u32 = 10;
-
 /// What came to the sources lately. Bounded by their number: strangers make none.
 #[derive(Clone, Debug, Default)]
 pub struct Shares {
@@ -44,7 +41,7 @@ impl Shares {
         if samples.back().is_some_and(|last| came.refused < last.refused || came.accepted < last.accepted) {
             samples.clear();
         }
-        if samples.back().is_none_or(|last| now.since(last.at) >= limits::REFUSED_WITHIN / SAMPLES) {
+        if samples.back().is_none_or(|last| now.since(last.at) >= limits::REFUSED_WITHIN / limits::REFUSED_SAMPLES) {
             samples.push_back(Sample { at: now, refused: came.refused, accepted: came.accepted });
         }
         while samples.get(1).is_some_and(|second| now.since(second.at) >= limits::REFUSED_WITHIN) {
@@ -90,7 +87,7 @@ mod tests {
             (0..200).map(|look| look * 5).filter(|now| lately(&mut shares, *now, 50.min(*now), 0).is_some()).collect();
         assert_eq!(found.first(), Some(&10));
         assert!((340..=380).contains(found.last().unwrap()), "{found:?}");
-        assert!(shares.sources.values().all(|samples| samples.len() <= SAMPLES as usize + 1));
+        assert!(shares.sources.values().all(|samples| samples.len() <= limits::REFUSED_SAMPLES as usize + 1));
     }
 
     #[test]

@@ -2,12 +2,8 @@
 //! next.
 
 use super::{Delivery, Reason};
-use crate::name::Name;
+use crate::{limits, name::Name};
 
-/// Bytes of a text that are looked at; of a try's error there are fewer.
-const LOOKED_AT_MAX: usize = 2_000;
-/// Characters that tell one error from others.
-const GIST_MAX: usize = 120;
 /// Quotation marks, and what closes them.
 const QUOTES: [(char, char); 6] = [('"', '"'), ('`', '`'), ('\'', '\''), ('“', '”'), ('‘', '’'), ('«', '»')];
 
@@ -39,7 +35,7 @@ impl Alike {
 
 /// As far as it tells an error from others: see [`without_details`].
 fn gist(error: &str) -> String {
-    without_details(error).chars().take(GIST_MAX).collect()
+    without_details(error).chars().take(limits::GIST_CHARS_MAX).collect()
 }
 
 /// A text without what differs from one event to the next: words with digits in them (numbers, ids, times) become `#`, and what stands in
@@ -78,7 +74,7 @@ pub fn without_details(text: &str) -> String {
 
 /// As much of it as is looked at.
 fn beginning(text: &str) -> &str {
-    let end = (0..=LOOKED_AT_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    let end = (0..=limits::GIST_LOOKED_AT_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     &text[..end.unwrap_or(0)]
 }
 
@@ -121,7 +117,7 @@ mod tests {
         let hostile = ["\"", "'", "“", "é", "\u{202e}", "\u{1b}[2J", "#", "…", "<script>", "a'", "'a", "1", "\0"];
         for piece in hostile {
             let long = piece.repeat(100_000);
-            assert!(gist(&long).chars().count() <= GIST_MAX, "{piece:?}");
+            assert!(gist(&long).chars().count() <= limits::GIST_CHARS_MAX, "{piece:?}");
             for other in hostile {
                 let once = without_details(&format!("{piece}{other}{piece} x{other}"));
                 assert_eq!(

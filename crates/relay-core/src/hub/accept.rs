@@ -13,6 +13,7 @@ use super::{Accepting, Answer, Hub, NotStored, Notice, Output, Ticket, settle::W
 use crate::{
     delivery::{self, Delivery},
     event::Event,
+    fault::Retry,
     id::{DeliveryId, EventId, InstanceId, Partition},
     limits,
     name::Name,
@@ -189,23 +190,17 @@ impl Hub {
 
     pub(super) fn on_appended(&mut self, op: OpId, pending: Pending, result: Result<Appended, AppendError>) {
         let result = match result {
-            Err(AppendError::Away) if !self.failed => {
-                let pending = self.without_reservations(pending);
-                let pending = self.in_another_partition(pending);
-                return self.append_again(pending);
-            }
             // Canary: what may not be stored must not be acknowledged.
-            Err(AppendError::Unknown) if crate::canary::is("unknown_accepted") => {
+            Err(error) if is_soon(error.retry()) && error.is_unknown() && crate::canary::is("unknown_accepted") => {
                 Ok(Appended::as_asked(pending.event.id))
             }
             // Canary: what may be stored must not be refused as if it were not.
-            Err(AppendError::Unknown) if crate::canary::is("unknown_is_no") => {
+            Err(error) if is_soon(error.retry()) && error.is_unknown() && crate::canary::is("unknown_is_no") => {
                 self.accepts.appending -= 1;
                 return self.give_up_append(pending, Answer::NotStored(NotStored::Away));
             }
-            Err(AppendError::Unknown) if !self.failed => {
-                let unsure = Some(pending.unsure.unwrap_or(op));
-                return self.append_again(Pending { unsure, ..pending });
+            Err(error) if is_soon(error.retry()) && !self.failed => {
+                return self.on_undecided(op, pending, error.is_unknown());
             }
             other => other,
         };
@@ -234,16 +229,19 @@ impl Hub {
                     self.redrive_then_answer(pending.ticket, answer, deliveries);
                 }
             }
-            Err(error) => {
-                let answer = match error {
-                    AppendError::TooLate => Answer::Busy,
-                    AppendError::Full => Answer::Full,
-                    AppendError::Damaged => Answer::NotStored(NotStored::Damaged),
-                    AppendError::Away | AppendError::Unknown | AppendError::Unavailable => Answer::Unavailable,
-                };
-                self.give_up_append(pending, answer);
-            }
+            Err(error) => self.give_up_append(pending, Answer::from(&error)),
         }
+    }
+
+    /// It was not stored, or may be: it is asked for again, as it can be then.
+    fn on_undecided(&mut self, op: OpId, pending: Pending, is_unknown: bool) {
+        if is_unknown {
+            let unsure = Some(pending.unsure.unwrap_or(op));
+            return self.append_again(Pending { unsure, ..pending });
+        }
+        let pending = self.without_reservations(pending);
+        let pending = self.in_another_partition(pending);
+        self.append_again(pending);
     }
 
     /// The same stored as ready, for nobody knows when it is: its slot, its credit and its room are for what can be stored meanwhile. What
@@ -393,4 +391,9 @@ impl Hub {
     pub(super) fn ttl_of(&self, record: &Delivery) -> Duration {
         self.routing.route(&record.source, &record.destination).map_or(self.routing.standard_ttl, |route| route.ttl)
     }
+}
+
+/// Whether the same call may succeed while its sender waits.
+fn is_soon(retry: Retry) -> bool {
+    retry == Retry::Backoff
 }

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     delivery::Token,
     event::Event,
+    fault::Retry,
     id::DeliveryId,
     limits,
     storage::{BodyOf, StoreError, StoreOp},
@@ -130,7 +131,8 @@ impl Hub {
     /// The store could not for now: they are read again before long. Where only a part of it is away, others may have the place of those
     /// that have not begun to leave: these are handed back, which is stored once that part is there.
     fn on_not_read(&mut self, reading: Vec<BodyRead>, error: &StoreError) {
-        let hands_back = self.setup.parts > 1 && matches!(error, StoreError::Away);
+        let is_away = error.retry() == Retry::Backoff && !error.wants_less();
+        let hands_back = self.setup.parts > 1 && is_away;
         let has_begun = |one: &BodyRead| self.held.get(&one.of.delivery).is_some_and(|held| held.rest.is_some());
         let (given_up, again): (Vec<_>, Vec<_>) = reading.into_iter().partition(|one| hands_back && !has_begun(one));
         if self.bodies.again.is_empty() && !self.failed && !again.is_empty() {

@@ -268,8 +268,7 @@ impl Hub {
     /// Who is given a delivery next: one that takes any, else one to whom large bodies are on their way, as long as few wait
     /// for them to have left.
     fn next_asker(&self, name: &Name) -> Option<InstanceId> {
-        let asks =
-            |rank: Rank, id: InstanceId| rank.takes_any || self.parked.count(&(id, name.clone())) < limits::PARKED_MAX;
+        let asks = |rank: Rank, id: InstanceId| rank.takes_any || !self.parked.is_full(&(id, name.clone()));
         let destination = self.destinations.get(name)?;
         match destination.work {
             MayBeDue::Tried => destination.takers.first_of_tried(asks),

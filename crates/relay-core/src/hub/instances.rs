@@ -19,7 +19,6 @@ use crate::{
     circuit::Circuit,
     delivery::Delivery,
     id::{DeliveryId, InstanceId},
-    limits,
     name::Name,
     time::{Mono, Wall},
 };
@@ -211,7 +210,7 @@ impl Hub {
         let is_small = !self.room.is_large(ready.body_bytes);
         let takes = |rank: Rank, id: InstanceId| {
             // Where so much that is large waits that nothing more is leased, what is small does not wait behind it.
-            let passes = || self.parked.count(&(id, ready.destination.clone())) >= limits::PARKED_MAX;
+            let passes = || self.parked.is_full(&(id, ready.destination.clone()));
             let is_next = if rank.takes_any { !is_due } else { is_small && (!is_due || passes()) };
             rank.slots > 0 && is_next
         };
@@ -343,7 +342,7 @@ impl Hub {
             }
         }
         let pair = held.pair();
-        if self.leave_parked(&pair, &held.delivery) {
+        if self.leave_parked(&pair, id) {
             if self.instances.get(&pair.0).is_some_and(Instance::may_leave) {
                 self.emptied.insert(pair.0);
             }

@@ -1,7 +1,11 @@
 //! What the hub wants done.
 
 use super::{ConnId, Notice, Ticket};
-use crate::{id::EventId, storage::StoreOp, time::Wall};
+use crate::{
+    id::EventId,
+    storage::{AppendError, StoreError, StoreOp},
+    time::Wall,
+};
 
 /// What the hub wants done, in this order.
 #[derive(Debug)]
@@ -60,4 +64,32 @@ pub enum Answer {
     Full,
     /// The server stops: 503.
     Stopping,
+}
+
+/// What the sender of an event hears that is not stored, or not known to be.
+impl From<&AppendError> for Answer {
+    fn from(error: &AppendError) -> Self {
+        match error {
+            AppendError::TooLate => Self::Busy,
+            AppendError::Full => Self::Full,
+            AppendError::Damaged => Self::NotStored(NotStored::Damaged),
+            AppendError::Away | AppendError::Unknown | AppendError::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+/// What the sender of a repeat hears whose deliveries are not stored, or not known to be: sent once more it finds those that are, for they
+/// are the event's own.
+impl From<&StoreError> for Answer {
+    fn from(error: &StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::Full,
+            StoreError::Damaged { .. }
+            | StoreError::Later { .. }
+            | StoreError::TooSlow { .. }
+            | StoreError::Away
+            | StoreError::Unknown
+            | StoreError::Unavailable => Self::Unavailable,
+        }
+    }
 }

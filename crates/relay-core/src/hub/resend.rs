@@ -119,9 +119,7 @@ impl Hub {
                 // The event was purged meanwhile: sent once more, it is a new one.
                 stored.contains(&false).then_some(Answer::NotStored(NotStored::Gone))
             }
-            Err(StoreError::Full) => Some(Answer::Full),
-            // Sent once more, it finds what was stored: the new deliveries are the event's own.
-            Err(_) => Some(Answer::Unavailable),
+            Err(error) => Some(Answer::from(&error)),
         };
         for (ticket, answer) in self.accepts.resending.remove(&resent.event).unwrap_or_default() {
             match &failure {

@@ -211,10 +211,10 @@ impl Hub {
             self.deciding -= works.len();
             return;
         }
-        if let StoreError::Damaged { what } | StoreError::Later { what } = error {
+        if let Some(what) = error.record() {
             return self.on_damaged(works, what);
         }
-        if let (StoreError::TooSlow { .. }, Some(first)) = (error, works.first()) {
+        if let Some(first) = works.first().filter(|_| error.wants_less()) {
             self.undecided.on_too_slow(self.finds.part_of(first.id), works.len());
         }
         self.decide_later(works);

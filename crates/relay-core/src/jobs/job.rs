@@ -1,13 +1,11 @@
 //! A command under way: page, decide, step, next.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Action, Command, ForHub, JobOp, JobStored, Last, Output, Pace, Target};
 use crate::{
     delivery::{self, Delivery, State},
+    fault::Retry,
     id::{DeliveryId, EventId},
     limits,
     name::Name,
@@ -304,7 +302,7 @@ impl Job {
                 self.page_max = self.page_max.saturating_mul(2).min(self.page_limit);
                 self.phase = then(page);
             }
-            Err(StoreError::TooSlow { .. }) if self.page_max > 1 => self.page_max /= 2,
+            Err(error) if error.wants_less() && self.page_max > 1 => self.page_max /= 2,
             Err(error) => self.on_trouble(error),
         }
     }
@@ -552,7 +550,7 @@ impl Job {
                 let again = self.note(&work.step, settled, &retired, &made);
                 if work.is_uncertain {
                     // Where a step is done in parts, some of them may have been when it was asked for before.
-                    self.tell_all(&work.step);
+                    self.tell(ForHub::of_any(&work.step));
                 }
                 if again.is_empty() || work.round >= limits::DECIDE_AGAIN_MAX {
                     self.go_on();
@@ -566,7 +564,7 @@ impl Job {
             Ok(Stepped::Elsewhere(mark)) => {
                 self.tries = 0;
                 if work.is_uncertain {
-                    self.tell_all(&work.step);
+                    self.tell(ForHub::of_any(&work.step));
                 }
                 self.mark = mark;
                 self.go_on();
@@ -581,38 +579,13 @@ impl Job {
 
     /// Takes note of what a step did; gives what it did not do, and may still be done.
     fn note(&mut self, step: &Step, settled: Vec<Changed>, retired: &[bool], made: &[bool]) -> Vec<Delivery> {
-        let (mut told, mut again) = (ForHub::default(), Vec::new());
-        for (change, changed) in step.settle.iter().zip(settled) {
-            match changed {
-                Changed::Applied => {
-                    told.touched.push(change.next.id);
-                    told.woken.insert(change.next.destination.clone());
-                }
-                Changed::Conflict(Some(other)) => again.push(*other),
-                Changed::Conflict(None) => {}
-            }
-        }
-        let removed = step.retire.iter().zip(retired).filter(|(_, removed)| **removed);
-        told.touched.extend(removed.map(|(ended, _)| ended.id));
-        let made = step.make.iter().zip(made).filter(|(_, made)| **made);
-        told.woken.extend(made.map(|(made, _)| made.destination.clone()));
-        self.tell(told);
-        again
+        self.tell(ForHub::of_step(step, &settled, retired, made));
+        let again = |changed| if let Changed::Conflict(Some(other)) = changed { Some(*other) } else { None };
+        settled.into_iter().filter_map(again).collect()
     }
 
-    /// A step may have been done, and nobody says of which it was.
-    fn tell_all(&mut self, step: &Step) {
-        let next = || step.settle.iter().map(|change| &change.next);
-        let touched = next().map(|next| next.id).chain(step.retire.iter().map(|ended| ended.id)).collect();
-        let woken = next().chain(&step.make).map(|due| due.destination.clone()).collect();
-        self.tell(ForHub { touched, woken });
-    }
-
-    fn tell(&mut self, mut told: ForHub) {
-        if !self.command.action.makes_due() {
-            told.woken = BTreeSet::new();
-        }
-        self.tells = (!told.touched.is_empty() || !told.woken.is_empty()).then_some(told);
+    fn tell(&mut self, told: ForHub) {
+        self.tells = Some(told).filter(|told| !told.is_empty());
     }
 
     /// Behind the mark.
@@ -628,7 +601,7 @@ impl Job {
     /// The store could not; the phase is what is asked for next.
     fn on_trouble(&mut self, error: StoreError) {
         self.tries += 1;
-        let again = matches!(error.retry(), crate::fault::Retry::Backoff) && self.tries <= limits::JOB_TRIES_MAX;
+        let again = error.retry() != Retry::Never && self.tries <= limits::JOB_TRIES_MAX;
         if again {
             self.is_pausing = true;
         } else {
@@ -641,7 +614,7 @@ impl Job {
         if let Phase::Ready(work) = std::mem::replace(&mut self.phase, Phase::Over(end))
             && work.is_uncertain
         {
-            self.tell_all(&work.step);
+            self.tell(ForHub::of_any(&work.step));
         }
     }
 

@@ -135,7 +135,7 @@ impl Retention {
                 let ended = page.iter().filter(|found| asked.holds(found)).filter_map(Ended::of).collect();
                 Phase::Remove(Removable { ended, more, had_any: false })
             }
-            Err(StoreError::TooSlow { .. }) if self.page_max > 1 => {
+            Err(error) if error.wants_less() && self.page_max > 1 => {
                 self.page_max /= 2;
                 Phase::Read
             }

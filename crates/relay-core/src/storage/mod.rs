@@ -13,6 +13,7 @@ mod error;
 mod events;
 mod filter;
 mod lease;
+mod marks;
 mod op;
 mod page;
 mod presence;
@@ -31,6 +32,7 @@ pub use self::{
     events::{EventFilter, EventRow, EventsAsk, NameCount, NameCounts, WholeEvent, WholePage},
     filter::{DeliveryFilter, PageAsk},
     lease::{Backlog, Extend, Extended, LeaseAsk, LeaseEnd, LeaseOrder, Leased},
+    marks::{Indexed, MarkedAsk, MarkedEvent, MarkedPage, Marker, Marking},
     op::{Answered, Ask, Asked, OpId, Receipt, StoreOp, Stored},
     page::{Listing, Page, Range},
     presence::{About, OpenCircuit, Presence, SeenCircuit, SeenClient},

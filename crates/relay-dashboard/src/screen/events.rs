@@ -42,6 +42,8 @@ pub struct Events {
     pub asked: Option<SendersAsked>,
     /// How far one looked through the events themselves, where that was asked for.
     pub looked: Option<LookedThrough>,
+    /// Between which moments these are all that have a value, where a mark of their source led to them.
+    pub marked: Option<MarkedBetween>,
 }
 
 /// Of which sources it was asked what a sender calls its events.
@@ -66,6 +68,17 @@ pub struct LookedThrough {
     pub of: Option<u64>,
     /// When the last came that was read.
     pub reached: Option<Wall>,
+}
+
+/// Which events were looked through for a mark, by when they were received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarkedBetween {
+    /// From then on; `None`: all that are kept.
+    pub from: Option<Wall>,
+    /// Before then; `None`: none is yet.
+    pub to: Option<Wall>,
+    /// So many that the mark leads to do not read.
+    pub unread: u64,
 }
 
 /// The lines alone: what a list that follows asks for.
@@ -147,6 +160,11 @@ impl Events {
 
     fn of_sources(&self) -> Vec<Choice<'_>> {
         choice::names(t::ANY_SOURCE, &self.sources, self.filter.source.as_deref())
+    }
+
+    /// What comes may be one of these.
+    fn follows(&self) -> bool {
+        self.looked.is_none() && self.marked.is_none()
     }
 
     fn of_spans(&self) -> Vec<Choice<'static>> {

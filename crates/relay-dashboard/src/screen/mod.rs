@@ -32,7 +32,7 @@ pub use self::{
     deliveries::{Deliveries, DeliveriesFilter, DeliveryLine, DeliveryLines, DeliveryList},
     destination::{ClientLine, DestinationFacts, DestinationPage},
     event::{DeliveryFacts, EventFacts, EventPage, Header, Payload, Try},
-    events::{EventLine, EventLines, EventList, Events, EventsFilter, LookedThrough, SendersAsked},
+    events::{EventLine, EventLines, EventList, Events, EventsFilter, LookedThrough, MarkedBetween, SendersAsked},
     key::KeyLine,
     login::{Login, Way},
     me::{Me, SessionLine},

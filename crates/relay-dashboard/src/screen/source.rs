@@ -38,7 +38,7 @@ pub struct SourceFacts {
     pub awaits: Option<Option<Wall>>,
     /// What its provider was given.
     pub parameters: Vec<Parameter>,
-    /// Who may come, and how often.
+    /// Who may come, and how often, and by what its events are found.
     pub bounds: Vec<(&'static str, String)>,
     /// What came.
     pub counters: SourceCounters,
@@ -106,8 +106,8 @@ pub struct RefusalLine {
     pub detail: String,
     /// What to look at.
     pub remedy: String,
-    /// From where.
-    pub peer: Option<String>,
+    /// From where, by whom it was brought.
+    pub from: Option<String>,
 }
 
 impl SourcePage {

@@ -17,8 +17,8 @@ use relay_dashboard::{
         Audit, AuditFilter, AuditLine, AuditLines, AuditList, CheckLine, Circuit, Dead, DeadFilter, DeadGroups,
         Deliveries, DeliveriesFilter, DeliveryFacts, DeliveryLine, DeliveryLines, DeliveryList, DestinationLine,
         EventFacts, EventLine, EventLines, EventList, EventPage, Events, EventsFilter, Found, GroupLine, HopLine,
-        Login, LookedThrough, Me, Overview, OverviewLive, Problem, Reason as Trouble, Screen as _, SendersAsked,
-        SessionLine, Situation, SourceLine, UserLine, UserState, Users, Way, Why,
+        Login, LookedThrough, MarkedBetween, Me, Overview, OverviewLive, Problem, Reason as Trouble, Screen as _,
+        SendersAsked, SessionLine, Situation, SourceLine, UserLine, UserState, Users, Way, Why,
     },
     since::Since,
     sums::{DeliveriesSum, EventsSum},
@@ -448,6 +448,7 @@ fn of_events(words: &Words) -> Vec<(&'static str, String)> {
         fault: None,
         asked: None,
         looked: None,
+        marked: None,
     };
     let facts = |role, view| facts(words, role, view);
     let open = EventsFilter { open: Some(facts(Role::Operator, View::Text).id), ..filter.clone() };
@@ -467,6 +468,11 @@ fn of_events(words: &Words) -> Vec<(&'static str, String)> {
         asked: Some(SendersAsked { memory: Duration::from_hours(72), sources: 2, of: 2 }),
         ..events(list(0), EventsFilter { find: words.find.clone().or(Some("order-17".into())), ..narrow.clone() }, None)
     };
+    let of_mark = EventsFilter { find: words.find.clone().or(Some("customer:cus_1".into())), ..narrow.clone() };
+    let marked = |count: u64, from, to| Events {
+        marked: Some(MarkedBetween { from, to, unread: count }),
+        ..events(list(count), of_mark.clone(), None)
+    };
     let event = |role, view| EventPage { page: page(role), event: facts(role, view) }.html();
     vec![
         ("events", events(list(words.lines), filter.clone(), None).html()),
@@ -477,6 +483,9 @@ fn of_events(words: &Words) -> Vec<(&'static str, String)> {
         ("events-unknown", unknown.html()),
         ("events-inside", looked(3).html()),
         ("events-inside-nothing", looked(0).html()),
+        ("events-marked", marked(3, Some(NOW - Duration::from_hours(3)), Some(NOW)).html()),
+        ("events-marked-nothing", marked(0, None, Some(NOW)).html()),
+        ("events-marked-unknown", marked(0, None, None).html()),
         ("event", event(Role::Operator, View::Text)),
         ("event-hex", event(Role::Operator, View::Hex)),
         ("event-viewer", event(Role::Viewer, View::Text)),

@@ -8,12 +8,12 @@ use relay_core::{
     time::{Now, Wall},
 };
 use relay_providers::provider;
-use relay_store::seam::{EventRow, NameCount, NameCounts, Promises, SourceStats};
+use relay_store::seam::{EventRow, Indexed, NameCount, NameCounts, Promises, SourceStats};
 
 use crate::{
     api::{
         ActivityDto, AnswerDto, AttemptDto, BackupDto, ClientDto, DeliveryDto, DestinationDto, DraftDto, EventDto,
-        EventNameDto, HeaderDto, HealthDto, KeyDto, LeaseDto, MissedDto, ParameterDto, QuotaDto, RefusalDto,
+        EventNameDto, HeaderDto, HealthDto, KeyDto, LeaseDto, MarkDto, MissedDto, ParameterDto, QuotaDto, RefusalDto,
         RotationDto, RouteDto, ServerDto, Shown, SourceCountersDto, SourceCountsDto, SourceDto, StatusDto, StoreDto,
         TokenDto, TotalsDto,
     },
@@ -24,6 +24,7 @@ use crate::{
     directory::Directory,
     document::{self, Retry},
     health::{self, Report, Totals},
+    marks::Standing,
     metrics::Metrics,
     quotas::Quotas,
     refusals::{KeptRefusal, Missed, Refusals},
@@ -44,7 +45,8 @@ impl MissedDto {
             at: rfc3339(missed.at),
             method: missed.method.clone(),
             path: missed.path.clone(),
-            peer: missed.peer.map(|peer| peer.to_string()),
+            peer: missed.origin.ip().map(|ip| ip.to_string()),
+            proxy: missed.origin.proxy(),
             status: missed.status,
         }
     }
@@ -66,6 +68,7 @@ impl SourceDto {
             network: source.network.clone(),
             allow_empty: source.allow_empty,
             dedupe: source.dedupe,
+            marks: source.marks.iter().map(MarkDto::of).collect(),
             awaits_secret,
             awaits_secret_until: until.map(rfc3339),
             rotation: RotationDto::of_source(source, registry),
@@ -83,6 +86,25 @@ impl SourceDto {
         self.activity = Some(activity);
         self
     }
+}
+
+impl MarkDto {
+    fn of(mark: &document::MarkDefinition) -> Self {
+        Self { name: mark.name.to_string(), path: mark.path.clone(), indexed_from: None, indexed_to: None }
+    }
+
+    /// The same, and how far it goes.
+    pub(crate) fn standing(standing: Standing) -> Self {
+        let Standing { name, path, indexed } = standing;
+        let (indexed_from, indexed_to) = indexed_between(indexed.as_ref());
+        Self { name: name.to_string(), path, indexed_from, indexed_to }
+    }
+}
+
+/// How far a mark goes, as it is told: all that is kept has no beginning, and what goes nowhere yet no end.
+pub(crate) fn indexed_between(indexed: Option<&Indexed>) -> (Option<String>, Option<String>) {
+    let from = indexed.filter(|indexed| indexed.from > Wall::MIN).map(|indexed| rfc3339(indexed.from));
+    (from, indexed.map(|indexed| rfc3339(indexed.to)))
 }
 
 impl ActivityDto {
@@ -138,13 +160,14 @@ impl ActivityDto {
 
 impl RefusalDto {
     fn new(refused: KeptRefusal) -> Self {
-        let KeptRefusal { check, detail, at, peer } = refused;
+        let KeptRefusal { check, detail, at, origin } = refused;
         Self {
             at: rfc3339(at),
             check: check.to_owned(),
             detail,
             remedy: cure(check).to_owned(),
-            peer: peer.map(|peer| peer.to_string()),
+            peer: origin.ip().map(|ip| ip.to_string()),
+            proxy: origin.proxy(),
         }
     }
 }

@@ -269,6 +269,7 @@ impl IntoResponse for AdminError {
         let wait = match self.retry() {
             Retry::Never => None,
             // Only where it says "not now": whoever makes room, or lost a race, knows when.
+            _ if status == StatusCode::INSUFFICIENT_STORAGE => None,
             Retry::Backoff => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(SECOND),
             Retry::After(wait) => Some(wait),
         };

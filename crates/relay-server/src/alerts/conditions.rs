@@ -103,7 +103,76 @@ fn of_server(kind: Kind, subject: Option<Name>, severity: Severity, words: Strin
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use relay_core::storage::Apart;
+
     use super::*;
+    use crate::{backups::Wanting, clock::Drift};
+
+    /// An operator is told what it is, of whom, how bad, and whether all servers that share a store say the same.
+    #[test]
+    fn each_reason_is_told_as_what_it_is() {
+        use Scope::{Server, Store};
+        use Severity::{Critical, Info, Warning};
+        let crm = || -> Name { "crm".parse().unwrap() };
+        let (hour, what) = (Duration::from_hours(1), String::new);
+        let backup = |missed| Wanting { dir: what(), age: None, missed, trouble: None, is_known: true };
+        let circuit = Reason::CircuitOpen {
+            destination: crm(),
+            client: what(),
+            since: hour,
+            waiting: 1,
+            next_try: None,
+            error: None,
+        };
+        let no_client = Reason::NoClient { destination: crm(), since: hour, waiting: 1, first_expiry: None };
+        let (full, nearly) = (Reason::Full { free: None, reserve: 1 }, Reason::NearlyFull { free: 1 });
+        let memory = Reason::MemoryFull { used: 1, bound: 1 };
+        let runs_out = Reason::MemoryRunsOut { bytes_a_day: 1, kept: hour, bound: 1 };
+        let half = Reason::HalfTtl { destination: crm(), waiting: 1, first_expiry: hour };
+        let ends = |left| Reason::CertificateEnds { left, file: what(), trouble: None };
+        let of_store = |commits| Reason::Store { what: what(), commits };
+        let all = [
+            (no_client, Kind::NoClient, Some("crm"), Critical, Store),
+            (circuit, Kind::DestinationDown, Some("crm"), Critical, Server),
+            (
+                Reason::Stalled { destination: crm(), oldest: hour, waiting: 1 },
+                Kind::Stalled,
+                Some("crm"),
+                Critical,
+                Server,
+            ),
+            (half, Kind::HalfTtl, Some("crm"), Warning, Store),
+            (Reason::Paused { destination: crm(), waiting: 1 }, Kind::Paused, Some("crm"), Info, Store),
+            (full, Kind::Disk, None, Critical, Server),
+            (nearly, Kind::Disk, None, Warning, Server),
+            (memory, Kind::Disk, None, Critical, Server),
+            (runs_out, Kind::Disk, None, Warning, Server),
+            (Reason::Damaged { records: 1 }, Kind::Store, None, Critical, Store),
+            (Reason::SourceBroken { source: crm(), what: what() }, Kind::Source, Some("crm"), Critical, Store),
+            (Reason::OldSecretBroken { source: crm(), what: what() }, Kind::Source, Some("crm"), Warning, Store),
+            (of_store(false), Kind::Store, None, Critical, Server),
+            (of_store(true), Kind::Store, None, Warning, Server),
+            (Reason::NoCommit { since: hour }, Kind::Store, None, Critical, Server),
+            (Reason::ClockMoved(Drift::default()), Kind::Clock, None, Warning, Server),
+            (Reason::ClockApart(Apart { by: hour, ahead: true }), Kind::Clock, None, Critical, Server),
+            (Reason::OtherConfiguration { servers: Vec::new() }, Kind::Configuration, None, Warning, Server),
+            (ends(Some(hour)), Kind::Certificate, None, Warning, Server),
+            (ends(None), Kind::Certificate, None, Critical, Server),
+            (Reason::Backup(backup(None)), Kind::Backup, None, Warning, Server),
+            (Reason::Backup(backup(Some(hour))), Kind::Backup, None, Critical, Server),
+            (Reason::Untold { alert: crm(), since: hour, why: what() }, Kind::Alert, Some("crm"), Warning, Server),
+        ];
+        for (reason, kind, subject, severity, scope) in all {
+            let told = of(std::slice::from_ref(&reason), false);
+            let [one] = &told[..] else { panic!("{reason:?}: {told:?}") };
+            let is = (one.key.kind, one.key.subject.as_ref().map(Name::as_str), one.severity, one.key.scope);
+            assert_eq!(is, (kind, subject, severity, scope), "{reason:?}");
+        }
+        // Room in a store that servers share is the same for all of them.
+        assert_eq!(of(&[Reason::NearlyFull { free: 1 }], true)[0].key.scope, Store);
+    }
 
     /// What did not arrive in time is the loss that an operator fears: it is critical and told by itself, beside what a target would not have.
     #[test]

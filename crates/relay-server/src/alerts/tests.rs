@@ -9,7 +9,6 @@ use bytes::Bytes;
 use relay_core::{
     alert::Severity,
     delivery::{Delivery, Reason as Death, State as DeliveryState},
-    event::Event,
     id::IdMint,
     limits,
     storage::{Append, StoreError},
@@ -28,6 +27,7 @@ use crate::{
     Config, Outside, Server,
     config::alert::{Format, Post, Way},
     principal::Principal,
+    tests,
 };
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -125,22 +125,10 @@ fn append(
     (source, destination): (&str, &str),
     becomes: impl FnOnce(Delivery) -> Delivery,
 ) -> Append {
-    let event = Event {
-        id: mint.event(at),
-        source: source.parse().unwrap(),
-        method: Bytes::from_static(b"POST"),
-        path: Bytes::from_static(b"/webhook"),
-        query: None,
-        headers: Vec::new(),
-        body: Bytes::new(),
-        body_sha256: [0; 32],
-        received_at: at,
-        name: None,
-        key: None,
-    };
+    let event = tests::event(mint, at, source);
     let day = Duration::from_hours(24);
     let made = Delivery::ready(mint.delivery(at), &event, destination.parse().unwrap(), false, at, day);
-    Append { event: Arc::new(event), deliveries: vec![becomes(made)], dedupe: None, deadline: Wall::MAX }
+    tests::append(event, vec![becomes(made)])
 }
 
 fn of(got: &Value, list: &str) -> Vec<(String, String)> {

@@ -58,6 +58,22 @@ pub struct ScanDto {
     pub looked_back_to: Option<String>,
 }
 
+/// Events that have a value at a mark, and between which moments that is all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MarkedDto {
+    /// The newest first. A page may be short, or empty, and have a next one.
+    pub items: Vec<EventDto>,
+    /// So many that the mark leads to do not read.
+    #[serde(default)]
+    pub unread: u64,
+    /// Where the next page starts; `null`: this was the last.
+    pub next: Option<String>,
+    /// Events stored from then on are looked through; `null`: all that are kept.
+    pub indexed_from: Option<String>,
+    /// And those before then, over all pages of a walk; `null`: none is yet.
+    pub indexed_to: Option<String>,
+}
+
 /// `[name, value]`; of a value that is no UTF-8, `[name, readable, hex]` with all its bytes; `[name]` for who may not see values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]

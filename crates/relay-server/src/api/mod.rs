@@ -10,6 +10,7 @@ mod bulk;
 mod credential;
 mod delivery;
 mod event;
+mod passage;
 mod people;
 mod problem;
 mod pulse;
@@ -23,8 +24,8 @@ mod words;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    alert::*, audit::*, backup::*, bulk::*, credential::*, delivery::*, event::*, people::*, problem::*, pulse::*,
-    rekey::*, route::*, source::*, status::*, why::*,
+    alert::*, audit::*, backup::*, bulk::*, credential::*, delivery::*, event::*, passage::*, people::*, problem::*,
+    pulse::*, rekey::*, route::*, source::*, status::*, why::*,
 };
 
 /// A page of a listing.

@@ -26,6 +26,9 @@ pub struct SourceDto {
     /// What a repeat of something delivered is.
     #[schema(schema_with = dedupes)]
     pub dedupe: Dedupe,
+    /// What its events can be found by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<MarkDto>,
     /// The platform is still to hand over its secret.
     pub awaits_secret: bool,
     /// Until when it may; none: whoever hands one over is refused.
@@ -63,6 +66,21 @@ pub struct ParameterDto {
     /// The platform handed it over.
     #[serde(default, skip_serializing_if = "is_false")]
     pub adopted: bool,
+}
+
+/// A value of events that they can be found by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MarkDto {
+    /// What it is called.
+    pub name: String,
+    /// Where it stands: a place of JSON bodies (`$.data.object.customer`), or a header (`header:X-GitHub-Delivery`).
+    pub path: String,
+    /// Where a source is shown alone: from then on its events can be found by it; `null`: all that are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub indexed_from: Option<String>,
+    /// And those before then; `null`: none can yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub indexed_to: Option<String>,
 }
 
 /// What happened at a source.
@@ -136,8 +154,11 @@ pub struct RefusalDto {
     /// What to look at.
     #[serde(default)]
     pub remedy: String,
-    /// From where.
+    /// From where: the address that a trusted proxy named, else that of the socket.
     pub peer: Option<String>,
+    /// The trusted proxy at the socket that brought it; the same as `peer` where it named nobody.
+    #[serde(default)]
+    pub proxy: Option<String>,
 }
 
 /// A secret that the platform handed over, or that was made up for it. No `Debug`: it is shown to who asked for it, nowhere else.
@@ -207,6 +228,13 @@ pub struct SourceUpdateAsk {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub dedupe: Option<Dedupe>,
+    /// These marks, name and path, anew; the others stay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Vec<String>>)]
+    pub mark: Vec<(String, String)>,
+    /// These marks go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmark: Vec<String>,
 }
 
 /// New secrets of a source, beside the old ones.

@@ -155,8 +155,11 @@ pub struct MissedDto {
     pub method: String,
     /// How its path begins.
     pub path: String,
-    /// From where.
+    /// From where: the address that a trusted proxy named, else that of the socket.
     pub peer: Option<String>,
+    /// The trusted proxy at the socket that brought it; the same as `peer` where it named nobody.
+    #[serde(default)]
+    pub proxy: Option<String>,
     /// What it was answered.
     pub status: u16,
 }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::*;
-use crate::secret::sha256;
+use crate::{secret::sha256, tests};
 
 const EVERY: Duration = Duration::from_hours(24);
 
@@ -77,20 +77,8 @@ fn large(is_whole: bool) -> Append {
     let body = vec![b'x'; 8 << 20];
     let body_sha256 = if is_whole { sha256(&body) } else { [0; 32] };
     let (at, mut mint) = (Wall::from_micros(1_700_000_000_000_000), IdMint::new(0, 7));
-    let event = Event {
-        id: mint.event(at),
-        source: "default".parse().unwrap(),
-        method: Bytes::from_static(b"POST"),
-        path: Bytes::from_static(b"/webhook"),
-        query: None,
-        headers: Vec::new(),
-        body: Bytes::from(body),
-        body_sha256,
-        received_at: at,
-        name: None,
-        key: None,
-    };
-    Append { event: Arc::new(event), deliveries: Vec::new(), dedupe: None, deadline: Wall::MAX }
+    let event = Event { body: Bytes::from(body), body_sha256, ..tests::event(&mut mint, at, "default") };
+    tests::append(event, Vec::new())
 }
 
 impl Backups {

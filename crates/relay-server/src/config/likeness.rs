@@ -164,10 +164,13 @@ impl Lines {
 
     fn source(&mut self, source: &DeclaredSource) {
         // Where it stands is its file's.
-        let DeclaredSource { name, provider: of, parameters, network, allow_empty, dedupe, at: _ } = source;
+        let DeclaredSource { name, provider: of, parameters, network, allow_empty, dedupe, marks, at: _ } = source;
         self.put(&format!("source {name}: provider"), of);
         self.put(&format!("source {name}: allow_empty"), if *allow_empty { "true" } else { "" });
         self.put(&format!("source {name}: dedupe"), dedupe.as_str());
+        for (mark, path) in marks {
+            self.put(&format!("source {name}: mark {mark}"), path.as_str());
+        }
         let NetworkPolicy { rate, address_rate, allow, deny, daily_events, daily_bytes } = network;
         self.put(&format!("source {name}: rate"), rate.as_deref().unwrap_or_default());
         self.put(&format!("source {name}: address_rate"), address_rate.as_deref().unwrap_or_default());
@@ -244,6 +247,7 @@ mod tests {
             parameters: vec![("secret".to_owned(), "s3cret".to_owned())].into(),
             network: NetworkPolicy::default(),
             allow_empty: false,
+            marks: Vec::new(),
             dedupe: super::super::Dedupe::Auto,
             at: format!("a file line {}", name.len()),
         };

@@ -8,7 +8,9 @@ use relay_core::{
 };
 use relay_dashboard::{
     body::View,
-    screen::{EventLine, EventLines, EventList, Events, EventsFilter, LookedThrough, Screen as _, SendersAsked},
+    screen::{
+        EventLine, EventLines, EventList, Events, EventsFilter, LookedThrough, MarkedBetween, Screen as _, SendersAsked,
+    },
     since::Since,
 };
 use relay_store::seam::{EventFilter, EventRow, Range};
@@ -63,7 +65,7 @@ async fn draw(looking: &Looking, asked: Asked) -> Result<Drawn, AdminError> {
         }
         Err(error) => return Err(error),
     };
-    let Shown { list, asked: senders, looked } = shown;
+    let Shown { list, asked: senders, looked, marked } = shown;
     if looking.wants_fragment {
         return Ok(Drawn::Fragment(EventLines { page: &looking.page, filter: &filter, list: &list }.html()));
     }
@@ -73,7 +75,7 @@ async fn draw(looking: &Looking, asked: Asked) -> Result<Drawn, AdminError> {
     };
     let is_faulty = fault.is_some();
     let (page, sources) = (looking.page.clone(), find::sources(looking));
-    Ok(Drawn::page(&Events { page, filter, sources, list, open, fault, asked: senders, looked }, is_faulty))
+    Ok(Drawn::page(&Events { page, filter, sources, list, open, fault, asked: senders, looked, marked }, is_faulty))
 }
 
 /// What a filter leads to.
@@ -90,6 +92,7 @@ struct Shown {
     list: EventList,
     asked: Option<SendersAsked>,
     looked: Option<LookedThrough>,
+    marked: Option<MarkedBetween>,
 }
 
 async fn wanted(looking: &Looking, filter: &EventsFilter) -> Result<Wanted, AdminError> {
@@ -103,6 +106,12 @@ async fn wanted(looking: &Looking, filter: &EventsFilter) -> Result<Wanted, Admi
             let list = EventList { lines: rows.iter().map(line).collect(), next };
             return Ok(Wanted::These(Shown { list, looked: Some(looked), ..Shown::default() }));
         }
+        if !looking.wants_fragment
+            && let Some((rows, next, marked)) = find::marked(looking, filter, find).await?
+        {
+            let list = EventList { lines: rows.iter().map(line).collect(), next };
+            return Ok(Wanted::These(Shown { list, marked: Some(marked), ..Shown::default() }));
+        }
         if filter.cursor.is_none() && !looking.wants_fragment && !find.contains('*') {
             let (rows, asked) = find::called(looking, filter.source.as_deref(), find).await?;
             match &rows[..] {
@@ -115,7 +124,7 @@ async fn wanted(looking: &Looking, filter: &EventsFilter) -> Result<Wanted, Admi
             }
         }
     }
-    Ok(Wanted::These(Shown { list: list(looking, filter).await?, asked: senders, looked: None }))
+    Ok(Wanted::These(Shown { list: list(looking, filter).await?, asked: senders, ..Shown::default() }))
 }
 
 fn line(row: &EventRow) -> EventLine {

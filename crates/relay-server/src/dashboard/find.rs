@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use relay_core::name::Name;
-use relay_dashboard::screen::{EventsFilter, LookedThrough, SendersAsked};
+use relay_core::{name::Name, time::Wall};
+use relay_dashboard::screen::{EventsFilter, LookedThrough, MarkedBetween, SendersAsked};
 use relay_store::seam::EventRow;
 use tokio::time::Instant;
 
@@ -14,10 +14,12 @@ use crate::{
         problem::AdminError,
         routes::{
             by_key,
+            marked::{self, MarkQuery},
             scan::{self, Scan},
         },
     },
     clock::rfc3339,
+    marks::Sought,
     principal::Permission,
     scan::json_path::JsonPath,
 };
@@ -84,6 +86,33 @@ pub(super) async fn inside(
     let scan::Scanned { rows, far, of, reached, next } =
         scan::run(&looking.state, (&looking.who, looking.present.as_ref()), &asked).await?;
     Ok((rows, next, LookedThrough { read: far.read, unread: far.unread, of, reached }))
+}
+
+/// What a mark of the chosen source leads to, where what was typed begins with the name of one: `customer:cus_1`. Where the next page goes on,
+/// and between which moments that is all.
+pub(super) async fn marked(
+    looking: &Looking,
+    filter: &EventsFilter,
+    word: &str,
+) -> Result<Option<(Vec<EventRow>, Option<String>, MarkedBetween)>, AdminError> {
+    let Some((source, (mark, _))) = filter.source.clone().zip(word.split_once(':')) else { return Ok(None) };
+    let directory = looking.state.registry.directory();
+    let entry = admin::name(&source).ok().and_then(|source| directory.sources.get(&source).cloned());
+    let is_one = entry.is_some_and(|entry| entry.document.marks.iter().any(|known| known.name.as_str() == mark));
+    if !is_one || !looking.sees_payloads() {
+        return Ok(None);
+    }
+    let asked = MarkQuery { source, mark: word.to_owned(), cursor: filter.cursor.clone(), limit: Some(LINES) };
+    let who = (&looking.who, looking.present.as_ref());
+    let Sought { mut rows, unread, mut next, indexed } = marked::run(&looking.state, who, &asked).await?;
+    // The time that is chosen is that of the list.
+    if let Some(since) = filter.since.from(looking.page.now) {
+        let all = rows.len();
+        rows.retain(|row| row.event.received_at >= since);
+        next = next.filter(|_| rows.len() == all);
+    }
+    let from = indexed.as_ref().map(|indexed| indexed.from).filter(|from| *from > Wall::MIN);
+    Ok(Some((rows, next, MarkedBetween { from, to: indexed.map(|indexed| indexed.to), unread })))
 }
 
 /// All that there are.

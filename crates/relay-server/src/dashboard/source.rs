@@ -21,6 +21,7 @@ use crate::{
     directory::Directory,
     document,
     network_policy::NetworkPolicy,
+    refusals::came_from,
     registry::{Registry, RegistryError, listed},
     state::State,
 };
@@ -104,7 +105,7 @@ fn facts(state: &State, directory: &Directory, source: &document::Source, stats:
             .into_iter()
             .map(|given| Parameter { name: given.name, value: given.value, adopted: given.adopted })
             .collect(),
-        bounds: bounds(&source.network),
+        bounds: bounds(&source.network).into_iter().chain(source.marks.iter().map(marked)).collect(),
         counters: SourceCounters {
             accepted: stats.map_or(0, |stats| stats.accepted),
             stored: stats.map_or(0, |stats| stats.stored),
@@ -126,7 +127,7 @@ fn facts(state: &State, directory: &Directory, source: &document::Source, stats:
                 check: refused.check.to_owned(),
                 remedy: cure(refused.check).to_owned(),
                 detail: refused.detail,
-                peer: refused.peer.map(|peer| peer.to_string()),
+                from: came_from(&refused.origin),
             })
             .collect(),
         takes_keys: directory.intakes.get(name).is_some_and(|intake| intake.verifier.is_key_source()),
@@ -155,6 +156,10 @@ fn bounds(network: &NetworkPolicy) -> Vec<(&'static str, String)> {
     let given =
         [rate.clone(), address_rate.clone(), list(allow), list(deny), daily_events.clone(), daily_bytes.clone()];
     NetworkPolicy::KEYS.into_iter().zip(given).filter_map(|(key, value)| Some((key, value?))).collect()
+}
+
+fn marked(mark: &document::MarkDefinition) -> (&'static str, String) {
+    ("mark", format!("{} = {}", mark.name, mark.path))
 }
 
 fn quotas(state: &State, source: &document::Source, now: Wall) -> Vec<String> {

@@ -30,7 +30,7 @@ fn folder() -> PathBuf {
 /// Documents of that kind. Whoever adds a kind says here where it is held.
 const fn of(kind: DocumentKind) -> &'static [&'static str] {
     match kind {
-        DocumentKind::Source => &["source"],
+        DocumentKind::Source => &["source", "source_marks"],
         DocumentKind::Route => &["route"],
         DocumentKind::Destination => &["destination"],
         DocumentKind::Key => &["key"],
@@ -51,6 +51,7 @@ const fn of(kind: DocumentKind) -> &'static [&'static str] {
 #[test]
 fn a_document_of_version_1_is_read_and_written_byte_for_byte() {
     holds::<Source>("source");
+    holds::<Source>("source_marks");
     holds::<Route>("route");
     holds::<Destination>("destination");
     holds::<Key>("key");

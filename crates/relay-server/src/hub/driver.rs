@@ -13,6 +13,7 @@ use relay_core::{
     delivery::Reason,
     hub::{ConnId, Hub, Input, Notice, Output, Ticket},
     id::InstanceId,
+    jobs::ForHub,
     limits,
     name::Name,
     storage::{Append, Asked, StoreOp, Stored},
@@ -304,8 +305,10 @@ impl Driver {
                 // Whoever asked may have given up waiting.
                 let _ = known.send(());
             }
-            Event::Woken(names) => names.into_iter().for_each(|name| self.feed(Input::Woken(name))),
-            Event::Touched(ids) => ids.into_iter().for_each(|id| self.feed(Input::Touched(id))),
+            Event::Changed(ForHub { touched, woken }) => {
+                let touched = touched.into_iter().map(Input::Touched);
+                touched.chain(woken.into_iter().map(Input::Woken)).for_each(|input| self.feed(input));
+            }
             // Whoever asked may have given up waiting.
             Event::View(answer) => drop(answer.send(View::of(&self.hub, self.notices.departures()))),
             Event::Partitions(answer) => drop(answer.send(self.hub.partitions())),

@@ -9,12 +9,14 @@ mod allowance;
 mod commits;
 mod driver;
 mod handle;
+mod past;
 
 use std::sync::Arc;
 
 use relay_core::{
     hub::{Accepting, Answer, ConnId, Serves},
     id::DeliveryId,
+    jobs::ForHub,
     name::Name,
     partitions::Partitions,
     routing::Routing,
@@ -67,10 +69,8 @@ pub(crate) enum Event {
     Closed(ConnId),
     /// The registry changed; told once the machine has what follows.
     Followed(Followed, oneshot::Sender<()>),
-    /// Deliveries of these destinations became due by an operator's hand.
-    Woken(Vec<Name>),
-    /// Deliveries were changed by an operator.
-    Touched(Vec<DeliveryId>),
+    /// Something was done past the hub, by an operator's hand.
+    Changed(ForHub),
     /// Somebody wants to know.
     View(oneshot::Sender<View>),
     /// Somebody wants to know what this server looks after.

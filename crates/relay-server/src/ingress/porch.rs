@@ -73,7 +73,7 @@ impl Porch {
     /// Keeps a request that got nowhere.
     pub(super) fn keep_miss(&self, method: &Method, uri: &Uri, origin: Origin, status: StatusCode) {
         let (method, path) = (Missed::visible(method.as_str().as_bytes()), Missed::visible(uri.path().as_bytes()));
-        let (at, peer, status) = (self.books.clock.wall(), origin.ip(), status.as_u16());
-        self.books.refusals.miss(Missed { at, method, path, peer, status });
+        let (at, status) = (self.books.clock.wall(), status.as_u16());
+        self.books.refusals.miss(Missed { at, method, path, origin, status });
     }
 }

@@ -480,7 +480,7 @@ impl Door {
         self.books().metrics.refused(name, CHECK);
         let detail = format!("another body under the id of {first}: answered as its repeat, not stored");
         let at = self.clock().wall();
-        self.books().refusals.keep(name, KeptRefusal { check: CHECK, detail, at, peer: origin.ip() });
+        self.books().refusals.keep(name, KeptRefusal { check: CHECK, detail, at, origin: *origin });
     }
 
     /// Counts a refusal, keeps it for the operator, and answers it.
@@ -505,7 +505,7 @@ impl Door {
                 );
             }
             let detail = detail.unwrap_or_else(|| problem.detail.clone().into_owned());
-            refusals.keep(name, KeptRefusal { check: reason, detail, at, peer: origin.ip() });
+            refusals.keep(name, KeptRefusal { check: reason, detail, at, origin: *origin });
         }
         if source.is_some_and(|source| source.verifier.provider().bare_refusals) {
             return problem.respond_bare();

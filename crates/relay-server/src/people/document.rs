@@ -60,7 +60,8 @@ pub(crate) struct Reading {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Entry {
     /// A cookie.
-    Session(Session),
+    #[serde(rename = "session")]
+    SignIn(SignIn),
     /// Begins a session, once.
     Link(Link),
 }
@@ -76,10 +77,10 @@ pub(super) struct Holder {
     pub(super) generation: u64,
 }
 
-/// A session.
+/// That somebody signed in, until he leaves: what pages and the API call his session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Session {
+pub(super) struct SignIn {
     /// Whose.
     pub(super) holder: Holder,
     /// When it began.
@@ -180,7 +181,7 @@ mod tests {
         let Entry::Link(link) = link else { panic!("it is a link") };
         assert_eq!((link.holder.user(), user.holder().user()), (None, Some(user.name)));
         let session = r#"{"session":{"holder":{"name":"user:bob"},"began_at":1,"used_at":2}}"#;
-        let Entry::Session(session) = parse(session).unwrap() else { panic!("it is a session") };
+        let Entry::SignIn(session) = parse(session).unwrap() else { panic!("it is a session") };
         assert_eq!(session.holder.user(), "bob".parse().ok());
         // What a later version asks of somebody is not passed over by this one.
         let later = [

@@ -7,7 +7,7 @@ use relay_store::seam::DocumentKind;
 
 use super::{
     Kept, People, Seen,
-    document::{Entry, Holder, Link, Reading, Session, User},
+    document::{Entry, Holder, Link, Reading, SignIn, User},
     password::PasswordError,
     present::{Ended, SESSION_PREFIX, is_over},
 };
@@ -153,8 +153,8 @@ impl People {
         let name = secret::hex(&secret::sha256(secret.as_bytes()));
         let audit = seen.principal(holder.name.clone(), Some(by)).audited(now, "session.begin", holder.name.clone());
         let (peer, agent, reading) = (seen.peer(), seen.agent.clone(), Reading::default());
-        let session = Session { holder, began_at: now, used_at: now, peer, agent, reading };
-        self.put((DocumentKind::Session, &name), 0, Some(render(&Entry::Session(session))), &[audit]).await?;
+        let session = SignIn { holder, began_at: now, used_at: now, peer, agent, reading };
+        self.put((DocumentKind::Session, &name), 0, Some(render(&Entry::SignIn(session))), &[audit]).await?;
         Ok(secret)
     }
 
@@ -170,7 +170,7 @@ impl People {
                 continue;
             }
             left += 1;
-            if let Entry::Session(session) = document
+            if let Entry::SignIn(session) = document
                 && holder.is_some_and(|holder| holder.name == session.holder.name)
             {
                 of_holder.push((session.used_at, name, version));

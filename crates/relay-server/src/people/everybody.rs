@@ -20,7 +20,7 @@ use relay_store::seam::DocumentKind;
 
 use super::{
     Kept, People,
-    document::{Entry, Session, User},
+    document::{Entry, SignIn, User},
     present::{handle, is_over},
 };
 use crate::registry::RegistryError;
@@ -118,10 +118,10 @@ impl People {
             if is_over(&document, now) {
                 continue;
             }
-            let Entry::Session(session) = document else { continue };
+            let Entry::SignIn(session) = document else { continue };
             let user = session.holder.user().and_then(|name| by_name.get(&name).copied());
             if session.holder.stands(user, self.of_token) {
-                let Session { began_at, used_at, peer, agent, holder, .. } = session;
+                let SignIn { began_at, used_at, peer, agent, holder, .. } = session;
                 let seen = SessionSeen { began_at, used_at, peer, agent, id };
                 sessions.entry(holder.name).or_default().push(seen);
             }

@@ -7,7 +7,7 @@ use relay_store::seam::{AuditEntry, DocumentKind};
 
 use super::{
     Kept, People, Seen,
-    document::{Entry, Reading, Session},
+    document::{Entry, Reading, SignIn},
 };
 use crate::{
     document::render,
@@ -96,15 +96,15 @@ impl People {
 
     async fn present_as(&self, id: &str, is_use: bool) -> Result<Option<Present>, RegistryError> {
         let found: Option<Kept<Entry>> = self.readable(DocumentKind::Session, id).await?;
-        let Some(Kept { version, document: Entry::Session(session) }) = found else { return Ok(None) };
+        let Some(Kept { version, document: Entry::SignIn(session) }) = found else { return Ok(None) };
         let now = self.clock.wall();
-        let entry = Entry::Session(session.clone());
+        let entry = Entry::SignIn(session.clone());
         let Ok(user) = self.standing(&session.holder).await? else { return Ok(None) };
         if is_over(&entry, now) {
             return Ok(None);
         }
         if is_use && now.since(session.used_at) >= USED_EVERY {
-            self.note_used(id, version, Session { used_at: now, ..session.clone() }).await;
+            self.note_used(id, version, SignIn { used_at: now, ..session.clone() }).await;
         }
         let user = user.map(|kept| kept.document);
         Ok(Some(Present {
@@ -118,8 +118,8 @@ impl People {
     }
 
     /// A session that cannot be written, as on a full disk, ends as if it was not used.
-    async fn note_used(&self, id: &str, version: u64, session: Session) {
-        let body = render(&Entry::Session(session));
+    async fn note_used(&self, id: &str, version: u64, session: SignIn) {
+        let body = render(&Entry::SignIn(session));
         if let Err(error) = self.put((DocumentKind::Session, id), version, Some(body), &[]).await {
             tracing::debug!(%error, "that a session is used is not written down");
         }
@@ -162,8 +162,8 @@ impl People {
             return self.prefer(name, reading).await;
         }
         let found: Option<Kept<Entry>> = self.readable(DocumentKind::Session, &present.id).await?;
-        let Some(Kept { version, document: Entry::Session(session) }) = found else { return Ok(()) };
-        let body = render(&Entry::Session(Session { reading, ..session }));
+        let Some(Kept { version, document: Entry::SignIn(session) }) = found else { return Ok(()) };
+        let body = render(&Entry::SignIn(SignIn { reading, ..session }));
         let written = self.put((DocumentKind::Session, &present.id), version, Some(body), &[]).await?;
         if written { Ok(()) } else { Err(RegistryError::Contended) }
     }
@@ -172,7 +172,7 @@ impl People {
 /// Whether a session or a link is over by time.
 pub(super) fn is_over(entry: &Entry, now: Wall) -> bool {
     match entry {
-        Entry::Session(session) => now.since(session.used_at) >= IDLE || now.since(session.began_at) >= LONGEST,
+        Entry::SignIn(session) => now.since(session.used_at) >= IDLE || now.since(session.began_at) >= LONGEST,
         Entry::Link(link) => link.until <= now,
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     config::{DeclaredRoute, DeclaredSource},
     directory::{Directory, wrong_with},
     document::{Dedupe, Retry, Route, Source, millis, render},
+    mark_path::{redefined, wrong_with_marks},
     network_policy::NetworkPolicy,
     principal::Principal,
 };
@@ -123,7 +124,8 @@ impl Registry {
     /// Every source that cannot be.
     pub(crate) fn check_declared(&self, config: &Config) -> Result<(), RegistryError> {
         let wrong = |declared: &DeclaredSource| {
-            let what = wrong_with(&declared.provider, &declared.parameters, self.memory)?;
+            let what = wrong_with(&declared.provider, &declared.parameters, self.memory);
+            let what = what.or_else(|| wrong_with_marks(&declared.marks, 0, self.keeps_marks))?;
             Some(RegistryError::Source { name: declared.name.to_string(), what }.to_string())
         };
         let wrong: Vec<String> = config.sources.iter().filter_map(wrong).collect();
@@ -158,6 +160,7 @@ impl Registry {
             network: declared.network.clone(),
             allow_empty: declared.allow_empty,
             dedupe: declared.dedupe,
+            marks: redefined(present.map_or(&[], |entry| &entry.document.marks), &declared.marks),
             adopted: Vec::new(),
             adopts_until: None,
             rotation: None,
@@ -170,7 +173,8 @@ impl Registry {
             return Ok(None);
         }
         // What stands in the store already is kept, if broken; what is new has to be right.
-        if let Some(what) = wrong_with(&wanted.provider, &wanted.parameters, self.memory) {
+        let what = wrong_with(&wanted.provider, &wanted.parameters, self.memory);
+        if let Some(what) = what.or_else(|| wrong_with_marks(&declared.marks, 0, self.keeps_marks)) {
             return Err(RegistryError::Source { name: declared.name.to_string(), what });
         }
         Ok(Some(Write {
@@ -287,6 +291,7 @@ impl Registry {
             network: NetworkPolicy::default(),
             allow_empty: false,
             dedupe: Dedupe::default(),
+            marks: Vec::new(),
             adopted: Vec::new(),
             adopts_until: None,
             rotation: None,

@@ -66,6 +66,8 @@ pub struct Registry {
     knows_own_url: bool,
     /// `DEDUPE_WINDOW`: how long ids of webhooks are remembered.
     memory: Duration,
+    /// The store keeps marks.
+    keeps_marks: bool,
     directory: ArcSwap<Directory>,
     /// Where in the configuration file stands what it declares.
     places: ArcSwap<declared::Places>,
@@ -238,12 +240,25 @@ impl Registry {
         clock: Clock,
         config: &crate::Config,
     ) -> Result<Self, RegistryError> {
+        Self::open_on((store, true), clock, config).await
+    }
+
+    /// The same where a store may not keep marks.
+    ///
+    /// # Errors
+    /// When the store fails or a document is damaged.
+    pub(crate) async fn open_on(
+        (store, keeps_marks): (Arc<dyn seam::Registry>, bool),
+        clock: Clock,
+        config: &crate::Config,
+    ) -> Result<Self, RegistryError> {
         let api_key = config.credentials.api_key;
         let mut registry = Self::empty(store, clock, config.route_defaults.clone(), api_key);
         registry.server.clone_from(&config.server);
         registry.public_url = config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
         registry.knows_own_url = config.public_url.is_some();
         registry.memory = config.dedupe_window;
+        registry.keeps_marks = keeps_marks;
         registry.load().await?;
         registry.declare(config).await?;
         registry.warn_of_unknown_url();
@@ -289,6 +304,7 @@ impl Registry {
             public_url: None,
             knows_own_url: true,
             memory: Duration::MAX,
+            keeps_marks: true,
             directory: ArcSwap::default(),
             places: ArcSwap::default(),
             follower: Follower::new(Arc::clone(&sessions), Arc::clone(&uses)),

@@ -10,13 +10,14 @@ use super::{
     Registry, RegistryError,
     adopt::check_awaits,
     change::{Write, undeclared, unknown_source},
-    key_of, key_of_pair,
+    key_of, key_of_pair, listed,
     route::plain_route,
 };
 use crate::{
     clock::rough,
     directory::{Directory, Versioned, wrong_with},
-    document::{Dedupe, Key, Route, Source, render},
+    document::{Dedupe, Key, MarkDefinition, Route, Source, render},
+    mark_path::{MarkPath, remarked, wrong_with_marks},
     network_policy::NetworkPolicy,
     parameters::Parameters,
     principal::Principal,
@@ -60,6 +61,10 @@ pub struct SourceUpdate {
     pub allow_empty: Option<bool>,
     /// See [`Source::dedupe`].
     pub dedupe: Option<Dedupe>,
+    /// These marks anew; the others stay.
+    pub mark: Vec<(Name, MarkPath)>,
+    /// These marks go.
+    pub unmark: Vec<Name>,
 }
 
 impl Registry {
@@ -87,6 +92,7 @@ impl Registry {
             network: checked(&new.network)?,
             allow_empty: new.allow_empty,
             dedupe: new.dedupe,
+            marks: Vec::new(),
             adopted: Vec::new(),
             adopts_until: new.await_secret.then(|| (now + limits::ADOPTION_WINDOW).as_micros()),
             rotation: None,
@@ -188,6 +194,7 @@ impl Registry {
             source.network = checked(&source.network.changed(update.network.clone()))?;
             source.allow_empty = update.allow_empty.unwrap_or(source.allow_empty);
             source.dedupe = update.dedupe.unwrap_or(source.dedupe);
+            source.marks = self.remarked(&source.marks, &update).map_err(RegistryError::Invalid)?;
             self.check_parameters(&source)?;
             Ok(vec![Write {
                 key: key_of(DocumentKind::Source, name),
@@ -202,6 +209,24 @@ impl Registry {
             .get(name)
             .map(|entry| entry.document.clone())
             .ok_or_else(|| unknown_source(&self.directory(), name))
+    }
+
+    /// The marks of a source behind an update.
+    fn remarked(&self, present: &[MarkDefinition], update: &SourceUpdate) -> Result<Vec<MarkDefinition>, String> {
+        let SourceUpdate { mark, unmark, .. } = update;
+        if mark.is_empty() && unmark.is_empty() {
+            return Ok(present.to_vec());
+        }
+        if let Some(name) = unmark.iter().find(|name| present.iter().all(|known| known.name != **name)) {
+            let known = listed(present.iter().map(|known| &known.name));
+            return Err(format!("it has no mark {:?} to take away; it has: {known}", name.as_str()));
+        }
+        let is_other =
+            |known: &&MarkDefinition| !unmark.contains(&known.name) && mark.iter().all(|(name, _)| *name != known.name);
+        match wrong_with_marks(mark, present.iter().filter(is_other).count(), self.keeps_marks) {
+            Some(what) => Err(what),
+            None => Ok(remarked(present, mark, unmark)),
+        }
     }
 
     /// Deletes a source with its keys and routes. Its events and deliveries stay until their retention is over.

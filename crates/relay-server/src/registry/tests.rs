@@ -100,6 +100,45 @@ async fn where_in_the_file_something_stands_is_no_change_of_it() {
     assert!(refused.to_string().contains("is declared in crm-relay.toml line 10;"), "{refused}");
 }
 
+/// What events are to be found by is checked before it is kept, keeps its slot while it stays, and is the file's where that declares it.
+#[tokio::test]
+async fn marks_of_a_source_are_checked_and_keep_their_slots() {
+    let registry = Registry::open(store(), Clock::start(Wall::MIN), &config()).await.unwrap();
+    let update = |mark: &[(&str, &str)], unmark: &[&str]| SourceUpdate {
+        mark: mark.iter().map(|(name, path)| (name.parse().unwrap(), path.parse().unwrap())).collect(),
+        unmark: unmark.iter().map(|name| name.parse().unwrap()).collect(),
+        ..SourceUpdate::default()
+    };
+    let slots = |source: &Source| -> Vec<(String, u8)> {
+        source.marks.iter().map(|mark| (mark.name.to_string(), mark.slot)).collect()
+    };
+    let default = Name::fallback();
+    let first = registry.update_source(&default, update(&[("a", "$.a"), ("b", "$.b")], &[]), &CLI).await.unwrap();
+    assert_eq!(slots(&first), [("a".to_owned(), 1), ("b".to_owned(), 2)]);
+    let second = registry.update_source(&default, update(&[("c", "$.c")], &["a"]), &CLI).await.unwrap();
+    assert_eq!(slots(&second), [("b".to_owned(), 2), ("c".to_owned(), 3)]);
+    let refused = registry.update_source(&default, update(&[], &["a"]), &CLI).await.unwrap_err();
+    assert_eq!(refused.to_string(), "it has no mark \"a\" to take away; it has: b, c");
+    let other = SourceUpdate { allow_empty: Some(true), ..SourceUpdate::default() };
+    assert_eq!(slots(&registry.update_source(&default, other, &CLI).await.unwrap()), slots(&second));
+
+    let mut declaring = declaring();
+    declaring.sources[0].marks = vec![("order".parse().unwrap(), "$.id".parse().unwrap())];
+    let opened = Registry::open(store(), Clock::start(Wall::MIN), &declaring).await.unwrap();
+    assert_eq!(slots(&opened.directory().sources[&name("shop")].document), [("order".to_owned(), 1)]);
+    let without = Registry::open_on((store(), false), Clock::start(Wall::MIN), &declaring).await.err().unwrap();
+    assert!(without.to_string().contains("not kept in Redis yet"), "{without}");
+
+    // Those that came with a move can be taken away one by one, and changed to none.
+    let moved = store();
+    let before = open(&moved, &config()).await;
+    before.update_source(&default, update(&[("a", "$.a"), ("b", "$.b")], &[]), &CLI).await.unwrap();
+    let on_redis = Registry::open_on((moved, false), Clock::start(Wall::MIN), &config()).await.unwrap();
+    let left = on_redis.update_source(&default, update(&[], &["a"]), &CLI).await.unwrap();
+    assert_eq!(slots(&left), [("b".to_owned(), 2)]);
+    assert!(on_redis.update_source(&default, update(&[("b", "$.c")], &[]), &CLI).await.is_err());
+}
+
 /// Many sources are written together: the store commits what waits at once, so that a first start with thousands is no
 /// matter of thousands of fsyncs.
 #[tokio::test]
@@ -536,6 +575,7 @@ fn declaring() -> Config {
         network: NetworkPolicy::default(),
         allow_empty: false,
         dedupe: Dedupe::Auto,
+        marks: Vec::new(),
         at: "crm-relay.toml line 4".into(),
     };
     let route = DeclaredRoute {

@@ -1,6 +1,11 @@
 //! A place in a JSON text, and what stands there: `$.data.object.customer=cus_1`.
 
-use std::{borrow::Cow, cell::Cell, fmt, str::FromStr};
+use std::{
+    borrow::Cow,
+    cell::{Cell, RefCell},
+    fmt,
+    str::FromStr,
+};
 
 use serde::{
     Deserialize,
@@ -11,10 +16,14 @@ use serde_json::value::RawValue;
 /// Steps of a path; more than any body that somebody reads has levels.
 const STEPS_MAX: usize = 32;
 
-/// A place in a JSON text, and what is to stand there. Where a step leads into a list that it does not number, any of its items may have it.
+/// A place in a JSON text: `$.data.object.customer`. Where a step leads into a list that it does not number, any of its items is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JsonPlace(Vec<Step>);
+
+/// A place in a JSON text, and what is to stand there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JsonPath {
-    steps: Vec<Step>,
+    place: JsonPlace,
     /// A text, a number, `true`, `false` or `null`, as it is written there, without quotation marks.
     wanted: String,
 }
@@ -39,6 +48,14 @@ pub(crate) struct JsonPathError {
     what: &'static str,
 }
 
+/// Text that is no path.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is no JSON path: {what}; want one like $.data.object.customer, $.items[0].id or $[\"a.b\"]")]
+pub(crate) struct JsonPlaceError {
+    given: String,
+    what: &'static str,
+}
+
 impl JsonPath {
     /// Whether it stands there. The text is read once, and of it nothing is kept: neither its size nor its depth costs memory. A name that is
     /// there twice leads to both.
@@ -47,10 +64,38 @@ impl JsonPath {
     /// The text is no JSON to its end, and what was read of it does not have it.
     pub(crate) fn is_in(&self, json: &[u8]) -> Result<bool, serde_json::Error> {
         let found = Cell::new(false);
-        let mut reader = serde_json::Deserializer::from_slice(json);
-        let read = Along { steps: &self.steps, wanted: &self.wanted, found: &found }.deserialize(&mut reader);
-        let read = read.and_then(|()| reader.end());
+        let read = self.place.walk(json, &|value| found.set(found.get() || value == self.wanted));
         if found.get() { Ok(true) } else { read.map(|()| false) }
+    }
+}
+
+impl JsonPlace {
+    /// What stands there: texts, numbers and truth values, each once, the first so many of those that are no longer than that.
+    ///
+    /// # Errors
+    /// The text is no JSON to its end.
+    pub(crate) fn values(
+        &self,
+        json: &[u8],
+        count_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<String>, serde_json::Error> {
+        let found = RefCell::new(Vec::new());
+        self.walk(json, &|value| {
+            let mut found = found.borrow_mut();
+            let fits = !value.is_empty() && value.len() <= bytes_max && value != "null";
+            if fits && found.len() < count_max && found.iter().all(|known| known != value) {
+                found.push(value.to_owned());
+            }
+        })?;
+        Ok(found.into_inner())
+    }
+
+    /// Gives each text, number, truth value and `null` that stands there, in their order.
+    fn walk(&self, json: &[u8], each: &dyn Fn(&str)) -> Result<(), serde_json::Error> {
+        let mut reader = serde_json::Deserializer::from_slice(json);
+        Along { steps: &self.0, each }.deserialize(&mut reader)?;
+        reader.end()
     }
 }
 
@@ -58,8 +103,7 @@ impl JsonPath {
 #[derive(Clone, Copy)]
 struct Along<'a> {
     steps: &'a [Step],
-    wanted: &'a str,
-    found: &'a Cell<bool>,
+    each: &'a dyn Fn(&str),
 }
 
 impl<'de> DeserializeSeed<'de> for Along<'_> {
@@ -147,18 +191,16 @@ impl<'de> Visitor<'de> for Along<'_> {
 impl Along<'_> {
     /// What stands at the end of the path, as it is written there.
     fn look_at(self, raw: &str) {
-        let has = match raw.as_bytes().first() {
-            Some(b'"') => serde_json::from_str(raw).is_ok_and(|text: Cow<'_, str>| text == self.wanted),
-            Some(b'[') => {
-                // Any item of a list may have it, and none of a list in it.
-                let read = Items(self).deserialize(&mut serde_json::Deserializer::from_str(raw));
-                return drop(read);
+        match raw.as_bytes().first() {
+            Some(b'"') => {
+                if let Ok(text) = serde_json::from_str::<Cow<'_, str>>(raw) {
+                    (self.each)(&text);
+                }
             }
-            Some(b'{') | None => false,
-            Some(_) => raw == self.wanted,
-        };
-        if has {
-            self.found.set(true);
+            // Any item of a list may have it, and none of a list in it.
+            Some(b'[') => drop(Items(self).deserialize(&mut serde_json::Deserializer::from_str(raw))),
+            Some(b'{') | None => {}
+            Some(_) => (self.each)(raw),
         }
     }
 }
@@ -218,25 +260,49 @@ impl FromStr for JsonPath {
     type Err = JsonPathError;
 
     fn from_str(given: &str) -> Result<Self, JsonPathError> {
-        let wrong = |what| JsonPathError { given: given.chars().take(200).collect(), what };
-        let mut rest = given.strip_prefix('$').ok_or_else(|| wrong("it does not begin with $"))?;
-        let mut steps = Vec::new();
-        while !rest.starts_with('=') {
-            let (step, behind) = step(rest).map_err(wrong)?;
-            steps.push(step);
-            rest = behind;
-            if steps.len() > STEPS_MAX {
-                return Err(wrong("it has more than 32 steps"));
-            }
-        }
-        Ok(Self { steps, wanted: rest[1..].to_owned() })
+        let wrong = |what| JsonPathError { given: begin(given), what };
+        let (steps, rest) = steps(given).map_err(wrong)?;
+        let wanted = rest.strip_prefix('=').ok_or_else(|| wrong("there is no = with a value behind it"))?;
+        Ok(Self { place: JsonPlace(steps), wanted: wanted.to_owned() })
     }
+}
+
+impl FromStr for JsonPlace {
+    type Err = JsonPlaceError;
+
+    fn from_str(given: &str) -> Result<Self, JsonPlaceError> {
+        let wrong = |what| JsonPlaceError { given: begin(given), what };
+        match steps(given).map_err(wrong)? {
+            (steps, "") => Ok(Self(steps)),
+            _ => Err(wrong("a = with a value behind it has no place in it")),
+        }
+    }
+}
+
+/// As much of it as an error repeats.
+fn begin(given: &str) -> String {
+    given.chars().take(200).collect()
+}
+
+/// The steps of a path, and what is behind them.
+fn steps(given: &str) -> Result<(Vec<Step>, &str), &'static str> {
+    let mut rest = given.strip_prefix('$').ok_or("it does not begin with $")?;
+    let mut steps = Vec::new();
+    while !rest.is_empty() && !rest.starts_with('=') {
+        let (step, behind) = step(rest)?;
+        steps.push(step);
+        rest = behind;
+        if steps.len() > STEPS_MAX {
+            return Err("it has more than 32 steps");
+        }
+    }
+    Ok((steps, rest))
 }
 
 /// The next step, and what is behind it.
 fn step(text: &str) -> Result<(Step, &str), &'static str> {
     if let Some(named) = text.strip_prefix('.') {
-        let end = named.find(['.', '[', '=']).ok_or("there is no = with a value behind it")?;
+        let end = named.find(['.', '[', '=']).unwrap_or(named.len());
         if end == 0 {
             return Err("a name is empty");
         }
@@ -305,6 +371,27 @@ mod tests {
         assert_eq!(is_in("$.a=1", r#"{"a":1,"b":"#), Some(true), "what was read has it");
         for broken in [r#"{"a":2,"b":"#, r#"{"a":2}x"#, "no JSON"] {
             assert_eq!(is_in("$.a=1", broken), None);
+        }
+    }
+
+    #[test]
+    fn the_values_at_a_place_are_those_that_a_search_finds_there() {
+        let body = r#"{"id":7,"to":["a","b","a",["c"],null,{"x":1}],"who":{"name":"J\u00f6rg"},"rows":[{"n":1.50},{"n":true},{"n":""}]}"#;
+        let values = |path: &str| path.parse::<JsonPlace>().unwrap().values(body.as_bytes(), 16, 5).unwrap();
+        assert_eq!(values("$.to"), ["a", "b"]);
+        assert_eq!(values("$.who.name"), ["Jörg"]);
+        assert_eq!(values("$.rows.n"), ["1.50", "true"]);
+        assert_eq!((values("$.id"), values("$.who"), values("$.gone")), (vec!["7".to_owned()], vec![], vec![]));
+        for (path, value) in [("$.to", "b"), ("$.who.name", "Jörg"), ("$.rows.n", "1.50")] {
+            assert!(format!("{path}={value}").parse::<JsonPath>().unwrap().is_in(body.as_bytes()).unwrap());
+        }
+        let place: JsonPlace = "$.to".parse().unwrap();
+        assert_eq!(place.values(body.as_bytes(), 1, 5).unwrap(), ["a"], "the first ones");
+        assert!("$.who.name".parse::<JsonPlace>().unwrap().values(body.as_bytes(), 16, 4).unwrap().is_empty());
+        assert!(place.values(br#"{"to":"a","b":"#, 16, 5).is_err(), "of what is no JSON there is none");
+        for text in ["", "to", "$.to=a", "$..a", "$.to[", "$.to["] {
+            let error = text.parse::<JsonPlace>().unwrap_err().to_string();
+            assert!(error.ends_with("$.items[0].id or $[\"a.b\"]"), "{error}");
         }
     }
 

@@ -175,7 +175,7 @@ impl Run {
                         return Ok(looked);
                     }
                 }
-                Err(ScanError::Store(StoreError::TooSlow { .. })) if size > 1 => size = (size / 10).max(1),
+                Err(ScanError::Store(error)) if error.wants_less() && size > 1 => size = (size / 10).max(1),
                 // What was found is not lost by what comes behind it; whoever goes on from there is told.
                 Err(_) if looked.read > 0 => return Ok(looked),
                 Err(error) => return Err(error),
@@ -254,34 +254,23 @@ fn row(event: &Event) -> EventRow {
 
 #[cfg(test)]
 mod tests {
-    use relay_core::{id::IdMint, storage::Append};
+    use relay_core::id::IdMint;
     use relay_store::{
         memory::{MemoryStore, Trouble},
         seam::Queue as _,
     };
 
     use super::*;
+    use crate::tests::{append, event};
 
     /// A store of events `0` to `count - 1`, the newest of which is the last.
     async fn filled(count: u64) -> Arc<MemoryStore> {
         let (store, mut mint) = (Arc::new(MemoryStore::new()), IdMint::new(0, 7));
         for number in 0..count {
             let at = Wall::from_micros(1_700_000_000_000_000) + Duration::from_secs(number);
-            let event = Event {
-                id: mint.event(at),
-                source: "shop".parse().unwrap(),
-                method: "POST".into(),
-                path: "/webhook/shop".into(),
-                query: None,
-                headers: Vec::new(),
-                body: format!(r#"{{"number":{number}}}"#).into(),
-                body_sha256: [0; 32],
-                received_at: at,
-                name: None,
-                key: None,
-            };
-            let append = Append { event: Arc::new(event), deliveries: Vec::new(), dedupe: None, deadline: Wall::MAX };
-            assert!(store.append(vec![append]).await.iter().all(Result::is_ok));
+            let body = format!(r#"{{"number":{number}}}"#).into();
+            let event = Event { body, ..event(&mut mint, at, "shop") };
+            assert!(store.append(vec![append(event, Vec::new())]).await.iter().all(Result::is_ok));
         }
         store
     }

@@ -1,6 +1,6 @@
 //! What is looked for in events, and whether one has it.
 
-use std::{fmt, io::Read};
+use std::{borrow::Cow, fmt, io::Read};
 
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 use memchr::memmem::Finder;
@@ -47,12 +47,7 @@ impl Needle {
         let Some(coding) = Coding::of(event) else { return Has::Unread };
         let (decoded, is_whole) = match coding {
             Coding::Identity => return self.is_in_body(body, event),
-            Coding::Gzip => decoded(MultiGzDecoder::new(body)),
-            Coding::Deflate => {
-                let mut decoder = ZlibDecoder::new(body);
-                let (decoded, is_whole) = decoded(&mut decoder);
-                (decoded, is_whole && decoder.into_inner().is_empty())
-            }
+            coding => coding.decoded(body),
         };
         *budget = budget.saturating_sub(decoded.len());
         match self.is_in_body(&decoded, event) {
@@ -64,7 +59,7 @@ impl Needle {
     fn is_in_body(&self, body: &[u8], event: &Event) -> Has {
         let has = match self {
             Self::Text(text) => text.is_in(body) || text.is_in_escaped(body),
-            Self::Json(path) => match path.is_in(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)) {
+            Self::Json(path) => match path.is_in(json_of(body)) {
                 Ok(has) => has,
                 Err(_) if is_meant_as_json(body, event) => return Has::Unread,
                 Err(_) => false,
@@ -72,6 +67,23 @@ impl Needle {
         };
         if has { Has::Yes } else { Has::No }
     }
+}
+
+/// The body of an event as its sender had it, if it can be read whole and is no longer than that.
+pub(crate) fn body_of(event: &Event, bytes_max: usize) -> Option<Cow<'_, [u8]>> {
+    let (body, is_whole) = match Coding::of(event)? {
+        Coding::Identity => (Cow::Borrowed(&event.body[..]), true),
+        coding => {
+            let (decoded, is_whole) = coding.decoded(&event.body);
+            (Cow::Owned(decoded), is_whole)
+        }
+    };
+    (is_whole && body.len() <= bytes_max).then_some(body)
+}
+
+/// The same without the mark that some put in front of JSON.
+pub(crate) fn json_of(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 /// What kind of thing is looked for; never what, nor where, which may be somebody's name.
@@ -168,6 +180,21 @@ impl Coding {
     }
 }
 
+impl Coding {
+    /// A body without it as far as it goes, and whether that is all.
+    fn decoded(&self, body: &[u8]) -> (Vec<u8>, bool) {
+        match self {
+            Self::Identity => (body.to_vec(), true),
+            Self::Gzip => decoded(MultiGzDecoder::new(body)),
+            Self::Deflate => {
+                let mut decoder = ZlibDecoder::new(body);
+                let (decoded, is_whole) = decoded(&mut decoder);
+                (decoded, is_whole && decoder.into_inner().is_empty())
+            }
+        }
+    }
+}
+
 /// What is decoded as far as it goes, and whether that is all.
 fn decoded(decoder: impl Read) -> (Vec<u8>, bool) {
     let mut out = Vec::new();
@@ -194,21 +221,15 @@ mod tests {
     use relay_core::{id::IdMint, time::Wall};
 
     use super::*;
+    use crate::tests;
 
     fn event(body: impl Into<Bytes>, headers: &[(&'static str, &'static str)]) -> Event {
         let at = Wall::from_micros(1_700_000_000_000_000);
         Event {
-            id: IdMint::new(0, 7).event(at),
-            source: "shop".parse().unwrap(),
-            method: "POST".into(),
-            path: "/webhook/shop".into(),
             query: Some("user=ada%40example.com".into()),
             headers: headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             body: body.into(),
-            body_sha256: [0; 32],
-            received_at: at,
-            name: None,
-            key: None,
+            ..tests::event(&mut IdMint::new(0, 7), at, "shop")
         }
     }
 

@@ -10,6 +10,7 @@ use crate::{
     api::{CheckDto, Hop},
     clock::rough,
     guesses::{Entrance, SESSIONS_FULL, Wrong},
+    refusals::came_from,
 };
 
 pub(super) fn checks(look: &Look<'_>, destinations: &[Name]) -> Vec<CheckDto> {
@@ -72,7 +73,7 @@ fn refused(look: &Look<'_>) -> Option<CheckDto> {
     let latest = tallies.filter(|(kind, _)| *kind != Wrong::Missing.as_str()).max_by_key(|(_, tally)| tally.last);
     let (kind, tally) = latest?;
     let ago = |at| rough(look.now.wall.since(at));
-    let from = tally.peer.map(|peer| format!(" from {peer}")).unwrap_or_default();
+    let from = came_from(&tally.origin).map(|from| format!(" from {from}")).unwrap_or_default();
     let times = format!("{} times in {}, the latest {} ago{from}", tally.count, ago(tally.first), ago(tally.last));
     Some(if kind == SESSIONS_FULL {
         CheckDto::wrong(

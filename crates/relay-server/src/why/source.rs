@@ -8,7 +8,7 @@ use crate::{
     api::{CheckDto, Hop},
     clock::rough,
     document, ingress,
-    refusals::{Missed, Tally},
+    refusals::{Missed, Tally, came_from},
 };
 
 /// Refused requests that are no stranger's trying one after the other, where some were taken before.
@@ -63,8 +63,8 @@ fn missed(look: &Look<'_>) -> Option<CheckDto> {
         0 => String::new(),
         more => format!(", and {more} more within the hour"),
     };
-    let Missed { at, method, path, peer, status } = latest;
-    let (ago, from) = (rough(look.now.wall.since(*at)), from(peer.map(|peer| peer.to_string())));
+    let Missed { at, method, path, origin, status } = latest;
+    let (ago, from) = (rough(look.now.wall.since(*at)), from(came_from(origin)));
     let said = format!("{method} {path}{from} was answered {status}, {ago} ago{more}");
     let remedy = if *status == MISDIRECTED {
         "it came under a name that ALLOWED_HOSTS does not have: add it there, or correct the URL at the platform"
@@ -156,8 +156,8 @@ fn refused(
     let checks: Vec<String> = tallies.iter().map(|(check, tally)| format!("{} {check}", tally.count)).collect();
     let since = tallies.iter().map(|(_, tally)| tally.first).min().unwrap_or(look.now.wall);
     let latest = tallies.iter().map(|(_, tally)| tally).max_by_key(|tally| tally.last);
-    let (latest, peer) = latest.map_or((look.now.wall, None), |tally| (tally.last, tally.peer));
-    let from = from(peer.map(|peer| peer.to_string()));
+    let (latest, origin) = latest.map_or((look.now.wall, None), |tally| (tally.last, Some(tally.origin)));
+    let from = from(origin.as_ref().and_then(came_from));
     let why = look
         .state
         .refusals
@@ -195,6 +195,8 @@ fn from(peer: Option<String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use relay_net::origin::Origin;
+
     use super::*;
 
     #[test]
@@ -216,7 +218,7 @@ mod tests {
             at: Wall::from_micros(0),
             method: "POST".into(),
             path: path.into(),
-            peer: None,
+            origin: Origin::local(),
             status: 404,
         };
         assert_eq!(meant(&missed("/webhook/Shop/x")), Some("Shop"));

@@ -59,6 +59,62 @@ async fn the_registry_outlives_a_restart() {
     assert_eq!(bench.ask("/api/v1/sources/shop").await["destinations"], json!(["crm"]));
 }
 
+/// What two platforms' webhooks hold finds them, each by the mark of its own source, with how far that is all of them; across a restart, and
+/// until one is erased.
+#[tokio::test]
+async fn events_are_found_by_what_they_hold_until_they_are_erased() {
+    let mut bench = start(tempfile::tempdir().unwrap()).await;
+    let secret = "a-signing-secret-of-the-tests";
+    let new = json!({"name": "shop", "provider": "bearer", "parameters": [["token", secret]], "destination": "crm"});
+    assert_eq!(bench.command("POST", "/api/v1/sources", new).await.status, 201);
+    assert_eq!(bench.post(br#"{"data":{"customer":"cus_1"}}"#).await.status, 202);
+    let authorized = format!("Authorization: Bearer {secret}\r\n");
+    let sent = bench.post_to("/webhook/shop", &authorized, br#"{"buyers":["cus_2","cus_1"]}"#).await;
+    assert_eq!(sent.status, 202, "{}", sent.text());
+    for (source, path) in [("default", "$.data.customer"), ("shop", "$.buyers")] {
+        let path = json!({"mark": [["customer", path]]});
+        let update = bench.command("PATCH", &format!("/api/v1/sources/{source}"), path).await;
+        assert_eq!(update.status, 200, "{}", update.text());
+    }
+    let marked = |source: &str| format!("/api/v1/events/marked?source={source}&mark=customer:cus_1");
+    let ids = |answer: serde_json::Value| -> Vec<String> {
+        answer["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let has = async |bench: &Bench<SqliteStore>, source: &str, count: usize| {
+        let wanted = |answer: &serde_json::Value| answer["indexed_to"].is_string() && answer["indexed_from"].is_null();
+        bench
+            .until_holds(|| async {
+                let answer = bench.ask(&marked(source)).await;
+                wanted(&answer) && ids(answer).len() == count
+            })
+            .await;
+    };
+    has(&bench, "default", 1).await;
+    has(&bench, "shop", 1).await;
+    let shown = bench.ask("/api/v1/sources/shop").await;
+    assert_eq!(shown["marks"][0]["path"], "$.buyers");
+    assert!(shown["marks"][0]["indexed_to"].is_string(), "{shown:#}");
+    for (path, status, words) in [
+        ("/api/v1/events/marked?source=shop&mark=buyer:1", 404, "it has: customer"),
+        ("/api/v1/events/marked?source=shop&mark=customer", 400, "customer:cus_1"),
+    ] {
+        let refused = bench.command("GET", path, json!(null)).await;
+        assert_eq!(refused.status, status, "{}", refused.text());
+        assert!(refused.text().contains(words), "{}", refused.text());
+    }
+    bench.shut_down();
+    assert_eq!(bench.ended().await, Outcome::Stopped);
+
+    let bench = start(bench.into_dir()).await;
+    has(&bench, "shop", 1).await;
+    let id = ids(bench.ask(&marked("default")).await).remove(0);
+    let erased = bench.command("POST", &format!("/api/v1/events/{id}/erase"), json!({"cancel": true})).await;
+    assert_eq!(erased.status, 200, "{}", erased.text());
+    assert_eq!(ids(bench.ask(&marked("default")).await), Vec::<String>::new());
+    has(&bench, "shop", 1).await;
+    bench.finish().await;
+}
+
 /// I15, I16: clients that do not read hold some of the memory for bodies, and never all that intake has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_clients_do_not_stop_intake() {

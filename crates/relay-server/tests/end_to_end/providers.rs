@@ -448,6 +448,7 @@ async fn a_source_of_the_file_takes_no_secret() {
             network: relay_server::config::NetworkPolicy::default(),
             allow_empty: false,
             dedupe: Dedupe::Auto,
+            marks: Vec::new(),
             at: "crm-relay.toml line 4".to_owned(),
         };
         config.sources = vec![asana];

@@ -9,7 +9,8 @@ use super::{Ciphers, KEY_BYTES};
 /// Most keys that a file has: more than anybody rotates through before the old ones leave it.
 const KEYS_MAX: usize = 16;
 
-/// Why a file has no keys; nothing of one is in it.
+/// Why a file has no keys; nothing of one is in it. It answers neither whose fault it is nor whether again: whoever wrote the file mends the
+/// line that is named, every time, and the same text is refused the same way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeysError {
     /// It has nothing but blanks and comments.

@@ -50,6 +50,8 @@ pub(crate) enum Part {
     Document = 4,
     /// Nothing: what tells one key from another.
     Fingerprint = 5,
+    /// Nothing: what stands for a value that events are found by.
+    Mark = 6,
 }
 
 /// Why something does not open.
@@ -146,11 +148,19 @@ impl Cipher {
 
     /// What tells this key from another one of the same number, and nothing else about it.
     pub(crate) fn fingerprint(&self) -> String {
+        format!("{:032x}", self.number_of(&[LABEL, &[Part::Fingerprint as u8]]))
+    }
+
+    /// What stands for a value that events are found by: nobody without the key tells which value that is, nor tries those that it may be.
+    pub(crate) fn number_for(&self, value: &[u8; 32]) -> u128 {
+        self.number_of(&[LABEL, &[Part::Mark as u8], value])
+    }
+
+    fn number_of(&self, info: &[&[u8]]) -> u128 {
         let mut bytes = [0; 16];
-        let info = [LABEL, &[Part::Fingerprint as u8]];
-        let derived = self.secret.expand(&info, Bytes16).and_then(|derived| derived.fill(&mut bytes));
+        let derived = self.secret.expand(info, Bytes16).and_then(|derived| derived.fill(&mut bytes));
         derived.expect("a digest has as many bytes");
-        format!("{:032x}", u128::from_be_bytes(bytes))
+        u128::from_be_bytes(bytes)
     }
 
     fn derived(&self, part: Part, about: &[u8]) -> LessSafeKey {

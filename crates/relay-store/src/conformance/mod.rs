@@ -18,6 +18,7 @@ mod fixture;
 pub mod jobs;
 pub mod lease;
 pub mod life;
+pub mod marks;
 pub mod owners;
 pub mod registry;
 pub mod replay;
@@ -169,6 +170,12 @@ macro_rules! conformance_suite {
             nothing_is_made_of_an_erased_event,
             an_event_that_may_still_go_out_is_not_erased,
             a_command_erases_what_matches,
+        ]);
+        $crate::conformance_suite!(@ $backend, marks [
+            an_event_is_found_by_a_value_and_how_far_is_said,
+            a_definition_finds_its_own_rows_alone,
+            what_is_gone_is_found_by_no_mark,
+            a_marking_cut_at_any_edge_is_whole_or_absent,
         ]);
         $crate::conformance_suite!(@ $backend, registry [
             a_document_is_written_only_over_the_version_it_was_read_at,

@@ -11,7 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use relay_core::quota;
+use relay_core::{
+    fault::{Fault, Retry},
+    quota,
+};
 
 use super::{Backup, DATABASE, Digest, FORMAT, MANIFEST, Manifest};
 use crate::private;
@@ -81,6 +84,26 @@ pub enum CopyDirError {
         /// What the system said.
         error: io::Error,
     },
+}
+
+impl CopyDirError {
+    /// Who has to change something.
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::IsThere(_) | Self::UnderWay(_) | Self::NoParent { .. } => Fault::Caller,
+            Self::NoRoom { .. } => Fault::Resource,
+            Self::Differs => Fault::Peer,
+            Self::Later { .. } | Self::Io { .. } => Fault::Operator,
+        }
+    }
+
+    /// Whether the same copy may be written there later.
+    pub const fn retry(&self) -> Retry {
+        match self {
+            Self::UnderWay(_) | Self::NoRoom { .. } | Self::Differs => Retry::Backoff,
+            Self::IsThere(_) | Self::NoParent { .. } | Self::Later { .. } | Self::Io { .. } => Retry::Never,
+        }
+    }
 }
 
 impl CopyDir {
@@ -297,4 +320,28 @@ fn reserved(reserve: u64) -> String {
 /// In the largest whole unit.
 fn size(bytes: u64) -> String {
     quota::show_bytes(if bytes < 1 << 20 { bytes } else { bytes.div_ceil(1 << 20) << 20 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What others do, and room, are another matter later; what was asked for wrongly is not.
+    #[test]
+    fn every_reason_not_to_copy_says_whether_it_passes() {
+        let dir = || PathBuf::from("/backup");
+        let full = CopyDirError::NoRoom { dir: dir(), takes: 2, free: 1, reserve: 0 };
+        let io = CopyDirError::Io { verb: "make", path: dir(), error: io::ErrorKind::Other.into() };
+        for (error, expected) in [
+            (CopyDirError::IsThere(dir()), (Fault::Caller, Retry::Never)),
+            (CopyDirError::UnderWay(dir()), (Fault::Caller, Retry::Backoff)),
+            (CopyDirError::NoParent { dir: dir(), parent: dir() }, (Fault::Caller, Retry::Never)),
+            (full, (Fault::Resource, Retry::Backoff)),
+            (CopyDirError::Differs, (Fault::Peer, Retry::Backoff)),
+            (CopyDirError::Later { found: 2 }, (Fault::Operator, Retry::Never)),
+            (io, (Fault::Operator, Retry::Never)),
+        ] {
+            assert_eq!((error.fault(), error.retry()), expected, "{error}");
+        }
+    }
 }

@@ -63,7 +63,7 @@ impl Disk {
         found
     }
 
-    fn row(&self, event: &Event) -> EventRow {
+    pub(super) fn row(&self, event: &Event) -> EventRow {
         EventRow {
             event: Event { body: Bytes::new(), ..event.clone() }.into(),
             body_bytes: event.body.len() as u64,
@@ -133,11 +133,15 @@ pub(super) fn place(cursor: &str) -> Option<Place> {
 }
 
 /// Where the page starts. Text that no page gave out starts at the newest.
-fn cursor<T: std::str::FromStr>(page: &Page) -> Option<T> {
+pub(super) fn cursor<T: std::str::FromStr>(page: &Page) -> Option<T> {
     page.cursor.as_ref()?.parse().ok()
 }
 
-fn listing<T>(mut rows: impl Iterator<Item = T>, page: &Page, cursor_of: impl Fn(&T) -> String) -> Listing<T> {
+pub(super) fn listing<T>(
+    mut rows: impl Iterator<Item = T>,
+    page: &Page,
+    cursor_of: impl Fn(&T) -> String,
+) -> Listing<T> {
     let items: Vec<T> = rows.by_ref().take(page.limit.clamp(1, 1_000) as usize).collect();
     let more = rows.next().is_some();
     let next = items.last().filter(|_| more).map(cursor_of);

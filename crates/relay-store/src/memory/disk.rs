@@ -15,7 +15,7 @@ use relay_core::{
     time::Wall,
 };
 
-use super::counters::Counters;
+use super::{counters::Counters, slot::Slots};
 use crate::seam::{AuditEntry, Document, DocumentKey};
 
 /// The durable state.
@@ -41,6 +41,8 @@ pub(super) struct Disk {
     pub(super) audit: Vec<AuditEntry>,
     /// How far jobs are.
     pub(super) marks: BTreeMap<JobId, Mark>,
+    /// What events can be found by.
+    pub(super) slots: Slots,
     /// What each run of a server said last.
     pub(super) runs: BTreeMap<u64, (Wall, Presence)>,
     pub(super) counters: Counters,
@@ -130,12 +132,12 @@ impl Disk {
         })
     }
 
-    /// Whether the event that took a key is still stored: a key goes with its event.
     /// Whether an event is there, and is not erased.
-    fn is_whole(&self, id: &EventId) -> bool {
+    pub(super) fn is_whole(&self, id: &EventId) -> bool {
         self.events.get(id).is_some_and(|event| !event.is_erased())
     }
 
+    /// Whether the event that took a key is still stored: a key goes with its event.
     fn is_there(&self, taken: &Taken) -> bool {
         // Canary: a key that was durable before its event would be free again.
         self.is_whole(&taken.event) || relay_core::canary::is("dedupe_before_commit")
@@ -287,6 +289,7 @@ impl Disk {
         self.by_event.remove(&gone.event);
         self.purged_in_part.remove(&gone.event);
         let event = self.events.remove(&gone.event)?;
+        self.unmark_event(event.id);
         let tally = self.counters.source(&event.source);
         tally.stored -= 1;
         tally.retired += 1;

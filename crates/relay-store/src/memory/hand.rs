@@ -9,7 +9,7 @@ use std::{
 use relay_core::{
     delivery::{Change, Delivery},
     event::Event,
-    id::{DeliveryId, EventId, Partition},
+    id::{COUNTER_BITS, DeliveryId, EventId, Partition},
     partitions::Partitions,
     storage::{Changed, HeldAsk, LeaseAsk, Leased, StoreError},
     time::Wall,
@@ -17,8 +17,6 @@ use relay_core::{
 
 use super::{Inner, MemoryStore, Trouble};
 
-/// Low bits of a sequence that tell the ids of one millisecond apart.
-const SEQ_BITS: u32 = 12;
 /// How long a look-up that took too long says it took.
 const TOO_LONG: Duration = Duration::from_secs(1);
 
@@ -60,7 +58,7 @@ impl MemoryStore {
     pub fn restored(&self, at: Wall) -> Self {
         let restored = self.copy();
         let mut inner = restored.lock();
-        inner.disk.id_floor = inner.disk.id_floor.max((at.as_millis() as i64) << SEQ_BITS);
+        inner.disk.id_floor = inner.disk.id_floor.max((at.as_millis() as i64) << COUNTER_BITS);
         drop(inner);
         restored
     }

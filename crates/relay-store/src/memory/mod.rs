@@ -8,7 +8,9 @@ mod counters;
 mod disk;
 mod hand;
 mod lease;
+mod marks;
 mod retain;
+mod slot;
 mod step;
 mod transfer;
 
@@ -40,8 +42,9 @@ use crate::{
     copy::{BackupError, Copying},
     seam::{
         Archive, AuditEntry, AuditFilter, Condition, DeliveryFilter, Document, DocumentKey, DocumentKind, Durability,
-        EventFilter, EventRow, HaveRoom, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Rekeyed, Stats,
-        Trades, Transfer, Upkeep, WholePage, perform, perform_job, perform_retention,
+        EventFilter, EventRow, HaveRoom, Indexed, Listing, MarkedAsk, MarkedPage, Marking, NameCounts, Page, Promises,
+        Queue, Recount, Registry, Rekeyed, Stats, Trades, Transfer, Upkeep, WholePage, perform, perform_job,
+        perform_retention,
     },
 };
 
@@ -503,6 +506,16 @@ impl Archive for MemoryStore {
         done(self.read(Trouble::Look, |disk| disk.by_key(&source, &keys)))
     }
 
+    fn marked(&self, ask: MarkedAsk) -> Later<Result<MarkedPage, StoreError>> {
+        done(self.read(Trouble::Look, |disk| disk.marked(&ask)))
+    }
+
+    fn indexed(&self) -> Later<Result<Vec<Indexed>, StoreError>> {
+        // Whoever never had any has nothing to look for.
+        let is_empty = self.lock().disk.slots.is_empty();
+        done(if is_empty { Ok(Vec::new()) } else { self.read(Trouble::Look, Disk::indexed) })
+    }
+
     fn event_names(&self, source: Name) -> Later<Result<NameCounts, StoreError>> {
         done(self.read(Trouble::Look, |disk| disk.event_names(&source)))
     }
@@ -581,6 +594,14 @@ impl Upkeep for MemoryStore {
         done(self.write(Trouble::Upkeep, |disk| disk.retire_over(&retire)))
     }
 
+    fn mark(&self, marking: Marking) -> Later<Result<(), StoreError>> {
+        done(self.add(Trouble::Upkeep, |disk| disk.mark(marking)))
+    }
+
+    fn unmark(&self, source: Name, slot: u8) -> Later<Result<bool, StoreError>> {
+        done(self.write(Trouble::Upkeep, |disk| disk.unmark(source, slot)))
+    }
+
     /// Nothing is sealed.
     fn rekey(&self, _from: Option<String>) -> Later<Result<Rekeyed, StoreError>> {
         Box::pin(async { Ok(Rekeyed::default()) })
@@ -611,6 +632,7 @@ impl Upkeep for MemoryStore {
             several_owners: true,
             partitions,
             parts: partitions,
+            marks: true,
             sealed_with: None,
         }
     }

@@ -44,6 +44,7 @@ impl Disk {
             self.events.values().map(|event| &**event).filter(is_over).map(|event| event.id).collect();
         for id in &unrouted {
             let Some(event) = self.events.remove(id) else { continue };
+            self.unmark_event(*id);
             let tally = self.counters.source(&event.source);
             tally.stored -= 1;
             tally.retired += 1;

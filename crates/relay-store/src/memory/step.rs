@@ -49,6 +49,7 @@ impl Disk {
         if event.is_erased() {
             return Erased::Before;
         }
+        self.unmark_event(id);
         self.events.insert(id, Arc::new(event.erased(event.body.len(), record::digest)));
         Erased::Now
     }

@@ -34,6 +34,7 @@ use std::{fmt, time::Duration};
 
 use aws_lc_rs::rand;
 use relay_core::{
+    fault::{Fault, Retry},
     storage::{AuditEntry, StoreError},
     time::Wall,
 };
@@ -199,6 +200,32 @@ pub enum MigrateError {
     /// The system has no random numbers.
     #[error("the system gives no random numbers")]
     Random,
+}
+
+impl MigrateError {
+    /// Who has to change something.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Store { error, .. } => error.fault(),
+            Self::Served { .. } | Self::Damaged(_) | Self::Differs(_) => Fault::Operator,
+            Self::NotEmpty(_) | Self::Another { .. } | Self::Left(_) | Self::Stopped => Fault::Caller,
+            Self::Random => Fault::Resource,
+        }
+    }
+
+    /// Whether the same command may go on from there later.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Store { error, .. } => error.retry(),
+            Self::Served { .. } | Self::Stopped => Retry::Backoff,
+            Self::NotEmpty(_)
+            | Self::Another { .. }
+            | Self::Left(_)
+            | Self::Damaged(_)
+            | Self::Differs(_)
+            | Self::Random => Retry::Never,
+        }
+    }
 }
 
 /// What there is to be moved. Nothing is changed.
@@ -399,9 +426,37 @@ async fn patiently<T>(end: End, ask: impl Fn() -> Later<Result<T, StoreError>>) 
             Err(error) => error,
         };
         tries += 1;
-        if !matches!(error, StoreError::Away | StoreError::Unknown | StoreError::TooSlow { .. }) || tries >= AGAIN_MAX {
+        if error.retry() != Retry::Backoff || tries >= AGAIN_MAX {
             return Err(MigrateError::Store { end, error });
         }
         sleep(AGAIN_AFTER).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a store has to say of itself is passed on; else only servers that still run, and a stop, are over some time.
+    #[test]
+    fn every_reason_not_to_move_says_whether_it_passes() {
+        let (end, what) = (End::Target, || "all of it".to_owned());
+        for error in [StoreError::Away, StoreError::Full, StoreError::Unavailable] {
+            let expected = (error.fault(), error.retry());
+            let error = MigrateError::Store { end, error };
+            assert_eq!((error.fault(), error.retry()), expected, "{error}");
+        }
+        for (error, expected) in [
+            (MigrateError::Served { end, servers: what() }, (Fault::Operator, Retry::Backoff)),
+            (MigrateError::NotEmpty(what()), (Fault::Caller, Retry::Never)),
+            (MigrateError::Another { end, what: what() }, (Fault::Caller, Retry::Never)),
+            (MigrateError::Left(what()), (Fault::Caller, Retry::Never)),
+            (MigrateError::Damaged(what()), (Fault::Operator, Retry::Never)),
+            (MigrateError::Differs(what()), (Fault::Operator, Retry::Never)),
+            (MigrateError::Stopped, (Fault::Caller, Retry::Backoff)),
+            (MigrateError::Random, (Fault::Resource, Retry::Never)),
+        ] {
+            assert_eq!((error.fault(), error.retry()), expected, "{error}");
+        }
     }
 }

@@ -323,7 +323,7 @@ impl Acknowledged {
     }
 }
 
-/// Of so many that were removed while they were young it is known (`scripts/changes.lua`).
+/// Of so many that were removed while they were young it is known (`scripts/removal.lua`).
 const GONE_MAX: usize = 4_096;
 
 /// What was removed lately while it was young, as far back as that is known.

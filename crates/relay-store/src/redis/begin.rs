@@ -1,5 +1,7 @@
 //! The first look at a Redis: whether it keeps what it is given, and whether what stands there is a store of ours.
 
+use relay_core::fault::{Fault as Whose, Retry};
+
 use super::{
     Core,
     address::{Address, Deployment, Login},
@@ -37,6 +39,24 @@ pub enum BeginError {
     /// A later version laid it out, or put something into it.
     #[error(transparent)]
     Newer(Beyond),
+}
+
+impl BeginError {
+    /// Who has to change something.
+    pub const fn fault(&self) -> Whose {
+        match self {
+            Self::Away(_) => Whose::Resource,
+            Self::Refused(_) | Self::Newer(_) => Whose::Operator,
+        }
+    }
+
+    /// Whether it may be used later as it is.
+    pub const fn retry(&self) -> Retry {
+        match self {
+            Self::Away(_) => Retry::Backoff,
+            Self::Refused(_) | Self::Newer(_) => Retry::Never,
+        }
+    }
 }
 
 fn listed(findings: &[Finding]) -> String {
@@ -343,5 +363,22 @@ fn in_words(why: &str) -> String {
         "that port speaks no TLS (redis:// is without)".to_owned()
     } else {
         format!("TLS with it does not come about: {why}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server waits for a Redis that is away, and for no other: what is wrong with it, and who made it, time does not change.
+    #[test]
+    fn only_a_redis_that_is_away_is_waited_for() {
+        for (error, expected) in [
+            (BeginError::Away("no route".into()), (Whose::Resource, Retry::Backoff)),
+            (BeginError::Refused(vec![finding("appendonly is no", "CONFIG SET")]), (Whose::Operator, Retry::Never)),
+            (BeginError::Newer(Beyond::Documents), (Whose::Operator, Retry::Never)),
+        ] {
+            assert_eq!((error.fault(), error.retry()), expected, "{error}");
+        }
     }
 }

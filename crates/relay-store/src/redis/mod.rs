@@ -136,8 +136,8 @@ use crate::{
     copy::{BackupError, Copying},
     seam::{
         Archive, AuditEntry, AuditFilter, Condition, DeliveryFilter, Document, DocumentKey, DocumentKind, Durability,
-        EventFilter, EventRow, HaveRoom, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Rekeyed, Stats,
-        Transfer, Upkeep, WholePage,
+        EventFilter, EventRow, HaveRoom, Indexed, Listing, MarkedAsk, MarkedPage, Marking, NameCounts, Page, Promises,
+        Queue, Recount, Registry, Rekeyed, Stats, Transfer, Upkeep, WholePage,
     },
     watch::Watch,
 };
@@ -488,6 +488,16 @@ impl Archive for RedisStore {
         self.perform(|core| async move { core.by_key(&source, &keys).await })
     }
 
+    /// It keeps no marks yet.
+    fn marked(&self, _ask: MarkedAsk) -> Later<Result<MarkedPage, StoreError>> {
+        Box::pin(async { Ok(MarkedPage::default()) })
+    }
+
+    /// It keeps no marks yet.
+    fn indexed(&self) -> Later<Result<Vec<Indexed>, StoreError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     fn event_names(&self, source: Name) -> Later<Result<NameCounts, StoreError>> {
         self.perform(|core| async move { core.event_names(&source).await })
     }
@@ -550,6 +560,16 @@ impl Upkeep for RedisStore {
         self.perform(|core| async move { core.retire(&retire).await })
     }
 
+    /// It keeps no marks yet: nothing is written.
+    fn mark(&self, _marking: Marking) -> Later<Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// It keeps no marks yet.
+    fn unmark(&self, _source: Name, _slot: u8) -> Later<Result<bool, StoreError>> {
+        Box::pin(async { Ok(false) })
+    }
+
     fn rekey(&self, from: Option<String>) -> Later<Result<Rekeyed, StoreError>> {
         if self.core.ciphers().newest_number() == 0 {
             return Box::pin(async { Ok(Rekeyed::default()) });
@@ -575,6 +595,7 @@ impl Upkeep for RedisStore {
         let partitions = self.core.space.partitions().len() as u16;
         Promises {
             backend: "redis",
+            marks: false,
             sealed_with: self.core.ciphers().newest_number_given(),
             durability: match durability {
                 Durability::None | Durability::Everysec => "fsync within a second of the answer",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use relay_core::time::Wall;
+use relay_core::{id::COUNTER_MASK, time::Wall};
 
 use super::text;
 
@@ -24,7 +24,7 @@ impl Place {
     /// That of an id: its millisecond, then counter and the first of its random bits, so that two servers do not meet there. In
     /// the order of ids; scripts reckon the same.
     pub(super) fn of_id(id: u128) -> Self {
-        let (counter, random) = ((id >> 64) & 0xfff, (id >> 22) & 0xff_ffff_ffff);
+        let (counter, random) = ((id >> 64) & COUNTER_MASK as u128, (id >> 22) & 0xff_ffff_ffff);
         Self { ms: (id >> 80) as u64, number: ((counter << 40) | random) as u64 }
     }
 

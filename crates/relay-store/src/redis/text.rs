@@ -1,6 +1,9 @@
 //! Numbers as text of a fixed width, for scripts: what they compare is below 2^53.
 
-use relay_core::time::Wall;
+use relay_core::{
+    id::{COUNTER_BITS, COUNTER_MASK},
+    time::Wall,
+};
 
 /// Digits of a moment.
 pub(super) const MOMENT: usize = 16;
@@ -20,13 +23,13 @@ pub(super) fn read_moment(text: &[u8]) -> Option<Wall> {
 
 /// A sequence of an id: its millisecond, then its counter.
 pub(super) fn sequence(sequence: i64) -> String {
-    format!("{:016}{:04}", sequence >> 12, sequence & 0xfff)
+    format!("{:016}{:04}", sequence >> COUNTER_BITS, sequence & COUNTER_MASK)
 }
 
 /// The sequence behind a text.
 pub(super) fn read_sequence(text: &[u8]) -> Option<i64> {
     let (ms, counter) = std::str::from_utf8(text).ok()?.split_at_checked(MOMENT)?;
-    Some((ms.parse::<i64>().ok()? << 12) | counter.parse::<i64>().ok()?)
+    Some((ms.parse::<i64>().ok()? << COUNTER_BITS) | counter.parse::<i64>().ok()?)
 }
 
 /// Digits twice: as they are, and each as what is missing to nine.

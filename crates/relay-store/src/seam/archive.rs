@@ -10,7 +10,10 @@ use relay_core::{
     storage::StoreError,
 };
 
-use super::{AuditEntry, AuditFilter, DeliveryFilter, EventFilter, EventRow, Listing, NameCounts, Page, WholePage};
+use super::{
+    AuditEntry, AuditFilter, DeliveryFilter, EventFilter, EventRow, Indexed, Listing, MarkedAsk, MarkedPage,
+    NameCounts, Page, WholePage,
+};
 use crate::Later;
 
 /// What is stored, for people and their tools.
@@ -34,6 +37,12 @@ pub trait Archive: Send + Sync + 'static {
     /// The events of a source that hold one of these dedupe keys, in the order of the keys, each once and as a listing has it. A
     /// key whose window is over may lead to its event still, or nowhere; one whose event is gone leads nowhere.
     fn by_key(&self, source: Name, keys: Vec<[u8; 32]>) -> Later<Result<Vec<EventRow>, StoreError>>;
+
+    /// A page of the events that may have a value, the newest first: see [`MarkedPage`]. One that is gone, or erased, is not among them.
+    fn marked(&self, ask: MarkedAsk) -> Later<Result<MarkedPage, StoreError>>;
+
+    /// How far the marks of all sources go. One that is being [removed](super::Upkeep::unmark) is among them, with the definition 0.
+    fn indexed(&self) -> Later<Result<Vec<Indexed>, StoreError>>;
 
     /// How many events of each name a source has.
     fn event_names(&self, source: Name) -> Later<Result<NameCounts, StoreError>>;

@@ -28,8 +28,8 @@ mod transfer;
 mod upkeep;
 
 pub use relay_core::storage::{
-    AuditEntry, DeliveryFilter, EventFilter, EventRow, Listing, NameCount, NameCounts, Page, Range, WholeEvent,
-    WholePage,
+    AuditEntry, DeliveryFilter, EventFilter, EventRow, Indexed, Listing, MarkedAsk, MarkedEvent, MarkedPage, Marker,
+    Marking, NameCount, NameCounts, Page, Range, WholeEvent, WholePage,
 };
 
 pub use self::{

@@ -17,6 +17,8 @@ pub struct Promises {
     pub partitions: u16,
     /// Parts that may be away each by itself: 1, or as many as there are partitions.
     pub parts: u16,
+    /// It keeps [marks](super::Upkeep::mark).
+    pub marks: bool,
     /// The number of the key that it is sealed with; `None`: it is stored as it is.
     pub sealed_with: Option<u32>,
 }

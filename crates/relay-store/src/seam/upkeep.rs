@@ -6,6 +6,8 @@
 //! | --- | --- | --- |
 //! | `step` | safe: by the steps before it | asking again: it is done, or the mark says that it was |
 //! | `retire` | safe: by version and state | the next page of what retention is over for |
+//! | `mark` | safe: it puts the same rows | asking again |
+//! | `unmark` | safe: what is gone is passed over | asking again |
 //! | `rekey` | safe: what is sealed with the newest key is passed over | asking again |
 //! | `backup` | begins another copy, while none is under way | |
 //! | `close` | safe: it is closed | nobody |
@@ -13,10 +15,11 @@
 
 use relay_core::{
     delivery::Delivery,
+    name::Name,
     storage::{OverAsk, Retire, Retired, Step, Stepped, StoreError},
 };
 
-use super::{Condition, Promises, Recount, Rekeyed, Stats};
+use super::{Condition, Marking, Promises, Recount, Rekeyed, Stats};
 use crate::{
     Later,
     copy::{BackupError, Copying},
@@ -36,6 +39,13 @@ pub trait Upkeep: Send + Sync + 'static {
     /// what is not the record decided on any more, and forgets what only time ends. Each delivery goes whole or not at all;
     /// all of them may take several commits.
     fn retire(&self, retire: Retire) -> Later<Result<Retired, StoreError>>;
+
+    /// Writes what events can be found by, behind the commit that stored them: see [`Marking`]. It waits behind the hub's work. A store that
+    /// [promises no marks](Promises::marks) writes nothing, and says nowhere that it has.
+    fn mark(&self, marking: Marking) -> Later<Result<(), StoreError>>;
+
+    /// Removes all rows of a slot, as many as a short commit does; whether there are more. From the first step on the mark goes nowhere.
+    fn unmark(&self, source: Name, slot: u8) -> Later<Result<bool, StoreError>>;
 
     /// One bounded step of sealing with the newest key what is clear, or sealed with an older one: `from` is where the step before it
     /// said. Nothing of what is stored says anything else after it. Without a key nothing is done.

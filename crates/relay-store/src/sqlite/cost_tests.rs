@@ -17,20 +17,21 @@ use relay_core::{
     name::Name,
     partitions::Partitions,
     storage::{
-        Append, Dedupe, DueAsk, Ended, Forget, HeldAsk, LeaseAsk, LeaseOrder, Mark, OverAsk, Retire, Step, Stepped,
+        Append, Dedupe, DueAsk, Ended, Forget, HeldAsk, Indexed, LeaseAsk, LeaseOrder, Mark, MarkedAsk, Marker,
+        Marking, OverAsk, Retire, Step, Stepped,
     },
     time::Wall,
 };
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
 use super::{
     files::{damage::Damage, room::Seen, schema},
     read::{
         audit,
         book::{Book, Shelf},
-        browse, due,
+        browse, due, marks,
     },
-    write::{append, lease, retain, settle, step, transaction::Transaction},
+    write::{self, append, lease, retain, settle, step, transaction::Transaction},
 };
 use crate::seam::{AuditFilter, DeliveryFilter, EventFilter, EventRow, Page, Range};
 
@@ -53,7 +54,15 @@ fn filled(count: u64) -> (Connection, Book) {
         tx.insert_event(&event, &[waiting.clone(), ended.clone()]).expect("writes");
         tx.insert_delivery(&waiting).expect("writes");
         tx.insert_delivery(&ended).expect("writes");
+        // Ten events have each value.
+        let (seq, value) = (event.id.sequence(), (number % (count / 10)) as i64);
+        let row = params![1, marks::name_of(marks::day_of(seq), 1), value << 32, seq];
+        db.prepare_cached("INSERT INTO marks VALUES (?1, ?2, ?3, ?4)")
+            .and_then(|mut put| put.execute(row))
+            .expect("writes");
     }
+    let marking = Marking { reach: vec![indexed()], ..Marking::nothing(name("stripe")) };
+    write::marks::mark(&mut tx, &marking).expect("writes");
     tx.finish().expect("writes");
     db.execute_batch("COMMIT").expect("commits");
     (db, book)
@@ -73,6 +82,11 @@ fn event(mint: &mut IdMint) -> Event {
         name: None,
         key: None,
     }
+}
+
+fn indexed() -> Indexed {
+    let marker = Marker { slot: 1, definition: 1 };
+    Indexed { source: name("stripe"), marker, from: Wall::MIN, to: NOW }
 }
 
 fn name(text: &str) -> Name {
@@ -145,6 +159,11 @@ fn steps(count: u64) -> Vec<(&'static str, u64)> {
     let of_source = EventFilter { source: Some(name("stripe")), ..EventFilter::default() };
     browse::events(&db, &shelf, &of_source, &page).expect("reads");
     note("events of a source");
+    let mut value = [0; 32];
+    value[..8].copy_from_slice(&(7i64 << 32).to_be_bytes());
+    let sought = MarkedAsk { source: name("stripe"), marker: indexed().marker, value, page: page.clone() };
+    assert_eq!(marks::page(&db, &shelf, &sought).expect("reads").items.len(), 10);
+    note("events by a mark");
     let of_state = DeliveryFilter { states: vec![State::Ready], ..DeliveryFilter::default() };
     browse::deliveries(&db, &shelf, &of_state, &page).expect("reads");
     note("deliveries in a state");

@@ -55,14 +55,14 @@ use self::{
         audit,
         backup::{self, Copies, Order},
         book::{Book, Shelf},
-        browse, documents, due, named,
+        browse, documents, due, marks, named,
         reader::Readers,
     },
     status::Status,
     transfer::Keys,
     verify::{check, recount::Counting, scrub::Scrub, sealed},
     write::{
-        append, lease, put,
+        append, lease, marks as marking_rows, put,
         queue::{Ask, Queues, Refusal, Task, Weight},
         rekey, replay,
         retain::{self, Retiring},
@@ -89,8 +89,8 @@ use crate::{
     private::Owners,
     seam::{
         Archive, AuditEntry, AuditFilter, Condition, DeliveryFilter, Document, DocumentKey, DocumentKind, Durability,
-        EventFilter, EventRow, Gap, HaveRoom, Listing, NameCounts, Page, Promises, Queue, Recount, Registry, Rekeyed,
-        Stats, Transfer, Upkeep, WholePage,
+        EventFilter, EventRow, Gap, HaveRoom, Indexed, Listing, MarkedAsk, MarkedPage, Marking, NameCounts, Page,
+        Promises, Queue, Recount, Registry, Rekeyed, Stats, Transfer, Upkeep, WholePage,
     },
 };
 
@@ -161,6 +161,7 @@ impl SqliteStore {
         }
         let mut book = Book::load(&db).map_err(|error| place.damaged(error))?;
         book.ciphers = options.ciphers.clone();
+        book.has_marks = meta.has_marks;
         if relay_core::canary::is("schedule_forgotten") {
             settle::forget_schedules(&db, &mut book).map_err(|error| place.damaged(error))?;
         }
@@ -486,6 +487,18 @@ impl Archive for SqliteStore {
         self.read(move |db, shelf| browse::by_key(db, shelf, &source, &keys))
     }
 
+    fn marked(&self, ask: MarkedAsk) -> Later<Result<MarkedPage, StoreError>> {
+        self.read(move |db, shelf| marks::page(db, shelf, &ask))
+    }
+
+    fn indexed(&self) -> Later<Result<Vec<Indexed>, StoreError>> {
+        // Of a look beside a server that is of the commit which it began with.
+        if !self.shelf.has_marks() && self.writer.is_some() {
+            return Box::pin(std::future::ready(Ok(Vec::new())));
+        }
+        self.read(marks::indexed)
+    }
+
     fn event_names(&self, source: Name) -> Later<Result<NameCounts, StoreError>> {
         self.read(move |db, shelf| named::counts(db, shelf, &source))
     }
@@ -552,6 +565,14 @@ impl Upkeep for SqliteStore {
         Box::pin(async move { asked.await.unwrap_or(Err(StoreError::Unavailable)) })
     }
 
+    fn mark(&self, marking: Marking) -> Later<Result<(), StoreError>> {
+        self.bulk_work(!marking.is_nothing(), move |tx| marking_rows::mark(tx, &marking))
+    }
+
+    fn unmark(&self, source: Name, slot: u8) -> Later<Result<bool, StoreError>> {
+        self.bulk_work(false, move |tx| marking_rows::unmark(tx, &source, slot))
+    }
+
     fn rekey(&self, from: Option<String>) -> Later<Result<Rekeyed, StoreError>> {
         if self.shelf.ciphers().newest_number() == 0 {
             return Box::pin(async { Ok(Rekeyed::default()) });
@@ -602,6 +623,7 @@ impl Upkeep for SqliteStore {
             several_owners: false,
             partitions: 1,
             parts: 1,
+            marks: true,
             sealed_with: self.shelf.ciphers().newest_number_given(),
         }
     }

@@ -8,6 +8,7 @@ mod full_disk;
 mod jobs;
 mod log;
 mod loss;
+mod marks;
 mod retire;
 mod rot;
 mod sealed;

@@ -178,11 +178,15 @@ type Does = fn(&mut Clustered, usize);
 /// I1, F5: each way that a replica takes the place of its primary, with what was there before coming back as a replica.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_confirmed_outlives_each_primary() {
-    let set = Clustered::start(Server::Installed, (3, 1), &[], false);
+    let set = Clustered::start_with_gates(Server::Installed, (3, 1)).await;
     let mut load = Load::on(options(set.plain(), Durability::Replicated));
     load.append().await;
-    let faults: [(&str, &str, Does, Does); 3] = [
-        ("a command", TAGS[0], |set, primary| set.fail_over(set.replica_of(primary)), |_, _| {}),
+    let faults: [(&str, &str, Does, Does); 7] = [
+        ("a command", TAGS[0], |set, primary| set.fail_over(set.replica_of(primary), None), |_, _| {}),
+        ("FORCE", TAGS[1], |set, primary| set.fail_over(set.replica_of(primary), Some("FORCE")), |_, _| {}),
+        ("no node that hears it", TAGS[2], |set, primary| set.mute(primary), |set, _| set.join()),
+        ("TAKEOVER", TAGS[0], |set, primary| set.fail_over(set.replica_of(primary), Some("TAKEOVER")), |_, _| {}),
+        ("nodes that are parted from it", TAGS[1], |set, primary| set.part(primary), |set, _| set.join()),
         ("kill -9", TAGS[1], |set, primary| set.nodes[primary].stop(), |set, primary| set.nodes[primary].restart()),
         ("SIGSTOP", TAGS[2], |set, primary| set.nodes[primary].pause(), |set, primary| set.nodes[primary].resume()),
     ];

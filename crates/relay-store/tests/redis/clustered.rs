@@ -1,10 +1,12 @@
-//! A cluster of real nodes, each a process of its own: primaries with the slots evenly among them, and replicas.
+//! A cluster of real nodes, each a process of its own: primaries with the slots evenly among them, and replicas; between them gates, where
+//! any of them is to be parted from the others.
 
-use std::{sync::LazyLock, thread, time::Duration};
+use std::{net::IpAddr, sync::LazyLock, thread, time::Duration};
 
 use relay_store::redis::{Address, Cluster, Deployment};
 
 use crate::{
+    gate::{self, Gate},
     node::{Node, Server, free_port},
     replicated::until,
 };
@@ -17,8 +19,11 @@ const NODE_TIMEOUT: &str = "2000";
 /// All of them.
 pub(crate) struct Clustered {
     pub(crate) nodes: Vec<Node>,
+    /// Where they are found.
     pub(crate) ports: Vec<u16>,
     buses: Vec<u16>,
+    /// On the way to each of them, for whoever asks, and for the other nodes. None where nobody is parted.
+    gates: Vec<[Gate; 2]>,
     /// The first have slots, the others follow them in turn.
     primaries: usize,
     is_tls: bool,
@@ -32,12 +37,35 @@ impl Clustered {
         settings: &[(String, String)],
         is_tls: bool,
     ) -> Self {
-        let count = primaries * (1 + replicas);
-        let ports: Vec<u16> = (0..count).map(|_| free_port()).collect();
-        let buses: Vec<u16> = (0..count).map(|_| free_port()).collect();
-        let start = |at: usize| Node::with(server, of_node((ports[at], buses[at]), replicas, settings, is_tls));
-        let nodes = (0..count).map(start).collect();
-        let all = Self { nodes, ports, buses, primaries, is_tls };
+        let listen: Vec<[u16; 2]> = (0..primaries * (1 + replicas)).map(|_| [free_port(), free_port()]).collect();
+        let start = |ports: &[u16; 2]| Node::with(server, of_node(*ports, replicas, settings, is_tls));
+        let nodes = listen.iter().map(start).collect();
+        Self::of(nodes, &listen, primaries, Vec::new(), is_tls)
+    }
+
+    /// The same with gates between them.
+    pub(crate) async fn start_with_gates(server: Server, (primaries, replicas): (usize, usize)) -> Self {
+        let (mut nodes, mut gates, mut found) = (Vec::new(), Vec::new(), Vec::new());
+        for at in 0..primaries * (1 + replicas) {
+            let listens = [free_port(), free_port()];
+            let to = [Gate::to(listens[0]).await, Gate::to(listens[1]).await];
+            let more = [
+                ("bind-source-addr", of(at).to_string()),
+                ("cluster-announce-ip", "127.0.0.1".to_owned()),
+                ("cluster-announce-port", to[0].port.to_string()),
+                ("cluster-announce-bus-port", to[1].port.to_string()),
+            ];
+            let more = more.map(|(name, value)| (name.to_owned(), value));
+            nodes.push(Node::with(server, of_node(listens, replicas, &more, false)));
+            found.push([to[0].port, to[1].port]);
+            gates.push(to);
+        }
+        Self::of(nodes, &found, primaries, gates, false)
+    }
+
+    fn of(nodes: Vec<Node>, found: &[[u16; 2]], primaries: usize, gates: Vec<[Gate; 2]>, is_tls: bool) -> Self {
+        let (ports, buses) = found.iter().map(|[port, bus]| (*port, *bus)).unzip();
+        let all = Self { nodes, ports, buses, gates, primaries, is_tls };
         all.form();
         all.is_whole();
         all
@@ -207,9 +235,40 @@ impl Clustered {
         until("the slot to be moved", || (self.owner(slot) == Some(to)).then_some(()));
     }
 
-    /// Has a replica take its primary's place, in agreement with it.
-    pub(crate) fn fail_over(&self, replica: usize) {
-        assert_eq!(self.nodes[replica].ask(&[b"CLUSTER", b"FAILOVER"]), "+OK\r\n");
+    /// Has a replica take its primary's place: in agreement with it, or without (`FORCE`), or without anybody's (`TAKEOVER`).
+    pub(crate) fn fail_over(&self, replica: usize, how: Option<&str>) {
+        let mut command: Vec<&[u8]> = vec![b"CLUSTER", b"FAILOVER"];
+        command.extend(how.map(str::as_bytes));
+        assert_eq!(self.nodes[replica].ask(&command), "+OK\r\n");
+    }
+
+    /// No other node hears this one, nor it them. Whoever is no node does.
+    pub(crate) fn part(&self, node: usize) {
+        self.between(node, Gate::shut, Gate::shut);
+    }
+
+    /// This one hears the others, and none hears it.
+    pub(crate) fn mute(&self, node: usize) {
+        self.between(node, Gate::mute, Gate::ignore);
+    }
+
+    /// Everybody hears everybody.
+    pub(crate) fn join(&self) {
+        self.gates.iter().flatten().for_each(Gate::open);
+    }
+
+    /// What is to happen at the gates of a node for the others, and at those of the others for it.
+    fn between(&self, node: usize, at_its: impl Fn(&Gate, Vec<IpAddr>), at_theirs: impl Fn(&Gate, Vec<IpAddr>)) {
+        assert!(!self.gates.is_empty(), "they are started with gates");
+        for (other, gates) in self.gates.iter().enumerate() {
+            for gate in gates {
+                if other == node {
+                    at_its(gate, (0..self.gates.len()).filter(|at| *at != node).map(of).collect());
+                } else {
+                    at_theirs(gate, vec![of(node)]);
+                }
+            }
+        }
     }
 
     /// A replica of that primary.
@@ -237,7 +296,12 @@ fn bulks(answer: &[u8]) -> Vec<Vec<u8>> {
     all
 }
 
-fn of_node((port, bus): (u16, u16), replicas: usize, more: &[(String, String)], is_tls: bool) -> Vec<(String, String)> {
+/// Where a node comes from that stands behind gates.
+fn of(at: usize) -> IpAddr {
+    gate::from(31 + u8::try_from(at).expect("there are few"))
+}
+
+fn of_node([port, bus]: [u16; 2], replicas: usize, more: &[(String, String)], is_tls: bool) -> Vec<(String, String)> {
     let least = usize::from(replicas > 0).to_string();
     let (port, bus) = (port.to_string(), bus.to_string());
     let mut all = vec![

@@ -116,7 +116,7 @@ async fn what_was_confirmed_outlives_the_primary() {
     let set = Replicated::start(Server::Installed, &Settings::default()).await;
     let mut load = Load::on(options(sentinels(&set, plain), Durability::Replicated));
     load.append().await;
-    let faults: [(&str, Does, Does); 3] = [
+    let faults: [(&str, Does, Does); 4] = [
         ("a command", |set, _| set.fail_over(), |_, _| {}),
         (
             // Servers and replicas hear it still.
@@ -128,6 +128,14 @@ async fn what_was_confirmed_outlives_the_primary() {
             "only servers that hear it",
             |set, primary| {
                 set.gates[primary].shut(Replicated::other_nodes(primary).chain(Replicated::all_sentinels()));
+            },
+            |set, primary| set.gates[primary].open(),
+        ),
+        (
+            // It is told to write, and does; no replica has it.
+            "nobody but servers that hear it, and all that it hears",
+            |set, primary| {
+                set.gates[primary].mute(Replicated::other_nodes(primary).chain(Replicated::all_sentinels()));
             },
             |set, primary| set.gates[primary].open(),
         ),

@@ -1,6 +1,10 @@
 //! What Redis loses of what it confirmed is named.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use relay_core::{
     delivery::{Delivery, cancel},
@@ -185,6 +189,43 @@ async fn what_a_redis_that_went_back_has_lost_is_named() {
     assert!(!all.contains(&kept.id.to_string()), "{all}");
     assert_eq!(fixture.counters("crm").await.lost, 3);
     fixture.check_sums().await;
+}
+
+/// I1: a disk that lost the end of what Redis wrote, in the middle of a command: Redis starts with the rest, as it does by default, and what
+/// stood there is named, and nothing else.
+#[tokio::test]
+async fn what_a_file_that_was_cut_off_has_lost_is_named() {
+    let mut node = Node::start();
+    let mut fixture = fixture(&node).await;
+    let kept = fixture.accept("crm", at(0)).await;
+    is_known(&node).await;
+    let whole = written(&node).1;
+    let mut lost = Vec::new();
+    for seconds in 1..4 {
+        lost.push(fixture.accept("crm", at(seconds)).await);
+    }
+    node.stop();
+    let (file, length) = written(&node);
+    assert!(length > whole + 7, "{length} bytes behind {whole}");
+    let file = fs::OpenOptions::new().write(true).open(file).expect("it is there");
+    file.set_len(whole + 7).expect("it can be cut");
+    node.restart();
+    let is_named = |all: &String| lost.iter().all(|lost| all.contains(&lost.id.to_string()));
+    let all = until(async || Some(named(&fixture).await).filter(is_named)).await;
+    assert_eq!(all.split_whitespace().count(), 3, "each once: {all}");
+    assert_eq!(fixture.find(kept.id).await, Some(kept));
+    assert_eq!(fixture.counters("crm").await.lost, 3);
+    fixture.accept("crm", at(9)).await;
+    fixture.check_sums().await;
+}
+
+/// The file that Redis writes at the end of, and how long it is.
+fn written(node: &Node) -> (PathBuf, u64) {
+    let entries = fs::read_dir(node.on_disk()).expect("it can be read");
+    let mut files = entries.map(|entry| entry.expect("it can be read").path());
+    let file = files.find(|path| path.to_string_lossy().ends_with(".incr.aof")).expect("there is one");
+    let length = fs::metadata(&file).expect("it is there").len();
+    (file, length)
 }
 
 /// I5, I13: what another server removed a moment ago is not missed either.

@@ -6,6 +6,7 @@ mod cluster;
 mod clustered;
 mod costs;
 mod counters;
+mod cut;
 mod ends;
 mod failover;
 mod gate;

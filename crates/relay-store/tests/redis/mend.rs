@@ -198,6 +198,17 @@ async fn a_round_goes_on_past_what_stays_unknown() {
     node.ask(&[b"DEL", b"crm-relay:{00-23}:exp:crm"]);
     store.mend().await.expect("it goes on");
     assert!(store.due(DueAsk::at(at(1_000_000), 1_000)).await.expect("reads").expired.len() > 200);
+    // None is anywhere where nobody leases it.
+    let mut leased = Vec::new();
+    for _ in 0..waits.len() {
+        leased.extend(fixture.lease("crm", at(1_000)).await.deliveries.into_iter().map(|held| held.id));
+        if leased.len() == waits.len() {
+            break;
+        }
+    }
+    leased.sort_unstable();
+    waits.sort_unstable();
+    assert!(leased == waits, "{} of {} are leased", leased.len(), waits.len());
 }
 
 /// I18: an answer that is lost, whichever it is, ends no mending: the same is done again.

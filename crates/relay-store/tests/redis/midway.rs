@@ -7,7 +7,8 @@ use relay_core::{
     id::{IdMint, InstanceId, Partition},
     partitions::Partitions,
     storage::{
-        AppendError, Changed, Ended, Extend, Forget, LeaseAsk, LeaseEnd, LeaseOrder, Replay, Retire, Step, StoreError,
+        AppendError, Changed, Dedupe, Ended, Extend, Forget, LeaseAsk, LeaseEnd, LeaseOrder, Replay, Replayed, Retire,
+        Step, StoreError,
     },
 };
 use relay_store::{
@@ -181,6 +182,71 @@ async fn what_fails_half_way_is_unknown() {
     let append = fixture.appending(event, &["crm"]);
     assert_eq!(fixture.append(append).await, Err(AppendError::Unknown));
     assert_eq!(fixture.store().settle(vec![cancel(&stored, at(2))]).await, Err(StoreError::Unknown));
+}
+
+/// A stream behind whose last entry no other fits.
+fn exhaust(node: &Node, within: &str) {
+    let last = b"18446744073709551615-18446744073709551615";
+    let key = format!("crm-relay:{{00-23}}:{within}");
+    node.ask(&[b"XADD", key.as_bytes(), last, b"i", b"x"]);
+}
+
+/// I1, I2: what stands ahead of something that fails half way is whole, and found so by whoever asks for it again, by itself too: no key and
+/// no name leads to a row that is not there, and nothing is written twice.
+#[tokio::test]
+async fn what_stands_ahead_of_what_fails_is_whole() {
+    let node = Node::start();
+    let mut fixture = Fixture::over(Shared::at_hand(Options::new(node.address())), IdMint::new(0, 7));
+    let there = fixture.ended("erp", State::Delivered, at(0)).await;
+    let held = {
+        fixture.accept("erp", at(1)).await;
+        fixture.lease("erp", at(2)).await.deliveries.remove(0)
+    };
+    let waits = fixture.accept("crm", at(1)).await;
+    for within in ["log:crm", "done:crm"] {
+        exhaust(&node, within);
+    }
+
+    let mut batch = Vec::new();
+    for destination in ["erp", "crm"] {
+        let event = fixture.event("in", b"{}", at(3));
+        batch.push(fixture.appending(event, &[destination]));
+    }
+    batch[0].dedupe = Some(Dedupe { key: [7; 32], until: at(90) });
+    let answers = fixture.store().append(batch.clone()).await;
+    assert!(answers.iter().all(|answer| *answer == Err(AppendError::Unknown)), "{answers:?}");
+    let again = fixture.store().append(vec![batch[0].clone()]).await;
+    assert!(matches!(&again[..], [Ok(appended)] if appended.is_stored()), "{again:?}");
+    assert_eq!(fixture.find(batch[0].deliveries[0].id).await.as_ref(), Some(&batch[0].deliveries[0]));
+
+    let made = ["erp", "crm"].map(|destination| Delivery {
+        id: fixture.mint.delivery(at(4)).beside(there.event),
+        destination: destination.parse().expect("a name"),
+        replay: true,
+        due_at: at(4),
+        state: State::Ready,
+        version: 0,
+        ..there.clone()
+    });
+    let store = fixture.store();
+    let replayed = store.replay(Replay::anyway(made.to_vec()), Vec::new()).await;
+    assert_eq!(replayed, Err(StoreError::Unknown));
+    assert_eq!(store.replay(Replay::anyway(vec![made[0].clone()]), Vec::new()).await, Ok(Replayed::Stored(vec![true])));
+    assert_eq!(fixture.find(made[0].id).await.map(|found| found.state), Some(State::Ready));
+
+    let first = tried(&held);
+    for _ in 0..3 {
+        let settled = store.settle(vec![first.clone(), cancel(&waits, at(60))]).await;
+        assert_eq!(settled, Err(StoreError::Unknown));
+    }
+    assert_eq!(fixture.find(held.id).await.as_ref(), Some(&first.next), "done with the first try");
+    assert!(
+        fixture
+            .store()
+            .lease(LeaseAsk { destination: held.destination.clone(), ..ask(4) })
+            .await
+            .is_ok_and(|leased| { leased.deliveries.iter().filter(|leased| leased.id == held.id).count() == 1 })
+    );
 }
 
 /// Two partitions of sixteen, and something in each.

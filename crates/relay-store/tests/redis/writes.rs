@@ -85,8 +85,9 @@ fn keys_of(command: &[String]) -> (bool, Vec<&String>) {
         "XINFO" => (false, vec![&command[2]]),
         "SET" | "SETRANGE" | "APPEND" | "HSET" | "HDEL" | "HINCRBY" | "ZADD" | "ZREM" | "XADD" | "XDEL" | "XACK"
         | "RPUSH" => (true, first()),
-        "EXISTS" | "GET" | "GETRANGE" | "HEXISTS" | "HGET" | "HGETALL" | "HMGET" | "TYPE" | "XRANGE" | "XREVRANGE"
-        | "ZCARD" | "ZRANGEBYSCORE" | "ZREVRANGEBYSCORE" | "ZSCORE" => (false, first()),
+        "EXISTS" => (false, command[1..].iter().collect()),
+        "GET" | "GETRANGE" | "HEXISTS" | "HGET" | "HGETALL" | "HMGET" | "TYPE" | "XRANGE" | "XREVRANGE" | "ZCARD"
+        | "ZRANGEBYSCORE" | "ZREVRANGEBYSCORE" | "ZSCORE" => (false, first()),
         other => panic!("{other}: does it write?"),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use relay_server::api::{MissedDto, ServerDto, SourceCountsDto, StatusDto};
+use relay_server::api::{MissedDto, ServerDto, SourceCountsDto, StatusDto, came_from};
 
 use super::super::{destination, listing::text};
 use crate::render::{human_duration, style, table, time};
@@ -164,8 +164,9 @@ fn servers(servers: &[ServerDto], columns: usize) -> Section {
 
 fn missed(missed: &[MissedDto], now: SystemTime, columns: usize) -> Section {
     let row = |request: &MissedDto| {
-        let MissedDto { at, status, method, path, peer } = request;
-        vec![time::short(at, now), text(status), text(method), text(path), text(peer)]
+        let MissedDto { at, status, method, path, peer, proxy } = request;
+        let from = came_from(peer.as_deref(), proxy.as_deref());
+        vec![time::short(at, now), text(status), text(method), text(path), text(&from)]
     };
     let rows: Vec<Vec<String>> = missed.iter().map(row).collect();
     tabled(&["found nothing", "status", "method", "path", "from"], &rows, columns, "crm-relay status --json")

@@ -57,7 +57,7 @@ fn source(words: &Words, named: &str, quiet: bool) -> SourceFacts {
         check: check.into(),
         detail: detail.into(),
         remedy: "compare the secret here with the platform's, and enter it anew if they differ".into(),
-        peer: Some("198.51.100.7".into()),
+        from: Some("2001:db8:85a3:8d3:1319:8a2e:370:7348 by proxy 203.0.113.250".into()),
     };
     let event = |name: Option<&str>, events| EventName { name: name.map(Into::into), events, last_at: ago(40) };
     SourceFacts {

@@ -22,12 +22,14 @@ pub(crate) enum Order {
     AuditLog,
     /// What a look through bodies read.
     Scan,
+    /// Events that have a value.
+    Marked,
 }
 
 impl Order {
     /// Every order.
-    const ALL: [Self; 6] =
-        [Self::Events, Self::EventsFromOldest, Self::Deliveries, Self::Ended, Self::AuditLog, Self::Scan];
+    const ALL: [Self; 7] =
+        [Self::Events, Self::EventsFromOldest, Self::Deliveries, Self::Ended, Self::AuditLog, Self::Scan, Self::Marked];
 
     /// That of the deliveries which match.
     pub(crate) fn of(filter: &DeliveryFilter) -> Self {
@@ -43,6 +45,7 @@ impl Order {
             Self::Ended => "ended",
             Self::AuditLog => "audit",
             Self::Scan => "scan",
+            Self::Marked => "marked",
         }
     }
 
@@ -54,6 +57,7 @@ impl Order {
             Self::Ended => "deliveries by when they ended",
             Self::AuditLog => "the audit log",
             Self::Scan => "a look through bodies",
+            Self::Marked => "events that have a value",
         }
     }
 

@@ -21,9 +21,7 @@ use crate::{
         Of,
         problem::{AdminError, At, Body},
     },
-    again,
     api::{BulkDto, EraseAsk, EraseOneAsk, EventDto},
-    hub,
     principal::Principal,
     state::State,
 };
@@ -49,14 +47,10 @@ pub(super) async fn one(
         refuse_open(event, &deliveries, asked.cancel)?;
         let now = state.clock.wall();
         let settle: Vec<_> = deliveries.iter().filter_map(|found| delivery::give_up(found, now)).collect();
-        let touched: Vec<_> = settle.iter().map(|change| change.next.id).collect();
         let audit = Some(state.audited(&who, ACTION, event.to_string()));
         let job = IdMint::new(0, rand::random()).job(now);
         let step = Step { before: 0, is_over: true, settle, erase: vec![event], audit, ..Step::look(job) };
-        let stepped = again::until_answered(|_| state.upkeep.step(step.clone())).await?;
-        if !touched.is_empty() {
-            state.hub.tell(hub::Event::Touched(touched)).await;
-        }
+        let stepped = state.hub.step(&*state.upkeep, step).await?;
         // Elsewhere: it was done, and nobody said so.
         let Stepped::Done { erased, .. } = stepped else { continue };
         match erased.first() {

@@ -24,9 +24,7 @@ use crate::{
         name,
         problem::{AdminError, Asked, At, Body},
     },
-    again,
     api::{DeliveryDto, EventDto, List, ReplayDto, ReplayOneAsk},
-    hub,
     people::Present,
     principal::{Permission, Principal},
     registry::listed,
@@ -120,11 +118,10 @@ pub(super) async fn replay(
     let deliveries: Vec<Delivery> = ids.into_iter().zip(&chosen).map(make).collect();
     let audit = vec![state.audited(&who, "event.replay", event.id.to_string())];
     let replay = Replay::anyway(deliveries.clone());
-    let stored = again::until_answered(|_| state.queue.replay(replay.clone(), audit.clone())).await?;
+    let stored = state.hub.replay(&*state.queue, replay, audit).await?;
     if !matches!(stored, Replayed::Stored(stored) if stored.iter().all(|stored| *stored)) {
         return Err(gone(&id));
     }
-    state.hub.tell(hub::Event::Woken(chosen.iter().map(|route| route.destination.clone()).collect())).await;
     let event_id = event.id.to_string();
     let linked = |delivery| DeliveryDto::new(delivery).linked(state.admin_url());
     Ok(Json(ReplayDto { event_id, deliveries: deliveries.iter().map(linked).collect() }))
@@ -166,7 +163,6 @@ mod tests {
     use relay_core::{
         delivery::{Attempt, Reason, State as DeliveryState, answer::Answer, outcome::Class},
         id::IdMint,
-        storage::Append,
         time::Wall,
     };
     use relay_net::origin::Origin;
@@ -174,7 +170,10 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
-    use crate::principal::{Role, Via};
+    use crate::{
+        principal::{Role, Via},
+        tests,
+    };
 
     async fn asked(state: &Arc<State>, path: &str, credential: Option<&str>) -> String {
         let via = Via { credential: credential.map(str::to_owned), ..Via::default() };
@@ -193,17 +192,10 @@ mod tests {
         let state = crate::offline::tests::admin(store.clone()).await;
         let (mut mint, at) = (IdMint::new(0, 7), Wall::from_micros(1_700_000_000_000_000));
         let event = Event {
-            id: mint.event(at),
-            source: "default".parse().unwrap(),
-            method: "POST".into(),
-            path: "/webhook".into(),
             query: Some("token=canary".into()),
             headers: vec![("x-secret".into(), "canary".into())],
             body: "{}".into(),
-            body_sha256: [0; 32],
-            received_at: at,
-            name: None,
-            key: None,
+            ..tests::event(&mut mint, at, "default")
         };
         let day = Duration::from_hours(24);
         let made = Delivery::ready(mint.delivery(at), &event, "default".parse().unwrap(), false, at, day);
@@ -221,8 +213,7 @@ mod tests {
         let (state_of, reason) = (DeliveryState::Dead, Some(Reason::Refused));
         let dead = Delivery { state: state_of, reason, last: Some(last), ..made };
         let (id, delivery) = (event.id, dead.id);
-        let append = Append { event: Arc::new(event), deliveries: vec![dead], dedupe: None, deadline: Wall::MAX };
-        assert!(store.append(vec![append]).await.iter().all(Result::is_ok));
+        assert!(store.append(vec![tests::append(event, vec![dead])]).await.iter().all(Result::is_ok));
         for list in ["/events", "/deliveries", "/dead", "/dead/summary"] {
             assert!(asked(&state, list, None).await.contains("canary"), "{list} with the token");
             assert!(!asked(&state, list, Some(Principal::SESSION)).await.contains("canary"), "{list}");

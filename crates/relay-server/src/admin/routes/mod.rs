@@ -17,6 +17,7 @@ pub(crate) mod id;
 mod invite;
 mod job;
 mod key;
+pub(crate) mod marked;
 mod me;
 mod pace;
 mod preview;
@@ -56,10 +57,10 @@ use crate::{
     api::{
         AlertDto, AuditDto, AuditLineDto, BackupAsk, BulkAsk, BulkDto, CheckDto, ConditionDto, DeliveryDto,
         DestinationDto, DraftDto, EraseAsk, EraseOneAsk, EventDto, GroupsDto, HealthDto, InviteDto, JobDto, KeyAsk,
-        KeyDto, LinkDto, MeAsk, MeDto, PasswordAsk, PolicyAsk, PulseDto, RekeyAsk, RekeyDto, ReplayAsk, ReplayDto,
-        ReplayOneAsk, RouteAsk, RouteDto, SampleAsk, SampleDto, ScanDto, SecretDto, SessionDto, SignInAsk, SourceAsk,
-        SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto, SummaryDto, TokenAsk, TokenDto, TokenRotateAsk,
-        TokenUpdateAsk, UnsignedAsk, UserAsk, UserDto, UserUpdateAsk, WhyDto,
+        KeyDto, LinkDto, MarkedDto, MeAsk, MeDto, PasswordAsk, PolicyAsk, PulseDto, RekeyAsk, RekeyDto, ReplayAsk,
+        ReplayDto, ReplayOneAsk, RouteAsk, RouteDto, SampleAsk, SampleDto, ScanDto, SecretDto, SessionDto, SignInAsk,
+        SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto, SummaryDto, TokenAsk, TokenDto,
+        TokenRotateAsk, TokenUpdateAsk, UnsignedAsk, UserAsk, UserDto, UserUpdateAsk, WhyDto,
     },
     principal::{Permission, Principal, Role},
     state::State,
@@ -264,6 +265,9 @@ fn of_events() -> Vec<Route> {
         )
         .one::<ScanDto>()
         .query(&["source", "name", "contains", "json_path", "since", "until", "cursor", "limit"]),
+        get("/events/marked", Payload, "Events of a source that have a value at a mark", marked::list)
+            .one::<MarkedDto>()
+            .query(&["source", "mark", "cursor", "limit"]),
         post("/events/replay", Deliver, "Replay all events that match", replay::replay)
             .one::<BulkDto>()
             .asks::<ReplayAsk>(),

@@ -12,7 +12,7 @@ use crate::{
         DONE, Of, name,
         problem::{AdminError, Asked, At, Body},
     },
-    api::{ActivityDto, List, SecretDto, SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk},
+    api::{ActivityDto, List, MarkDto, SecretDto, SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk},
     principal::Principal,
     registry::{End, NewSource, RegistryError, SourceUpdate, listed},
 };
@@ -36,7 +36,8 @@ pub(super) async fn show(Of(state): Of, At(source): At<String>) -> Result<Json<S
     activity.last_received_at = super::status::last_received(&state, Some(&source)).await?;
     let activity = activity.with_quotas(&entry.document, &state.quotas, state.clock.wall());
     let activity = activity.with_names(state.archive.event_names(source).await?);
-    Ok(Json(SourceDto::new(&entry.document, &state.registry).with(activity)))
+    let marks = state.marks.standing(&entry.document.name).await?.into_iter().map(MarkDto::standing).collect();
+    Ok(Json(SourceDto { marks, ..SourceDto::new(&entry.document, &state.registry).with(activity) }))
 }
 
 /// Whether what was handed over before is worth nothing any more.
@@ -98,6 +99,12 @@ pub(super) async fn update(
     At(source): At<String>,
     Body(body): Body<SourceUpdateAsk>,
 ) -> Result<Json<SourceDto>, AdminError> {
+    let mark = body.mark.iter().map(|(mark, path)| {
+        let path = path.parse().map_err(|what| AdminError::Invalid(format!("mark {mark}: {what}")))?;
+        Ok((name(mark)?, path))
+    });
+    let mark = mark.collect::<Result<Vec<_>, AdminError>>()?;
+    let unmark = body.unmark.iter().map(|mark| name(mark)).collect::<Result<Vec<_>, _>>()?;
     let update = SourceUpdate {
         provider: body.provider,
         parameters: body.parameters,
@@ -106,6 +113,8 @@ pub(super) async fn update(
         network: body.network,
         allow_empty: body.allow_empty,
         dedupe: body.dedupe,
+        mark,
+        unmark,
     };
     let source = state.registry.update_source(&name(&source)?, update, &who).await?;
     Ok(Json(SourceDto::new(&source, &state.registry)))

@@ -191,6 +191,7 @@ async fn put_source(store: &MemoryStore, name: &str, version: u64, edit: impl Fn
         network: NetworkPolicy::default(),
         allow_empty: false,
         dedupe: Dedupe::Auto,
+        marks: Vec::new(),
         adopted: Vec::new(),
         adopts_until: None,
         rotation: None,
@@ -221,6 +222,7 @@ fn config() -> Config {
             },
             allow_empty: *name == "empty",
             dedupe: Dedupe::Auto,
+            marks: Vec::new(),
             at: "a test".into(),
         });
         let destination = "crm".parse().unwrap();

@@ -1,6 +1,6 @@
 //! The public listener behind proxies: who is believed whom he brings, under which names it is asked, below which path.
 
-use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use rcgen::{CertificateParams, KeyPair};
 use relay_net::{
@@ -17,6 +17,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{Prefix, Relay, STUCK, Settings, request};
+use crate::refusals::came_from;
 
 const FORGED: &str = "POST /webhook HTTP/1.1\r\nHost: a\r\nX-API-Key: wrong\r\n";
 
@@ -34,8 +35,8 @@ async fn behind_proxies(change: impl FnOnce(&mut Settings)) -> Relay {
 }
 
 /// From where the latest refusal at the source `default` came, as it is shown.
-fn refused_from(relay: &Relay) -> Option<IpAddr> {
-    relay.backend.seen.of("default")[0].peer
+fn refused_from(relay: &Relay) -> Option<String> {
+    came_from(&relay.backend.seen.of("default")[0].origin)
 }
 
 /// S15: what a trusted proxy says is shown; each request of its connection comes from somebody else.
@@ -44,18 +45,21 @@ async fn whom_a_trusted_proxy_names_is_who_asks() {
     let relay = behind_proxies(|_| {}).await;
     let mut socket = relay.connect().await;
     for (said, wanted) in [
-        ("X-Forwarded-For: 203.0.113.9\r\n", "203.0.113.9"),
-        ("X-Forwarded-For: 1.2.3.4, 203.0.113.8\r\n", "203.0.113.8"),
-        ("X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: ::ffff:203.0.113.7, 127.0.0.1\r\n", "203.0.113.7"),
-        ("Forwarded: for=1.2.3.4\r\n", "127.0.0.1"),
-        ("", "127.0.0.1"),
+        ("X-Forwarded-For: 203.0.113.9\r\n", "203.0.113.9 by proxy 127.0.0.1"),
+        ("X-Forwarded-For: 1.2.3.4, 203.0.113.8\r\n", "203.0.113.8 by proxy 127.0.0.1"),
+        (
+            "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: ::ffff:203.0.113.7, 127.0.0.1\r\n",
+            "203.0.113.7 by proxy 127.0.0.1",
+        ),
+        ("Forwarded: for=1.2.3.4\r\n", "proxy 127.0.0.1"),
+        ("", "proxy 127.0.0.1"),
     ] {
         socket.send(format!("{FORGED}{said}Content-Length: 0\r\n\r\n")).await;
         assert_eq!(socket.reply().await.status, 401);
-        assert_eq!(refused_from(&relay), Some(wanted.parse().unwrap()), "{said}");
+        assert_eq!(refused_from(&relay).as_deref(), Some(wanted), "{said}");
     }
     relay.ask("GET /nothing HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n").await;
-    assert_eq!(relay.backend.seen.missed()[0].peer, Some("203.0.113.9".parse().unwrap()));
+    assert_eq!(came_from(&relay.backend.seen.missed()[0].origin).as_deref(), Some("203.0.113.9 by proxy 127.0.0.1"));
 }
 
 /// S15
@@ -67,7 +71,7 @@ async fn nobody_else_is_believed() {
     .await;
     let said = "X-Forwarded-For: 203.0.113.9\r\nForwarded: for=203.0.113.9\r\n";
     assert_eq!(relay.ask(format!("{FORGED}{said}Content-Length: 0\r\n\r\n")).await.status, 401);
-    assert_eq!(refused_from(&relay), Some("192.0.2.0".parse().unwrap()));
+    assert_eq!(refused_from(&relay).as_deref(), Some("192.0.2.0"));
 }
 
 /// S36: a trusted proxy on another machine has no share that its senders could use up.
@@ -107,7 +111,7 @@ async fn a_connection_begins_with_the_word_of_its_proxy() {
         // What its sender says of others is not believed.
         socket.send(format!("{FORGED}X-Forwarded-For: 1.2.3.4\r\nContent-Length: 0\r\n\r\n")).await;
         assert_eq!(socket.reply().await.status, 401);
-        assert_eq!(refused_from(&relay), Some("203.0.113.9".parse().unwrap()));
+        assert_eq!(refused_from(&relay).as_deref(), Some("203.0.113.9 by proxy 127.0.0.1"));
         socket.send(request("POST /webhook", "", "x")).await;
         assert_eq!(socket.reply().await.status, 202);
     }
@@ -245,7 +249,7 @@ async fn the_proxy_speaks_before_tls() {
     let mut said = String::new();
     timeout(STUCK, socket.read_to_string(&mut said)).await.expect("it is answered").unwrap();
     assert!(said.starts_with("HTTP/1.1 401 "), "{said}");
-    assert_eq!(refused_from(&relay), Some("2001:db8::7".parse().unwrap()));
+    assert_eq!(refused_from(&relay).as_deref(), Some("2001:db8::7 by proxy 127.0.0.1"));
 }
 
 /// S7: a relay that has names is asked under these alone; probes come by address.
@@ -336,7 +340,7 @@ async fn a_source_is_closed_to_some_addresses_and_bounded_for_the_others() {
     assert_eq!((status, code.as_str(), reason), (429, "rate_limited", Some("rate_limited")));
     assert!((800..=900).contains(&wait.unwrap()), "{wait:?}");
     let last = &relay.backend.seen.of("bounded")[0];
-    assert_eq!((last.check, last.peer), ("rate_limited", Some("192.0.2.4".parse().unwrap())));
+    assert_eq!((last.check, last.origin.ip()), ("rate_limited", Some("192.0.2.4".parse().unwrap())));
     assert_eq!(relay.backend.events().len(), 4);
 }
 

@@ -27,9 +27,21 @@ local function next_event()
     return event
 end
 
-local function is_there(event)
+-- Whether no row of these events is there, asked for once: nearly always.
+local function are_all_new(events)
+    local keys, found = {}, 0
+    for _, event in ipairs(events) do
+        for _, row in ipairs(event.rows) do
+            keys[#keys + 1] = key('d:', row.id)
+        end
+    end
+    of_many(keys, function(...) found = found + redis.call('EXISTS', ...) end)
+    return found == 0
+end
+
+local function is_there(event, is_new)
     for _, row in ipairs(event.rows) do
-        if redis.call('EXISTS', key('d:', row.id)) == 1 then
+        if is_new and rows[row.id] or not is_new and is_stored(row.id) then
             return true
         end
     end
@@ -39,7 +51,7 @@ end
 
 -- Whether an entry says in the open what stands in its sealed part, where its reader finds both little-endian.
 local function says_the_same(taken, first, ending)
-    return #taken >= 65 and string.reverse(string.sub(taken, 34, 49)) == first
+    return #taken >= 65 and string.reverse(sub(taken, 34, 49)) == first
         and struct.unpack('<i8', taken, 58) == ending
 end
 
@@ -55,7 +67,7 @@ local function of_key(event)
     elseif taken ~= found then
         redis.call('SET', at, taken, 'KEEPTTL')
     end
-    local first, ending = string.sub(taken, 1, 16), tonumber(string.sub(taken, 17, 32)) or 0
+    local first, ending = sub(taken, 1, 16), tonumber(sub(taken, 17, 32)) or 0
     if ending > event.received then
         if first == event.id then
             -- What it was stored with is removed by now, and what was made of it later is not.
@@ -74,8 +86,10 @@ local function of_key(event)
     return { 'q', found }
 end
 
-local function append(event)
-    if is_there(event) then
+local listing = key('src:', source)
+local stored = { 's' }
+local function append(event, is_new)
+    if is_there(event, is_new) then
         count('again', 1)
         return { 'a', family(event.id) }
     end
@@ -83,7 +97,7 @@ local function append(event)
     if answer then
         return answer
     end
-    local listed = add(key('src:', source), event.place, 'i', event.id)
+    local listed = add(listing, event.place, 'i', event.id)
     if listed ~= event.place then
         redis.call('SETRANGE', key('e:', event.id), 0, pad(listed))
     end
@@ -102,15 +116,18 @@ local function append(event)
     count_source(source, 'stored', 1)
     holds_id(event.sequence)
     saw(event.moment)
-    return { 's' }
+    return stored
 end
 
 must_be('hash', counters)
-must_be('stream', key('src:', source))
+must_be('stream', listing)
 must_be('zset', key('lone', ''))
 local events, answers = all_of(next_event), {}
-for at, event in ipairs(events) do
-    answers[at] = append(event)
-end
+local is_new = are_all_new(events)
+do_all(function()
+    for at, event in ipairs(events) do
+        answers[at] = append(event, is_new)
+    end
+end)
 tell()
 return answers

@@ -6,7 +6,7 @@ must_be('hash', KEYS[1])
 must_be('string', KEYS[2])
 must_be('stream', KEYS[3])
 local stored = redis.call('HGET', KEYS[1], ARGV[1])
-local version = stored and string.sub(stored, 1, 20) or ''
+local version = stored and sub(stored, 1, 20) or ''
 if version ~= ARGV[2] then
     return 0
 end

@@ -14,14 +14,7 @@ for at = 2, #found, 2 do
 end
 if answer == 1 then
     redis.call('SET', value, erased, 'KEEPTTL')
-    local length_at = 3 + 16 * struct.unpack('>I2', front)
-    local length = string.byte(front, length_at)
-    if length > 0 then
-        local entry = key('k:', source, ':' .. string.sub(front, length_at + 1, length_at + length))
-        if part_of(entry, 0, 15) == event then
-            redis.call('DEL', entry)
-        end
-    end
+    free_key(event, source, front)
 end
 count('again', 1)
 tell()

@@ -20,6 +20,25 @@ for _, place in ipairs({ 'l', 'b', 'd' }) do
     check_place(place, destination)
 end
 
+-- Whether a row that can be reckoned with holds nothing that a later version means by it: of its record, behind the names and their CRC, the
+-- version, the flags, and the number of its job.
+local function is_understood(row)
+    local source_at = 244 + string.byte(row, 243)
+    local at = source_at + string.byte(row, source_at) + 5
+    local version, _, _, low, high = string.byte(row, at, at + 4)
+    return version == 1 and (low or 16) < 16 and high == 0 and sub(row, at + 45, at + 48) == '\0\0\0\0'
+end
+-- Whether an id comes before another: by its bytes, and not, as strings compare here, by the machine's language.
+local function is_before(one, other)
+    for at = 1, 13, 4 do
+        local mine, than = struct.unpack('>I4', one, at), struct.unpack('>I4', other, at)
+        if mine ~= than then
+            return mine < than
+        end
+    end
+    return false
+end
+
 local cursor = cursor_of(destination)
 local whole, passed_over, later = {}, {}, {}
 local function pass_over(id, row)
@@ -55,7 +74,7 @@ local function of_set(command, set, place, from, to)
         local ids = redis.call(command, set, from, to, 'LIMIT', at, limit + 1)
         is_over = #ids <= limit
         for _, member in ipairs(ids) do
-            local id = string.sub(member, -16)
+            local id = sub(member, -16)
             local row = row_of(id)
             local stands = row or later[id]
             if not stands or place_of(stands) ~= place then
@@ -73,23 +92,24 @@ end
 -- Entries of the stream behind the cursor. Where that was lost, what is leased by now is among them.
 local entry_of_id, behind = {}, {}
 local function stands_at(row, place, entry) return row and place_of(row) == place and entry_of(row) == entry end
--- The row of an entry. One that is due later than its entry says is spoilt: it must not hide what stands behind it.
+-- The row of an entry, and whether it waits there. One that is due later than its entry says is spoilt: it must not hide what stands
+-- behind it.
 local function row_in_stream(entry)
     local id = entry[2][2]
     local row = row_of(id)
-    if stands_at(row, 'r', entry[1]) and is_behind_entry(row) then
+    local waits = stands_at(row, 'r', entry[1])
+    if waits and is_behind_entry(row) then
         pass_over(id, row)
-        row = nil
+        return nil, false
     end
-    return row
+    return row, waits
 end
 local next_in_stream
 local function oldest_in_stream()
     local found = {}
     for _, entry in ipairs(redis.call('XRANGE', ready, '(' .. cursor, '+', 'COUNT', limit + 1 + 64)) do
         local id = entry[2][2]
-        local row = row_in_stream(entry)
-        local waits = stands_at(row, 'r', entry[1])
+        local row, waits = row_in_stream(entry)
         if waits and tonumber(due_of(row)) > moment then
             next_in_stream = due_of(row)
             break
@@ -110,8 +130,7 @@ local function newest_in_stream()
     local entries = redis.call('XREVRANGE', ready, '+', '(' .. cursor, 'COUNT', limit + 1 + 64)
     for _, entry in ipairs(entries) do
         local id = entry[2][2]
-        local row = row_in_stream(entry)
-        local waits = stands_at(row, 'r', entry[1])
+        local row, waits = row_in_stream(entry)
         if waits and tonumber(due_of(row)) > moment then
             next_in_stream = due_of(row)
         elseif waits and is_due(row) and #found <= limit then
@@ -226,69 +245,69 @@ if reads > 0 then
     end
 end
 
+-- What of a row is the same for all of them.
+local lease_of_all = taken .. ending .. '0000000000'
+local instance, until_then = sub(taken, 1, 16), sub(ending, 1, 16)
+local answers = { 0, '', waits_tried, open }
+local waited, held = {}, {}
 -- From here on it writes.
-for _, stray in ipairs(strays) do
-    redis.call('ZREM', stray.set, stray.member)
-end
-if reads > 0 then
-    redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', reads, 'STREAMS', ready, '>')
-    cursor = behind[reads].entry
-    redis.call('HSET', counters, 'cursor:' .. destination, cursor)
-    for at = 1, reads do
-        local entry = behind[at]
-        if not is_leased[entry.id] and not entry.is_held then
-            redis.call('XACK', ready, group, entry.entry)
-            redis.call('XDEL', ready, entry.entry)
-            local row = row_of(entry.id) or later[entry.id]
-            -- Also one whose row names another entry: it waits, and nothing else leads to it.
-            if row and place_of(row) == 'r' then
-                redis.call('ZADD', back, due_of(row), entry.id)
-                keep(entry.id, stands(row, 'b', ''))
+do_all(function()
+    for _, stray in ipairs(strays) do
+        redis.call('ZREM', stray.set, stray.member)
+    end
+    if reads > 0 then
+        redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', reads, 'STREAMS', ready, '>')
+        cursor = behind[reads].entry
+        redis.call('HSET', counters, 'cursor:' .. destination, cursor)
+        for at = 1, reads do
+            local entry = behind[at]
+            if not is_leased[entry.id] and not entry.is_held then
+                redis.call('XACK', ready, group, entry.entry)
+                redis.call('XDEL', ready, entry.entry)
+                local row = row_of(entry.id) or later[entry.id]
+                -- Also one whose row names another entry: it waits, and nothing else leads to it.
+                if row and place_of(row) == 'r' then
+                    redis.call('ZADD', back, due_of(row), entry.id)
+                    keep(entry.id, stands(row, 'b', ''))
+                end
             end
         end
     end
-end
-
--- What of a row is the same for all of them.
-local lease_of_all = taken .. ending .. '0000000000'
-local answers = { 0, '', waits_tried, open }
-local waited, held, stored = {}, {}, {}
-for _, id in ipairs(leased) do
-    local row = row_of(id)
-    local entry = entry_of_id[id] or ''
-    if entry ~= '' then
-        waited[#waited + 1] = id
-    else
-        leave(id, row, destination)
+    for _, id in ipairs(leased) do
+        local row = row_of(id)
+        local entry = entry_of_id[id] or ''
+        if entry ~= '' then
+            waited[#waited + 1] = id
+        else
+            leave(id, row, destination)
+        end
+        recount_delivery(id, row, destination, -1)
+        count_destination(destination, state_of(row), -1)
+        row = table.concat({
+            sub(row, 1, 1), '3l1', raised(version_of(row)), raised(sub(row, 13, 20)), nonce,
+            sub(row, 29, 60), now, sub(row, 77, 110), pad(entry), sub(row, 144, 176), lease_of_all,
+            sub(row, 243),
+        })
+        recount_delivery(id, row, destination, 1)
+        count_destination(destination, '3', 1)
+        held[#held + 1] = until_then
+        held[#held + 1] = id .. instance
+        answers[#answers + 1] = id
+        answers[#answers + 1] = row
     end
-    recount_delivery(id, row, destination, -1)
-    count_destination(destination, state_of(row), -1)
-    row = table.concat({
-        string.sub(row, 1, 1), '3l1', raised(version_of(row)), raised(string.sub(row, 13, 20)), nonce,
-        string.sub(row, 29, 60), now, string.sub(row, 77, 110), pad(entry), string.sub(row, 144, 176), lease_of_all,
-        string.sub(row, 243),
-    })
-    recount_delivery(id, row, destination, 1)
-    count_destination(destination, '3', 1)
-    held[#held + 1] = until_of(row)
-    held[#held + 1] = id .. instance_of(row)
-    stored[#stored + 1] = key('d:', id)
-    stored[#stored + 1] = row
-    answers[#answers + 1] = id
-    answers[#answers + 1] = row
-end
-if #waited > 0 then
-    redis.call('ZREM', key('exp:', destination), unpack(waited))
-end
-if #leased > 0 then
-    redis.call('ZADD', key('leases', ''), unpack(held))
-    redis.call('MSET', unpack(stored))
-end
-if #leased > 0 then
-    saw(now)
-else
-    count('again', 1)
-end
+    if #waited > 0 then
+        redis.call('ZREM', key('exp:', destination), unpack(waited))
+    end
+    if #leased > 0 then
+        redis.call('ZADD', key('leases', ''), unpack(held))
+        for at = 5, #answers, 2 do
+            keep(answers[at], answers[at + 1])
+        end
+        saw(now)
+    else
+        count('again', 1)
+    end
+end)
 tell()
 
 local next_due = next_in_stream

@@ -67,7 +67,7 @@ end
 local function is_named(event, id, named)
     local replays = replays_of(event)
     for at = 1, #replays - #named + 1, #named do
-        if string.sub(replays, at, at + #named - 1) == named then
+        if sub(replays, at, at + #named - 1) == named then
             return true
         end
     end
@@ -123,7 +123,7 @@ end
 
 local function has_deliveries(ids)
     for _, id in ipairs(ids) do
-        if redis.call('EXISTS', key('d:', id)) == 1 then
+        if is_stored(id) then
             return true
         end
     end
@@ -162,12 +162,14 @@ end
 must_be('hash', counters)
 must_be('zset', key('lone', ''))
 local deliveries, events = all_of(next_delivery), all_of(next_event)
-for _, delivery in ipairs(deliveries) do
-    mend_delivery(delivery)
-end
-for _, event in ipairs(events) do
-    mend_event(event)
-end
+do_all(function()
+    for _, delivery in ipairs(deliveries) do
+        mend_delivery(delivery)
+    end
+    for _, event in ipairs(events) do
+        mend_event(event)
+    end
+end)
 count('again', 1)
 tell()
 return { mended, orphans }

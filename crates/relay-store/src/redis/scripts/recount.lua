@@ -5,6 +5,10 @@
 -- event that is not there was removed; one that does not read is what the others leave, else none.
 -- Gives for `next` 1 if there is more of it, else 0; for `end` and `mend` listings that were not counted, or the counters (as they were)
 -- and the tally; nothing if another run has begun since, or the tally is spoilt: it is begun anew. Always writes.
+
+-- A number that HINCRBY takes.
+local function is_count(text) return text == '0' or (#text < 16 and match(text, '^%-?[1-9]%d*$') ~= nil) end
+
 local run, what, of = ARGV[1], ARGV[2], ARGV[3]
 local piece = 64
 must_be('hash', counters)
@@ -73,8 +77,8 @@ end
 local function mend_others(kept)
     for at = 1, #kept, 2 do
         local field, text = kept[at], kept[at + 1]
-        local begins = string.match(field, '^%l+')
-        local is_spoilt = begins == 'spoilt' or (begins == 'cursor' and not is_name(text)) or (begins == 'last' and not (#text == 16 and string.match(text, '^%d+$')))
+        local begins = match(field, '^%l+')
+        local is_spoilt = begins == 'spoilt' or (begins == 'cursor' and not is_name(text)) or (begins == 'last' and not (#text == 16 and match(text, '^%d+$')))
             or (field == 'latest' and not once(text, 16)) or (field == 'floor' and not once(text, 20))
         if is_spoilt then
             redis.call('HDEL', counters, field)
@@ -86,7 +90,7 @@ end
 
 local function mend_counters(counted)
     for at = 1, #counted, 2 do
-        local kind, name = string.match(counted[at], '^done:([ds]):(.+)$')
+        local kind, name = match(counted[at], '^done:([ds]):(.+)$')
         if kind == 'd' then
             mend_destination(name)
         elseif kind == 's' then
@@ -103,7 +107,7 @@ end
 -- Whether a tally can be reckoned with.
 local function is_whole_tally(counted)
     for at = 1, #counted, 2 do
-        if string.match(counted[at], '^[ds]:') and not is_count(counted[at + 1]) then
+        if match(counted[at], '^[ds]:') and not is_count(counted[at + 1]) then
             return false
         end
     end
@@ -111,13 +115,13 @@ local function is_whole_tally(counted)
 end
 
 -- Whether it is a name of a source or of a destination: what others put among the counters is not counted.
-local function is_called(name) return #name <= 63 and string.match(name, '^[a-z0-9][a-z0-9_-]*$') end
+local function is_called(name) return #name <= 63 and match(name, '^[a-z0-9][a-z0-9_-]*$') end
 
 if what == 'end' or what == 'mend' then
     local kept, missing = redis.call('HGETALL', counters), {}
     for at = 1, #kept, 2 do
-        local listing = string.match(kept[at], '^(d:[^:]+):created$') or string.match(kept[at], '^(s:[^:]+):accepted$')
-        if listing and is_called(string.sub(listing, 3)) and redis.call('HEXISTS', tally, 'done:' .. listing) == 0 then
+        local listing = match(kept[at], '^(d:[^:]+):created$') or match(kept[at], '^(s:[^:]+):accepted$')
+        if listing and is_called(sub(listing, 3)) and redis.call('HEXISTS', tally, 'done:' .. listing) == 0 then
             missing[#missing + 1] = listing
         end
     end
@@ -150,8 +154,8 @@ if at[1] == of then
 end
 local function is_behind(one_ms, one_number) return one_ms > ms or (one_ms == ms and one_number > number) end
 
-local name = string.sub(of, 3)
-local is_source = string.sub(of, 1, 1) == 's'
+local name = sub(of, 3)
+local is_source = sub(of, 1, 1) == 's'
 local found, horizons = {}, {}
 local function find(id, listed, one_ms, one_number)
     found[#found + 1] = { id = id, listed = listed, ms = one_ms, number = one_number }

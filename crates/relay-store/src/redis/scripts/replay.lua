@@ -13,7 +13,7 @@ local all = all_of(next_made)
 if decided_on ~= '' and #all > 0 then
     local is_done = true
     for _, made in ipairs(all) do
-        is_done = is_done and redis.call('EXISTS', key('d:', made.id)) == 1
+        is_done = is_done and is_stored(made.id)
     end
     local event = all[1].event
     if not is_done and redis.call('EXISTS', key('e:', event)) == 1 then
@@ -27,11 +27,13 @@ if decided_on ~= '' and #all > 0 then
 end
 
 local answers, is_new = { 1 }, false
-for at, made in ipairs(all) do
-    local done = make(made)
-    answers[at + 1] = done > 0 and 1 or 0
-    is_new = is_new or done == 2
-end
+do_all(function()
+    for at, made in ipairs(all) do
+        local done = make(made)
+        answers[at + 1] = done > 0 and 1 or 0
+        is_new = is_new or done == 2
+    end
+end)
 if is_new then
     for _, entry in ipairs(audit) do
         add(key('audit', ''), entry.place, 'l', entry.line)

@@ -4,9 +4,12 @@
 -- writes.
 local answers = {}
 must_be('hash', counters)
-for at, removal in ipairs(all_of(next_removal)) do
-    answers[at] = retire(removal)
-end
+local removals = all_of(next_removal)
+do_all(function()
+    for at, removal in ipairs(removals) do
+        answers[at] = retire(removal)
+    end
+end)
 count('again', 1)
 tell()
 return answers

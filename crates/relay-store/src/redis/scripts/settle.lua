@@ -4,10 +4,13 @@
 -- Gives for each: 1 applied, 0 there is none, else the row that stands there. Writes if anything is applied; else counts `again`.
 local answers, applied = {}, false
 must_be('hash', counters)
-for at, change in ipairs(all_of(next_change)) do
-    answers[at] = settle(change)
-    applied = applied or answers[at] == 1
-end
+local changes = all_of(next_change)
+do_all(function()
+    for at, change in ipairs(changes) do
+        answers[at] = settle(change)
+        applied = applied or answers[at] == 1
+    end
+end)
 if not applied then
     count('again', 1)
 end

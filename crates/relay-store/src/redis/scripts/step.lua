@@ -30,21 +30,23 @@ for _, removal in ipairs(removals) do
 end
 
 local settled, retired, made = {}, {}, {}
-for at, change in ipairs(changes) do
-    settled[at] = settle(change)
-    done = done + (settled[at] == 1 and 1 or 0)
-end
-for at, removal in ipairs(removals) do
-    retired[at] = retire(removal)
-    done = done + (retired[at] > 0 and 1 or 0)
-end
-for at, one in ipairs(new_ones) do
-    made[at] = make(one) > 0 and 1 or 0
-    done = done + made[at]
-end
-if line ~= '' and done > 0 then
-    add(key('audit', ''), line_place, 'l', line)
-end
+do_all(function()
+    for at, change in ipairs(changes) do
+        settled[at] = settle(change)
+        done = done + (settled[at] == 1 and 1 or 0)
+    end
+    for at, removal in ipairs(removals) do
+        retired[at] = retire(removal)
+        done = done + (retired[at] > 0 and 1 or 0)
+    end
+    for at, one in ipairs(new_ones) do
+        made[at] = make(one) > 0 and 1 or 0
+        done = done + made[at]
+    end
+    if line ~= '' and done > 0 then
+        add(key('audit', ''), line_place, 'l', line)
+    end
+end)
 changed = changed + done
 -- What was changed stands there twice, as it is and as what is missing to 2^52, since nobody here can seal it.
 local counts = string.format('%016.0f%016.0f', changed, 4503599627370496 - changed)

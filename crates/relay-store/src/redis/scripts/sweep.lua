@@ -13,9 +13,9 @@ local stands_in = {
     ready = function(row, entry) return (place_of(row) == 'r' or place_of(row) == 'l') and entry_of(row) == entry end,
     back = function(row) return place_of(row) == 'b' end,
     due = function(row) return place_of(row) == 'd' end,
-    tries = function(row, member) return place_of(row) == 'd' and due_of(row) == string.sub(member, 1, 16) end,
+    tries = function(row, member) return place_of(row) == 'd' and due_of(row) == sub(member, 1, 16) end,
     exp = function(row) return place_of(row) == 'r' or place_of(row) == 'b' or place_of(row) == 'd' end,
-    leases = function(row, member) return place_of(row) == 'l' and instance_of(row) == string.sub(member, 17) end,
+    leases = function(row, member) return place_of(row) == 'l' and instance_of(row) == sub(member, 17) end,
     done = function(row, entry) return place_of(row) == 'o' and entry_of(row) == entry end,
     ended = function(row) return place_of(row) == 'e' end,
     log = function(row, entry) return listed_at(row) == entry end,
@@ -36,7 +36,7 @@ local function is_right(entry, id)
         local destination = names_of(row)
         return (name == '' or destination == name) and stands_in[index](row, entry)
     end
-    return redis.call('EXISTS', key('d:', id)) == 1
+    return is_stored(id)
 end
 
 -- Since it was read it may have left.

@@ -37,9 +37,13 @@ pub(crate) struct Meta {
     pub(crate) base: Base,
     /// Something in it is sealed with a key.
     pub(crate) is_sealed: bool,
+    /// Events can be found by what is in them, or could be.
+    pub(crate) has_marks: bool,
 }
 
-/// What a program must know to use this store: records that are sealed here.
+/// What a program must know to use this store: rows of marks, which it removes with what they lead to.
+const NEEDS_MARKS: u64 = 8;
+/// And records that are sealed here.
 const NEEDS_KEYS: u64 = 16;
 
 /// A commit of an epoch.
@@ -63,6 +67,7 @@ impl Meta {
             latest: Wall::MIN,
             base,
             is_sealed: false,
+            has_marks: false,
         }
     }
 
@@ -117,7 +122,7 @@ impl Meta {
         record.i64(self.latest.as_micros());
         record.u128(self.base.epoch);
         record.u64(self.base.commit);
-        record.u64(if self.is_sealed { NEEDS_KEYS } else { 0 });
+        record.u64(self.needs());
         record.end();
         db.prepare_cached(
             "INSERT INTO names (id, kind, name, counters) VALUES (0, 0, '', ?1)
@@ -125,6 +130,11 @@ impl Meta {
         )?
         .execute([bytes])?;
         Ok(())
+    }
+
+    fn needs(&self) -> u64 {
+        let bit = |is_used: bool, bit: u64| if is_used { bit } else { 0 };
+        bit(self.has_marks, NEEDS_MARKS) | bit(self.is_sealed, NEEDS_KEYS)
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
@@ -139,11 +149,12 @@ impl Meta {
             latest: Wall::from_micros(fields.i64()?),
             base: Base { epoch: fields.u128()?, commit: fields.u64()? },
             is_sealed: false,
+            has_marks: false,
         };
-        match fields.u64()? {
-            0 => {}
-            NEEDS_KEYS => meta.is_sealed = true,
-            _ => return Err(RecordError::Later("something that is in use is")),
+        let needs = fields.u64()?;
+        (meta.is_sealed, meta.has_marks) = (needs & NEEDS_KEYS != 0, needs & NEEDS_MARKS != 0);
+        if needs != meta.needs() {
+            return Err(RecordError::Later("something that is in use is"));
         }
         fields.end()?;
         Ok(meta)

@@ -11,7 +11,10 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use relay_core::time::Wall;
+use relay_core::{
+    fault::{Fault as Whose, Retry},
+    time::Wall,
+};
 use rusqlite::{Connection, ErrorCode, OpenFlags, wal::CheckpointMode};
 
 use super::{
@@ -249,6 +252,55 @@ pub enum OpenError {
     /// The SQLite in this program is too old to be safe.
     #[error("SQLite {0} may corrupt a store; 3.51.3 or later is needed")]
     OldSqlite(&'static str),
+}
+
+impl OpenError {
+    /// Who has to change something.
+    pub const fn fault(&self) -> Whose {
+        match self {
+            Self::NotOpened { .. } => Whose::Resource,
+            Self::Interrupted { .. } | Self::GaveWay { .. } => Whose::Caller,
+            Self::OldSqlite(_) => Whose::Bug,
+            Self::Io { .. }
+            | Self::Unsafe(_)
+            | Self::InUse { .. }
+            | Self::Newer { .. }
+            | Self::Later { .. }
+            | Self::NotAStore(_)
+            | Self::LostCommits { .. }
+            | Self::OtherHistory { .. }
+            | Self::NoLedger { .. }
+            | Self::OtherLog { .. }
+            | Self::NoDatabase { .. }
+            | Self::UnfinishedRestore { .. }
+            | Self::Damaged { .. }
+            | Self::Empty { .. }
+            | Self::Sealed { .. } => Whose::Operator,
+        }
+    }
+
+    /// Whether it may be opened later as it is: another process has it only for a time. All else somebody has to mend.
+    pub const fn retry(&self) -> Retry {
+        match self {
+            Self::InUse { .. } | Self::GaveWay { .. } | Self::Interrupted { .. } => Retry::Backoff,
+            Self::NotOpened { .. }
+            | Self::Io { .. }
+            | Self::Unsafe(_)
+            | Self::Newer { .. }
+            | Self::Later { .. }
+            | Self::NotAStore(_)
+            | Self::LostCommits { .. }
+            | Self::OtherHistory { .. }
+            | Self::NoLedger { .. }
+            | Self::OtherLog { .. }
+            | Self::NoDatabase { .. }
+            | Self::UnfinishedRestore { .. }
+            | Self::Damaged { .. }
+            | Self::Empty { .. }
+            | Self::Sealed { .. }
+            | Self::OldSqlite(_) => Retry::Never,
+        }
+    }
 }
 
 /// What the database says without its write-ahead log.
@@ -715,6 +767,8 @@ fn reason(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -727,6 +781,44 @@ mod tests {
         };
         let told = "cannot write /data (uid 65532): permission denied. Give it to the relay: chown 65532 /data";
         assert_eq!(error.to_string(), told);
+    }
+
+    /// Only what another process has, or was ended, is worth another try; whoever waits for a server goes by that.
+    #[test]
+    fn every_reason_not_to_open_says_whether_it_passes() {
+        let dir = || PathBuf::from("/data");
+        let what = || "bits".to_owned();
+        let open = tempfile::tempdir().expect("a directory");
+        fs::set_permissions(open.path(), fs::Permissions::from_mode(0o777)).expect("is ours");
+        let danger = private::check_dir(open.path(), Owners::Us).expect_err("anybody may write there");
+        let io = OpenError::Io { verb: "read", path: dir(), uid: 1, error: io::ErrorKind::Other.into() };
+        let mended = [
+            io,
+            OpenError::Unsafe(danger),
+            OpenError::Newer { dir: dir(), found: 2, known: 1 },
+            OpenError::Later { dir: dir(), what: what() },
+            OpenError::NotAStore(dir()),
+            OpenError::LostCommits { dir: dir(), from: 1, to: 2, events: 3 },
+            OpenError::OtherHistory { dir: dir() },
+            OpenError::NoLedger { dir: dir() },
+            OpenError::OtherLog { dir: dir() },
+            OpenError::NoDatabase { dir: dir(), events: 1 },
+            OpenError::UnfinishedRestore { dir: dir() },
+            OpenError::Damaged { dir: dir(), what: what() },
+            OpenError::Empty { dir: dir() },
+            OpenError::Sealed { dir: dir(), why: Unfit::Unreadable },
+        ];
+        let answers = |error: &OpenError| (error.fault(), error.retry());
+        assert!(mended.iter().all(|error| answers(error) == (Whose::Operator, Retry::Never)));
+        for (error, expected) in [
+            (OpenError::NotOpened { dir: dir(), what: what() }, (Whose::Resource, Retry::Never)),
+            (OpenError::OldSqlite("3.0.0"), (Whose::Bug, Retry::Never)),
+            (OpenError::InUse { dir: dir(), pid: None }, (Whose::Operator, Retry::Backoff)),
+            (OpenError::GaveWay { dir: dir() }, (Whose::Caller, Retry::Backoff)),
+            (OpenError::Interrupted { dir: dir() }, (Whose::Caller, Retry::Backoff)),
+        ] {
+            assert_eq!(answers(&error), expected, "{error}");
+        }
     }
 
     #[test]

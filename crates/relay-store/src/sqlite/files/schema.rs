@@ -14,7 +14,7 @@ pub(crate) const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// event. A third of the bytes of pages of 16 KiB then, and no more time where commits are large.
 pub(crate) const PAGE_BYTES: i64 = 4 * 1024;
 /// Low bits of a sequence that tell the ids of one millisecond apart.
-pub(crate) const SEQ_BITS: u32 = 12;
+pub(crate) const SEQ_BITS: u32 = relay_core::id::COUNTER_BITS;
 /// Small caches: the kernel caches the file anyway.
 const WRITER_CACHE_KIB: i64 = 8 * 1024;
 const READER_CACHE_KIB: i64 = 2 * 1024;

@@ -6,7 +6,7 @@ use std::{
     num::NonZeroU8,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Instant,
 };
@@ -97,6 +97,7 @@ pub(crate) struct Shelf {
     event_names: Arc<Mutex<Arc<BySource>>>,
     id_high: Arc<AtomicI64>,
     latest: Arc<AtomicI64>,
+    has_marks: Arc<AtomicBool>,
     damage: Arc<Damage>,
     ciphers: Ciphers,
 }
@@ -170,6 +171,12 @@ impl Shelf {
     pub(crate) fn publish_meta(&self, meta: &Meta) {
         self.id_high.store(meta.id_high, Ordering::Relaxed);
         self.latest.store(meta.latest.as_micros(), Ordering::Relaxed);
+        self.has_marks.store(meta.has_marks, Ordering::Relaxed);
+    }
+
+    /// Whether there are marks, or were.
+    pub(crate) fn has_marks(&self) -> bool {
+        self.has_marks.load(Ordering::Relaxed)
     }
 
     /// Shows what the snapshot of this connection has.
@@ -213,6 +220,10 @@ pub(crate) struct Book {
     pub(crate) lines: Lines,
     /// How far retention is behind.
     pub(crate) arrears: Arrears,
+    /// There are marks, or were.
+    pub(crate) has_marks: bool,
+    /// Where retention looks next for marks of days that are over.
+    pub(crate) marks_looked_at: (u32, i64),
     /// Events ever accepted, over all sources.
     pub(crate) accepted: u64,
     /// The keys, by their numbers; not read from the database.
@@ -313,14 +324,14 @@ impl Book {
         let ciphers = shelf.ciphers.clone();
         let fault = match Self::load_noting(db, shelf) {
             Err(fault @ Fault::Damaged(_)) => fault,
-            other => return Ok(Self { ciphers, ..other? }),
+            other => return Ok(Self { ciphers, has_marks: shelf.has_marks(), ..other? }),
         };
         let committed: i64 = db.query_row("SELECT count(*) FROM names WHERE id > 0", [], |row| row.get(0))?;
         let shown = shelf.lock();
         if (shown.len() as i64) < committed {
             return Err(fault);
         }
-        let mut book = Self { ciphers, ..Self::default() };
+        let mut book = Self { ciphers, has_marks: shelf.has_marks(), ..Self::default() };
         for entry in shown.iter().take(committed as usize) {
             book.enter(entry.clone());
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use relay_core::{
     delivery::{Attempt, Delivery, State},
-    id::DeliveryId,
+    id::{COUNTER_BITS, DeliveryId},
     name::Name,
     time::Wall,
 };
@@ -369,7 +369,7 @@ fn position(page: &Page) -> Option<Place> {
     page.cursor.as_deref().and_then(place)
 }
 
-fn event_row(db: &Connection, shelf: &Shelf, seq: i64) -> Result<Option<EventRow>, Fault> {
+pub(super) fn event_row(db: &Connection, shelf: &Shelf, seq: i64) -> Result<Option<EventRow>, Fault> {
     let Some((head, listed)) = rows::head_at(db, seq, shelf)? else { return Ok(None) };
     let mut deliveries = Vec::with_capacity(listed.len());
     for delivery in listed {
@@ -380,7 +380,7 @@ fn event_row(db: &Connection, shelf: &Shelf, seq: i64) -> Result<Option<EventRow
 
 /// A time range as sequences: from the first, before the second.
 fn sequences(range: Range) -> Place {
-    let first_of = |at: Wall| (at.as_micros().max(0).saturating_add(999) / 1000).saturating_mul(1 << 12);
+    let first_of = |at: Wall| (at.as_micros().max(0).saturating_add(999) / 1000).saturating_mul(1 << COUNTER_BITS);
     (range.since.map_or(i64::MIN, first_of), range.until.map_or(i64::MAX, first_of))
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod documents;
 pub(crate) mod due;
 pub(crate) mod event_names;
 pub(crate) mod line;
+pub(crate) mod marks;
 pub(crate) mod named;
 pub(crate) mod of_source;
 pub(crate) mod reader;

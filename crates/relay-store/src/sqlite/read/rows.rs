@@ -1,7 +1,11 @@
 //! Reading rows: every one is checked against its CRC and against the columns that repeat it.
 
 use bytes::Bytes;
-use relay_core::{delivery::Delivery, event::Event, id::EventId};
+use relay_core::{
+    delivery::Delivery,
+    event::Event,
+    id::{COUNTER_BITS, COUNTER_MASK, EventId},
+};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, Statement};
 
 use crate::{
@@ -211,6 +215,6 @@ pub(crate) fn damaged_delivery(seq: i64, error: &RecordError) -> Fault {
 
 /// A sequence as the start of the id it comes from.
 fn shown(seq: i64) -> String {
-    let (ms, counter) = (seq >> 12, seq & 0xfff);
+    let (ms, counter) = (seq >> COUNTER_BITS, seq & COUNTER_MASK);
     format!("{:08x}-{:04x}-7{counter:03x}", ms >> 16, ms & 0xffff)
 }

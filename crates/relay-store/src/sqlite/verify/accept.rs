@@ -22,7 +22,7 @@ use crate::{
         },
         read::{
             book::{Book, Kind, Shelf},
-            named, of_source, rows, unrouted,
+            marks, named, of_source, rows, unrouted,
         },
         write::{columns, replay},
     },
@@ -104,6 +104,9 @@ fn remove(db: &Connection, ciphers: &Ciphers, damaged: &Damaged) -> Result<u64, 
     for (kind, name) in &damaged.documents {
         db.prepare_cached("DELETE FROM documents WHERE kind = ?1 AND name = ?2")?
             .execute(params![*kind as i64, name])?;
+    }
+    if damaged.leads {
+        db.execute_batch("DELETE FROM marks")?;
     }
     for job in &damaged.marks {
         db.prepare_cached("DELETE FROM jobs WHERE job = ?1")?.execute(params![job])?;
@@ -194,8 +197,8 @@ fn recover_meta(db: &Connection, ledger: Option<&Slot>) -> Result<Wall, Fault> {
     let id_high: i64 = db.query_row(highest, [], |row| row.get(0))?;
     let (epoch, commit) = ledger.map_or_else(|| (open::new_epoch(), 0), |slot| (slot.epoch, slot.commit));
     let latest = minted(id_high);
-    let is_sealed = !sealed::numbers(db)?.is_empty();
-    Meta { commit, id_high, latest, is_sealed, ..Meta::new(epoch) }.write(db)?;
+    let (is_sealed, has_marks) = (!sealed::numbers(db)?.is_empty(), marks::are_any(db)?);
+    Meta { commit, id_high, latest, is_sealed, has_marks, ..Meta::new(epoch) }.write(db)?;
     Ok(latest)
 }
 

@@ -39,7 +39,7 @@ use crate::{
             book::{Book, Kind},
             documents, event_names,
             line::Line,
-            named, of_source, rows,
+            marks, named, of_source, rows,
             taken::Taken,
             unrouted,
         },
@@ -244,6 +244,7 @@ fn read_store(
     let asked = Arc::clone(watch);
     db.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || asked.is_stopped())).map_err(|error| place.damaged(error))?;
     let read = read_everything(db, ciphers, &mut report, &mut damaged, watch);
+    let read = read.and_then(|()| read_marks(db, &mut report, &mut damaged));
     db.progress_handler(0, None::<fn() -> bool>).map_err(|error| place.damaged(error))?;
     if watch.is_stopped() {
         return Err(OpenError::Interrupted { dir: place.dir.clone() });
@@ -672,9 +673,21 @@ fn read_audit(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) 
     Ok(())
 }
 
+/// Rows by which events are found. They only lead: a copy, or a start behind a failure, does not go by them.
+fn read_marks(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
+    let stray = marks::stray(db)?;
+    if stray > 0 && Meta::load(db).ok().flatten().is_none_or(|meta| meta.has_marks) {
+        damaged.leads = true;
+        report.faults.push(format!("marks: {stray} of their rows lead nowhere"));
+    }
+    Ok(())
+}
+
 /// Tables that this version has for later ones, and writes nothing to.
 fn read_reserved(db: &Connection, report: &mut CheckReport, damaged: &mut Damaged) -> Result<(), Fault> {
-    for table in ["replies", "marks"] {
+    // Rows of marks that are known to be here.
+    let has_marks = Meta::load(db).ok().flatten().is_none_or(|meta| meta.has_marks);
+    for table in ["replies", "marks"].into_iter().filter(|table| *table != "marks" || !has_marks) {
         if db.query_row(&format!("SELECT EXISTS (SELECT 1 FROM {table})"), [], |row| row.get(0))? {
             let rows = Fault::Later(format!("{table}: it has rows, which are not known here").into());
             damaged.is(rows, &mut report.faults)?;

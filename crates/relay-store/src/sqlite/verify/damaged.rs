@@ -21,6 +21,8 @@ pub(super) struct Damaged {
     pub(super) keys: Vec<(u32, Vec<u8>)>,
     pub(super) documents: Vec<(DocumentKind, String)>,
     pub(super) marks: Vec<Vec<u8>>,
+    /// Rows by which events are found: all of them are filled anew.
+    pub(super) leads: bool,
     pub(super) audit: Vec<i64>,
     /// What is wrong with the store as a whole, in words: no other than a check finds it.
     pub(super) whole: BTreeSet<String>,

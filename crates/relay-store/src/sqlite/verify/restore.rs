@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use relay_core::time::Wall;
+use relay_core::{
+    fault::{Fault, Retry},
+    time::Wall,
+};
 use rusqlite::{Connection, wal::CheckpointMode};
 
 use super::{epoch, gap};
@@ -53,6 +56,27 @@ pub enum RestoreError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
+}
+
+impl RestoreError {
+    /// Who has to change something.
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Unusable { .. } => Fault::Operator,
+            Self::NoRoom { .. } => Fault::Resource,
+            Self::NotEmpty(_) => Fault::Caller,
+            Self::Open(error) => error.fault(),
+        }
+    }
+
+    /// Whether the same restore may succeed later: where there was no room, once there is.
+    pub const fn retry(&self) -> Retry {
+        match self {
+            Self::Unusable { .. } | Self::NotEmpty(_) => Retry::Never,
+            Self::NoRoom { .. } => Retry::Backoff,
+            Self::Open(error) => error.retry(),
+        }
+    }
 }
 
 /// What a restore came to.
@@ -303,4 +327,24 @@ fn remove_companions(database: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same restore may do once there is room, or nobody else has the directory; a backup that is none stays so.
+    #[test]
+    fn every_reason_not_to_restore_says_whether_it_passes() {
+        let dir = || PathBuf::from("/data");
+        let unusable = RestoreError::Unusable { from: dir(), what: "cut short".into() };
+        for (error, expected) in [
+            (unusable, (Fault::Operator, Retry::Never)),
+            (RestoreError::NoRoom { dir: dir(), bytes: 2, free: 1 }, (Fault::Resource, Retry::Backoff)),
+            (RestoreError::NotEmpty(dir()), (Fault::Caller, Retry::Never)),
+            (OpenError::InUse { dir: dir(), pid: None }.into(), (Fault::Operator, Retry::Backoff)),
+        ] {
+            assert_eq!((error.fault(), error.retry()), expected, "{error}");
+        }
+    }
 }

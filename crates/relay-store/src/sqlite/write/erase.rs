@@ -7,7 +7,7 @@
 use relay_core::{delivery, id::EventId, storage::Erased};
 use rusqlite::params;
 
-use super::transaction::Transaction;
+use super::{marks, transaction::Transaction};
 use crate::{
     cipher::Ciphers,
     record,
@@ -51,6 +51,7 @@ pub(crate) fn erase(tx: &mut Transaction<'_>, id: EventId) -> Result<Erased, Fau
     }
     let event = head.erased();
     let source = tx.book.intern(Kind::Source, &event.source);
+    marks::unmark_event(tx, source, id)?;
     let number = event.name.as_deref().and_then(|name| tx.book.event_names.intern(source, name));
     // What is sealed is longer.
     let ciphers = if head.is_sealed() { tx.book.ciphers.clone() } else { Ciphers::default() };

@@ -4,6 +4,7 @@ pub(crate) mod append;
 pub(crate) mod columns;
 pub(crate) mod erase;
 pub(crate) mod lease;
+pub(crate) mod marks;
 pub(crate) mod mend;
 pub(crate) mod put;
 pub(crate) mod queue;

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::sync::oneshot;
 
 use super::{
+    marks,
     queue::{BATCH_OPS_MAX, Refusal, Task, Weight},
     step,
     transaction::Transaction,
@@ -175,7 +176,8 @@ fn forget(tx: &mut Transaction<'_>, forget: Forget, limit: usize) -> Result<(u64
         forget_marks(tx, jobs_before, limit)?,
         forget_audit(tx, audit_before, limit)?,
     ];
-    Ok((unrouted, more_unrouted || forgotten.contains(&limit)))
+    let more_marks = marks::forget_days(tx, limit)?;
+    Ok((unrouted, more_unrouted || more_marks || forgotten.contains(&limit)))
 }
 
 /// Removes events that have no delivery, so many rows of them; gives how many events, and whether there are more.

@@ -42,6 +42,8 @@ pub(crate) struct Transaction<'a> {
     pub(crate) erases: bool,
     /// What was sealed anew remains there as it was.
     pub(crate) reseals: bool,
+    /// Events can be found by what is in them.
+    pub(crate) marks: bool,
     /// Events stored, by source, sequence and what stands for their names, to be noted together at the end.
     new_events: Vec<(u32, i64, u8)>,
     /// How many events of each name came and went, to be written together at the end.
@@ -57,6 +59,7 @@ pub(crate) struct Written {
     pub(crate) latest: Wall,
     pub(crate) erases: bool,
     pub(crate) reseals: bool,
+    pub(crate) marks: bool,
 }
 
 /// The statements that run once per delivery, kept at hand: looking one up costs a tenth of running it.
@@ -80,6 +83,7 @@ impl<'a> Transaction<'a> {
             latest: Wall::MIN,
             erases: false,
             reseals: false,
+            marks: false,
             new_events: Vec::new(),
             named: Moves::default(),
             scratch: Vec::with_capacity(1024),
@@ -96,8 +100,8 @@ impl<'a> Transaction<'a> {
     pub(crate) fn finish(mut self) -> Result<Written, Fault> {
         of_source::add(self.db, &mut self.new_events)?;
         self.named.write(self.db)?;
-        let Self { crcs, id_high, latest, erases, reseals, .. } = self;
-        Ok(Written { crcs, id_high, latest, erases, reseals })
+        let Self { crcs, id_high, latest, erases, reseals, marks, .. } = self;
+        Ok(Written { crcs, id_high, latest, erases, reseals, marks })
     }
 
     /// Stores an event with the list of its deliveries; `false` if it is stored already.

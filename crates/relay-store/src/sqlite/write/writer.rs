@@ -326,13 +326,14 @@ impl Writer {
         let now = clock();
         let mut tx = Transaction::new(db, &mut self.book, self.shelf.damage(), now);
         run(&mut tx)?;
-        let Written { crcs, id_high, latest, erases, reseals } = tx.finish()?;
+        let Written { crcs, id_high, latest, erases, reseals, marks } = tx.finish()?;
         if crcs.is_empty() && !self.book.is_dirty() {
             db.prepare_cached("COMMIT")?.execute([])?;
             return Ok(Committed::Vouched);
         }
         self.book.write(db, &self.shelf)?;
         let mut meta = self.meta;
+        meta.has_marks |= marks;
         meta.advance(&crcs, id_high, latest);
         meta.write(db)?;
         if erases || reseals {

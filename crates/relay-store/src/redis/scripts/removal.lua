@@ -1,56 +1,7 @@
--- What settling and steps share: changes, removals, new deliveries of events that are there. Each is read and looked at first, and done
--- once all that a script is given were.
+-- What is removed: each is read and looked at first, and done once all that a script is given were.
 
-local function next_change()
-    local change = {
-        id = next_argument(), state = next_argument(), version = next_argument(), fence = next_argument(),
-        row = next_argument(), archive = next_argument(), line = next_argument(), place = next_argument(),
-        class = next_argument(), retried = tonumber(next_argument()),
-    }
-    local stored = load(change.id)
-    change.destination, change.source = names_of(change.row)
-    if stored and is_whole(stored) then
-        check_place(place_of(stored), change.destination)
-        check_place(place_for(change.row), change.destination)
-        if change.line ~= '' then
-            must_be('stream', key('audit', ''))
-        end
-    end
-    return change
-end
-
--- Applies a change if the header is the one decided on: gives 1, or the row that stands there, or 0.
-local function settle(change)
-    local id, row, stored = change.id, change.row, load(change.id)
-    if not stored then
-        return 0
-    end
-    if not is_whole(stored) or state_of(stored) ~= change.state or version_of(stored) ~= change.version
-        or fence_of(stored) ~= change.fence then
-        return stored
-    end
-    leave(id, stored, change.destination)
-    recount_delivery(id, stored, change.destination, -1)
-    row = put(row, 143, cut(stored, 143, 33))
-    row = enter(id, row, change.destination, change.source)
-    keep(id, row)
-    recount_delivery(id, row, change.destination, 1)
-    if change.archive ~= '' then
-        -- A list that somebody spoilt keeps nothing from its end.
-        redis.pcall('RPUSH', key('t:', id), change.archive)
-    end
-    if change.line ~= '' then
-        add(key('audit', ''), change.place, 'l', change.line)
-    end
-    count_destination(change.destination, change.state, -1)
-    count_destination(change.destination, state_of(row), 1)
-    if change.class ~= '' then
-        count_destination(change.destination, 'o' .. change.class, 1)
-        count_destination(change.destination, 'retried', change.retried)
-    end
-    saw(change_of(row))
-    return 1
-end
+-- A row without what says where it stands: that alone is written by scripts, and is under no seal.
+local function without_places(row) return sub(row, 1, 2) .. sub(row, 4, 110) .. sub(row, 177) end
 
 -- Looks whether an event, its listing and its key can be removed.
 local function check_event(source)
@@ -62,14 +13,7 @@ end
 local function remove_event(event, source, front)
     local value = key('e:', event)
     if front ~= '' then
-        local length_at = 3 + 16 * struct.unpack('>I2', front)
-        local length = string.byte(front, length_at)
-        if length > 0 then
-            local entry = key('k:', source, ':' .. string.sub(front, length_at + 1, length_at + length))
-            if part_of(entry, 0, 15) == event then
-                redis.call('DEL', entry)
-            end
-        end
+        free_key(event, source, front)
     end
     local listed = unpad(part_of(value, 0, 32))
     -- Of one that is lost, or was spoilt, nobody knows it.
@@ -162,51 +106,10 @@ local function retire(removal)
         return 1
     end
     for _, other in ipairs(ids_in(removal.front, removal.replays)) do
-        if redis.call('EXISTS', key('d:', other)) == 1 then
+        if is_stored(other) then
             return 1
         end
     end
     remove_event(removal.event, removal.source, removal.front)
-    return 2
-end
-
-local function next_made()
-    local made = {
-        id = next_argument(), row = next_argument(), place = next_argument(), sequence = next_argument(),
-        named = next_argument(),
-    }
-    made.event = event_of(made.row)
-    check_new(made.row)
-    must_be('string', key('r:', made.event))
-    must_be('zset', key('lone', ''))
-    return made
-end
-
--- Whether a delivery with the same tail was made of an event: by the same job, whose mark was lost, or which another one runs too.
--- It minted another id for that. What it made may have been removed since; the name goes with the event.
-local function is_named(made)
-    local named, tail = replays_of(made.event), string.sub(made.id, 9)
-    for at = 9, #named - named_length + 9, named_length do
-        if string.sub(named, at, at + 7) == tail then
-            return true
-        end
-    end
-    return false
-end
-
--- Stores a new delivery of an event: 0 if that is gone, 1 if it was there already, 2 if it is stored.
-local function make(made)
-    if redis.call('EXISTS', key('e:', made.event)) == 0 then
-        return 0
-    end
-    if redis.call('EXISTS', key('d:', made.id)) == 1 or is_named(made) then
-        return 1
-    end
-    local destination, source = names_of(made.row)
-    create(made.id, made.row, made.place, destination, source)
-    name_replay(made.event, made.named)
-    redis.call('ZREM', key('lone', ''), made.event)
-    holds_id(made.sequence)
-    saw(change_of(made.row))
     return 2
 end

@@ -1,0 +1,306 @@
+//! What was measured, in words and as JSON, with what held each row back.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::waits::Waits;
+use crate::render::{style, table, visible::visible};
+
+/// From this share on a processor is what was short.
+const BUSY: f64 = 0.85;
+/// Load of a machine, for each of its cores, from which on what was measured is said to be less than it can.
+const LOAD_MAX: f64 = 0.5;
+
+/// All of it.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    pub(crate) machine: Machine,
+    /// At the same time.
+    pub(crate) senders: usize,
+    /// Bytes of a body.
+    pub(crate) bytes: usize,
+    pub(crate) fsync: Waits,
+    /// By how many senders, how many a second, and how busy the processor was.
+    pub(crate) accepted: Vec<(usize, Waits, Option<f64>)>,
+    /// Webhooks a second that came to the target, and how busy the processor was.
+    pub(crate) delivered: (f64, Option<f64>),
+    /// From sending to arrival.
+    pub(crate) arrival: Waits,
+    /// Bytes given to the disk for a webhook; `None` where the kernel does not say.
+    pub(crate) written: Option<f64>,
+    /// Bytes that stay of it.
+    pub(crate) stored: f64,
+}
+
+/// What it was measured on.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) cores: usize,
+    pub(crate) kernel: String,
+    pub(crate) file_system: Option<String>,
+    pub(crate) is_memory: bool,
+    /// Before the start; `None` where the kernel does not say.
+    pub(crate) load: Option<f64>,
+}
+
+impl Machine {
+    /// This one.
+    pub(crate) fn here(file_system: Option<&str>, is_memory: bool) -> Self {
+        let name = rustix::system::uname();
+        let [system, release, machine] =
+            [name.sysname(), name.release(), name.machine()].map(|part| visible(&part.to_string_lossy()).into_owned());
+        let load = std::fs::read_to_string("/proc/loadavg").ok();
+        Self {
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            kernel: format!("{system} {release} {machine}"),
+            file_system: file_system.map(str::to_owned),
+            is_memory,
+            load: load.and_then(|text| text.split(' ').next()?.parse().ok()),
+        }
+    }
+}
+
+impl Measured {
+    /// For programs.
+    pub(crate) fn json(&self) -> Value {
+        let waits = |waits: &Waits| json!({"per_second": rounded(waits.per_second), "p50_ms": ms(waits.p50), "p99_ms": ms(waits.p99)});
+        let accepted = self.accepted.iter().map(|(senders, found, busy)| {
+            let mut row = waits(found);
+            row["senders"] = json!(senders);
+            row["processor_busy"] = json!(busy.map(rounded));
+            row
+        });
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "machine": {
+                "cores": self.machine.cores,
+                "kernel": self.machine.kernel,
+                "file_system": self.machine.file_system,
+                "is_memory": self.machine.is_memory,
+                "load": self.machine.load,
+            },
+            "senders": self.senders,
+            "bytes": self.bytes,
+            "fsync": waits(&self.fsync),
+            "accepted": accepted.collect::<Vec<_>>(),
+            "delivered": {"per_second": rounded(self.delivered.0), "processor_busy": self.delivered.1.map(rounded)},
+            "arrival": waits(&self.arrival),
+            "written_bytes_per_event": self.written.map(rounded),
+            "stored_bytes_per_event": rounded(self.stored),
+        })
+    }
+
+    /// For people.
+    pub(crate) fn words(&self) -> String {
+        let headings = ["what", "a second", "p50", "p99", "held back by"];
+        format!("{}\n\n{}", table::wrapped(&headings, &self.rows()), table::remarks(&self.facts()))
+    }
+
+    /// What makes these numbers smaller than those of the machine at work.
+    pub(crate) fn doubts(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        if self.machine.is_memory {
+            doubts.push("this directory is in memory, so that no disk was measured: --dir names one on the disk that DATA_DIR is to be on".to_owned());
+        }
+        if let Some(load) = self.machine.load.filter(|load| *load > LOAD_MAX * self.machine.cores as f64) {
+            doubts.push(format!("the machine was at work before the start (load {load}): it can do more"));
+        }
+        if cfg!(debug_assertions) {
+            doubts.push(
+                "this program is built for its developers: one built with make release does several times as much"
+                    .to_owned(),
+            );
+        }
+        doubts
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let row = |what: String, found: &Waits, why: String| {
+            vec![what, count(found.per_second), span(found.p50), span(found.p99), why]
+        };
+        let mut rows = vec![row("one fsync".to_owned(), &self.fsync, self.medium().to_owned())];
+        rows.extend(self.accepted.iter().map(|(senders, found, busy)| {
+            row(format!("accepted, {}", of_senders(*senders)), found, self.why(*senders, found, *busy))
+        }));
+        let (delivered, busy) = self.delivered;
+        let why = busy_in_words(busy).unwrap_or_else(|| "commits one after the other".to_owned());
+        let dash = "-".to_owned();
+        rows.push(vec!["delivered".to_owned(), count(delivered), dash.clone(), dash, why]);
+        let pace = "nothing: it is the pace at which they were sent".to_owned();
+        rows.push(row("sent to arrived".to_owned(), &self.arrival, pace));
+        rows
+    }
+
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let Machine { cores, kernel, file_system, load, .. } = &self.machine;
+        let written = self.written.map(|bytes| format!("{} written, of which ", size(bytes)));
+        let kept = format!(
+            "{}{} stay: a million take {}",
+            written.unwrap_or_default(),
+            size(self.stored),
+            size(self.stored * 1e6)
+        );
+        let load = load.map(|load| format!(", load {load} before the start")).unwrap_or_default();
+        vec![
+            ("a webhook", format!("{} of body; on the disk {kept}", size(self.bytes as f64))),
+            ("machine", format!("{cores} cores, {kernel}{load}")),
+            ("disk", file_system.clone().unwrap_or_else(|| "of a kind that the kernel does not say".to_owned())),
+        ]
+    }
+
+    fn medium(&self) -> &'static str {
+        if self.machine.is_memory { "memory, and no disk" } else { "the disk" }
+    }
+
+    /// What held a row of accepted ones back: the processor if it was busy, the disk if what a webhook waits is mostly commits.
+    fn why(&self, senders: usize, found: &Waits, busy: Option<f64>) -> String {
+        if let Some(words) = busy_in_words(busy) {
+            return words;
+        }
+        // Of several each waits for the commit that is under way, and for its own.
+        let commits = if senders == 1 { 1 } else { 2 };
+        match (self.fsync.p50 * commits * 2 >= found.p50, senders) {
+            (true, 1) => format!("{}: an fsync for each", self.medium()),
+            (true, _) => format!("{}: an fsync for some together", self.medium()),
+            (false, 1) => "one after the other".to_owned(),
+            (false, _) => "too few senders to fill it".to_owned(),
+        }
+    }
+}
+
+fn busy_in_words(busy: Option<f64>) -> Option<String> {
+    busy.filter(|share| *share >= BUSY).map(|share| format!("the processor: {:.0} % busy", share * 100.0))
+}
+
+/// What follows from it.
+pub(crate) fn next_step() -> String {
+    style::dim("what it means for a relay, and what to reckon with: docs/operating/sizing.md")
+}
+
+fn of_senders(senders: usize) -> String {
+    if senders == 1 { "1 sender".to_owned() } else { format!("{senders} senders") }
+}
+
+/// `12,300`: three figures, more of them are of this run only.
+fn count(number: f64) -> String {
+    if number < 10.0 {
+        return format!("{number:.1}");
+    }
+    let unit = 10_f64.powi((number.log10().floor() as i32 - 2).max(0));
+    let digits = format!("{:.0}", (number / unit).round() * unit);
+    let with_commas = digits.bytes().rev().enumerate().flat_map(|(at, digit)| {
+        let comma = (at > 0 && at % 3 == 0).then_some(',');
+        comma.into_iter().chain([char::from(digit)])
+    });
+    let reversed: String = with_commas.collect();
+    reversed.chars().rev().collect()
+}
+
+fn span(span: Duration) -> String {
+    match span.as_secs_f64() * 1e3 {
+        ms if ms < 0.1 => format!("{:.0} us", ms * 1e3),
+        ms if ms < 10.0 => format!("{ms:.2} ms"),
+        ms if ms < 1_000.0 => format!("{ms:.0} ms"),
+        ms => format!("{:.1} s", ms / 1e3),
+    }
+}
+
+/// `1.9 KB`: powers of ten, as disks are sold.
+fn size(bytes: f64) -> String {
+    match bytes {
+        bytes if bytes < 1e3 => format!("{bytes:.0} bytes"),
+        bytes if bytes < 1e6 => format!("{:.1} KB", bytes / 1e3),
+        bytes if bytes < 1e9 => format!("{:.0} MB", bytes / 1e6),
+        bytes => format!("{:.1} GB", bytes / 1e9),
+    }
+}
+
+fn ms(span: Duration) -> f64 {
+    (span.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn rounded(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waits(per_second: f64, p50: u64, p99: u64) -> Waits {
+        Waits { per_second, p50: Duration::from_micros(p50), p99: Duration::from_micros(p99) }
+    }
+
+    fn sample() -> Measured {
+        Measured {
+            machine: Machine {
+                cores: 2,
+                kernel: "Linux 6.18 x86_64".to_owned(),
+                file_system: Some("ext4".to_owned()),
+                is_memory: false,
+                load: Some(0.4),
+            },
+            senders: 16,
+            bytes: 1024,
+            fsync: waits(4_512.3, 210, 900),
+            accepted: vec![(1, waits(3_107.0, 310, 1_200), Some(0.4)), (16, waits(22_040.0, 700, 23_000), Some(0.97))],
+            delivered: (9_140.0, None),
+            arrival: waits(1_000.0, 800, 1_300_000),
+            written: Some(2_931.0),
+            stored: 1_904.0,
+        }
+    }
+
+    #[test]
+    fn each_row_says_what_held_it_back() {
+        let told: Vec<String> = sample().rows().iter().map(|row| row.join(" | ")).collect();
+        assert_eq!(
+            told,
+            [
+                "one fsync | 4,510 | 0.21 ms | 0.90 ms | the disk",
+                "accepted, 1 sender | 3,110 | 0.31 ms | 1.20 ms | the disk: an fsync for each",
+                "accepted, 16 senders | 22,000 | 0.70 ms | 23 ms | the processor: 97 % busy",
+                "delivered | 9,140 | - | - | commits one after the other",
+                "sent to arrived | 1,000 | 0.80 ms | 1.3 s | nothing: it is the pace at which they were sent",
+            ]
+        );
+        let why = |fsync, p50, senders| {
+            Measured { fsync: waits(1.0, fsync, fsync), ..sample() }.why(senders, &waits(1.0, p50, p50), Some(0.5))
+        };
+        assert_eq!(why(10, 300, 1), "one after the other");
+        assert_eq!(why(200, 700, 16), "the disk: an fsync for some together");
+        assert_eq!(why(10, 700, 16), "too few senders to fill it");
+    }
+
+    #[test]
+    fn what_a_webhook_takes_is_told_by_the_million() {
+        let facts = sample().facts();
+        assert_eq!(
+            facts[0].1,
+            "1.0 KB of body; on the disk 2.9 KB written, of which 1.9 KB stay: a million take 1.9 GB"
+        );
+        assert_eq!(facts[1].1, "2 cores, Linux 6.18 x86_64, load 0.4 before the start");
+        let unknown = Measured { written: None, ..sample() };
+        assert_eq!(unknown.facts()[0].1, "1.0 KB of body; on the disk 1.9 KB stay: a million take 1.9 GB");
+    }
+
+    #[test]
+    fn numbers_that_say_less_than_they_seem_are_doubted() {
+        let of = |is_memory, load| {
+            let measured = sample();
+            let machine = Machine { is_memory, load, ..measured.machine };
+            let doubts = Measured { machine, ..measured }.doubts();
+            doubts.iter().filter(|doubt| !doubt.contains("make release")).count()
+        };
+        assert_eq!((of(false, None), of(false, Some(0.4)), of(false, Some(1.5)), of(true, Some(1.5))), (0, 0, 1, 2));
+    }
+
+    #[test]
+    fn numbers_are_as_exact_as_they_are_worth() {
+        let told = [0.0, 1.26, 15.4, 999.6, 1_234.0, 1_234_567.0].map(count);
+        assert_eq!(told, ["0.0", "1.3", "15", "1,000", "1,230", "1,230,000"]);
+        let told = [1, 99, 100, 9_900, 15_400, 1_300_000].map(|micros| span(Duration::from_micros(micros)));
+        assert_eq!(told, ["1 us", "99 us", "0.10 ms", "9.90 ms", "15 ms", "1.3 s"]);
+    }
+}
