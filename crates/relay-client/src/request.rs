@@ -7,7 +7,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, uri::PathAndQuery};
 use http_body_util::Full;
 use jiff::Timestamp;
-use relay_core::{client::Forward, target, time::Wall, trace::TRACEPARENT};
+use relay_core::{
+    client::Forward,
+    target,
+    time::Wall,
+    trace::{TRACEPARENT, TraceContext},
+};
 
 use crate::{
     config::Destination,
@@ -15,6 +20,9 @@ use crate::{
     request_line::RawTarget,
     resign::{self, ResignError, Resigner},
 };
+
+/// What vendors add to `traceparent`.
+const TRACESTATE: &str = "tracestate";
 
 /// Where the requests of one destination go: its URL, taken apart once.
 #[derive(Clone, Debug)]
@@ -114,10 +122,15 @@ impl Base {
         let mut headers = HeaderMap::with_capacity(forward.headers.len() + 8);
         headers.insert(header::HOST, self.host.clone());
         let trace = forward.trace.filter(|_| self.trace && !self.sets(&HeaderName::from_static(TRACEPARENT)));
+        // What vendors say of the sender's trace says nothing of another.
+        let restarts = trace.is_some_and(|ours| {
+            !TraceContext::of_headers(&forward.headers).is_some_and(|theirs| ours.is_of_the_trace_of(theirs))
+        });
         for (name, value) in &forward.headers {
             let name = HeaderName::from_bytes(name).map_err(|_| RequestError::Header)?;
-            let is_replaced =
-                self.resign.is_some() && resign::is_replaced(&name) || trace.is_some() && name == TRACEPARENT;
+            let is_replaced = self.resign.is_some() && resign::is_replaced(&name)
+                || trace.is_some() && name == TRACEPARENT
+                || restarts && name == TRACESTATE;
             if is_own(&name) || is_replaced || self.sets(&name) {
                 continue;
             }

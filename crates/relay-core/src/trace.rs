@@ -95,6 +95,11 @@ impl TraceContext {
         (trace != 0 && span != 0).then_some(Self { trace: TraceId(trace), span: SpanId(span), flags: *flags.first()? })
     }
 
+    /// Whether both are in one trace.
+    pub fn is_of_the_trace_of(self, other: Self) -> bool {
+        self.trace == other.trace
+    }
+
     /// Its bytes on the wire.
     pub fn to_bytes(self) -> Bytes {
         [&self.trace.0.to_be_bytes()[..], &self.span.0.to_be_bytes(), &[self.flags]].concat().into()

@@ -29,7 +29,7 @@ use relay_store::{
 use tokio::{
     net::UnixListener,
     sync::{Semaphore, mpsc},
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -123,6 +123,8 @@ pub struct Server {
     certificate: Option<Certificate>,
     /// Where it is told what came of webhooks.
     traces: Option<Arc<Traces>>,
+    /// Whoever tells it there: no store waits for that.
+    telling: Supervisor,
 }
 
 /// Hears at a stop how many webhooks are at clients, and how long they may take.
@@ -343,6 +345,7 @@ impl Server {
             public_url: config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
             listening: OnceLock::new(),
         });
+        let telling = supervisor.beside();
         let gate = Gate::new(handle, registry, config.credentials.relay_token, supervisor.clone(), guesses);
         let accepting = CancellationToken::new();
         let server = Self {
@@ -375,6 +378,7 @@ impl Server {
             stored_until: stats.latest,
             certificate: shown.as_ref().map(|(certificate, _)| certificate.clone()),
             traces,
+            telling,
         };
         let socket = bind_socket(&server.config.data_dir)?;
         // Before anything is answered: whoever has an answer of it may ask where it listens. Until then connections wait.
@@ -384,7 +388,7 @@ impl Server {
         }
         let listeners = Listeners { public, redirect, clients, admin: admin_listener, socket };
         if let Some(exporter) = exporter {
-            exporter.spawn(&server.supervisor);
+            exporter.spawn(&server.telling);
         }
         server.spawn(driver, fetcher, shown.map(|(_, kept)| kept), listeners);
         Ok(server)
@@ -507,10 +511,11 @@ impl Server {
             let _late = timeout(ingress::INTAKE_WITHIN + INTAKE_LATE, self.accepted.cancelled()).await;
             self.refusing.cancel();
             self.admin.hub.stop().await;
-            self.traces.iter().for_each(|traces| traces.end());
+            self.end_traces();
             self.supervisor.finished().await;
         });
         let in_time = in_time.await.is_ok();
+        self.end_traces();
         self.supervisor.cancel();
         // A task that is stuck cannot be dropped, and must not keep a server that has failed half alive.
         let _stuck = timeout(CLOSE_TIMEOUT, self.supervisor.finished()).await;
@@ -519,9 +524,17 @@ impl Server {
         self.write_quotas(left).await;
         self.withdraw();
         let closed = timeout(left, self.store.close()).await.is_ok();
+        // The store is another server's by now, and a collector that hangs makes no end a failed one.
+        let _told = timeout_at(deadline, self.telling.finished()).await;
+        self.telling.cancel();
         let outcome = if in_time && closed { Outcome::Stopped } else { Outcome::GraceExceeded };
         tracing::info!(event = "stopped", in_time, closed);
         outcome
+    }
+
+    /// What is in line is sent, and no more.
+    fn end_traces(&self) {
+        self.traces.iter().for_each(|traces| traces.end());
     }
 
     fn spawn(
@@ -869,6 +882,35 @@ mod tests {
             assert!(started >= wanted && started < wanted + Duration::from_mins(5), "{started:?}");
             assert!(matches!(server.run(std::future::ready(())).await, Outcome::Stopped));
         }
+    }
+
+    /// I22: nothing waits for a collector, neither the grace nor whoever takes the store over.
+    #[tokio::test]
+    async fn a_collector_that_never_answers_makes_no_stop_a_failed_one() {
+        use relay_core::{
+            id::IdMint,
+            trace::{Acceptance, Sampling, Traced},
+        };
+        let collector = alerts::tests::target::Target::start().await;
+        collector.answer(&[""]);
+        let dir = tempfile::tempdir().unwrap();
+        let sampling = Sampling::of_share(1.0).unwrap();
+        let url = format!("http://{}/v1/traces", collector.addr).parse().unwrap();
+        let config = Config {
+            traces: Some(crate::config::TracesConfig { url, headers: Vec::new(), sampling }),
+            shutdown_grace: Duration::from_secs(1),
+            ..Config::sample(dir.path().to_owned())
+        };
+        let store = Arc::new(MemoryStore::new());
+        let server = Server::start(config, store, Outside::default()).await.unwrap();
+        let at = Wall::from_micros(1_700_000_000_000_000);
+        let event = IdMint::new(0, 1).event(at);
+        let (trace, source) = (sampling.trace_of(event, &[]).unwrap(), "shop".parse().unwrap());
+        let (begun, asked, durable, ended) = (at, at, at, at);
+        let accepted = Acceptance { trace, event, source, begun, asked, durable, ended, status: 202 };
+        server.traces.as_ref().unwrap().put(Traced::Accepted(Box::new(accepted)));
+        let outcome = server.run(async { drop(collector.until(1).await) }).await;
+        assert!(matches!(outcome, Outcome::Stopped), "{outcome:?}");
     }
 
     #[tokio::test]

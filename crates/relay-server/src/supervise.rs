@@ -145,6 +145,11 @@ impl Supervisor {
         (supervisor, failed)
     }
 
+    /// A supervisor of tasks that outlast those of this one: they hear of the stop with these, and are waited for and dropped apart from them.
+    pub(crate) fn beside(&self) -> Self {
+        Self { tasks: TaskTracker::new(), cancel: CancellationToken::new(), ..self.clone() }
+    }
+
     /// Spawns a task. Its error is text for the log.
     pub(crate) fn spawn(
         &self,

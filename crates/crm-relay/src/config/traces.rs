@@ -1,7 +1,7 @@
 //! Who is told of the way of webhooks: `TRACES_URL` and what goes with it.
 
 use bytes::Bytes;
-use http::{Uri, header, uri::PathAndQuery};
+use http::{HeaderName, Uri, header, uri::PathAndQuery};
 use relay_core::trace::Sampling;
 use relay_server::config::TracesConfig;
 
@@ -34,12 +34,17 @@ pub(super) fn config(layers: &mut Layers) -> Option<TracesConfig> {
     if url.port_u16() == Some(GRPC) {
         layers.notes.push(format!("{URL}: at port {GRPC} collectors take gRPC; OTLP over HTTP is at 4318"));
     }
-    if url.scheme_str() == Some("http") && !headers.is_empty() && !target::is_loopback(&url) {
-        let want = format!("want https://: {HEADERS} could be read on the way");
+    if url.scheme_str() == Some("http") && !headers.is_empty() && !is_sure_to_stay(&url) {
+        let want = format!("want https://, or localhost or its address: {HEADERS} could be read on the way");
         layers.fault(URL, want);
     }
     let sampling = Sampling::of_share(layers.factor(SAMPLED))?;
     Some(TracesConfig { url: with_path(url), headers, sampling })
+}
+
+/// Whether what is said to it in the clear stays on this machine; what a name below `localhost` is, somebody else may say.
+fn is_sure_to_stay(url: &Uri) -> bool {
+    target::is_loopback(url) && !url.host().unwrap_or_default().to_ascii_lowercase().ends_with(".localhost")
 }
 
 /// Where nothing is said of a path it is the usual one.
@@ -55,27 +60,30 @@ fn with_path(url: Uri) -> Uri {
 fn headers(layers: &mut Layers) -> Vec<(Bytes, Bytes)> {
     let text = layers.text(HEADERS).unwrap_or_default();
     let mut headers = Vec::new();
-    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+    for (before, part) in text.split(',').map(str::trim).filter(|part| !part.is_empty()).enumerate() {
         match field(part) {
             Ok(field) => headers.push(field),
-            Err(want) => layers.fault(HEADERS, want),
+            Err(want) => layers.fault(HEADERS, format!("field {}: {want}", before + 1)),
         }
     }
     headers
 }
 
-/// A `name=value`. What is wrong with it is said without the value.
+/// A `name=value`. What is wrong with it is said without a word of it: where a comma or a name is missing, any may be the secret.
 fn field(part: &str) -> Result<(Bytes, Bytes), String> {
     const WANT: &str = "want name=value, with commas between several";
     let (name, value) = part.split_once('=').ok_or(WANT)?;
     let value = decoded(value.trim()).ok_or("a % wants two hex digits behind it; a % itself is written %25")?;
-    let (name, value) = relay_client::config::field(name.trim(), &value)?;
+    let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| "not the name of a header field")?;
+    if value.trim().trim_matches('=').is_empty() {
+        return Err(format!("it has no value; {WANT}"));
+    }
     if matches!(name, header::CONTENT_TYPE | header::USER_AGENT) {
-        return Err(format!("{name} is set by the relay itself; it cannot be set here"));
+        return Err("the relay sets this one itself; it cannot be set here".to_owned());
     }
-    if value.is_empty() {
-        return Err(format!("{name} has no value; {WANT}"));
-    }
+    let of_the_name = format!("{name} is");
+    let (name, value) =
+        relay_client::config::field(name.as_str(), &value).map_err(|want| want.replace(&of_the_name, "this one is"))?;
     Ok((Bytes::copy_from_slice(name.as_str().as_bytes()), Bytes::copy_from_slice(value.as_bytes())))
 }
 
@@ -151,7 +159,12 @@ mod tests {
             ("https://c.example", "content-type=canary", "cannot be set"),
             ("https://c.example", "x=canary%2", "two hex digits"),
             ("https://c.example", "x=canary%0ab", "header field"),
-            ("https://c.example", "x=", "no value"),
+            ("https://c.example", "x=", "field 1: it has no value"),
+            ("https://c.example", "canary=", "no value"),
+            ("https://c.example", "canary==", "no value"),
+            ("https://c.example", "x=1,canary=", "field 2: it has no value"),
+            ("https://c.example", "relay-canary=1", "cannot be set"),
+            ("http://otel.localhost", "x=canary", "read on the way"),
             ("http://c.example", "x=canary", "read on the way"),
             ("wss://c.example", "x=canary", "want http"),
         ] {
@@ -159,6 +172,8 @@ mod tests {
             let said = layers.faults.to_string();
             assert!(said.contains(want) && !said.contains("canary"), "{url} {headers}: {said}");
         }
-        assert!(read(&[(URL, "http://[::1]:4318"), (HEADERS, "x=y")]).1.faults.0.is_empty());
+        for here in ["http://[::1]:4318", "http://LOCALHOST:4318", "http://127.0.0.1"] {
+            assert!(read(&[(URL, here), (HEADERS, "x=y")]).1.faults.0.is_empty(), "{here}");
+        }
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Exporter {
     /// When it was said last that something was dropped, and how much was by then.
     said: Option<Instant>,
     dropped: u64,
+    /// Why the last of them were that nothing was said of.
+    why: Option<String>,
 }
 
 impl Exporter {
@@ -59,10 +61,10 @@ impl Exporter {
         (came, ends): (mpsc::Receiver<Traced>, CancellationToken),
     ) -> Self {
         let (url, headers, server) = (config.url.clone(), config.headers.clone(), server.to_owned());
-        Self { url, headers, server, fetcher, metrics, came, ends, sending: 0, said: None, dropped: 0 }
+        Self { url, headers, server, fetcher, metrics, came, ends, sending: 0, said: None, dropped: 0, why: None }
     }
 
-    /// Sends in a task of its own.
+    /// Sends in a task of its own, which is not one of those that a store waits for.
     pub(crate) fn spawn(self, supervisor: &Supervisor) {
         supervisor.spawn(TaskKind::Traces, "traces", async move {
             self.run().await;
@@ -111,11 +113,16 @@ impl Exporter {
 
     /// Takes what is in line, and what comes for a moment. `false`: nothing comes any more.
     async fn gather(&mut self, batch: &mut Vec<Traced>) -> bool {
-        let came = tokio::select! {
-            came = self.came.recv_many(batch, BATCH_MAX) => came,
-            () = self.ends.cancelled() => {
-                self.came.close();
-                self.came.recv_many(batch, BATCH_MAX).await
+        let came = loop {
+            // What was dropped is said also where nothing comes behind it.
+            let due = self.said.filter(|_| self.has_unsaid()).map(|said| said + SAID_EVERY);
+            tokio::select! {
+                came = self.came.recv_many(batch, BATCH_MAX) => break came,
+                () = self.ends.cancelled() => {
+                    self.came.close();
+                    break self.came.recv_many(batch, BATCH_MAX).await;
+                }
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.say_dropped(None),
             }
         };
         let until = Instant::now() + GATHERS_FOR;
@@ -153,14 +160,19 @@ impl Exporter {
         }
     }
 
+    fn has_unsaid(&self) -> bool {
+        self.metrics.spans_so_far()[1] != self.dropped
+    }
+
     /// Says what was dropped since that was said last: here, or by those who found no room in the line.
     fn say_dropped(&mut self, why: Option<String>) {
         let [_, dropped] = self.metrics.spans_so_far();
         let is_due = self.said.is_none_or(|said| said.elapsed() >= SAID_EVERY);
+        self.why = why.or(self.why.take());
         if dropped == self.dropped || !is_due {
             return;
         }
-        let why = why.unwrap_or_else(|| "more came than the collector takes".to_owned());
+        let why = self.why.take().unwrap_or_else(|| "more came than the collector takes".to_owned());
         let spans = dropped - self.dropped;
         tracing::warn!(event = "traces_dropped", spans, why, "webhooks are not concerned");
         (self.said, self.dropped) = (Some(Instant::now()), dropped);

@@ -13,11 +13,12 @@ mod sighting;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::Uri;
 use relay_core::trace::{Sampling, Traced};
+use relay_net::sites::is_loopback;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -44,8 +45,7 @@ pub struct TracesConfig {
 impl TracesConfig {
     /// How its URL is reached, where others are reached so: what runs on this machine without a proxy.
     fn fetching(&self, others: &Fetching) -> Fetching {
-        let host = self.url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-        let is_here = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+        let is_here = is_loopback(self.url.host().unwrap_or_default().as_bytes());
         let proxy = if is_here { ProxyChoice::default() } else { others.proxy.clone() };
         Fetching { proxy, ..others.clone() }
     }

@@ -12,6 +12,8 @@ use super::*;
 use crate::alerts::tests::target::Target;
 
 const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+const MOVED: &str = "HTTP/1.1 307 Temporary Redirect\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n";
+const BROKEN: &str = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n";
 const REFUSED: &str = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
 
 fn at(micros: i64) -> Wall {
@@ -122,6 +124,23 @@ async fn a_collector_that_is_not_ready_is_asked_again_and_one_that_refuses_is_no
     assert_eq!((got.len(), spans(&got[3].json())[0]["traceId"].as_str().unwrap().len()), (4, 32));
 }
 
+/// A redirect leads nowhere, and least of all what is secret; an error of the collector's own would be the same again.
+#[tokio::test]
+async fn what_is_redirected_or_fails_at_the_collector_is_not_sent_again() {
+    let collector = Target::start().await;
+    collector.answer(&[MOVED]);
+    let bench = Bench::start(&collector);
+    bench.traces.put(traced(1, None));
+    collector.until(1).await;
+    collector.answer(&[BROKEN]);
+    bench.traces.put(traced(2, None));
+    collector.until(2).await;
+    bench.traces.put(traced(3, None));
+    assert_eq!(bench.end().await, [2, 4]);
+    let got = collector.got();
+    assert!(got.len() == 3 && got.iter().all(|got| got.path == "/v1/traces"), "{got:?}");
+}
+
 /// Of a million that nobody takes a fixed number waits; the rest is counted, and whoever puts them in line waits for nobody.
 #[tokio::test]
 async fn what_has_no_room_in_the_line_is_dropped_and_counted() {
@@ -155,4 +174,24 @@ fn what_is_sent_with_traces_shows_in_no_debug_output() {
     let url = "https://collector.example/canary".parse().unwrap();
     let shown = format!("{:?}", TracesConfig { url, headers, sampling: Sampling::of_share(0.5).unwrap() });
     assert!(shown.contains("collector.example") && !shown.contains("canary"), "{shown}");
+}
+
+/// S27: what is said on the way to this machine, however its name is written, no proxy hears.
+#[test]
+fn no_proxy_leads_to_this_machine() {
+    let proxy = ProxyChoice::new(|_| Some("http://proxy.example:3128".parse().unwrap()));
+    let others = Fetching { proxy, ..Fetching::default() };
+    for (host, is_here) in [
+        ("localhost", true),
+        ("LOCALHOST", true),
+        ("otel.LocalHost", true),
+        ("127.0.0.2", true),
+        ("[::1]", true),
+        ("otel.example", false),
+        ("10.0.0.7", false),
+    ] {
+        let url: Uri = format!("http://{host}:4318/v1/traces").parse().unwrap();
+        let to = TracesConfig { url: url.clone(), headers: Vec::new(), sampling: Sampling::of_share(1.0).unwrap() };
+        assert_eq!(to.fetching(&others).proxy.of_url(&url).is_none(), is_here, "{host}");
+    }
 }
