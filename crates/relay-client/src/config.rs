@@ -62,6 +62,8 @@ pub struct Destination {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// `REPORT_ANSWERS`.
     pub report_answers: ReportAnswers,
+    /// Where the server traces a webhook, the target is told of this try as its parent, in place of the sender's `traceparent`.
+    pub trace: bool,
 }
 
 /// A certificate of the client's own and its key, in PEM; read again when they change.
@@ -111,6 +113,7 @@ impl Destination {
             resign: None,
             headers: Vec::new(),
             report_answers: ReportAnswers::Status,
+            trace: false,
         }
     }
 }

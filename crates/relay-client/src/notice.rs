@@ -319,6 +319,7 @@ mod tests {
             replay: false,
             body: Bytes::new(),
             body_sha256: [0; 32],
+            trace: None,
         }
     }
 

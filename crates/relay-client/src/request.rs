@@ -7,7 +7,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, uri::PathAndQuery};
 use http_body_util::Full;
 use jiff::Timestamp;
-use relay_core::{client::Forward, target, time::Wall};
+use relay_core::{
+    client::Forward,
+    target,
+    time::Wall,
+    trace::{TRACEPARENT, TraceContext},
+};
 
 use crate::{
     config::Destination,
@@ -15,6 +20,9 @@ use crate::{
     request_line::RawTarget,
     resign::{self, ResignError, Resigner},
 };
+
+/// What vendors add to `traceparent`.
+const TRACESTATE: &str = "tracestate";
 
 /// Where the requests of one destination go: its URL, taken apart once.
 #[derive(Clone, Debug)]
@@ -25,6 +33,8 @@ pub(crate) struct Base {
     resign: Option<Resigner>,
     /// Fields of the configuration, in place of those that came with the webhook.
     fields: Vec<(HeaderName, HeaderValue)>,
+    /// The target hears which try it is part of, where that is traced.
+    trace: bool,
 }
 
 /// Why a webhook cannot be sent as it is.
@@ -57,7 +67,7 @@ impl Base {
         let host = HeaderValue::from_str(host).ok()?;
         let (query, resign, fields) =
             (url.query().map(str::to_owned), destination.resign.clone(), destination.headers.clone());
-        Some(Self { path, query, host, resign, fields })
+        Some(Self { path, query, host, resign, fields, trace: destination.trace })
     }
 
     /// The request that carries `forward`, at this moment.
@@ -111,9 +121,17 @@ impl Base {
     fn headers(&self, forward: &Forward, now: Wall) -> Result<HeaderMap, RequestError> {
         let mut headers = HeaderMap::with_capacity(forward.headers.len() + 8);
         headers.insert(header::HOST, self.host.clone());
+        let trace = forward.trace.filter(|_| self.trace && !self.sets(&HeaderName::from_static(TRACEPARENT)));
+        // What vendors say of the sender's trace says nothing of another.
+        let restarts = trace.is_some_and(|ours| {
+            !TraceContext::of_headers(&forward.headers).is_some_and(|theirs| ours.is_of_the_trace_of(theirs))
+        });
         for (name, value) in &forward.headers {
             let name = HeaderName::from_bytes(name).map_err(|_| RequestError::Header)?;
-            if is_own(&name) || (self.resign.is_some() && resign::is_replaced(&name)) || self.sets(&name) {
+            let is_replaced = self.resign.is_some() && resign::is_replaced(&name)
+                || trace.is_some() && name == TRACEPARENT
+                || restarts && name == TRACESTATE;
+            if is_own(&name) || is_replaced || self.sets(&name) {
                 continue;
             }
             let value = HeaderValue::from_maybe_shared(value.clone()).map_err(|_| RequestError::Header)?;
@@ -134,6 +152,9 @@ impl Base {
         add("relay-attempt", Ok(HeaderValue::from(forward.attempt)))?;
         add("relay-source", HeaderValue::from_str(forward.source.as_str()))?;
         add("relay-received-at", HeaderValue::try_from(received_at(forward)))?;
+        if let Some(trace) = trace {
+            add(TRACEPARENT, HeaderValue::try_from(trace.to_string()))?;
+        }
         if !forward.original_url.is_empty() {
             add("relay-original-url", HeaderValue::from_maybe_shared(forward.original_url.clone()))?;
         }

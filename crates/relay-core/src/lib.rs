@@ -37,4 +37,5 @@ pub mod storage;
 pub mod target;
 pub mod throttle;
 pub mod time;
+pub mod trace;
 pub mod wire;

@@ -15,6 +15,7 @@ use crate::{
     id::DeliveryId,
     limits,
     name::Name,
+    trace::Trace,
     wire::{
         codec::{LeaseKey, lease_ref},
         message::{Chunk, Grant, HeaderField, HeldList, LeaseRef, Message, Peers, Release, Settled, first_of},
@@ -54,6 +55,7 @@ struct Outgoing {
     event: Arc<Event>,
     offset: usize,
     public_url: Option<Arc<str>>,
+    trace: Option<Trace>,
 }
 
 /// Grants by turn, the first first. Of one that was cancelled its place is left, unless it is the first.
@@ -114,13 +116,19 @@ impl Outbox {
     }
 
     /// Puts a grant and its body in line.
-    pub(crate) fn push_grant(&mut self, delivery: &Delivery, event: Arc<Event>, public_url: Option<Arc<str>>) {
-        self.line_up(Outgoing::of(delivery, event, 0, public_url));
+    pub(crate) fn push_grant(
+        &mut self,
+        delivery: &Delivery,
+        event: Arc<Event>,
+        public_url: Option<Arc<str>>,
+        trace: Option<Trace>,
+    ) {
+        self.line_up(Outgoing { public_url, trace, ..Outgoing::of(delivery, event, 0) });
     }
 
     /// Puts the rest of a grant in line whose first so many bytes of a body have left.
     pub(crate) fn push_rest(&mut self, delivery: &Delivery, event: Arc<Event>, offset: usize) {
-        self.line_up(Outgoing::of(delivery, event, offset, None));
+        self.line_up(Outgoing::of(delivery, event, offset));
     }
 
     /// Behind all others of its kind.
@@ -217,7 +225,7 @@ impl Turns {
 }
 
 impl Outgoing {
-    fn of(delivery: &Delivery, event: Arc<Event>, offset: usize, public_url: Option<Arc<str>>) -> Self {
+    fn of(delivery: &Delivery, event: Arc<Event>, offset: usize) -> Self {
         Self {
             lease: (delivery.id, delivery.token),
             destination: delivery.destination.clone(),
@@ -226,7 +234,8 @@ impl Outgoing {
             replay: delivery.replay,
             event,
             offset,
-            public_url,
+            public_url: None,
+            trace: None,
         }
     }
 
@@ -274,6 +283,9 @@ impl Outgoing {
             body_bytes: event.body.len() as u64,
             body_sha256: bytes::Bytes::copy_from_slice(&event.body_sha256),
             body,
+            trace: self
+                .trace
+                .map_or_else(bytes::Bytes::new, |trace| trace.of_try(self.lease.0, self.lease.1).to_bytes()),
         }
     }
 

@@ -19,6 +19,7 @@ pub use crate::{
     mark_path::MarkPath,
     network_policy::NetworkPolicy,
     parameters::Parameters,
+    traces::TracesConfig,
 };
 
 /// Configuration of a server. Defaults stand in `relay_core::limits`.
@@ -101,6 +102,8 @@ pub struct Config {
     pub fetching: Fetching,
     /// Number and fingerprint of the key that what is stored is sealed with; `None`: it is stored as it is.
     pub sealed_with: Option<String>,
+    /// Who is told of the way of events; `None`: nobody.
+    pub traces: Option<TracesConfig>,
 }
 
 /// When and where a server copies its store.
@@ -251,6 +254,7 @@ impl Config {
             summary_interval: Duration::ZERO,
             fetching: Fetching::default(),
             sealed_with: None,
+            traces: None,
         }
     }
 }

@@ -63,6 +63,7 @@ mod state;
 mod supervise;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod untold;
 mod waiting;
 mod watch;

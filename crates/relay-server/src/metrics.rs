@@ -79,6 +79,8 @@ pub(crate) struct Metrics {
     ended: Mutex<BTreeMap<(Name, Reason), u64>>,
     /// Messages of each alert, by what became of them.
     alerts: Mutex<BTreeMap<String, [u64; Telling::ALL.len()]>>,
+    /// Spans that the collector of traces has, and that it will not get.
+    spans: [AtomicU64; 2],
     /// Conditions of each severity at the latest look.
     conditions: [AtomicU64; Severity::ALL.len()],
     panics: AtomicU64,
@@ -174,6 +176,16 @@ impl Metrics {
         }
     }
 
+    /// Counts spans that the collector of traces has, or that it will not get.
+    pub(crate) fn spans(&self, are_sent: bool, count: usize) {
+        self.spans[usize::from(!are_sent)].fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// Spans so far that the collector of traces has, and that it will not get.
+    pub(crate) fn spans_so_far(&self) -> [u64; 2] {
+        [0, 1].map(|at| self.spans[at].load(Ordering::Relaxed))
+    }
+
     /// Notes how many conditions of each severity there are, as this server sees it.
     pub(crate) fn conditions(&self, counts: [u64; Severity::ALL.len()]) {
         self.conditions.iter().zip(counts).for_each(|(known, count)| known.store(count, Ordering::Relaxed));
@@ -212,6 +224,7 @@ impl Metrics {
         render_clients(&mut page, stats, view);
         render_pauses(&mut page, stats, paused);
         self.render_alerts(&mut page);
+        self.render_traces(&mut page);
         self.render_store(&mut page, stats);
         page.0
     }
@@ -270,6 +283,13 @@ impl Metrics {
             for (telling, count) in Telling::ALL.iter().zip(counts) {
                 page.sample("alert_messages_total", &[("alert", alert), ("result", telling.as_str())], count);
             }
+        }
+    }
+
+    fn render_traces(&self, page: &mut Page) {
+        page.head("trace_spans_total", "counter", "Spans of traces, by whether the collector has them.");
+        for (result, count) in ["sent", "dropped"].iter().zip(self.spans_so_far()) {
+            page.sample("trace_spans_total", &[("result", result)], count);
         }
     }
 

@@ -76,8 +76,8 @@ impl Notices {
                     tracing::warn!(event = "destination_down", %destination, %instance, error);
                 }
             }
-            // Told by `on_up`, once it is known how much waits.
-            Notice::DestinationUp { .. } => {}
+            // Told by `on_up`, once it is known how much waits; and to the collector.
+            Notice::DestinationUp { .. } | Notice::Forwarded(_) => {}
             Notice::DeliveryDead { delivery, event, destination, reason, error } => {
                 if self.allows("delivery_dead", now.mono) {
                     let (reason, error) = (reason.as_str(), error.as_deref());

@@ -29,7 +29,7 @@ use relay_store::{
 use tokio::{
     net::UnixListener,
     sync::{Semaphore, mpsc},
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -74,6 +74,7 @@ use crate::{
     start_error::StartError,
     state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, Dashboard, GROUPINGS_AT_ONCE, State},
     supervise::{Failure, Supervisor, TaskKind},
+    traces::Traces,
     untold::Untold,
     waiting::{Bound, Inherited},
     watch,
@@ -120,6 +121,10 @@ pub struct Server {
     clients_addr: Option<SocketAddr>,
     /// What the public listener shows of itself.
     certificate: Option<Certificate>,
+    /// Where it is told what came of webhooks.
+    traces: Option<Arc<Traces>>,
+    /// Whoever tells it there: no store waits for that.
+    telling: Supervisor,
 }
 
 /// Hears at a stop how many webhooks are at clients, and how long they may take.
@@ -268,8 +273,11 @@ impl Server {
         begin(&mut machine, &registry, &stats, clock);
         registry.tell(handle.clone());
         let commits = OldestCommit::default();
+        let traces = config.traces.as_ref().map(|to| Traces::open(to, &config.server, &config.fetching, &metrics));
+        let (traces, exporter) = traces.transpose()?.unzip();
         let driver =
-            Driver::new(machine, clock, (store.clone(), store.clone()), Arc::clone(&metrics), inlet, commits.clone());
+            Driver::new(machine, clock, (store.clone(), store.clone()), Arc::clone(&metrics), inlet, commits.clone())
+                .tracing(traces.clone());
         let reserve = config.disk_reserve_bytes;
         let health = Health::new(store.clone(), handle.clone(), Arc::clone(&registry), clock, commits, reserve);
         let untold = Untold::default();
@@ -337,6 +345,7 @@ impl Server {
             public_url: config.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
             listening: OnceLock::new(),
         });
+        let telling = supervisor.beside();
         let gate = Gate::new(handle, registry, config.credentials.relay_token, supervisor.clone(), guesses);
         let accepting = CancellationToken::new();
         let server = Self {
@@ -368,6 +377,8 @@ impl Server {
             backups,
             stored_until: stats.latest,
             certificate: shown.as_ref().map(|(certificate, _)| certificate.clone()),
+            traces,
+            telling,
         };
         let socket = bind_socket(&server.config.data_dir)?;
         // Before anything is answered: whoever has an answer of it may ask where it listens. Until then connections wait.
@@ -376,6 +387,9 @@ impl Server {
             return Err(error);
         }
         let listeners = Listeners { public, redirect, clients, admin: admin_listener, socket };
+        if let Some(exporter) = exporter {
+            exporter.spawn(&server.telling);
+        }
         server.spawn(driver, fetcher, shown.map(|(_, kept)| kept), listeners);
         Ok(server)
     }
@@ -497,9 +511,11 @@ impl Server {
             let _late = timeout(ingress::INTAKE_WITHIN + INTAKE_LATE, self.accepted.cancelled()).await;
             self.refusing.cancel();
             self.admin.hub.stop().await;
+            self.end_traces();
             self.supervisor.finished().await;
         });
         let in_time = in_time.await.is_ok();
+        self.end_traces();
         self.supervisor.cancel();
         // A task that is stuck cannot be dropped, and must not keep a server that has failed half alive.
         let _stuck = timeout(CLOSE_TIMEOUT, self.supervisor.finished()).await;
@@ -508,9 +524,17 @@ impl Server {
         self.write_quotas(left).await;
         self.withdraw();
         let closed = timeout(left, self.store.close()).await.is_ok();
+        // The store is another server's by now, and a collector that hangs makes no end a failed one.
+        let _told = timeout_at(deadline, self.telling.finished()).await;
+        self.telling.cancel();
         let outcome = if in_time && closed { Outcome::Stopped } else { Outcome::GraceExceeded };
         tracing::info!(event = "stopped", in_time, closed);
         outcome
+    }
+
+    /// What is in line is sent, and no more.
+    fn end_traces(&self) {
+        self.traces.iter().for_each(|traces| traces.end());
     }
 
     fn spawn(
@@ -602,6 +626,7 @@ impl Server {
             own_requests: Arc::clone(own_requests),
             supervisor: self.supervisor.clone(),
             refusing: self.refusing.clone(),
+            traces: self.traces.clone(),
         }
     }
 
@@ -762,6 +787,7 @@ fn machine(config: &Config, server: About, stats: &Stats, promises: &Promises) -
         parts: promises.parts,
         id_floor: stats.id_floor,
         sha256: secret::sha256,
+        traces: config.traces.as_ref().map(|to| to.sampling),
     })
 }
 
@@ -856,6 +882,35 @@ mod tests {
             assert!(started >= wanted && started < wanted + Duration::from_mins(5), "{started:?}");
             assert!(matches!(server.run(std::future::ready(())).await, Outcome::Stopped));
         }
+    }
+
+    /// I22: nothing waits for a collector, neither the grace nor whoever takes the store over.
+    #[tokio::test]
+    async fn a_collector_that_never_answers_makes_no_stop_a_failed_one() {
+        use relay_core::{
+            id::IdMint,
+            trace::{Acceptance, Sampling, Traced},
+        };
+        let collector = alerts::tests::target::Target::start().await;
+        collector.answer(&[""]);
+        let dir = tempfile::tempdir().unwrap();
+        let sampling = Sampling::of_share(1.0).unwrap();
+        let url = format!("http://{}/v1/traces", collector.addr).parse().unwrap();
+        let config = Config {
+            traces: Some(crate::config::TracesConfig { url, headers: Vec::new(), sampling }),
+            shutdown_grace: Duration::from_secs(1),
+            ..Config::sample(dir.path().to_owned())
+        };
+        let store = Arc::new(MemoryStore::new());
+        let server = Server::start(config, store, Outside::default()).await.unwrap();
+        let at = Wall::from_micros(1_700_000_000_000_000);
+        let event = IdMint::new(0, 1).event(at);
+        let (trace, source) = (sampling.trace_of(event, &[]).unwrap(), "shop".parse().unwrap());
+        let (begun, asked, durable, ended) = (at, at, at, at);
+        let accepted = Acceptance { trace, event, source, begun, asked, durable, ended, status: 202 };
+        server.traces.as_ref().unwrap().put(Traced::Accepted(Box::new(accepted)));
+        let outcome = server.run(async { drop(collector.until(1).await) }).await;
+        assert!(matches!(outcome, Outcome::Stopped), "{outcome:?}");
     }
 
     #[tokio::test]

@@ -33,6 +33,8 @@ pub(crate) enum TaskKind {
     Pulse,
     /// Fills what events are found by.
     Marks,
+    /// Sends traces to their collector.
+    Traces,
 }
 
 /// What becomes of a task when the server stops.
@@ -58,8 +60,8 @@ impl TaskKind {
     pub(crate) const fn on_stop(self) -> OnStop {
         match self {
             // Sessions end when the hub has said goodbye to them, listeners when their connections have ended, commands
-            // when they are through.
-            Self::Hub | Self::Public | Self::Admin | Self::Session | Self::Command => OnStop::Finish,
+            // when they are through, and traces once the hub has told its last.
+            Self::Hub | Self::Public | Self::Admin | Self::Session | Self::Command | Self::Traces => OnStop::Finish,
             Self::Retention | Self::Watch | Self::Summary | Self::Alert | Self::Pulse | Self::Marks => OnStop::Cancel,
         }
     }
@@ -75,7 +77,8 @@ impl TaskKind {
             | Self::Summary
             | Self::Alert
             | Self::Pulse
-            | Self::Marks => OnFailure::Contain,
+            | Self::Marks
+            | Self::Traces => OnFailure::Contain,
         }
     }
 
@@ -91,7 +94,8 @@ impl TaskKind {
             | Self::Watch
             | Self::Summary
             | Self::Alert
-            | Self::Marks => false,
+            | Self::Marks
+            | Self::Traces => false,
         }
     }
 
@@ -100,7 +104,7 @@ impl TaskKind {
         match self {
             Self::Hub | Self::Public | Self::Admin | Self::Retention | Self::Watch => OnFailure::StopProcess,
             // Public input reaches these: stopping would hand strangers a switch.
-            Self::Session | Self::Command | Self::Summary | Self::Alert | Self::Pulse | Self::Marks => {
+            Self::Session | Self::Command | Self::Summary | Self::Alert | Self::Pulse | Self::Marks | Self::Traces => {
                 OnFailure::Contain
             }
         }
@@ -139,6 +143,11 @@ impl Supervisor {
             metrics,
         };
         (supervisor, failed)
+    }
+
+    /// A supervisor of tasks that outlast those of this one: they hear of the stop with these, and are waited for and dropped apart from them.
+    pub(crate) fn beside(&self) -> Self {
+        Self { tasks: TaskTracker::new(), cancel: CancellationToken::new(), ..self.clone() }
     }
 
     /// Spawns a task. Its error is text for the log.

@@ -254,6 +254,7 @@ fn declared(section: &Section, defaults: &Defaults, faults: &mut Faults) -> Opti
         "username",
         "password",
         "report_answers",
+        "trace",
     ]);
     let url = fields.url("url");
     let (count, timeout) = (settings::kind_of("CONCURRENCY"), settings::kind_of("FORWARD_TIMEOUT"));
@@ -272,6 +273,7 @@ fn declared(section: &Section, defaults: &Defaults, faults: &mut Faults) -> Opti
         .secret("resign_secret", |text| Resigner::new(&secret::of_resigning(text)).map_err(|fault| fault.to_string()));
     let headers = fields.headers(resign.is_some());
     let report_answers = fields.optional("report_answers", str::parse);
+    let trace = fields.optional("trace", quantity::flag);
     Some(Destination {
         concurrency: concurrency.unwrap_or(defaults.concurrency),
         forward_timeout: forward_timeout.unwrap_or(defaults.forward_timeout),
@@ -280,6 +282,7 @@ fn declared(section: &Section, defaults: &Defaults, faults: &mut Faults) -> Opti
         identity,
         resign,
         headers,
+        trace: trace.unwrap_or(false),
         ..Destination::new(name, url?)
     })
 }

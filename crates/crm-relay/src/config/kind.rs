@@ -58,6 +58,8 @@ pub enum Kind {
     Count(u64, u64),
     /// A number of at least 1.
     Factor,
+    /// A number from 0 to 1.
+    Share,
     /// A duration in a range.
     Span(Bare, Duration, Duration),
     /// A size in a range of bytes.
@@ -182,6 +184,7 @@ impl Kind {
             Self::Pins => lists::pins(text).map(Value::Text),
             Self::Count(min, max) => number(text, min, max).map(Value::Number),
             Self::Factor => factor(text),
+            Self::Share => share(text),
             Self::Span(bare, min, max) => {
                 let span = quantity::duration(text, bare)?;
                 if (min..=max).contains(&span) {
@@ -221,6 +224,7 @@ impl Kind {
             Self::Pins => "PINS",
             Self::Count(..) => "N",
             Self::Factor => "FACTOR",
+            Self::Share => "SHARE",
             Self::Span(..) => "DURATION",
             Self::Size(..) => "SIZE",
             Self::Word(_) => "WORD",
@@ -248,6 +252,7 @@ impl Kind {
             | Self::Pins
             | Self::Count(..)
             | Self::Factor
+            | Self::Share
             | Self::Span(..)
             | Self::Size(..)
             | Self::Word(_) => Form::Plain,
@@ -266,6 +271,13 @@ fn factor(text: &str) -> Result<Value, String> {
     match text.parse::<f64>() {
         Ok(value) if (1.0..=limits::RETRY_MULTIPLIER_MAX).contains(&value) => Ok(Value::Factor(value)),
         _ => Err(format!("want a number from 1 to {}, like 2.0", limits::RETRY_MULTIPLIER_MAX)),
+    }
+}
+
+fn share(text: &str) -> Result<Value, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(Value::Factor(value)),
+        _ => Err("want a number from 0 (none) to 1 (all), like 0.01".to_owned()),
     }
 }
 

@@ -302,6 +302,8 @@ fn good(setting: &Setting) -> String {
         (_, Kind::Dir) => "/srv/relay",
         (_, Kind::Host) => "127.0.0.1",
         (_, Kind::Port | Kind::Factor) => "80",
+        (_, Kind::Share) => "0.5",
+        ("TRACES_HEADERS", _) => "x-team=payments",
         (_, Kind::Listen) => "127.0.0.1:9000",
         (_, Kind::Url | Kind::Proxy) => "http://proxy.local:3128",
         (_, Kind::Redis) => "redis://redis.local:6379/0",
@@ -502,6 +504,13 @@ fn refused(kind: Kind) -> &'static [(&'static str, &'static str)] {
         Kind::Factor => {
             &[("0.5", "1 to 100"), ("1,5", "1 to 100"), ("NaN", "1 to 100"), ("inf", "1 to 100"), ("2x", "1 to 100")]
         }
+        Kind::Share => &[
+            ("1.5", "0 (none) to 1"),
+            ("-0.1", "0 (none)"),
+            ("0,5", "0 (none)"),
+            ("1%", "0 (none)"),
+            ("NaN", "0 (none)"),
+        ],
         Kind::Span(..) => &[
             ("10 parsecs", "not a duration"),
             ("-5s", "not a duration"),
@@ -689,6 +698,7 @@ fn every_key_of_a_table_refuses_what_cannot_work() {
         ("headers", "{ \"X-A\" = \"1\", \"x-a\" = \"2\" }", "twice"),
         ("headers", "{ Host = \"x\" }", "cannot be set"),
         ("report_answers", "\"everything\"", "off"),
+        ("trace", "\"maybe\"", "true"),
         ("username", "\"u\"", "together"),
         ("password", "{ file = \"lines\" }", "2 lines"),
         ("username", "\"u\"\npassword = \"a\\nb\"", "control"),

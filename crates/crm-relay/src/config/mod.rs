@@ -23,6 +23,7 @@ pub(crate) mod target;
 pub(crate) mod template;
 pub(crate) mod text_file;
 mod tls;
+mod traces;
 mod typed;
 
 use std::path::PathBuf;

@@ -41,7 +41,7 @@ use super::{
     redis,
     secret::Secret,
     settings::{Process, kind_of},
-    target, tls,
+    target, tls, traces,
 };
 use crate::{
     place,
@@ -148,6 +148,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
     let tls = tls::pairs(&mut layers, acme.as_ref());
     let redirect_listen = tls::redirect(&mut layers, acme.is_some() || !tls.is_empty());
     let clients = tls::clients(&mut layers, acme.is_some() || !tls.is_empty());
+    let traces = traces::config(&mut layers);
     let redis = redis::options(&mut layers);
     let ciphers = match &redis {
         Some(options) => options.ciphers.clone(),
@@ -203,6 +204,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         summary_interval: layers.span("HEALTH_CHECK_INTERVAL"),
         fetching: fetching(&layers),
         sealed_with: fingerprint_of(&ciphers),
+        traces,
     };
     Ok(Plan { config, redis, ciphers, stop_delay: layers.span("STOP_DELAY"), notes: layers.notes, given })
 }

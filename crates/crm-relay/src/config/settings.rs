@@ -520,6 +520,28 @@ pub const SETTINGS: &[Setting] = &[
         Role::Both,
         "Least severity that is logged; RUST_LOG, if set, decides instead (a level alone reaches crm-relay's own lines).",
     ),
+    // Traces.
+    setting(
+        "TRACES_URL",
+        Kind::Url,
+        "",
+        Role::Server,
+        "Where a collector of OpenTelemetry takes traces over OTLP/HTTP, as http://127.0.0.1:4318 (without a path: /v1/traces). Unset: nothing is traced.",
+    ),
+    setting(
+        "TRACES_HEADERS",
+        Kind::Foreign,
+        "",
+        Role::Server,
+        "Header fields of what is sent there, such as its token: name=value, with commas between them and %2C in them.",
+    ),
+    setting(
+        "TRACES_SAMPLED",
+        Kind::Share,
+        "0.01",
+        Role::Server,
+        "Share of webhooks that are traced, of those that say nothing of it; whose traceparent says yes or no is, or is not.",
+    ),
     // The Redis store.
     setting(
         "REDIS_URL",

@@ -63,7 +63,7 @@ fn comment(text: &str) -> String {
 
 /// Its default, as the file has it.
 fn shown(setting: &Setting) -> String {
-    let is_number = matches!(setting.kind, Kind::Port | Kind::Count(..) | Kind::Factor);
+    let is_number = matches!(setting.kind, Kind::Port | Kind::Count(..) | Kind::Factor | Kind::Share);
     if is_number && !setting.default.is_empty() { setting.default.to_owned() } else { format!("{:?}", setting.default) }
 }
 

@@ -56,5 +56,6 @@ mod store;
 mod systemd;
 mod target;
 mod torture;
+mod traces;
 mod trouble;
 mod vendors;

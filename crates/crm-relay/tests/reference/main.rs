@@ -147,6 +147,7 @@ fn describe(kind: Kind) -> String {
         Kind::Networks => "networks or addresses".to_owned(),
         Kind::Count(min, max) => format!("{min} to {max}"),
         Kind::Factor => "1 to 100".to_owned(),
+        Kind::Share => "0 to 1".to_owned(),
         Kind::Span(_, min, max) => {
             format!("duration, {} to {}", quantity::show_duration(min), quantity::show_duration(max))
         }

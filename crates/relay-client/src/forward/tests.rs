@@ -41,6 +41,7 @@ fn webhook(body: &'static [u8]) -> Forward {
         replay: false,
         body: Bytes::from_static(body),
         body_sha256: digest::digest(&digest::SHA256, body).as_ref().try_into().unwrap(),
+        trace: None,
     }
 }
 

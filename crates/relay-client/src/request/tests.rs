@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use relay_core::{
     id::{DeliveryId, EventId},
     time::Wall,
+    trace::TraceContext,
 };
 use relay_providers::{Verdict, Verifier};
 
@@ -27,6 +28,7 @@ fn forward(rest: &'static str, query: Option<&'static str>) -> Forward {
         replay: false,
         body: Bytes::from_static(b"{}"),
         body_sha256: [0; 32],
+        trace: None,
     }
 }
 
@@ -281,5 +283,63 @@ fn methods_that_are_no_requests_are_refused() {
     {
         let forward = Forward { method: Bytes::from(method), ..forward("", None) };
         assert_eq!(base("http://h").request(&forward, NOW).is_ok(), is_taken, "{method}");
+    }
+}
+
+/// I3: what a sender says of its trace goes on as it came. A target that wants to hears of its try instead, where that is traced,
+/// unless its configuration says something else.
+#[test]
+fn the_parent_of_a_trace_is_the_sender_until_a_target_wants_the_try() {
+    const SENDERS: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let senders = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128.to_be_bytes();
+    let bytes = |span| [&senders[..], &[span; 8], &[1]].concat();
+    let came = Forward {
+        headers: vec![
+            (Bytes::from_static(b"traceparent"), Bytes::from_static(SENDERS.as_bytes())),
+            (Bytes::from_static(b"tracestate"), Bytes::from_static(b"vendor=1")),
+        ],
+        ..forward("", None)
+    };
+    let traced = Forward { trace: TraceContext::from_bytes(&bytes(7)), ..came.clone() };
+    let (plain, wants) = (destination("http://h/"), Destination { trace: true, ..destination("http://h/") });
+    let says = Destination { headers: vec![crate::config::field("traceparent", "own").unwrap()], ..wants.clone() };
+    let of_try = traced.trace.unwrap().to_string();
+    for (to, forward, want) in [
+        (&plain, &traced, SENDERS),
+        (&wants, &came, SENDERS),
+        (&wants, &traced, of_try.as_str()),
+        (&says, &traced, "own"),
+    ] {
+        let request = Base::of(to).unwrap().request(forward, NOW).unwrap();
+        let values: Vec<&HeaderValue> = request.headers().get_all("traceparent").iter().collect();
+        assert_eq!(values, [want]);
+        assert_eq!(request.headers()["tracestate"], "vendor=1");
+    }
+    assert_eq!(of_try, format!("00-{}-{}-01", &SENDERS[3..35], "07".repeat(8)));
+}
+
+/// I3: where the relay begins a trace, nothing goes on that was said of another one.
+#[test]
+fn the_state_of_another_trace_does_not_go_on_beside_a_new_one() {
+    const SENDERS: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let to = Destination { trace: true, ..destination("http://h/") };
+    let of = |trace: u8| TraceContext::from_bytes(&[&[trace; 16][..], &[7; 8], &[1]].concat());
+    let own = TraceContext::from_bytes(
+        &[&0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128.to_be_bytes()[..], &[7; 8], &[1]].concat(),
+    );
+    for (parents, trace, goes_on) in [
+        (&[SENDERS][..], own, true),
+        (&[SENDERS], None, true),
+        (&[SENDERS], of(1), false),
+        (&["malformed"], of(1), false),
+        (&[SENDERS, SENDERS], own, false),
+        (&[], of(1), false),
+    ] {
+        let fields = parents.iter().map(|parent| ("traceparent", *parent)).chain([("tracestate", "vendor=1")]);
+        let headers = fields.map(|(name, value)| (Bytes::from(name), Bytes::copy_from_slice(value.as_bytes())));
+        let forward = Forward { headers: headers.collect(), trace, ..forward("", None) };
+        let request = Base::of(&to).unwrap().request(&forward, NOW).unwrap();
+        assert_eq!(request.headers().contains_key("tracestate"), goes_on, "{parents:?} {trace:?}");
+        assert!(trace.is_none() || request.headers().get_all("traceparent").iter().count() == 1);
     }
 }

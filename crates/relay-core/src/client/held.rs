@@ -533,6 +533,7 @@ fn forward_of(grant: Grant, destination: &Name) -> Result<Forward, Violation> {
     let Ok(body_sha256) = codec::body_digest(&grant) else { return Err("a grant with a malformed digest") };
     let Ok(source) = grant.source.parse() else { return Err("a grant with a malformed source") };
     let field = |field: HeaderField| -> (Bytes, Bytes) { (field.name, field.value) };
+    let trace = codec::trace(&grant);
     Ok(Forward {
         delivery,
         event,
@@ -548,5 +549,6 @@ fn forward_of(grant: Grant, destination: &Name) -> Result<Forward, Violation> {
         replay: grant.replay,
         body: grant.body,
         body_sha256,
+        trace,
     })
 }

@@ -17,6 +17,7 @@ use crate::{
     id::{DeliveryId, EventId, InstanceId},
     name::Name,
     time::Wall,
+    trace::TraceContext,
     wire::message::Message,
 };
 
@@ -134,6 +135,8 @@ pub struct Forward {
     pub body: Bytes,
     /// What the body's SHA-256 must be.
     pub body_sha256: [u8; 32],
+    /// Where in a trace this try is, if the server tells of it.
+    pub trace: Option<TraceContext>,
 }
 
 /// Why a client ends.

@@ -8,6 +8,7 @@ use crate::{
     event::Event,
     id::InstanceId,
     time::{Mono, Wall},
+    trace::Trace,
 };
 
 /// A lease.
@@ -35,6 +36,8 @@ pub(super) struct Held {
     pub(super) rearmed: bool,
     /// Whether its end is stored is being found out.
     pub(super) in_doubt: bool,
+    /// The trace that its try is told in, once its grant is in line.
+    pub(super) trace: Option<Trace>,
     /// Where it stands in its instance's list.
     pub(super) place: usize,
 }
@@ -81,6 +84,7 @@ impl Held {
             probe,
             rearmed: false,
             in_doubt: false,
+            trace: None,
             place: 0,
         }
     }

@@ -116,12 +116,17 @@ impl Hub {
         match (session, &held.event) {
             (Some((conn, session)), Some((event, _))) => {
                 let event = Arc::clone(event);
+                // What has begun to leave has said it.
+                let trace = held.trace.or_else(|| self.setup.traces?.trace_of(event.id, &event.headers));
                 match held.rest {
-                    None => session.outbox.push_grant(&held.delivery, event, self.public_url.clone()),
+                    None => session.outbox.push_grant(&held.delivery, event, self.public_url.clone(), trace),
                     Some(rest) => session.outbox.push_rest(&held.delivery, event, rest.offset),
                 }
                 if session.outbox.wants_signal() {
                     self.outputs.push_back(Output::Transmit(conn));
+                }
+                if let Some(held) = self.held.get_mut(&id) {
+                    held.trace = trace;
                 }
             }
             // Not at once: what it frees may be for the next one that cannot be granted, and so on.
@@ -241,6 +246,7 @@ impl Hub {
             served.durations.on_outcome(retry, &report.outcome);
         }
         if let Some(held) = self.unregister(id) {
+            report.trace = held.trace;
             self.decide(id, Why::Report(report), &held.delivery);
         }
     }
@@ -564,6 +570,7 @@ impl Hub {
             probe: false,
             rearmed: true,
             in_doubt: false,
+            trace: None,
             place: 0,
         });
     }

@@ -5,6 +5,7 @@ use crate::{
     delivery::{Reason, outcome::Class},
     id::{DeliveryId, EventId, InstanceId},
     name::Name,
+    trace::Forwarded,
 };
 
 /// What people should hear and metrics count.
@@ -100,6 +101,8 @@ pub enum Notice {
         /// Whether it was a later try than the first.
         retry: bool,
     },
+    /// The same of a try whose event is traced, for the collector.
+    Forwarded(Box<Forwarded>),
     /// A lease was lost and that is durable.
     LeaseLost {
         /// Which delivery.

@@ -62,7 +62,7 @@ impl Hub {
                     let serves = Arc::clone(&session.serves);
                     // What no lease stands for any more says nothing about a circuit either.
                     let charges = false;
-                    self.on_report(Box::new(Reported { conn, instance, lease, outcome, charges, serves }));
+                    self.on_report(Box::new(Reported { conn, instance, lease, outcome, charges, serves, trace: None }));
                 }
                 Err(error) => self.misbehaved(conn, &error.to_string()),
             },

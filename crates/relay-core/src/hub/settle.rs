@@ -14,6 +14,7 @@ use crate::{
     limits,
     storage::{Changed, StoreError},
     time::{Mono, Wall},
+    trace::{Forwarded, Trace},
     wire::codec::{LeaseKey, lease_ref},
 };
 
@@ -124,6 +125,8 @@ pub(super) struct Reported {
     pub(super) charges: bool,
     /// What the reporting client may serve; checked against a record that the hub did not lease to it.
     pub(super) serves: Arc<Serves>,
+    /// The trace that it is told in; known of leases whose grants were made here.
+    pub(super) trace: Option<Trace>,
 }
 
 /// A decision that was taken.
@@ -374,6 +377,9 @@ impl Hub {
             Why::Report(report) => {
                 let retry = before.next_attempt() > 1;
                 self.notice(Notice::Tried { destination, class: report.outcome.class, retry });
+                if let Some(forwarded) = report.trace.and_then(|trace| self.forwarded(trace, report, before, next)) {
+                    self.notice(Notice::Forwarded(Box::new(forwarded)));
+                }
             }
             Why::Lose(_) | Why::CountLoss(_) => {
                 self.notice(Notice::LeaseLost { delivery, destination, losses: next.losses });
@@ -400,6 +406,30 @@ impl Hub {
         } else if next.state == State::Expired {
             self.notice(Notice::DeliveryExpired { delivery, event, destination });
         }
+    }
+
+    /// A try of a lease that was granted here, for who traces it.
+    fn forwarded(&self, trace: Trace, report: &Reported, before: &Delivery, next: &Delivery) -> Option<Forwarded> {
+        let lease = before.lease.filter(|_| before.is_held_under(report.lease.1))?;
+        let last = next.last.as_ref()?;
+        let client = self.instances.get(&report.instance).map(|instance| instance.label.clone());
+        Some(Forwarded {
+            trace,
+            event: next.event,
+            delivery: next.id,
+            lease: before.token,
+            destination: next.destination.clone(),
+            client: client.unwrap_or_default(),
+            attempt: last.number,
+            due: before.due_at,
+            leased: lease.since,
+            ended: last.at,
+            took: report.outcome.duration,
+            class: last.class,
+            status: last.status,
+            error: last.error.clone(),
+            state: next.state,
+        })
     }
 
     /// There is no record to decide on: it was purged, or cannot be read.

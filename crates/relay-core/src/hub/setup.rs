@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{id::InstanceId, name::Name, storage::About};
+use crate::{id::InstanceId, name::Name, storage::About, trace::Sampling};
 
 /// What an operator may set.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct Setup {
     pub id_floor: i64,
     /// SHA-256, which the driver brings: see [`Setup::instance_of`].
     pub sha256: fn(&[u8]) -> [u8; 32],
+    /// Of which events a collector hears; `None`: of none.
+    pub traces: Option<Sampling>,
 }
 
 impl Setup {

@@ -17,6 +17,7 @@ use crate::{
     id::{DeliveryId, EventId, InstanceId},
     limits,
     name::Name,
+    trace::TraceContext,
     wire::{
         counts,
         message::{self, Chunk, Frame, Grant, Hello, HelloDestination, LeaseRef, Message, Report},
@@ -158,6 +159,11 @@ pub fn event_id(grant: &Grant) -> Result<EventId, CodecError> {
 /// [`CodecError::Field`] unless it has 32 bytes; [`decode`] lets no other pass.
 pub fn body_digest(grant: &Grant) -> Result<[u8; DIGEST_BYTES], CodecError> {
     grant.body_sha256[..].try_into().map_err(|_| CodecError::Field("grant.body_sha256"))
+}
+
+/// Where in a trace the try of a grant is, if it is traced.
+pub fn trace(grant: &Grant) -> Option<TraceContext> {
+    TraceContext::from_bytes(&grant.trace)
 }
 
 /// The report of an outcome, its words as [`plain`] makes them.
@@ -308,6 +314,9 @@ fn check_grant(grant: &Grant) -> Result<(), CodecError> {
     body_digest(grant)?;
     grant.destination.parse::<Name>().map_err(|_| CodecError::Field("grant.destination"))?;
     grant.source.parse::<Name>().map_err(|_| CodecError::Field("grant.source"))?;
+    if !grant.trace.is_empty() && trace(grant).is_none() {
+        return Err(CodecError::Field("grant.trace"));
+    }
     if grant.body.len() > limits::CHUNK_BYTES || grant.body.len() as u64 > grant.body_bytes {
         return Err(CodecError::Field("grant.body"));
     }

@@ -207,6 +207,9 @@ pub struct Grant {
     /// The body's first bytes, all of it if it fits in one chunk.
     #[prost(bytes = "bytes", tag = "15")]
     pub body: Bytes,
+    /// Where in a trace this try is, for a target that is to be told: trace id 16, parent id 8, flags 1; empty: it is not traced.
+    #[prost(bytes = "bytes", tag = "21")]
+    pub trace: Bytes,
 }
 
 /// One header field.

@@ -11,7 +11,7 @@ mod notice;
 mod outcry;
 mod receiver;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,6 +1,6 @@
 mod outcry;
 mod several;
-mod target;
+pub(crate) mod target;
 mod ways;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};

@@ -18,6 +18,7 @@ use relay_core::{
     name::Name,
     storage::{Append, Asked, StoreOp, Stored},
     time::Now,
+    trace::Traced,
 };
 use relay_store::{
     Later,
@@ -32,7 +33,7 @@ use super::{
     Event, Followed, Inlet, OldestCommit, Request, Said, Socket, View, Waiting,
     commits::{Commits, has_committed},
 };
-use crate::{clock::Clock, depth, metrics::Metrics, notice::Notices, outbox::Outbox};
+use crate::{clock::Clock, depth, metrics::Metrics, notice::Notices, outbox::Outbox, traces::Traces};
 
 /// Inputs of one turn: enough that a full turn makes a full commit, few enough that no socket waits long.
 const TURN: usize = 256;
@@ -57,6 +58,8 @@ pub(crate) struct Driver {
     upkeep: Arc<dyn Upkeep>,
     metrics: Arc<Metrics>,
     notices: Notices,
+    /// Where it is told what came of tries.
+    traces: Option<Arc<Traces>>,
     inlet: Inlet,
     tickets: u64,
     waiting: BTreeMap<Ticket, Waiting>,
@@ -133,6 +136,7 @@ impl Driver {
             upkeep,
             metrics,
             notices: Notices::default(),
+            traces: None,
             inlet,
             tickets: 0,
             waiting: BTreeMap::new(),
@@ -144,6 +148,11 @@ impl Driver {
             stopping: None,
             stopped: false,
         }
+    }
+
+    /// The same, which tells of tries there.
+    pub(crate) fn tracing(self, traces: Option<Arc<Traces>>) -> Self {
+        Self { traces, ..self }
     }
 
     /// Drives until the hub was stopped and has settled everything, or until nobody can reach it any more.
@@ -370,6 +379,11 @@ impl Driver {
                 Output::Close(conn, why) => self.close(conn, why),
                 Output::Notice(Notice::DestinationUp { destination, instance }) => {
                     self.ask_waiting(destination, instance);
+                }
+                Output::Notice(Notice::Forwarded(forwarded)) => {
+                    if let Some(traces) = &self.traces {
+                        traces.put(Traced::Forwarded(forwarded));
+                    }
                 }
                 Output::Notice(notice) => self.note(&notice),
                 Output::Stopped => self.stopped = true,

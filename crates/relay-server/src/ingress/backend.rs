@@ -20,6 +20,7 @@ use crate::{
     quotas::{Hold, Quotas},
     registry::{Registry, RegistryError},
     supervise::{Supervisor, TaskKind},
+    traces::Traces,
 };
 
 /// What webhooks are taken in with, once there is a store.
@@ -38,6 +39,8 @@ pub(crate) struct Backend {
     pub(crate) supervisor: Supervisor,
     /// Is cancelled when no webhook is taken any more.
     pub(crate) refusing: CancellationToken,
+    /// Where it is told what was taken in.
+    pub(crate) traces: Option<Arc<Traces>>,
 }
 
 impl Backend {

@@ -11,6 +11,7 @@ use relay_core::{
     id::EventId,
     name::Name,
     quota::{self, Measure},
+    time::Wall,
 };
 use relay_net::origin::Origin;
 use relay_providers::{Acknowledgement, Fetched, Genuine, HANDSHAKE_BODY_BYTES_MAX, SignedOver};
@@ -38,6 +39,7 @@ use crate::{
     quotas::Hold,
     refusals::KeptRefusal,
     registry::uses::Proof,
+    traces::Sighting,
 };
 
 const BROKEN: Problem =
@@ -117,8 +119,9 @@ impl Door {
         origin: &Origin,
         request: Box<Request<Incoming>>,
     ) -> Result<Response<Body>, Denial> {
+        let began = self.backend.traces.is_some().then(|| self.clock().own().wall);
         match self.read(source, origin, request).await? {
-            Ready::Genuine(source, request, wanted) => self.accept(&source, origin, request, wanted).await,
+            Ready::Genuine(source, request, wanted) => self.accept(&source, origin, request, wanted, began).await,
             Ready::Answered(response) => Ok(response),
         }
     }
@@ -447,7 +450,9 @@ impl Door {
         origin: &Origin,
         (accepting, hold): (Box<Accepting>, Option<Box<Hold>>),
         wanted: Acknowledgement,
+        began: Option<Wall>,
     ) -> Result<Response<Body>, Denial> {
+        let sighting = began.map(|began| Box::new(Sighting::of(&accepting, began)));
         let Ok(answer) = timeout(self.settings().patience.commit, self.backend.accept(accepting, hold)).await else {
             return Err(respond::UNCERTAIN.into());
         };
@@ -457,7 +462,15 @@ impl Door {
                 self.note_difference(source, origin, event);
             }
         }
-        Ok(respond::outcome(&answer, wanted, source.verifier.chosen())?)
+        let durable = sighting.is_some().then(|| self.clock().own().wall);
+        let response = respond::outcome(&answer, wanted, source.verifier.chosen())?;
+        if let (Some(traces), Some(sighting), Some(durable)) = (&self.backend.traces, sighting, durable)
+            && let Answer::Accepted { event, repeat: false, .. } = answer
+        {
+            let answered = (durable, self.clock().own().wall, response.status());
+            sighting.tell(traces, (event, source.name.clone()), answered);
+        }
+        Ok(response)
     }
 
     /// Counts a repeat with another body, and keeps it for the operator: that body is answered 2xx and not stored.

@@ -163,6 +163,7 @@ fn config(data_dir: PathBuf) -> Config {
         public_url: None,
         fetching: Fetching::default(),
         sealed_with: None,
+        traces: None,
         credentials: Credentials::of([API_KEY, RELAY_TOKEN, ADMIN_TOKEN]),
         route_defaults: RouteDefaults {
             ttl: limits::MESSAGE_TTL,

@@ -17,5 +17,6 @@ mod sessions;
 mod slow;
 mod stopping;
 mod tokens;
+mod traces;
 mod trouble;
 mod wandering;

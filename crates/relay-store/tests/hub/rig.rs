@@ -20,6 +20,7 @@ use relay_core::{
     routing::{Route, Routing},
     storage::{About, Dedupe, StoreError, StoreOp},
     time::{Now, Wall},
+    trace::Sampling,
     wire::{
         codec::{LeaseKey, lease_key, lease_ref, report},
         message::{Grant, HeldList, Hello, HelloDestination, LeaseRef, Message, Release},
@@ -102,6 +103,27 @@ impl Rig {
             routing.routes.entry(name(source)).or_default().push(route);
         }
         let mut rig = Self::on(MemoryStore::new(), routing, lease, 1, false);
+        rig.start();
+        rig
+    }
+
+    /// The same as [`Self::new`], and all that its senders do not speak of is traced.
+    pub(crate) fn traced() -> Self {
+        let rig = Self::on(MemoryStore::new(), Self::new().routing, limits::LEASE, 1, false);
+        rig.tracing()
+    }
+
+    /// Two servers on one store that trace so.
+    pub(crate) fn sharing_traced() -> [Self; 2] {
+        let store = MemoryStore::with_partitions(PARTITIONS);
+        let on = |run| Self::on(store.second_owner(), Self::new().routing, limits::LEASE, run, true);
+        [1, 101].map(|run| on(run).tracing())
+    }
+
+    /// The same from its beginning, which traces all that its senders do not speak of.
+    fn tracing(self) -> Self {
+        let setup = Setup { traces: Sampling::of_share(1.0), ..setup(self.runs, 0, self.lease, self.shares) };
+        let mut rig = Self { hub: Hub::new(setup), ..self };
         rig.start();
         rig
     }
@@ -416,6 +438,7 @@ fn setup(seed: u64, id_floor: i64, lease: Duration, shares: bool) -> Setup {
         parts: partitions,
         id_floor,
         sha256: mixed,
+        traces: None,
     }
 }
 

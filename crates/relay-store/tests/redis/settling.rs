@@ -57,6 +57,7 @@ impl Served {
             parts: 1,
             id_floor: 0,
             sha256: |_| [7; 32],
+            traces: None,
         };
         let now = Now { wall: at(0), mono: Mono::from_micros(1) };
         let mut served = Self { hub: Hub::new(setup), store, now, sent: Vec::new() };

@@ -9,6 +9,7 @@ use relay_core::{
     id::DeliveryId,
     limits,
     storage::{About, OpId, StoreOp, Stored},
+    trace::Sampling,
     wire::{codec, message::Message},
 };
 use relay_store::seam::Upkeep;
@@ -57,6 +58,7 @@ impl World {
             parts: promises.parts,
             id_floor: stats.id_floor,
             sha256,
+            traces: Sampling::of_share(0.5),
         };
         // As the server's own clock does it: never before what is stored (I10).
         let behind = stats.latest.since(self.wall(self.skew));

@@ -41,7 +41,9 @@ fn samples() -> Vec<(&'static str, Message)> {
         body_bytes: 4,
         body_sha256: Bytes::from_static(&[0x5a; 32]),
         body: Bytes::from_static(b"{}"),
+        trace: Bytes::new(),
     };
+    let traced = Grant { trace: Bytes::from_static(&[0x7a; 25]), ..grant.clone() };
     let report = Report {
         lease: Some(lease.clone()),
         class: 3,
@@ -75,6 +77,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("hello", Message::Hello(hello)),
         ("welcome", Message::Welcome(welcome)),
         ("grant", Message::Grant(Box::new(grant))),
+        ("grant_traced", Message::Grant(Box::new(traced))),
         ("chunk", Message::Chunk(chunk)),
         ("extend", Message::Extend(HeldList { held: vec![lease.clone()] })),
         ("report", Message::Report(report)),
@@ -161,7 +164,7 @@ fn fields_that_change_the_meaning_of_others_are_refused() {
         ("grant", 3, 18, Some("grant.answer_before")),
         ("grant", 3, 19, None),
         ("grant", 3, 20, Some("grant.sealed")),
-        ("grant", 3, 21, None),
+        ("grant", 3, 22, None),
         ("report", 6, 7, Some("report.reply")),
         ("report", 6, 9, None),
         ("hello", 1, 7, None),
@@ -171,6 +174,15 @@ fn fields_that_change_the_meaning_of_others_are_refused() {
         let found = decode(with_field(of(name), tag, field, b"x"));
         let expected = refused.map_or_else(|| Ok(Some(of(name))), |field| Err(CodecError::Later(field)));
         assert_eq!(found, expected, "{name} {field}");
+    }
+}
+
+/// I23: a place in a trace is 25 bytes, of which neither id is zero, or there is none.
+#[test]
+fn a_place_in_a_trace_is_whole_or_a_fault() {
+    for wrong in [&[0x7a; 24][..], &[0x7a; 26], &[0; 25], &[&[0x7a; 16][..], &[0; 8], &[1]].concat()] {
+        let grant = samples().into_iter().find(|(name, _)| *name == "grant").expect("a sample").1;
+        assert_eq!(decode(with_field(grant, 3, 21, wrong)), Err(CodecError::Field("grant.trace")), "{wrong:?}");
     }
 }
 

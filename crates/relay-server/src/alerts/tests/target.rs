@@ -14,34 +14,34 @@ use tokio::{
 
 /// A request as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Got {
-    pub(super) path: String,
+pub(crate) struct Got {
+    pub(crate) path: String,
     /// Names in lower case.
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Got {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    pub(super) fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
 /// A receiver over plain HTTP. It serves until the test's runtime ends.
 #[derive(Clone)]
-pub(super) struct Target {
-    pub(super) addr: SocketAddr,
+pub(crate) struct Target {
+    pub(crate) addr: SocketAddr,
     got: Arc<Mutex<Vec<Got>>>,
     /// What is answered next, before 204 for ever; nothing: silence.
     answers: Arc<Mutex<VecDeque<&'static str>>>,
 }
 
 impl Target {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = Self { addr: listener.local_addr().unwrap(), got: Arc::default(), answers: Arc::default() };
         let serving = target.clone();
@@ -55,16 +55,16 @@ impl Target {
     }
 
     /// Answers these heads first; an empty one is silence.
-    pub(super) fn answer(&self, heads: &[&'static str]) {
+    pub(crate) fn answer(&self, heads: &[&'static str]) {
         self.answers.lock().unwrap().extend(heads);
     }
 
-    pub(super) fn got(&self) -> Vec<Got> {
+    pub(crate) fn got(&self) -> Vec<Got> {
         self.got.lock().unwrap().clone()
     }
 
     /// Waits until that many requests came.
-    pub(super) async fn until(&self, count: usize) -> Vec<Got> {
+    pub(crate) async fn until(&self, count: usize) -> Vec<Got> {
         let waited = tokio::time::timeout(Duration::from_secs(20), async {
             while self.got().len() < count {
                 tokio::time::sleep(Duration::from_millis(2)).await;

@@ -32,6 +32,7 @@ fn driver(inlet: Inlet) -> Driver {
         parts: 1,
         id_floor: 0,
         sha256: |_| [0; 32],
+        traces: None,
     };
     let (store, clock) = (Arc::new(MemoryStore::new()), Clock::start(Wall::MIN));
     let stores: (Arc<dyn Queue>, Arc<dyn Upkeep>) = (store.clone(), store);

@@ -123,6 +123,7 @@ impl Behind {
             own_requests: Arc::new(OwnRequests::new(&[0; 32])),
             supervisor,
             refusing: CancellationToken::new(),
+            traces: None,
         };
         Self { store, clock, backend, seen, metrics, told: Mutex::default(), runs }
     }
@@ -244,6 +245,7 @@ fn setup() -> Setup {
         parts: 1,
         id_floor: 0,
         sha256: secret::sha256,
+        traces: None,
     }
 }
 
