@@ -1,7 +1,7 @@
 //! `crm-relay bench`: what this machine does as a relay, measured with the program's own server and client.
 //!
-//! All of it is on the loopback address and in one directory, and ends by itself: each part has its time and the bytes that it may
-//! write, all together have theirs, and what was started and made is gone afterwards, also when it is interrupted.
+//! All of it is on the loopback address and in one directory, and ends by itself: each part has its time, each store the bytes that it
+//! may hold, all together have their time, and what was started and made is gone afterwards, also when it is interrupted.
 
 mod fsync;
 mod measured;
@@ -19,14 +19,15 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::Duration,
 };
 
 use tokio::time::Instant;
 
 use self::{
-    measured::{Machine, Measured, next_step},
-    process::ServerProcess,
+    measured::{AcceptedRow, ArrivalRow, DeliveredRow, Machine, Measured, next_step},
+    process::{ServerProcess, watched, written},
     processor::Used,
     scratch::Scratch,
     sender::{Exchange, Rhythm, Turns, Webhooks, send, waits},
@@ -44,11 +45,15 @@ use crate::{
 /// Parts that have their seconds each: the disk, one sender, several, the client, the way.
 const PARTS: u32 = 5;
 /// What starts, stops and removals may take beside them.
-const BESIDE: Duration = Duration::from_secs(30);
+const BESIDE: Duration = Duration::from_secs(60);
+/// What removals may take behind a signal; another one ends the process by then.
+const CLEAN_UP_WITHIN: Duration = Duration::from_secs(20);
 /// The first tenth of a part does not count: connections are made, and a store is empty.
 const WARM_UP: u32 = 10;
-/// Bytes that a part may store.
-const PART_BYTES_MAX: u64 = 512 << 20;
+/// Bytes that are stored at once: by all parts of a server, whose store is removed before the next one's is made.
+const STORE_BYTES_MAX: u64 = 512 << 20;
+/// Parts that share a store.
+const PARTS_OF_A_STORE: u64 = 2;
 /// What is stored of a webhook beside its body.
 const HEAD_BYTES: u64 = 1024;
 /// How many of a destination's deliveries a client holds at once: more than by default, so that it is not what is measured.
@@ -57,8 +62,10 @@ const CONCURRENCY: u32 = 64;
 const PACE_MAX: f64 = 1_000.0;
 /// Which part.
 const PACE_SHARE: f64 = 0.25;
+/// How many at least in a part, also where next to nothing comes through.
+const PACE_TURNS_MIN: f64 = 10.0;
 /// How long the first webhook may be on its way, and the last ones.
-const ARRIVAL_WITHIN: Duration = Duration::from_secs(10);
+const ARRIVAL_WITHIN: Duration = Duration::from_secs(20);
 
 /// What is to be measured, and where.
 #[derive(Debug)]
@@ -80,15 +87,17 @@ pub(crate) struct Asked {
 /// There is no room, the relay does not start or does not take what it is sent, it takes too long, or it was interrupted.
 pub(crate) fn run(asked: &Asked) -> Outcome {
     block_on(async {
-        let stop = signals::listen()?;
+        let (stop, mut quit) = (signals::listen_with(let_it_clean_up)?, signals::quits()?);
         let scratch = Scratch::make(&asked.dir)?;
         let longest = asked.span * PARTS + BESIDE;
         say(&style::dim(begun(asked, &scratch, longest)));
         let too_long = || Failure::no(format!("given up after {}: the machine is too busy", human_duration(longest)));
         // Whichever comes first, what was started has ended behind this.
+        let interrupted = || Err(Failure::no("interrupted; nothing is left of it"));
         let measured = tokio::select! {
             measured = tokio::time::timeout(longest, measure(asked, &scratch)) => measured.map_err(|_| too_long())??,
-            () = stop.asked() => return Err(Failure::no("interrupted; nothing is left of it")),
+            () = stop.asked() => return interrupted(),
+            _ = quit.recv() => return interrupted(),
         };
         drop(scratch);
         if asked.json {
@@ -102,6 +111,11 @@ pub(crate) fn run(asked: &Asked) -> Outcome {
     })
 }
 
+/// At a second signal: the process ends by itself once what it made is removed.
+fn let_it_clean_up() {
+    thread::sleep(CLEAN_UP_WITHIN);
+}
+
 fn begun(asked: &Asked, scratch: &Scratch, longest: Duration) -> String {
     let at = scratch.file_system.as_deref().map(|kind| format!(" ({kind})")).unwrap_or_default();
     let some = human_duration(asked.span * PARTS);
@@ -111,12 +125,10 @@ fn begun(asked: &Asked, scratch: &Scratch, longest: Duration) -> String {
 async fn measure(asked: &Asked, scratch: &Scratch) -> Result<Measured, Failure> {
     let machine = Machine::here(scratch.file_system.as_deref(), scratch.is_memory());
     let fsync = fsyncs(&scratch.dir().join("fsync"), asked.span).await?;
-    let Accepted { rows, written, stored } = accepted(asked, &scratch.dir().join("accepts")).await?;
+    let (accepted, stored) = accepted(asked, &scratch.dir().join("accepts")).await?;
     let (delivered, arrival) = delivered(asked, &scratch.dir().join("delivers")).await?;
     let (senders, bytes) = (asked.senders, asked.bytes);
-    // What goes to memory the kernel does not count.
-    let written = written.filter(|_| !machine.is_memory);
-    Ok(Measured { machine, senders, bytes, fsync, accepted: rows, delivered, arrival, written, stored })
+    Ok(Measured { machine, senders, bytes, fsync, accepted, delivered, arrival, stored })
 }
 
 /// Stops whoever measures the disk in a thread of its own, when nobody waits for that any more.
@@ -138,38 +150,37 @@ async fn fsyncs(path: &Path, span: Duration) -> Result<Waits, Failure> {
     measured.ok_or_else(|| failed("not one fsync ended in time".to_owned()))
 }
 
-/// What a server took in.
-struct Accepted {
-    rows: Vec<(usize, Waits, Option<f64>)>,
-    /// Bytes for each: given to the disk, and stored.
-    written: Option<f64>,
-    stored: f64,
-}
-
-/// By one sender, then by several; nobody fetches what is accepted.
-async fn accepted(asked: &Asked, dir: &Path) -> Result<Accepted, Failure> {
-    let server = ServerProcess::start(dir).await?;
+/// By one sender, then by several, and the bytes that are stored of each; nobody fetches what is accepted.
+async fn accepted(asked: &Asked, dir: &Path) -> Result<(Vec<AcceptedRow>, f64), Failure> {
+    let mut server = ServerProcess::start(dir).await?;
     let webhooks = Webhooks::new(server.public, server.api_key.expose(), asked.bytes)?;
-    let (mut rows, mut count, mut written) = (Vec::new(), 0, None);
+    let (mut rows, mut count) = (Vec::new(), 0);
     for senders in if asked.senders == 1 { vec![1] } else { vec![1, asked.senders] } {
-        let (before, used) = (server.written(), Used::by(vec![std::process::id(), server.pid()]));
-        let (start, turns) = free(asked, Rhythm::Free);
-        let exchanges = send(&webhooks, senders, &turns).await?;
-        let busy = used.since();
-        let bytes = server.written().zip(before).map(|(after, before)| (after - before) as f64);
-        written = bytes.map(|bytes| bytes / exchanges.len().max(1) as f64);
+        let pid = server.pid();
+        let (before, used, start) = (written(pid), Used::by(vec![std::process::id(), pid]), Instant::now());
+        let turns = turns(asked, Rhythm::Free, start);
+        let exchanges = watched(send(&webhooks, senders, &turns), &mut [server.process()]).await?;
+        let (busy, written) = (used.since(), for_each(before, written(pid), exchanges.len()));
         count += exchanges.len();
-        rows.push((senders, counted(&exchanges, start, asked.span)?, busy));
+        rows.push(AcceptedRow { senders, waits: counted(&exchanges, start, asked.span)?, busy, written });
     }
-    let stored = server.stop().await as f64 / count.max(1) as f64;
-    Ok(Accepted { rows, written, stored })
+    Ok((rows, server.stop().await as f64 / count.max(1) as f64))
 }
 
-/// Turns for as long as a part lasts, beginning now.
-fn free(asked: &Asked, rhythm: Rhythm) -> (Instant, Arc<Turns>) {
-    let start = Instant::now();
-    let most = PART_BYTES_MAX / (asked.bytes as u64 + HEAD_BYTES);
-    (start, Turns::new(rhythm, most, start + asked.span))
+/// Turns of a part that begins then: for as long as it lasts, and no more than its share of what a store may hold.
+fn turns(asked: &Asked, rhythm: Rhythm, start: Instant) -> Arc<Turns> {
+    Turns::new(rhythm, turns_max(asked.bytes), start + asked.span)
+}
+
+fn turns_max(bytes: usize) -> u64 {
+    // The first one through a client is of no part.
+    (STORE_BYTES_MAX / (bytes as u64 + HEAD_BYTES) - 1) / PARTS_OF_A_STORE
+}
+
+/// Bytes that were given to the disk for each of so many; `None` where the kernel does not say, or does not count what goes to memory.
+fn for_each(before: Option<u64>, after: Option<u64>, count: usize) -> Option<f64> {
+    let bytes = after?.checked_sub(before?).filter(|bytes| *bytes > 0)?;
+    Some(bytes as f64 / count.max(1) as f64)
 }
 
 /// What was answered once it was warm, or at all if all was sent before.
@@ -179,41 +190,81 @@ fn counted(exchanges: &[Exchange], start: Instant, span: Duration) -> Result<Wai
 }
 
 /// Through a client to a target that takes everything: as many as come through, then some of them evenly.
-async fn delivered(asked: &Asked, dir: &Path) -> Result<((f64, Option<f64>), Waits), Failure> {
+async fn delivered(asked: &Asked, dir: &Path) -> Result<(DeliveredRow, ArrivalRow), Failure> {
     let target = Sink::start().await?;
-    let server = ServerProcess::start(dir).await?;
-    let client = server.client(target.address, CONCURRENCY)?;
+    let mut server = ServerProcess::start(dir).await?;
+    let mut client = server.client(target.address, CONCURRENCY)?;
     let webhooks = Webhooks::new(server.public, server.api_key.expose(), asked.bytes)?;
-    let first = Turns::new(Rhythm::Free, 1, Instant::now() + ARRIVAL_WITHIN);
-    send(&webhooks, 1, &first).await?;
-    if !target.wait_for(1, ARRIVAL_WITHIN).await {
-        return Err(Failure::unreachable(
-            "the client did not fetch the first webhook in time: the machine is too busy",
-        ));
-    }
-    target.arrivals();
-
-    let used = Used::by(vec![std::process::id(), server.pid(), client.pid()]);
-    let (start, turns) = free(asked, Rhythm::WithTarget(target.seen()));
-    let sent = send(&webhooks, asked.senders, &turns).await?;
-    let busy = used.since();
-    // What is under way at the end was not delivered in time, and must not be in the way of what follows.
-    let rate = arrived_per_second(&target.arrivals(), start + asked.span / WARM_UP);
-    target.wait_for(1 + sent.len() as u64, ARRIVAL_WITHIN).await;
-    target.arrivals();
-    let rate = rate.ok_or_else(|| Failure::no("nothing arrived in time: the machine is too busy"))?;
-
-    let pace = (rate * PACE_SHARE).clamp(1.0, PACE_MAX);
-    let start = Instant::now();
-    let even = Rhythm::Even(start, Duration::from_secs_f64(1.0 / pace));
-    let before = target.seen().count();
-    let turns = Turns::new(even, u64::MAX - 1, start + asked.span);
-    let sent = send(&webhooks, asked.senders, &turns).await?;
-    target.wait_for(before + sent.len() as u64, ARRIVAL_WITHIN).await;
-    let arrival = on_their_way(&sent, &target.arrivals(), start + asked.span / WARM_UP);
+    let way = Way { asked, webhooks, target, server: server.pid(), client: client.pid() };
+    let parts = async {
+        way.first().await?;
+        let delivered = way.as_many_as_come_through().await?;
+        let arrival = way.evenly(delivered.per_second).await?;
+        Ok((delivered, arrival))
+    };
+    let found = watched(parts, &mut [server.process(), &mut client]).await?;
     drop(client);
     server.stop().await;
-    Ok(((rate, busy), arrival.ok_or_else(|| Failure::no("nothing arrived in time: the machine is too busy"))?))
+    Ok(found)
+}
+
+/// From the senders to the target.
+struct Way<'a> {
+    asked: &'a Asked,
+    webhooks: Webhooks,
+    target: Sink,
+    /// Their processes.
+    server: u32,
+    client: u32,
+}
+
+impl Way<'_> {
+    /// The one by which it is known that the client is there.
+    async fn first(&self) -> Result<(), Failure> {
+        send(&self.webhooks, 1, &Turns::new(Rhythm::Free, 1, Instant::now() + ARRIVAL_WITHIN)).await?;
+        if !self.target.wait_for(1, ARRIVAL_WITHIN).await {
+            return Err(Failure::unreachable(
+                "the client did not fetch the first webhook in time: the machine is too busy",
+            ));
+        }
+        self.target.arrivals();
+        Ok(())
+    }
+
+    async fn as_many_as_come_through(&self) -> Result<DeliveredRow, Failure> {
+        let before = written(self.server);
+        let used = Used::by(vec![std::process::id(), self.server, self.client]);
+        let start = Instant::now();
+        let turns = turns(self.asked, Rhythm::WithTarget(self.target.seen()), start);
+        let sent = send(&self.webhooks, self.asked.senders, &turns).await?;
+        let busy = used.since();
+        let in_time = self.target.arrivals();
+        // What is under way at the end was not delivered in time, and must not be in the way of what follows.
+        self.target.wait_for(1 + sent.len() as u64, ARRIVAL_WITHIN).await;
+        let late = self.target.arrivals();
+        let warm = start + self.asked.span / WARM_UP;
+        let rate = arrived_per_second(&in_time, warm).or_else(|| arrived_per_second(&[in_time, late].concat(), start));
+        let per_second = rate.ok_or_else(nothing_arrived)?;
+        Ok(DeliveredRow { per_second, busy, written: for_each(before, written(self.server), sent.len()) })
+    }
+
+    /// At a share of that.
+    async fn evenly(&self, per_second: f64) -> Result<ArrivalRow, Failure> {
+        let pace_min = PACE_TURNS_MIN / self.asked.span.as_secs_f64();
+        let pace = (per_second * PACE_SHARE).max(pace_min).min(PACE_MAX);
+        let (before, seen, start) = (written(self.server), self.target.seen().count(), Instant::now());
+        let turns = turns(self.asked, Rhythm::Even(start, Duration::from_secs_f64(1.0 / pace)), start);
+        let sent = send(&self.webhooks, self.asked.senders, &turns).await?;
+        self.target.wait_for(seen + sent.len() as u64, ARRIVAL_WITHIN).await;
+        let (arrivals, warm) = (self.target.arrivals(), start + self.asked.span / WARM_UP);
+        let waits = on_their_way(&sent, &arrivals, warm).or_else(|| on_their_way(&sent, &arrivals, start));
+        let written = for_each(before, written(self.server), sent.len());
+        Ok(ArrivalRow { waits: waits.ok_or_else(nothing_arrived)?, written })
+    }
+}
+
+fn nothing_arrived() -> Failure {
+    Failure::no("nothing arrived in time: the machine is too busy")
 }
 
 /// Of those that arrived behind `from`.
@@ -234,4 +285,30 @@ fn on_their_way(sent: &[Exchange], arrivals: &[(u64, Instant)], from: Instant) -
     let spans = counted.filter_map(|exchange| first.get(&exchange.number)?.checked_duration_since(exchange.sent));
     let last = sent.iter().map(|exchange| exchange.sent).max()?;
     Waits::of(spans.collect(), last.checked_duration_since(from)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The largest and the smallest body that are allowed, however long a part lasts and at whichever pace.
+    #[test]
+    fn all_parts_of_a_store_are_less_than_what_has_to_be_free() {
+        for bytes in [64, 1024, 256 << 10] {
+            let stored = (turns_max(bytes) * PARTS_OF_A_STORE + 1) * (bytes as u64 + HEAD_BYTES);
+            assert!(stored <= STORE_BYTES_MAX, "{stored} bytes with bodies of {bytes}");
+            assert!(turns_max(bytes) > 500, "too few to measure with bodies of {bytes}");
+        }
+        let reserve = 256 << 20;
+        // A log may be as large as its store.
+        assert!(2 * STORE_BYTES_MAX + reserve < scratch::FREE_BYTES_MIN);
+    }
+
+    #[test]
+    fn bytes_that_are_not_counted_are_none() {
+        assert_eq!(for_each(Some(1_000), Some(5_000), 4), Some(1_000.0));
+        assert_eq!(for_each(Some(1_000), Some(1_000), 4), None, "in memory");
+        assert_eq!(for_each(None, Some(1_000), 4), None);
+        assert_eq!(for_each(Some(2), Some(1), 4), None);
+    }
 }

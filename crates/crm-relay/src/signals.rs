@@ -81,6 +81,15 @@ pub(crate) fn resizes() -> Result<Signal, Failure> {
     signal(SignalKind::window_change()).map_err(failed)
 }
 
+/// Tells of Ctrl-\ for a command that has something to remove before it ends.
+///
+/// # Errors
+/// The system refuses a handler.
+pub(crate) fn quits() -> Result<Signal, Failure> {
+    let failed = |error| Failure::new(Exit::StoreFailed, format!("cannot listen for signals: {error}"));
+    signal(SignalKind::quit()).map_err(failed)
+}
+
 /// What a terminal sends a command that has taken it, beside a stop: Ctrl-Z and Ctrl-\.
 #[derive(Debug)]
 pub(crate) struct Keys {

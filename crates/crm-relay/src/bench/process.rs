@@ -1,7 +1,8 @@
 //! The relay that is measured: this program, as a server and as a client, in processes of their own.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{self, Read as _, Seek as _, SeekFrom},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -27,13 +28,16 @@ const STOP_WITHIN: Duration = Duration::from_secs(3);
 const END_WITHIN: Duration = Duration::from_secs(3);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// What of its last words is told.
-const WORDS_MAX: usize = 2_000;
+/// Bytes of its last words that are told.
+const WORDS_MAX: u64 = 2_000;
+/// How long whoever does not answer may take to have ended, if that is why.
+const DEATH_WITHIN: Duration = Duration::from_secs(1);
 
 /// A child process; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Spawned {
     child: Child,
+    name: &'static str,
     /// What it said to the end.
     said: PathBuf,
 }
@@ -57,15 +61,15 @@ impl Spawned {
     }
 
     /// Starts this program in a directory, with these settings and no others, whatever stands in the environment or in files.
-    fn start(dir: &Path, name: &str, settings: &[(&str, &str)]) -> Result<Self, Failure> {
+    fn start(dir: &Path, name: &'static str, settings: &[(&str, &str)]) -> Result<Self, Failure> {
         let failed = |error| Failure::new(Exit::StoreFailed, format!("cannot start a {name}: {}", reason(&error)));
         let said = dir.join(format!("{name}.log"));
         let program = std::env::current_exe().map_err(failed)?;
-        let log = fs::File::create(&said).map_err(failed)?;
+        let log = File::create(&said).map_err(failed)?;
         let mut command = Command::new(program);
         command.arg(name).current_dir(dir).env_clear().envs(settings.iter().copied()).env("LOG_LEVEL", "error");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        Ok(Self { child: command.spawn().map_err(failed)?, said })
+        Ok(Self { child: command.spawn().map_err(failed)?, name, said })
     }
 
     /// How it ended, if it has.
@@ -74,16 +78,63 @@ impl Spawned {
     }
 
     /// Why it ended by itself.
-    fn failure(&self, name: &str, status: ExitStatus) -> Failure {
-        let said = fs::read_to_string(&self.said).unwrap_or_default();
-        let last: String = said.trim().chars().take(WORDS_MAX).collect();
+    fn failure(&self, status: ExitStatus) -> Failure {
+        let last = last_words(&self.said).unwrap_or_default();
+        let last = if last.is_empty() { "it said nothing" } else { &last };
         let exit = match status.code() {
             Some(78) => Exit::Configuration,
             Some(74) => Exit::StoreFailed,
             _ => Exit::Unreachable,
         };
-        Failure::new(exit, format!("the {name} that was to be measured has ended ({status}): {last}"))
+        Failure::new(exit, format!("the {} that was to be measured has ended ({status}): {last}", self.name))
     }
+}
+
+/// What comes of a part, as long as the processes live with which it is measured.
+///
+/// # Errors
+/// The part's, or why one of them has ended.
+pub(crate) async fn watched<T>(
+    part: impl Future<Output = Result<T, Failure>>,
+    processes: &mut [&mut Spawned],
+) -> Result<T, Failure> {
+    let failed = tokio::select! {
+        failure = death(processes) => return Err(failure),
+        done = part => match done {
+            Ok(done) => return Ok(done),
+            Err(failed) => failed,
+        },
+    };
+    // Whoever waits for an answer may know before us that none will come.
+    Err(tokio::time::timeout(DEATH_WITHIN, death(processes)).await.unwrap_or(failed))
+}
+
+/// Bytes that a process has given to the disk since it started, in whole pages of the kernel's cache; `None` where the kernel does not say.
+pub(crate) fn written(pid: u32) -> Option<u64> {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    io.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.parse().ok()
+}
+
+/// Waits until one of them has ended; why it has. Cancel safe.
+async fn death(processes: &mut [&mut Spawned]) -> Failure {
+    loop {
+        for process in &mut *processes {
+            if let Some(status) = process.ended() {
+                return process.failure(status);
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// The end of a log.
+fn last_words(said: &Path) -> io::Result<String> {
+    let mut file = File::open(said)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(WORDS_MAX)))?;
+    let mut last = Vec::new();
+    file.take(WORDS_MAX).read_to_end(&mut last)?;
+    Ok(String::from_utf8_lossy(&last).trim().to_owned())
 }
 
 impl Drop for Spawned {
@@ -106,9 +157,9 @@ impl ServerProcess {
     pub(crate) async fn start(dir: &Path) -> Result<Self, Failure> {
         fs::create_dir(dir).map_err(|error| credentials::not_writable(dir, &error))?;
         let data = dir.join("data");
-        let at = data.display().to_string();
+        // Below the directory that it is started in.
         let settings =
-            [("DATA_DIR", &*at), ("SERVER_HOST", "127.0.0.1"), ("SERVER_PORT", "0"), ("ADMIN_LISTEN", "off")];
+            [("DATA_DIR", "data"), ("SERVER_HOST", "127.0.0.1"), ("SERVER_PORT", "0"), ("ADMIN_LISTEN", "off")];
         let mut process = Spawned::start(dir, "server", &settings)?;
         let start = Instant::now();
         let public = loop {
@@ -116,7 +167,7 @@ impl ServerProcess {
                 break public;
             }
             if let Some(status) = process.ended() {
-                return Err(process.failure("server", status));
+                return Err(process.failure(status));
             }
             if start.elapsed() > START_WITHIN {
                 let text =
@@ -153,10 +204,9 @@ impl ServerProcess {
         self.process.pid()
     }
 
-    /// Bytes that it has given to the disk since it started, in whole pages of the kernel's cache; `None` where the kernel does not say.
-    pub(crate) fn written(&self) -> Option<u64> {
-        let io = fs::read_to_string(format!("/proc/{}/io", self.pid())).ok()?;
-        io.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.parse().ok()
+    /// The same, to be watched.
+    pub(crate) fn process(&mut self) -> &mut Spawned {
+        &mut self.process
     }
 
     /// Has it close its store, and removes that. Bytes that it took.
@@ -173,5 +223,20 @@ impl ServerProcess {
         // What is left goes with the directory around it.
         let _left = fs::remove_dir_all(&dir);
         kept.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_log_its_end_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        fs::write(&log, format!("{}\nthe reason\n", "a line\n".repeat(1_000))).unwrap();
+        let told = last_words(&log).unwrap();
+        assert!(told.ends_with("a line\n\nthe reason") && told.len() <= WORDS_MAX as usize, "{told}");
+        assert!(last_words(&dir.path().join("none")).is_err());
     }
 }

@@ -17,8 +17,9 @@ use crate::{
     render::visible::visible,
 };
 
-/// What has to be free, so that neither a part nor what the server keeps free fills the disk.
-const FREE_BYTES_MIN: u64 = 1 << 30;
+/// What has to be free: for a store and a log that is as large, and what the server keeps free beside them, which one that serves there
+/// may need.
+pub(crate) const FREE_BYTES_MIN: u64 = 1_536 << 20;
 
 /// The directory; removed with all that is in it when dropped.
 #[derive(Debug)]
@@ -37,15 +38,13 @@ impl Scratch {
         let wrong = |want: String| Failure::option("--dir", &parent.display().to_string(), want);
         let whole = parent.canonicalize().map_err(|error| wrong(reason(&error)))?;
         let stat = rustix::fs::statvfs(&whole).map_err(|error| wrong(reason(&error.into())))?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        if free < FREE_BYTES_MIN {
-            let want = format!("{} MiB are free there, want 1 GiB: name a directory on another disk", free >> 20);
-            return Err(wrong(want));
-        }
+        let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
+        let file_system = file_system(&whole, &mounts);
+        let memory = is_memory(file_system.as_deref()).then(|| fs::read_to_string("/proc/meminfo").unwrap_or_default());
+        enough(stat.f_bavail.saturating_mul(stat.f_frsize), memory.as_deref()).map_err(wrong)?;
         let dir = whole.join(format!("crm-relay-bench-{:08x}", rand::random::<u32>()));
         DirBuilder::new().mode(0o700).create(&dir).map_err(|error| wrong(reason(&error)))?;
-        let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
-        Ok(Self { file_system: file_system(&dir, &mounts), dir })
+        Ok(Self { dir, file_system })
     }
 
     /// The directory.
@@ -55,7 +54,7 @@ impl Scratch {
 
     /// Whether what is written there is in memory, so that no disk is measured.
     pub(crate) fn is_memory(&self) -> bool {
-        matches!(self.file_system.as_deref(), Some("tmpfs" | "ramfs"))
+        is_memory(self.file_system.as_deref())
     }
 }
 
@@ -68,6 +67,31 @@ impl Drop for Scratch {
             _ => {}
         }
     }
+}
+
+fn is_memory(file_system: Option<&str>) -> bool {
+    matches!(file_system, Some("tmpfs" | "ramfs"))
+}
+
+/// Whether there is room: on the disk, or in memory too where that is what it is on; its limit is none that memory keeps.
+fn enough(free: u64, memory: Option<&str>) -> Result<(), String> {
+    let min = FREE_BYTES_MIN >> 20;
+    if free < FREE_BYTES_MIN {
+        return Err(format!("{} MiB are free there, want {min}: name a directory on another disk", free >> 20));
+    }
+    match memory.map(|told| available(told).unwrap_or(0)) {
+        Some(free) if free < FREE_BYTES_MIN => {
+            let free = free >> 20;
+            Err(format!("it is in memory, of which {free} MiB are available, want {min}: name a directory on a disk"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Bytes, out of `/proc/meminfo`.
+fn available(told: &str) -> Option<u64> {
+    let kib = told.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    kib.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// The kind of the file system that `path` is on, out of `/proc/self/mountinfo`: that which is mounted nearest above it, and last there.
@@ -111,6 +135,16 @@ mod tests {
         assert_eq!(at("/tmporary").as_deref(), Some("ext4"));
         assert_eq!(at("/srv/a disk/x").as_deref(), Some("xfs"));
         assert_eq!(file_system(Path::new("/tmp"), b""), None);
+    }
+
+    #[test]
+    fn in_memory_there_is_no_more_room_than_memory() {
+        let memory = |mib: u64| format!("MemTotal: 1 kB\nMemAvailable:   {} kB\n", mib << 10);
+        assert_eq!(enough(FREE_BYTES_MIN, None), Ok(()));
+        assert_eq!(enough(FREE_BYTES_MIN, Some(&memory(1_536))), Ok(()));
+        assert!(enough(1 << 30, None).unwrap_err().starts_with("1024 MiB are free there, want 1536"));
+        assert!(enough(u64::MAX, Some(&memory(900))).unwrap_err().contains("900 MiB are available"));
+        assert!(enough(u64::MAX, Some("")).is_err(), "the kernel does not say");
     }
 
     #[test]

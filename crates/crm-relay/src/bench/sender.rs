@@ -55,12 +55,20 @@ pub(crate) enum Rhythm {
     Even(Instant, Duration),
 }
 
+/// The next webhook of a sender.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Turn {
+    number: u64,
+    /// When it is to be sent, which may have gone by.
+    due: Instant,
+}
+
 /// One webhook that was answered 2xx.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Exchange {
     /// Its number, which stands in its query.
     pub(crate) number: u64,
-    /// When its first byte was sent.
+    /// When its first byte was sent; at an even pace: was to be sent, so that what a stall holds up counts as late.
     pub(crate) sent: Instant,
     answered: Instant,
 }
@@ -88,24 +96,26 @@ impl Webhooks {
 }
 
 impl Turns {
-    /// So many until then.
+    /// So many until then, and one at least.
     pub(crate) fn new(rhythm: Rhythm, most: u64, until: Instant) -> Arc<Self> {
         Arc::new(Self { next: AtomicU64::new(1), end: most.saturating_add(1), until, rhythm })
     }
 
-    /// The number of the next webhook, once it is its turn; `None`: that was all.
-    async fn next(&self) -> Option<u64> {
+    /// The next webhook, once it is its turn; `None`: that was all.
+    async fn next(&self) -> Option<Turn> {
         if let Rhythm::WithTarget(seen) = &self.rhythm {
             while self.next.load(Ordering::Relaxed) > seen.count() + UNDER_WAY_MAX && Instant::now() < self.until {
                 tokio::time::sleep(STEP).await;
             }
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        if let Rhythm::Even(from, every) = &self.rhythm {
-            let due = *from + every.mul_f64(number as f64);
-            tokio::time::sleep_until(due.min(self.until)).await;
-        }
-        (number < self.end && Instant::now() < self.until).then_some(number)
+        let due = match &self.rhythm {
+            Rhythm::Even(from, every) if number < self.end => *from + every.mul_f64(number as f64),
+            _ => Instant::now(),
+        };
+        tokio::time::sleep_until(due.min(self.until)).await;
+        // Of an even pace those that a stall held up are sent late, and are not left out.
+        (number < self.end && (due < self.until || number == 1)).then_some(Turn { number, due })
     }
 }
 
@@ -126,7 +136,7 @@ pub(crate) async fn send(webhooks: &Webhooks, senders: usize, turns: &Arc<Turns>
     Ok(all)
 }
 
-/// What those came to that were answered behind `from`.
+/// What those came to that were sent behind `from`.
 pub(crate) fn waits(exchanges: &[Exchange], from: Instant) -> Option<Waits> {
     let counted = exchanges.iter().filter(|exchange| exchange.sent >= from);
     let last = exchanges.iter().map(|exchange| exchange.answered).max()?;
@@ -136,10 +146,8 @@ pub(crate) fn waits(exchanges: &[Exchange], from: Instant) -> Option<Waits> {
 async fn one(webhooks: Webhooks, turns: Arc<Turns>) -> Result<Vec<Exchange>, String> {
     let mut connection = connect(webhooks.address).await?;
     let mut done = Vec::new();
-    while let Some(number) = turns.next().await {
-        let request = webhooks.request(number)?;
-        let sent = Instant::now();
-        exchange(&mut connection, request).await?;
+    while let Some(Turn { number, due: sent }) = turns.next().await {
+        exchange(&mut connection, webhooks.request(number)?).await?;
         done.push(Exchange { number, sent, answered: Instant::now() });
     }
     Ok(done)
@@ -188,14 +196,38 @@ mod tests {
         }
     }
 
+    async fn number(turns: &Turns) -> Option<u64> {
+        turns.next().await.map(|turn| turn.number)
+    }
+
+    /// A disk that stands still for half a second makes all late that were due then, and not one for each sender.
+    #[tokio::test(start_paused = true)]
+    async fn what_a_stall_holds_up_is_late_from_when_it_was_due() {
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let turns = Turns::new(Rhythm::Even(start, ms(10)), 1_000, start + ms(500));
+        assert_eq!(turns.next().await, Some(Turn { number: 1, due: start + ms(10) }));
+        tokio::time::advance(ms(590)).await;
+        let mut late = Vec::new();
+        while let Some(turn) = turns.next().await {
+            late.push(turn.due.elapsed());
+        }
+        assert_eq!(late, (2..50).map(|number| ms(600 - number * 10)).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_has_a_turn_however_late_its_sender_is() {
+        let turns = Turns::new(Rhythm::Free, 9, Instant::now());
+        assert_eq!((number(&turns).await, number(&turns).await), (Some(1), None));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn turns_end_with_their_number_and_with_their_time() {
         let soon = || Instant::now() + Duration::from_secs(10);
         let few = Turns::new(Rhythm::Free, 2, soon());
-        assert_eq!((few.next().await, few.next().await, few.next().await), (Some(1), Some(2), None));
+        assert_eq!((number(&few).await, number(&few).await, number(&few).await), (Some(1), Some(2), None));
         let even = Turns::new(Rhythm::Even(Instant::now(), Duration::from_secs(4)), 100, soon());
         let start = Instant::now();
-        assert_eq!((even.next().await, even.next().await), (Some(1), Some(2)));
+        assert_eq!((number(&even).await, number(&even).await), (Some(1), Some(2)));
         assert_eq!(start.elapsed(), Duration::from_secs(8));
         assert_eq!(even.next().await, None, "the third would be late");
         assert_eq!(start.elapsed(), Duration::from_secs(10));
@@ -208,7 +240,7 @@ mod tests {
         let start = Instant::now();
         let turns = Turns::new(Rhythm::WithTarget(seen), u64::MAX, start + Duration::from_secs(1));
         for number in 1..=UNDER_WAY_MAX {
-            assert_eq!(turns.next().await, Some(number));
+            assert_eq!(self::number(&turns).await, Some(number));
         }
         assert_eq!(start.elapsed(), Duration::ZERO);
         assert_eq!(turns.next().await, None);

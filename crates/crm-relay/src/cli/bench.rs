@@ -32,9 +32,9 @@ const BYTES: (u64, u64) = (64, 256 * 1024);
 It runs a server and a client of its own on the loopback address, with a store
 of their own, and sends them webhooks: from one sender and from several, and
 through the client to a target. Five parts take --seconds each, and all together
-half a minute more at most. Whatever it started and wrote is gone then, also
-after Ctrl-C. The machine is fully at work meanwhile. What follows from the
-numbers: docs/operating/sizing.md")]
+a minute more at most. What it stores takes 1 GiB at most. Whatever it started
+and wrote is gone then, also after Ctrl-C. The machine is fully at work
+meanwhile. What follows from the numbers: docs/operating/sizing.md")]
 pub(crate) struct BenchArgs {
     /// Of each of the five parts
     #[arg(long, value_name = "N", default_value = "3", value_parser = seconds)]

@@ -126,6 +126,29 @@ fn every_page_with_marked_blocks_is_run() {
     assert_eq!(marked, run);
 }
 
+#[test]
+fn a_command_that_is_to_be_refused_ends_with_that_code_and_no_other() {
+    let place = Place::new();
+    let is_well = |line: &str| typed(&adapted(line, &place, ""), &place).status.success();
+    assert!(is_well("false   # refused, exit 1"));
+    for line in [
+        "true # refused, exit 1",
+        "(exit 2) # refused, exit 1",
+        "(exit 1) # refused, exit 10",
+        "no-program # refused, exit 1",
+    ] {
+        assert!(!is_well(line), "{line}");
+    }
+}
+
+/// Otherwise a block that names a word would answer with it.
+#[test]
+fn what_is_typed_is_not_taken_for_what_it_answers() {
+    let place = Place::new();
+    let output = typed("true only-typed", &place);
+    assert_eq!((output.stdout, output.stderr), (Vec::new(), Vec::new()));
+}
+
 /// Runs its blocks; what went wrong.
 fn follow(page: &Page) -> Option<String> {
     let place = Place::new();
@@ -141,10 +164,11 @@ fn follow(page: &Page) -> Option<String> {
     let blocks = blocks(&text);
     let script = adapted(&format!("{}\n{}", page.before, blocks.join("\n")), &place, &url);
     let output = typed(&script, &place);
+    // Of what was run only this: what was typed does not stand for its answer.
     let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let missing: Vec<&str> = page.told.iter().filter(|words| !told.contains(**words)).copied().collect();
     let is_well = output.status.success() && missing.is_empty();
-    (!is_well).then(|| format!("{}, not told: {missing:?}\n{told}", output.status))
+    (!is_well).then(|| format!("{}, not told: {missing:?}\n{script}\n\ncame to\n{told}", output.status))
 }
 
 /// Runs it in a shell that finds the program and the stand-ins.
@@ -152,7 +176,7 @@ fn typed(script: &str, place: &Place) -> Output {
     let program = Path::new(env!("CARGO_BIN_EXE_crm-relay")).parent().unwrap().display();
     let path = format!("{}:{program}:/usr/local/bin:/usr/bin:/bin", place.path("stand-ins").display());
     let mut shell = Command::new("timeout");
-    shell.args(["60", "sh", "-eux", "-c", script]).current_dir(place.path("")).env_clear();
+    shell.args(["60", "sh", "-eu", "-c", script]).current_dir(place.path("")).env_clear();
     shell.env("PATH", path).env("HOME", place.path("")).stdin(Stdio::null()).output().unwrap()
 }
 
@@ -162,7 +186,10 @@ fn blocks(text: &str) -> Vec<String> {
     let marked = text.split(&line).skip(1);
     let block =
         |behind: &str| behind.strip_prefix("```sh\n").and_then(|block| Some(block.split_once("\n```")?.0.to_owned()));
-    marked.map(|behind| block(behind).unwrap_or_else(|| panic!("no block of sh follows {MARK}"))).collect()
+    let found: Vec<String> =
+        marked.map(|behind| block(behind).unwrap_or_else(|| panic!("no block of sh follows {MARK}"))).collect();
+    assert_eq!(found.len(), text.matches(MARK).count(), "{MARK} is a line of its own");
+    found
 }
 
 /// For this place: with its paths, the server that runs there, and what is to fail failing.
@@ -176,13 +203,23 @@ fn adapted(script: &str, place: &Place, url: &str) -> String {
     }
     let mut adapted = String::new();
     for line in script.lines() {
-        match line.split_once('#').filter(|(_, comment)| comment.contains("exit 1")) {
-            Some((command, _)) => writeln!(adapted, "if {}; then exit 99; fi", command.trim()),
+        match line.split_once('#').and_then(|(command, comment)| Some((command.trim(), refusal(comment)?))) {
+            Some((command, code)) => writeln!(
+                adapted,
+                "if {command}; then echo 'not refused' >&2; exit 99; else code=$?; \
+                 [ $code = {code} ] || {{ echo \"ended with $code\" >&2; exit 98; }}; fi"
+            ),
             None => writeln!(adapted, "{line}"),
         }
         .unwrap();
     }
     adapted
+}
+
+/// The code that a command ends with which is to be refused: `refused, exit 1`.
+fn refusal(comment: &str) -> Option<u8> {
+    let code = comment.split_once("refused, exit ")?.1;
+    code.split(|behind: char| !behind.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// Starts what a reader has running by then; where its server takes webhooks.
