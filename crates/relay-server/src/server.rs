@@ -2,12 +2,10 @@
 
 mod others;
 mod run_file;
+mod sockets;
 
 use std::{
-    fs, io,
     net::SocketAddr,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
     sync::{Arc, OnceLock, atomic::AtomicU64},
     time::Duration,
 };
@@ -80,6 +78,7 @@ use crate::{
     watch,
 };
 use others::{about, agreed, start_clock};
+use sockets::{addr_of, bind_socket};
 
 /// How long the store of a server that has failed may take to close; otherwise it has what is left of the grace.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -798,31 +797,9 @@ fn begin(hub: &mut Hub, registry: &Registry, stats: &Stats, clock: Clock) {
     hub.handle(Input::Routing(Arc::clone(&registry.directory().routing)), clock.own());
 }
 
-fn addr_of(listener: &Listener, asked: SocketAddr) -> Result<SocketAddr, StartError> {
-    listener.local_addr().map_err(|source| StartError::Bind { addr: asked.to_string(), source })
-}
-
-/// Binds `DATA_DIR/admin.sock` for the owner alone. The data directory is locked by now, so a socket that is there is a
-/// dead one's.
-fn bind_socket(data_dir: &Path) -> Result<UnixListener, StartError> {
-    let path = data_dir.join("admin.sock");
-    let failed = |source| StartError::Bind { addr: path.display().to_string(), source };
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        Ok(()) | Err(_) => {}
-    }
-    // Bound under another name and moved once nobody else may open it.
-    let fresh = data_dir.join("admin.sock.new");
-    let _ = fs::remove_file(&fresh);
-    let listener = UnixListener::bind(&fresh).map_err(failed)?;
-    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    fs::rename(&fresh, &path).map_err(failed)?;
-    Ok(listener)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
+    use std::{fs, future::pending};
 
     use relay_store::memory::MemoryStore;
 
