@@ -5,7 +5,7 @@ use relay_core::time::Wall;
 use relay_providers::{Draft, Signer};
 
 use crate::{
-    process::{ADMIN_TOKEN, API_KEY, Server, wait_for},
+    process::{ADMIN_TOKEN, API_KEY, Server},
     sender::Sender,
 };
 
@@ -94,7 +94,7 @@ async fn an_event_is_found_by_what_its_sender_calls_it() {
 }
 
 /// Signs somebody in whose password is in a file, and gives the cookie.
-async fn signed_in(server: &Server, sender: &Sender, name: &str, role: &str) -> String {
+pub(crate) async fn signed_in(server: &Server, sender: &Sender, name: &str, role: &str) -> String {
     let password = server.data_dir().parent().unwrap().join("password");
     std::fs::write(&password, "a long enough password").unwrap();
     let at_file = format!("@{}", password.display());
@@ -121,7 +121,6 @@ async fn an_event_is_found_by_what_stands_in_it() {
         let body = format!(r#"{{"customer":{{"id":"cus_{number}"}},"at":"https:\/\/shop.example\/{number}"}}"#);
         sent.push(sender.post(&server.url("/webhook"), body).await.unwrap().event());
     }
-    server.json(&["source", "update", "default", "--mark", "customer=$.customer.id"]);
     let look = |args: &[&str]| server.json(&[&["event", "list"], args].concat());
     let ids = |found: &serde_json::Value| -> Vec<String> {
         found["items"].as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
@@ -157,30 +156,9 @@ async fn an_event_is_found_by_what_stands_in_it() {
     let viewer = signed_in(&server, &sender, "eve", "viewer").await;
     assert_eq!(ask(scan, ("cookie", &viewer)).await.0, 403);
     assert_eq!(ask("/events?q=cus_1&in=bodies", ("cookie", &viewer)).await.0, 403);
-
-    // What the source declares as a mark leads there too, once that is filled in: of what came before as well.
-    let marked = wait_for("an event to be found by its mark", || {
-        let found = look(&["--source", "default", "--mark", "customer=cus_4"]);
-        (ids(&found) == [sent[4].clone()] && found["indexed_from"].is_null()).then_some(found)
-    });
-    assert!(marked["indexed_to"].is_string() && marked["items"][0]["deliveries"][0]["state"] == "ready", "{marked}");
-    assert!(ids(&look(&["--source", "default", "--mark", "customer=cus_5"])).is_empty());
-    let wrong = server.cli(&["event", "list", "--source", "default", "--mark", "order=1"]);
-    let told = String::from_utf8(wrong.stderr).unwrap();
-    assert!(wrong.status.code() == Some(1) && told.contains("has no mark \"order\"; it has: customer"), "{told}");
-    let by_mark = "/events?source=default&q=customer%3Acus_4";
-    let (status, page) = ask(by_mark, ("cookie", &cookie)).await;
-    assert!(status == 200 && page.contains("Of events stored up to") && page.contains(&sent[4]), "{page}");
-    assert!(!page.contains(&sent[3]), "{page}");
-    let (_, page) = ask(by_mark, ("cookie", &viewer)).await;
-    assert!(!page.contains("Of events stored") && !page.contains(&sent[4]), "{page}");
-    assert_eq!(ask("/api/v1/events/marked?source=default&mark=customer:cus_4", ("cookie", &viewer)).await.0, 403);
-    let output = server.cli(&["event", "erase", &sent[4], "--cancel", "--yes"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(ids(&look(&["--source", "default", "--mark", "customer=cus_4"])).is_empty());
     let log = server.json(&["audit-log", "--action", "event.scan"]);
     let lines: Vec<_> = log["items"].as_array().unwrap().iter().map(|line| (&line["who"], &line["subject"])).collect();
     let bob = &serde_json::Value::from("user:bob");
-    let looked = ["default: the mark customer", "every source: a text", "every source: a place of JSON"];
+    let looked = ["every source: a text", "every source: a place of JSON"];
     assert_eq!(lines, looked.map(Into::into).each_ref().map(|subject: &serde_json::Value| (bob, subject)));
 }

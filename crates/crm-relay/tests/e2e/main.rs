@@ -32,6 +32,7 @@ mod kills;
 mod libraries;
 mod log;
 mod looking;
+mod marked;
 mod other_http;
 #[expect(dead_code, reason = "the tests of the command line need more of it")]
 #[path = "../cli/place.rs"]
