@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -15,7 +16,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::process::API_KEY;
+use crate::process::{self, API_KEY};
 
 /// 1 KiB of JSON, as a platform would send.
 pub(crate) fn body() -> String {
@@ -56,6 +57,17 @@ pub(crate) async fn run(
     pause_while: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
 ) -> Measured {
     run_as(addr, sockets, span, pause_while, false).await
+}
+
+/// What a server takes a second without these settings, and then with them, each on a store of its own below `dir`.
+pub(crate) async fn without_and_with(more: &[(&str, &str)], dir: &Path, sockets: usize, span: Duration) -> [f64; 2] {
+    let mut rate_of = [0.0; 2];
+    for (at, more) in [&[][..], more].into_iter().enumerate() {
+        let (server, addr) = process::server_set(&dir.join(at.to_string()), more);
+        rate_of[at] = run(addr, sockets, span, None).await.rate;
+        server.stop();
+    }
+    rate_of
 }
 
 /// The same; with `keyed` each request has an `Idempotency-Key` of its own.

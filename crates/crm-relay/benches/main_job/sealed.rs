@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
-use crate::{Settings, load, process, report::Report};
+use crate::{Settings, load, report::Report};
 
 /// Enough for the writer never to wait.
 const SOCKETS: usize = 64;
@@ -17,13 +17,8 @@ pub(crate) async fn measure(settings: &Settings, report: &mut Report) {
         fs::write(&keys, "1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n").expect("is written");
         fs::set_permissions(&keys, fs::Permissions::from_mode(0o400)).expect("is its owner's");
         let keys = keys.display().to_string();
-        let mut rate_of = [0.0; 2];
-        for (at, more) in [&[][..], &[("ENCRYPTION_KEY_FILE", keys.as_str())]].into_iter().enumerate() {
-            let (server, addr) = process::server_set(&dir.path().join(at.to_string()), more);
-            rate_of[at] = load::run(addr, SOCKETS, span, None).await.rate;
-            server.stop();
-        }
-        let [clear, sealed] = rate_of;
+        let more = [("ENCRYPTION_KEY_FILE", keys.as_str())];
+        let [clear, sealed] = load::without_and_with(&more, dir.path(), SOCKETS, span).await;
         rates.push(sealed);
         ratios.push(sealed / clear);
     }

@@ -16,13 +16,8 @@ pub(crate) async fn measure(settings: &Settings, report: &mut Report) {
         // It reads what comes and answers 2xx, as a collector does.
         let (_collector, addr) = process::ceiling();
         let url = format!("http://{addr}");
-        let mut rate_of = [0.0; 2];
-        for (at, more) in [&[][..], &[("TRACES_URL", url.as_str()), ("TRACES_SAMPLED", "1")]].into_iter().enumerate() {
-            let (server, addr) = process::server_set(&dir.path().join(at.to_string()), more);
-            rate_of[at] = load::run(addr, SOCKETS, span, None).await.rate;
-            server.stop();
-        }
-        let [untraced, traced] = rate_of;
+        let more = [("TRACES_URL", url.as_str()), ("TRACES_SAMPLED", "1")];
+        let [untraced, traced] = load::without_and_with(&more, dir.path(), SOCKETS, span).await;
         rates.push(traced);
         ratios.push(traced / untraced);
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use relay_core::{
     delivery::{Attempt, State, cancel, outcome::Class},
-    id::{IdMint, InstanceId, JobId},
+    id::{IdMint, JobId},
     partitions::Partitions,
-    storage::{About, Ended, Extend, Forget, LeaseAsk, LeaseOrder, Presence, Retire, Step, StoreError},
+    storage::{About, Ended, Extend, Forget, Presence, Retire, Step, StoreError},
     time::Wall,
 };
 use relay_store::{
@@ -21,6 +21,7 @@ use crate::{
     backend::Shared,
     node::{Node, Server},
     proxy::Proxy,
+    trouble::asking,
 };
 
 const KEYS: &str = "1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n2 Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
@@ -249,20 +250,6 @@ fn attempt(number: u32) -> Attempt {
     }
 }
 
-fn asking(now: Wall) -> LeaseAsk {
-    LeaseAsk {
-        destination: "crm".parse().expect("a name"),
-        instance: InstanceId::from_u128(5),
-        nonce: 9,
-        until: now + Duration::from_secs(60),
-        now,
-        limit: 4,
-        tried_max: 9,
-        order: LeaseOrder::Shared { tried: 0 },
-        partitions: Partitions::ALL,
-    }
-}
-
 /// I1, I2: what replicas were to have and have not is unknown, whatever was asked for; and once they have it, it is so.
 #[tokio::test]
 async fn what_no_replica_has_is_unknown_whatever_was_asked_for() {
@@ -286,7 +273,7 @@ async fn what_no_replica_has_is_unknown_whatever_was_asked_for() {
     let cancelled = Step { settle: vec![cancel(&other, at(4))], ..step(3) };
     let retire = Retire { ended: Ended::of(&ended).into_iter().collect(), more: false, forget: forget(at(0)) };
     let said = [
-        ("lease", fresh().lease(asking(at(5))).await.map(drop)),
+        ("lease", fresh().lease(asking("crm", at(5))).await.map(drop)),
         ("extend", fresh().extend(vec![extend]).await.map(drop)),
         ("step", fresh().step(cancelled.clone()).await.map(drop)),
         ("retire", fresh().retire(retire.clone()).await.map(drop)),

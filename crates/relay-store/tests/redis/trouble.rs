@@ -617,7 +617,8 @@ async fn pages_of_spoilt_rows_keep_nothing_from_its_end() {
     }
 }
 
-fn asking(destination: &str, now: relay_core::time::Wall) -> LeaseAsk {
+/// As a client asks that takes four.
+pub(crate) fn asking(destination: &str, now: relay_core::time::Wall) -> LeaseAsk {
     LeaseAsk {
         destination: destination.parse().expect("a name"),
         instance: InstanceId::from_u128(5),
