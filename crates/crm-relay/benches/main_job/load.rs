@@ -224,7 +224,7 @@ impl Socket {
 }
 
 /// Length of the answer, once it is whole.
-fn whole(answer: &[u8]) -> Option<usize> {
+pub(crate) fn whole(answer: &[u8]) -> Option<usize> {
     let head = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&answer[..head]).ok()?;
     let length = text.lines().find_map(|line| {

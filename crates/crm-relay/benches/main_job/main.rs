@@ -5,7 +5,7 @@
 //! `target/bench/main-job.json`.
 //!
 //! `ROUNDS` (5), `SECONDS` (3), `BACKLOG` (1000000) and `CHOOSY` (20000: the backlog of a target that takes a part of it)
-//! shorten or lengthen the run; `ROWS` picks parts of `ingest`, `sealed` (against the clear store), `traced` (against an untraced one), `end_to_end`, `latency`, `memory`, `keys`, `slow`, `isolation`,
+//! shorten or lengthen the run; `ROWS` picks parts of `ingest`, `sealed` (against the clear store), `traced` (against an untraced one), `viewed` (against nobody at the dashboard), `end_to_end`, `latency`, `memory`, `keys`, `slow`, `isolation`,
 //! `partial_drain`, `refused_drain`, `fresh_behind_sick` and `backlog`; `sick_among_healthy` and `outage`, ten minutes each
 //! (`OUTAGE`, in seconds), and `redis` (`make bench-redis`) run only where they are named. `PROGRAM` measures another build than this one, for pairs. What limits each row: `docs/internals/performance.md`.
 
@@ -31,6 +31,7 @@ mod report;
 mod sealed;
 mod slow;
 mod traced;
+mod viewed;
 
 use report::Report;
 
@@ -59,6 +60,9 @@ fn main() {
         }
         if settings.wants("traced") {
             traced::measure(&settings, &mut report).await;
+        }
+        if settings.wants("viewed") {
+            viewed::measure(&settings, &mut report).await;
         }
         if settings.wants("end_to_end") {
             end_to_end::throughput(&settings, &mut report).await;

@@ -28,6 +28,7 @@ mod gate;
 mod gone;
 #[path = "../e2e/history.rs"]
 mod history;
+mod keyed;
 mod main_job;
 mod migrate;
 #[path = "../../../relay-store/tests/redis/node.rs"]
