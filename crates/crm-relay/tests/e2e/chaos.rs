@@ -139,7 +139,7 @@ impl Scene {
         let mut server = Server::start(dir.path(), &settings);
         // It has a data directory only now, and a clock that can be set from now on.
         server.process.kill();
-        restart(&mut server, dir.path());
+        server.restart_under(&set_by(&clock_setting(dir.path(), "server")));
         let links = if inside { (0..CLIENTS).map(Link::lay).collect() } else { Vec::new() };
         let load = Load::at(&server.url("/webhook"), RATE);
         let mut scene = Self { dir, server, clients: Vec::new(), links, target, load, disk, started: 0 };
@@ -191,7 +191,11 @@ impl Scene {
 
     async fn end(&mut self, fault: Fault) {
         match fault {
-            Fault::ServerKilled => restart(&mut self.server, self.dir.path()),
+            // Its disk may be full just now.
+            Fault::ServerKilled => {
+                let by_file = clock_setting(self.dir.path(), "server");
+                self.server.restart_unannounced(&set_by(&by_file));
+            }
             Fault::ServerStopped => self.server.process.signal("CONT"),
             Fault::ClientKilled(which) => self.clients[which] = self.client(which),
             Fault::ClientStopped(which) => self.clients[which].signal("CONT"),
@@ -324,11 +328,6 @@ fn room(data: &Path, inside: bool, run: Duration) -> (Disk, String) {
     }
     eprintln!("chaos: left out is the full disk, for want of {} free", 4 * room);
     (Disk::Left, "1MiB".to_owned())
-}
-
-fn restart(server: &mut Server, dir: &Path) {
-    let by_file = clock_setting(dir, "server");
-    server.restart_under(&set_by(&by_file));
 }
 
 fn client_name(which: usize) -> String {

@@ -183,6 +183,16 @@ impl Server {
         (self.process, self.public, self.admin) = (process, public, admin);
     }
 
+    /// The same until somebody listens: on a full disk it announces itself once there is room.
+    pub(crate) fn restart_unannounced(&mut self, wrapper: &[&str]) {
+        let (mut process, _) = begin(wrapper, &[], &self.dir, &self.settings, self.public.port());
+        wait_for("the server to listen", || {
+            assert!(process.is_running(), "the server ended: {}", process.log());
+            std::net::TcpStream::connect(self.public).ok()
+        });
+        self.process = process;
+    }
+
     /// Adds or replaces a setting for the next restart.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.settings.retain(|(known, _)| known != name);
@@ -232,6 +242,23 @@ fn launch(
     settings: &[(String, String)],
     port: u16,
 ) -> (Process, SocketAddr, SocketAddr) {
+    let (mut process, announced) = begin(wrapper, options, dir, settings, port);
+    let run: Value = wait_for("the server to announce itself", || {
+        assert!(process.is_running(), "the server ended: {}", process.log());
+        serde_json::from_slice(&std::fs::read(&announced).ok()?).ok()
+    });
+    let addr = |name: &str| run[name].as_str().unwrap().parse().unwrap();
+    (process, addr("public"), addr("admin"))
+}
+
+/// Starts it; gives where it will say where it listens.
+fn begin(
+    wrapper: &[&str],
+    options: &[&str],
+    dir: &Path,
+    settings: &[(String, String)],
+    port: u16,
+) -> (Process, PathBuf) {
     let data = dir.join("data");
     // It is to have the same again when it is restarted.
     let port = if port == 0 { store::free_port() } else { port };
@@ -255,13 +282,8 @@ fn launch(
     let announced = data.join("run.json");
     let _ = std::fs::remove_file(&announced);
     let args: Vec<&str> = ["server"].iter().chain(options).copied().collect();
-    let mut process = Process::start_under(wrapper, &dir.join("server.log"), &args, &env);
-    let run: Value = wait_for("the server to announce itself", || {
-        assert!(process.is_running(), "the server ended: {}", process.log());
-        serde_json::from_slice(&std::fs::read(&announced).ok()?).ok()
-    });
-    let addr = |name: &str| run[name].as_str().unwrap().parse().unwrap();
-    (process, addr("public"), addr("admin"))
+    let process = Process::start_under(wrapper, &dir.join("server.log"), &args, &env);
+    (process, announced)
 }
 
 /// A relay client with one local target per destination.
