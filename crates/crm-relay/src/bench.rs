@@ -67,6 +67,10 @@ const PACE_TURNS_MIN: f64 = 10.0;
 /// How long the first webhook may be on its way, and the last ones.
 const ARRIVAL_WITHIN: Duration = Duration::from_secs(20);
 
+/// What its own process is called, with the target in it, and the server's.
+const SENDERS: &str = "the senders and the target";
+const SERVER: &str = "the server";
+
 /// What is to be measured, and where.
 #[derive(Debug)]
 pub(crate) struct Asked {
@@ -157,8 +161,9 @@ async fn accepted(asked: &Asked, dir: &Path) -> Result<(Vec<AcceptedRow>, f64), 
     let (mut rows, mut count) = (Vec::new(), 0);
     for senders in if asked.senders == 1 { vec![1] } else { vec![1, asked.senders] } {
         let pid = server.pid();
-        let (before, used, start) = (written(pid), Used::by(vec![std::process::id(), pid]), Instant::now());
-        let turns = turns(asked, Rhythm::Free, start);
+        let (before, used, start) =
+            (written(pid), Used::by(vec![(std::process::id(), SENDERS), (pid, SERVER)]), Instant::now());
+        let turns = turns(asked, Rhythm::Free, 1 + count as u64, start);
         let exchanges = watched(send(&webhooks, senders, &turns), &mut [server.process()]).await?;
         let (busy, written) = (used.since(), for_each(before, written(pid), exchanges.len()));
         count += exchanges.len();
@@ -168,8 +173,8 @@ async fn accepted(asked: &Asked, dir: &Path) -> Result<(Vec<AcceptedRow>, f64), 
 }
 
 /// Turns of a part that begins then: for as long as it lasts, and no more than its share of what a store may hold.
-fn turns(asked: &Asked, rhythm: Rhythm, start: Instant) -> Arc<Turns> {
-    Turns::new(rhythm, turns_max(asked.bytes), start + asked.span)
+fn turns(asked: &Asked, rhythm: Rhythm, first: u64, start: Instant) -> Arc<Turns> {
+    Turns::new(rhythm, first, turns_max(asked.bytes), start + asked.span)
 }
 
 fn turns_max(bytes: usize) -> u64 {
@@ -221,31 +226,35 @@ struct Way<'a> {
 impl Way<'_> {
     /// The one by which it is known that the client is there.
     async fn first(&self) -> Result<(), Failure> {
-        send(&self.webhooks, 1, &Turns::new(Rhythm::Free, 1, Instant::now() + ARRIVAL_WITHIN)).await?;
+        send(&self.webhooks, 1, &Turns::new(Rhythm::Free, 1, 1, Instant::now() + ARRIVAL_WITHIN)).await?;
         if !self.target.wait_for(1, ARRIVAL_WITHIN).await {
             return Err(Failure::unreachable(
                 "the client did not fetch the first webhook in time: the machine is too busy",
             ));
         }
-        self.target.arrivals();
         Ok(())
     }
 
     async fn as_many_as_come_through(&self) -> Result<DeliveredRow, Failure> {
         let before = written(self.server);
-        let used = Used::by(vec![std::process::id(), self.server, self.client]);
+        let used = Used::by(vec![(std::process::id(), SENDERS), (self.server, SERVER), (self.client, "the client")]);
         let start = Instant::now();
-        let turns = turns(self.asked, Rhythm::WithTarget(self.target.seen()), start);
+        let turns = turns(self.asked, Rhythm::WithTarget(self.target.seen()), 2, start);
         let sent = send(&self.webhooks, self.asked.senders, &turns).await?;
-        let busy = used.since();
-        let in_time = self.target.arrivals();
+        let (busy, end) = (used.since(), Instant::now());
         // What is under way at the end was not delivered in time, and must not be in the way of what follows.
         self.target.wait_for(1 + sent.len() as u64, ARRIVAL_WITHIN).await;
-        let late = self.target.arrivals();
+        let arrivals = self.target.arrivals();
         let warm = start + self.asked.span / WARM_UP;
-        let rate = arrived_per_second(&in_time, warm).or_else(|| arrived_per_second(&[in_time, late].concat(), start));
-        let per_second = rate.ok_or_else(nothing_arrived)?;
-        Ok(DeliveredRow { per_second, busy, written: for_each(before, written(self.server), sent.len()) })
+        let rate =
+            arrived_per_second(&arrivals, warm, end).or_else(|| arrived_per_second(&arrivals, start, Instant::now()));
+        let written = for_each(before, written(self.server), sent.len());
+        Ok(DeliveredRow {
+            per_second: rate.ok_or_else(nothing_arrived)?,
+            busy,
+            written,
+            missing: missing(&sent, &arrivals),
+        })
     }
 
     /// At a share of that.
@@ -253,13 +262,19 @@ impl Way<'_> {
         let pace_min = PACE_TURNS_MIN / self.asked.span.as_secs_f64();
         let pace = (per_second * PACE_SHARE).max(pace_min).min(PACE_MAX);
         let (before, seen, start) = (written(self.server), self.target.seen().count(), Instant::now());
-        let turns = turns(self.asked, Rhythm::Even(start, Duration::from_secs_f64(1.0 / pace)), start);
+        let rhythm = Rhythm::Even(start, Duration::from_secs_f64(1.0 / pace));
+        // Behind all that may still come of the part before: a number is one webhook.
+        let turns = turns(self.asked, rhythm, 2 + turns_max(self.asked.bytes), start);
         let sent = send(&self.webhooks, self.asked.senders, &turns).await?;
         self.target.wait_for(seen + sent.len() as u64, ARRIVAL_WITHIN).await;
-        let (arrivals, warm) = (self.target.arrivals(), start + self.asked.span / WARM_UP);
-        let waits = on_their_way(&sent, &arrivals, warm).or_else(|| on_their_way(&sent, &arrivals, start));
+        let (arrivals, warm, now) = (self.target.arrivals(), start + self.asked.span / WARM_UP, Instant::now());
+        let waits = on_their_way(&sent, &arrivals, warm, now).or_else(|| on_their_way(&sent, &arrivals, start, now));
         let written = for_each(before, written(self.server), sent.len());
-        Ok(ArrivalRow { waits: waits.ok_or_else(nothing_arrived)?, written })
+        let missing = missing(&sent, &arrivals);
+        if missing == sent.len() {
+            return Err(nothing_arrived());
+        }
+        Ok(ArrivalRow { waits: waits.ok_or_else(nothing_arrived)?, written, missing })
     }
 }
 
@@ -267,24 +282,25 @@ fn nothing_arrived() -> Failure {
     Failure::no("nothing arrived in time: the machine is too busy")
 }
 
-/// Of those that arrived behind `from`.
-fn arrived_per_second(arrivals: &[(u64, Instant)], from: Instant) -> Option<f64> {
-    let counted = arrivals.iter().filter(|(_, at)| *at >= from).count();
-    let last = arrivals.iter().map(|(_, at)| *at).max()?;
-    let span = last.checked_duration_since(from)?.as_secs_f64();
-    (span > 0.0).then(|| counted as f64 / span)
+/// Of those that arrived between these moments.
+fn arrived_per_second(arrivals: &BTreeMap<u64, Instant>, from: Instant, to: Instant) -> Option<f64> {
+    let counted = arrivals.values().filter(|at| (from..=to).contains(*at)).count();
+    let span = to.checked_duration_since(from)?.as_secs_f64();
+    (counted > 0 && span > 0.0).then(|| counted as f64 / span)
 }
 
-/// How long those were on their way that were sent behind `from`; the second arrival of one does not count.
-fn on_their_way(sent: &[Exchange], arrivals: &[(u64, Instant)], from: Instant) -> Option<Waits> {
-    let mut first: BTreeMap<u64, Instant> = BTreeMap::new();
-    for (number, at) in arrivals {
-        first.entry(*number).or_insert(*at);
-    }
+/// How long those were on their way that were sent behind `from`; what has not arrived by `now` is on its way, and for as long as that.
+fn on_their_way(sent: &[Exchange], arrivals: &BTreeMap<u64, Instant>, from: Instant, now: Instant) -> Option<Waits> {
     let counted = sent.iter().filter(|exchange| exchange.sent >= from);
-    let spans = counted.filter_map(|exchange| first.get(&exchange.number)?.checked_duration_since(exchange.sent));
+    let spans =
+        counted.map(|exchange| arrivals.get(&exchange.number).unwrap_or(&now).saturating_duration_since(exchange.sent));
     let last = sent.iter().map(|exchange| exchange.sent).max()?;
     Waits::of(spans.collect(), last.checked_duration_since(from)?)
+}
+
+/// How many of those that were sent have not arrived.
+fn missing(sent: &[Exchange], arrivals: &BTreeMap<u64, Instant>) -> usize {
+    sent.iter().filter(|exchange| !arrivals.contains_key(&exchange.number)).count()
 }
 
 #[cfg(test)]
@@ -302,6 +318,28 @@ mod tests {
         let reserve = 256 << 20;
         // A log may be as large as its store.
         assert!(2 * STORE_BYTES_MAX + reserve < scratch::FREE_BYTES_MIN);
+    }
+
+    /// The slowest are what a tail is about: those that never came are in it.
+    #[test]
+    fn what_did_not_arrive_is_among_the_slowest() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let sent: Vec<_> = (1..=100).map(|number| Exchange::at(number, at(number))).collect();
+        let arrivals: BTreeMap<u64, Instant> = (1..=90).map(|number| (number, at(number + 5))).collect();
+        let waits = on_their_way(&sent, &arrivals, start, at(20_000)).unwrap();
+        assert_eq!((missing(&sent, &arrivals), waits.p50), (10, Duration::from_millis(5)));
+        assert!(waits.p99 >= Duration::from_millis(19_900), "{waits:?}");
+    }
+
+    /// A client that stands still in the second half has half the rate.
+    #[test]
+    fn a_rate_is_that_of_the_whole_time() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let arrivals: BTreeMap<u64, Instant> = (1..=100).map(|number| (number, at(number * 10))).collect();
+        assert_eq!(arrived_per_second(&arrivals, start, at(2_000)), Some(50.0));
+        assert_eq!(arrived_per_second(&arrivals, at(1_500), at(2_000)), None);
     }
 
     #[test]

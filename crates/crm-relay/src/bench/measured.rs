@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::waits::Waits;
+use super::{processor::Busy, waits::Waits};
 use crate::render::{style, table, visible::visible};
 
 /// From this share on a processor is what was short.
@@ -35,7 +35,7 @@ pub(crate) struct AcceptedRow {
     pub(crate) senders: usize,
     pub(crate) waits: Waits,
     /// How busy the processor was; `None` where the kernel does not say.
-    pub(crate) busy: Option<f64>,
+    pub(crate) busy: Option<Busy>,
     /// Bytes given to the disk for each; `None` where the kernel does not say.
     pub(crate) written: Option<f64>,
 }
@@ -45,8 +45,10 @@ pub(crate) struct AcceptedRow {
 pub(crate) struct DeliveredRow {
     pub(crate) per_second: f64,
     /// As of those that were accepted; so is what was written.
-    pub(crate) busy: Option<f64>,
+    pub(crate) busy: Option<Busy>,
     pub(crate) written: Option<f64>,
+    /// How many of those that were sent had not arrived long after.
+    pub(crate) missing: usize,
 }
 
 /// Those that came evenly, from when they were to be sent to their arrival.
@@ -55,6 +57,8 @@ pub(crate) struct ArrivalRow {
     pub(crate) waits: Waits,
     /// As of those that were accepted, for all of their way.
     pub(crate) written: Option<f64>,
+    /// How many had not arrived long after: they count as on their way for as long as was waited.
+    pub(crate) missing: usize,
 }
 
 /// What it was measured on.
@@ -92,12 +96,14 @@ impl Measured {
         let accepted = self.accepted.iter().map(|found| {
             let mut row = waits(&found.waits);
             row["senders"] = json!(found.senders);
-            row["processor_busy"] = json!(found.busy.map(rounded));
+            row["processor_busy"] = json!(found.busy.map(|busy| rounded(busy.cores)));
+            row["busiest_thread"] = json!(found.busy.map(|busy| rounded(busy.thread)));
             row["written_bytes_per_event"] = json!(found.written.map(rounded));
             row
         });
         let mut arrival = waits(&self.arrival.waits);
         arrival["written_bytes_per_event"] = json!(self.arrival.written.map(rounded));
+        arrival["missing"] = json!(self.arrival.missing);
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "machine": {
@@ -113,7 +119,9 @@ impl Measured {
             "accepted": accepted.collect::<Vec<_>>(),
             "delivered": {
                 "per_second": rounded(self.delivered.per_second),
-                "processor_busy": self.delivered.busy.map(rounded),
+                "processor_busy": self.delivered.busy.map(|busy| rounded(busy.cores)),
+                "busiest_thread": self.delivered.busy.map(|busy| rounded(busy.thread)),
+                "missing": self.delivered.missing,
                 "written_bytes_per_event": self.delivered.written.map(rounded),
             },
             "arrival": arrival,
@@ -136,6 +144,12 @@ impl Measured {
         if let Some(load) = self.machine.load.filter(|load| *load > LOAD_MAX * self.machine.cores as f64) {
             doubts.push(format!("the machine was at work before the start (load {load}): it can do more"));
         }
+        let missing = self.delivered.missing + self.arrival.missing;
+        if missing > 0 {
+            doubts.push(format!(
+                "{missing} of what was sent had not arrived after 20 s; they count as on their way for so long: the client or the machine stood still"
+            ));
+        }
         if cfg!(debug_assertions) {
             doubts.push(
                 "this program is built for its developers: one built with make release does several times as much"
@@ -154,8 +168,8 @@ impl Measured {
         rows.extend(self.accepted.iter().map(|found| {
             row(format!("accepted, {}", of_senders(found.senders)), &found.waits, found.written, self.why(found))
         }));
-        let DeliveredRow { per_second, busy, written } = self.delivered;
-        let why = busy_in_words(busy).unwrap_or_else(|| "commits one after the other".to_owned());
+        let DeliveredRow { per_second, busy, written, .. } = self.delivered;
+        let why = busy_in_words(busy).unwrap_or_else(|| "steps that wait for each other".to_owned());
         let written = written.map_or_else(dash, size);
         rows.push(vec!["delivered".to_owned(), count(per_second), dash(), dash(), written, why]);
         let pace = "nothing: it is the pace at which they were sent".to_owned();
@@ -178,7 +192,7 @@ impl Measured {
         if self.machine.is_memory { "memory, and no disk" } else { "the disk" }
     }
 
-    /// What held a row of accepted ones back: the processor if it was busy, the disk if what a webhook waits is mostly commits.
+    /// What held a row of accepted ones back: the processor or one thread if it was busy, the disk if what a webhook waits is mostly commits.
     fn why(&self, found: &AcceptedRow) -> String {
         let AcceptedRow { senders, waits, busy, .. } = *found;
         if let Some(words) = busy_in_words(busy) {
@@ -190,13 +204,17 @@ impl Measured {
             (true, 1) => format!("{}: an fsync for each", self.medium()),
             (true, _) => format!("{}: an fsync for some together", self.medium()),
             (false, 1) => "one after the other".to_owned(),
-            (false, _) => "too few senders to fill it".to_owned(),
+            (false, _) => "steps that wait for each other".to_owned(),
         }
     }
 }
 
-fn busy_in_words(busy: Option<f64>) -> Option<String> {
-    busy.filter(|share| *share >= BUSY).map(|share| format!("the processor: {:.0} % busy", share * 100.0))
+fn busy_in_words(busy: Option<Busy>) -> Option<String> {
+    let Busy { cores, thread, whose } = busy?;
+    if cores >= BUSY {
+        return Some(format!("the processor: {:.0} % busy", cores * 100.0));
+    }
+    (thread >= BUSY).then(|| format!("a thread of {whose}: {:.0} % of a core", thread * 100.0))
 }
 
 /// What follows from it.
@@ -258,8 +276,8 @@ mod tests {
         Waits { per_second, p50: Duration::from_micros(p50), p99: Duration::from_micros(p99) }
     }
 
-    fn accepted(senders: usize, waits: Waits, busy: f64, written: Option<f64>) -> AcceptedRow {
-        AcceptedRow { senders, waits, busy: Some(busy), written }
+    fn accepted(senders: usize, waits: Waits, cores: f64, written: Option<f64>) -> AcceptedRow {
+        AcceptedRow { senders, waits, busy: Some(Busy { cores, thread: cores, whose: "the server" }), written }
     }
 
     fn sample() -> Measured {
@@ -278,8 +296,8 @@ mod tests {
                 accepted(1, waits(3_107.0, 310, 1_200), 0.4, Some(31_000.0)),
                 accepted(16, waits(22_040.0, 700, 23_000), 0.97, Some(8_510.0)),
             ],
-            delivered: DeliveredRow { per_second: 9_140.0, busy: None, written: None },
-            arrival: ArrivalRow { waits: waits(1_000.0, 800, 1_300_000), written: Some(52_000.0) },
+            delivered: DeliveredRow { per_second: 9_140.0, busy: None, written: None, missing: 0 },
+            arrival: ArrivalRow { waits: waits(1_000.0, 800, 1_300_000), written: Some(52_000.0), missing: 0 },
             stored: 1_904.0,
         }
     }
@@ -293,7 +311,7 @@ mod tests {
                 "one fsync | 4,510 | 0.21 ms | 0.90 ms | - | the disk",
                 "accepted, 1 sender | 3,110 | 0.31 ms | 1.20 ms | 31.0 KB | the disk: an fsync for each",
                 "accepted, 16 senders | 22,000 | 0.70 ms | 23 ms | 8.5 KB | the processor: 97 % busy",
-                "delivered | 9,140 | - | - | - | commits one after the other",
+                "delivered | 9,140 | - | - | - | steps that wait for each other",
                 "sent to arrived | 1,000 | 0.80 ms | 1.3 s | 52.0 KB | nothing: it is the pace at which they were sent",
             ]
         );
@@ -307,7 +325,11 @@ mod tests {
         };
         assert_eq!(why(10, 300, 1), "one after the other");
         assert_eq!(why(200, 700, 16), "the disk: an fsync for some together");
-        assert_eq!(why(10, 700, 16), "too few senders to fill it");
+        assert_eq!(why(10, 700, 16), "steps that wait for each other");
+        // On eight cores a server that its one writer holds up leaves most of them idle.
+        let busy = |cores, thread| busy_in_words(Some(Busy { cores, thread, whose: "the server" }));
+        assert_eq!(busy(0.3, 0.96).as_deref(), Some("a thread of the server: 96 % of a core"));
+        assert_eq!((busy(0.97, 0.96).as_deref(), busy(0.3, 0.5)), (Some("the processor: 97 % busy"), None));
     }
 
     /// It differs by a factor of eight, so that one figure would be wrong for most.
@@ -334,6 +356,8 @@ mod tests {
             let doubts = Measured { machine, ..measured }.doubts();
             doubts.iter().filter(|doubt| !doubt.contains("make release")).count()
         };
+        let missing = ArrivalRow { missing: 3, ..sample().arrival };
+        assert!(Measured { arrival: missing, ..sample() }.doubts()[0].starts_with("3 of what was sent"));
         assert_eq!((of(false, None), of(false, Some(0.4)), of(false, Some(1.5)), of(true, Some(1.5))), (0, 0, 1, 2));
     }
 

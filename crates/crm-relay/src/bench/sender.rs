@@ -37,6 +37,8 @@ pub(crate) struct Webhooks {
 /// Who is to send next, and when.
 #[derive(Debug)]
 pub(crate) struct Turns {
+    /// The first number.
+    first: u64,
     next: AtomicU64,
     /// Numbers from here on are not given.
     end: u64,
@@ -73,6 +75,14 @@ pub(crate) struct Exchange {
     answered: Instant,
 }
 
+#[cfg(test)]
+impl Exchange {
+    /// One that was answered at once.
+    pub(crate) fn at(number: u64, sent: Instant) -> Self {
+        Self { number, sent, answered: sent }
+    }
+}
+
 impl Webhooks {
     /// Of so many bytes, to the source `default` of a server.
     ///
@@ -96,9 +106,9 @@ impl Webhooks {
 }
 
 impl Turns {
-    /// So many until then, and one at least.
-    pub(crate) fn new(rhythm: Rhythm, most: u64, until: Instant) -> Arc<Self> {
-        Arc::new(Self { next: AtomicU64::new(1), end: most.saturating_add(1), until, rhythm })
+    /// So many until then, and one at least, numbered from `first` on.
+    pub(crate) fn new(rhythm: Rhythm, first: u64, most: u64, until: Instant) -> Arc<Self> {
+        Arc::new(Self { first, next: AtomicU64::new(first), end: first.saturating_add(most), until, rhythm })
     }
 
     /// The next webhook, once it is its turn; `None`: that was all.
@@ -110,12 +120,12 @@ impl Turns {
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let due = match &self.rhythm {
-            Rhythm::Even(from, every) if number < self.end => *from + every.mul_f64(number as f64),
+            Rhythm::Even(from, every) if number < self.end => *from + every.mul_f64((number - self.first + 1) as f64),
             _ => Instant::now(),
         };
         tokio::time::sleep_until(due.min(self.until)).await;
         // Of an even pace those that a stall held up are sent late, and are not left out.
-        (number < self.end && (due < self.until || number == 1)).then_some(Turn { number, due })
+        (number < self.end && (due < self.until || number == self.first)).then_some(Turn { number, due })
     }
 }
 
@@ -204,7 +214,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_stall_holds_up_is_late_from_when_it_was_due() {
         let (start, ms) = (Instant::now(), Duration::from_millis);
-        let turns = Turns::new(Rhythm::Even(start, ms(10)), 1_000, start + ms(500));
+        let turns = Turns::new(Rhythm::Even(start, ms(10)), 1, 1_000, start + ms(500));
         assert_eq!(turns.next().await, Some(Turn { number: 1, due: start + ms(10) }));
         tokio::time::advance(ms(590)).await;
         let mut late = Vec::new();
@@ -216,18 +226,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_part_has_a_turn_however_late_its_sender_is() {
-        let turns = Turns::new(Rhythm::Free, 9, Instant::now());
+        let turns = Turns::new(Rhythm::Free, 1, 9, Instant::now());
         assert_eq!((number(&turns).await, number(&turns).await), (Some(1), None));
     }
 
     #[tokio::test(start_paused = true)]
     async fn turns_end_with_their_number_and_with_their_time() {
         let soon = || Instant::now() + Duration::from_secs(10);
-        let few = Turns::new(Rhythm::Free, 2, soon());
-        assert_eq!((number(&few).await, number(&few).await, number(&few).await), (Some(1), Some(2), None));
-        let even = Turns::new(Rhythm::Even(Instant::now(), Duration::from_secs(4)), 100, soon());
+        let few = Turns::new(Rhythm::Free, 7, 2, soon());
+        assert_eq!((number(&few).await, number(&few).await, number(&few).await), (Some(7), Some(8), None));
+        let even = Turns::new(Rhythm::Even(Instant::now(), Duration::from_secs(4)), 9, 100, soon());
         let start = Instant::now();
-        assert_eq!((number(&even).await, number(&even).await), (Some(1), Some(2)));
+        assert_eq!((number(&even).await, number(&even).await), (Some(9), Some(10)));
         assert_eq!(start.elapsed(), Duration::from_secs(8));
         assert_eq!(even.next().await, None, "the third would be late");
         assert_eq!(start.elapsed(), Duration::from_secs(10));
@@ -238,7 +248,7 @@ mod tests {
     async fn whoever_is_ahead_of_the_target_waits_for_it() {
         let seen = Arc::<Arrivals>::default();
         let start = Instant::now();
-        let turns = Turns::new(Rhythm::WithTarget(seen), u64::MAX, start + Duration::from_secs(1));
+        let turns = Turns::new(Rhythm::WithTarget(seen), 1, u64::MAX, start + Duration::from_secs(1));
         for number in 1..=UNDER_WAY_MAX {
             assert_eq!(self::number(&turns).await, Some(number));
         }

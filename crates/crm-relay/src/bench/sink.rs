@@ -1,6 +1,7 @@
 //! A target that takes everything, and knows when it came.
 
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     net::{Ipv4Addr, SocketAddr},
     sync::{
@@ -35,19 +36,21 @@ pub(crate) struct Sink {
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
     count: AtomicU64,
-    /// The number in each one's query, and when it came.
-    arrivals: Mutex<Vec<(u64, Instant)>>,
+    /// By the number in each one's query when it came: one that came twice, when it came first.
+    first: Mutex<BTreeMap<u64, Instant>>,
 }
 
 impl Arrivals {
-    /// How many came, the same one twice too.
+    /// How many came, each once.
     pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
     fn note(&self, number: u64) {
-        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push((number, Instant::now()));
-        self.count.fetch_add(1, Ordering::Relaxed);
+        let at = Instant::now();
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first.entry(number).or_insert(at);
+        self.count.store(first.len() as u64, Ordering::Relaxed);
     }
 }
 
@@ -80,9 +83,9 @@ impl Sink {
         self.seen.count() >= count
     }
 
-    /// Number and time of all that came since this was asked last.
-    pub(crate) fn arrivals(&self) -> Vec<(u64, Instant)> {
-        std::mem::take(&mut *self.seen.arrivals.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Number and time of all that came.
+    pub(crate) fn arrivals(&self) -> BTreeMap<u64, Instant> {
+        self.seen.first.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
