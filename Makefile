@@ -9,7 +9,7 @@ DOCKER ?= docker
 IMAGE ?= crm-relay:latest
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture chaos soak torture-redis fuzz bench bench-verify cost redis-memory bench-redis deny audit dist deb deb-drill stranger docker image-drill up down check clean
+.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture chaos soak torture-redis fuzz bench bench-verify cost redis-memory bench-redis deny audit dist deb deb-drill stranger stranger-deb docker image-drill up down check clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [NAME=value]'
@@ -107,6 +107,9 @@ deb-drill: deb ## install, start, remove and purge the package in a fresh Debian
 
 stranger: build ## go from nothing to the first webhook through a firewall with a proxy (as root, a second; network namespaces)
 	@scripts/stranger $${CARGO_TARGET_DIR:-target}/debug/crm-relay
+
+stranger-deb: deb ## go by the pages alone from apt-get install to the first webhook through a firewall, in two fresh Debians (as root, minutes; needs debootstrap)
+	@scripts/stranger-deb $$(ls -t $${CARGO_TARGET_DIR:-target}/dist/*.deb | head -n 1)
 
 docker: ## build the image: IMAGE=crm-relay:latest, by DOCKER=docker (podman, buildah), over RUST_IMAGE=name of a mirror
 	$(DOCKER) build --tag '$(IMAGE)' --build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)" \

@@ -142,6 +142,7 @@ fn the_package_has_its_files_in_their_places() {
         ("-rw-r--r--", "./usr/share/fish/vendor_completions.d/crm-relay.fish"),
         ("-rw-r--r--", "./usr/share/doc/crm-relay/copyright"),
         ("-rw-r--r--", "./usr/share/doc/crm-relay/changelog.gz"),
+        ("-rw-r--r--", "./usr/share/doc/crm-relay/examples/systemd/low-port.conf"),
     ] {
         assert!(modes.contains(&(mode, path)), "{mode} {path}:\n{list}");
     }

@@ -205,13 +205,28 @@ fn alerts_and_dashboard_ask_for_what_a_server_says() {
     assert!(wrong.is_empty(), "\n  {}\n", wrong.join("\n  "));
 }
 
-/// By Prometheus' own checker, where there is one.
+/// By Prometheus' own checker, where there is one: it reads the rules, they tell what they are to tell, and it reads what the dashboard asks.
 #[test]
 fn prometheus_takes_the_rules() {
-    if let Ok(checked) =
-        Command::new("promtool").args(["check", "rules", "contrib/prometheus/alerts.yml"]).current_dir(root()).output()
-    {
-        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let place = Place::new();
+    // As Grafana puts it: an interval, and all that there are.
+    let asked = expressions().into_iter().filter(|(_, expr)| !expr.starts_with("label_values("));
+    let asked = asked.enumerate().map(|(at, (_, expr))| {
+        let expr = expr.replace("$__rate_interval", "5m").replace("$source", ".*").replace("$destination", ".*");
+        serde_json::json!({ "record": format!("asked:{at}"), "expr": expr })
+    });
+    let asked = serde_json::json!({ "groups": [{ "name": "asked", "rules": asked.collect::<Vec<_>>() }] });
+    place.write("asked.yml", &asked.to_string());
+    let asked = place.path("asked.yml");
+    for args in [
+        ["check", "rules", "contrib/prometheus/alerts.yml"],
+        ["test", "rules", "crates/crm-relay/tests/cli/alerts.test.yml"],
+        ["check", "rules", asked.to_str().unwrap()],
+    ] {
+        if let Ok(checked) = Command::new("promtool").args(args).current_dir(root()).output() {
+            let said = [checked.stdout, checked.stderr].concat();
+            assert!(checked.status.success(), "{}", String::from_utf8_lossy(&said));
+        }
     }
 }
 
