@@ -1,7 +1,7 @@
 // Lists and the overview, which are live.
 
 import { fragment, patch } from './fragment.js';
-import { byId, byKey, links, make, now, on, query, span } from './page.js';
+import { byId, byKey, elapsed, links, make, on, query, span } from './page.js';
 import { listen } from './pulse.js';
 
 const saysOfLive = {
@@ -24,7 +24,7 @@ const DRAWN_MAX = 50;
 const READ_EVERY = 250;
 const ANNOUNCE_EVERY = 10000;
 
-export const live = { paused: false, follow: query.has('follow'), came: 0, skipped: 0, since: now() };
+export const live = { paused: false, follow: query.has('follow'), came: 0, skipped: 0, since: elapsed() };
 
 // To whoever listens to the page: the last of what there is to say, and not all the time.
 function announce(text) {
@@ -33,9 +33,9 @@ function announce(text) {
   const due = announce.due !== undefined;
   announce.text = text;
   if (due) return;
-  const wait = Math.max(0, (announce.last ?? 0) + ANNOUNCE_EVERY - now());
+  const wait = Math.max(0, (announce.last ?? -ANNOUNCE_EVERY) + ANNOUNCE_EVERY - elapsed());
   announce.due = setTimeout(() => {
-    [announce.due, announce.last] = [undefined, now()];
+    [announce.due, announce.last] = [undefined, elapsed()];
     if (place.textContent !== announce.text) place.textContent = announce.text;
   }, wait);
 }
@@ -44,7 +44,7 @@ export function tellPulse(how) {
   const place = byId('pulse');
   if (!place) return;
   const is = live.paused ? 'paused' : how;
-  const text = is === 'stale' ? saysOfLive.stale(span((now() - live.since) / 1000)) : saysOfLive[is];
+  const text = is === 'stale' ? saysOfLive.stale(span((elapsed() - live.since) / 1000)) : saysOfLive[is];
   if (place.dataset.is !== is) {
     place.dataset.is = is;
     announce(is === 'stale' ? saysOfLive.away : saysOfLive[is]);
@@ -111,7 +111,7 @@ function startLive() {
   };
   listen((pulse, how, moved) => {
     if (pulse) {
-      live.since = now();
+      live.since = elapsed();
       const source = query.get('source');
       const sum = source ? pulse.sources.find(({ name }) => name === source)?.accepted ?? 0 : pulse.accepted;
       if (accepted !== undefined) live.came += Math.max(0, sum - accepted);
