@@ -9,6 +9,7 @@ import { createServer } from 'node:http';
 import { join } from 'node:path';
 
 import { PASSWORD, WITHIN, command, context, finish, isLive, launch, link, must, press, tabTo, took, until, webhook } from './browser.mjs';
+import { keepsTime } from './clocks.mjs';
 import { byKeys } from './keys.mjs';
 import { slips } from './slips.mjs';
 
@@ -480,6 +481,7 @@ await page.goto(link());
 await page.getByRole('heading', { name: 'Overview' }).waitFor(WITHIN);
 const state = await developer.storageState();
 await byKeys(browser, home);
+await keepsTime(browser, home, state);
 await slips(browser, home, state);
 await acts(browser, home, state);
 await opens(browser, home, state);
