@@ -9,11 +9,11 @@ DOCKER ?= docker
 IMAGE ?= crm-relay:latest
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture chaos soak torture-redis fuzz bench bench-verify cost redis-memory bench-redis deny audit dist deb deb-drill stranger docker image-drill up down check clean
+.PHONY: help dev build release setup test fmt lint docs tidy bless bless-pictures sim canaries torture chaos soak torture-redis fuzz bench bench-verify cost redis-memory bench-redis deny audit dist deb deb-drill stranger docker image-drill up down check clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [NAME=value]'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 dev: ## build and run server and client in one process (ARGS="--to 3000" forwards to port 3000)
 	$(CARGO) run --locked --package crm-relay -- dev $(ARGS)
@@ -49,6 +49,9 @@ tidy: ## check the house rules alone: imports, file lengths, documents
 
 bless: ## write generated pages and snapshots anew; look at the difference before you commit
 	BLESS=1 INSTA_UPDATE=always $(CARGO) test --locked --package crm-relay --lib --test reference --test cli
+
+bless-pictures: setup ## take the pictures of docs/dashboard anew; look at them before you commit
+	BLESS=1 $(CARGO) test --locked --package relay-dashboard --test pages browser::pictures -- --nocapture
 
 sim: ## simulate one server, and several on one store: SEEDS=n of each (more than 1000: built for speed); WORLD=one|several; SEED=k replays
 	SEEDS='$(SEEDS)' SEED='$(SEED)' WORLD='$(WORLD)' $(CARGO) test --locked --package relay-store --test sim \
