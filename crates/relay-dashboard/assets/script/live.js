@@ -21,6 +21,7 @@ const saysOfLive = {
 
 const ROWS_MAX = 200;
 const DRAWN_MAX = 50;
+const SHOWN_AS_NEW_MAX = 5;
 const READ_EVERY = 250;
 const ANNOUNCE_EVERY = 10000;
 
@@ -72,7 +73,10 @@ function startLive() {
       const content = await fragment();
       // Paused meanwhile: whoever goes on reads it.
       if (live.paused || asks()) wanted = true;
-      else leftOut(kind, merge(place, content, kind));
+      else {
+        leftOut(kind, merge(place, content, kind));
+        while (place.children.length > ROWS_MAX) place.lastElementChild.remove();
+      }
     } catch {
       tellPulse('stale');
     }
@@ -154,6 +158,8 @@ function merge(place, content, kind) {
   }
   const rows = [...shown.querySelectorAll('tr[id]')];
   const there = new Set(rows.map(({ id }) => id));
+  // Where many come at once none is shown to be new: what fades is drawn again with each frame.
+  const areFew = rows.filter(({ id }) => !byId(id)).length <= SHOWN_AS_NEW_MAX;
   let [fresh, last] = [0, null];
   let before = place.firstElementChild;
   for (const row of rows) {
@@ -163,7 +169,7 @@ function merge(place, content, kind) {
       update(known, row);
       before = known.nextElementSibling;
     } else {
-      row.classList.add('new');
+      row.classList.toggle('new', areFew);
       place.insertBefore(row, before);
       [fresh, last] = [fresh + 1, row];
     }
@@ -175,7 +181,6 @@ function merge(place, content, kind) {
     row.classList.add('gone');
     row.title = saysOfLive.gone;
   }
-  while (place.children.length > ROWS_MAX) place.lastElementChild.remove();
   if (fresh > 0 && byId('empty')) byId('empty').hidden = true;
   const newest = place.querySelector('a.whole');
   if (fresh > 0 && live.follow && newest) openRow(newest);

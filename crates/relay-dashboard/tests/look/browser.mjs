@@ -1,7 +1,7 @@
 // A browser for screens that were written as files, and what no screen may do in it.
 //
 // The files are served at the root of an origin, with the policy that the server sends. To whoever asks with `X-Relay: live` it is a server
-// whose numbers move once: a pulse comes, and the live part of a screen is what it was.
+// whose numbers move once: a pulse comes, and the live part of a screen is what it was. With `flood` five times 250 events come at once.
 
 import { createRequire } from 'node:module';
 import { existsSync, readFileSync } from 'node:fs';
@@ -21,6 +21,7 @@ const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/goog
 // When the screens were drawn.
 export const NOW = '2026-11-28T18:25:44.120Z';
 export const LIVE = { 'X-Relay': 'live' };
+export const FLOOD = { 'X-Relay': 'flood' };
 export const WITHIN = { timeout: 60_000 };
 export const narrow = { width: 360, height: 740 };
 export const wide = { width: 1280, height: 900 };
@@ -44,17 +45,32 @@ function fragmentOf(folder, path) {
   return read(path).match(/<tbody id="lines">([^]*?)<\/tbody>/)?.[1] ?? '';
 }
 
+const pulse = (accepted) => `data: ${JSON.stringify({ accepted, sources: [], destinations: [], tries: 0, reasons: 0, left_out: 0 })}\n\n`;
+
+// Rows that nobody has seen, each time.
+function flood(html, time) {
+  return html.replaceAll(/ id="evt_/g, ` id="evt_${time}`);
+}
+
 export async function serve(folder) {
+  const floods = { count: 0 };
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url, 'http://localhost');
-    const isLive = request.headers['x-relay'] === 'live';
+    const mode = request.headers['x-relay'];
+    const isLive = mode !== undefined;
     if (isLive && pathname.endsWith('/api/v1/pulse')) {
       response.writeHead(200, { 'Content-Type': 'text/event-stream' });
-      response.write(`data: ${JSON.stringify({ accepted: 1, sources: [], destinations: [], tries: 0, reasons: 0, left_out: 0 })}\n\n`);
+      response.write(pulse(1));
+      Object.assign(floods, { count: 0, stream: mode === 'flood' ? response : undefined });
       return;
     }
     if (isLive && request.headers['relay-fragment']) {
-      response.writeHead(200, { 'Content-Type': TYPES['.html'], 'Relay-Fragment': NOW }).end(fragmentOf(folder, pathname));
+      response.writeHead(200, { 'Content-Type': TYPES['.html'], 'Relay-Fragment': NOW }).end(
+        mode === 'flood' ? flood(fragmentOf(folder, pathname), floods.count) : fragmentOf(folder, pathname));
+      if (mode === 'flood' && floods.count < 5) {
+        floods.count += 1;
+        floods.stream.write(pulse(1 + 250 * floods.count));
+      }
       return;
     }
     const path = join(folder, pathname);

@@ -1,6 +1,6 @@
-// What the first load of a main screen takes, in a browser that has seen nothing yet.
+// What the first load of a main screen takes, in a browser that has seen nothing yet, wide and narrow in turns.
 
-import { LIVE, WITHIN, fault, wide } from './browser.mjs';
+import { LIVE, WITHIN, fault, narrow, wide } from './browser.mjs';
 
 // What is asked for by each: the page, its style, script and icon, the live stream, one fragment; one more where an event is open beside a list.
 const SCREENS = { 'overview-trouble': 6, events: 6, 'events-open': 7, event: 6, dead: 6, why: 6, 'wizard-stripe': 6 };
@@ -16,8 +16,8 @@ function observe() {
     .observe({ type: 'longtask', buffered: true });
 }
 
-async function load(browser, origin, screen) {
-  const context = await browser.newContext({ viewport: wide, extraHTTPHeaders: LIVE });
+async function load(browser, origin, screen, viewport) {
+  const context = await browser.newContext({ viewport, extraHTTPHeaders: LIVE });
   const page = await context.newPage();
   const session = await context.newCDPSession(page);
   await session.send('Network.enable');
@@ -39,7 +39,7 @@ export async function weigh(browser, origin) {
   const figures = {};
   for (const [screen, requests] of Object.entries(SCREENS)) {
     const all = [];
-    for (let at = 0; at < LOADS; at += 1) all.push(await load(browser, origin, screen));
+    for (let at = 0; at < LOADS; at += 1) all.push(await load(browser, origin, screen, at % 2 ? narrow : wide));
     const most = (of) => Math.max(...all.map((one) => one[of]));
     const painted = all.map((one) => one.painted).sort((a, b) => a - b)[Math.ceil(LOADS * 0.75) - 1];
     figures[screen] = { painted_p75_ms: Math.round(painted), shift: Number(most('shift').toFixed(4)), task_ms: Math.round(most('task')), requests: most('requests'), bytes: most('bytes') };

@@ -74,8 +74,7 @@ async function lookAtAll(browser, origin) {
   await Promise.all([look(browser, origin, usual, wide, 'light'), look(browser, origin, usual, narrow, 'light')]);
   await Promise.all([look(browser, origin, usual, wide, 'dark'), look(browser, origin, usual, narrow, 'dark')]);
   await Promise.all([look(browser, origin, screens.filter((name) => !usual.includes(name)), narrow, 'light'), readWithout(browser, origin, usual)]);
-  await comeTo(browser, origin, folder, usual);
-  if (usual.includes('event.html')) await tellTimes(browser, origin);
+  await Promise.all([comeTo(browser, origin, folder, usual), usual.includes('event.html') && tellTimes(browser, origin)]);
   console.log(`${screens.length} screens, ${found()} faults`);
 }
 

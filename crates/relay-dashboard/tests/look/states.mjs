@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 
-import { LIVE, NOW, WITHIN, examine, narrow, staysInside, watch, wide } from './browser.mjs';
+import { FLOOD, LIVE, NOW, WITHIN, examine, fault, narrow, staysInside, watch, wide } from './browser.mjs';
 
 const is = (page, how) => page.locator(`#pulse[data-is=${how}]`).waitFor(WITHIN);
 const press = (page, name) => page.getByRole('button', { name, exact: true }).click();
@@ -20,37 +20,46 @@ async function asks(page, act) {
 const COUNTERS = { accepted: 0, handshakes: 1 };
 const REFUSAL = { check: 'signature', detail: 'the signature is not that of these bytes', peer: '203.0.113.7', remedy: 'compare the secret' };
 
-// A name, the screen, whether a server answers, and what leads there.
+// What comes faster than it is drawn is counted; 200 rows are kept, and none of so many is shown to be new.
+async function floods(page) {
+  await page.locator('#lines tr[id^=evt_5]').first().waitFor(WITHIN);
+  await shown(page, /^10[05]0 more came in and are not drawn/);
+  const [rows, fresh] = await page.locator('#lines').evaluate((lines) => [lines.children.length, lines.querySelectorAll('.new').length]);
+  if (rows !== 200 || fresh !== 0) fault('events-flooded', `${rows} rows, ${fresh} of them shown to be new`);
+}
+
+// A name, the screen, which server answers, and what leads there.
 const STATES = [
-  ['overview-is-live', 'overview-trouble', true, (page) => is(page, 'live')],
-  ['overview-keys', 'overview', true, (page) => page.keyboard.press('?')],
-  ['overview-asks', 'overview-trouble', true, (page) => press(page, 'Pause crm')],
-  ['events-is-live', 'events', true, (page) => is(page, 'live')],
-  ['events-paused', 'events-open', true, async (page) => {
+  ['overview-is-live', 'overview-trouble', LIVE, (page) => is(page, 'live')],
+  ['overview-keys', 'overview', LIVE, (page) => page.keyboard.press('?')],
+  ['overview-asks', 'overview-trouble', LIVE, (page) => press(page, 'Pause crm')],
+  ['events-is-live', 'events', LIVE, (page) => is(page, 'live')],
+  ['events-paused', 'events-open', LIVE, async (page) => {
     await is(page, 'live');
     await press(page, 'Pause');
     await is(page, 'paused');
   }],
-  ['events-stale', 'events', false, async (page) => {
+  ['events-stale', 'events', undefined, async (page) => {
     await page.clock.runFor(6000);
     await is(page, 'stale');
   }],
-  ['event-asks', 'event', true, (page) => press(page, 'Replay')],
-  ['dead-asks', 'dead', false, (page) => asks(page, 'redrive')],
-  ['dead-purges', 'dead', false, (page) => asks(page, 'purge')],
-  ['access-once', 'access', false, async (page) => {
+  ['events-flooded', 'events', FLOOD, floods],
+  ['event-asks', 'event', LIVE, (page) => press(page, 'Replay')],
+  ['dead-asks', 'dead', undefined, (page) => asks(page, 'redrive')],
+  ['dead-purges', 'dead', undefined, (page) => asks(page, 'purge')],
+  ['access-once', 'access', undefined, async (page) => {
     await answers(page, 'keys', { key: `crk_${'0123456789abcdef'.repeat(4)}` });
     await page.getByLabel('Who sends').fill('berlin');
     await press(page, 'Make key');
     await shown(page, 'crk_0123456789abcdef');
   }],
-  ['users-link', 'users', false, async (page) => {
+  ['users-link', 'users', undefined, async (page) => {
     await answers(page, 'users', { link: `https://relay.example.com/login#crl_${'0123456789abcdef'.repeat(4)}` });
     await page.getByLabel('Name').fill('dora');
     await press(page, 'Make user and link');
     await shown(page, 'Link for dora');
   }],
-  ['wizard-made', 'wizard-meta', false, async (page) => {
+  ['wizard-made', 'wizard-meta', undefined, async (page) => {
     await answers(page, 'invites', { url: 'https://relay.example.com/webhook/meta', relay_url: 'https://relay.example.com', path: '/webhook/meta',
       source: { name: 'meta', destinations: ['default'] }, key: null, token: { token: `crt_${'0123456789abcdef'.repeat(4)}` },
       generated: [{ name: 'verify_token', value: '0123456789abcdef' }] });
@@ -71,12 +80,12 @@ const STATES = [
 export async function comeTo(browser, origin, folder, names) {
   const wanted = STATES.filter(([, screen]) => names.includes(`${screen}.html`));
   const all = async (viewport, colorScheme) => {
-    for (const [name, screen, isServed, leads] of wanted) {
+    for (const [name, screen, served, leads] of wanted) {
       const at = { screen: `${name}-${viewport.width}-${colorScheme}` };
-      const context = await browser.newContext({ viewport, colorScheme, ...(isServed && { extraHTTPHeaders: LIVE }) });
+      const context = await browser.newContext({ viewport, colorScheme, ...(served && { extraHTTPHeaders: served }) });
       const page = await context.newPage();
       watch(page, at, origin);
-      if (!isServed) await page.clock.install({ time: NOW });
+      if (!served) await page.clock.install({ time: NOW });
       await page.goto(`${origin}/${screen}.html`);
       await leads(page);
       await staysInside(page, at.screen);
@@ -85,5 +94,7 @@ export async function comeTo(browser, origin, folder, names) {
       await context.close();
     }
   };
-  await Promise.all([all(wide, 'light'), all(narrow, 'dark')]);
+  // One after the other: there is one flood.
+  await all(wide, 'light');
+  await all(narrow, 'dark');
 }

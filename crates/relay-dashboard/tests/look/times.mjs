@@ -31,7 +31,8 @@ async function open(browser, origin, timezoneId, off) {
   const context = await browser.newContext({ timezoneId });
   const page = await context.newPage();
   await page.clock.install({ time: Date.parse(NOW) + off });
-  await page.clock.pauseAt(Date.parse(NOW) + off + 1);
+  // It stands still, some minutes later: meanwhile it goes.
+  await page.clock.pauseAt(Date.parse(NOW) + off + HOUR / 6);
   // Of somebody who has not chosen UTC.
   await page.route('**/*.html', async (route) => {
     const answer = await route.fetch();
