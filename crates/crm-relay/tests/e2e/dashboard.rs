@@ -3,11 +3,13 @@
 use std::{
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use crate::{
+    bound,
     fronts::{PROXY, Place},
     port::free_port,
     process::{API_KEY, Process, Server, wait_for},
@@ -55,6 +57,26 @@ fn pages_follow_through_a_proxy_that_holds_streams_back() {
     assert_well(&visit.expect("node runs: make setup"), &server.process);
     nginx.signal("TERM");
     nginx.wait();
+}
+
+/// A page of events that stays open while `RATE` webhooks a second come for `SOAK_SECONDS` is live at the end, and no larger than it was.
+#[ignore = "it takes minutes to tell: make dashboard-soak"]
+#[test]
+fn a_page_that_is_left_open_stays_flat() {
+    let given = |name: &str, usual: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual);
+    let (seconds, rate) = (given("SOAK_SECONDS", 60), given("RATE", 500));
+    bound::within(Duration::from_secs(2 * seconds) + Duration::from_mins(5));
+    let dir = tempfile::tempdir().unwrap();
+    let (dev, data_dir, public) = dev(dir.path(), &[]);
+    // More than are waited for: the load ends with its process.
+    let (count, rate) = ((rate * (seconds + 120)).to_string(), rate.to_string());
+    let load = ["send", "--count", &count, "--rate", &rate];
+    let known = [("DATA_DIR", data_dir.to_str().unwrap()), ("API_KEY", API_KEY)];
+    let mut load = Process::start(&dir.path().join("send.log"), &load, &known);
+    let mut visit = visit("open.mjs", &data_dir, &public);
+    let visit = visit.env("SECONDS", seconds.to_string()).stderr(Stdio::inherit()).output();
+    assert_well(&visit.expect("node runs: make setup"), &dev);
+    assert!(load.is_running(), "webhooks came to its end: {}", load.log());
 }
 
 /// `crm-relay dev` in this directory, with its data directory, and where webhooks go.

@@ -34,11 +34,15 @@ async function develops(browser) {
   await page.goto(`${home}events`);
   await page.getByText('No webhook has come yet.').waitFor(WITHIN);
   await isLive(page);
-  const began = Date.now();
-  const first = await webhook('{"hello":"relay"}');
-  await page.locator(`tr#${first}`).waitFor(WITHIN);
-  took('on_the_page_ms', Date.now() - began, 1000);
-  await page.locator(`tr#${first} .sign.ok`).waitFor(WITHIN);
+  const times = [];
+  for (let at = 0; at < 8; at += 1) {
+    const began = Date.now();
+    const sent = await webhook(`{"hello":${at}}`);
+    await page.locator(`tr#${sent}`).waitFor(WITHIN);
+    times.push(Date.now() - began);
+    await page.locator(`tr#${sent} .sign.ok`).waitFor(WITHIN);
+  }
+  took('on_the_page_ms', Math.max(...times), 1000);
 
   await moves(alone, home);
   const others = await shares(page, pulses, home);
