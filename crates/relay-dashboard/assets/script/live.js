@@ -158,7 +158,7 @@ function merge(place, content, kind) {
   }
   const rows = [...shown.querySelectorAll('tr[id]')];
   const there = new Set(rows.map(({ id }) => id));
-  // Where many come at once none is shown to be new: what fades is drawn again with each frame.
+  // Where many come at once none is shown to be new: all would be.
   const areFew = rows.filter(({ id }) => !byId(id)).length <= SHOWN_AS_NEW_MAX;
   let [fresh, last] = [0, null];
   let before = place.firstElementChild;
