@@ -110,6 +110,7 @@ impl Folder {
         self.run(None);
     }
 
+    #[expect(clippy::print_stderr, reason = "figures of a test, for whoever asks for them")]
     fn run(&self, pictures: Option<&Path>) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/look/look.mjs");
         // Beside what cargo builds.
