@@ -9,11 +9,11 @@ DOCKER ?= docker
 IMAGE ?= crm-relay:latest
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build release setup test fmt lint docs tidy bless sim canaries torture chaos soak torture-redis fuzz bench bench-verify cost redis-memory bench-redis deny audit dist deb deb-drill stranger stranger-deb docker image-drill up down check clean
+.PHONY: help dev build release setup test fmt lint docs tidy bless bless-pictures sim canaries torture chaos soak dashboard-soak torture-redis fuzz bench bench-verify cost redis-memory bench-redis deny audit dist deb deb-drill stranger stranger-deb docker image-drill up down check clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [NAME=value]'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 dev: ## build and run server and client in one process (ARGS="--to 3000" forwards to port 3000)
 	$(CARGO) run --locked --package crm-relay -- dev $(ARGS)
@@ -50,6 +50,9 @@ tidy: ## check the house rules alone: imports, file lengths, documents
 bless: ## write generated pages and snapshots anew; look at the difference before you commit
 	BLESS=1 INSTA_UPDATE=always $(CARGO) test --locked --package crm-relay --lib --test reference --test cli
 
+bless-pictures: setup ## take the pictures of docs/dashboard anew; look at them before you commit
+	BLESS=1 $(CARGO) test --locked --package relay-dashboard --test pages browser::pictures -- --nocapture
+
 sim: ## simulate one server, and several on one store: SEEDS=n of each (more than 1000: built for speed); WORLD=one|several; SEED=k replays
 	SEEDS='$(SEEDS)' SEED='$(SEED)' WORLD='$(WORLD)' $(CARGO) test --locked --package relay-store --test sim \
 	    $$([[ '$(SEEDS)' =~ ^[0-9]+$$ && '$(SEEDS)' -gt 1000 ]] && echo --profile sim || true)
@@ -65,6 +68,9 @@ chaos: setup ## everything at once for SECONDS=60, in the order of SEED=n: kill 
 
 soak: setup ## RATE=200 webhooks a second for SECONDS=600: fails unless memory, open files, answers and what waits stay flat
 	SOAK_SECONDS='$(or $(SECONDS),600)' RATE='$(or $(RATE),200)' $(CARGO) test --locked --package crm-relay --test e2e soak::a_constant -- --ignored --nocapture
+
+dashboard-soak: setup ## a page that is left open for SECONDS=600 while RATE=500 webhooks a second come: fails unless memory, elements and rows stay flat
+	SOAK_SECONDS='$(or $(SECONDS),600)' RATE='$(or $(RATE),500)' $(CARGO) test --locked --package crm-relay --test e2e dashboard::a_page_that_is -- --ignored --nocapture
 
 torture-redis: setup ## ROUNDS=n faults under load (SEED=n: in another order) on SET=several (servers on one Redis; first one is without it for GONE=60 s at RATE=200 webhooks a second) SET=sentinel (failovers) or SET=cluster (failovers, and slots that move)
 	@if [[ '$(or $(SET),several)' = several ]]; then GONE='$(or $(GONE),60)' RATE='$(or $(RATE),200)' $(CARGO) test --locked --package crm-relay --test e2e_redis gone::a_redis_that_is_gone -- --nocapture; fi

@@ -254,8 +254,10 @@ mod tests {
     /// While nobody looks there is no task that reads; whoever comes next begins it anew.
     #[tokio::test(start_paused = true)]
     async fn nothing_is_read_while_nobody_listens() {
-        let state = crate::offline::tests::admin(Arc::new(MemoryStore::new())).await;
+        let store = Arc::new(MemoryStore::new());
+        let state = crate::offline::tests::admin(Arc::<MemoryStore>::clone(&store)).await;
         for _ in 0..2 {
+            let before = store.reads();
             let mut listener = state.live.listen("user:alice", Some("a")).unwrap();
             assert!(
                 state.live.listen("user:bob", Some("b")).is_none(),
@@ -274,6 +276,10 @@ mod tests {
                 sleep(LOOK_EVERY).await;
             }
             assert!(state.live.latest.borrow().is_none() && state.live.lock().by_name.is_empty());
+            let reads = store.reads();
+            assert!(reads > before, "somebody has looked");
+            sleep(Duration::from_hours(1)).await;
+            assert_eq!(store.reads(), reads, "nobody looks any more");
         }
     }
 }

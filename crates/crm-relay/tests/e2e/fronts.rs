@@ -23,17 +23,17 @@ use crate::{
 };
 
 /// What a proxy comes from: another address of this machine than its peers, so that it can be told from them.
-const PROXY: &str = "127.0.0.3";
+pub(crate) const PROXY: &str = "127.0.0.3";
 
 /// The directory of a test, with a certificate for this machine in it.
-struct Place {
+pub(crate) struct Place {
     dir: tempfile::TempDir,
     certificate: String,
     key: String,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = KeyPair::generate().unwrap();
         let names = vec!["localhost".to_owned()];
@@ -47,7 +47,11 @@ impl Place {
         place
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
         self.dir.path().join(name).to_str().unwrap().to_owned()
     }
 
@@ -72,6 +76,21 @@ impl Place {
         command.args(args).stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
         let child = command.spawn().unwrap();
         Process::of(child, log)
+    }
+
+    /// nginx with what goes into its http block.
+    pub(crate) fn nginx(&self, site: &str) -> Process {
+        fs::write(self.path("site.conf"), site).unwrap();
+        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|what| format!("{what}_temp_path {};\n", self.path(&format!("{what}.d"))));
+        let whole = format!(
+            "daemon off;\nuser root;\npid {};\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\nproxy_bind {PROXY};\n{}include {};\n}}\n",
+            self.path("nginx.pid"),
+            temporary.concat(),
+            self.path("site.conf"),
+        );
+        fs::write(self.path("nginx.conf"), whole).unwrap();
+        self.start("nginx", &["-e", "stderr", "-p", &self.path(""), "-c", &self.path("nginx.conf")])
     }
 
     fn send(&self, server: &Server, args: &[&str]) -> std::process::Output {
@@ -154,21 +173,10 @@ async fn everything_comes_through_nginx() {
             ("127.0.0.1:8080", server.public.to_string()),
         ],
     );
-    fs::write(place.path("crm-relay.conf"), site).unwrap();
-    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|what| format!("{what}_temp_path {};\n", place.path(&format!("{what}.d"))));
-    let whole = format!(
-        "daemon off;\nuser root;\npid {};\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\nproxy_bind {PROXY};\n{}include {};\n}}\n",
-        place.path("nginx.pid"),
-        temporary.concat(),
-        place.path("crm-relay.conf"),
-    );
-    fs::write(place.path("nginx.conf"), whole).unwrap();
-    let nginx = place.start("nginx", &["-e", "stderr", "-p", &place.path(""), "-c", &place.path("nginx.conf")]);
+    let mut nginx = place.nginx(&site);
     everything_comes_through(&place, &server, port).await;
     // Its workers end with it, not with a kill.
     nginx.signal("TERM");
-    let mut nginx = nginx;
     nginx.wait();
 }
 

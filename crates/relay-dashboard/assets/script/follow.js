@@ -3,7 +3,7 @@
 import { bind, bindCopy, say, toClipboard } from './ask.js';
 import { fragment, patch } from './fragment.js';
 import { live, tellPulse } from './live.js';
-import { base, byId, byKey, now, on } from './page.js';
+import { base, byId, byKey, elapsed, on } from './page.js';
 import { listen } from './pulse.js';
 
 const saysOfEvent = {
@@ -47,7 +47,7 @@ function followEvent() {
   };
   listen((pulse, how) => {
     if (alone) {
-      if (pulse) live.since = now();
+      if (pulse) live.since = elapsed();
       tellPulse(how);
     }
     const fresh = pulse ? numbers(pulse) : seen;

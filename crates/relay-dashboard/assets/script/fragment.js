@@ -1,6 +1,6 @@
 // HTML that comes in later, and takes its place on the page.
 
-import { isOurs, make, reload, tellTimes } from './page.js';
+import { hearTime, isOurs, make, reload, tellTimes } from './page.js';
 
 const policy = globalThis.trustedTypes?.createPolicy('relay', { createHTML: (html) => html });
 const ELEMENTS = new Set(('A ARTICLE B BDI BUTTON CODE DD DIV DL DT H2 H3 HEADER LI OL P SECTION SPAN STRONG TABLE TBODY TD TH THEAD '
@@ -10,7 +10,9 @@ const ATTRIBUTES = new Set(('aria-current aria-hidden aria-label aria-labelledby
 
 // The one place where text becomes markup: of an answer that says that it is a fragment, and of that only what is listed.
 async function markup(answer) {
-  if (!answer.headers.has('Relay-Fragment')) throw new Error('no fragment');
+  const drawnAt = answer.headers.get('Relay-Fragment');
+  if (!drawnAt) throw new Error('no fragment');
+  hearTime(drawnAt);
   const text = await answer.text();
   const template = make('template');
   template.innerHTML = policy ? policy.createHTML(text) : text;

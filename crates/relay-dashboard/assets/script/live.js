@@ -1,7 +1,7 @@
 // Lists and the overview, which are live.
 
 import { fragment, patch } from './fragment.js';
-import { byId, byKey, links, make, now, on, query, span } from './page.js';
+import { byId, byKey, elapsed, links, make, on, query, span } from './page.js';
 import { listen } from './pulse.js';
 
 const saysOfLive = {
@@ -21,10 +21,11 @@ const saysOfLive = {
 
 const ROWS_MAX = 200;
 const DRAWN_MAX = 50;
+const SHOWN_AS_NEW_MAX = 5;
 const READ_EVERY = 250;
 const ANNOUNCE_EVERY = 10000;
 
-export const live = { paused: false, follow: query.has('follow'), came: 0, skipped: 0, since: now() };
+export const live = { paused: false, follow: query.has('follow'), came: 0, skipped: 0, since: elapsed() };
 
 // To whoever listens to the page: the last of what there is to say, and not all the time.
 function announce(text) {
@@ -33,9 +34,9 @@ function announce(text) {
   const due = announce.due !== undefined;
   announce.text = text;
   if (due) return;
-  const wait = Math.max(0, (announce.last ?? 0) + ANNOUNCE_EVERY - now());
+  const wait = Math.max(0, (announce.last ?? -ANNOUNCE_EVERY) + ANNOUNCE_EVERY - elapsed());
   announce.due = setTimeout(() => {
-    [announce.due, announce.last] = [undefined, now()];
+    [announce.due, announce.last] = [undefined, elapsed()];
     if (place.textContent !== announce.text) place.textContent = announce.text;
   }, wait);
 }
@@ -44,7 +45,7 @@ export function tellPulse(how) {
   const place = byId('pulse');
   if (!place) return;
   const is = live.paused ? 'paused' : how;
-  const text = is === 'stale' ? saysOfLive.stale(span((now() - live.since) / 1000)) : saysOfLive[is];
+  const text = is === 'stale' ? saysOfLive.stale(span((elapsed() - live.since) / 1000)) : saysOfLive[is];
   if (place.dataset.is !== is) {
     place.dataset.is = is;
     announce(is === 'stale' ? saysOfLive.away : saysOfLive[is]);
@@ -72,7 +73,10 @@ function startLive() {
       const content = await fragment();
       // Paused meanwhile: whoever goes on reads it.
       if (live.paused || asks()) wanted = true;
-      else leftOut(kind, merge(place, content, kind));
+      else {
+        leftOut(kind, merge(place, content, kind));
+        while (place.children.length > ROWS_MAX) place.lastElementChild.remove();
+      }
     } catch {
       tellPulse('stale');
     }
@@ -111,7 +115,7 @@ function startLive() {
   };
   listen((pulse, how, moved) => {
     if (pulse) {
-      live.since = now();
+      live.since = elapsed();
       const source = query.get('source');
       const sum = source ? pulse.sources.find(({ name }) => name === source)?.accepted ?? 0 : pulse.accepted;
       if (accepted !== undefined) live.came += Math.max(0, sum - accepted);
@@ -154,6 +158,8 @@ function merge(place, content, kind) {
   }
   const rows = [...shown.querySelectorAll('tr[id]')];
   const there = new Set(rows.map(({ id }) => id));
+  // Where many come at once none is shown to be new: all would be.
+  const areFew = rows.filter(({ id }) => !byId(id)).length <= SHOWN_AS_NEW_MAX;
   let [fresh, last] = [0, null];
   let before = place.firstElementChild;
   for (const row of rows) {
@@ -163,7 +169,7 @@ function merge(place, content, kind) {
       update(known, row);
       before = known.nextElementSibling;
     } else {
-      row.classList.add('new');
+      row.classList.toggle('new', areFew);
       place.insertBefore(row, before);
       [fresh, last] = [fresh + 1, row];
     }
@@ -175,7 +181,6 @@ function merge(place, content, kind) {
     row.classList.add('gone');
     row.title = saysOfLive.gone;
   }
-  while (place.children.length > ROWS_MAX) place.lastElementChild.remove();
   if (fresh > 0 && byId('empty')) byId('empty').hidden = true;
   const newest = place.querySelector('a.whole');
   if (fresh > 0 && live.follow && newest) openRow(newest);

@@ -15,6 +15,8 @@ export const reload = () => location.reload();
 export const query = new URLSearchParams(location.search);
 export const make = (tag) => document.createElement(tag);
 export const now = () => Date.now();
+// How long something takes: clocks are set.
+export const elapsed = () => performance.now();
 export const byId = (id) => document.getElementById(id);
 export const inUrl = encodeURIComponent;
 export const on = (element, event, does, how) => element?.addEventListener(event, does, how);
@@ -40,9 +42,16 @@ const parts = new Intl.DateTimeFormat('en-GB', {
   fractionalSecondDigits: 3, hourCycle: 'h23',
 });
 const days = new Intl.DateTimeFormat('en-CA', { timeZone: zone, year: 'numeric', month: '2-digit', day: '2-digit' });
-// Ages go by the server's clock: this machine's may be off.
-const ahead = Date.parse(document.body.dataset.now) - now();
+// Ages go by the server's clock: this machine's may be off, and be set while the page is open.
+let ahead = 0;
 const present = () => now() + ahead;
+
+export function hearTime(text) {
+  const at = Date.parse(text);
+  if (!Number.isNaN(at)) ahead = at - now();
+}
+
+hearTime(document.body.dataset.now);
 
 // In the largest unit.
 export function span(seconds) {

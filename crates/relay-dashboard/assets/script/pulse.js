@@ -1,9 +1,11 @@
 // The pulse: one stream a browser, shared by its tabs.
 
-import { api, now, on, reload } from './page.js';
+import { api, elapsed, on, reload } from './page.js';
 
+const LOOK_EVERY = 500;
 const POLL_EVERY = 2000;
-const SILENT_MAX = 5000;
+// Whoever hears nothing has asked within five seconds.
+const SILENT_MAX = 4500;
 const OPEN_AGAIN = 5000;
 
 // Whoever listens on this page.
@@ -17,7 +19,7 @@ export function listen(heard) {
 
 function hear(heard) {
   const channel = new BroadcastChannel('relay-pulse');
-  let last = now();
+  let [last, asked] = [elapsed(), 0];
   let seen = '';
   let stream;
   // While a page is left its last message and its last answer still come: nobody is told of them by a channel that is closed.
@@ -26,7 +28,7 @@ function hear(heard) {
     if (!left) channel.postMessage(message);
   };
   const take = (text, how) => {
-    last = now();
+    last = elapsed();
     const moved = text !== seen;
     seen = text;
     heard(JSON.parse(text), how, moved);
@@ -59,6 +61,7 @@ function hear(heard) {
   }));
   const ask = async () => {
     const silent = last;
+    asked = elapsed();
     try {
       const answer = await fetch(api('pulse'), { headers: { Accept: 'application/json' }, cache: 'no-store' });
       if (answer.status === 401) reload();
@@ -70,13 +73,13 @@ function hear(heard) {
       tell({ pulse: text, how: 'polling' });
     } catch {
       // A moment without an answer is not worth a word.
-      if (now() - last >= SILENT_MAX) heard(null, 'stale', false);
+      if (elapsed() - last >= SILENT_MAX) heard(null, 'stale', false);
     }
   };
   // A proxy that holds back streams: ask instead.
   setInterval(() => {
-    if (!document.hidden && now() - last >= SILENT_MAX) ask();
-  }, POLL_EVERY);
+    if (!document.hidden && elapsed() - last >= SILENT_MAX && elapsed() - asked >= POLL_EVERY) ask();
+  }, LOOK_EVERY);
   on(window, 'pagehide', () => {
     left = true;
     stream?.close();

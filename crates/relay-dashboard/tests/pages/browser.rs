@@ -23,10 +23,17 @@ fn nothing_keeps_anybody_from_reading_a_screen() {
     for (name, html) in screens(&Words::long()) {
         folder.write(&format!("{name}-long"), &html);
     }
-    match std::env::var("BLESS") {
-        Ok(_) => folder.take_pictures(),
-        Err(_) => folder.look(),
+    folder.look();
+}
+
+/// Main screens look as the documents show them; with `BLESS` their pictures are taken anew.
+#[test]
+fn pictures_of_the_documents_show_how_screens_look() {
+    let folder = Folder::new("pictured");
+    for (name, html) in screens(&Words::usual()) {
+        folder.write(name, &html);
     }
+    folder.compare_pictures();
 }
 
 /// S26: 40 payloads in all places at once: no dialog opens, no policy is broken, nothing is asked of anybody else.
@@ -49,7 +56,23 @@ fn no_payload_does_anything_in_a_browser() {
             find: Some(payload.into()),
             lines: 2,
         };
-        let told = ["event", "events-open", "events-fault", "overview-trouble", "deliveries", "audit", "me", "problem"];
+        let told = [
+            "event",
+            "events-open",
+            "events-fault",
+            "overview-trouble",
+            "deliveries",
+            "audit",
+            "me",
+            "problem",
+            "source",
+            "source-declared",
+            "sources",
+            "destination",
+            "alerts",
+            "dead",
+            "why",
+        ];
         for (name, html) in screens(&words).into_iter().filter(|(name, _)| told.contains(name)) {
             folder.write(&format!("payload-{number:02}-{name}"), &html);
         }
@@ -78,7 +101,7 @@ impl Folder {
     }
 
     /// Of the screens that the documents show.
-    fn take_pictures(&self) {
+    fn compare_pictures(&self) {
         let to = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/dashboard");
         self.run(Some(&to));
     }
@@ -87,6 +110,7 @@ impl Folder {
         self.run(None);
     }
 
+    #[expect(clippy::print_stderr, reason = "figures of a test, for whoever asks for them")]
     fn run(&self, pictures: Option<&Path>) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/look/look.mjs");
         // Beside what cargo builds.
@@ -99,7 +123,8 @@ impl Folder {
             .envs(pictures.map(|to| ("PICTURES", to)))
             .output()
             .expect("node runs: make setup");
-        let said = String::from_utf8_lossy(&looked.stderr);
-        assert!(looked.status.success(), "{}\n{said}", String::from_utf8_lossy(&looked.stdout));
+        let (told, said) = (String::from_utf8_lossy(&looked.stdout), String::from_utf8_lossy(&looked.stderr));
+        assert!(looked.status.success(), "{told}\n{said}");
+        eprintln!("{}", told.trim());
     }
 }

@@ -11,6 +11,7 @@ use http::{HeaderValue, StatusCode, header, request::Parts};
 use relay_dashboard::{
     page::Page,
     screen::{Problem, Screen},
+    show,
     url::{Site, Url},
     viewer::{self, Theme, Viewer, Zone},
 };
@@ -83,7 +84,9 @@ impl Looking {
             Ok(Drawn::Page(status, html)) => html_of(status, html),
             Ok(Drawn::Fragment(html)) => {
                 let mut answer = html_of(StatusCode::OK, html);
-                answer.headers_mut().insert(FRAGMENT, HeaderValue::from_static("live"));
+                // When it was drawn: by that its page puts right what it takes for now.
+                let now = HeaderValue::from_str(&show::iso(self.page.now)).unwrap_or(HeaderValue::from_static("live"));
+                answer.headers_mut().insert(FRAGMENT, now);
                 answer
             }
             Ok(Drawn::Elsewhere(url)) => redirect(&url),

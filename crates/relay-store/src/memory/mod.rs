@@ -120,6 +120,8 @@ struct Inner {
     deaf: Option<StoreError>,
     /// Operations answered with [`StoreError::Unknown`] so far.
     unknown: u64,
+    /// See [`MemoryStore::reads`].
+    reads: u64,
     watchers: Vec<Waker>,
     condition: Condition,
     /// Hints of [`Registry::changes`].
@@ -207,6 +209,11 @@ impl MemoryStore {
     /// after it.
     pub fn fail_at(&self, edge: Edge) {
         self.lock().edge = Some(edge);
+    }
+
+    /// How many operations have read so far, and changed nothing: for those who are to leave it alone.
+    pub fn reads(&self) -> u64 {
+        self.lock().reads
     }
 
     /// What operators did, oldest first.
@@ -377,7 +384,8 @@ impl MemoryStore {
     }
 
     fn read<T>(&self, op: Trouble, look: impl FnOnce(&Disk) -> T) -> Result<T, StoreError> {
-        let inner = self.lock();
+        let mut inner = self.lock();
+        inner.reads += 1;
         inner.check(op)?;
         Ok(look(&inner.disk))
     }
