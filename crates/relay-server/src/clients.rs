@@ -12,6 +12,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use relay_net::{
     origin::Origin,
+    proxies::Behind,
     serve::{self, Bounds, Closing, Connections, Listening, Seated, Serve},
     tls::{self, Authorities, AuthoritiesError, Pin, Unshaken},
 };
@@ -21,7 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     connect::Gate,
     error::{Code, Problem},
-    ingress::{Answers, Body, CONNECT, Connection, Flaw, NO_SESSIONS, Patience, unless_given_up},
+    ingress::{
+        Answers, Body, CONNECT, Connection, Flaw, Introduced, Introductions, NO_SESSIONS, Patience, unless_given_up,
+    },
     metrics::Metrics,
     outbox,
 };
@@ -112,27 +115,35 @@ impl Trusted {
 
 /// Serves until `stop`, then returns when the last connection has ended; sessions go on elsewhere.
 pub(crate) async fn serve(
-    listener: impl Listening<Socket = TcpStream>,
-    tls: Arc<tls::Clients>,
-    gate: Gate,
-    metrics: Arc<Metrics>,
+    listener: impl Listening<Socket = TcpStream> + Sync,
+    gatehouse: Gatehouse,
     stop: CancellationToken,
 ) {
     let connections = Connections::new(Bounds::clients());
-    serve::serve(listener, "clients", connections, Arc::new(Entrance { tls, gate, metrics }), stop).await;
+    // Only where they say whom they bring: TLS ends here, so that no field of theirs could.
+    let proxies = gatehouse.introductions.as_ref().map(Introductions::proxies).unwrap_or_default();
+    serve::serve(Behind::new(listener, proxies), "clients", connections, Arc::new(gatehouse), stop).await;
 }
 
-struct Entrance {
-    tls: Arc<tls::Clients>,
-    gate: Gate,
-    metrics: Arc<Metrics>,
+/// What answers clients there.
+pub(crate) struct Gatehouse {
+    pub(crate) tls: Arc<tls::Clients>,
+    pub(crate) gate: Gate,
+    pub(crate) metrics: Arc<Metrics>,
+    /// None: whoever comes is heard.
+    pub(crate) introductions: Option<Introductions>,
 }
 
-impl Serve<TcpStream> for Entrance {
-    async fn connection(&self, socket: TcpStream, origin: Origin, seat: Arc<Seated>, closing: &Closing) {
+impl Serve<TcpStream> for Gatehouse {
+    async fn connection(&self, mut socket: TcpStream, mut origin: Origin, seat: Arc<Seated>, closing: &Closing) {
         // Best effort: without it answers only come later.
         let _ = socket.set_nodelay(true);
         outbox::prepare(&socket);
+        if let Some(introductions) = &self.introductions {
+            let heard = introductions.hear(&mut socket, origin, &seat, closing, |_| 0).await;
+            let Some(Introduced::In(brought)) = heard else { return };
+            origin = brought;
+        }
         let patience = Patience::default();
         // Cancel safety: whoever has not shaken hands yet has asked for nothing.
         let shaking = self.tls.accept(socket, patience.handshake);
@@ -151,7 +162,7 @@ impl Serve<TcpStream> for Entrance {
     }
 }
 
-impl Entrance {
+impl Gatehouse {
     /// Counts a handshake that came to nothing: without a certificate, or with one that is not trusted, not valid now, or revoked.
     fn refuse(&self, unshaken: Unshaken, origin: Origin) {
         match unshaken {

@@ -413,3 +413,65 @@ async fn nothing_old_of_tls_is_spoken() {
         assert!(said.starts_with("HTTP/1.1 "), "{said}");
     }
 }
+
+/// Behind a balancer that says this first, the head of what is answered to a request, over TLS if something is shown.
+async fn brought(
+    at: SocketAddr,
+    word: &str,
+    shown: Option<&Arc<ClientConfig>>,
+    request: &str,
+) -> std::io::Result<String> {
+    let mut tcp = TcpStream::connect(at).await?;
+    tcp.write_all(word.as_bytes()).await?;
+    let mut socket: Box<dyn Socket> = match shown {
+        Some(shown) => Box::new(encrypt(tcp, "localhost", Arc::clone(shown)).await?),
+        None => Box::new(tcp),
+    };
+    socket.write_all(request.as_bytes()).await?;
+    socket.flush().await?;
+    let (mut said, mut piece) = (Vec::new(), [0; 4096]);
+    let head = async {
+        while !said.windows(4).any(|four| four == b"\r\n\r\n") {
+            match socket.read(&mut piece).await? {
+                0 => break,
+                read => said.extend_from_slice(&piece[..read]),
+            }
+        }
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    };
+    timeout(PATIENCE, head).await.expect("it is answered, or closed")
+}
+
+/// S15, S23: a balancer that passes TCP on says at each listener that is told to hear it whom it brings; who comes otherwise is closed, and
+/// guesses are counted by whom it brings.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_balancer_says_at_every_listener_whom_it_brings() {
+    let dir = tempfile::tempdir().unwrap();
+    let (shown, of_tls) = (certify(dir.path()), of_tls(dir.path()));
+    let mut settings: Vec<_> = of_tls.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    settings.extend([("TRUSTED_PROXIES", "127.0.0.1"), ("PROXY_PROTOCOL", "public,clients,redirect")]);
+    let server = Server::start(dir.path(), &settings);
+    let (clients, redirect) = (listening(&server, "clients"), listening(&server, "redirect"));
+    let from = |last: u8| format!("PROXY TCP4 203.0.113.{last} 127.0.0.1 4711 443\r\n");
+    for (at, shown, wanted) in
+        [(server.public, Some(&shown), "200"), (clients, Some(&shown), "404"), (redirect, None, "308")]
+    {
+        let said = brought(at, &from(9), shown, AGAIN).await.unwrap();
+        assert_eq!(&said[9..12], wanted, "{said}");
+        let unheard = brought(at, "", shown, AGAIN).await;
+        assert!(unheard.as_ref().is_err() || unheard.as_ref().is_ok_and(String::is_empty), "{unheard:?}");
+    }
+    for listener in ["public", "clients", "redirect"] {
+        let told = format!(r#"event="no_proxy_header" listener="{listener}""#);
+        wait_for("the log to say so", || server.process.log().contains(&told).then_some(()));
+    }
+
+    let joins = "GET /connect HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nRelay-Protocol: 1\r\nAuthorization: Bearer made-up-and-wrong\r\n\r\n";
+    for (last, wanted) in [(9, "401"), (9, "401"), (9, "401"), (9, "401"), (9, "401"), (9, "429"), (10, "401")] {
+        let said = brought(clients, &from(last), Some(&shown), joins).await.unwrap();
+        assert_eq!(&said[9..12], wanted, "{last}: {said}");
+    }
+    let told = r#"entrance="connect" token="wrong" peer="203.0.113.9:4711""#;
+    wait_for("the log to say from where", || server.process.log().contains(told).then_some(()));
+}
