@@ -94,6 +94,53 @@ fn units_fit_the_program() {
     }
 }
 
+/// S38: no crate has code that is not checked for memory, and whatever starts the program lets it do little: it is no root, gets no more rights,
+/// writes to its own directory alone, and runs nothing that it has written.
+#[test]
+fn what_is_built_and_started_may_do_little() {
+    assert!(read("Cargo.toml").contains("\nunsafe_code = \"forbid\"\n"));
+    let crates = fs::read_dir(root().join("crates")).unwrap();
+    let crates: Vec<String> = crates.map(|found| found.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(crates.len() >= 8);
+    for name in crates {
+        assert!(read(&format!("crates/{name}/Cargo.toml")).contains("\n[lints]\nworkspace = true\n"), "{name}");
+    }
+    let deny = read("deny.toml");
+    assert!(deny.contains("unknown-registry = \"deny\"") && deny.contains("unknown-git = \"deny\""), "{deny}");
+    assert!(read("Dockerfile").contains("\nUSER 65532:65532\n"));
+    let unit = [
+        "User=crm-relay",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "MemoryDenyWriteExecute=yes",
+        "CapabilityBoundingSet=",
+    ];
+    let compose = ["read_only: true", "cap_drop: [ALL]", "no-new-privileges:true"];
+    let manifest =
+        ["runAsNonRoot: true", "readOnlyRootFilesystem: true", "allowPrivilegeEscalation: false", "drop: [ALL]"];
+    let files = files();
+    let (units, manifests): (Vec<_>, Vec<_>) = files
+        .iter()
+        .filter(|file| file.ends_with(".service") || file.contains("kubernetes/"))
+        .partition(|file| file.ends_with(".service"));
+    assert!(units.len() >= 2 && manifests.len() >= 3);
+    for file in units {
+        for word in unit {
+            assert!(read(file).lines().any(|line| line == word), "{file}: {word}");
+        }
+    }
+    for file in manifests {
+        for word in manifest {
+            assert!(read(file).contains(word), "{file}: {word}");
+        }
+    }
+    for file in ["compose.yaml", "compose.client.yaml", "compose.redis.yaml"] {
+        for word in compose {
+            assert!(read(file).contains(word), "{file}: {word}");
+        }
+    }
+}
+
 /// What a unit hands over reaches the program under the name of a setting, also where it is commented out.
 fn credentials_are_settings(unit: &str) {
     let lines = || unit.lines().map(|line| line.strip_prefix('#').unwrap_or(line));
