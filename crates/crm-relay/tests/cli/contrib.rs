@@ -5,9 +5,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use crm_relay::config::settings::SETTINGS;
+use relay_core::limits;
 
 use crate::place::Place;
 
@@ -138,6 +140,31 @@ fn what_is_built_and_started_may_do_little() {
         for word in compose {
             assert!(read(file).contains(word), "{file}: {word}");
         }
+    }
+}
+
+/// The proxies wait longer for a session than that may be silent, and for a body and an answer no shorter than the relay does: theirs are 60 s
+/// where nothing is said, and a session that is silent for that long is one whose client the relay has given up by itself.
+#[test]
+fn proxies_wait_as_long_as_the_relay_does() {
+    let seconds = |file: &str, line: &str| {
+        let text = read(file);
+        let found = text.lines().map(str::trim).find_map(|found| found.strip_prefix(line));
+        let value = found.unwrap_or_else(|| panic!("{file} has no {line:?}"));
+        let value = value.trim().trim_end_matches(';').strip_suffix('s').expect("in seconds").to_owned();
+        Duration::from_secs(value.parse().unwrap_or_else(|_| panic!("{file}: {line} {value}")))
+    };
+    let silent = limits::HEARTBEAT * limits::HEARTBEATS_MISSED_MAX;
+    let nginx = "contrib/nginx/crm-relay.conf";
+    for line in ["proxy_read_timeout", "proxy_send_timeout"] {
+        assert!(seconds(nginx, line) > silent, "{line}");
+    }
+    for file in ["contrib/haproxy/crm-relay.cfg", "contrib/haproxy/two-servers.cfg"] {
+        assert!(seconds(file, "timeout tunnel") > silent, "{file}");
+        // S9: how long the relay itself waits for a byte of a body, for its answer to be taken, and for a head.
+        let [body, answer, head] = [30, 30, 10].map(Duration::from_secs);
+        assert!(seconds(file, "timeout client") >= body && seconds(file, "timeout server") >= answer, "{file}");
+        assert!(seconds(file, "timeout http-request") >= head, "{file}");
     }
 }
 
