@@ -249,14 +249,17 @@ fn identity(TlsFiles { certificate, key }: &TlsFiles, bytes: &Files) -> Result<I
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
     use super::*;
+    use crate::tests::Lines;
 
     const DAY: Duration = Duration::from_hours(24);
 
     /// A file with a key and a certificate of so many days.
-    fn made(dir: &std::path::Path, name: &str, until: (i32, u8, u8)) -> TlsFiles {
+    fn made(dir: &Path, name: &str, until: (i32, u8, u8)) -> TlsFiles {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.not_before = date_time_ymd(2030, 1, 1);
@@ -281,5 +284,42 @@ mod tests {
         assert_eq!(first.file, dir.path().join("short.test"));
         let day = made(dir.path(), "day.test", (2030, 4, 2));
         assert_eq!(ends(vec![day, long.clone()]).file, long.certificate);
+    }
+
+    /// S31: whoever renews a certificate tells nobody, and writes one file after the other: it is taken over at the next look behind the
+    /// second, and what stands there until then is told once.
+    #[tokio::test(start_paused = true)]
+    async fn files_are_looked_at_although_nobody_tells() {
+        let lines = Lines::default();
+        let _guard = tracing::subscriber::set_default(lines.clone());
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (made(dir.path(), "a.test", (2030, 4, 1)), made(dir.path(), "b.test", (2031, 4, 1)));
+        let shown = TlsFiles { certificate: dir.path().join("cert"), key: dir.path().join("key") };
+        let copy = |from: &TlsFiles, to: &Path| assert!(fs::copy(&from.certificate, to).is_ok());
+        copy(&first, &shown.certificate);
+        copy(&first, &shown.key);
+        let (certificate, kept) = Certificate::open(vec![shown.clone()], false).unwrap();
+        let began = certificate.ends().at;
+        let keeper = certificate.clone();
+        let kept = tokio::spawn(async move { keeper.keep(kept).await });
+        // Looks are made behind each of these; a look that is under way holds the clock.
+        let looks = async |count: u32| tokio::time::sleep(LOOK_EVERY * count + Duration::from_secs(1)).await;
+
+        looks(3).await;
+        assert_eq!(lines.written(), "", "the same is nothing new");
+        copy(&second, &shown.certificate);
+        looks(3).await;
+        assert_eq!((certificate.ends().at, lines.of("certificate_refused")), (began, 1));
+        copy(&second, &shown.key);
+        looks(1).await;
+        assert_eq!(certificate.ends().at.since(began), 365 * DAY);
+        assert_eq!((lines.of("certificate_replaced"), lines.of("certificate_refused")), (1, 1));
+        // Half of the next, and that is not of the one that was refused before: it is told again.
+        fs::write(&shown.key, "half").unwrap();
+        looks(2).await;
+        copy(&second, &shown.key);
+        looks(2).await;
+        assert_eq!((lines.of("certificate_replaced"), lines.of("certificate_refused")), (1, 2));
+        kept.abort();
     }
 }

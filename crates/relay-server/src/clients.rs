@@ -12,6 +12,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use relay_net::{
     origin::Origin,
+    proxies::Behind,
     serve::{self, Bounds, Closing, Connections, Listening, Seated, Serve},
     tls::{self, Authorities, AuthoritiesError, Pin, Unshaken},
 };
@@ -21,7 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     connect::Gate,
     error::{Code, Problem},
-    ingress::{Answers, Body, CONNECT, Connection, Flaw, NO_SESSIONS, Patience, unless_given_up},
+    ingress::{
+        Answers, Body, CONNECT, Connection, Flaw, Introduced, Introductions, NO_SESSIONS, Patience, unless_given_up,
+    },
     metrics::Metrics,
     outbox,
 };
@@ -112,27 +115,35 @@ impl Trusted {
 
 /// Serves until `stop`, then returns when the last connection has ended; sessions go on elsewhere.
 pub(crate) async fn serve(
-    listener: impl Listening<Socket = TcpStream>,
-    tls: Arc<tls::Clients>,
-    gate: Gate,
-    metrics: Arc<Metrics>,
+    listener: impl Listening<Socket = TcpStream> + Sync,
+    gatehouse: Gatehouse,
     stop: CancellationToken,
 ) {
     let connections = Connections::new(Bounds::clients());
-    serve::serve(listener, "clients", connections, Arc::new(Entrance { tls, gate, metrics }), stop).await;
+    // Only where they say whom they bring: TLS ends here, so that no field of theirs could.
+    let proxies = gatehouse.introductions.as_ref().map(Introductions::proxies).unwrap_or_default();
+    serve::serve(Behind::new(listener, proxies), "clients", connections, Arc::new(gatehouse), stop).await;
 }
 
-struct Entrance {
-    tls: Arc<tls::Clients>,
-    gate: Gate,
-    metrics: Arc<Metrics>,
+/// What answers clients there.
+pub(crate) struct Gatehouse {
+    pub(crate) tls: Arc<tls::Clients>,
+    pub(crate) gate: Gate,
+    pub(crate) metrics: Arc<Metrics>,
+    /// None: whoever comes is heard.
+    pub(crate) introductions: Option<Introductions>,
 }
 
-impl Serve<TcpStream> for Entrance {
-    async fn connection(&self, socket: TcpStream, origin: Origin, seat: Arc<Seated>, closing: &Closing) {
+impl Serve<TcpStream> for Gatehouse {
+    async fn connection(&self, mut socket: TcpStream, mut origin: Origin, seat: Arc<Seated>, closing: &Closing) {
         // Best effort: without it answers only come later.
         let _ = socket.set_nodelay(true);
         outbox::prepare(&socket);
+        if let Some(introductions) = &self.introductions {
+            let heard = introductions.hear(&mut socket, origin, &seat, closing, |_| 0).await;
+            let Some(Introduced::In(brought)) = heard else { return };
+            origin = brought;
+        }
         let patience = Patience::default();
         // Cancel safety: whoever has not shaken hands yet has asked for nothing.
         let shaking = self.tls.accept(socket, patience.handshake);
@@ -151,7 +162,7 @@ impl Serve<TcpStream> for Entrance {
     }
 }
 
-impl Entrance {
+impl Gatehouse {
     /// Counts a handshake that came to nothing: without a certificate, or with one that is not trusted, not valid now, or revoked.
     fn refuse(&self, unshaken: Unshaken, origin: Origin) {
         match unshaken {
@@ -187,5 +198,107 @@ impl Entrance {
             return NO_SESSIONS.respond();
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use relay_net::tls::Identity;
+    use rustls::{
+        ClientConfig, RootCertStore,
+        crypto::aws_lc_rs,
+        pki_types::{CertificateDer, ServerName},
+    };
+    use tokio::{
+        io::AsyncReadExt as _,
+        net::TcpListener,
+        time::{resume, timeout},
+    };
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+    use crate::tests::Lines;
+
+    /// Nothing here takes this long.
+    const STUCK: Duration = Duration::from_secs(60);
+
+    /// An authority with its certificate, and that in PEM.
+    fn authority() -> (Issuer<'static, KeyPair>, CertificateDer<'static>, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let made = params.self_signed(&key).unwrap();
+        let (der, pem) = (made.der().clone(), made.pem());
+        (Issuer::new(params, key), der, pem)
+    }
+
+    fn issued(by: &Issuer<'static, KeyPair>) -> (KeyPair, rcgen::Certificate) {
+        let key = KeyPair::generate().unwrap();
+        let made = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, by).unwrap();
+        (key, made)
+    }
+
+    /// Whether a client gets through that shows a certificate of this authority.
+    async fn is_taken(tls: &tls::Clients, trusted: &CertificateDer<'static>, by: &Issuer<'static, KeyPair>) -> bool {
+        let mut roots = RootCertStore::empty();
+        roots.add(trusted.clone()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let config = config.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+        let (key, shown) = issued(by);
+        let config = config.with_client_auth_cert(vec![shown.der().clone()], key.into()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let comes = async {
+            let name = ServerName::try_from("localhost").unwrap();
+            let socket = TcpStream::connect(address).await.unwrap();
+            // In TLS 1.3 it hears of its refusal only when it reads.
+            let Ok(mut socket) = TlsConnector::from(Arc::new(config)).connect(name, socket).await else { return };
+            let _ = socket.read(&mut [0]).await;
+        };
+        let accepts = async { tls.accept(listener.accept().await.unwrap().0, STUCK).await.is_ok() };
+        timeout(STUCK, async { tokio::join!(accepts, comes).0 }).await.expect("it is judged")
+    }
+
+    /// S30, S31: other authorities are gone by although nobody tells; half a file, and one that still changes, are not, and what is wrong
+    /// is told once.
+    #[tokio::test(start_paused = true)]
+    async fn another_list_of_authorities_is_gone_by_once_it_is_whole() {
+        let lines = Lines::default();
+        let _guard = tracing::subscriber::set_default(lines.clone());
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("clients-ca.pem");
+        let ((old, old_der, old_pem), (new, _, new_pem)) = (authority(), authority());
+        let (key, shown) = issued(&old);
+        let (certificate, key) = (shown.pem(), key.serialize_pem());
+        let identity = Identity::of((certificate.as_bytes(), &file), (key.as_bytes(), &file)).unwrap();
+        fs::write(&file, &old_pem).unwrap();
+        let trusted = Trusted::open(&file, &tls::Server::new(&identity, &[]).unwrap()).unwrap();
+        let tls = trusted.tls();
+        let kept = tokio::spawn(trusted.keep());
+        // A look that is under way holds the clock.
+        let passes = async |time: Duration| sleep(time).await;
+
+        // Never at the moment of a look, which are at tens of seconds.
+        passes(LOOK_EVERY * 3 + SETTLED * 3).await;
+        assert_eq!(lines.written(), "", "the same is nothing new");
+        fs::write(&file, &new_pem[..new_pem.len() / 2]).unwrap();
+        passes(LOOK_EVERY * 3).await;
+        assert_eq!(lines.of("client_authorities_refused"), 1, "{}", lines.written());
+        fs::write(&file, format!("{old_pem}{new_pem}")).unwrap();
+        passes(SETTLED * 15 / 2).await;
+        assert_eq!(lines.of("client_authorities_replaced"), 0, "it may be half written");
+        fs::write(&file, &new_pem).unwrap();
+        passes(SETTLED).await;
+        assert_eq!(lines.of("client_authorities_replaced"), 0, "it was");
+        passes(LOOK_EVERY + SETTLED * 2).await;
+        assert_eq!((lines.of("client_authorities_replaced"), lines.of("client_authorities_refused")), (1, 1));
+        kept.abort();
+
+        resume();
+        assert!(is_taken(&tls, &old_der, &new).await);
+        assert!(!is_taken(&tls, &old_der, &old).await);
     }
 }

@@ -37,8 +37,8 @@ pub struct Config {
     pub clients: Option<ClientsListen>,
     /// Proxies that are believed whom they bring, to any listener.
     pub proxies: Arc<Proxies>,
-    /// They say so on the public listener by the PROXY protocol, and whoever comes without it is not heard.
-    pub proxy_protocol: bool,
+    /// On which listeners they say so by the PROXY protocol, and whoever comes without it is not heard.
+    pub proxy_protocol: ProxyProtocol,
     /// Names under which the public listener may be asked, that of `public_url` among them; empty: under any.
     pub allowed_hosts: Vec<String>,
     /// Admin listener; `None`: only the socket.
@@ -117,6 +117,17 @@ pub struct BackupPlan {
     pub keep: usize,
     /// The keys that the store is sealed with: each copy is read through.
     pub ciphers: Ciphers,
+}
+
+/// The listeners on which each connection begins with a header of the PROXY protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// The public one.
+    pub public: bool,
+    /// That of clients alone.
+    pub clients: bool,
+    /// The one that sends others to TLS.
+    pub redirect: bool,
 }
 
 /// A listener of clients alone, each of which shows a certificate of its own.
@@ -222,7 +233,7 @@ impl Config {
             redirect_listen: None,
             clients: None,
             proxies: Arc::default(),
-            proxy_protocol: false,
+            proxy_protocol: ProxyProtocol::default(),
             allowed_hosts: Vec::new(),
             admin_listen: None,
             admin_hosts: Vec::new(),

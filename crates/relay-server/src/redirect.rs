@@ -10,6 +10,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use relay_net::{
     origin::Origin,
+    proxies::Behind,
     serve::{self, Bounds, Closing, Connections, Listening, Seated, Serve},
 };
 use tokio::net::TcpStream;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     acme::Challenges,
     error::{Code, Problem},
-    ingress::{Answers, Body, Connection, Flaw, Patience, SentQuery},
+    ingress::{Answers, Body, Connection, Flaw, Introduced, Introductions, Patience, SentQuery},
     metrics::Metrics,
 };
 
@@ -70,22 +71,29 @@ impl Redirect {
 
 /// Serves until `stop`, then returns when the last connection has ended. Dropped, it ends them all.
 pub(crate) async fn serve(
-    listener: impl Listening<Socket = TcpStream>,
-    redirect: Redirect,
-    metrics: Arc<Metrics>,
+    listener: impl Listening<Socket = TcpStream> + Sync,
+    signpost: Signpost,
     stop: CancellationToken,
 ) {
     let connections = Connections::new(Bounds::private());
-    serve::serve(listener, "redirect", connections, Arc::new(Signpost { redirect, metrics }), stop).await;
+    let proxies = signpost.introductions.as_ref().map(Introductions::proxies).unwrap_or_default();
+    serve::serve(Behind::new(listener, proxies), "redirect", connections, Arc::new(signpost), stop).await;
 }
 
-struct Signpost {
-    redirect: Redirect,
-    metrics: Arc<Metrics>,
+/// What answers there.
+pub(crate) struct Signpost {
+    pub(crate) redirect: Redirect,
+    pub(crate) metrics: Arc<Metrics>,
+    /// None: whoever comes is heard.
+    pub(crate) introductions: Option<Introductions>,
 }
 
 impl Serve<TcpStream> for Signpost {
-    async fn connection(&self, socket: TcpStream, _origin: Origin, seat: Arc<Seated>, closing: &Closing) {
+    async fn connection(&self, mut socket: TcpStream, origin: Origin, seat: Arc<Seated>, closing: &Closing) {
+        if let Some(introductions) = &self.introductions {
+            let heard = introductions.hear(&mut socket, origin, &seat, closing, |_| 0).await;
+            let Some(Introduced::In(_)) = heard else { return };
+        }
         let connection = Connection { socket, seat, patience: Patience::default(), answers: Answers::Short };
         let answer = async |request: Result<Box<Request<Incoming>>, Flaw>| match request {
             Ok(request) => self.redirect.answer(&request),
@@ -111,6 +119,10 @@ mod tests {
 
     use super::*;
 
+    fn signpost(redirect: Redirect) -> Signpost {
+        Signpost { redirect, metrics: Arc::default(), introductions: None }
+    }
+
     async fn say(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
         let mut socket = TcpStream::connect(address).await.unwrap();
         socket.write_all(bytes).await.unwrap();
@@ -126,7 +138,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let redirect = Redirect::to("https://relay.test:8443/hooks", Arc::default());
-        let served = tokio::spawn(serve(listener, redirect, Arc::default(), stop.clone()));
+        let served = tokio::spawn(serve(listener, signpost(redirect), stop.clone()));
         for (target, wanted) in [
             (&b"/"[..], &b"https://relay.test:8443/"[..]),
             (b"/hooks/webhook/a%2Fb//c?x=1&y={\xe9}", b"https://relay.test:8443/hooks/webhook/a%2Fb//c?x=1&y={\xe9}"),
@@ -162,7 +174,7 @@ mod tests {
         let challenges = Arc::<Challenges>::default();
         challenges.put("token".to_owned(), "token.thumbprint".to_owned());
         let redirect = Redirect::to("https://relay.test", Arc::clone(&challenges));
-        let served = tokio::spawn(serve(listener, redirect, Arc::default(), stop.clone()));
+        let served = tokio::spawn(serve(listener, signpost(redirect), stop.clone()));
         let found = async |path: &str| {
             let head = format!("GET {path} HTTP/1.1\r\nHost: relay.test\r\nConnection: close\r\n\r\n");
             String::from_utf8(say(address, head.as_bytes()).await).unwrap()

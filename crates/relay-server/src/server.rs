@@ -2,6 +2,7 @@
 
 mod others;
 mod run_file;
+mod side_doors;
 mod sockets;
 
 use std::{
@@ -40,7 +41,7 @@ use crate::{
     backups::Backups,
     budget::{self, Budget},
     certificate::{self, Certificate},
-    clients::{self, Trusted},
+    clients::Trusted,
     clock::Clock,
     connect::{Attached, Gate},
     dashboard,
@@ -62,7 +63,6 @@ use crate::{
     quotas::Quotas,
     reach::Reach,
     recounts::Recounts,
-    redirect::{self, Redirect},
     refusals::Refusals,
     registry::{Registry, RegistryError},
     relay_name::RelayName,
@@ -578,12 +578,7 @@ impl Server {
             None => accepted.cancel(),
         }
         if let Some(listener) = redirect {
-            let to = Redirect::to(self.config.public_url.as_deref().unwrap_or_default(), Arc::clone(&challenges));
-            let (metrics, stop) = (Arc::clone(&self.admin.metrics), self.accepting.clone());
-            supervisor.spawn(TaskKind::Public, "redirect", async move {
-                redirect::serve(listener, to, metrics, stop).await;
-                Ok(())
-            });
+            self.spawn_redirect(listener, Arc::clone(&challenges));
         }
         if let Some(listener) = admin {
             let offer = Offer {
@@ -645,20 +640,6 @@ impl Server {
             error,
             "what came in the last seconds is not counted among what the sources took today"
         );
-    }
-
-    /// Takes clients where nobody else is taken.
-    fn spawn_clients(&self, listener: Listener, trusted: Trusted) {
-        let (tls, gate) = (trusted.tls(), self.gate.clone());
-        let (metrics, stop) = (Arc::clone(&self.admin.metrics), self.accepting.clone());
-        self.supervisor.spawn(TaskKind::Public, "clients", async move {
-            clients::serve(listener, tls, gate, metrics, stop).await;
-            Ok(())
-        });
-        self.supervisor.spawn(TaskKind::Watch, "client-authorities", async move {
-            trusted.keep().await;
-            Ok(())
-        });
     }
 
     /// Obtains certificates, and has them be shown.

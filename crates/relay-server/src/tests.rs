@@ -1,9 +1,13 @@
 //! What tests of several rooms begin with.
 
+mod lines;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use relay_core::{delivery::Delivery, event::Event, id::IdMint, storage::Append, time::Wall};
+
+pub(crate) use lines::Lines;
 
 /// A webhook that this source took: nothing but its path.
 pub(crate) fn event(mint: &mut IdMint, at: Wall, source: &str) -> Event {

@@ -66,6 +66,8 @@ pub enum Kind {
     Size(u64, u64),
     /// One of these words.
     Word(&'static [&'static str]),
+    /// The first of these words alone, or any of the others with commas between them.
+    Words(&'static [&'static str]),
 }
 
 /// What a value is as text: how it is cleaned before it is read, and what of it may be shown.
@@ -199,6 +201,7 @@ impl Kind {
                 }
                 Err(format!("want {} to {}", quantity::show_size(min), quantity::show_size(max)))
             }
+            Self::Words(words) => lists::words(text, words).map(Value::Text),
             Self::Word(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(synonym(text))) {
                 Some(word) => Ok(Value::Text((*word).to_owned())),
                 None => Err(format!("want one of {}", words.join(", "))),
@@ -228,6 +231,7 @@ impl Kind {
             Self::Span(..) => "DURATION",
             Self::Size(..) => "SIZE",
             Self::Word(_) => "WORD",
+            Self::Words(_) => "WORDS",
         }
     }
 
@@ -255,7 +259,8 @@ impl Kind {
             | Self::Share
             | Self::Span(..)
             | Self::Size(..)
-            | Self::Word(_) => Form::Plain,
+            | Self::Word(_)
+            | Self::Words(_) => Form::Plain,
         }
     }
 }

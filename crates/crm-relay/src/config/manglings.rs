@@ -317,7 +317,7 @@ fn good(setting: &Setting) -> String {
         ("BACKUP_EVERY", _) => "45m",
         (_, Kind::Span(..)) => "45s",
         (_, Kind::Size(..)) => "1MiB",
-        (_, Kind::Word(words)) => words[0],
+        (_, Kind::Word(words) | Kind::Words(words)) => words[0],
         (_, Kind::Text | Kind::Foreign) => "something",
     };
     good.to_owned()
@@ -531,6 +531,9 @@ fn refused(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("99999TiB", "want "),
             ("yes", "not a size"),
         ],
+        Kind::Words(_) => {
+            &[("xml", "with commas between them"), (",", "nothing but commas"), ("off,public", "want off, or ")]
+        }
         Kind::Word(_) => &[("xml", "want one of"), ("enable", "want one of"), ("trace,hyper=debug", "want one of")],
     }
 }

@@ -21,7 +21,7 @@ use relay_server::{
     budget,
     config::{
         BackupPlan, Config, Credentials, DeclaredRoute, DeclaredSource, Dedupe, Fetching, MarkPath, NetworkPolicy,
-        ProxyChoice, RouteDefaults,
+        ProxyChoice, ProxyProtocol, RouteDefaults,
     },
 };
 use relay_store::{
@@ -171,7 +171,7 @@ pub(crate) fn plan(mut layers: Layers) -> Result<Plan, Faults> {
         redirect_listen,
         clients,
         proxies: Arc::new(proxies(&layers)),
-        proxy_protocol: layers.text("PROXY_PROTOCOL").as_deref() == Some("public"),
+        proxy_protocol: proxy_protocol(&layers),
         allowed_hosts: allowed_hosts(&layers),
         admin_listen: listen(&layers, "ADMIN_LISTEN"),
         admin_hosts: admin_hosts(&layers),
@@ -321,8 +321,24 @@ fn proxies(layers: &Layers) -> Proxies {
     Proxies { trusted: trusted.iter().filter_map(|text| text.parse().ok()).collect(), field }
 }
 
-/// What is said of proxies needs proxies.
+/// The listeners on which they say whom they bring before anything else.
+fn proxy_protocol(layers: &Layers) -> ProxyProtocol {
+    let named = layers.list("PROXY_PROTOCOL");
+    let names = |listener: &str| named.iter().any(|named| named == listener);
+    ProxyProtocol { public: names("public"), clients: names("clients"), redirect: names("redirect") }
+}
+
+/// What is said of proxies needs proxies, and the listeners that they speak to.
 fn check_proxies(layers: &mut Layers) {
+    let asked = proxy_protocol(layers);
+    for (asked, listen) in [(asked.clients, "CLIENTS_LISTEN"), (asked.redirect, "REDIRECT_LISTEN")] {
+        if asked && layers.text(listen).is_none_or(|listen| listen == "off") {
+            layers.fault(
+                "PROXY_PROTOCOL",
+                format!("names a listener that there is none of: want {listen}, or not this word"),
+            );
+        }
+    }
     if layers.given("TRUSTED_PROXIES").is_some() {
         let everybody = |network: &String| network.ends_with("/0");
         if layers.list("TRUSTED_PROXIES").iter().any(everybody) {
@@ -332,7 +348,7 @@ fn check_proxies(layers: &mut Layers) {
         }
         return;
     }
-    if layers.text("PROXY_PROTOCOL").is_some_and(|listener| listener != "off") {
+    if asked != ProxyProtocol::default() {
         let want = "nobody would be heard: want TRUSTED_PROXIES with the addresses of the proxies that speak it";
         layers.fault("PROXY_PROTOCOL", want);
     }

@@ -246,11 +246,11 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "PROXY_PROTOCOL",
-        Kind::Word(&["off", "public"]),
+        Kind::Words(&["off", "public", "clients", "redirect"]),
         "off",
         Role::Server,
-        "Listener on which each connection begins with a header of the PROXY protocol (v1 or v2) from a trusted proxy; what comes \
-         without is closed.",
+        "Listeners (public, that of CLIENTS_LISTEN, that of REDIRECT_LISTEN) on which each connection begins with a header of the PROXY \
+         protocol (v1 or v2) from a trusted proxy; what comes without is closed.",
     ),
     setting(
         "ALLOWED_HOSTS",

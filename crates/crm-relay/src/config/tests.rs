@@ -83,6 +83,9 @@ retry_delay = "5s"
 fn proxies_are_named_before_they_are_heard() {
     let faults = faults_of(layers(Process::Server, &[("PROXY_PROTOCOL", "public")], ""));
     assert!(faults.contains("PROXY_PROTOCOL") && faults.contains("want TRUSTED_PROXIES"), "{faults}");
+    let environment = [("PROXY_PROTOCOL", "redirect, clients"), ("TRUSTED_PROXIES", "10.0.0.5")];
+    let faults = faults_of(layers(Process::Server, &environment, ""));
+    assert!(faults.contains("want CLIENTS_LISTEN") && faults.contains("want REDIRECT_LISTEN"), "{faults}");
     for (name, value, fault) in [
         ("TRUSTED_PROXIES", "10.0.0.5, ::/0", "that is everybody"),
         ("TRUSTED_PROXIES", ",", "nothing but commas"),

@@ -5,9 +5,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use crm_relay::config::settings::SETTINGS;
+use relay_core::limits;
 
 use crate::place::Place;
 
@@ -91,6 +93,78 @@ fn units_fit_the_program() {
         }
         credentials_are_settings(&unit);
         verify(&place, name, &unit);
+    }
+}
+
+/// S38: no crate has code that is not checked for memory, and whatever starts the program lets it do little: it is no root, gets no more rights,
+/// writes to its own directory alone, and runs nothing that it has written.
+#[test]
+fn what_is_built_and_started_may_do_little() {
+    assert!(read("Cargo.toml").contains("\nunsafe_code = \"forbid\"\n"));
+    let crates = fs::read_dir(root().join("crates")).unwrap();
+    let crates: Vec<String> = crates.map(|found| found.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(crates.len() >= 8);
+    for name in crates {
+        assert!(read(&format!("crates/{name}/Cargo.toml")).contains("\n[lints]\nworkspace = true\n"), "{name}");
+    }
+    let deny = read("deny.toml");
+    assert!(deny.contains("unknown-registry = \"deny\"") && deny.contains("unknown-git = \"deny\""), "{deny}");
+    assert!(read("Dockerfile").contains("\nUSER 65532:65532\n"));
+    let unit = [
+        "User=crm-relay",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "MemoryDenyWriteExecute=yes",
+        "CapabilityBoundingSet=",
+    ];
+    let compose = ["read_only: true", "cap_drop: [ALL]", "no-new-privileges:true"];
+    let manifest =
+        ["runAsNonRoot: true", "readOnlyRootFilesystem: true", "allowPrivilegeEscalation: false", "drop: [ALL]"];
+    let files = files();
+    let (units, manifests): (Vec<_>, Vec<_>) = files
+        .iter()
+        .filter(|file| file.ends_with(".service") || file.contains("kubernetes/"))
+        .partition(|file| file.ends_with(".service"));
+    assert!(units.len() >= 2 && manifests.len() >= 3);
+    for file in units {
+        for word in unit {
+            assert!(read(file).lines().any(|line| line == word), "{file}: {word}");
+        }
+    }
+    for file in manifests {
+        for word in manifest {
+            assert!(read(file).contains(word), "{file}: {word}");
+        }
+    }
+    for file in ["compose.yaml", "compose.client.yaml", "compose.redis.yaml"] {
+        for word in compose {
+            assert!(read(file).contains(word), "{file}: {word}");
+        }
+    }
+}
+
+/// The proxies wait longer for a session than that may be silent, and for a body and an answer no shorter than the relay does: theirs are 60 s
+/// where nothing is said, and a session that is silent for that long is one whose client the relay has given up by itself.
+#[test]
+fn proxies_wait_as_long_as_the_relay_does() {
+    let seconds = |file: &str, line: &str| {
+        let text = read(file);
+        let found = text.lines().map(str::trim).find_map(|found| found.strip_prefix(line));
+        let value = found.unwrap_or_else(|| panic!("{file} has no {line:?}"));
+        let value = value.trim().trim_end_matches(';').strip_suffix('s').expect("in seconds").to_owned();
+        Duration::from_secs(value.parse().unwrap_or_else(|_| panic!("{file}: {line} {value}")))
+    };
+    let silent = limits::HEARTBEAT * limits::HEARTBEATS_MISSED_MAX;
+    let nginx = "contrib/nginx/crm-relay.conf";
+    for line in ["proxy_read_timeout", "proxy_send_timeout"] {
+        assert!(seconds(nginx, line) > silent, "{line}");
+    }
+    for file in ["contrib/haproxy/crm-relay.cfg", "contrib/haproxy/two-servers.cfg"] {
+        assert!(seconds(file, "timeout tunnel") > silent, "{file}");
+        // S9: how long the relay itself waits for a byte of a body, for its answer to be taken, and for a head.
+        let [body, answer, head] = [30, 30, 10].map(Duration::from_secs);
+        assert!(seconds(file, "timeout client") >= body && seconds(file, "timeout server") >= answer, "{file}");
+        assert!(seconds(file, "timeout http-request") >= head, "{file}");
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::Method;
 
 use crate::{
+    finding::signed_in,
     process::{API_KEY, Process, RELAY_TOKEN, Server, client, run, wait_for},
     sender::Sender,
     target::{Reply, Target},
@@ -27,23 +28,46 @@ fn bomb() -> Bytes {
     body.into()
 }
 
-/// S12, I3: a compressed body is carried as it is, with its Content-Encoding.
+/// S12, I3: a compressed body is carried as it is, with its Content-Encoding; whoever looks through it or has it shown has only so much of it
+/// inflated. None of that takes much more of the server's memory than with any other body of its length.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_compressed_body_is_never_inflated() {
+    const MORE_KIB: u64 = 8 * 1024;
     let dir = tempfile::tempdir().unwrap();
     let target = Target::start(|_| Reply::status(200)).await;
     let server = Server::start(dir.path(), &[("MAX_BODY_BYTES", "1MiB")]);
     let _client = client(dir.path(), "client", server.public, &[("default", target.url("/"))], &[]);
-    let headers = [("x-api-key", API_KEY), ("content-encoding", "gzip"), ("content-type", "application/json")];
-    let told = Sender::new().send(Method::POST, &server.url("/webhook"), &headers, bomb()).await.unwrap();
-    let event = told.event();
-    wait_for("the webhook to arrive", || (target.count() == 1).then_some(()));
-    let arrival = target.arrivals().remove(0);
-    assert_eq!((arrival.header("content-encoding"), arrival.header("content-type")), ("gzip", "application/json"));
-    assert_eq!(arrival.body, bomb());
-    wait_for("the queue to empty", || (server.queue_depth() == 0).then_some(()));
-    let shown = server.cli(&["event", "show", &event, "--body"]);
-    assert_eq!(shown.stdout, bomb());
+    let (sender, bomb) = (Sender::new(), bomb());
+    let cookie = signed_in(&server, &sender, "bob", "operator").await;
+    let carried = async |body: &Bytes| {
+        let headers = [("x-api-key", API_KEY), ("content-encoding", "gzip"), ("content-type", "application/json")];
+        let (before, mut peaks) = (target.count(), vec![peak_kib(&server)]);
+        let event = sender.send(Method::POST, &server.url("/webhook"), &headers, body.clone()).await.unwrap().event();
+        wait_for("the webhook to arrive", || (target.count() == before + 1).then_some(()));
+        wait_for("the queue to empty", || (server.queue_depth() == 0).then_some(()));
+        let arrival = target.arrivals().pop().unwrap();
+        assert_eq!((arrival.header("content-encoding"), arrival.header("content-type")), ("gzip", "application/json"));
+        assert_eq!(arrival.body, *body);
+        assert_eq!(server.cli(&["event", "show", &event, "--body"]).stdout, *body);
+        peaks.push(peak_kib(&server));
+        let looked = server.json(&["event", "list", "--contains", "what is in none", "--all"]);
+        peaks.push(peak_kib(&server));
+        let page = format!("http://{}/events/{event}", server.admin);
+        let page = sender.send(Method::GET, &page, &[("cookie", &cookie)], "").await.unwrap();
+        peaks.push(peak_kib(&server));
+        let grown: Vec<u64> = peaks.windows(2).map(|two| two[1] - two[0]).collect();
+        (grown, looked, String::from_utf8(page.body.to_vec()).unwrap())
+    };
+    // What begins so, and cannot be read any further, costs what any body of its length does.
+    let broken = [&bomb[..10], &[0xff].repeat(bomb.len() - 10)].concat();
+    carried(&broken.into()).await;
+    let (grown, looked, page) = carried(&bomb).await;
+    assert!(
+        grown.iter().all(|grown| *grown <= MORE_KIB),
+        "{grown:?} KiB more to carry it, to look through it, to show it"
+    );
+    assert_eq!((&looked["read"], &looked["unread"]), (&2.into(), &2.into()), "{looked}");
+    assert!(page.contains("Shown decompressed"), "{page}");
 }
 
 /// A proxy for tunnels that keeps what it was asked.

@@ -24,12 +24,15 @@ mod erase;
 mod export;
 mod faults;
 mod finding;
+#[path = "../../../relay-server/src/ingress/tests/fixture.rs"]
+mod fixture;
 mod fronts;
 mod history;
 mod hostile;
 mod https;
 mod kills;
 mod libraries;
+mod listeners;
 mod log;
 mod looking;
 mod marked;

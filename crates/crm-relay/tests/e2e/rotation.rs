@@ -70,17 +70,37 @@ async fn post(
 ) -> Option<(u16, String)> {
     let tcp = TcpStream::connect(server).await.ok()?;
     let mut socket = encrypt(tcp, "localhost", Arc::clone(trusted)).await.ok()?;
-    let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{head}\r\n{body}",
-        body.len()
-    );
-    socket.write_all(request.as_bytes()).await.ok()?;
+    socket.write_all(posting(path, head, body).as_bytes()).await.ok()?;
     let mut said = Vec::new();
     // What comes behind a whole answer is of no interest.
     let _ = socket.read_to_end(&mut said).await;
     let said = String::from_utf8_lossy(&said).into_owned();
     let status = said.get(9..12)?.parse().ok()?;
     Some((status, said))
+}
+
+fn posting(path: &str, head: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{head}\r\n{body}"
+    )
+}
+
+/// With what status a request is answered, whatever follows; nothing where no handshake comes to its end.
+async fn status(server: SocketAddr, trusted: &Arc<ClientConfig>, request: &str) -> Option<u16> {
+    let tcp = TcpStream::connect(server).await.ok()?;
+    let mut socket = encrypt(tcp, "localhost", Arc::clone(trusted)).await.ok()?;
+    socket.write_all(request.as_bytes()).await.ok()?;
+    let mut begin = [0; 12];
+    socket.read_exact(&mut begin).await.ok()?;
+    String::from_utf8_lossy(&begin[9..]).parse().ok()
+}
+
+/// The header fields of a push at GitHub that is signed with this secret.
+fn signed(secret: &str, body: &str, id: &str) -> String {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), body.as_bytes());
+    let tag = tag.as_ref().iter().fold(String::new(), |tag, byte| format!("{tag}{byte:02x}"));
+    format!("X-Hub-Signature-256: sha256={tag}\r\nX-GitHub-Delivery: {id}\r\nX-GitHub-Event: push\r\n")
 }
 
 /// Sends until it is stopped, each webhook until it is taken; with whatever secret holds when it is sent.
@@ -99,11 +119,7 @@ async fn load(
         let is_taken = loop {
             let restarts = known.restarts();
             let (path, head) = if is_github {
-                let key = hmac::Key::new(hmac::HMAC_SHA256, of(&known.github).as_bytes());
-                let tag = hmac::sign(&key, body.as_bytes());
-                let tag = tag.as_ref().iter().fold(String::new(), |tag, byte| format!("{tag}{byte:02x}"));
-                let event = "X-GitHub-Event: push\r\n";
-                ("/webhook/hub", format!("X-Hub-Signature-256: sha256={tag}\r\nX-GitHub-Delivery: {id}\r\n{event}"))
+                ("/webhook/hub", signed(&of(&known.github), &body, &id))
             } else {
                 ("/webhook", format!("X-API-Key: {}\r\nIdempotency-Key: {id}\r\n", of(&known.api_key)))
             };
@@ -182,7 +198,8 @@ async fn every_secret_is_replaced_under_load() {
     *known.github.lock().unwrap() = "the-first-secret-of-github".to_owned();
     done(&server, &["source", "create", "hub", "--provider", "github", "--set", "secret=the-first-secret-of-github"]);
     *known.api_key.lock().unwrap() = done(&server, &["key", "create", "default", "ci"]);
-    write_private(&token_file, &done(&server, &["token", "create", "office"]));
+    let old_token = done(&server, &["token", "create", "office"]);
+    write_private(&token_file, &old_token);
     let ca_file = path("both.pem");
     let (url, to) = (format!("https://{}", server.public), target.url("/"));
     let env = [
@@ -191,7 +208,7 @@ async fn every_secret_is_replaced_under_load() {
         ("RELAY_CA_FILE", ca_file.to_str().unwrap()),
     ];
     let client = Process::start(&path("client.log"), &["client", "--to", &to], &env);
-    let trusted = trusting(&[first.clone(), second]).unwrap();
+    let trusted = trusting(&[first.clone(), second.clone()]).unwrap();
     let stop = CancellationToken::new();
     let senders = [false, true].map(|is_github| {
         tokio::spawn(load(Arc::clone(&known), server.public, Arc::clone(&trusted), is_github, stop.clone()))
@@ -259,6 +276,24 @@ async fn every_secret_is_replaced_under_load() {
     stop.cancel();
     for sender in senders {
         sender.await.unwrap();
+    }
+    let old_signature = signed("the-first-secret-of-github", "{}", "00000000-0000-4000-8000-00000000000f");
+    let new_signature = signed("the-second-secret-of-github", "{}", "00000000-0000-4000-8000-00000000000f");
+    let new_token = fs::read_to_string(&token_file).unwrap();
+    let joins = |token: &str| {
+        format!(
+            "GET /connect HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nRelay-Protocol: 1\r\nAuthorization: Bearer {}\r\n\r\n",
+            token.trim()
+        )
+    };
+    for (trusted, request, wanted) in [
+        (&only_new, posting("/webhook/hub", &old_signature, "{}"), Some(401)),
+        (&only_new, posting("/webhook/hub", &new_signature, "{}"), Some(200)),
+        (&only_new, joins(&old_token), Some(401)),
+        (&only_new, joins(&new_token), Some(101)),
+        (&trusting(&[second]).unwrap(), posting("/webhook/hub", &new_signature, "{}"), None),
+    ] {
+        assert_eq!(status(server.public, trusted, &request).await, wanted, "{request}");
     }
     assert_eq!(*known.refused.lock().unwrap(), Vec::<String>::new());
     let accepted = known.accepted.lock().unwrap().clone();

@@ -153,5 +153,9 @@ fn describe(kind: Kind) -> String {
         }
         Kind::Size(min, max) => format!("size, {} to {}", quantity::show_size(min), quantity::show_size(max)),
         Kind::Word(words) => words.join(" or "),
+        Kind::Words(words) => {
+            let (none, others) = words.split_first().expect("there is a first");
+            format!("{none}, or {}", others.join(", "))
+        }
     }
 }

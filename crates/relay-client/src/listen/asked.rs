@@ -27,8 +27,10 @@ impl Names {
         if bytes + request.uri().path().len() > limits::HEAD_BYTES_MAX {
             return Err((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the head is too large\n"));
         }
-        // Where one stands, a length beside it is not seen any more.
-        if fields.contains_key(header::TRANSFER_ENCODING) {
+        if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > limits::URI_BYTES_MAX) {
+            return Err((StatusCode::URI_TOO_LONG, "the target is too long\n"));
+        }
+        if has_body(fields) {
             return Err((StatusCode::BAD_REQUEST, "want no body\n"));
         }
         let host = match hosts(fields)[..] {
@@ -36,6 +38,10 @@ impl Names {
             [host] => Some(host),
             _ => return Err((StatusCode::BAD_REQUEST, "want one Host\n")),
         };
+        let named = request.uri().authority().map(|named| named.as_str().as_bytes());
+        if named.is_some_and(|named| !named.eq_ignore_ascii_case(host.unwrap_or(named))) {
+            return Err((StatusCode::BAD_REQUEST, "the target names another host\n"));
+        }
         if is_foreign(fields, host.unwrap_or_default()) {
             return Err((StatusCode::FORBIDDEN, "pages of other sites get no answer\n"));
         }
@@ -48,6 +54,13 @@ impl Names {
         }
         Ok(())
     }
+}
+
+/// Whether a body may follow: where two readers may not agree how long it is, nobody reads one. Where a coding stands, a length beside it is
+/// not seen any more, nor is the second of two that are equal.
+fn has_body(fields: &HeaderMap) -> bool {
+    fields.contains_key(header::TRANSFER_ENCODING)
+        || fields.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
 }
 
 fn hosts(fields: &HeaderMap) -> Vec<&[u8]> {

@@ -118,7 +118,22 @@ async fn what_a_foreign_page_or_a_loose_writer_asks_is_refused() {
         for fields in ["", "Host: a\r\nHost: a\r\n", "Host: a\nA: b\r\n", "Host: a\r\nA: b\0\r\n"] {
             ask(fields, 400).await;
         }
-        ask("Host: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n", 400).await;
+        for body in [
+            "Content-Length: 1\r\nTransfer-Encoding: chunked",
+            "Content-Length: 1\r\nContent-Length: 1",
+            "Content-Length: 1",
+        ] {
+            ask(&format!("Host: a\r\n{body}\r\n"), 400).await;
+        }
+        ask("Host: a\r\nContent-Length: 0\r\n", 200).await;
+        let targeted = async |target: &str, status: u16| {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            let answer = said(addr, head.as_bytes()).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        };
+        targeted("http://evil.example/metrics", 400).await;
+        targeted("http://A/metrics", 200).await;
+        targeted(&format!("/metrics?{}", "x".repeat(limits::URI_BYTES_MAX)), 414).await;
         ask("Host: a\r\nOrigin: https://evil.example\r\n", 403).await;
         ask("Host: a\r\nOrigin: http://a\r\nSec-Fetch-Site: cross-site\r\n", 403).await;
         ask("Host: a\r\nOrigin: http://a\r\nSec-Fetch-Site: same-origin\r\n", 200).await;

@@ -1,14 +1,13 @@
 //! The public listener's connections: what is asked on them, and which part of the server answers.
 
-use std::{convert::Infallible, future::poll_fn, io, sync::Arc, task::Poll, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use http::{HeaderValue, StatusCode, header};
 use hyper::{Request, Response, body::Incoming};
 use relay_net::{
     limits as net_limits,
-    origin::{Address, Origin},
+    origin::Origin,
     proxies::Behind,
-    proxy_protocol::{self, Missing, Said},
     serve::{self, Closing, Connections, Listening, Seated, Serve, Wanted},
     tls::{self, Unshaken},
 };
@@ -25,10 +24,12 @@ use super::{
     door::Door,
     flaw::Flaw,
     http1::{Answers, Connection},
+    introductions::{Introduced, Introductions},
     path::{self, Leads},
     porch::{Books, Porch},
     respond,
     seam::{Body, Elsewhere},
+    seat::unless_given_up,
 };
 use crate::{
     apart::apart,
@@ -68,9 +69,14 @@ pub(crate) async fn serve<E: Elsewhere>(
 ) {
     let connections = Connections::new(settings.connections);
     let listener = Behind::new(listener, Arc::clone(&settings.proxies));
+    let introductions = settings.proxy_protocol.then(|| {
+        let within = settings.patience.handshake;
+        Introductions::new("public", Arc::clone(&settings.proxies), books.clone(), within)
+    });
     let (porch, refusing) = (Arc::new(Porch::new(settings, books)), CancellationToken::new());
     let door = backend.map(|backend| Door::new(Arc::clone(&porch), backend, refusing.clone()));
     let house = Arc::new(House { porch, door, elsewhere });
+    let public = Public { house, introductions };
     let stopped = stop.clone();
     let refuses = async {
         stopped.cancelled().await;
@@ -80,7 +86,7 @@ pub(crate) async fn serve<E: Elsewhere>(
     };
     // Cancel safety: whichever ends first, nothing is taken any more.
     tokio::select! {
-        () = serve::serve(listener, "public", connections, Arc::new(Public { house }), stop) => {}
+        () = serve::serve(listener, "public", connections, Arc::new(public), stop) => {}
         never = refuses => match never {},
     }
 }
@@ -96,6 +102,8 @@ struct House<E> {
 /// The public listener's connections.
 struct Public<E> {
     house: Arc<House<E>>,
+    /// None: whoever comes is heard.
+    introductions: Option<Introductions>,
 }
 
 impl<E: Elsewhere> Serve<TcpStream> for Public<E> {
@@ -104,7 +112,7 @@ impl<E: Elsewhere> Serve<TcpStream> for Public<E> {
         let _ = socket.set_nodelay(true);
         outbox::prepare(&socket);
         let settings = &self.house.porch.settings;
-        if settings.tls.is_none() && !settings.proxy_protocol {
+        if settings.tls.is_none() && self.introductions.is_none() {
             return self.drive(socket, origin, seat, closing).await;
         }
         // Apart: what stands before a request is not to make each plain connection larger.
@@ -135,7 +143,7 @@ impl<E: Elsewhere> Serve<TcpStream> for Public<E> {
 
     async fn turn_away(&self, socket: TcpStream) {
         // Where each connection is a proxy's, one that has a share is somebody else's.
-        if !self.house.porch.settings.proxy_protocol {
+        if self.introductions.is_none() {
             self.say_no_share(socket).await;
         }
     }
@@ -144,15 +152,14 @@ impl<E: Elsewhere> Serve<TcpStream> for Public<E> {
 impl<E: Elsewhere> Public<E> {
     /// What comes before the first request: the word of the proxy, and the handshake.
     async fn begin(&self, mut socket: TcpStream, mut origin: Origin, seat: Arc<Seated>, closing: &Closing) {
-        if self.house.porch.settings.proxy_protocol {
-            let Some(brought) = self.introduced(&mut socket, origin, &seat, closing).await else { return };
-            origin = brought;
-            if origin.address != Address::Proxy {
-                // Who waits for a share, or to hear that there is none, gives way like one that has said nothing.
-                let brought = seat.brings(origin.address, |wanted| self.full(wanted));
-                let Some(has_share) = unless_given_up(&seat, closing, brought).await else { return };
-                if !has_share {
-                    self.refused(origin);
+        if let Some(introductions) = &self.introductions {
+            let heard = introductions.hear(&mut socket, origin, &seat, closing, |wanted| self.full(wanted)).await;
+            match heard {
+                None => return,
+                Some(Introduced::In(brought)) => origin = brought,
+                Some(Introduced::WithoutShare(brought)) => {
+                    self.refused(brought);
+                    // Who waits to hear that there is none gives way like one that has said nothing.
                     let said = timeout(net_limits::TURNED_AWAY_WITHIN, self.say_no_share(socket));
                     let _ = unless_given_up(&seat, closing, said).await;
                     return;
@@ -162,53 +169,6 @@ impl<E: Elsewhere> Public<E> {
         let Some(tls) = &self.house.porch.settings.tls else { return self.drive(socket, origin, seat, closing).await };
         if let Some(socket) = self.shake(tls, socket, &seat, closing).await {
             self.drive(socket, Origin { tls: true, ..origin }, seat, closing).await;
-        }
-    }
-
-    /// Whom a proxy brings on this connection, as it says before anything else; none if that is nobody.
-    async fn introduced(
-        &self,
-        socket: &mut TcpStream,
-        origin: Origin,
-        seat: &Seated,
-        closing: &Closing,
-    ) -> Option<Origin> {
-        let proxies = &self.house.porch.settings.proxies;
-        if !origin.ip().is_some_and(|ip| proxies.trust(ip)) {
-            self.no_word(origin, "another address than TRUSTED_PROXIES has");
-            return None;
-        }
-        let taken = proxy_protocol::take(socket, self.house.porch.settings.patience.handshake);
-        // Cancel safety: whoever has said nothing yet has asked for nothing.
-        match unless_given_up(seat, closing, taken).await? {
-            Ok(Said::From(from)) => Some(proxies.connected(origin.brought(from.ip(), Some(from.port())))),
-            Ok(Said::Nobody) => Some(proxies.for_itself(origin)),
-            // Whoever looks whether the port is open.
-            Err(Missing::Failed(error)) if error.kind() == io::ErrorKind::UnexpectedEof => None,
-            Err(Missing::Failed(error)) => {
-                tracing::debug!(%error, "a proxy said nothing before its connection");
-                None
-            }
-            Err(Missing::Another) => {
-                self.no_word(origin, "something else than a header of the PROXY protocol");
-                None
-            }
-        }
-    }
-
-    /// Counts a connection that is closed since no trusted proxy said whom it brings, and tells that there are such.
-    fn no_word(&self, origin: Origin, came: &'static str) {
-        const KIND: &str = "no_proxy_header";
-        let porch = &self.house.porch;
-        porch.refused(KIND);
-        if let Some(left_out) = porch.may_tell("/", KIND) {
-            tracing::warn!(
-                event = KIND,
-                peer = origin.shown(),
-                came,
-                left_out,
-                "closed: with PROXY_PROTOCOL each connection of the public listener begins with the word of a trusted proxy"
-            );
         }
     }
 
@@ -269,21 +229,6 @@ impl<E: Elsewhere> Public<E> {
             }
         }
         None
-    }
-}
-
-/// What comes of something that a connection's peer is waited for; none if it has to give way, or the server stops.
-pub(crate) async fn unless_given_up<T>(
-    seat: &Seated,
-    closing: &Closing,
-    awaited: impl Future<Output = T>,
-) -> Option<T> {
-    let evicted = poll_fn(|cx| if seat.waits(cx) { Poll::Ready(()) } else { Poll::Pending });
-    tokio::select! {
-        biased;
-        () = closing.begun() => None,
-        () = evicted => None,
-        came = awaited => Some(came),
     }
 }
 

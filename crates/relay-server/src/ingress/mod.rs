@@ -16,6 +16,7 @@ mod errand;
 mod fields;
 mod flaw;
 mod http1;
+mod introductions;
 mod listener;
 mod path;
 mod patience;
@@ -25,6 +26,7 @@ pub mod reading;
 mod respond;
 mod rules;
 mod seam;
+mod seat;
 #[cfg(test)]
 mod tests;
 mod uploads;
@@ -40,7 +42,8 @@ use crate::budget::Budget;
 pub(crate) use backend::Backend;
 pub(crate) use flaw::Flaw;
 pub(crate) use http1::{Answers, Connection};
-pub(crate) use listener::{CONNECT, INTAKE_WITHIN, NO_SESSIONS, serve, unless_given_up};
+pub(crate) use introductions::{Introduced, Introductions};
+pub(crate) use listener::{CONNECT, INTAKE_WITHIN, NO_SESSIONS, serve};
 pub use path::Prefix;
 pub(crate) use path::source_of;
 pub use patience::Patience;
@@ -48,6 +51,7 @@ pub(crate) use porch::Books;
 pub use relay_net::origin::{Address, Origin};
 pub(crate) use rules::SentQuery;
 pub(crate) use seam::{Body, Elsewhere};
+pub(crate) use seat::unless_given_up;
 
 /// What an operator decides about the public listener.
 #[derive(Clone, Debug)]
@@ -90,7 +94,7 @@ impl Settings {
             prefix: Prefix::of(config.public_url.as_deref()),
             allowed_hosts: Hosts::new(&config.allowed_hosts),
             proxies: Arc::clone(&config.proxies),
-            proxy_protocol: config.proxy_protocol,
+            proxy_protocol: config.proxy_protocol.public,
             connections: Bounds::public(),
             patience: Patience::default(),
             tls,

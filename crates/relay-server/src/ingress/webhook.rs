@@ -465,10 +465,10 @@ impl Door {
         let durable = sighting.is_some().then(|| self.clock().own().wall);
         let response = respond::outcome(&answer, wanted, source.verifier.chosen())?;
         if let (Some(traces), Some(sighting), Some(durable)) = (&self.backend.traces, sighting, durable)
-            && let Answer::Accepted { event, repeat: false, .. } = answer
+            && let Answer::Accepted { event, received_at, repeat: false, .. } = answer
         {
             let answered = (durable, self.clock().own().wall, response.status());
-            sighting.tell(traces, (event, source.name.clone()), answered);
+            sighting.tell(traces, (event, source.name.clone()), received_at, answered);
         }
         Ok(response)
     }

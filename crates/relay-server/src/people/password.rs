@@ -145,7 +145,28 @@ pub(crate) fn fault(password: &str, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use relay_core::time::Wall;
+    use relay_net::origin::Origin;
+    use relay_store::memory::MemoryStore;
+
     use super::*;
+    use crate::{
+        clock::Clock,
+        guesses::Guesses,
+        people::{People, Seen, SignInError, UserChange},
+        principal::{Principal, Role},
+    };
+
+    /// Nothing here takes this long.
+    const STUCK: Duration = Duration::from_secs(60);
+
+    fn people() -> People {
+        let clock = Clock::start(Wall::MIN);
+        let guesses = Arc::new(Guesses::new(clock, Arc::default(), Arc::default()));
+        People::new(Arc::new(MemoryStore::new()), clock, guesses)
+    }
 
     /// S22: the algorithm and its cost are those of the row, and what is kept shows nothing.
     #[tokio::test]
@@ -161,6 +182,44 @@ mod tests {
         assert!(!passwords.is_right("correct horse battery".to_owned(), None).await.unwrap());
         let again = passwords.digest("correct horse battery".to_owned()).await.unwrap();
         assert_ne!(again, kept, "each has a salt of its own");
+    }
+
+    /// S22: a name that is none, one that is disabled, one without a password and a wrong password each have a hash made, of the same memory
+    /// and passes.
+    #[tokio::test]
+    async fn whoever_is_not_let_in_costs_a_hash() {
+        let nobodys = Digest::of_nobody();
+        assert_eq!((nobodys.memory, nobodys.passes), (MEMORY_KIB, PASSES));
+        let (people, who) = (people(), Principal::nobody("cli"));
+        for (name, password) in
+            [("alice", Some("correct horse battery")), ("bob", Some("battery horse correct")), ("carol", None)]
+        {
+            let password = password.map(str::to_owned);
+            people.create(name.parse().unwrap(), Role::Viewer, password, &who).await.unwrap();
+        }
+        let off = UserChange { disabled: Some(true), ..UserChange::default() };
+        people.change(&"bob".parse().unwrap(), off, &who).await.unwrap();
+        let seen = Seen { origin: Origin::local(), agent: String::new() };
+        for (name, password) in [
+            ("alice", "a wrong horse battery"),
+            ("bob", "battery horse correct"),
+            ("carol", ""),
+            ("nobody", "correct horse battery"),
+            ("No name at all", "correct horse battery"),
+        ] {
+            let Passwords { at_once, in_line } = &people.passwords;
+            let busy = at_once.acquire_many(AT_ONCE as u32).await.unwrap();
+            let waits = async {
+                while in_line.available_permits() == IN_LINE_MAX {
+                    tokio::task::yield_now().await;
+                }
+                drop(busy);
+            };
+            let (entered, ()) = tokio::join!(people.sign_in(name, password.to_owned(), &seen), async {
+                tokio::time::timeout(STUCK, waits).await.unwrap_or_else(|_| panic!("{name} has none made"));
+            });
+            assert!(matches!(entered, Err(SignInError::Wrong)), "{name}");
+        }
     }
 
     /// A vector of the reference program's own tests: what is stored, any other argon2 reads.

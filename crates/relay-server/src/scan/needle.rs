@@ -4,14 +4,14 @@ use std::{borrow::Cow, fmt, io::Read};
 
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 use memchr::memmem::Finder;
-use relay_core::event::Event;
+use relay_core::{event::Event, limits};
 
 use super::json_path::JsonPath;
 
 /// What is looked for, at most.
 pub(crate) const TEXT_BYTES_MAX: usize = 1024;
 /// A compressed body is decoded to this length, at most.
-const DECODED_MAX: usize = 4 << 20;
+const DECODED_MAX: u64 = 4 << 20;
 
 /// What is looked for.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ impl Needle {
         let Some(coding) = Coding::of(event) else { return Has::Unread };
         let (decoded, is_whole) = match coding {
             Coding::Identity => return self.is_in_body(body, event),
-            coding => coding.decoded(body),
+            coding => coding.decoded(body, looked_through_max(body)),
         };
         *budget = budget.saturating_sub(decoded.len());
         match self.is_in_body(&decoded, event) {
@@ -74,7 +74,7 @@ pub(crate) fn body_of(event: &Event, bytes_max: usize) -> Option<Cow<'_, [u8]>> 
     let (body, is_whole) = match Coding::of(event)? {
         Coding::Identity => (Cow::Borrowed(&event.body[..]), true),
         coding => {
-            let (decoded, is_whole) = coding.decoded(&event.body);
+            let (decoded, is_whole) = coding.decoded(&event.body, DECODED_MAX);
             (Cow::Owned(decoded), is_whole)
         }
     };
@@ -181,25 +181,32 @@ impl Coding {
 }
 
 impl Coding {
-    /// A body without it as far as it goes, and whether that is all.
-    fn decoded(&self, body: &[u8]) -> (Vec<u8>, bool) {
+    /// A body without it as far as it goes, but for what is behind so many bytes, and whether that is all.
+    fn decoded(&self, body: &[u8], end: u64) -> (Vec<u8>, bool) {
         match self {
             Self::Identity => (body.to_vec(), true),
-            Self::Gzip => decoded(MultiGzDecoder::new(body)),
+            Self::Gzip => decoded(MultiGzDecoder::new(body), end),
             Self::Deflate => {
                 let mut decoder = ZlibDecoder::new(body);
-                let (decoded, is_whole) = decoded(&mut decoder);
+                let (decoded, is_whole) = decoded(&mut decoder, end);
                 (decoded, is_whole && decoder.into_inner().is_empty())
             }
         }
     }
 }
 
-/// What is decoded as far as it goes, and whether that is all.
-fn decoded(decoder: impl Read) -> (Vec<u8>, bool) {
-    let mut out = Vec::new();
-    let read = decoder.take(DECODED_MAX as u64 + 1).read_to_end(&mut out);
-    (out, matches!(read, Ok(length) if length <= DECODED_MAX))
+/// How far a compressed body is looked through: a bomb that is sent again and again is to cost little each time (S12).
+fn looked_through_max(body: &[u8]) -> u64 {
+    limits::DECODED_FREE_BYTES.max(body.len() as u64 * limits::DECODED_RATIO_MAX).min(DECODED_MAX)
+}
+
+/// What is decoded as far as it goes, to this length at most, and whether that is all.
+fn decoded(decoder: impl Read, end: u64) -> (Vec<u8>, bool) {
+    // All its room at once: one that grew would be there twice for a moment. What is not written to takes no memory.
+    let mut out = Vec::with_capacity(end as usize + 1);
+    // One more tells whether there is more.
+    let read = decoder.take(end + 1).read_to_end(&mut out);
+    (out, matches!(read, Ok(length) if length as u64 <= end))
 }
 
 /// Its sender says that it is JSON, or it begins so.
@@ -282,7 +289,7 @@ mod tests {
         }
         let members = coded([gzip(b"{\"a\":"), gzip(b"\"cus\"}")].concat(), "gzip");
         assert_eq!((has(&text("cus"), &members), has(&path, &members)), (Has::Yes, Has::Yes));
-        let bomb = coded(gzip(&vec![b' '; DECODED_MAX + 1]), "gzip");
+        let bomb = coded(gzip(&vec![b' '; DECODED_MAX as usize + 1]), "gzip");
         let behind = coded([gzip(b"one"), b"cus".to_vec()].concat(), "gzip");
         let behind_zlib = coded([zlib, b"x".to_vec()].concat(), "deflate");
         assert_eq!(has(&text("other"), &behind_zlib), Has::Unread);
@@ -293,6 +300,26 @@ mod tests {
         let mut budget = 20;
         text("other").is_in(&coded(gzip(json), "gzip"), &mut budget);
         assert_eq!(budget, 20 - json.len(), "what was decoded is told");
+    }
+
+    /// S12: what is small and would become very much larger is read no further than a hundred times what was sent, or a MiB.
+    #[test]
+    fn a_bomb_is_read_as_far_as_its_size_allows() {
+        let gzip = |length: u64| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+            encoder.write_all(&vec![b' '; length as usize]).unwrap();
+            encoder.write_all(b"cus").unwrap();
+            encoder.finish().unwrap()
+        };
+        let bomb = gzip(3 << 20);
+        assert!((bomb.len() as u64 * limits::DECODED_RATIO_MAX) < limits::DECODED_FREE_BYTES, "{}", bomb.len());
+        let coded = |body: Vec<u8>| event(body, &[("content-encoding", "gzip")]);
+        let mut budget = usize::MAX;
+        assert_eq!(text("cus").is_in(&coded(bomb), &mut budget), Has::Unread);
+        assert_eq!(usize::MAX - budget, limits::DECODED_FREE_BYTES as usize + 1);
+        assert_eq!(has(&text("cus"), &coded(gzip(1 << 19))), Has::Yes);
+        let padded = [gzip(3 << 20), gzip(0), vec![0; 40_000]].concat();
+        assert_eq!(has(&text("cus"), &coded(padded)), Has::Yes, "of 43 KB so much may come");
     }
 
     #[test]

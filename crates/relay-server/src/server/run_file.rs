@@ -40,7 +40,7 @@ impl Server {
         if let Some(addr) = &clients {
             tracing::info!(event = "listening", name = "clients", addr);
         }
-        let (host, proxy_protocol) = (self.config.allowed_hosts.first().cloned(), self.config.proxy_protocol);
+        let (host, proxy_protocol) = (self.config.allowed_hosts.first().cloned(), self.config.proxy_protocol.public);
         let run = serde_json::json!({
             "pid": std::process::id(),
             "public": public,

@@ -24,16 +24,20 @@ impl Sighting {
         Self { sender: TraceContext::of_headers(&accepting.headers), began, asked: accepting.received_at }
     }
 
-    /// It is this event, which was durable and answered then.
+    /// It is this event, which was durable and answered then by the clock that it was seen by. What is told is by the one that `received_at`
+    /// is, which all servers on a store have: another one of them may tell of its tries.
     pub(crate) fn tell(
         self,
         traces: &Traces,
         (event, source): (EventId, Name),
+        received_at: Wall,
         (durable, ended, status): (Wall, Wall, StatusCode),
     ) {
-        let Self { sender, began: begun, asked } = self;
+        let Self { sender, began, asked } = self;
         let Some(trace) = traces.sampling().trace_under(event, sender) else { return };
-        let status = status.as_u16();
+        let shared = |at: Wall| at + received_at.since(asked) - asked.since(received_at);
+        let [begun, durable, ended] = [began, durable, ended].map(shared);
+        let (asked, status) = (received_at, status.as_u16());
         traces.put(Traced::Accepted(Box::new(Acceptance {
             trace,
             event,

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use relay_core::{
+    hub::Accepting,
     id::{EventId, IdMint},
     time::Wall,
     trace::Acceptance,
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::alerts::tests::target::Target;
+use crate::alerts::tests::target::{Got, Target};
 
 const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
 const MOVED: &str = "HTTP/1.1 307 Temporary Redirect\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n";
@@ -104,6 +105,42 @@ async fn a_collector_gets_what_was_put_in_line_before_the_end() {
     );
     assert_eq!((&all[1]["name"], &all[1]["parentSpanId"]), (&json!("commit"), &all[0]["spanId"]));
     assert!(all[2].get("parentSpanId").is_none() && all[2]["traceId"] != all[0]["traceId"], "{all:#?}");
+}
+
+/// Where this server's clock is not that of the others, what is told of a webhook is by theirs, as are the times of its event and its tries.
+#[tokio::test]
+async fn what_is_told_is_by_the_clock_that_all_servers_have() {
+    let seen = |by_own: i64| Accepting {
+        source: "shop".parse().unwrap(),
+        method: Bytes::from_static(b"POST"),
+        path: Bytes::from_static(b"/webhook/shop"),
+        query: None,
+        headers: Vec::new(),
+        body: Bytes::new(),
+        body_sha256: [0; 32],
+        received_at: at(by_own),
+        name: None,
+        key: None,
+        dedupe: None,
+        resend: false,
+        deadline: Wall::MAX,
+    };
+    let collector = Target::start().await;
+    let bench = Bench::start(&collector);
+    for (seed, own) in [(1, 3_600_000_000), (2, -3_600_000_000)] {
+        let sighting = Sighting::of(&seen(own + 10), at(own));
+        let answered = (at(own + 20), at(own + 30), http::StatusCode::ACCEPTED);
+        sighting.tell(&bench.traces, (event(seed), "shop".parse().unwrap()), at(10), answered);
+    }
+    bench.end().await;
+    let requests: Vec<Value> = collector.got().iter().map(Got::json).collect();
+    let told: Vec<&Value> = requests.iter().flat_map(spans).collect();
+    assert_eq!(told.len(), 4);
+    for span in told {
+        let (begun, ended) = if span["name"] == "accept" { (0, 30) } else { (10, 20) };
+        let nanos = |micros: i64| Value::from((at(micros).as_micros() * 1_000).to_string());
+        assert_eq!((&span["startTimeUnixNano"], &span["endTimeUnixNano"]), (&nanos(begun), &nanos(ended)), "{span}");
+    }
 }
 
 /// What may pass is tried once more; what is refused for good is dropped, counted, and holds up nothing behind it.

@@ -8,7 +8,7 @@ use relay_core::{
 };
 use relay_server::{
     Attached, Config, Outcome, Outside, Server,
-    config::{Credentials, Fetching, RouteDefaults},
+    config::{Credentials, Fetching, ProxyProtocol, RouteDefaults},
 };
 use relay_store::{Store, memory::MemoryStore};
 use serde_json::Value;
@@ -152,7 +152,7 @@ fn config(data_dir: PathBuf) -> Config {
         clients: None,
         admin_listen: Some(any),
         proxies: Arc::default(),
-        proxy_protocol: false,
+        proxy_protocol: ProxyProtocol::default(),
         allowed_hosts: Vec::new(),
         admin_hosts: Vec::new(),
         dashboard: true,

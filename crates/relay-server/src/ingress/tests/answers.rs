@@ -4,6 +4,7 @@ use relay_net::serve::Bounds;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{KEY, Relay, STUCK, Socket, request};
+use crate::tests::Lines;
 
 /// Sends a request whose answer has no body, and gives the answer's head.
 async fn head_of(relay: &Relay, line: &str) -> String {
@@ -112,6 +113,53 @@ async fn dot_segments_are_a_refusal_of_their_source() {
     assert_eq!(relay.ask(request("POST /webhook/nobody/..", "", "x")).await.status, 400);
     assert!(relay.backend.seen.missed().is_empty());
     assert!(relay.backend.events().is_empty());
+}
+
+/// S40: that a source has this name is told, and nothing else: whatever is wrong with a proof, and whichever of no source's names is tried,
+/// each is answered the same to the byte, and a name that there is none of is written into no log.
+#[tokio::test]
+async fn an_answer_tells_no_more_than_its_status() {
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    let relay = Relay::start().await;
+    let ask = async |name: &str, fields: &str| {
+        let head = format!("POST /webhook/{name} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n{fields}\r\n{{}}");
+        let reply = relay.ask(head).await;
+        let head: Vec<&str> = reply.head.lines().filter(|line| !line.starts_with("date: ")).collect();
+        (reply.status, head.join("\n"), reply.body)
+    };
+    let key = |key: &str| format!("X-API-Key: {key}\r\n");
+    let stale = "Webhook-Id: 1\r\nWebhook-Timestamp: 1\r\nWebhook-Signature: v1,aGk=\r\n";
+    let wrong = ask("default", "").await;
+    assert_eq!(wrong.0, 401);
+    for (source, fields) in [
+        ("default", key("a")),
+        ("default", key(&KEY[..KEY.len() - 1])),
+        ("default", key(&"a".repeat(4_000))),
+        ("default/rest", key("a")),
+        ("named", key("a")),
+        ("basic", "Authorization: Basic Y3JtOmE=\r\n".to_owned()),
+        ("basic", String::new()),
+        ("signed", stale.to_owned()),
+        ("signed", String::new()),
+        ("token", "X-Telegram-Bot-Api-Secret-Token: wrong\r\n".to_owned()),
+        ("either", "X-Signature: 00\r\n".to_owned()),
+    ] {
+        assert_eq!(ask(source, &fields).await, wrong, "{source} {fields}");
+    }
+    let unknown = ask("canary", "").await;
+    assert_eq!(unknown.0, 404);
+    for (name, fields) in [
+        ("canary", key(KEY)),
+        ("canary-of-63-characters-0123456789012345678901234567890123456789", String::new()),
+        ("Canary", String::new()),
+        ("canary%20", stale.to_owned()),
+        ("canary/rest", String::new()),
+    ] {
+        assert_eq!(ask(name, &fields).await, unknown, "{name} {fields}");
+    }
+    let written = lines.written();
+    assert!(written.contains("nothing_there") && !written.to_lowercase().contains("canary"), "{written}");
 }
 
 /// I3: a request of a higher minor version is one of HTTP/1.1 in every other way, and leaves its connection of use.

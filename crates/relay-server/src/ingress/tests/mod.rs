@@ -6,6 +6,7 @@ mod behind;
 mod contention;
 mod crowds;
 mod decoded;
+mod fixture;
 mod fixtures;
 mod heads;
 mod logs;
