@@ -63,6 +63,17 @@ words! {
     DEAD = "Dead";
     REFUSED = "Refused";
     REFUSED_HERE = "Of this server, since it began";
+    LAST_HOUR = "Last hour";
+    HOUR_IS = "Dead and refused as this server counts them; all of it since it began, at most";
+    KNOWN_SINCE = "known since this server began,";
+    NOT_KNOWN = "not known";
+    ACCEPTED_EVER = "Accepted in all";
+    DELIVERED_KEPT = "Delivered, and kept";
+    A_MINUTE = "In/min";
+    A_MINUTE_IS = "Accepted in the latest whole minute";
+    RECOUNT = "Recount";
+    RECOUNT_IS = "Walks everything that is stored, and compares it with these numbers";
+    NOT_RECOUNTED = "Not counted anew since this server began.";
     SHOW_READY = "what is ready";
     SHOW_DEAD = "what died";
     SOURCES = "Sources";
@@ -300,6 +311,19 @@ pub(crate) fn reasons(count: usize) -> String {
 
 pub(crate) fn stored(stored: &u64) -> String {
     format!("{} kept", show::count(*stored))
+}
+
+pub(crate) fn peak(most: u64) -> String {
+    format!("at most {} a minute", show::count(most))
+}
+
+/// Of what came, every ten minutes.
+pub(crate) fn by_tens(tens: &[String]) -> String {
+    format!("Accepted in each ten minutes, the oldest first: {}.", tens.join(", "))
+}
+
+pub(crate) const fn recounted(agrees: &bool) -> &'static str {
+    if *agrees { "Counted anew, and all of it agrees," } else { "Counted anew, and it differs (crm-relay audit)," }
 }
 
 pub(crate) fn of_created(created: &u64) -> String {

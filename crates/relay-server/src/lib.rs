@@ -64,6 +64,7 @@ mod supervise;
 #[cfg(test)]
 mod tests;
 mod traces;
+mod trend;
 mod untold;
 mod waiting;
 mod watch;

@@ -73,6 +73,7 @@ use crate::{
     state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, Dashboard, GROUPINGS_AT_ONCE, State},
     supervise::{Failure, Supervisor, TaskKind},
     traces::Traces,
+    trend::Trend,
     untold::Untold,
     waiting::{Bound, Inherited},
     watch,
@@ -282,7 +283,9 @@ impl Server {
         let untold = Untold::default();
         let health = health.with(shown.as_ref().map(|(certificate, _)| certificate.clone())).hearing(untold.clone());
         let backups = backups(&config, &store, clock);
-        let health = health.keeping(config.retention_delivered).copying(backups.clone());
+        let trend = Trend::new(Arc::clone(&metrics));
+        trend.note(&stats, clock.now().mono);
+        let health = health.keeping(config.retention_delivered).copying(backups.clone()).counting(Arc::new(trend));
         let relay = Box::pin(RelayName::of(&config, &*store)).await;
         let outcry = Outcry::named(&config, &relay, clock);
         let alerts = Alerts::new(alerts::Setup {

@@ -10,6 +10,7 @@ mod deliveries;
 mod destination;
 mod event;
 mod events;
+mod hour;
 mod key;
 mod login;
 mod me;
@@ -33,6 +34,7 @@ pub use self::{
     destination::{ClientLine, DestinationFacts, DestinationPage},
     event::{Became, DeliveryFacts, EventBecame, EventCurl, EventFacts, EventPage, Header, Payload, Try},
     events::{EventLine, EventLines, EventList, Events, EventsFilter, LookedThrough, MarkedBetween, SendersAsked},
+    hour::Hour,
     key::KeyLine,
     login::{Login, Way},
     me::{Me, SessionLine},

@@ -32,6 +32,7 @@ use relay_core::{
 use relay_store::seam;
 use tokio::time::timeout;
 
+pub(crate) use self::conditions::kind;
 pub use self::outcry::{Cry, Outcry};
 pub(crate) use self::receiver::Receiver;
 use self::{
