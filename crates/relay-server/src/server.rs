@@ -277,7 +277,8 @@ impl Server {
         let (traces, exporter) = traces.transpose()?.unzip();
         let driver =
             Driver::new(machine, clock, (store.clone(), store.clone()), Arc::clone(&metrics), inlet, commits.clone())
-                .tracing(traces.clone());
+                .tracing(traces.clone())
+                .linking(Dashboard::declared(&config));
         let reserve = config.disk_reserve_bytes;
         let health = Health::new(store.clone(), handle.clone(), Arc::clone(&registry), clock, commits, reserve);
         let untold = Untold::default();
@@ -292,6 +293,7 @@ impl Server {
             declared: config.alerts.clone(),
             server: config.server.clone(),
             relay: relay.clone(),
+            dashboard: Dashboard::declared(&config),
             fetcher: telling,
             store: store.clone(),
             clock,
