@@ -8,6 +8,7 @@ use relay_core::delivery::{Reason, State};
 
 use crate::{
     body::{BodyLines, Preview, View},
+    screen::Proof,
     show,
     since::Since,
     sums::{DeliveriesSum, EventsSum},
@@ -148,6 +149,7 @@ words! {
     COMMAND_HOW = "For a POSIX shell; TARGET is the URL that it goes to. A signature in it holds as long as the target takes it.";
     COPY_CURL = "Copy as curl";
     COPY_ID = "Copy the id";
+    PROOF = "Proof";
     FIRST_PART = "First part";
     NEXT_PART = "Next part →";
     ALL_PARTS = "All";
@@ -444,6 +446,32 @@ pub(crate) fn shown(lines: usize) -> String {
 
 pub(crate) fn by_key(key: &str) -> String {
     format!("proved by key {key}")
+}
+
+pub(crate) const fn proof(proof: &Proof) -> &'static str {
+    match proof {
+        Proof::Holds | Proof::HoldsUnderOld => "Genuine",
+        Proof::Fails(_) => "Not proved by now",
+        Proof::Unknown(_) => "Not judged again",
+    }
+}
+
+/// Whatever is said now, it was proved when it came: else it would not be here.
+pub(crate) fn proof_said(proof: &Proof) -> String {
+    let why = match proof {
+        Proof::Holds => "It holds under the present secret.",
+        Proof::HoldsUnderOld => "It holds under the secret that is being replaced.",
+        Proof::Fails(check) => {
+            return format!("It was when it came. The source's secrets or settings are others now: {check}.");
+        }
+        Proof::Unknown("erased") => "What was received is erased.",
+        Proof::Unknown("no_source") => "Its source is deleted, and its secrets with it.",
+        Proof::Unknown("source_broken") => "The settings of its source do not read.",
+        Proof::Unknown("key_fetched") => "The platform's key is fetched when a webhook comes, and not for a look.",
+        Proof::Unknown("handshake") => "Its source would take it for a question of its platform now.",
+        Proof::Unknown(_) => "A key or password proved it, which is not kept with it.",
+    };
+    why.to_owned()
 }
 
 pub(crate) fn to(destination: &str) -> String {

@@ -31,6 +31,7 @@ mod hub;
 pub mod ingress;
 mod intake;
 mod jobs;
+mod judged_again;
 mod live;
 mod mark_path;
 mod marks;

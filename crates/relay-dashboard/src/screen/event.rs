@@ -12,7 +12,7 @@ use relay_core::{
     time::Wall,
 };
 
-use super::{Outcome, choice::Choice};
+use super::{Outcome, Proof, choice::Choice};
 use crate::{
     body::{BodyLines, Look, Preview, Room, View},
     curl, filters,
@@ -73,6 +73,8 @@ pub struct EventFacts {
     pub source: Name,
     /// The named key that proved it.
     pub key: Option<Name>,
+    /// What its proof comes to now; none: it was not judged again.
+    pub proof: Option<Proof>,
     /// As it was received.
     pub method: String,
     /// As it was received; with its query, if the viewer may see payloads.
@@ -202,6 +204,7 @@ impl EventFacts {
             at: event.received_at,
             source: event.source.clone(),
             key: event.key.clone(),
+            proof: None,
             method: text(&event.method),
             path: cut(&path),
             size: body_bytes,
@@ -221,11 +224,22 @@ impl EventFacts {
         Self { became, ..self }
     }
 
+    /// The same, judged again.
+    #[must_use]
+    pub fn judged(self, proof: Proof) -> Self {
+        Self { proof: Some(proof), ..self }
+    }
+
     /// The same with where it can be replayed to.
     #[must_use]
     pub fn routed(self, routed: Vec<Name>) -> Self {
         let routed = if self.body == Payload::Erased { Vec::new() } else { routed };
         Self { routed, ..self }
+    }
+
+    /// It has a page of its own.
+    pub(super) const fn is_alone(&self) -> bool {
+        matches!(self.look.room, Room::Page)
     }
 
     pub(super) fn has_headers(&self) -> usize {

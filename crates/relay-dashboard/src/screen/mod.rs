@@ -17,6 +17,7 @@ mod me;
 mod outcome;
 mod overview;
 mod problem;
+mod proof;
 mod route;
 mod source;
 mod sources;
@@ -41,6 +42,7 @@ pub use self::{
     outcome::Outcome,
     overview::{Circuit, DestinationLine, Overview, OverviewLive, Reason, Situation, SourceLine},
     problem::Problem,
+    proof::Proof,
     route::RouteLine,
     source::{EventName, Parameter, RefusalLine, SourceCounters, SourceFacts, SourcePage},
     sources::{ListedSource, Sources},

@@ -18,7 +18,7 @@ use relay_dashboard::{
         Audit, AuditFilter, AuditLine, AuditLines, AuditList, Became, CheckLine, Circuit, Dead, DeadFilter, DeadGroups,
         Deliveries, DeliveriesFilter, DeliveryFacts, DeliveryLine, DeliveryLines, DeliveryList, DestinationLine,
         EventBecame, EventFacts, EventLine, EventLines, EventList, EventPage, Events, EventsFilter, Found, GroupLine,
-        HopLine, Hour, Login, LookedThrough, MarkedBetween, Me, Overview, OverviewLive, Problem,
+        HopLine, Hour, Login, LookedThrough, MarkedBetween, Me, Overview, OverviewLive, Problem, Proof,
         Reason as Trouble, Screen as _, SendersAsked, SessionLine, Situation, SourceLine, UserLine, UserState, Users,
         Way, Why,
     },
@@ -221,6 +221,7 @@ pub(crate) fn facts(words: &Words, role: Role, look: Look) -> EventFacts {
     ];
     let facts = EventFacts::of(&event, event.body.len() as u64, look, role >= Role::Operator);
     let facts = facts.with(Became { deliveries, more: false });
+    let facts = facts.judged(if words.lines == 50 { Proof::Holds } else { Proof::Fails("bad_signature".into()) });
     facts.routed(vec![name("crm"), name("erp")])
 }
 

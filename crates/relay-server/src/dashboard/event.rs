@@ -7,7 +7,7 @@ use axum::{
 use relay_core::{delivery::Delivery, id::EventId, name::Name};
 use relay_dashboard::{
     body::{Look, Room, View},
-    screen::{Became, DeliveryFacts, EventBecame, EventCurl, EventFacts, EventPage, Payload, Screen as _},
+    screen::{Became, DeliveryFacts, EventBecame, EventCurl, EventFacts, EventPage, Payload, Proof, Screen as _},
 };
 use relay_store::seam::{DeliveryFilter, Page};
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use super::frame::{Drawn, Looking};
 use crate::{
     admin::{problem::AdminError, routes::id},
+    judged_again::{By, JudgedAgain, judged_again},
     principal::Permission,
 };
 
@@ -86,7 +87,13 @@ async fn facts(looking: &Looking, id: EventId, look: Look) -> Result<Option<Even
     let _held = looking.state.bodies.acquire().await.map_err(|_| AdminError::Stopping)?;
     let Some(event) = archive.event(id).await? else { return Ok(None) };
     let became = became(looking, id).await?;
-    let facts = EventFacts::of(&event, event.body.len() as u64, look, looking.sees_payloads());
+    let proof = match judged_again(&looking.state, &event).await {
+        JudgedAgain::Genuine(By::Present) => Proof::Holds,
+        JudgedAgain::Genuine(By::Old) => Proof::HoldsUnderOld,
+        JudgedAgain::Refused(refusal) => Proof::Fails(refusal.check.to_owned()),
+        JudgedAgain::Unknown(why) => Proof::Unknown(why.as_str()),
+    };
+    let facts = EventFacts::of(&event, event.body.len() as u64, look, looking.sees_payloads()).judged(proof);
     Ok(Some(facts.with(became).routed(routed(looking, &event.source))))
 }
 

@@ -35,6 +35,7 @@ mod summary;
 mod token;
 mod trend;
 mod user;
+mod verdict;
 mod why;
 mod words;
 
@@ -61,7 +62,7 @@ use crate::{
         KeyDto, LinkDto, MarkedDto, MeAsk, MeDto, PasswordAsk, PolicyAsk, PulseDto, RekeyAsk, RekeyDto, ReplayAsk,
         ReplayDto, ReplayOneAsk, RouteAsk, RouteDto, SampleAsk, SampleDto, ScanDto, SecretDto, SessionDto, SignInAsk,
         SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto, SummaryDto, TokenAsk, TokenDto,
-        TokenRotateAsk, TokenUpdateAsk, TrendDto, UnsignedAsk, UserAsk, UserDto, UserUpdateAsk, WhyDto,
+        TokenRotateAsk, TokenUpdateAsk, TrendDto, UnsignedAsk, UserAsk, UserDto, UserUpdateAsk, VerdictDto, WhyDto,
     },
     principal::{Permission, Principal, Role},
     state::State,
@@ -280,6 +281,8 @@ fn of_events() -> Vec<Route> {
         get("/events/{id}/body", Payload, "The body of an event, as it was received", event::body)
             .bytes()
             .also(&[AdminCode::Conflict]),
+        get("/events/{id}/verdict", See, "Whether what proved an event holds under the present secrets", verdict::show)
+            .one::<VerdictDto>(),
         post("/events/{id}/erase", Purge, "Erase what was received of one event, and what was answered", erase::one)
             .one::<EventDto>()
             .asks::<EraseOneAsk>(),
