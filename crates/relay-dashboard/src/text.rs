@@ -146,7 +146,7 @@ words! {
     BODY_LINES = "Lines of the body";
     VIEWS = "Views of the body";
     COMMAND = "The command that sends it again";
-    COMMAND_HOW = "For a POSIX shell; TARGET is the URL that it goes to. A signature in it holds as long as the target takes it.";
+    COMMAND_HOW = "For a POSIX shell; TARGET is the URL that it goes to. A signature in it holds as long as the target takes it; a secret that is masked is a variable, named as its field.";
     COPY_CURL = "Copy as curl";
     COPY_ID = "Copy the id";
     PROOF = "Proof";
@@ -159,6 +159,8 @@ words! {
     ERASED = "erased";
     BODY_WITHHELD = "Your role does not see bodies.";
     HEADERS = "Headers";
+    MASKED = "masked";
+    REVEAL = "Reveal, which the audit log notes";
     VALUES_WITHHELD = "your role does not see values";
 }
 
@@ -572,6 +574,14 @@ pub(crate) fn part(preview: &Preview) -> String {
 
 pub(crate) fn more_headers(count: &usize) -> String {
     format!("+ {count}, on the page of the event")
+}
+
+pub(crate) fn masked(count: usize) -> String {
+    if count == 1 {
+        "1 value is a secret by its name.".to_owned()
+    } else {
+        format!("{count} values are secrets by their names.")
+    }
 }
 
 pub(crate) fn says_is(claimed: &str) -> String {

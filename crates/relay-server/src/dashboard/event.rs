@@ -31,11 +31,14 @@ pub(super) struct Asked {
     view: Option<String>,
     from: Option<u64>,
     all: Option<String>,
+    reveal: Option<String>,
 }
 
 pub(super) async fn show(looking: Looking, Path(id): Path<String>, Query(asked): Query<Asked>) -> Response {
     let view = asked.view.as_deref().map_or(View::default(), View::of);
-    let look = Look { view, from: asked.from.unwrap_or(0), is_all: asked.all.is_some(), room: Room::Page };
+    let reveals = asked.reveal.is_some();
+    let (from, is_all) = (asked.from.unwrap_or(0), asked.all.is_some());
+    let look = Look { view, from, is_all, room: Room::Page, reveals };
     let drawn = draw(&looking, &id, look).await;
     looking.answer(drawn)
 }
@@ -69,6 +72,9 @@ pub(super) async fn seen(looking: &Looking, id: EventId, look: Look) -> Result<O
     let event = facts(looking, id, look).await?;
     if event.is_some() {
         note(looking, id).await;
+        if let Some(present) = looking.present.as_ref().filter(|_| look.reveals && looking.sees_payloads()) {
+            looking.state.people.note_reveal(present, &looking.who, id).await;
+        }
     }
     Ok(event)
 }
