@@ -77,11 +77,12 @@ impl Recounts {
         let up_to = self.asked.load(Ordering::SeqCst);
         let walk = Walk { latest: &mut latest, clock: self.clock, began: self.clock.now().mono };
         let counted = self.upkeep.recount().await.map(Arc::new);
-        drop(walk);
+        // Within the walk: the rest is as long as all of it.
         if let Ok(counted) = &counted {
             let done = Some((self.clock.wall(), AuditDto::new(counted).ok));
             *self.done.lock().unwrap_or_else(PoisonError::into_inner) = done;
         }
+        drop(walk);
         (latest.up_to, latest.counted) = (up_to, Some(counted.clone()));
         counted
     }

@@ -26,7 +26,7 @@ pub(super) struct Back {
 pub(super) async fn show(Of(state): Of, Asked(back): Asked<Back>) -> Result<Json<TrendDto>, AdminError> {
     let minutes = back.minutes.unwrap_or(MINUTES_USUALLY);
     if !(1..=MINUTES_MAX).contains(&minutes) {
-        return Err(AdminError::Invalid(format!("minutes is a number from 1 to {MINUTES_MAX}").into()));
+        return Err(AdminError::Invalid(format!("minutes is a number from 1 to {MINUTES_MAX}")));
     }
     // What has moved until now is in it.
     state.health.report().await?;
