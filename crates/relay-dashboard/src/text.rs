@@ -75,6 +75,10 @@ words! {
     RECOUNT = "Recount";
     RECOUNT_IS = "Walks everything that is stored, and compares it with these numbers";
     NOT_RECOUNTED = "Not counted anew since this server began.";
+    MISSED = "Came to no source";
+    MISSED_HOW = "The last 50 at this server, since it began: a mistyped URL stands here, and what strangers try.";
+    NO_MISSED = "Nothing came to a path that is no source's.";
+    ANSWERED = "Answered";
     SHOW_READY = "what is ready";
     SHOW_DEAD = "what died";
     SOURCES = "Sources";
@@ -227,6 +231,7 @@ words! {
 // The audit log.
 words! {
     AUDIT = "Audit";
+    AS_CSV = "CSV";
     AUDIT_NEWEST_FIRST = "The audit log, the newest first";
     WHO = "Who";
     ACTION = "Action";

@@ -45,7 +45,7 @@ pub use self::{
     proof::Proof,
     route::RouteLine,
     source::{EventName, Parameter, RefusalLine, SourceCounters, SourceFacts, SourcePage},
-    sources::{ListedSource, Sources},
+    sources::{ListedSource, MissedLine, Sources},
     users::{UserLine, UserState, Users},
     why::{CheckLine, Found, HopLine, Why},
     wizard::{ParameterField, Platform, Wizard, WizardForm},

@@ -535,6 +535,7 @@ fn of_deliveries(words: &Words) -> Vec<(&'static str, String)> {
         page: page(Role::Operator),
         filter,
         destinations: vec![name("crm"), name("erp")],
+        sources: vec![name("github"), name("stripe")],
         list,
         fault: None,
     };
@@ -549,7 +550,12 @@ fn of_deliveries(words: &Words) -> Vec<(&'static str, String)> {
     let of_crm = DeadFilter { destination: Some("crm".into()), reason: Some(Reason::Busy), ..DeadFilter::default() };
     let dead_viewer = Dead { page: page(Role::Viewer), ..dead(3, &DeadFilter::default()) };
     let dead_fault = Dead { fault: Some(words.error.clone()), ..dead(0, &of_crm) };
-    let narrow = DeliveriesFilter { destination: Some("crm".into()), state: Some(State::Dead) };
+    let narrow = DeliveriesFilter {
+        destination: Some("crm".into()),
+        state: Some(State::Dead),
+        reason: Some(Reason::Rejected),
+        ..DeliveriesFilter::default()
+    };
     let overview = |now| Overview { page: page(Role::Admin), now };
     vec![
         ("overview", overview(situation(words, false)).html()),
