@@ -33,6 +33,7 @@ pub mod partitions;
 pub mod pretty;
 pub mod quota;
 pub mod routing;
+pub mod secret_field;
 pub mod storage;
 pub mod target;
 pub mod throttle;

@@ -24,6 +24,8 @@ pub struct Look {
     pub is_all: bool,
     /// Where it is shown.
     pub room: Room,
+    /// Values of header fields that are secrets are shown too.
+    pub reveals: bool,
 }
 
 /// As what a body is shown.
@@ -394,7 +396,7 @@ mod tests {
             for (view, room, is_all) in
                 [(View::Pretty, Room::Page, false), (View::Raw, Room::Pane, false), (View::Pretty, Room::Page, true)]
             {
-                let look = Look { view, from: 0, is_all, room };
+                let look = Look { view, is_all, room, ..Look::default() };
                 let preview = seen(body.as_bytes(), look);
                 let taken: usize = lines(&preview).iter().flat_map(|line| line.chars().map(escape::width)).sum();
                 assert!(taken <= look.bytes_max() && lines(&preview).len() <= look.lines_max(), "{taken}");

@@ -5,10 +5,10 @@
 
 use std::fmt::Write as _;
 
-use relay_core::event::Event;
+use relay_core::{event::Event, secret_field::is_secret};
 
 use crate::{
-    body::Room,
+    body::{Look, Room},
     escape::{steers, width},
 };
 
@@ -22,8 +22,8 @@ const SHOWN_IN_PANE_MAX: usize = 1_024;
 const OWN_FIELDS: [&[u8]; 3] = [b"host", b"content-length", b"expect"];
 
 /// The lines of the command; each but the last goes on in the next. Where it goes is `$TARGET`.
-pub(crate) fn command(event: &Event, body_bytes: u64, room: Room) -> Vec<String> {
-    let (before, data) = body(event, body_bytes, room);
+pub(crate) fn command(event: &Event, body_bytes: u64, look: Look) -> Vec<String> {
+    let (before, data) = body(event, body_bytes, look.room);
     let mut lines: Vec<String> = before.into_iter().collect();
     lines.push(format!("curl --globoff -X {} {}", word(&event.method), target(event)));
     let has_type = event.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"content-type"));
@@ -32,7 +32,10 @@ pub(crate) fn command(event: &Event, body_bytes: u64, room: Room) -> Vec<String>
         lines.push("-H 'Content-Type:'".to_owned());
     }
     let fields = event.headers.iter().filter(|(name, value)| is_sent(name, value));
-    lines.extend(fields.map(|(name, value)| format!("-H {}", word(&field(name, value)))));
+    let given = |name: &[u8], value: &[u8]| {
+        if look.reveals || value.is_empty() || !is_secret(name) { word(&field(name, value)) } else { variable(name) }
+    };
+    lines.extend(fields.map(|(name, value)| format!("-H {}", given(name, value))));
     lines.extend(data);
     lines
 }
@@ -72,6 +75,19 @@ fn is_sent(name: &[u8], value: &[u8]) -> bool {
     let is_of_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     let is_own = OWN_FIELDS.iter().any(|own| name.eq_ignore_ascii_case(own));
     !name.is_empty() && name.iter().all(is_of_token) && !is_own && !value.iter().any(|byte| b"\r\n\0".contains(byte))
+}
+
+/// A field whose value is a secret: whoever runs the command gives it in a variable of that name.
+fn variable(name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(name);
+    let of_shell = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    let variable: String = name.chars().map(of_shell).collect();
+    // A name of the shell begins with no digit.
+    let before = if variable.starts_with(|c: char| c.is_ascii_digit()) { "_" } else { "" };
+    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
+        return format!("\"{name}: ${before}{variable}\"");
+    }
+    format!("{}\"${before}{variable}\"", quoted(&format!("{name}: ")))
 }
 
 /// As curl takes it: an empty one ends with a semicolon.
@@ -153,7 +169,7 @@ mod tests {
 
     /// The command as a page shows it.
     fn shown(event: &Event) -> String {
-        command(event, event.body.len() as u64, Room::Page).join(" \\\n  ")
+        command(event, event.body.len() as u64, Look { reveals: true, ..Look::default() }).join(" \\\n  ")
     }
 
     /// What a real shell gives curl: its arguments, and what it reads.
@@ -190,6 +206,24 @@ mod tests {
         let text = shown(&large);
         assert!(text.starts_with(&format!("crm-relay event show {} --body | \\\n  curl ", large.id)), "{text}");
         assert!(text.ends_with("-H 'Content-Type:' \\\n  --data-binary @-") && text.len() < 200, "{text}");
+    }
+
+    /// A command that is copied ends up in chats and tickets: what would let others in is given by whoever runs it.
+    #[test]
+    fn a_secret_is_a_variable_until_it_is_revealed() {
+        let fields: [(&[u8], &[u8]); 3] =
+            [(b"authorization", b"Bearer canary"), (b"x-`-token", b"canary"), (b"x-hub-signature", b"sha1=ab")];
+        let event = event(None, &fields, b"{}");
+        let text = |reveals| command(&event, 2, Look { reveals, ..Look::default() }).join(" ");
+        let masked = text(false);
+        assert!(masked.contains("-H \"authorization: $AUTHORIZATION\""), "{masked}");
+        assert!(!masked.contains("canary") && masked.contains("'x-hub-signature: sha1=ab'"), "{masked}");
+        assert!(masked.contains("-H 'x-`-token: '\"$X___TOKEN\""), "{masked}");
+        assert!(text(true).contains("'authorization: Bearer canary'"));
+        let run =
+            format!("curl() {{ for each; do echo \"[$each]\"; done; }}\nTARGET=t AUTHORIZATION='a b'\n{masked}\n");
+        let out = Command::new("sh").arg("-c").arg(&run).output().expect("a shell runs");
+        assert!(String::from_utf8_lossy(&out.stdout).contains("[authorization: a b]"), "{out:?}");
     }
 
     /// S26: what a stranger sent has a shell do nothing, and arrives as it was.

@@ -14,6 +14,7 @@ mod filters;
 pub mod guide;
 pub mod pace;
 pub mod page;
+pub mod place;
 pub mod screen;
 pub mod script;
 pub mod show;

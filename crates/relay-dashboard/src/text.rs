@@ -8,6 +8,7 @@ use relay_core::delivery::{Reason, State};
 
 use crate::{
     body::{BodyLines, Preview, View},
+    screen::Proof,
     show,
     since::Since,
     sums::{DeliveriesSum, EventsSum},
@@ -63,6 +64,21 @@ words! {
     DEAD = "Dead";
     REFUSED = "Refused";
     REFUSED_HERE = "Of this server, since it began";
+    LAST_HOUR = "Last hour";
+    HOUR_IS = "Dead and refused as this server counts them; all of it since it began, at most";
+    KNOWN_SINCE = "known since this server began,";
+    NOT_KNOWN = "not known";
+    ACCEPTED_EVER = "Accepted in all";
+    DELIVERED_KEPT = "Delivered, and kept";
+    A_MINUTE = "In/min";
+    A_MINUTE_IS = "Accepted in the latest whole minute";
+    RECOUNT = "Recount";
+    RECOUNT_IS = "Walks everything that is stored, and compares it with these numbers";
+    NOT_RECOUNTED = "Not counted anew since this server began.";
+    MISSED = "Came to no source";
+    MISSED_HOW = "The last 50 at this server, since it began: a mistyped URL stands here, and what strangers try.";
+    NO_MISSED = "Nothing came to a path that is no source's.";
+    ANSWERED = "Answered";
     SHOW_READY = "what is ready";
     SHOW_DEAD = "what died";
     SOURCES = "Sources";
@@ -134,9 +150,10 @@ words! {
     BODY_LINES = "Lines of the body";
     VIEWS = "Views of the body";
     COMMAND = "The command that sends it again";
-    COMMAND_HOW = "For a POSIX shell; TARGET is the URL that it goes to. A signature in it holds as long as the target takes it.";
+    COMMAND_HOW = "For a POSIX shell; TARGET is the URL that it goes to. A signature in it holds as long as the target takes it; a secret that is masked is a variable, named as its field.";
     COPY_CURL = "Copy as curl";
     COPY_ID = "Copy the id";
+    PROOF = "Proof";
     FIRST_PART = "First part";
     NEXT_PART = "Next part →";
     ALL_PARTS = "All";
@@ -146,6 +163,8 @@ words! {
     ERASED = "erased";
     BODY_WITHHELD = "Your role does not see bodies.";
     HEADERS = "Headers";
+    MASKED = "masked";
+    REVEAL = "Reveal, which the audit log notes";
     VALUES_WITHHELD = "your role does not see values";
 }
 
@@ -212,6 +231,7 @@ words! {
 // The audit log.
 words! {
     AUDIT = "Audit";
+    AS_CSV = "CSV";
     AUDIT_NEWEST_FIRST = "The audit log, the newest first";
     WHO = "Who";
     ACTION = "Action";
@@ -300,6 +320,19 @@ pub(crate) fn reasons(count: usize) -> String {
 
 pub(crate) fn stored(stored: &u64) -> String {
     format!("{} kept", show::count(*stored))
+}
+
+pub(crate) fn peak(most: u64) -> String {
+    format!("at most {} a minute", show::count(most))
+}
+
+/// Of what came, every ten minutes.
+pub(crate) fn by_tens(tens: &[String]) -> String {
+    format!("Accepted in each ten minutes, the oldest first: {}.", tens.join(", "))
+}
+
+pub(crate) const fn recounted(agrees: &bool) -> &'static str {
+    if *agrees { "Counted anew, and all of it agrees," } else { "Counted anew, and it differs (crm-relay audit)," }
 }
 
 pub(crate) fn of_created(created: &u64) -> String {
@@ -422,6 +455,32 @@ pub(crate) fn by_key(key: &str) -> String {
     format!("proved by key {key}")
 }
 
+pub(crate) const fn proof(proof: &Proof) -> &'static str {
+    match proof {
+        Proof::Holds | Proof::HoldsUnderOld => "Genuine",
+        Proof::Fails(_) => "Not proved by now",
+        Proof::Unknown(_) => "Not judged again",
+    }
+}
+
+/// Whatever is said now, it was proved when it came: else it would not be here.
+pub(crate) fn proof_said(proof: &Proof) -> String {
+    let why = match proof {
+        Proof::Holds => "It holds under the present secret.",
+        Proof::HoldsUnderOld => "It holds under the secret that is being replaced.",
+        Proof::Fails(check) => {
+            return format!("It was when it came. The source's secrets or settings are others now: {check}.");
+        }
+        Proof::Unknown("erased") => "What was received is erased.",
+        Proof::Unknown("no_source") => "Its source is deleted, and its secrets with it.",
+        Proof::Unknown("source_broken") => "The settings of its source do not read.",
+        Proof::Unknown("key_fetched") => "The platform's key is fetched when a webhook comes, and not for a look.",
+        Proof::Unknown("handshake") => "Its source would take it for a question of its platform now.",
+        Proof::Unknown(_) => "A key or password proved it, which is not kept with it.",
+    };
+    why.to_owned()
+}
+
 pub(crate) fn to(destination: &str) -> String {
     format!("To {destination}")
 }
@@ -520,6 +579,14 @@ pub(crate) fn part(preview: &Preview) -> String {
 
 pub(crate) fn more_headers(count: &usize) -> String {
     format!("+ {count}, on the page of the event")
+}
+
+pub(crate) fn masked(count: usize) -> String {
+    if count == 1 {
+        "1 value is a secret by its name.".to_owned()
+    } else {
+        format!("{count} values are secrets by their names.")
+    }
 }
 
 pub(crate) fn says_is(claimed: &str) -> String {

@@ -162,6 +162,11 @@ impl Site {
         self.at(&["audit"])
     }
 
+    /// The audit log as a file.
+    pub fn audit_csv(&self) -> Url {
+        self.at(&["audit.csv"])
+    }
+
     /// Keys and tokens.
     pub fn access(&self) -> Url {
         self.at(&["access"])

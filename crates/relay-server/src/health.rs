@@ -30,6 +30,7 @@ use crate::{
     hub::{Handle, OldestCommit, View},
     registry::Registry,
     shared_look::SharedLook,
+    trend::Trend,
     untold::{Failing, Untold},
 };
 
@@ -139,6 +140,7 @@ pub(crate) struct Health {
     certificate: Option<Certificate>,
     untold: Untold,
     backups: Option<Arc<Backups>>,
+    trend: Arc<Trend>,
     stopping: AtomicBool,
     unserved: Mutex<BTreeMap<Name, Now>>,
     look: SharedLook<Result<Report, StoreError>>,
@@ -164,6 +166,7 @@ impl Health {
             certificate: None,
             untold: Untold::default(),
             backups: None,
+            trend: Arc::default(),
             stopping: AtomicBool::new(false),
             unserved: Mutex::default(),
             look: SharedLook::fresh_for(LOOK_FRESH),
@@ -188,6 +191,16 @@ impl Health {
     /// The same, which looks after copies of the store too.
     pub(crate) fn copying(self, backups: Option<Arc<Backups>>) -> Self {
         Self { backups, ..self }
+    }
+
+    /// The same, which has each of its looks counted by the minute.
+    pub(crate) fn counting(self, trend: Arc<Trend>) -> Self {
+        Self { trend, ..self }
+    }
+
+    /// How much came and went by the minute, as far as was looked.
+    pub(crate) fn trend(&self) -> &Trend {
+        &self.trend
     }
 
     /// How copies of the store stand; none: nobody takes any.
@@ -256,9 +269,10 @@ impl Health {
         Ok(Report { stats, condition: self.upkeep.condition(), hub, reasons })
     }
 
-    /// What is not as it should be, by these counters and what the hub knows.
+    /// What is not as it should be, by these counters and what the hub knows. What moved since the last look is noted.
     pub(crate) fn judge(&self, stats: &Stats, hub: &View) -> Vec<Reason> {
         let now = self.clock.now();
+        self.trend.note(stats, now.mono);
         let unserved = {
             let mut unserved = self.unserved.lock().unwrap_or_else(PoisonError::into_inner);
             note_unserved(&mut unserved, stats, &hub.destinations, now);

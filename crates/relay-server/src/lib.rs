@@ -31,6 +31,7 @@ mod hub;
 pub mod ingress;
 mod intake;
 mod jobs;
+mod judged_again;
 mod live;
 mod mark_path;
 mod marks;
@@ -64,6 +65,7 @@ mod supervise;
 #[cfg(test)]
 mod tests;
 mod traces;
+mod trend;
 mod untold;
 mod waiting;
 mod watch;

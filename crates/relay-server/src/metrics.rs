@@ -27,6 +27,9 @@ use relay_store::seam::Stats;
 /// Upper bounds of the commit histogram, in seconds: an fsync takes 0.1 ms on good disks and seconds on bad ones.
 const COMMIT_BUCKETS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
+/// Of what came to no source.
+pub(crate) const UNKNOWN_SOURCE: &str = "unknown";
+
 /// How often one may come to a source that bounds it.
 #[derive(Clone, Debug)]
 pub(crate) struct Limited {
@@ -165,6 +168,11 @@ impl Metrics {
     pub(crate) fn ended(&self, destination: &Name, reason: Reason) {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         *ended.entry((destination.clone(), reason)).or_default() += 1;
+    }
+
+    /// Deliveries that ended so since the process began.
+    pub(crate) fn ended_so_far(&self) -> u64 {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
     }
 
     /// Counts what became of a message of an alert; with nothing, that there is one.

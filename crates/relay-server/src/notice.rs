@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use relay_core::{
     hub::Notice,
-    id::InstanceId,
+    id::{DeliveryId, InstanceId},
     limits,
     lines::{LogLines, Share},
     name::Name,
@@ -26,9 +26,21 @@ pub(crate) struct Notices {
     /// Since when destinations are down through an instance.
     down: BTreeMap<(Name, InstanceId), Mono>,
     departures: Departures,
+    /// Where the dashboard is, with a slash at its end, if anybody said so.
+    dashboard: Option<String>,
 }
 
 impl Notices {
+    /// Those whose lines lead to the dashboard at this URL.
+    pub(crate) fn linking(dashboard: Option<String>) -> Self {
+        Self { dashboard, ..Self::default() }
+    }
+
+    /// The page of a delivery.
+    fn page(&self, delivery: &DeliveryId) -> Option<String> {
+        self.dashboard.as_ref().map(|base| format!("{base}deliveries/{delivery}"))
+    }
+
     /// Who went last of each destination.
     pub(crate) fn departures(&self) -> Departures {
         self.departures.clone()
@@ -80,13 +92,14 @@ impl Notices {
             Notice::DestinationUp { .. } | Notice::Forwarded(_) => {}
             Notice::DeliveryDead { delivery, event, destination, reason, error } => {
                 if self.allows("delivery_dead", now.mono) {
-                    let (reason, error) = (reason.as_str(), error.as_deref());
-                    tracing::warn!(event = "delivery_dead", %delivery, event_id = %event, %destination, reason, error);
+                    let (reason, error, url) = (reason.as_str(), error.as_deref(), self.page(delivery));
+                    tracing::warn!(event = "delivery_dead", %delivery, event_id = %event, %destination, reason, error, url);
                 }
             }
             Notice::DeliveryExpired { delivery, event, destination } => {
                 if self.allows("delivery_expired", now.mono) {
-                    tracing::warn!(event = "delivery_expired", %delivery, event_id = %event, %destination);
+                    let url = self.page(delivery);
+                    tracing::warn!(event = "delivery_expired", %delivery, event_id = %event, %destination, url);
                 }
             }
             Notice::Tried { destination, class, retry } => {
@@ -160,6 +173,15 @@ impl Notices {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whoever reads the line opens what died, if it is known where that is.
+    #[test]
+    fn a_dead_letter_leads_to_its_page() {
+        let id = DeliveryId::from_u128(7);
+        let there = Notices::linking(Some("https://ops.example/relay/".into()));
+        assert_eq!(there.page(&id), Some(format!("https://ops.example/relay/deliveries/{id}")));
+        assert_eq!(Notices::default().page(&id), None);
+    }
 
     #[test]
     fn a_kind_has_its_share_of_each_second() {

@@ -5,17 +5,20 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use relay_core::{storage::StoreError, time::Mono};
+use relay_core::{
+    storage::StoreError,
+    time::{Mono, Wall},
+};
 use relay_store::seam::{Recount, Upkeep};
 use tokio::{sync::Mutex, time::sleep};
 
-use crate::clock::Clock;
+use crate::{api::AuditDto, clock::Clock};
 
 /// Between two of them the store rests as long as the one before took, and no longer than this.
 const REST_MAX: Duration = Duration::from_mins(1);
@@ -26,6 +29,8 @@ pub(crate) struct Recounts {
     clock: Clock,
     /// How many have asked.
     asked: AtomicU64,
+    /// When the last one ended, and whether all of it agreed.
+    done: std::sync::Mutex<Option<(Wall, bool)>>,
     latest: Mutex<Latest>,
 }
 
@@ -48,7 +53,12 @@ struct Walk<'a> {
 
 impl Recounts {
     pub(crate) fn new(upkeep: Arc<dyn Upkeep>, clock: Clock) -> Self {
-        Self { upkeep, clock, asked: AtomicU64::new(0), latest: Mutex::default() }
+        Self { upkeep, clock, asked: AtomicU64::new(0), done: std::sync::Mutex::default(), latest: Mutex::default() }
+    }
+
+    /// When this server last counted, and whether all of it agreed.
+    pub(crate) fn done(&self) -> Option<(Wall, bool)> {
+        *self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is stored, counted after this was asked for.
@@ -67,6 +77,11 @@ impl Recounts {
         let up_to = self.asked.load(Ordering::SeqCst);
         let walk = Walk { latest: &mut latest, clock: self.clock, began: self.clock.now().mono };
         let counted = self.upkeep.recount().await.map(Arc::new);
+        // Within the walk: the rest is as long as all of it.
+        if let Ok(counted) = &counted {
+            let done = Some((self.clock.wall(), AuditDto::new(counted).ok));
+            *self.done.lock().unwrap_or_else(PoisonError::into_inner) = done;
+        }
         drop(walk);
         (latest.up_to, latest.counted) = (up_to, Some(counted.clone()));
         counted
@@ -82,7 +97,6 @@ impl Drop for Walk<'_> {
 
 #[cfg(test)]
 mod tests {
-    use relay_core::time::Wall;
     use relay_store::memory::MemoryStore;
 
     use super::*;
@@ -95,6 +109,7 @@ mod tests {
         let mut counted: Vec<*const Recount> = all.iter().map(|one| Arc::as_ptr(one.as_ref().unwrap())).collect();
         counted.dedup();
         assert!(counted.len() <= 2, "{} counts", counted.len());
+        assert!(recounts.done().is_some_and(|(_, agrees)| agrees));
         let (one, other) = (recounts.recount().await.unwrap(), recounts.recount().await.unwrap());
         assert!(!Arc::ptr_eq(&one, &other), "who comes later is counted for anew");
     }

@@ -126,6 +126,7 @@ fn in_words(delivery: &DeliveryDto, held_up: Option<String>) -> String {
     if delivery.reason.is_some() {
         pairs.insert(4, ("reason", text(&delivery.reason)));
     }
+    pairs.extend(delivery.url.as_ref().map(|url| ("page", text(url))));
     let about = table::fields(&pairs);
     let attempts = delivery.history.as_deref().unwrap_or_default();
     if attempts.is_empty() {

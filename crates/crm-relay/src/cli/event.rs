@@ -171,7 +171,7 @@ fn body_of(event: &EventDto, bytes: Option<&[u8]>, form: Form) -> String {
 
 fn in_words(event: &EventDto, bytes: Option<&[u8]>, form: Form) -> String {
     let query = event.query.as_ref().map_or_else(String::new, |query| format!("?{}", text(query)));
-    let about = table::fields(&[
+    let mut about = vec![
         ("event", style::bold(text(&event.id))),
         ("source", text(&event.source)),
         ("name", text(&event.name)),
@@ -180,7 +180,9 @@ fn in_words(event: &EventDto, bytes: Option<&[u8]>, form: Form) -> String {
         ("body", format!("{} bytes", event.body_size)),
         ("sha256", if event.erased { ERASED.to_owned() } else { text(&event.body_sha256) }),
         ("proved by", event.key.as_ref().map_or_else(|| "-".to_owned(), |key| format!("key {}", text(key)))),
-    ]);
+    ];
+    about.extend(event.url.as_ref().map(|url| ("page", text(url))));
+    let about = table::fields(&about);
     let header = |header: &HeaderDto| {
         format!("  {} {}\n", style::dim(format!("{}:", text(header.name()))), text(header.value()))
     };
@@ -204,4 +206,24 @@ fn deliveries(event: &EventDto) -> String {
     };
     let parts: Vec<String> = counted.iter().map(one).collect();
     if parts.is_empty() { "-".to_owned() } else { parts.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever reads it in a terminal opens it in a browser, where it is known what the dashboard's URL is.
+    #[test]
+    fn an_event_in_words_leads_to_its_page() {
+        let page = "https://ops.example/relay/events/evt_1";
+        let shown = |url: Option<&str>| {
+            let event = serde_json::json!({
+                "id": "evt_1", "source": "shop", "name": null, "key": null, "method": "POST", "path": "/", "query": null, "headers": [],
+                "body_size": 0, "body_sha256": "", "received_at": "2026-11-28T18:25:44Z", "deliveries": [], "url": url,
+            });
+            in_words(&serde_json::from_value(event).expect("an event"), None, Form::Words)
+        };
+        assert!(shown(Some(page)).contains(page));
+        assert!(!shown(None).contains("page"));
+    }
 }

@@ -1,6 +1,6 @@
 // What becomes of deliveries, and of destinations.
 
-import { bind, field, refuse, send, standAt, sure } from './ask.js';
+import { bind, field, refuse, say, send, standAt, sure } from './ask.js';
 import { byId, byKey, inUrl } from './page.js';
 
 const saysOfActs = {
@@ -9,6 +9,9 @@ const saysOfActs = {
   redrive: (name) => `It goes to ${name} again: its tries and its time to live start anew.`,
   cancel: (name) => `It is not tried at ${name} any more.`,
   pause: (name) => `Nothing more of ${name} is handed out.`,
+  counting: 'Counting everything that is stored…',
+  agrees: 'Counted anew: what is stored is what the numbers say.',
+  differs: 'Counted anew: what is stored is not what the numbers say. crm-relay audit says where.',
   resume: (name) => `What waits for ${name} goes on.`,
 };
 
@@ -39,5 +42,11 @@ function bindDeliveries() {
   });
 }
 
+bind(byId('live'), 'click', byId('act-said'), async ({ target }) => {
+  if (target.closest('button')?.name !== 'recount') return;
+  say(byId('act-done'), saysOfActs.counting);
+  const { ok } = await send('GET', 'audit');
+  standAt('sums', ok ? saysOfActs.agrees : saysOfActs.differs);
+});
 byKey.r = () => byId('replay')?.elements[0].focus();
 bindDeliveries();

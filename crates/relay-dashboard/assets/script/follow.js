@@ -11,6 +11,7 @@ const saysOfEvent = {
 };
 
 const FOLLOW_EVERY = 1000;
+const FOLLOW_SELDOM = 10000;
 
 const views = () => [...(byId('views')?.querySelectorAll('a') ?? [])];
 
@@ -20,12 +21,12 @@ function followEvent() {
   const event = `${base}events/${acts.dataset.event}`;
   // Beside a list the list says how old it is.
   const alone = !byId('lines');
-  let [seen, reading, wanted] = ['', false, false];
+  let [seen, around, readAt, reading, wanted] = ['', '', now(), false, false];
   const waits = () => reading || live.paused || document.hidden || document.querySelector('dialog[open]');
   const read = async () => {
     wanted = waits();
     if (wanted) return;
-    reading = true;
+    [reading, readAt] = [true, now()];
     try {
       patch(acts, await fragment(event));
     } catch {
@@ -42,6 +43,8 @@ function followEvent() {
   // What the pulse says of the destinations that it goes to; of one that it does not tell of, anything that moves may be it.
   const numbers = (pulse) => {
     const names = new Set([...acts.querySelectorAll('.delivery')].map(({ dataset }) => dataset.destination));
+    for (const { value } of byId('replay')?.elements.namedItem('destination')?.options ?? []) if (value) names.add(value);
+    if (names.size === 0) return JSON.stringify(pulse);
     const known = pulse.destinations.filter(({ name }) => names.has(name));
     return JSON.stringify(known.length < names.size ? pulse : known);
   };
@@ -50,9 +53,11 @@ function followEvent() {
       if (pulse) live.since = elapsed();
       tellPulse(how);
     }
-    const fresh = pulse ? numbers(pulse) : seen;
-    if (fresh !== seen) {
-      seen = fresh;
+    const [fresh, all] = pulse ? [numbers(pulse), JSON.stringify(pulse)] : [seen, around];
+    // Somebody may have it sent to a destination that it never went to.
+    const isDue = all !== around && now() - readAt > FOLLOW_SELDOM;
+    if (fresh !== seen || isDue) {
+      [seen, around] = [fresh, all];
       read();
     } else again();
   });

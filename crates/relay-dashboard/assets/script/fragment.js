@@ -4,9 +4,9 @@ import { hearTime, isOurs, make, reload, tellTimes } from './page.js';
 
 const policy = globalThis.trustedTypes?.createPolicy('relay', { createHTML: (html) => html });
 const ELEMENTS = new Set(('A ARTICLE B BDI BUTTON CODE DD DIV DL DT H2 H3 HEADER LI OL P SECTION SPAN STRONG TABLE TBODY TD TH THEAD '
-  + 'TIME TR UL').split(' '));
-const ATTRIBUTES = new Set(('aria-current aria-hidden aria-label aria-labelledby class data-as data-destination data-is data-on data-sure datetime dir '
-  + 'href id name scope title').split(' '));
+  + 'TIME TR UL svg path').split(' '));
+const ATTRIBUTES = new Set(('aria-current aria-hidden aria-label aria-labelledby class d data-as data-destination data-is data-on data-sure datetime dir '
+  + 'href id name preserveAspectRatio scope title viewBox').split(' '));
 
 // The one place where text becomes markup: of an answer that says that it is a fragment, and of that only what is listed.
 async function markup(answer) {

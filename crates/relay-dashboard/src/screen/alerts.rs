@@ -10,6 +10,7 @@ use relay_core::{
 use crate::{
     filters,
     page::{Page, Tab},
+    place::place,
     script::Script,
     text as t,
     url::Url,
@@ -86,22 +87,8 @@ impl ConditionLine {
         t::cure(self.kind)
     }
 
-    /// Where it is looked at.
+    /// Where it is looked at, if that is elsewhere.
     fn url(&self, page: &Page) -> Option<Url> {
-        let (site, subject) = (&page.site, self.subject.as_ref()?.as_str());
-        match self.kind {
-            Kind::NoClient | Kind::DestinationDown | Kind::HalfTtl | Kind::Stalled | Kind::Paused => {
-                Some(site.destination(subject))
-            }
-            Kind::DeadLetters | Kind::Expired => Some(site.dead().with("destination", subject)),
-            Kind::Refused | Kind::Source => Some(site.source(subject)),
-            Kind::Disk
-            | Kind::Certificate
-            | Kind::Clock
-            | Kind::Store
-            | Kind::Backup
-            | Kind::Configuration
-            | Kind::Alert => None,
-        }
+        Some(place(&page.site, self.kind, self.subject.as_ref())).filter(|url| *url != page.site.alerts())
     }
 }

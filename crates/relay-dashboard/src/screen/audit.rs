@@ -88,8 +88,17 @@ impl Audit {
 impl AuditFilter {
     /// The list from its newest.
     pub fn url(&self, site: &Site) -> Url {
+        self.at(site.audit())
+    }
+
+    /// The same as a file.
+    fn csv(&self, site: &Site) -> Url {
+        self.at(site.audit_csv())
+    }
+
+    fn at(&self, url: Url) -> Url {
         let since = (self.since != Since::default()).then_some(self.since.as_str());
-        let url = site.audit().with_some("who", self.who.as_deref()).with_some("action", self.action.as_deref());
+        let url = url.with_some("who", self.who.as_deref()).with_some("action", self.action.as_deref());
         url.with_some("since", since)
     }
 

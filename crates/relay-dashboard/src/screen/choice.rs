@@ -1,6 +1,6 @@
 //! What a form offers.
 
-use relay_core::name::Name;
+use relay_core::{delivery::Reason, name::Name};
 
 use crate::{since::Since, text};
 
@@ -23,6 +23,14 @@ pub(super) fn names<'a>(any: &'a str, names: &'a [Name], chosen: Option<&str>) -
         Choice { value, words: value, chosen: chosen == Some(value) }
     };
     std::iter::once(none).chain(names.iter().map(named)).collect()
+}
+
+/// Any of the reasons for which a delivery ends.
+pub(super) fn reasons(chosen: Option<Reason>) -> Vec<Choice<'static>> {
+    let any = Choice { value: "", words: text::ANY_REASON, chosen: chosen.is_none() };
+    let choice =
+        |reason: Reason| Choice { value: reason.as_str(), words: text::reason(reason), chosen: chosen == Some(reason) };
+    std::iter::once(any).chain(Reason::ALL.into_iter().map(choice)).collect()
 }
 
 /// How far back.

@@ -99,13 +99,7 @@ impl Dead {
     }
 
     fn of_reasons(&self) -> Vec<Choice<'static>> {
-        let any = Choice { value: "", words: t::ANY_REASON, chosen: self.filter.reason.is_none() };
-        let reason = |reason: Reason| Choice {
-            value: reason.as_str(),
-            words: t::reason(reason),
-            chosen: self.filter.reason == Some(reason),
-        };
-        std::iter::once(any).chain(Reason::ALL.into_iter().map(reason)).collect()
+        choice::reasons(self.filter.reason)
     }
 
     fn of_spans(&self) -> Vec<Choice<'static>> {

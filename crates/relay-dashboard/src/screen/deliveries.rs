@@ -2,7 +2,7 @@
 
 use askama::Template;
 use relay_core::{
-    delivery::{Delivery, State},
+    delivery::{Delivery, Reason, State},
     name::Name,
     time::Wall,
 };
@@ -15,6 +15,7 @@ use crate::{
     filters,
     page::{Page, Tab},
     script::Script,
+    since::Since,
     text as t,
     url::{Site, Url},
 };
@@ -32,6 +33,8 @@ pub struct Deliveries {
     pub filter: DeliveriesFilter,
     /// The destinations that there are.
     pub destinations: Vec<Name>,
+    /// The sources that there are.
+    pub sources: Vec<Name>,
     /// The lines.
     pub list: DeliveryList,
     /// What is wrong with the filter.
@@ -53,8 +56,14 @@ pub struct DeliveryLines<'a> {
 pub struct DeliveriesFilter {
     /// To this destination.
     pub destination: Option<String>,
+    /// Of this source.
+    pub source: Option<String>,
     /// In this state.
     pub state: Option<State>,
+    /// Ended for this reason.
+    pub reason: Option<Reason>,
+    /// Made, or of those that ended so ended, since then.
+    pub since: Since,
 }
 
 /// A page of lines.
@@ -108,6 +117,18 @@ impl Deliveries {
         choice::names(t::ANY_DESTINATION, &self.destinations, self.filter.destination.as_deref())
     }
 
+    fn of_sources(&self) -> Vec<Choice<'_>> {
+        choice::names(t::ANY_SOURCE, &self.sources, self.filter.source.as_deref())
+    }
+
+    fn of_reasons(&self) -> Vec<Choice<'static>> {
+        choice::reasons(self.filter.reason)
+    }
+
+    fn of_spans(&self) -> Vec<Choice<'static>> {
+        choice::spans(self.filter.since)
+    }
+
     fn of_states(&self) -> Vec<Choice<'static>> {
         let any = Choice { value: "", words: t::ANY_STATE, chosen: self.filter.state.is_none() };
         let state = |state: State| Choice {
@@ -123,7 +144,10 @@ impl DeliveriesFilter {
     /// The list from its newest.
     pub fn url(&self, site: &Site) -> Url {
         let state = self.state.map(State::as_str);
-        site.deliveries().with_some("destination", self.destination.as_deref()).with_some("state", state)
+        let since = (self.since != Since::default()).then_some(self.since.as_str());
+        let url = site.deliveries().with_some("destination", self.destination.as_deref());
+        let url = url.with_some("source", self.source.as_deref()).with_some("state", state);
+        url.with_some("reason", self.reason.map(Reason::as_str)).with_some("since", since)
     }
 
     fn next(&self, site: &Site, cursor: &str) -> Url {

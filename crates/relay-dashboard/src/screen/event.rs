@@ -9,16 +9,18 @@ use relay_core::{
     id::EventId,
     name::Name,
     pretty::BodyFields,
+    secret_field::is_secret,
     time::Wall,
 };
 
-use super::{Outcome, choice::Choice};
+use super::{Outcome, Proof, choice::Choice};
 use crate::{
     body::{BodyLines, Look, Preview, Room, View},
     curl, filters,
     page::{Page, Tab},
     script::Script,
     text as t,
+    url::Url,
 };
 
 /// Characters of a method and path that stand for an event without a name.
@@ -73,6 +75,8 @@ pub struct EventFacts {
     pub source: Name,
     /// The named key that proved it.
     pub key: Option<Name>,
+    /// What its proof comes to now; none: it was not judged again.
+    pub proof: Option<Proof>,
     /// As it was received.
     pub method: String,
     /// As it was received; with its query, if the viewer may see payloads.
@@ -109,8 +113,10 @@ pub struct Became {
 pub struct Header {
     /// Its name.
     pub name: String,
-    /// Its value; none: the viewer may not see it.
+    /// Its value; none: the viewer may not see it, or did not ask for it.
     pub value: Option<String>,
+    /// It is a secret of its sender, by its name, and shown to whoever asks for it.
+    pub is_masked: bool,
 }
 
 /// A body, as far as it is shown.
@@ -194,7 +200,11 @@ impl EventFacts {
         };
         let value = |value: &[u8]| payloads.then(|| cut_at(&text(value), chars_max));
         let headers = event.headers.iter().take(headers_max);
-        let headers = headers.map(|(name, of)| Header { name: cut_at(&text(name), chars_max), value: value(of) });
+        let header = |name: &[u8], of: &[u8]| {
+            let is_masked = payloads && !look.reveals && is_secret(name);
+            Header { name: cut_at(&text(name), chars_max), value: value(of).filter(|_| !is_masked), is_masked }
+        };
+        let headers = headers.map(|(name, of)| header(name, of));
         let body = if payloads { Payload::of(event, body_bytes, look) } else { Payload::Withheld };
         Self {
             id: event.id,
@@ -202,6 +212,7 @@ impl EventFacts {
             at: event.received_at,
             source: event.source.clone(),
             key: event.key.clone(),
+            proof: None,
             method: text(&event.method),
             path: cut(&path),
             size: body_bytes,
@@ -221,11 +232,32 @@ impl EventFacts {
         Self { became, ..self }
     }
 
+    /// The same, judged again.
+    #[must_use]
+    pub fn judged(self, proof: Proof) -> Self {
+        Self { proof: Some(proof), ..self }
+    }
+
     /// The same with where it can be replayed to.
     #[must_use]
     pub fn routed(self, routed: Vec<Name>) -> Self {
         let routed = if self.body == Payload::Erased { Vec::new() } else { routed };
         Self { routed, ..self }
+    }
+
+    /// It has a page of its own.
+    pub(super) const fn is_alone(&self) -> bool {
+        matches!(self.look.room, Room::Page)
+    }
+
+    /// How many values are masked.
+    pub(super) fn masked(&self) -> usize {
+        self.headers.iter().filter(|header| header.is_masked).count()
+    }
+
+    /// The same page with them.
+    pub(super) fn revealed(&self, page: &Page) -> Url {
+        self.look.view.url(&page.site.event(&self.id)).with("reveal", "1")
     }
 
     pub(super) fn has_headers(&self) -> usize {
@@ -248,7 +280,7 @@ impl EventFacts {
 impl Payload {
     fn of(event: &Event, body_bytes: u64, look: Look) -> Self {
         if look.view == View::Curl {
-            return Self::Command(curl::command(event, body_bytes, look.room));
+            return Self::Command(curl::command(event, body_bytes, look));
         }
         if body_bytes == 0 {
             return Self::Empty;

@@ -10,12 +10,14 @@ mod deliveries;
 mod destination;
 mod event;
 mod events;
+mod hour;
 mod key;
 mod login;
 mod me;
 mod outcome;
 mod overview;
 mod problem;
+mod proof;
 mod route;
 mod source;
 mod sources;
@@ -33,15 +35,17 @@ pub use self::{
     destination::{ClientLine, DestinationFacts, DestinationPage},
     event::{Became, DeliveryFacts, EventBecame, EventCurl, EventFacts, EventPage, Header, Payload, Try},
     events::{EventLine, EventLines, EventList, Events, EventsFilter, LookedThrough, MarkedBetween, SendersAsked},
+    hour::Hour,
     key::KeyLine,
     login::{Login, Way},
     me::{Me, SessionLine},
     outcome::Outcome,
     overview::{Circuit, DestinationLine, Overview, OverviewLive, Reason, Situation, SourceLine},
     problem::Problem,
+    proof::Proof,
     route::RouteLine,
     source::{EventName, Parameter, RefusalLine, SourceCounters, SourceFacts, SourcePage},
-    sources::{ListedSource, Sources},
+    sources::{ListedSource, MissedLine, Sources},
     users::{UserLine, UserState, Users},
     why::{CheckLine, Found, HopLine, Why},
     wizard::{ParameterField, Platform, Wizard, WizardForm},

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use askama::Template;
-use relay_core::{name::Name, time::Wall};
+use relay_core::{alert::Kind, name::Name, time::Wall};
 
+use super::Hour;
 use crate::{
     filters,
     page::{Page, Tab},
@@ -39,6 +40,8 @@ pub struct OverviewLive<'a> {
 pub struct Situation {
     /// What is not as it should be.
     pub reasons: Vec<Reason>,
+    /// What came and went lately.
+    pub hour: Hour,
     /// By name.
     pub sources: Vec<SourceLine>,
     /// By name.
@@ -49,6 +52,8 @@ pub struct Situation {
     pub events: EventsSum,
     /// Of all destinations.
     pub deliveries: DeliveriesSum,
+    /// When everything was last counted anew, and whether it agreed with these.
+    pub recounted: Option<(Wall, bool)>,
 }
 
 /// One thing that is not as it should be.
@@ -56,8 +61,10 @@ pub struct Situation {
 pub struct Reason {
     /// In words.
     pub words: String,
+    /// What kind: that tells what mends it.
+    pub kind: Kind,
     /// Where one looks.
-    pub url: Option<Url>,
+    pub url: Url,
     /// Nothing is lost yet, and nothing stands still.
     pub mild: bool,
 }
@@ -69,6 +76,8 @@ pub struct SourceLine {
     pub name: Name,
     /// Of its newest event that is kept.
     pub last_at: Option<Wall>,
+    /// Events that it accepted in the latest whole minute, if that is known.
+    pub a_minute: Option<u64>,
     /// Events that were ever accepted.
     pub accepted: u64,
     /// Webhooks that were sent again.
@@ -114,6 +123,12 @@ pub enum Circuit {
 impl Overview {
     const TAB: Tab = Tab::Overview;
     const SCRIPT: Script = Script::Live;
+}
+
+impl Reason {
+    fn cure(&self) -> &'static str {
+        t::cure(self.kind)
+    }
 }
 
 impl SourceLine {

@@ -1,7 +1,7 @@
 //! The sources: who may send, and whether anything comes.
 
 use askama::Template;
-use relay_core::name::Name;
+use relay_core::{name::Name, time::Wall};
 
 use super::SourceLine;
 use crate::{
@@ -21,6 +21,21 @@ pub struct Sources {
     pub sources: Vec<ListedSource>,
     /// Those that are not among them.
     pub left_out: u64,
+    /// What came to no source lately, the newest first.
+    pub missed: Vec<MissedLine>,
+}
+
+/// A request that came to no source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissedLine {
+    /// When.
+    pub at: Wall,
+    /// Its method and the beginning of its path.
+    pub request: String,
+    /// From where.
+    pub from: String,
+    /// What it was answered.
+    pub status: u16,
 }
 
 /// One source.

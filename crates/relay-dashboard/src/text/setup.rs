@@ -299,15 +299,21 @@ pub(crate) const fn cure(kind: Kind) -> &'static str {
         Kind::HalfTtl => "mend what holds it up, or give the route a longer ttl for what comes.",
         Kind::Stalled => "a defect: report it, with the log of the server; a restart of the client may help.",
         Kind::Paused => "resume it, once it may go on.",
-        Kind::Disk => "make room where the store is, or give it more; DISK_RESERVE is what it keeps free.",
-        Kind::Certificate => "renew it where it comes from, and look at why that did not happen by itself.",
-        Kind::Clock => "set the clock right, then restart the server.",
+        Kind::Disk => {
+            "make room where the store is, or give it more (DISK_RESERVE is what it keeps free; in Redis, maxmemory): docs/operating/sizing.md."
+        }
+        Kind::Certificate => {
+            "renew it where it comes from, and look at why that did not happen by itself: docs/operating/https.md."
+        }
+        Kind::Clock => "set the clock right, then restart the server: docs/operating/troubleshoot.md, clock_moved.",
         Kind::Refused => "look at which check refuses, then compare secret and URL with the platform's.",
         Kind::Source => "correct its settings: crm-relay source update.",
-        Kind::Store => "look at the server's log, and at what the store is in.",
-        Kind::Backup => "look at why the copy could not be taken, and take one: crm-relay store backup.",
+        Kind::Store => "look at the server's log, and at what the store is in: docs/operating/troubleshoot.md.",
+        Kind::Backup => {
+            "look at why the copy could not be taken, and take one: crm-relay store backup; docs/operating/backup.md."
+        }
         Kind::Configuration => {
-            "give all servers on the store the same settings: crm-relay status names those that differ."
+            "give all servers on the store the same settings: crm-relay status names those that differ; docs/operating/redis.md."
         }
         Kind::Alert => "look at its error below, then try it: crm-relay alert test.",
     }

@@ -221,6 +221,21 @@ fn decoded(text: &str) -> String {
     entities.into_iter().fold(text.to_owned(), |text, (entity, character)| text.replace(entity, character))
 }
 
+/// What would let others in stands on no page, and in no command, before it is asked for.
+#[test]
+fn a_secret_among_the_fields_is_masked_until_it_is_revealed() {
+    let words = Words { header_name: "x-gitlab-token".into(), header_value: "canary".into(), ..Words::usual() };
+    for (view, reveals) in [(View::Pretty, false), (View::Curl, false), (View::Pretty, true), (View::Curl, true)] {
+        let event = sample::facts(&words, Role::Operator, Look { reveals, ..Look::at(view) });
+        let html = EventPage { page: sample::page(Role::Operator), event }.html();
+        assert_eq!(html.contains("canary"), reveals, "{view:?}");
+        assert_ne!(html.contains("reveal=1"), reveals, "{view:?}");
+    }
+    let withheld = sample::facts(&words, Role::Viewer, Look { reveals: true, ..Look::default() });
+    let html = EventPage { page: sample::page(Role::Viewer), event: withheld }.html();
+    assert!(!html.contains("canary") && !html.contains("reveal=1"), "who sees no payloads reveals none");
+}
+
 /// S32: the page of an event that was erased has no byte of what stands in its place, and offers no replay.
 #[test]
 fn what_was_erased_is_said_to_be() {

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use relay_core::{
+    alert::Kind,
     delivery::{Attempt, Delivery, Reason, State, alike::Alike, answer::Answer, outcome::Class},
     event::Event,
     id::{DeliveryId, EventId},
@@ -17,8 +18,9 @@ use relay_dashboard::{
         Audit, AuditFilter, AuditLine, AuditLines, AuditList, Became, CheckLine, Circuit, Dead, DeadFilter, DeadGroups,
         Deliveries, DeliveriesFilter, DeliveryFacts, DeliveryLine, DeliveryLines, DeliveryList, DestinationLine,
         EventBecame, EventFacts, EventLine, EventLines, EventList, EventPage, Events, EventsFilter, Found, GroupLine,
-        HopLine, Login, LookedThrough, MarkedBetween, Me, Overview, OverviewLive, Problem, Reason as Trouble,
-        Screen as _, SendersAsked, SessionLine, Situation, SourceLine, UserLine, UserState, Users, Way, Why,
+        HopLine, Hour, Login, LookedThrough, MarkedBetween, Me, Overview, OverviewLive, Problem, Proof,
+        Reason as Trouble, Screen as _, SendersAsked, SessionLine, Situation, SourceLine, UserLine, UserState, Users,
+        Way, Why,
     },
     since::Since,
     sums::{DeliveriesSum, EventsSum},
@@ -219,13 +221,24 @@ pub(crate) fn facts(words: &Words, role: Role, look: Look) -> EventFacts {
     ];
     let facts = EventFacts::of(&event, event.body.len() as u64, look, role >= Role::Operator);
     let facts = facts.with(Became { deliveries, more: false });
+    let facts = facts.judged(if words.lines == 50 { Proof::Holds } else { Proof::Fails("bad_signature".into()) });
     facts.routed(vec![name("crm"), name("erp")])
+}
+
+/// With trouble: this server began a while ago, and was away for some minutes since.
+fn hour(trouble: bool) -> Hour {
+    let minute = |at: u64| 180 + at * 37 % 91 + if at % 17 == 3 { 240 } else { 0 };
+    let known = |at: &u64| !trouble || (*at >= 22 && !(40..44).contains(at));
+    let minutes = (0..60).map(|at| Some(minute(at)).filter(|_| known(&at))).collect();
+    let (known_since, dead, refused) = if trouble { (Some(ago(38 * 60)), 3, 41) } else { (None, 0, 0) };
+    Hour { known_since, minutes, delivered: 12_188, dead, refused }
 }
 
 pub(crate) fn situation(words: &Words, trouble: bool) -> Situation {
     let source = |at: &str, last: u64, accepted, refused| SourceLine {
         name: name(at),
         last_at: Some(ago(last)),
+        a_minute: (at == "stripe").then_some(180),
         accepted,
         duplicates: 3,
         refused,
@@ -246,10 +259,22 @@ pub(crate) fn situation(words: &Words, trouble: bool) -> Situation {
         vec![
             Trouble {
                 words: words.reason.clone(),
-                url: Some(site.deliveries().with("destination", "crm")),
+                kind: Kind::NoClient,
+                url: site.deliveries().with("destination", "crm"),
                 mild: false,
             },
-            Trouble { words: "destination crm: 37 dead, 5 expired".into(), url: Some(site.deliveries()), mild: true },
+            Trouble {
+                words: "destination crm: 37 dead, 5 expired".into(),
+                kind: Kind::DeadLetters,
+                url: site.deliveries(),
+                mild: true,
+            },
+            Trouble {
+                words: "the clock of this machine is 3 s behind since the start".into(),
+                kind: Kind::Clock,
+                url: site.alerts(),
+                mild: true,
+            },
         ]
     } else {
         Vec::new()
@@ -264,6 +289,8 @@ pub(crate) fn situation(words: &Words, trouble: bool) -> Situation {
             destination("crm", crm.0, crm.1, crm.2, crm.3),
             destination("erp", 2, 0, 0, Circuit::Closed),
         ],
+        hour: hour(trouble),
+        recounted: (!trouble).then_some((ago(3_600 * 16), true)),
         left_out: if trouble { 212 } else { 0 },
         events: EventsSum { accepted: 1_204_331, stored: 903_112, retired: 301_219 },
         deliveries: DeliveriesSum {
@@ -508,6 +535,7 @@ fn of_deliveries(words: &Words) -> Vec<(&'static str, String)> {
         page: page(Role::Operator),
         filter,
         destinations: vec![name("crm"), name("erp")],
+        sources: vec![name("github"), name("stripe")],
         list,
         fault: None,
     };
@@ -522,7 +550,12 @@ fn of_deliveries(words: &Words) -> Vec<(&'static str, String)> {
     let of_crm = DeadFilter { destination: Some("crm".into()), reason: Some(Reason::Busy), ..DeadFilter::default() };
     let dead_viewer = Dead { page: page(Role::Viewer), ..dead(3, &DeadFilter::default()) };
     let dead_fault = Dead { fault: Some(words.error.clone()), ..dead(0, &of_crm) };
-    let narrow = DeliveriesFilter { destination: Some("crm".into()), state: Some(State::Dead) };
+    let narrow = DeliveriesFilter {
+        destination: Some("crm".into()),
+        state: Some(State::Dead),
+        reason: Some(Reason::Rejected),
+        ..DeliveriesFilter::default()
+    };
     let overview = |now| Overview { page: page(Role::Admin), now };
     vec![
         ("overview", overview(situation(words, false)).html()),

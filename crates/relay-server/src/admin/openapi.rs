@@ -22,7 +22,7 @@ use super::{
     entry::{Answers, Route, Schemas, Verb, schemas},
     routes::filter::LIMIT_MAX,
 };
-use crate::{api::ProblemDto, error::Code, people::cookie, principal::Role};
+use crate::{api::ProblemDto, error::Code, people::cookie, principal::Role, trend::MINUTES_MAX};
 
 /// The name of the admin token in it.
 const TOKEN: &str = "admin_token";
@@ -142,6 +142,7 @@ fn queried(name: &str) -> RefOr<Schema> {
     let of = |of: Type| ObjectBuilder::new().schema_type(of);
     let schema = match name {
         "limit" => of(Type::Integer).minimum(Some(1)).maximum(Some(LIMIT_MAX)),
+        "minutes" => of(Type::Integer).minimum(Some(1)).maximum(Some(MINUTES_MAX as u32)),
         "forget" => of(Type::Boolean),
         "since" | "until" => of(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))),
         "reason" => of(Type::String).enum_values(Some(Reason::ALL.map(Reason::as_str))),

@@ -49,6 +49,12 @@ fn each(reason: &Reason, shares: bool) -> Vec<Condition> {
     both.into_iter().flatten().collect()
 }
 
+/// What kind of thing a reason tells, of what, and how bad it is.
+pub(crate) fn kind(reason: &Reason) -> (Kind, Option<&Name>, Severity) {
+    let (kind, subject, severity, _) = place(reason, false);
+    (kind, subject, severity)
+}
+
 /// The name of what a reason says, and how bad it is.
 fn place(reason: &Reason, shares: bool) -> (Kind, Option<&Name>, Severity, Scope) {
     use Scope::{Server, Store};

@@ -39,8 +39,8 @@ pub(super) fn requests(notice: &Notice, post: &Post, from: &Speaker, present: Wa
     let plain = |body: Value| Request { headers: Vec::new(), body: body.to_string().into() };
     match post.format {
         Format::StandardWebhooks => signed(notice, post, from, present).map(|request| vec![request]),
-        Format::Slack => Ok(vec![plain(json!({ "text": escaped(&text(notice, from)), "mrkdwn": false }))]),
-        Format::Teams => Ok(vec![plain(card(&text(notice, from)))]),
+        Format::Slack => Ok(vec![plain(json!({ "text": escaped(&text(&lines(notice, from))), "mrkdwn": false }))]),
+        Format::Teams => Ok(vec![plain(card(&lines(notice, from)))]),
         Format::PagerDuty => {
             let key = post.secret.as_deref().unwrap_or_default();
             Ok(events(notice, key, from).into_iter().map(plain).collect())
@@ -58,7 +58,7 @@ pub(super) fn webhook(notice: &Notice, from: &Speaker) -> Value {
     } else {
         "alert.firing"
     };
-    let items = |items: &[Item]| items.iter().map(item).collect::<Vec<_>>();
+    let items = |items: &[Item]| items.iter().map(|one| item(one, from)).collect::<Vec<_>>();
     json!({
         "type": kind,
         "timestamp": rfc3339(message.at),
@@ -72,11 +72,12 @@ pub(super) fn webhook(notice: &Notice, from: &Speaker) -> Value {
             "over": items(&message.over),
             "lasting": items(&message.lasting),
             "more": message.more,
+            "url": from.page(None),
         },
     })
 }
 
-fn item(item: &Item) -> Value {
+fn item(item: &Item, from: &Speaker) -> Value {
     json!({
         "kind": item.key.kind.as_str(),
         "subject": item.key.subject.as_ref().map(ToString::to_string),
@@ -85,6 +86,7 @@ fn item(item: &Item) -> Value {
         "words": item.words,
         "since": rfc3339(item.since),
         "count": item.count,
+        "url": from.page(Some(&item.key)),
     })
 }
 
@@ -119,9 +121,15 @@ fn who(from: &Speaker) -> String {
     format!("crm-relay{}{}", part(" ", &from.relay), part(" at ", &from.server))
 }
 
+/// A line for people, and the page where they look.
+struct Line {
+    words: String,
+    url: Option<String>,
+}
+
 /// Some lines for people.
-fn text(notice: &Notice, from: &Speaker) -> String {
-    let mut lines = vec![summary(notice, from)];
+fn lines(notice: &Notice, from: &Speaker) -> Vec<Line> {
+    let mut lines = vec![Line { words: summary(notice, from), url: from.page(None) }];
     let items: Vec<&Item> = notice.message.items().collect();
     for item in items.iter().take(LINES_MAX) {
         let news = match item.news {
@@ -132,12 +140,23 @@ fn text(notice: &Notice, from: &Speaker) -> String {
             News::Over => "over",
         };
         let words: String = item.words.chars().filter(|char| !char.is_control()).take(LINE_CHARS_MAX).collect();
-        lines.push(format!("{news} [{}]: {words}", item.severity.as_str()));
+        let words = format!("{news} [{}]: {words}", item.severity.as_str());
+        lines.push(Line { words, url: from.page(Some(&item.key)) });
     }
     if items.len() > LINES_MAX {
-        lines.push(format!("and {} more: crm-relay alert list", items.len() - LINES_MAX));
+        let words = format!("and {} more: crm-relay alert list", items.len() - LINES_MAX);
+        lines.push(Line { words, url: None });
     }
-    lines.join("\n")
+    lines
+}
+
+/// One below the other; chats make a link of what looks like one.
+fn text(lines: &[Line]) -> String {
+    let line = |line: &Line| match &line.url {
+        Some(url) => format!("{} {url}", line.words),
+        None => line.words.clone(),
+    };
+    lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Nothing in it mentions a channel, a user or a link (Slack, "Escaping text").
@@ -146,8 +165,14 @@ fn escaped(text: &str) -> String {
 }
 
 /// An Adaptive Card of runs of text, in which nothing is markup.
-fn card(text: &str) -> Value {
-    let line = |line: &str| json!({ "type": "RichTextBlock", "inlines": [{ "type": "TextRun", "text": line }] });
+fn card(lines: &[Line]) -> Value {
+    let line = |line: &Line| {
+        let mut runs = vec![json!({ "type": "TextRun", "text": line.words })];
+        runs.extend(line.url.as_ref().map(|url| {
+            json!({ "type": "TextRun", "text": " Look", "selectAction": { "type": "Action.OpenUrl", "url": url } })
+        }));
+        json!({ "type": "RichTextBlock", "inlines": runs })
+    };
     json!({
         "type": "message",
         "attachments": [{
@@ -156,7 +181,7 @@ fn card(text: &str) -> Value {
                 "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
                 "type": "AdaptiveCard",
                 "version": "1.4",
-                "body": text.lines().map(line).collect::<Vec<_>>(),
+                "body": lines.iter().map(line).collect::<Vec<_>>(),
             },
         }],
     })
@@ -168,7 +193,8 @@ fn events(notice: &Notice, key: &str, from: &Speaker) -> Vec<Value> {
     if *is_test {
         let id = incident(&[&from.relay, message.alert.as_str(), "test"]);
         let words = summary(notice, from);
-        return vec![event(key, &id, Some((&words, Severity::Info)), from), event(key, &id, None, from)];
+        let triggers = event(key, &id, Some((&words, Severity::Info)), from);
+        return vec![linked(triggers, from.page(None)), event(key, &id, None, from)];
     }
     let of_item = |item: &Item| {
         let subject = item.key.subject.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -179,7 +205,7 @@ fn events(notice: &Notice, key: &str, from: &Speaker) -> Vec<Value> {
         let id = incident(&[&item.relay, message.alert.as_str(), item.key.kind.as_str(), &subject, own]);
         let words = if from.relay.is_empty() { item.words.clone() } else { format!("{}: {}", from.relay, item.words) };
         let triggers = (item.news != News::Over).then_some((words.as_str(), item.severity));
-        event(key, &id, triggers, from)
+        linked(event(key, &id, triggers, from), triggers.and_then(|_| from.page(Some(&item.key))))
     };
     message.items().map(of_item).collect()
 }
@@ -189,6 +215,14 @@ fn incident(parts: &[&str]) -> String {
     let parts = if parts[0].is_empty() { &parts[1..] } else { parts };
     let id = format!("crm-relay/{}", parts.join("/"));
     if id.len() <= DEDUP_KEY_MAX { id } else { format!("crm-relay/{}", hex(&sha256(id.as_bytes()))) }
+}
+
+/// With the page where somebody looks.
+fn linked(mut event: Value, page: Option<String>) -> Value {
+    if let Some(url) = page {
+        event["links"] = json!([{ "href": url, "text": "crm-relay" }]);
+    }
+    event
 }
 
 fn event(key: &str, id: &str, triggers: Option<(&str, Severity)>, from: &Speaker) -> Value {

@@ -32,6 +32,7 @@ use relay_core::{
 use relay_store::seam;
 use tokio::time::timeout;
 
+pub(crate) use self::conditions::kind;
 pub use self::outcry::{Cry, Outcry};
 pub(crate) use self::receiver::Receiver;
 use self::{
@@ -86,6 +87,8 @@ pub(crate) struct Setup {
     pub(crate) server: String,
     /// What they are called together.
     pub(crate) relay: RelayName,
+    /// Where its dashboard is, with a slash at its end, if anybody said so.
+    pub(crate) dashboard: Option<String>,
     pub(crate) fetcher: Fetcher,
     pub(crate) store: Arc<dyn seam::Registry>,
     pub(crate) clock: Clock,
@@ -98,9 +101,9 @@ pub(crate) struct Setup {
 impl Alerts {
     /// Those that are declared.
     pub(crate) fn new(setup: Setup) -> Self {
-        let Setup { declared, server, relay, fetcher, store, clock, metrics, untold, outcry } = setup;
+        let Setup { declared, server, relay, dashboard, fetcher, store, clock, metrics, untold, outcry } = setup;
         let rules = declared.iter().map(|alert| (alert.name.clone(), alert.rule())).collect();
-        let (fetcher, from) = (Arc::new(fetcher), Speaker { relay: relay.shown, server: server.clone() });
+        let (fetcher, from) = (Arc::new(fetcher), Speaker { relay: relay.shown, server: server.clone(), dashboard });
         let receiver = |alert: DeclaredAlert| {
             let name = alert.name.clone();
             let (fetcher, metrics) = (Arc::clone(&fetcher), Arc::clone(&metrics));

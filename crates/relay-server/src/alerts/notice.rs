@@ -1,10 +1,11 @@
 //! A message on its way.
 
 use relay_core::{
-    alert::{Message, Scope},
+    alert::{Key, Message, Scope},
     name::Name,
     time::Wall,
 };
+use relay_dashboard::{place::place, url::Site};
 
 use crate::secret;
 
@@ -15,6 +16,17 @@ pub(super) struct Speaker {
     pub(super) relay: String,
     /// Which of its servers; empty: it has one.
     pub(super) server: String,
+    /// Where its dashboard is, with a slash at its end, if anybody said so.
+    pub(super) dashboard: Option<String>,
+}
+
+impl Speaker {
+    /// The page where a condition is looked at; without one, where all are.
+    pub(super) fn page(&self, key: Option<&Key>) -> Option<String> {
+        let (base, site) = (self.dashboard.as_deref()?, Site::default());
+        let url = key.map_or_else(|| site.alerts(), |key| place(&site, key.kind, key.subject.as_ref()));
+        Some(format!("{base}{}", url.as_str().trim_start_matches('/')))
+    }
 }
 
 /// A message with its id, which is the same over its tries.

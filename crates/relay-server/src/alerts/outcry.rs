@@ -36,6 +36,7 @@ use crate::{
     fetch::{Fetcher, Fetching},
     metrics::Metrics,
     relay_name::{self, RelayName},
+    state::Dashboard,
     untold::Untold,
 };
 
@@ -96,7 +97,11 @@ impl Outcry {
         Self {
             declared: config.alerts.clone(),
             fetching: config.fetching.clone(),
-            speaker: Speaker { relay: relay.shown.clone(), server: config.server.clone() },
+            speaker: Speaker {
+                relay: relay.shown.clone(),
+                server: config.server.clone(),
+                dashboard: Dashboard::declared(config),
+            },
             mark: Some(relay.mark.clone()),
             data_dir: config.data_dir.clone(),
             places: [Some(&config.data_dir), config.runtime_dir.as_ref()].into_iter().flatten().cloned().collect(),

@@ -18,6 +18,8 @@ mod rekey;
 mod route;
 mod source;
 mod status;
+mod trend;
+mod verdict;
 mod why;
 mod words;
 
@@ -25,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     alert::*, audit::*, backup::*, bulk::*, credential::*, delivery::*, event::*, passage::*, people::*, problem::*,
-    pulse::*, rekey::*, route::*, source::*, status::*, why::*,
+    pulse::*, rekey::*, route::*, source::*, status::*, trend::*, verdict::*, why::*,
 };
 
 /// A page of a listing.

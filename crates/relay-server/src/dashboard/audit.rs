@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 
 use axum::{extract::Query, response::Response};
-use relay_core::id::{DeliveryId, EventId};
+use relay_core::{
+    id::{DeliveryId, EventId},
+    time::Wall,
+};
 use relay_dashboard::{
     screen::{Audit, AuditFilter, AuditLine, AuditLines, AuditList, Screen as _},
     url::{Site, Url},
@@ -41,9 +44,9 @@ pub(super) async fn show(looking: Looking, Query(asked): Query<Asked>) -> Respon
 }
 
 async fn draw(looking: &Looking, asked: Asked) -> Result<Drawn, AdminError> {
-    let filter =
-        AuditFilter { who: given(asked.who), action: given(asked.action), since: since(asked.since.as_deref()) };
-    let (list, fault) = match list(looking, &filter, given(asked.cursor).as_deref()).await {
+    let cursor = given(asked.cursor.clone());
+    let filter = filter_of(asked);
+    let (list, fault) = match list(looking, &filter, cursor.as_deref()).await {
         Ok(list) => (list, None),
         Err(error @ AdminError::Invalid(_)) => (AuditList::default(), Some(error.to_string())),
         Err(error) => return Err(error),
@@ -56,15 +59,24 @@ async fn draw(looking: &Looking, asked: Asked) -> Result<Drawn, AdminError> {
 }
 
 async fn list(looking: &Looking, filter: &AuditFilter, cursor: Option<&str>) -> Result<AuditList, AdminError> {
-    let range = Range { since: filter.since.from(looking.page.now), until: None };
-    let asked = seam::AuditFilter { who: filter.who.clone(), action: filter.action.clone(), range };
+    let asked = seam_of(filter, looking.page.now);
     let page = filter::page(Order::AuditLog, cursor, Some(LINES))?;
     let listing = looking.state.archive.browse_audit(asked, page).await?;
     let (lines, next) = Order::AuditLog.page(&listing, |entry| line(entry, looking.site()));
     Ok(AuditList { lines, next })
 }
 
-fn line(entry: &AuditEntry, site: &Site) -> AuditLine {
+pub(super) fn filter_of(asked: Asked) -> AuditFilter {
+    AuditFilter { who: given(asked.who), action: given(asked.action), since: since(asked.since.as_deref()) }
+}
+
+/// What the store is asked for it.
+pub(super) fn seam_of(filter: &AuditFilter, now: Wall) -> seam::AuditFilter {
+    let range = Range { since: filter.since.from(now), until: None };
+    seam::AuditFilter { who: filter.who.clone(), action: filter.action.clone(), range }
+}
+
+pub(super) fn line(entry: &AuditEntry, site: &Site) -> AuditLine {
     let AuditEntry { at, who, action, subject, origin } = entry.clone();
     let via = Via::read(&origin).unwrap_or_default();
     // The port says nothing to anybody who reads this.
@@ -85,10 +97,40 @@ fn url(action: &str, subject: &str, site: &Site) -> Option<Url> {
     if let Ok(delivery) = subject.parse::<DeliveryId>() {
         return Some(site.delivery_alone(&delivery));
     }
+    // What stands behind the name says which part of it.
+    let first = subject.split([' ', '/']).next().unwrap_or(subject);
     match action.split_once('.')?.0 {
-        "source" => Some(site.events().with("source", subject)),
-        "destination" => Some(site.deliveries().with("destination", subject)),
+        // Of one that is deleted its events are left.
+        "source" if action == "source.delete" => Some(site.events().with("source", first)),
+        "source" | "route" => Some(site.source(first)),
+        "destination" => Some(site.destination(first)),
+        "key" | "token" => Some(site.access()),
         "user" => Some(site.users()),
+        "alert" => Some(site.alerts()),
+        "dead" => Some(site.dead()),
+        "delivery" => Some(site.deliveries()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_leads_to_what_it_is_about() {
+        let leads = |action, subject| url(action, subject, &Site::default()).map(|url| url.as_str().to_owned());
+        for (action, subject, page) in [
+            ("route.create", "shop -> crm", "/sources/shop"),
+            ("key.revoke", "shop/till", "/access"),
+            ("token.create", "crm", "/access"),
+            ("source.rotate", "shop secret", "/sources/shop"),
+            ("source.delete", "shop", "/events?source=shop"),
+            ("destination.pause", "crm", "/destinations/crm"),
+            ("dead.redrive", "37 of crm", "/dead"),
+        ] {
+            assert_eq!(leads(action, subject).as_deref(), Some(page), "{action}");
+        }
+        assert_eq!(leads("store.backup", "commit 7"), None);
     }
 }

@@ -7,7 +7,7 @@ use axum::{
 use relay_core::{delivery::Delivery, id::EventId, name::Name};
 use relay_dashboard::{
     body::{Look, Room, View},
-    screen::{Became, DeliveryFacts, EventBecame, EventCurl, EventFacts, EventPage, Payload, Screen as _},
+    screen::{Became, DeliveryFacts, EventBecame, EventCurl, EventFacts, EventPage, Payload, Proof, Screen as _},
 };
 use relay_store::seam::{DeliveryFilter, Page};
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use super::frame::{Drawn, Looking};
 use crate::{
     admin::{problem::AdminError, routes::id},
+    judged_again::{By, JudgedAgain, judged_again},
     principal::Permission,
 };
 
@@ -30,11 +31,14 @@ pub(super) struct Asked {
     view: Option<String>,
     from: Option<u64>,
     all: Option<String>,
+    reveal: Option<String>,
 }
 
 pub(super) async fn show(looking: Looking, Path(id): Path<String>, Query(asked): Query<Asked>) -> Response {
     let view = asked.view.as_deref().map_or(View::default(), View::of);
-    let look = Look { view, from: asked.from.unwrap_or(0), is_all: asked.all.is_some(), room: Room::Page };
+    let reveals = asked.reveal.is_some();
+    let (from, is_all) = (asked.from.unwrap_or(0), asked.all.is_some());
+    let look = Look { view, from, is_all, room: Room::Page, reveals };
     let drawn = draw(&looking, &id, look).await;
     looking.answer(drawn)
 }
@@ -68,6 +72,9 @@ pub(super) async fn seen(looking: &Looking, id: EventId, look: Look) -> Result<O
     let event = facts(looking, id, look).await?;
     if event.is_some() {
         note(looking, id).await;
+        if let Some(present) = looking.present.as_ref().filter(|_| look.reveals && looking.sees_payloads()) {
+            looking.state.people.note_reveal(present, &looking.who, id).await;
+        }
     }
     Ok(event)
 }
@@ -86,7 +93,13 @@ async fn facts(looking: &Looking, id: EventId, look: Look) -> Result<Option<Even
     let _held = looking.state.bodies.acquire().await.map_err(|_| AdminError::Stopping)?;
     let Some(event) = archive.event(id).await? else { return Ok(None) };
     let became = became(looking, id).await?;
-    let facts = EventFacts::of(&event, event.body.len() as u64, look, looking.sees_payloads());
+    let proof = match judged_again(&looking.state, &event).await {
+        JudgedAgain::Genuine(By::Present) => Proof::Holds,
+        JudgedAgain::Genuine(By::Old) => Proof::HoldsUnderOld,
+        JudgedAgain::Refused(refusal) => Proof::Fails(refusal.check.to_owned()),
+        JudgedAgain::Unknown(why) => Proof::Unknown(why.as_str()),
+    };
+    let facts = EventFacts::of(&event, event.body.len() as u64, look, looking.sees_payloads()).judged(proof);
     Ok(Some(facts.with(became).routed(routed(looking, &event.source))))
 }
 

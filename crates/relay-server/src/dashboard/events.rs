@@ -51,7 +51,7 @@ pub(super) async fn show(looking: Looking, Query(asked): Query<Asked>) -> Respon
 async fn draw(looking: &Looking, asked: Asked) -> Result<Drawn, AdminError> {
     let find = given(asked.q);
     let view = asked.view.as_deref().map_or(View::default(), View::of);
-    let look = Look { view, from: asked.from.unwrap_or(0), is_all: false, room: Room::Pane };
+    let look = Look { view, from: asked.from.unwrap_or(0), is_all: false, room: Room::Pane, reveals: false };
     let filter = EventsFilter {
         source: given(asked.source),
         since: since(asked.since.as_deref()),

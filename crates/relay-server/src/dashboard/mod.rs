@@ -7,6 +7,7 @@ mod access;
 mod account;
 mod alerts;
 mod audit;
+mod audit_csv;
 mod dead;
 mod deliveries;
 mod destination;
@@ -59,6 +60,7 @@ pub(crate) fn pages(state: &Arc<State>) -> Option<Router<Arc<State>>> {
         .route("/destinations/{destination}", see(get(destination::show)))
         .route("/alerts", see(get(alerts::show)))
         .route("/audit", see(get(audit::show)))
+        .route("/audit.csv", see(get(audit_csv::show)))
         .route("/access", for_those_who(Permission::Access, state, get(access::show)))
         .route("/users", for_those_who(Permission::Access, state, get(account::users)))
         .route("/me", see(get(account::me)))

@@ -7,10 +7,12 @@ use std::{
 
 use axum::response::Response;
 use relay_core::{
-    delivery::State as DeliveryState, hub::DestinationView, name::Name, routing::Route, storage::StoreError, time::Wall,
+    alert::Severity, delivery::State as DeliveryState, hub::DestinationView, name::Name, routing::Route,
+    storage::StoreError, time::Wall,
 };
 use relay_dashboard::{
-    screen::{Circuit, DestinationLine, Overview, OverviewLive, Reason, Screen as _, Situation, SourceLine},
+    place::place,
+    screen::{Circuit, DestinationLine, Hour, Overview, OverviewLive, Reason, Screen as _, Situation, SourceLine},
     sums::{DeliveriesSum, EventsSum},
     url::{Site, Url},
 };
@@ -19,10 +21,12 @@ use relay_store::seam::{DestinationStats, SourceStats, Stats};
 use super::frame::{Drawn, Looking};
 use crate::{
     admin::problem::AdminError,
+    alerts,
     depth::{count, open},
     directory::Directory,
     health::{self, Report, age},
     state::State,
+    trend::{Flow, Stretch},
 };
 
 /// Sources and destinations that are listed, each: what a page shows and a store reads for it does not grow beyond.
@@ -62,7 +66,9 @@ async fn situation(state: &State, site: &Site) -> Result<Situation, AdminError> 
             .take(LISTED_MAX)
             .map(|name| destination_line(name, &report, &directory, now))
             .collect(),
+        hour: last_hour(state),
         left_out: left_out.iter().sum(),
+        recounted: state.recounts.done(),
         events: events_sum(&report.stats),
         deliveries: deliveries_sum(&report.stats),
     })
@@ -80,10 +86,12 @@ pub(super) async fn source_lines(
     let names: Vec<Name> = names.into_iter().take(LISTED_MAX).collect();
     let shown: Vec<&SourceStats> = names.iter().filter_map(|name| stats.get(name).copied()).collect();
     let newest = state.newest.of(&*state.archive, &shown, state.clock.now().mono).await?;
+    let at = state.clock.now().mono;
     let line = |name: Name| {
         let stats = stats.get(&name);
         SourceLine {
             last_at: newest.get(&name).copied(),
+            a_minute: state.health.trend().a_minute(&name, at),
             accepted: stats.map_or(0, |stats| stats.accepted),
             duplicates: stats.map_or(0, |stats| stats.duplicates),
             refused: refused.get(name.as_str()).copied().unwrap_or_default(),
@@ -93,6 +101,13 @@ pub(super) async fn source_lines(
         }
     };
     Ok(names.into_iter().map(line).collect())
+}
+
+fn last_hour(state: &State) -> Hour {
+    let Stretch { known_since, minutes, .. } = state.health.trend().latest(60, state.clock.now());
+    let all = minutes.iter().flatten().copied().fold(Flow::default(), Flow::and);
+    let minutes = minutes.iter().map(|flow| flow.map(|flow| flow.accepted)).collect();
+    Hour { known_since, minutes, delivered: all.delivered, dead: all.ended, refused: all.refused }
 }
 
 fn stopped(directory: &Directory, source: &Name) -> Option<String> {
@@ -168,28 +183,17 @@ fn deliveries_sum(stats: &Stats) -> DeliveriesSum {
 /// A reason with where one looks.
 fn told(reason: &health::Reason, directory: &Directory, site: &Site) -> Reason {
     use health::Reason as R;
-    let to = |destination| to(site, directory, destination);
-    let (url, mild) = match reason {
-        R::NoClient { destination, .. } | R::CircuitOpen { destination, .. } | R::Stalled { destination, .. } => {
-            (Some(to(destination)), false)
-        }
-        R::HalfTtl { destination, .. } | R::Paused { destination, .. } => (Some(to(destination)), true),
-        R::DeadLetters { destination, .. } => (Some(site.dead().with("destination", destination.as_str())), true),
-        R::SourceBroken { source, .. } => (Some(of(site, source)), false),
-        R::OldSecretBroken { source, .. } => (Some(of(site, source)), true),
-        R::NearlyFull { .. }
-        | R::MemoryRunsOut { .. }
-        | R::ClockMoved(_)
-        | R::OtherConfiguration { .. }
-        | R::Untold { .. } => (None, true),
-        R::Backup(wanting) => (None, wanting.missed.is_none()),
-        R::CertificateEnds { left, .. } => (None, left.is_some()),
-        R::Store { commits, .. } => (None, *commits),
-        R::Full { .. } | R::MemoryFull { .. } | R::Damaged { .. } | R::NoCommit { .. } | R::ClockApart(_) => {
-            (None, false)
-        }
+    let (kind, subject, severity) = alerts::kind(reason);
+    let url = match reason {
+        R::NoClient { destination, .. }
+        | R::CircuitOpen { destination, .. }
+        | R::Stalled { destination, .. }
+        | R::HalfTtl { destination, .. }
+        | R::Paused { destination, .. } => to(site, directory, destination),
+        R::SourceBroken { source, .. } | R::OldSecretBroken { source, .. } => of(site, source),
+        _ => place(site, kind, subject),
     };
-    Reason { words: reason.to_string(), url, mild }
+    Reason { words: reason.to_string(), kind, url, mild: severity < Severity::Critical }
 }
 
 /// Why nothing gets to a destination: what is on the way there from a source. Where none leads there, what waits for it.

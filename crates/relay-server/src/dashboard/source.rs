@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use axum::{extract::Path, response::Response};
 use relay_core::{name::Name, storage::StoreError, time::Wall};
 use relay_dashboard::screen::{
-    EventName, KeyLine, ListedSource, Parameter, RefusalLine, SourceCounters, SourceFacts, SourcePage, Sources,
+    EventName, KeyLine, ListedSource, MissedLine, Parameter, RefusalLine, SourceCounters, SourceFacts, SourcePage,
+    Sources,
 };
 use relay_store::seam::{Archive, EventFilter, Page, SourceStats};
 
@@ -50,7 +51,14 @@ async fn draw_all(looking: &Looking) -> Result<Drawn, AdminError> {
             line,
         }
     });
-    Ok(Drawn::page(&Sources { page: looking.page.clone(), sources: sources.collect(), left_out }, false))
+    let missed = state.refusals.missed().into_iter().map(|missed| MissedLine {
+        at: missed.at,
+        request: format!("{} {}", missed.method, missed.path),
+        from: missed.origin.known_ip().map_or_else(String::new, |ip| ip.to_string()),
+        status: missed.status,
+    });
+    let (sources, missed) = (sources.collect(), missed.collect());
+    Ok(Drawn::page(&Sources { page: looking.page.clone(), sources, left_out, missed }, false))
 }
 
 pub(super) async fn show(looking: Looking, Path(source): Path<String>) -> Response {

@@ -155,6 +155,11 @@ impl Driver {
         Self { traces, ..self }
     }
 
+    /// The same, whose lines of the log lead to the dashboard at this URL.
+    pub(crate) fn linking(self, dashboard: Option<String>) -> Self {
+        Self { notices: Notices::linking(dashboard), ..self }
+    }
+
     /// Drives until the hub was stopped and has settled everything, or until nobody can reach it any more.
     pub(crate) async fn run(mut self) {
         let mut requests = Vec::with_capacity(TURN);

@@ -10,12 +10,12 @@ use super::{Settings, seam::Body, uploads::Uploads};
 use crate::{
     clock::Clock,
     error::Problem,
-    metrics::Metrics,
+    metrics::{Metrics, UNKNOWN_SOURCE},
     refusals::{Missed, Refusals},
 };
 
 /// The name that requests without a source are counted under.
-pub(super) const UNKNOWN: &str = "unknown";
+pub(super) const UNKNOWN: &str = UNKNOWN_SOURCE;
 
 /// What is written down of requests.
 #[derive(Clone)]

@@ -55,6 +55,12 @@ impl People {
         self.note(present, who, ("event.view", &event), &event).await;
     }
 
+    /// Writes down that somebody sees the secrets in header fields of an event.
+    pub(crate) async fn note_reveal(&self, present: &Present, who: &Principal, event: EventId) {
+        let event = event.to_string();
+        self.note(present, who, ("event.reveal", &event), &format!("reveal {event}")).await;
+    }
+
     /// The same of somebody who has bodies looked through: where, for what kind of thing, and not for what, which may be a payload. Another
     /// text is another line.
     pub(crate) async fn note_scan(&self, present: &Present, who: &Principal, subject: &str, looked_for: &[&str; 2]) {

@@ -21,6 +21,8 @@ use crate::{
 const PASSWORD: &str = "correct horse battery";
 /// In the body, a header's value and the query of a webhook: what a viewer must not get a byte of.
 const CANARY: &str = "canary-4711";
+/// The value of a field that is a secret by its name.
+const HIDDEN: &str = "session=hidden-from-whoever-does-not-ask";
 
 /// A browser at the admin listener, by its loopback address.
 struct Browser {
@@ -249,7 +251,7 @@ async fn a_viewer_sees_no_payload() {
     make_user(&bench, "anna", "admin").await;
     let client = join(bench.public, RELAY_TOKEN, "default", refusing()).await;
     let path = format!("/webhook?q={CANARY}");
-    let key = format!("X-API-Key: {API_KEY}\r\nX-Customer: {CANARY}\r\n");
+    let key = format!("X-API-Key: {API_KEY}\r\nX-Customer: {CANARY}\r\nCookie: {HIDDEN}\r\n");
     let stored = bench.post_to(&path, &key, format!("{{\"a\":\"{CANARY}\"}}").as_bytes()).await.json();
     let id = stored["event_id"].as_str().unwrap();
     // What it died of has a payload in it: the target's answer.
@@ -278,9 +280,15 @@ async fn a_viewer_sees_no_payload() {
         "/api/v1/dead/groups".to_owned(),
         "/api/v1/pulse".to_owned(),
         "/api/v1/status".to_owned(),
+        format!("/events/{id}?reveal=1"),
+        format!("/events/{id}?view=curl&reveal=1"),
+        format!("/api/v1/events/{id}/verdict"),
+        "/api/v1/trend".to_owned(),
+        "/audit.csv".to_owned(),
     ];
     for path in &shown {
         let reply = vera.get(path).await;
+        assert!(!reply.text().contains(HIDDEN), "{path}: {}", reply.text());
         assert_eq!(reply.status, 200, "{path}: {}", reply.text());
         assert!(!reply.text().contains(CANARY) && !reply.text().contains("63616e617279"), "{path}: {}", reply.text());
     }
@@ -308,6 +316,31 @@ async fn a_viewer_sees_no_payload() {
     }
     let event = otto.get(&format!("/events/{id}")).await.text();
     assert_eq!(event.matches(CANARY).count(), 5, "body, header, query, the answers of two tries: {event}");
+    assert!(!event.contains(HIDDEN) && event.contains("masked") && event.contains("reveal=1"), "{event}");
+    let command = otto.get(&format!("/events/{id}?view=curl")).await.text();
+    assert!(!command.contains(HIDDEN) && command.contains("cookie: $COOKIE"), "{command}");
+    for view in ["reveal=1", "view=curl&reveal=1"] {
+        let revealed = otto.get(&format!("/events/{id}?{view}")).await.text();
+        assert!(revealed.contains(HIDDEN), "{view}: {revealed}");
+    }
+    let reveals = bench.ask("/api/v1/audit-log?action=event.reveal").await;
+    let items = reveals["items"].as_array().unwrap();
+    assert_eq!(
+        (items.len(), &items[0]["who"], &items[0]["subject"]),
+        (1, &json!("user:otto"), &json!(id)),
+        "{reveals}"
+    );
+    // A key proved it, which is not kept.
+    assert!(event.contains("Not judged again"), "{event}");
+    let verdict = bench.ask(&format!("/api/v1/events/{id}/verdict")).await;
+    assert_eq!((&verdict["verdict"], &verdict["why"]), (&json!("unknown"), &json!("not_kept")), "{verdict}");
+    let trend = bench.ask("/api/v1/trend?minutes=5").await;
+    let accepted = |trend: &Value| trend["accepted"].as_array().unwrap().iter().filter_map(Value::as_u64).sum::<u64>();
+    assert_eq!((trend["accepted"].as_array().unwrap().len(), accepted(&trend)), (5, 1), "{trend}");
+    let table = otto.get("/audit.csv?action=event.reveal").await;
+    assert_eq!(field(&table, "content-disposition").as_deref(), Some("attachment; filename=\"audit.csv\""));
+    let lines = table.text();
+    assert!(lines.starts_with("\"at\",\"who\"") && lines.lines().count() == 2 && lines.contains(id), "{lines}");
     // The page follows its deliveries by that part of it alone, and the command is another.
     let became = otto.with(&format!("/events/{id}"), "Relay-Fragment: live\r\n").await;
     assert!(field(&became, "relay-fragment").is_some(), "{}", became.head);
@@ -342,7 +375,7 @@ async fn each_page_is_for_those_who_may_see_it() {
     let pages = ["/", "/events", "/deliveries", "/dead", "/why", "/why/default", "/alerts", "/audit", "/me"];
     let of_setup = ["/sources", "/sources/default", "/destinations/default"];
     let for_all = pages.into_iter().chain(of_setup).map(|page| (page, 0));
-    for (page, of) in for_all.chain([("/users", 2), ("/access", 2), ("/sources/new", 2)]) {
+    for (page, of) in for_all.chain([("/audit.csv", 0), ("/users", 2), ("/access", 2), ("/sources/new", 2)]) {
         assert_eq!(stranger.get(page).await.status, 303, "{page}");
         for (rank, (role, browser)) in browsers.iter().enumerate() {
             let reply = browser.get(page).await;
@@ -409,6 +442,8 @@ async fn a_page_says_what_is_wrong_with_its_filter() {
         ("/dead?destination=nobody", "known: default"),
         ("/deliveries?state=lost", "known: ready"),
         ("/deliveries?destination=nobody", "known: default"),
+        ("/deliveries?source=nobody", "known: default"),
+        ("/deliveries?reason=sad", "known: rejected"),
     ] {
         let reply = alice.get(path).await;
         assert!(reply.status == 400 && reply.text().contains(words), "{path}: {} {}", reply.status, reply.text());

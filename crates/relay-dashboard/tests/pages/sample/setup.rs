@@ -10,9 +10,9 @@ use relay_dashboard::{
     pace::Pace,
     screen::{
         Access, Alerts, Circuit, ClientLine, ConditionLine, DestinationFacts, DestinationPage, EventName, KeyLine,
-        ListedSource, Parameter, ParameterField, Platform, ReceiverLine, RefusalLine, RotationLine, RouteLine,
-        Screen as _, SettingLine, SourceCounters, SourceFacts, SourceLine, SourcePage, Sources, TokenLine, Wizard,
-        WizardForm,
+        ListedSource, MissedLine, Parameter, ParameterField, Platform, ReceiverLine, RefusalLine, RotationLine,
+        RouteLine, Screen as _, SettingLine, SourceCounters, SourceFacts, SourceLine, SourcePage, Sources, TokenLine,
+        Wizard, WizardForm,
     },
     viewer::Role,
 };
@@ -279,6 +279,11 @@ pub(crate) fn access_at_its_bound() -> String {
     Access { keys, tokens, ..few }.html()
 }
 
+/// A request that came to no source.
+fn missed(words: &Words, status: u16) -> MissedLine {
+    MissedLine { at: NOW, request: format!("POST {}", words.path), from: "192.0.2.7".into(), status }
+}
+
 /// What is set up.
 pub(super) fn of_setup(words: &Words) -> Vec<(&'static str, String)> {
     let of = |role, facts| SourcePage { page: page(role), source: facts }.html();
@@ -289,7 +294,9 @@ pub(super) fn of_setup(words: &Words) -> Vec<(&'static str, String)> {
         ListedSource { provider: known.then(|| line.name.to_string()), destinations, line }
     };
     let sources = |lines: Vec<SourceLine>, left_out| {
-        Sources { page: page(Role::Admin), sources: lines.into_iter().map(listed).collect(), left_out }.html()
+        let missed = if lines.is_empty() { Vec::new() } else { vec![missed(words, 404), missed(words, 400)] };
+        let sources = lines.into_iter().map(listed).collect();
+        Sources { page: page(Role::Admin), sources, left_out, missed }.html()
     };
     vec![
         ("access", access(words, true).html()),

@@ -33,7 +33,9 @@ pub(crate) mod status;
 mod store;
 mod summary;
 mod token;
+mod trend;
 mod user;
+mod verdict;
 mod why;
 mod words;
 
@@ -60,7 +62,7 @@ use crate::{
         KeyDto, LinkDto, MarkedDto, MeAsk, MeDto, PasswordAsk, PolicyAsk, PulseDto, RekeyAsk, RekeyDto, ReplayAsk,
         ReplayDto, ReplayOneAsk, RouteAsk, RouteDto, SampleAsk, SampleDto, ScanDto, SecretDto, SessionDto, SignInAsk,
         SourceAsk, SourceDto, SourceRotateAsk, SourceUpdateAsk, StatusDto, SummaryDto, TokenAsk, TokenDto,
-        TokenRotateAsk, TokenUpdateAsk, UnsignedAsk, UserAsk, UserDto, UserUpdateAsk, WhyDto,
+        TokenRotateAsk, TokenUpdateAsk, TrendDto, UnsignedAsk, UserAsk, UserDto, UserUpdateAsk, VerdictDto, WhyDto,
     },
     principal::{Permission, Principal, Role},
     state::State,
@@ -107,6 +109,9 @@ fn of_server() -> Vec<Route> {
         get("/health", See, "Health, with reasons", status::health).one::<HealthDto>(),
         get("/pulse", See, "The numbers that move; for text/event-stream whenever they do", pulse::pulse)
             .one_or_a_stream::<PulseDto>(),
+        get("/trend", See, "How much came and went, by the minute, as far as this server knows", trend::show)
+            .one::<TrendDto>()
+            .query(&["minutes"]),
         get("/why", See, "Why nothing arrives: what is on the way of webhooks, hop by hop", why::show)
             .one::<WhyDto>()
             .query(&["source"]),
@@ -276,6 +281,8 @@ fn of_events() -> Vec<Route> {
         get("/events/{id}/body", Payload, "The body of an event, as it was received", event::body)
             .bytes()
             .also(&[AdminCode::Conflict]),
+        get("/events/{id}/verdict", See, "Whether what proved an event holds under the present secrets", verdict::show)
+            .one::<VerdictDto>(),
         post("/events/{id}/erase", Purge, "Erase what was received of one event, and what was answered", erase::one)
             .one::<EventDto>()
             .asks::<EraseOneAsk>(),

@@ -25,7 +25,7 @@ fn receiver(way: Way, fetching: Fetching) -> (Arc<Receiver>, Untold) {
 }
 
 fn speaker() -> Speaker {
-    Speaker { relay: "production".into(), server: "one".into() }
+    Speaker { relay: "production".into(), server: "one".into(), dashboard: None }
 }
 
 fn item(kind: Kind, subject: Option<&str>, words: &str, news: News) -> Item {
@@ -94,6 +94,37 @@ async fn chats_get_text_and_no_markup() {
         body[1]["inlines"][0],
         json!({ "type": "TextRun", "text": "new [critical]: no <!channel> client & none[2J" })
     );
+}
+
+/// Whoever is told can go to where he looks, whichever way he is told: below the path where the dashboard is.
+#[test]
+fn each_way_out_leads_to_the_page_of_what_is_wrong() {
+    let post = |format| {
+        let secret = (format == Format::StandardWebhooks).then(|| SECRET.to_owned());
+        Post { url: "https://h/".parse().unwrap(), format, secret, allow_private: false }
+    };
+    let told = |format, from: &Speaker| {
+        let requests = format::requests(&notice(), &post(format), from, Wall::MIN).unwrap();
+        requests.iter().map(|one| serde_json::from_slice::<Value>(&one.body).unwrap()).collect::<Vec<_>>()
+    };
+    let from = Speaker { dashboard: Some("https://ops.example/relay/".into()), ..speaker() };
+    let (crm, alerts) = ("https://ops.example/relay/destinations/crm", "https://ops.example/relay/alerts");
+    let data = &told(Format::StandardWebhooks, &from)[0]["data"];
+    assert_eq!(
+        (&data["url"], &data["begun"][0]["url"], &data["over"][0]["url"]),
+        (&json!(alerts), &json!(crm), &json!(alerts))
+    );
+    let slack = told(Format::Slack, &from)[0]["text"].as_str().unwrap().to_owned();
+    let ends: Vec<&str> = slack.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
+    assert_eq!(ends, [alerts, crm, alerts]);
+    let teams = told(Format::Teams, &from);
+    let run = &teams[0]["attachments"][0]["content"]["body"][1]["inlines"][1];
+    assert_eq!(run["selectAction"], json!({ "type": "Action.OpenUrl", "url": crm }));
+    let incidents = told(Format::PagerDuty, &from);
+    assert_eq!(incidents[0]["links"], json!([{ "href": crm, "text": "crm-relay" }]));
+    assert_eq!(incidents[1]["links"], Value::Null, "it is over");
+    // Nobody said where the dashboard is.
+    assert_eq!(told(Format::StandardWebhooks, &speaker())[0]["data"]["begun"][0]["url"], Value::Null);
 }
 
 /// An incident for each condition, with a key that the message which ends it has too; a try that broke off goes on where it was.
