@@ -62,9 +62,9 @@ pub(super) struct Run {
 }
 
 impl Marks {
-    /// Runs until it is dropped.
+    /// Runs until it is dropped; where no source declares marks it sleeps until one does.
     pub(crate) async fn run(&self) {
-        let mut run = Run::default();
+        let (mut run, mut changes) = (Run::default(), self.registry.changes());
         loop {
             let begun = Instant::now();
             let done = self.round(&mut run).await;
@@ -73,6 +73,8 @@ impl Marks {
                 Ok(true) => sleep(begun.elapsed().max(MILLI)).await,
                 // A shorter page may be read, and who reads besides has his turn first.
                 Err(StoreError::TooSlow { .. }) if run.size() > 1 => sleep(begun.elapsed().max(EVERY / 10)).await,
+                // Cancel safety: what changed since it was subscribed to is heard, whenever that was.
+                Ok(false) if run.has_nothing_to_do() && changes.changed().await.is_ok() => {}
                 Ok(false) | Err(_) => sleep(EVERY).await,
             }
         }
@@ -317,6 +319,11 @@ impl Run {
             *is_told = true;
             tracing::warn!(event = "marks_waiting", %error, "marks are not filled; it is tried again every two seconds");
         }
+    }
+
+    /// No source declares marks, and none is left of one that did.
+    fn has_nothing_to_do(&self) -> bool {
+        self.wanted.is_empty() && self.unwanted.is_empty()
     }
 
     pub(super) const fn size(&self) -> u32 {

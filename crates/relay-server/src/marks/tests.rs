@@ -23,6 +23,7 @@ use relay_store::{
     seam::{Archive as _, Marking, Queue as _},
     sqlite::{Edge, EdgeAction, Edges, Options, SqliteStore},
 };
+use tokio::time::timeout;
 
 use super::{fill::Run, *};
 use crate::{Config, principal::Principal, registry::SourceUpdate};
@@ -199,6 +200,24 @@ async fn without_marks_nothing_is_read_and_a_store_that_is_away_is_asked_again()
 }
 
 /// I26: a row only leads: an event that does not have the value is in no answer, whatever the store says.
+/// A server without marks is not woken for them; the first that is declared is filled.
+#[tokio::test(start_paused = true)]
+async fn without_marks_it_sleeps_until_one_is_declared() {
+    let mut bench = Bench::start().await;
+    let id = bench.event(r#"{"customer":"c1"}"#, Duration::from_secs(60)).await;
+    let mut run = pin!(bench.marks.run());
+    let mut polled = 0;
+    let counted = std::future::poll_fn(|context| {
+        polled += 1;
+        run.as_mut().poll(context)
+    });
+    timeout(Duration::from_hours(1), counted).await.expect_err("it never ends");
+    assert!(polled < 20, "it was woken {polled} times");
+    bench.declare(&[("customer", "$.customer")], &[]).await;
+    timeout(Duration::from_mins(1), run.as_mut()).await.expect_err("it never ends");
+    assert_eq!(bench.ids("customer", "c1").await, [id]);
+}
+
 #[tokio::test]
 async fn an_answer_has_no_event_without_the_value() {
     let mut bench = Bench::start().await;

@@ -32,7 +32,7 @@ use relay_core::{
     time::Wall,
 };
 use relay_store::seam::{self, AuditEntry, DocumentKey, DocumentKind};
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, watch};
 
 pub use change::ShownOnce;
 pub use invite::Invited;
@@ -321,6 +321,11 @@ impl Registry {
     /// When the store fails.
     pub(crate) async fn note(&self, entry: AuditEntry) -> Result<(), StoreError> {
         self.store.audit(vec![entry]).await
+    }
+
+    /// Hears of every new snapshot.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.follower.sweeps()
     }
 
     /// The present snapshot.
