@@ -73,6 +73,17 @@ fn no_text_of_a_script_goes_over_lines() {
     }
 }
 
+/// R8: whatever changes by itself says as of when it is: live, or when it was looked at.
+#[test]
+fn every_screen_of_what_changes_says_how_old_it_is() {
+    let still = ["login", "problem", "me", "wizard", "again", "source-new"];
+    for (name, html) in screens(&Words::usual()) {
+        let is_still = name.contains(".fragment") || still.iter().any(|still| name.starts_with(still));
+        let says = html.contains(" id=\"pulse\"") || html.contains(">looked at ");
+        assert!(is_still || says, "{name}");
+    }
+}
+
 #[test]
 fn every_screen_is_a_whole_document_with_one_title() {
     for words in [Words::usual(), Words::long()] {

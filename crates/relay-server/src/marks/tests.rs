@@ -199,7 +199,6 @@ async fn without_marks_nothing_is_read_and_a_store_that_is_away_is_asked_again()
     assert_eq!(bench.ids("mark", "x").await, [id]);
 }
 
-/// I26: a row only leads: an event that does not have the value is in no answer, whatever the store says.
 /// A server without marks is not woken for them; the first that is declared is filled.
 #[tokio::test(start_paused = true)]
 async fn without_marks_it_sleeps_until_one_is_declared() {
@@ -218,6 +217,7 @@ async fn without_marks_it_sleeps_until_one_is_declared() {
     assert_eq!(bench.ids("customer", "c1").await, [id]);
 }
 
+/// I26: a row only leads: an event that does not have the value is in no answer, whatever the store says.
 #[tokio::test]
 async fn an_answer_has_no_event_without_the_value() {
     let mut bench = Bench::start().await;

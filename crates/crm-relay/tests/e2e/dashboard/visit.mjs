@@ -278,6 +278,10 @@ async function opens(browser, home, state) {
   await page.getByText('Copied: set TARGET').waitFor(WITHIN);
   const copied = await page.evaluate(() => navigator.clipboard.readText());
   must(copied.startsWith("curl --globoff -X 'POST' \"$TARGET\"") && copied.endsWith(`--data-raw '{"b":1.50,"a":"it'\\''s","b":2}'`), `copied is ${copied}`);
+  await page.route('**/*view=curl', (route) => route.abort());
+  await page.keyboard.press('c');
+  await page.getByText('Nothing is copied: the command did not come').waitFor(WITHIN);
+  await page.unroute('**/*view=curl');
   await page.getByRole('button', { name: 'Copy the id' }).click();
   await until(async () => (await page.evaluate(() => navigator.clipboard.readText())) === sent, 'the id is copied');
 
@@ -295,6 +299,16 @@ async function opens(browser, home, state) {
     await one.locator('article.delivery .ok').first().waitFor(WITHIN);
     must(await one.evaluate(() => window.stays), 'an event is drawn anew to follow it');
   }
+  // It is sent to where it never went, by somebody else.
+  command(['route', 'create', 'default', 'second']);
+  command(['event', 'replay', sent, '--destination', 'second']);
+  command(['route', 'delete', 'default', 'second']);
+  for (const one of [page, beside]) {
+    await one.bringToFront();
+    await one.locator('article.delivery', { hasText: 'second' }).waitFor(WITHIN);
+    must(await one.evaluate(() => window.stays), 'an event is drawn anew to follow a replay');
+  }
+  command(['delivery', 'cancel', '--all', '--destination', 'second', '--yes']);
   await his.close();
 }
 
