@@ -15,6 +15,7 @@ pub mod guide;
 pub mod pace;
 pub mod page;
 pub mod place;
+pub mod proof;
 pub mod screen;
 pub mod script;
 pub mod show;

@@ -8,7 +8,7 @@ use relay_core::delivery::{Reason, State};
 
 use crate::{
     body::{BodyLines, Preview, View},
-    screen::Proof,
+    proof::Proof,
     show,
     since::Since,
     sums::{DeliveriesSum, EventsSum},

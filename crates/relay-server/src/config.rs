@@ -221,6 +221,14 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
+impl Config {
+    /// Where the dashboard is, with a slash at its end, where it is on and somebody said where browsers find it.
+    pub(crate) fn dashboard_url(&self) -> Option<String> {
+        let url = self.admin_url.as_deref().filter(|_| self.dashboard)?;
+        Some(format!("{}/", url.trim_end_matches('/')))
+    }
+}
+
 #[cfg(test)]
 impl Config {
     /// A configuration for tests: ports of the system's choice, defaults, nothing declared.

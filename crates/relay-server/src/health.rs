@@ -28,6 +28,7 @@ use crate::{
     depth::{count, open, waiting},
     directory::Directory,
     hub::{Handle, OldestCommit, View},
+    metrics::Metrics,
     registry::Registry,
     shared_look::SharedLook,
     trend::Trend,
@@ -193,9 +194,11 @@ impl Health {
         Self { backups, ..self }
     }
 
-    /// The same, which has each of its looks counted by the minute.
-    pub(crate) fn counting(self, trend: Arc<Trend>) -> Self {
-        Self { trend, ..self }
+    /// The same, which has each of its looks counted by the minute, from these counters on.
+    pub(crate) fn counting(self, metrics: &Arc<Metrics>, stats: &Stats) -> Self {
+        let trend = Trend::new(Arc::clone(metrics));
+        trend.note(stats, self.clock.now().mono);
+        Self { trend: Arc::new(trend), ..self }
     }
 
     /// How much came and went by the minute, as far as was looked.

@@ -86,7 +86,6 @@ async fn reading(store: Arc<dyn Store>, defaults: RouteDefaults) -> Result<Arc<S
         declared: Vec::new(),
         server: String::new(),
         relay: RelayName::default(),
-        dashboard: None,
         fetcher: Fetcher::default(),
         store: store.clone(),
         clock,

@@ -73,7 +73,6 @@ use crate::{
     state::{BODIES_AT_ONCE, DOWNLOADS_AT_ONCE, Dashboard, GROUPINGS_AT_ONCE, State},
     supervise::{Failure, Supervisor, TaskKind},
     traces::Traces,
-    trend::Trend,
     untold::Untold,
     waiting::{Bound, Inherited},
     watch,
@@ -277,23 +276,19 @@ impl Server {
         let (traces, exporter) = traces.transpose()?.unzip();
         let driver =
             Driver::new(machine, clock, (store.clone(), store.clone()), Arc::clone(&metrics), inlet, commits.clone())
-                .tracing(traces.clone())
-                .linking(Dashboard::declared(&config));
+                .telling(traces.clone(), config.dashboard_url());
         let reserve = config.disk_reserve_bytes;
         let health = Health::new(store.clone(), handle.clone(), Arc::clone(&registry), clock, commits, reserve);
         let untold = Untold::default();
         let health = health.with(shown.as_ref().map(|(certificate, _)| certificate.clone())).hearing(untold.clone());
         let backups = backups(&config, &store, clock);
-        let trend = Trend::new(Arc::clone(&metrics));
-        trend.note(&stats, clock.now().mono);
-        let health = health.keeping(config.retention_delivered).copying(backups.clone()).counting(Arc::new(trend));
+        let health = health.keeping(config.retention_delivered).copying(backups.clone()).counting(&metrics, &stats);
         let relay = Box::pin(RelayName::of(&config, &*store)).await;
         let outcry = Outcry::named(&config, &relay, clock);
         let alerts = Alerts::new(alerts::Setup {
             declared: config.alerts.clone(),
             server: config.server.clone(),
             relay: relay.clone(),
-            dashboard: Dashboard::declared(&config),
             fetcher: telling,
             store: store.clone(),
             clock,

@@ -16,7 +16,6 @@ use tokio::sync::Semaphore;
 use crate::{
     alerts::Alerts,
     clock::Clock,
-    config::Config,
     guesses::{Entrance, Guesses, bearer},
     health::Health,
     hub::Handle,
@@ -113,11 +112,6 @@ pub(crate) struct Dashboard {
 }
 
 impl Dashboard {
-    /// Its URL, with a slash at its end, where it is on and somebody said where browsers find it.
-    pub(crate) fn declared(config: &Config) -> Option<String> {
-        config.dashboard.then(|| Self::at(config.admin_url.as_deref()).url).flatten()
-    }
-
     /// At `ADMIN_URL`.
     pub(crate) fn at(url: Option<&str>) -> Self {
         let path = |url: &str| url.parse::<http::Uri>().map(|url| Site::new(url.path())).unwrap_or_default();

@@ -13,11 +13,12 @@ use relay_core::{
     time::Wall,
 };
 
-use super::{Outcome, Proof, choice::Choice};
+use super::{Outcome, choice::Choice};
 use crate::{
     body::{BodyLines, Look, Preview, Room, View},
     curl, filters,
     page::{Page, Tab},
+    proof::Proof,
     script::Script,
     text as t,
     url::Url,

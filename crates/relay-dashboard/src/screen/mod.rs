@@ -17,7 +17,6 @@ mod me;
 mod outcome;
 mod overview;
 mod problem;
-mod proof;
 mod route;
 mod source;
 mod sources;
@@ -42,7 +41,6 @@ pub use self::{
     outcome::Outcome,
     overview::{Circuit, DestinationLine, Overview, OverviewLive, Reason, Situation, SourceLine},
     problem::Problem,
-    proof::Proof,
     route::RouteLine,
     source::{EventName, Parameter, RefusalLine, SourceCounters, SourceFacts, SourcePage},
     sources::{ListedSource, MissedLine, Sources},

@@ -14,13 +14,13 @@ use relay_core::{
 use relay_dashboard::{
     body::{Look, Room, View},
     page::Page,
+    proof::Proof,
     screen::{
         Audit, AuditFilter, AuditLine, AuditLines, AuditList, Became, CheckLine, Circuit, Dead, DeadFilter, DeadGroups,
         Deliveries, DeliveriesFilter, DeliveryFacts, DeliveryLine, DeliveryLines, DeliveryList, DestinationLine,
         EventBecame, EventFacts, EventLine, EventLines, EventList, EventPage, Events, EventsFilter, Found, GroupLine,
-        HopLine, Hour, Login, LookedThrough, MarkedBetween, Me, Overview, OverviewLive, Problem, Proof,
-        Reason as Trouble, Screen as _, SendersAsked, SessionLine, Situation, SourceLine, UserLine, UserState, Users,
-        Way, Why,
+        HopLine, Hour, Login, LookedThrough, MarkedBetween, Me, Overview, OverviewLive, Problem, Reason as Trouble,
+        Screen as _, SendersAsked, SessionLine, Situation, SourceLine, UserLine, UserState, Users, Way, Why,
     },
     since::Since,
     sums::{DeliveriesSum, EventsSum},

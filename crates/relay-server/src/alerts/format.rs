@@ -122,14 +122,14 @@ fn who(from: &Speaker) -> String {
 }
 
 /// A line for people, and the page where they look.
-struct Line {
+struct Saying {
     words: String,
     url: Option<String>,
 }
 
 /// Some lines for people.
-fn lines(notice: &Notice, from: &Speaker) -> Vec<Line> {
-    let mut lines = vec![Line { words: summary(notice, from), url: from.page(None) }];
+fn lines(notice: &Notice, from: &Speaker) -> Vec<Saying> {
+    let mut lines = vec![Saying { words: summary(notice, from), url: from.page(None) }];
     let items: Vec<&Item> = notice.message.items().collect();
     for item in items.iter().take(LINES_MAX) {
         let news = match item.news {
@@ -141,18 +141,18 @@ fn lines(notice: &Notice, from: &Speaker) -> Vec<Line> {
         };
         let words: String = item.words.chars().filter(|char| !char.is_control()).take(LINE_CHARS_MAX).collect();
         let words = format!("{news} [{}]: {words}", item.severity.as_str());
-        lines.push(Line { words, url: from.page(Some(&item.key)) });
+        lines.push(Saying { words, url: from.page(Some(&item.key)) });
     }
     if items.len() > LINES_MAX {
         let words = format!("and {} more: crm-relay alert list", items.len() - LINES_MAX);
-        lines.push(Line { words, url: None });
+        lines.push(Saying { words, url: None });
     }
     lines
 }
 
 /// One below the other; chats make a link of what looks like one.
-fn text(lines: &[Line]) -> String {
-    let line = |line: &Line| match &line.url {
+fn text(lines: &[Saying]) -> String {
+    let line = |line: &Saying| match &line.url {
         Some(url) => format!("{} {url}", line.words),
         None => line.words.clone(),
     };
@@ -165,8 +165,8 @@ fn escaped(text: &str) -> String {
 }
 
 /// An Adaptive Card of runs of text, in which nothing is markup.
-fn card(lines: &[Line]) -> Value {
-    let line = |line: &Line| {
+fn card(lines: &[Saying]) -> Value {
+    let line = |line: &Saying| {
         let mut runs = vec![json!({ "type": "TextRun", "text": line.words })];
         runs.extend(line.url.as_ref().map(|url| {
             json!({ "type": "TextRun", "text": " Look", "selectAction": { "type": "Action.OpenUrl", "url": url } })

@@ -87,8 +87,6 @@ pub(crate) struct Setup {
     pub(crate) server: String,
     /// What they are called together.
     pub(crate) relay: RelayName,
-    /// Where its dashboard is, with a slash at its end, if anybody said so.
-    pub(crate) dashboard: Option<String>,
     pub(crate) fetcher: Fetcher,
     pub(crate) store: Arc<dyn seam::Registry>,
     pub(crate) clock: Clock,
@@ -101,7 +99,8 @@ pub(crate) struct Setup {
 impl Alerts {
     /// Those that are declared.
     pub(crate) fn new(setup: Setup) -> Self {
-        let Setup { declared, server, relay, dashboard, fetcher, store, clock, metrics, untold, outcry } = setup;
+        let Setup { declared, server, relay, fetcher, store, clock, metrics, untold, outcry } = setup;
+        let dashboard = outcry.as_ref().and_then(Outcry::dashboard);
         let rules = declared.iter().map(|alert| (alert.name.clone(), alert.rule())).collect();
         let (fetcher, from) = (Arc::new(fetcher), Speaker { relay: relay.shown, server: server.clone(), dashboard });
         let receiver = |alert: DeclaredAlert| {

@@ -36,7 +36,6 @@ use crate::{
     fetch::{Fetcher, Fetching},
     metrics::Metrics,
     relay_name::{self, RelayName},
-    state::Dashboard,
     untold::Untold,
 };
 
@@ -100,7 +99,7 @@ impl Outcry {
             speaker: Speaker {
                 relay: relay.shown.clone(),
                 server: config.server.clone(),
-                dashboard: Dashboard::declared(config),
+                dashboard: config.dashboard_url(),
             },
             mark: Some(relay.mark.clone()),
             data_dir: config.data_dir.clone(),
@@ -108,6 +107,11 @@ impl Outcry {
             writing: Arc::default(),
             clock,
         }
+    }
+
+    /// Where the dashboard is, if anybody said so.
+    pub(super) fn dashboard(&self) -> Option<String> {
+        self.speaker.dashboard.clone()
     }
 
     /// Tells everybody whom it concerns, in [`limits::OUTCRY_WITHIN`] at most, and nobody who has heard it within the hour. `ran`: for how

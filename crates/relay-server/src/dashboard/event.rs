@@ -7,7 +7,8 @@ use axum::{
 use relay_core::{delivery::Delivery, id::EventId, name::Name};
 use relay_dashboard::{
     body::{Look, Room, View},
-    screen::{Became, DeliveryFacts, EventBecame, EventCurl, EventFacts, EventPage, Payload, Proof, Screen as _},
+    proof::Proof,
+    screen::{Became, DeliveryFacts, EventBecame, EventCurl, EventFacts, EventPage, Payload, Screen as _},
 };
 use relay_store::seam::{DeliveryFilter, Page};
 use serde::Deserialize;

@@ -150,14 +150,9 @@ impl Driver {
         }
     }
 
-    /// The same, which tells of tries there.
-    pub(crate) fn tracing(self, traces: Option<Arc<Traces>>) -> Self {
-        Self { traces, ..self }
-    }
-
-    /// The same, whose lines of the log lead to the dashboard at this URL.
-    pub(crate) fn linking(self, dashboard: Option<String>) -> Self {
-        Self { notices: Notices::linking(dashboard), ..self }
+    /// The same, which tells of tries there, and whose lines of the log lead to the dashboard at this URL.
+    pub(crate) fn telling(self, traces: Option<Arc<Traces>>, dashboard: Option<String>) -> Self {
+        Self { traces, notices: Notices::linking(dashboard), ..self }
     }
 
     /// Drives until the hub was stopped and has settled everything, or until nobody can reach it any more.

@@ -1,7 +1,5 @@
 //! What proves an event, judged again as its source is now.
 
-use crate::text as t;
-
 /// What is said of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
@@ -16,7 +14,7 @@ pub enum Proof {
 }
 
 impl Proof {
-    pub(super) const fn tone(&self) -> &'static str {
+    pub(crate) const fn tone(&self) -> &'static str {
         match self {
             Self::Holds | Self::HoldsUnderOld => "ok",
             Self::Fails(_) => "warn",
@@ -24,19 +22,11 @@ impl Proof {
         }
     }
 
-    pub(super) const fn sign(&self) -> &'static str {
+    pub(crate) const fn sign(&self) -> &'static str {
         match self {
             Self::Holds | Self::HoldsUnderOld => "✓",
             Self::Fails(_) => "!",
             Self::Unknown(_) => "–",
         }
-    }
-
-    pub(super) fn word(&self) -> &'static str {
-        t::proof(self)
-    }
-
-    pub(super) fn said(&self) -> String {
-        t::proof_said(self)
     }
 }
