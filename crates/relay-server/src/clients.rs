@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     connect::Gate,
     error::{Code, Problem},
-    ingress::{Answers, Body, CONNECT, Connection, Flaw, NO_SESSIONS, Patience, unless_given_up},
+    ingress::{Answers, Body, CONNECT, Connection, Flaw, NO_SESSIONS, POLL, Patience, unless_given_up},
     metrics::Metrics,
     outbox,
 };
@@ -177,6 +177,9 @@ impl Entrance {
             Ok(request) => *request,
             Err(flaw) => return flaw.problem().respond(),
         };
+        if request.uri().path() == POLL {
+            return self.gate.poll(request, origin, Some(key)).await;
+        }
         if request.uri().path() != CONNECT {
             return Problem::new(Code::NotFound, "this listener takes clients at /connect, and nothing else")
                 .closing()

@@ -40,7 +40,7 @@ use crate::budget::Budget;
 pub(crate) use backend::Backend;
 pub(crate) use flaw::Flaw;
 pub(crate) use http1::{Answers, Connection};
-pub(crate) use listener::{CONNECT, INTAKE_WITHIN, NO_SESSIONS, serve, unless_given_up};
+pub(crate) use listener::{CONNECT, INTAKE_WITHIN, NO_SESSIONS, POLL, serve, unless_given_up};
 pub use path::Prefix;
 pub(crate) use path::source_of;
 pub use patience::Patience;
