@@ -19,6 +19,8 @@ mod lent;
 mod listen;
 mod notice;
 mod own_fields;
+#[expect(clippy::disallowed_methods, reason = "how long requests are tried again, beside real sockets")]
+mod polled;
 mod read_on;
 mod request;
 mod request_line;
@@ -33,6 +35,7 @@ mod unreached;
 
 pub use answer::ReportAnswers;
 pub use config::Config;
+pub use dial::Carrier;
 pub use resign::{ResignFault, Resigner};
 pub use run::{Ended, Outside, RunError, Waiting, forwards_within, run, run_watched, run_with};
 pub use transport::Transport;

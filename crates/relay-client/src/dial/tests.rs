@@ -16,6 +16,7 @@ fn config(relay: &str) -> Config {
         proxy: None,
         ca_file: None,
         pins: Vec::new(),
+        carrier: Carrier::Auto,
         identity: None,
         listen: None,
         listen_names: Vec::new(),
@@ -46,6 +47,8 @@ async fn answered(answer: &str) -> DialFailure {
     let server = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         head(&mut stream).await;
+        // Nobody takes requests in place of it either.
+        drop(listener);
         stream.write_all(answer.as_bytes()).await.unwrap();
     };
     tokio::join!(dialer.dial(), server).0.unwrap_err()
