@@ -23,7 +23,6 @@ use tokio_tungstenite::{
     tungstenite::{self, client::IntoClientRequest as _},
 };
 
-pub use choice::Carrier;
 pub use probe::{Step, Steps};
 
 use choice::Choice;
@@ -150,7 +149,7 @@ impl Dialer {
             Ok(transport) => Ok(transport),
             Err(refused @ (DialFailure::TokenRefused | DialFailure::VersionRefused)) => Err(refused),
             Err(other) => Err(match failure {
-                DialFailure::Failed(why) => DialFailure::Failed(format!(
+                DialFailure::Failed(why) if why != words(&other) => DialFailure::Failed(format!(
                     "{why}; requests in its place (long-poll) do not come through either: {}",
                     words(&other)
                 )),

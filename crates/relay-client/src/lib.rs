@@ -1,6 +1,7 @@
 //! The relay client behind the firewall: dials out, leases, forwards.
 
 mod answer;
+mod carrier;
 #[cfg(test)]
 mod certificate;
 #[expect(clippy::disallowed_methods, reason = "the client's clocks")]
@@ -34,8 +35,8 @@ mod turns;
 mod unreached;
 
 pub use answer::ReportAnswers;
+pub use carrier::Carrier;
 pub use config::Config;
-pub use dial::Carrier;
 pub use resign::{ResignFault, Resigner};
 pub use run::{Ended, Outside, RunError, Waiting, forwards_within, run, run_watched, run_with};
 pub use transport::Transport;

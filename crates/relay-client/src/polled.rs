@@ -1,4 +1,4 @@
-//! A stream to the server that is carried by requests and their answers, where something in between cuts WebSockets.
+//! A stream to the server that is carried by requests and their answers, where something in between cuts `WebSockets`.
 //!
 //! **Invariant:** both ways are streams of bytes, and each request says where in them it is. One that came to nothing is asked
 //! again from there: nothing is lost, nothing is doubled. Nothing is spawned; whoever reads or writes drives the requests.

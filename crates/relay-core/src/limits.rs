@@ -231,9 +231,9 @@ pub const POLL_IDLE: Duration = Duration::from_secs(45);
 pub const POLL_IDLE_AT_STOP: Duration = Duration::from_secs(2);
 /// Sessions that are polled at a time: with two pieces each, a tenth of a GiB at most.
 pub const POLL_SESSIONS_MAX: usize = 512;
-/// How many WebSockets in a row may fall silent right behind their upgrade before a client tries to poll.
+/// How many `WebSockets` in a row may fall silent right behind their upgrade before a client tries to poll.
 pub const WEBSOCKETS_CUT: u32 = 3;
-/// How long a client polls before it looks whether WebSockets come through; twice as long each time that they do not.
+/// How long a client polls before it looks whether `WebSockets` come through; twice as long each time that they do not.
 pub const WEBSOCKET_AGAIN: Duration = Duration::from_hours(1);
 /// The longest such pause.
 pub const WEBSOCKET_AGAIN_MAX: Duration = Duration::from_hours(12);

@@ -1,4 +1,4 @@
-//! Where something in between cuts WebSockets, the session goes over requests.
+//! Where something in between cuts `WebSockets`, the session goes over requests.
 
 use std::{fs, path::Path, process::Command, process::Stdio, time::Instant};
 

@@ -1,47 +1,19 @@
 //! Which way a session is carried: by a WebSocket, or by requests where something in between cuts those. No IO.
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
 use relay_core::limits;
 
-/// `RELAY_TRANSPORT`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Carrier {
-    /// A WebSocket; requests where WebSockets do not come through.
-    #[default]
-    Auto,
-    /// A WebSocket, whatever comes of it.
-    WebSocket,
-    /// Requests, without trying anything else.
-    Poll,
-}
+use crate::Carrier;
 
 /// What is known of the way to a server.
 #[derive(Debug)]
 pub(super) struct Choice {
     asked: Carrier,
-    /// WebSockets in a row of which nothing was heard.
+    /// `WebSockets` in a row of which nothing was heard.
     silent: u32,
-    /// Requests came through where WebSockets did not; so long until these are tried again.
+    /// Requests came through where `WebSockets` did not; so long until these are tried again.
     polls: Option<Duration>,
-}
-
-impl Carrier {
-    /// Every word.
-    pub const WORDS: [&str; 3] = ["auto", "websocket", "poll"];
-}
-
-impl FromStr for Carrier {
-    type Err = ();
-
-    fn from_str(word: &str) -> Result<Self, ()> {
-        match word {
-            "auto" => Ok(Self::Auto),
-            "websocket" => Ok(Self::WebSocket),
-            "poll" => Ok(Self::Poll),
-            _ => Err(()),
-        }
-    }
 }
 
 impl Choice {

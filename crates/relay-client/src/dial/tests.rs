@@ -16,7 +16,7 @@ fn config(relay: &str) -> Config {
         proxy: None,
         ca_file: None,
         pins: Vec::new(),
-        carrier: Carrier::Auto,
+        carrier: crate::Carrier::Auto,
         identity: None,
         listen: None,
         listen_names: Vec::new(),

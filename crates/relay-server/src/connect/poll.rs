@@ -1,4 +1,4 @@
-//! Sessions without an upgrade: `POST /connect/poll`, for clients behind what cuts WebSockets.
+//! Sessions without an upgrade: `POST /connect/poll`, for clients behind what cuts `WebSockets`.
 //!
 //! Below the messages everything is as on a socket that was upgraded: the bytes that would be on it travel in the bodies of
 //! requests and answers, in pieces that say where in their stream they are. See `docs/internals/wire.md`.

@@ -38,7 +38,7 @@ use crate::{
 
 /// Where clients dial in.
 pub(crate) const CONNECT: &str = "/connect";
-/// Where they ask whose WebSockets are cut.
+/// Where they ask whose `WebSockets` are cut.
 pub(crate) const POLL: &str = "/connect/poll";
 /// What has begun to come when the listener is to stop may go on for so long; then it is refused.
 pub(crate) const INTAKE_WITHIN: Duration = Duration::from_millis(500);
