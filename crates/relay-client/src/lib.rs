@@ -20,7 +20,6 @@ mod lent;
 mod listen;
 mod notice;
 mod own_fields;
-#[expect(clippy::disallowed_methods, reason = "how long requests are tried again, beside real sockets")]
 mod polled;
 mod read_on;
 mod request;
