@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Uri};
 use relay_core::{limits, name::Name};
 use relay_net::tls::{IdentityError, Pin, Presented};
 
-use crate::{ReportAnswers, Resigner, own_fields};
+use crate::{Carrier, ReportAnswers, Resigner, own_fields};
 
 /// Configuration of a client. Defaults stand in `relay_core::limits`.
 #[derive(Clone)]
@@ -26,6 +26,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// Keys of which the server must have one, whoever signed its certificate; none: any.
     pub pins: Vec<Pin>,
+    /// `RELAY_TRANSPORT`.
+    pub carrier: Carrier,
     /// What is shown to a server that asks who comes.
     pub identity: Option<IdentityFiles>,
     /// Health and metrics of the client; off by default.
@@ -94,6 +96,7 @@ impl Config {
             && self.ca_file == other.ca_file
             && self.pins == other.pins
             && self.identity == other.identity
+            && self.carrier == other.carrier
             && self.buffer_bytes == other.buffer_bytes
             && self.label == other.label
             && self.destinations.iter().map(served).eq(other.destinations.iter().map(served))

@@ -1,10 +1,14 @@
 //! Dialling the server: TCP, perhaps a proxy's tunnel, perhaps TLS, then the WebSocket handshake with the token.
 
+mod choice;
 mod probe;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use relay_core::{
     client::DialFailure,
     wire::{self, codec},
@@ -21,11 +25,14 @@ use tokio_tungstenite::{
 
 pub use probe::{Step, Steps};
 
+use choice::Choice;
+
 use crate::{
     config::{Config, IdentityFiles},
     lent::{Lent, Returned},
+    polled::{self, Asking, Polled},
     retry_after,
-    transport::{self, Transport},
+    transport::{self, Carried, Transport},
     unreached::{Whose, explain, explain_alert, wants_tls},
 };
 
@@ -41,12 +48,31 @@ const LATER_UNSAID: Duration = Duration::from_secs(1);
 /// The field that names the version of the protocol: in a client's request, and in every answer of a server's `/connect`.
 const PROTOCOL: &str = "relay-protocol";
 
+/// Why requests were tried, where no answer said so.
+const SILENT_WEBSOCKETS: &str = "nothing was heard on one WebSocket after the other";
+
 /// Dials one server.
 #[derive(Clone)]
 pub struct Dialer {
     url: Uri,
     peer: Peer,
     token: HeaderValue,
+    choice: Arc<Mutex<Choice>>,
+}
+
+/// A WebSocket that did not open.
+struct Unopened {
+    failure: DialFailure,
+    /// Somebody in between does not let an upgrade through, as far as the answer tells.
+    is_cut: bool,
+    /// It broke off or hung, and nobody said why.
+    is_silent: bool,
+}
+
+impl From<DialFailure> for Unopened {
+    fn from(failure: DialFailure) -> Self {
+        Self { failure, is_cut: false, is_silent: false }
+    }
 }
 
 /// Why no dialer can be made of a configuration.
@@ -95,7 +121,8 @@ impl Dialer {
         let tls = || tls::presenting(config.ca_file.as_deref(), &config.pins, presented);
         let tls = if encrypted { Some(tls()?) } else { None };
         let peer = Peer { host, port, proxy: config.proxy.clone(), tls };
-        Ok(Self { url, peer, token })
+        let choice = Arc::new(Mutex::new(Choice::new(config.carrier)));
+        Ok(Self { url, peer, token, choice })
     }
 
     /// One attempt.
@@ -103,44 +130,152 @@ impl Dialer {
     /// # Errors
     /// [`DialFailure`], as the session machine takes it.
     pub async fn dial(&self) -> Result<Transport, DialFailure> {
-        let deadline = tokio::time::Instant::now() + DIAL_TIMEOUT;
-        let silent =
-            |who: &str| DialFailure::Failed(format!("no answer from {who} within {} s", DIAL_TIMEOUT.as_secs()));
-        let stream = self.peer.dial_until(deadline).await.map_err(|error| match error {
-            DialError::Silent(who) => silent(&who),
+        if self.choice().polls() {
+            let polled = self.poll().await;
+            if polled.is_err() {
+                self.choice().lost_polls();
+            }
+            return polled;
+        }
+        // WebSockets that open and then say nothing open again: requests go first, and where those do not come through either, they did no harm.
+        if self.choice().may_poll(false)
+            && let Ok(transport) = self.poll().await
+        {
+            let is_new = self.choice().polled();
+            return Ok(if is_new { transport.since(SILENT_WEBSOCKETS.to_owned()) } else { transport });
+        }
+        let Unopened { failure, is_cut, is_silent } = match self.dial_socket().await {
+            Ok(transport) => return Ok(transport),
+            Err(unopened) => unopened,
+        };
+        if is_silent {
+            self.choice().fell_silent();
+        }
+        if !is_cut || !self.choice().may_poll(true) {
+            return Err(failure);
+        }
+        match self.poll().await {
+            Ok(transport) if self.choice().polled() => Ok(transport.since(words(&failure))),
+            Ok(transport) => Ok(transport),
+            Err(refused @ (DialFailure::TokenRefused | DialFailure::VersionRefused)) => Err(refused),
+            Err(other) => Err(match failure {
+                DialFailure::Failed(why) if why != words(&other) => DialFailure::Failed(format!(
+                    "{why}; requests in its place (long-poll) do not come through either: {}",
+                    words(&other)
+                )),
+                failure => failure,
+            }),
+        }
+    }
+
+    /// Completes with a WebSocket once one opens, where sessions are polled since none did: tried now and then.
+    pub(crate) async fn again(self) -> Transport {
+        loop {
+            let pause = self.choice().again();
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => std::future::pending().await,
+            }
+            if let Ok(transport) = self.dial_socket().await {
+                return transport;
+            }
+        }
+    }
+
+    /// Takes note of a session on a WebSocket that has ended: whether anything was heard of a server on it.
+    pub(crate) fn ended(&self, has_heard: bool) {
+        if has_heard { self.choice().stands() } else { self.choice().fell_silent() }
+    }
+
+    /// Takes note of a session by requests on which nothing was heard: they do not come through, or not to one and the same server.
+    pub(crate) fn polled_in_vain(&self) {
+        self.choice().lost_polls();
+    }
+
+    fn choice(&self) -> MutexGuard<'_, Choice> {
+        self.choice.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn silent(who: &str) -> DialFailure {
+        DialFailure::Failed(format!("no answer from {who} within {} s", DIAL_TIMEOUT.as_secs()))
+    }
+
+    async fn connect(&self, deadline: tokio::time::Instant) -> Result<Stream, DialFailure> {
+        self.peer.dial_until(deadline).await.map_err(|error| match error {
+            DialError::Silent(who) => Self::silent(&who),
             error => DialFailure::Failed(explain(&error, Whose::Server)),
-        })?;
+        })
+    }
+
+    /// One attempt with a WebSocket.
+    async fn dial_socket(&self) -> Result<Transport, Unopened> {
+        let deadline = tokio::time::Instant::now() + DIAL_TIMEOUT;
+        let stream = self.connect(deadline).await?;
         let opened = tokio::time::timeout_at(deadline, self.open(stream)).await;
-        opened.unwrap_or_else(|_| Err(silent(&self.peer.to_string())))
+        let silent = || Unopened { is_silent: true, ..Self::silent(&self.peer.to_string()).into() };
+        opened.unwrap_or_else(|_| Err(silent()))
+    }
+
+    /// One attempt with requests.
+    async fn poll(&self) -> Result<Transport, DialFailure> {
+        let stream = self.connect(tokio::time::Instant::now() + DIAL_TIMEOUT).await?;
+        let failed = |why: String| DialFailure::Failed(format!("{} took no request: {why}", self.peer));
+        let mut asking = self.asking().ok_or_else(|| failed("its URL cannot be polled".into()))?;
+        let (answered, http) = polled::first(&asking, DIAL_TIMEOUT, stream).await.map_err(failed)?;
+        let session = answered.headers.get(polled::SESSION).filter(|_| answered.status == StatusCode::OK);
+        let Some(session) = session.filter(|_| answered.headers.contains_key(PROTOCOL)) else {
+            return Err(self.refused(answered.status, &answered.headers, &answered.body));
+        };
+        asking.fields.insert(polled::SESSION, session.clone());
+        Ok(Transport::polled(Polled::new(asking, http)).await)
+    }
+
+    /// What the requests of a session are like.
+    fn asking(&self) -> Option<Asking> {
+        let path = format!("{}/poll", self.url.path()).parse().ok()?;
+        let host = HeaderValue::from_str(self.url.authority()?.as_str()).ok()?;
+        let fields = HeaderMap::from_iter([(HeaderName::from_static(PROTOCOL), HeaderValue::from(wire::VERSION))]);
+        Some(Asking { peer: self.peer.clone(), path, host, token: self.token.clone(), fields })
     }
 
     /// Opens a session on a connection.
-    async fn open(&self, stream: Stream) -> Result<Transport, DialFailure> {
+    async fn open(&self, stream: Stream) -> Result<Transport, Unopened> {
         let mut request =
             self.url.clone().into_client_request().map_err(|error| DialFailure::Failed(error.to_string()))?;
         request.headers_mut().insert(header::AUTHORIZATION, self.token.clone());
         request.headers_mut().insert(PROTOCOL, HeaderValue::from(wire::VERSION));
-        let (stream, returned) = Lent::new(stream);
+        let (stream, returned) = Lent::new(Carried::Left(stream));
         match client_async_with_config(request, stream, Some(transport::socket_config())).await {
             Ok((socket, _)) => Ok(Transport::socket(socket)),
             Err(tungstenite::Error::Http(response)) => {
                 let (head, came) = response.into_parts();
                 let body = read_on(returned, &head.headers, came.unwrap_or_default()).await;
-                Err(self.refused(head.status, &head.headers, &body))
+                let is_cut = is_cut(head.status, &head.headers, &body);
+                let is_silent = is_away(head.status, &head.headers, &body);
+                let failure = self.refused(head.status, &head.headers, &body);
+                Err(Unopened { failure, is_cut, is_silent })
             }
             Err(error) if self.peer.tls.is_none() && is_garbage(&error) => Err(DialFailure::Failed(format!(
                 "{} did not open a session, what it says is no HTTP; if it speaks TLS there, use https:// ({error})",
                 self.peer
-            ))),
-            Err(error) if self.peer.tls.is_none() && is_broken_off(&error) => Err(DialFailure::Failed(format!(
-                "{} broke off before it opened a session; if it speaks TLS there, use https:// ({error})",
-                self.peer
-            ))),
+            ))
+            .into()),
+            Err(error) if self.peer.tls.is_none() && is_broken_off(&error) => {
+                let failure = DialFailure::Failed(format!(
+                    "{} broke off before it opened a session; if it speaks TLS there, use https:// ({error})",
+                    self.peer
+                ));
+                Err(Unopened { failure, is_cut: false, is_silent: true })
+            }
             // With TLS 1.3 what is said of our certificate comes behind a handshake that has ended well.
-            Err(error) => Err(DialFailure::Failed(
-                explain_alert(&error, &self.peer.to_string(), Whose::Server)
-                    .unwrap_or_else(|| format!("{} did not open a session: {error}", self.peer)),
-            )),
+            Err(error) => {
+                let is_silent = matches!(error, tungstenite::Error::Io(_) | tungstenite::Error::Protocol(_));
+                let failure = DialFailure::Failed(
+                    explain_alert(&error, &self.peer.to_string(), Whose::Server)
+                        .unwrap_or_else(|| format!("{} did not open a session: {error}", self.peer)),
+                );
+                Err(Unopened { failure, is_cut: false, is_silent })
+            }
         }
     }
 
@@ -179,8 +314,32 @@ impl Dialer {
     }
 }
 
+/// Whether an answer is that of something in between to an upgrade, or the server's to a request whose upgrade was taken off on
+/// the way. The server's own refusals are what they say, those of its listener without the protocol as well: they are told by a problem.
+fn is_cut(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
+    if headers.contains_key(PROTOCOL) {
+        return status == StatusCode::BAD_REQUEST;
+    }
+    status != StatusCode::NOT_FOUND && !wants_tls(body) && detail(body).is_none() && !is_away(status, headers, body)
+}
+
+/// Whether it is that of a balancer whose server is away, or of one that has enough: one alone says nothing of the way.
+fn is_away(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
+    let is_other = !headers.contains_key(PROTOCOL) && detail(body).is_none();
+    is_other && (status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS)
+}
+
+/// A failure as it is told.
+fn words(failure: &DialFailure) -> String {
+    match failure {
+        DialFailure::Failed(why) | DialFailure::Later { why, .. } => why.clone(),
+        DialFailure::TokenRefused => "the token was refused".into(),
+        DialFailure::VersionRefused => "the version was refused".into(),
+    }
+}
+
 /// The body of a refusal: what came with its head, and so much of the rest as tells what is to be known of it.
-async fn read_on(returned: Returned<Stream>, headers: &HeaderMap, mut body: Vec<u8>) -> Vec<u8> {
+async fn read_on(returned: Returned<Carried>, headers: &HeaderMap, mut body: Vec<u8>) -> Vec<u8> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse().ok());
     let enough = length.unwrap_or(REFUSAL_BYTES_MAX).min(REFUSAL_BYTES_MAX);
     let Some(mut stream) = returned.take() else { return body };

@@ -40,6 +40,13 @@ impl<S> Lent<S> {
         )
     }
 
+    /// One of which no answer is read: it is a session's from its first byte.
+    pub(crate) fn opened(stream: S) -> Self {
+        let (mut lent, _) = Self::new(stream);
+        lent.heads.end();
+        lent
+    }
+
     /// Bytes that have come so far.
     pub(crate) const fn came(&self) -> u64 {
         self.came

@@ -1,6 +1,7 @@
 //! The relay client behind the firewall: dials out, leases, forwards.
 
 mod answer;
+mod carrier;
 #[cfg(test)]
 mod certificate;
 #[expect(clippy::disallowed_methods, reason = "the client's clocks")]
@@ -19,6 +20,7 @@ mod lent;
 mod listen;
 mod notice;
 mod own_fields;
+mod polled;
 mod read_on;
 mod request;
 mod request_line;
@@ -32,6 +34,7 @@ mod turns;
 mod unreached;
 
 pub use answer::ReportAnswers;
+pub use carrier::Carrier;
 pub use config::Config;
 pub use resign::{ResignFault, Resigner};
 pub use run::{Ended, Outside, RunError, Waiting, forwards_within, run, run_watched, run_with};

@@ -233,6 +233,29 @@ pub(crate) fn reloaded(now: &Config, before: &[Name], renews: bool) {
 }
 
 /// A new configuration cannot be used.
+/// Sessions are polled from now on.
+pub(crate) fn polls(config: &Config, why: &str) {
+    let server = config.relay_url.host().unwrap_or("the server");
+    tracing::warn!(
+        event = "polling",
+        server,
+        why,
+        "something between here and the server does not let WebSockets through: the session is carried by requests (long-poll), which \
+         costs some latency; crm-relay doctor says what to change"
+    );
+}
+
+/// They are not any more.
+pub(crate) fn polls_no_more(config: &Config) {
+    let server = config.relay_url.host().unwrap_or("the server");
+    tracing::info!(
+        event = "polling_ended",
+        server,
+        "WebSockets come through to the server again: the session goes on with one"
+    );
+}
+
+/// The configuration is not taken.
 pub(crate) fn reload_failed(error: &(dyn std::error::Error + 'static)) {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let why = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
@@ -294,6 +317,7 @@ mod tests {
             proxy: None,
             ca_file: None,
             pins: Vec::new(),
+            carrier: crate::Carrier::Auto,
             identity: None,
             listen: None,
             listen_names: Vec::new(),

@@ -194,6 +194,8 @@ enum Event {
     Taken,
     Lost(String),
     Dialed(Result<Transport, DialFailure>),
+    /// A WebSocket comes through where sessions are polled.
+    Found(Transport),
     Forwarded(Arc<Forward>, forward::Ended),
     Timeout,
     Reload(Box<Config>),
@@ -218,6 +220,22 @@ impl<D: FnMut() -> Dialing> Way<D> {
                 Box::pin(async move { dialer.dial().await })
             }
             Self::Other(dial) => dial(),
+        }
+    }
+
+    /// Looks for a WebSocket where sessions are polled.
+    fn again(&self) -> Option<Pin<Box<dyn Future<Output = Transport> + Send>>> {
+        let Self::Server(dialer) = self else { return None };
+        Some(Box::pin(dialer.as_ref().clone().again()))
+    }
+
+    /// Takes note of what came of a session.
+    fn ended(&self, transport: &Transport) {
+        let Self::Server(dialer) = self else { return };
+        match (transport.is_polled(), transport.has_heard()) {
+            (false, has_heard) => dialer.ended(has_heard),
+            (true, false) => dialer.polled_in_vain(),
+            (true, true) => {}
         }
     }
 
@@ -255,6 +273,9 @@ struct Driver<D> {
     way: Way<D>,
     outside: Outside,
     dialing: Option<Dialing>,
+    /// A WebSocket in place of a session that is polled: looked for, and found.
+    looking: Option<Pin<Box<dyn Future<Output = Transport> + Send>>>,
+    found: Option<Transport>,
     transport: Option<Transport>,
     /// When part of a message was heard of last.
     heard: Mono,
@@ -288,6 +309,8 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             way,
             outside,
             dialing: None,
+            looking: None,
+            found: None,
             transport: None,
             heard: Mono::default(),
             taken: Mono::default(),
@@ -347,17 +370,26 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             Event::Heard => Input::Heard,
             Event::Taken => Input::Taken,
             Event::Lost(why) => {
-                self.transport = None;
+                self.looking = None;
+                if let Some(transport) = self.transport.take() {
+                    self.way.ended(&transport);
+                }
                 self.outbox.clear();
                 self.unflushed = false;
                 self.overflowed = false;
                 self.notices.lost(why);
                 Input::Disconnected
             }
-            Event::Dialed(Ok(transport)) => {
+            Event::Dialed(Ok(mut transport)) => {
+                if let Some(why) = transport.why_polled() {
+                    notice::polls(&self.config, &why);
+                }
+                self.status.polls(transport.is_polled());
+                self.looking = if transport.is_polled() { self.way.again() } else { None };
                 self.transport = Some(transport);
                 Input::Connected
             }
+            Event::Found(transport) => return self.move_to(transport),
             Event::Dialed(Err(failure)) => {
                 if let Some(former) = self.former.take_if(|_| is_final(&failure)) {
                     return self.go_back(*former, failure);
@@ -400,6 +432,18 @@ impl<D: FnMut() -> Dialing> Driver<D> {
             Event::GraceOver => return,
         };
         self.client.handle(input, self.clock.now());
+    }
+
+    /// Goes on with the session on a WebSocket, in place of requests.
+    fn move_to(&mut self, transport: Transport) {
+        if self.client.view().stopping || !self.client.view().up {
+            return;
+        }
+        // Without random bytes it goes on as it is.
+        let Ok(setup) = setup(&self.config, self.instance) else { return };
+        notice::polls_no_more(&self.config);
+        self.found = Some(transport);
+        self.client.handle(Input::Renew(Box::new(setup)), self.clock.now());
     }
 
     fn holds_nothing(&self) -> bool {
@@ -484,7 +528,12 @@ impl<D: FnMut() -> Dialing> Driver<D> {
     fn perform(&mut self) -> Option<Exit> {
         while let Some(output) = self.client.poll_output() {
             match output {
-                Output::Dial => self.dialing = Some(self.way.dial()),
+                Output::Dial => {
+                    self.dialing = Some(match self.found.take() {
+                        Some(transport) => Box::pin(std::future::ready(Ok(transport))),
+                        None => self.way.dial(),
+                    });
+                }
                 // What is lost with it is said again in the next session.
                 Output::Send(_) if self.outbox.len() >= limits::CLIENT_OUTBOX_MAX => self.overflowed = true,
                 Output::Send(message) => {
@@ -529,7 +578,9 @@ impl<D: FnMut() -> Dialing> Driver<D> {
         self.unflushed = false;
         self.overflowed = false;
         let outbox = std::mem::take(&mut self.outbox);
+        self.looking = None;
         if let Some(transport) = self.transport.take() {
+            self.way.ended(&transport);
             self.closing.push(Box::pin(transport.close(outbox)));
         }
     }
@@ -581,6 +632,12 @@ impl<D: FnMut() -> Dialing> Driver<D> {
         {
             self.dialing = None;
             return Some(Event::Dialed(dialed));
+        }
+        if let Some(looking) = &mut self.looking
+            && let Poll::Ready(transport) = looking.as_mut().poll(cx)
+        {
+            self.looking = None;
+            return Some(Event::Found(transport));
         }
         while let Poll::Ready(Some(())) = Pin::new(&mut self.closing).poll_next(cx) {}
         match self.outside.reloads.as_mut()?.poll_recv(cx) {

@@ -41,6 +41,7 @@ pub(crate) struct Status {
     registry: Registry,
     connected: AtomicBool,
     up: Gauge,
+    polling: Gauge,
     reconnects: Counter,
     panics: Counter,
     /// Counted by whoever prints the log; what the metrics show of it.
@@ -67,6 +68,8 @@ impl Status {
         let (up, reconnects, panics) = (Gauge::default(), Counter::default(), Counter::default());
         let (tries, held) = (Family::<Tried, Counter>::default(), Family::<At, Gauge>::default());
         registry.register("up", "1 while the session with the server is up", up.clone());
+        let polling = Gauge::default();
+        registry.register("polling", "1 while requests carry the session (long-poll)", polling.clone());
         registry.register("reconnects", "Sessions after the first", reconnects.clone());
         registry.register("panics", "Connections of this listener that ended in a panic: bugs", panics.clone());
         let lost_lines = (OnceLock::new(), Counter::default());
@@ -78,6 +81,7 @@ impl Status {
             registry,
             connected: AtomicBool::new(false),
             up,
+            polling,
             reconnects,
             panics,
             lost_lines,
@@ -103,6 +107,11 @@ impl Status {
             let held = self.held.get_or_create(&at).clone();
             served.entry(name).or_insert(Counters { forwarded, held });
         }
+    }
+
+    /// Whether requests carry the session from now on.
+    pub(crate) fn polls(&self, polls: bool) {
+        self.polling.set(i64::from(polls));
     }
 
     pub(crate) fn forwarded(&self, destination: &Name, class: Class) {
@@ -141,6 +150,7 @@ impl Status {
             Notice::Down { .. } | Notice::Renewing => {
                 self.connected.store(false, Relaxed);
                 self.up.set(0);
+                self.polls(false);
             }
             Notice::Peers { .. } | Notice::Corrupt(_) => {}
         }

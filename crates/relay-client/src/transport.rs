@@ -15,11 +15,14 @@ use relay_net::dial::Stream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{self, protocol::WebSocketConfig},
+    tungstenite::{
+        self,
+        protocol::{Role, WebSocketConfig},
+    },
 };
-use tokio_util::sync::PollSender;
+use tokio_util::{either::Either, sync::PollSender};
 
-use crate::lent::Lent;
+use crate::{lent::Lent, polled::Polled};
 
 /// Bytes that are gathered before a write, when there is more to say.
 const WRITE_BUFFER_BYTES: usize = 128 * 1024;
@@ -34,9 +37,12 @@ const SESSION_CLOSED: &str = "the server closed the session";
 #[derive(Debug)]
 pub struct Transport(Kind);
 
+/// What carries a session's bytes: a connection that was upgraded, or requests.
+pub(crate) type Carried = Either<Stream, Polled>;
+
 #[derive(Debug)]
 enum Kind {
-    Socket(Box<WebSocketStream<Lent<Stream>>>, Passed),
+    Socket(Box<WebSocketStream<Lent<Carried>>>, Passed),
     Memory(PollSender<Message>, mpsc::Receiver<Message>),
 }
 
@@ -49,6 +55,12 @@ struct Passed {
     noticed: u64,
     /// Bytes that left and were noticed so far.
     left: u64,
+    /// Bytes that had come when it began.
+    began: u64,
+    /// It is carried by requests.
+    polled: bool,
+    /// Why, where that is new.
+    why: Option<String>,
 }
 
 /// Bytes of a control frame of a server beside its payload.
@@ -71,8 +83,46 @@ impl Transport {
         Self(Kind::Memory(PollSender::new(to_server), from_server))
     }
 
-    pub(crate) fn socket(socket: WebSocketStream<Lent<Stream>>) -> Self {
-        let passed = Passed { control: 0, noticed: socket.get_ref().came(), left: socket.get_ref().left() };
+    pub(crate) fn socket(socket: WebSocketStream<Lent<Carried>>) -> Self {
+        Self::carried(socket, false)
+    }
+
+    /// A session that is carried by requests.
+    pub(crate) async fn polled(polled: Polled) -> Self {
+        let stream = Lent::opened(Either::Right(polled));
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(socket_config())).await;
+        Self::carried(socket, true)
+    }
+
+    /// The same, and why it is so.
+    pub(crate) fn since(mut self, said: String) -> Self {
+        if let Kind::Socket(_, Passed { why, .. }) = &mut self.0 {
+            *why = Some(said);
+        }
+        self
+    }
+
+    /// Whether it is carried by requests.
+    pub(crate) fn is_polled(&self) -> bool {
+        matches!(&self.0, Kind::Socket(_, Passed { polled: true, .. }))
+    }
+
+    /// Why it is carried by requests since now; told once.
+    pub(crate) fn why_polled(&mut self) -> Option<String> {
+        let Kind::Socket(_, passed) = &mut self.0 else { return None };
+        passed.why.take()
+    }
+
+    /// Whether anything has come of a session.
+    pub(crate) fn has_heard(&self) -> bool {
+        let Kind::Socket(socket, passed) = &self.0 else { return true };
+        socket.get_ref().came() > passed.began
+    }
+
+    fn carried(socket: WebSocketStream<Lent<Carried>>, polled: bool) -> Self {
+        let came = socket.get_ref().came();
+        let passed =
+            Passed { control: 0, noticed: came, left: socket.get_ref().left(), began: came, polled, why: None };
         Self(Kind::Socket(Box::new(socket), passed))
     }
 

@@ -219,6 +219,24 @@ pub const TURN_WEIGHT: u32 = 2_048;
 /// be dead yet, as after a network that broke several times within [`HEARTBEAT`] times [`HEARTBEATS_MISSED_MAX`] (security: a
 /// token that leaked, or a client that leaks sockets, must not hold all connections).
 pub const SESSIONS_PER_TOKEN_MAX: usize = 256;
+/// How long a request of a session that is polled waits for something to be said: below the 30 s after which the most impatient
+/// proxies cut what is idle.
+pub const POLL_WAIT: Duration = Duration::from_secs(20);
+/// Bytes of a session that one request or answer of it carries while it is polled, and that wait between the two at most: such
+/// a piece of a body with its head, and little enough that proxies which buffer bodies keep it in memory.
+pub const POLL_BYTES_MAX: usize = 64 * 1024;
+/// How long a session that is polled lives without a request of its client: what ends a silent WebSocket.
+pub const POLL_IDLE: Duration = Duration::from_secs(45);
+/// How long it lives so once its server stops: nobody finds the way back to that.
+pub const POLL_IDLE_AT_STOP: Duration = Duration::from_secs(2);
+/// Sessions that are polled at a time: with two pieces each, a tenth of a GiB at most.
+pub const POLL_SESSIONS_MAX: usize = 512;
+/// How many `WebSockets` in a row may fall silent right behind their upgrade before a client tries to poll.
+pub const WEBSOCKETS_CUT: u32 = 3;
+/// How long a client polls before it looks whether `WebSockets` come through; twice as long each time that they do not.
+pub const WEBSOCKET_AGAIN: Duration = Duration::from_hours(1);
+/// The longest such pause.
+pub const WEBSOCKET_AGAIN_MAX: Duration = Duration::from_hours(12);
 /// Bytes of a session's buffers that are its own: what it reads at once, what it gathers for its socket with a chunk of a body
 /// behind it, and as much again as a quarter of that.
 pub const SESSION_OWN_BYTES: u64 = 192 * 1024;

@@ -23,7 +23,8 @@ use crate::{
     connect::Gate,
     error::{Code, Problem},
     ingress::{
-        Answers, Body, CONNECT, Connection, Flaw, Introduced, Introductions, NO_SESSIONS, Patience, unless_given_up,
+        Answers, Body, CONNECT, Connection, Flaw, Introduced, Introductions, NO_SESSIONS, POLL, Patience,
+        unless_given_up,
     },
     metrics::Metrics,
     outbox,
@@ -188,6 +189,9 @@ impl Gatehouse {
             Ok(request) => *request,
             Err(flaw) => return flaw.problem().respond(),
         };
+        if request.uri().path() == POLL {
+            return self.gate.poll(request, origin, Some(key)).await;
+        }
         if request.uri().path() != CONNECT {
             return Problem::new(Code::NotFound, "this listener takes clients at /connect, and nothing else")
                 .closing()

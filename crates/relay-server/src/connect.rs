@@ -1,8 +1,10 @@
-//! The client endpoint: `GET /connect`, and the upgrade to a WebSocket.
+//! The client endpoint: `GET /connect` and the upgrade to a WebSocket, or `POST /connect/poll` where something cuts those.
 
 mod account;
 mod coming;
 mod holder;
+mod pipe;
+mod poll;
 mod session;
 
 use std::{sync::Arc, time::Duration};
@@ -37,6 +39,7 @@ use crate::{
 };
 use account::Account;
 use holder::Holder;
+use poll::Polls;
 use session::Open;
 
 /// Bytes that a client chooses for its Sec-WebSocket-Key.
@@ -58,6 +61,7 @@ pub(crate) struct Gate {
     supervisor: Supervisor,
     guesses: Arc<Guesses>,
     account: Arc<Account>,
+    polls: Arc<Polls>,
 }
 
 /// What the session of a client that is let in begins with.
@@ -85,7 +89,7 @@ impl Gate {
         guesses: Arc<Guesses>,
     ) -> Self {
         let account = Account::new(limits::SESSIONS_BYTES_MAX);
-        Self { hub, registry, static_token, supervisor, guesses, account }
+        Self { hub, registry, static_token, supervisor, guesses, account, polls: Arc::default() }
     }
 
     /// Answers `GET /connect`: with an upgrade, or with the reason why not.
@@ -171,15 +175,7 @@ impl Gate {
             let problem = Problem::new(Code::MethodNotAllowed, "clients connect with GET and an upgrade to websocket");
             return Err(problem.allowing(&["GET"]));
         }
-        if self.supervisor.is_stopping() {
-            return Err(Problem::new(Code::ShuttingDown, "the server is about to stop; come back later").closing());
-        }
-        let holder = self.identify(headers, origin, key).await?;
-        let version = headers.get(PROTOCOL).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
-        if version != Some(wire::VERSION) {
-            let detail = "this server speaks Relay-Protocol 1; bring client and server to the same version";
-            return Err(Problem::new(Code::UpgradeRequired, detail));
-        }
+        let holder = self.let_in(headers, origin, key).await?;
         let names = |field, wanted: &str| {
             let values = headers.get_all(field).into_iter().filter_map(|value| value.to_str().ok());
             values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(wanted))
@@ -199,6 +195,20 @@ impl Gate {
         })?;
         let place = self.place(&holder.token, origin)?;
         Ok(Admitted { holder, accept, place })
+    }
+
+    /// Who wants a session, if one may begin and both sides speak the same version.
+    async fn let_in(&self, headers: &HeaderMap, origin: Origin, key: Option<Pin>) -> Result<Holder, Problem> {
+        if self.supervisor.is_stopping() {
+            return Err(Problem::new(Code::ShuttingDown, "the server is about to stop; come back later").closing());
+        }
+        let holder = self.identify(headers, origin, key).await?;
+        let version = headers.get(PROTOCOL).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+        if version != Some(wire::VERSION) {
+            let detail = "this server speaks Relay-Protocol 1; bring client and server to the same version";
+            return Err(Problem::new(Code::UpgradeRequired, detail));
+        }
+        Ok(holder)
     }
 
     /// Takes note of a client whose certificate is none that is taken where clients show one.

@@ -12,7 +12,7 @@ use crate::{
     connect::Gate,
     error::{Code, Problem},
     guesses::Entrance,
-    ingress::{Body, CONNECT, Elsewhere, Origin},
+    ingress::{Body, CONNECT, Elsewhere, Origin, POLL},
     state::{Known, State},
 };
 
@@ -36,6 +36,12 @@ impl Elsewhere for Front {
         if path == CONNECT {
             return match &self.gate {
                 Some(gate) => gate.connect(request, origin, None).await,
+                None => CLIENTS_ELSEWHERE.respond(),
+            };
+        }
+        if path == POLL {
+            return match &self.gate {
+                Some(gate) => gate.poll(request, origin, None).await,
                 None => CLIENTS_ELSEWHERE.respond(),
             };
         }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::{HeaderName, HeaderValue, Uri, uri};
 use relay_client::{
-    ReportAnswers, Resigner,
+    Carrier, ReportAnswers, Resigner,
     config::{self, Config, Destination, IdentityFiles, TargetUrl},
 };
 use relay_core::{limits, name::Name};
@@ -59,6 +59,7 @@ pub(crate) fn config(mut layers: Layers, env: Environment<'_>) -> Result<(Config
         proxy,
         ca_file: layers.text("RELAY_CA_FILE").map(PathBuf::from),
         pins: layers.list("RELAY_PIN").iter().filter_map(|pin| pin.parse().ok()).collect(),
+        carrier: layers.text("RELAY_TRANSPORT").and_then(|word| word.parse().ok()).unwrap_or_default(),
         identity,
         listen: listen(&layers, "CLIENT_LISTEN"),
         listen_names: layers.list("CLIENT_HOSTS"),
@@ -96,6 +97,7 @@ pub(crate) fn joined(layers: &mut Layers) -> Config {
         proxy: None,
         ca_file: None,
         pins: Vec::new(),
+        carrier: Carrier::default(),
         identity: None,
         listen: None,
         listen_names: Vec::new(),

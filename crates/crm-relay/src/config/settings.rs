@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use relay_client::ReportAnswers;
+use relay_client::{Carrier, ReportAnswers};
 use relay_core::limits;
 use relay_net::proxies;
 
@@ -421,6 +421,13 @@ pub const SETTINGS: &[Setting] = &[
         "",
         Role::Client,
         "Public keys of which the server must have one, beside a certificate that is trusted: sha256/ and the base64 of the SHA-256 of          its SubjectPublicKeyInfo, with commas between them.",
+    ),
+    setting(
+        "RELAY_TRANSPORT",
+        Kind::Word(&Carrier::WORDS),
+        "auto",
+        Role::Client,
+        "What carries the session: websocket; poll (requests, for proxies that cut WebSockets); or auto, the first that comes through.",
     ),
     setting(
         "RELAY_CERT_FILE",

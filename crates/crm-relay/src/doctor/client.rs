@@ -77,6 +77,10 @@ async fn dialled(config: &Config) -> Vec<CheckDto> {
     let steps = dialer.probe().await.into_iter();
     let check = |(step, came): (Step, Result<String, String>)| match came {
         Ok(said) => CheckDto::ok(Hop::Client, step.as_str(), said),
+        // Webhooks arrive all the same.
+        Err(why) if step == Step::Transport => {
+            CheckDto::unknown(Hop::Client, step.as_str(), why).mended_by(remedy(step))
+        }
         Err(why) => CheckDto::wrong(Hop::Client, step.as_str(), why).mended_by(remedy(step)),
     };
     steps.map(check).collect()
@@ -93,6 +97,10 @@ const fn remedy(step: Step) -> &'static str {
         }
         Step::Tls => "look at the clock of this machine, and at RELAY_CA_FILE where a proxy opens TLS",
         Step::Session => "look at what stands before the server: it has to pass WebSockets on at /connect",
+        Step::Transport => {
+            "webhooks arrive, a little later; have what stands before the server, or the proxy on the way out, let Upgrade: websocket \
+             through at /connect; or set RELAY_TRANSPORT=poll, and nothing else is tried"
+        }
         Step::Token => {
             "on the server: crm-relay token list, crm-relay token create NAME; it goes into RELAY_TOKEN_FILE here"
         }

@@ -40,6 +40,7 @@ mod other_http;
 #[expect(dead_code, reason = "the tests of the command line need more of it")]
 #[path = "../cli/place.rs"]
 mod place;
+mod polled;
 #[path = "../../../relay-store/tests/redis/port.rs"]
 mod port;
 mod predecessor;

@@ -13,7 +13,7 @@ use relay_net::dial::{self, DialError, Peer, Stream};
 use tokio::{net::TcpStream, time::Instant};
 use tokio_util::either::Either;
 
-use super::{DIAL_TIMEOUT, Dialer};
+use super::{DIAL_TIMEOUT, Dialer, words};
 use crate::unreached::{Whose, explain};
 
 /// Addresses that are named.
@@ -32,6 +32,8 @@ pub enum Step {
     Tls,
     /// A relay server of this version opens a session.
     Session,
+    /// A WebSocket carries it. Where that fails, requests do: it costs latency, and nothing else.
+    Transport,
     /// It takes the token.
     Token,
 }
@@ -48,6 +50,7 @@ impl Step {
             Self::Connection => "connection",
             Self::Tls => "tls",
             Self::Session => "session",
+            Self::Transport => "transport",
             Self::Token => "token",
         }
     }
@@ -108,12 +111,27 @@ impl Dialer {
 
     async fn session(&self, stream: Stream, deadline: Instant, steps: &mut Steps) -> Option<()> {
         let opened = tokio::time::timeout_at(deadline, self.open(stream)).await;
-        let opened = opened.unwrap_or_else(|_| Err(DialFailure::Failed(format!("no answer from {}", self.peer))));
+        let opened =
+            opened.unwrap_or_else(|_| Err(DialFailure::Failed(format!("no answer from {}", self.peer)).into()));
+        let (opened, carried) = match opened {
+            Ok(transport) => (Ok(transport), Ok("a WebSocket carries it".to_owned())),
+            Err(unopened) if self.choice().asked_for_websocket() || !(unopened.is_cut || unopened.is_silent) => {
+                (Err(unopened.failure), Ok(String::new()))
+            }
+            Err(unopened) => match self.poll().await {
+                Err(DialFailure::Failed(_)) => (Err(unopened.failure), Ok(String::new())),
+                polled => {
+                    (polled, Err(format!("requests carry it (long-poll), no WebSocket: {}", words(&unopened.failure))))
+                }
+            },
+        };
         let is_server = || Ok(format!("{} is a relay server of this version", self.peer));
         match opened {
             Ok(transport) => {
                 transport.close(VecDeque::new()).await;
                 push(steps, Step::Session, is_server())?;
+                // It goes on either way.
+                let _ = push(steps, Step::Transport, carried);
                 push(steps, Step::Token, Ok("the server takes it".to_owned()))
             }
             Err(DialFailure::TokenRefused) => {

@@ -16,6 +16,7 @@ fn config(relay: &str) -> Config {
         proxy: None,
         ca_file: None,
         pins: Vec::new(),
+        carrier: crate::Carrier::Auto,
         identity: None,
         listen: None,
         listen_names: Vec::new(),
@@ -46,6 +47,8 @@ async fn answered(answer: &str) -> DialFailure {
     let server = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         head(&mut stream).await;
+        // Nobody takes requests in place of it either.
+        drop(listener);
         stream.write_all(answer.as_bytes()).await.unwrap();
     };
     tokio::join!(dialer.dial(), server).0.unwrap_err()
@@ -321,4 +324,66 @@ async fn a_refusal_is_final_only_from_a_relay_server() {
         let DialFailure::Failed(words) = failure else { panic!("{answer}: {failure:?}") };
         assert!(words.contains("not as a relay server does") && words.contains(&answer[..3]), "{words}");
     }
+}
+
+/// A balancer that has no server, or a server that has enough, says nothing of the way; what answers otherwise than a server does cuts.
+#[test]
+fn only_what_cuts_an_upgrade_has_requests_tried() {
+    let ours = HeaderMap::from_iter([(HeaderName::from_static(PROTOCOL), HeaderValue::from_static("1"))]);
+    let (none, problem) = (HeaderMap::new(), br#"{"detail":"as many clients are connected as there may be"}"#);
+    let table: [(u16, &HeaderMap, &[u8], bool, bool); 10] = [
+        (400, &ours, b"", true, false),
+        (401, &ours, b"", false, false),
+        (503, &ours, b"", false, false),
+        (503, &none, problem, false, false),
+        (421, &none, problem, false, false),
+        (502, &none, b"<html>", false, true),
+        (504, &none, b"", false, true),
+        (404, &none, b"", false, false),
+        (200, &none, b"<html>", true, false),
+        (403, &none, b"", true, false),
+    ];
+    for (status, headers, body, cut, away) in table {
+        let status = StatusCode::from_u16(status).unwrap();
+        let said = (is_cut(status, headers, body), is_away(status, headers, body));
+        assert_eq!(said, (cut, away), "{status} {}", String::from_utf8_lossy(body));
+    }
+}
+
+/// WebSockets that open and say nothing are as good as none: requests go first then, and where nothing comes of them a WebSocket again.
+#[tokio::test]
+async fn websockets_that_open_in_vain_have_requests_tried() {
+    let (listener, addr) = bind().await;
+    let dialer = Dialer::new(&config(&format!("ws://{addr}"))).unwrap();
+    let socket = async || {
+        let (stream, _) = listener.accept().await.unwrap();
+        drop(accept_async(stream).await.unwrap());
+    };
+    for _ in 0..relay_core::limits::WEBSOCKETS_CUT {
+        let (dialled, ()) = tokio::join!(dialer.dial(), socket());
+        assert!(!dialled.unwrap().is_polled());
+        dialer.ended(false);
+    }
+    let request = async || {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let asked = head(&mut stream).await;
+        assert!(asked.starts_with("POST /connect/poll "), "{asked}");
+        stream
+    };
+    let in_vain = async {
+        drop(request().await);
+        socket().await;
+    };
+    assert!(!tokio::join!(dialer.dial(), in_vain).0.unwrap().is_polled(), "it does no harm");
+    let taken = async {
+        let answer = "HTTP/1.1 200 OK\r\nRelay-Protocol: 1\r\nRelay-Session: 00\r\nContent-Length: 0\r\n\r\n";
+        let mut stream = request().await;
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream
+    };
+    let (dialled, _stream) = tokio::join!(dialer.dial(), taken);
+    assert!(dialled.unwrap().is_polled());
+    dialer.polled_in_vain();
+    let (dialled, ()) = tokio::join!(dialer.dial(), socket());
+    assert!(!dialled.unwrap().is_polled(), "all begins as at first");
 }

@@ -56,6 +56,7 @@ async fn metrics_and_health_count_tries_by_destination_and_class() {
     assert_eq!(code, StatusCode::OK);
     for line in [
         "crm_relay_client_up 0\n",
+        "crm_relay_client_polling 0\n",
         "crm_relay_client_reconnects_total 0\n",
         "crm_relay_client_held{destination=\"crm\"} 1\n",
         "crm_relay_client_forwarded_total{destination=\"crm\",class=\"busy\"} 1\n",

@@ -33,6 +33,7 @@ fn config(relay: &str, target: &str) -> Config {
         proxy: None,
         ca_file: None,
         pins: Vec::new(),
+        carrier: crate::Carrier::Auto,
         identity: None,
         listen: None,
         listen_names: Vec::new(),
@@ -253,12 +254,16 @@ async fn a_refusal_by_somebody_in_between_ends_nothing() {
         for answer in
             ["401 Unauthorized", "403 Forbidden", "426 Upgrade Required", "407 X", "302 Found\r\nlocation: /login"]
         {
-            let (mut stream, _) = relay.accept().await.unwrap();
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(stream.read_u8().await.unwrap());
+            for way in ["GET /connect ", "POST /connect/poll "] {
+                let (mut stream, _) = relay.accept().await.unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
+                }
+                assert!(head.starts_with(way.as_bytes()), "{}", String::from_utf8_lossy(&head));
+                let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.unwrap();
             }
-            stream.write_all(format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await.unwrap();
         }
         let mut server = Server::accept(&relay).await;
         server.welcomes().await;

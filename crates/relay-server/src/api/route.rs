@@ -118,7 +118,7 @@ pub struct ClientDto {
     pub label: String,
     /// What let it in.
     pub token: String,
-    /// From where it came.
+    /// From where it came; with `(long-poll)` behind it where requests carry its session, and no WebSocket.
     pub peer: String,
     /// Deliveries that it holds.
     pub held: u32,

@@ -39,6 +39,8 @@ use crate::{
 
 /// Where clients dial in.
 pub(crate) const CONNECT: &str = "/connect";
+/// Where they ask whose `WebSockets` are cut.
+pub(crate) const POLL: &str = "/connect/poll";
 /// What has begun to come when the listener is to stop may go on for so long; then it is refused.
 pub(crate) const INTAKE_WITHIN: Duration = Duration::from_millis(500);
 /// What load balancers and monitors ask.
@@ -332,7 +334,9 @@ impl<E: Elsewhere> House<E> {
             self.porch.refused(Code::NotFound.as_str());
             self.porch.miss(&method, &uri, *origin, response.status());
         }
-        if ends && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // What a client said was read, to its end.
+        let is_read = uri.path() == POLL && response.status() == StatusCode::OK;
+        if ends && !is_read && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -43,7 +43,7 @@ pub(crate) use backend::Backend;
 pub(crate) use flaw::Flaw;
 pub(crate) use http1::{Answers, Connection};
 pub(crate) use introductions::{Introduced, Introductions};
-pub(crate) use listener::{CONNECT, INTAKE_WITHIN, NO_SESSIONS, serve};
+pub(crate) use listener::{CONNECT, INTAKE_WITHIN, NO_SESSIONS, POLL, serve};
 pub use path::Prefix;
 pub(crate) use path::source_of;
 pub use patience::Patience;

@@ -10,7 +10,7 @@ pub(crate) type Body = Full<Bytes>;
 
 /// Answers what is not a webhook.
 pub(crate) trait Elsewhere: Send + Sync + 'static {
-    /// Answers `/connect` (by an upgrade), `/livez`, `/readyz` and `/health`. Unknown paths get
+    /// Answers `/connect` (by an upgrade), `/connect/poll`, `/livez`, `/readyz` and `/health`. Unknown paths get
     /// [`Problem::not_found`](crate::error::Problem::not_found).
     ///
     /// Cancel safety: may be dropped at any await; a sender that goes away takes its request's future with it.

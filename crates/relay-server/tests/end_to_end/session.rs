@@ -240,3 +240,55 @@ async fn control_messages_overtake_bodies_that_wait_for_a_slow_client() {
     other.stop().await;
     bench.finish().await;
 }
+
+/// S11, S23: a session that is polled is its token's alone, takes its pieces in their order and in bounds, and nothing else.
+#[tokio::test]
+async fn a_session_that_is_polled_takes_what_belongs_to_it() {
+    let bench = Bench::start().await;
+    let made =
+        bench.command("POST", "/api/v1/tokens", json!({"name": "other", "destinations": ["default"]})).await.json();
+    let other = made["token"].as_str().unwrap().to_owned();
+    let ask = async |token: &str, fields: &str, body: &[u8]| {
+        let fields = format!("Authorization: Bearer {token}\r\nRelay-Protocol: 1\r\n{fields}");
+        bench.post_to("/connect/poll", &fields, body).await
+    };
+    assert_eq!(bench.get("/connect/poll", "").await.status, 405);
+    assert_eq!(ask("crt_wrong", "", b"").await.status, 401);
+    let begun = ask(RELAY_TOKEN, "", b"").await;
+    assert_eq!(begun.status, 200);
+    let head = begun.head.to_ascii_lowercase();
+    assert!(head.contains("cache-control: no-store") && head.contains("content-length: 0"), "{head}");
+    let name = head.split("relay-session: ").nth(1).unwrap().split("\r\n").next().unwrap();
+    let session = format!("Relay-Session: {name}\r\n");
+    let up = format!("{session}Relay-Up: 0\r\n");
+    assert_eq!(ask(&other, &up, b"x").await.status, 400, "another token's");
+    assert_eq!(ask(RELAY_TOKEN, "Relay-Session: 00\r\nRelay-Up: 0\r\n", b"x").await.status, 400);
+    for way in [
+        "",
+        "Relay-Up: x\r\n",
+        "Relay-Up: -1\r\n",
+        "Relay-Up: 0\r\nRelay-Down: 0\r\n",
+        "Relay-Up: 0\r\nRelay-Up: 0\r\n",
+    ] {
+        assert_eq!(ask(RELAY_TOKEN, &format!("{session}{way}"), b"x").await.status, 400, "{way:?}");
+    }
+    assert_eq!(ask(RELAY_TOKEN, &format!("{session}Relay-Up: 1\r\n"), b"x").await.status, 400, "a gap");
+    assert_eq!(ask(RELAY_TOKEN, &format!("{session}Relay-Down: 1\r\n"), b"").await.status, 400, "nobody said that");
+    assert_eq!(ask(RELAY_TOKEN, &up, &vec![0; limits::POLL_BYTES_MAX + 1]).await.status, 413);
+    // A ping, masked with zeros, in two pieces of which one comes twice: its pong shows that the session took it.
+    let ping = [0x89, 0x80 | 2, 0, 0, 0, 0, b'h', b'i'];
+    for (at, piece) in [(0, &ping[..5]), (0, &ping[..5]), (3, &ping[3..])] {
+        let taken = ask(RELAY_TOKEN, &format!("{session}Relay-Up: {at}\r\n"), piece).await;
+        assert_eq!(taken.status, 200);
+        let so_far = format!("relay-up: {}\r\n", at + piece.len());
+        assert!(taken.head.to_ascii_lowercase().contains(&so_far), "{}", taken.head);
+    }
+    for _ in 0..2 {
+        let said = ask(RELAY_TOKEN, &format!("{session}Relay-Down: 0\r\n"), b"").await;
+        assert_eq!((said.status, &said.body[..]), (200, &[0x8a, 2, b'h', b'i'][..]), "as often as it is asked for");
+    }
+    // What is no WebSocket's ends it.
+    assert_eq!(ask(RELAY_TOKEN, &format!("{session}Relay-Up: 8\r\n"), &[0xff; 64]).await.status, 200);
+    while ask(RELAY_TOKEN, &format!("{session}Relay-Down: 4\r\n"), b"").await.status == 200 {}
+    bench.finish().await;
+}
