@@ -290,8 +290,7 @@ mod tests {
     /// second, and what stands there until then is told once.
     #[tokio::test(start_paused = true)]
     async fn files_are_looked_at_although_nobody_tells() {
-        let lines = Lines::default();
-        let _guard = tracing::subscriber::set_default(lines.clone());
+        let (lines, _guard) = Lines::listen();
         let dir = tempfile::tempdir().unwrap();
         let (first, second) = (made(dir.path(), "a.test", (2030, 4, 1)), made(dir.path(), "b.test", (2031, 4, 1)));
         let shown = TlsFiles { certificate: dir.path().join("cert"), key: dir.path().join("key") };

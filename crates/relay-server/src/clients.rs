@@ -23,13 +23,14 @@ use crate::{
     connect::Gate,
     error::{Code, Problem},
     ingress::{
-        Answers, Body, CONNECT, Connection, Flaw, Introduced, Introductions, NO_SESSIONS, POLL, Patience,
+        Answers, Body, Books, CONNECT, Connection, Flaw, Introduced, Introductions, NO_SESSIONS, POLL, Patience,
         unless_given_up,
     },
-    metrics::Metrics,
     outbox,
 };
 
+/// What the listener is called.
+pub(crate) const NAME: &str = "clients";
 /// How soon other authorities, and lists of what they have revoked, are gone by.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// What is found another is read once more after this: it may be half written, and lists of what is revoked stand last.
@@ -123,14 +124,14 @@ pub(crate) async fn serve(
     let connections = Connections::new(Bounds::clients());
     // Only where they say whom they bring: TLS ends here, so that no field of theirs could.
     let proxies = gatehouse.introductions.as_ref().map(Introductions::proxies).unwrap_or_default();
-    serve::serve(Behind::new(listener, proxies), "clients", connections, Arc::new(gatehouse), stop).await;
+    serve::serve(Behind::new(listener, proxies), NAME, connections, Arc::new(gatehouse), stop).await;
 }
 
 /// What answers clients there.
 pub(crate) struct Gatehouse {
     pub(crate) tls: Arc<tls::Clients>,
     pub(crate) gate: Gate,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) books: Books,
     /// None: whoever comes is heard.
     pub(crate) introductions: Option<Introductions>,
 }
@@ -159,7 +160,11 @@ impl Serve<TcpStream> for Gatehouse {
     }
 
     fn panicked(&self) {
-        self.metrics.panicked();
+        self.books.metrics.panicked();
+    }
+
+    fn refused(&self, origin: Origin) {
+        self.books.no_share(NAME, origin);
     }
 }
 
@@ -167,12 +172,12 @@ impl Gatehouse {
     /// Counts a handshake that came to nothing: without a certificate, or with one that is not trusted, not valid now, or revoked.
     fn refuse(&self, unshaken: Unshaken, origin: Origin) {
         match unshaken {
-            Unshaken::Plain(_) => self.metrics.refused(UNKNOWN, "no_tls"),
+            Unshaken::Plain(_) => self.books.metrics.refused(UNKNOWN, "no_tls"),
             Unshaken::Proven => {}
             // Whoever looks whether the port is open, or has gone.
             Unshaken::Failed(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
             Unshaken::Failed(error) => {
-                self.metrics.refused(UNKNOWN, "client_certificate");
+                self.books.metrics.refused(UNKNOWN, "client_certificate");
                 self.gate.no_certificate(origin, &error);
             }
         }
@@ -270,8 +275,7 @@ mod tests {
     /// is told once.
     #[tokio::test(start_paused = true)]
     async fn another_list_of_authorities_is_gone_by_once_it_is_whole() {
-        let lines = Lines::default();
-        let _guard = tracing::subscriber::set_default(lines.clone());
+        let (lines, _guard) = Lines::listen();
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("clients-ca.pem");
         let ((old, old_der, old_pem), (new, _, new_pem)) = (authority(), authority());

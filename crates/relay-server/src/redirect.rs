@@ -19,9 +19,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     acme::Challenges,
     error::{Code, Problem},
-    ingress::{Answers, Body, Connection, Flaw, Introduced, Introductions, Patience, SentQuery},
-    metrics::Metrics,
+    ingress::{Answers, Body, Books, Connection, Flaw, Introduced, Introductions, Patience, SentQuery},
 };
+
+/// What the listener is called.
+pub(crate) const NAME: &str = "redirect";
 
 /// Where everybody is sent.
 #[derive(Clone, Debug)]
@@ -77,13 +79,13 @@ pub(crate) async fn serve(
 ) {
     let connections = Connections::new(Bounds::private());
     let proxies = signpost.introductions.as_ref().map(Introductions::proxies).unwrap_or_default();
-    serve::serve(Behind::new(listener, proxies), "redirect", connections, Arc::new(signpost), stop).await;
+    serve::serve(Behind::new(listener, proxies), NAME, connections, Arc::new(signpost), stop).await;
 }
 
 /// What answers there.
 pub(crate) struct Signpost {
     pub(crate) redirect: Redirect,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) books: Books,
     /// None: whoever comes is heard.
     pub(crate) introductions: Option<Introductions>,
 }
@@ -103,7 +105,11 @@ impl Serve<TcpStream> for Signpost {
     }
 
     fn panicked(&self) {
-        self.metrics.panicked();
+        self.books.metrics.panicked();
+    }
+
+    fn refused(&self, origin: Origin) {
+        self.books.no_share(NAME, origin);
     }
 }
 
@@ -111,6 +117,7 @@ impl Serve<TcpStream> for Signpost {
 mod tests {
     use std::{net::SocketAddr, time::Duration};
 
+    use relay_core::time::Wall;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,
@@ -118,9 +125,11 @@ mod tests {
     };
 
     use super::*;
+    use crate::clock::Clock;
 
     fn signpost(redirect: Redirect) -> Signpost {
-        Signpost { redirect, metrics: Arc::default(), introductions: None }
+        let books = Books { clock: Clock::start(Wall::default()), metrics: Arc::default(), refusals: Arc::default() };
+        Signpost { redirect, books, introductions: None }
     }
 
     async fn say(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {

@@ -10,6 +10,7 @@ use std::{
 
 use crm_relay::config::settings::SETTINGS;
 use relay_core::limits;
+use relay_server::ingress::Patience;
 
 use crate::place::Place;
 
@@ -162,8 +163,8 @@ fn proxies_wait_as_long_as_the_relay_does() {
     for file in ["contrib/haproxy/crm-relay.cfg", "contrib/haproxy/two-servers.cfg"] {
         assert!(seconds(file, "timeout tunnel") > silent, "{file}");
         // S9: how long the relay itself waits for a byte of a body, for its answer to be taken, and for a head.
-        let [body, answer, head] = [30, 30, 10].map(Duration::from_secs);
-        assert!(seconds(file, "timeout client") >= body && seconds(file, "timeout server") >= answer, "{file}");
+        let Patience { body, write, head, .. } = Patience::default();
+        assert!(seconds(file, "timeout client") >= body && seconds(file, "timeout server") >= write, "{file}");
         assert!(seconds(file, "timeout http-request") >= head, "{file}");
     }
 }

@@ -64,7 +64,7 @@ fn pages_follow_through_a_proxy_that_holds_streams_back() {
 #[test]
 fn a_page_that_is_left_open_stays_flat() {
     let given = |name: &str, usual: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual);
-    let (seconds, rate) = (given("SOAK_SECONDS", 60), given("RATE", 500));
+    let (seconds, rate) = (given("SOAK_SECONDS", 600), given("RATE", 500));
     bound::within(Duration::from_secs(2 * seconds) + Duration::from_mins(5));
     let dir = tempfile::tempdir().unwrap();
     let (dev, data_dir, public) = dev(dir.path(), &[]);
@@ -74,7 +74,7 @@ fn a_page_that_is_left_open_stays_flat() {
     let known = [("DATA_DIR", data_dir.to_str().unwrap()), ("API_KEY", API_KEY)];
     let mut load = Process::start(&dir.path().join("send.log"), &load, &known);
     let mut visit = visit("open.mjs", &data_dir, &public);
-    let visit = visit.env("SECONDS", seconds.to_string()).stderr(Stdio::inherit()).output();
+    let visit = visit.env("SECONDS", seconds.to_string()).env("RATE", &rate).stderr(Stdio::inherit()).output();
     assert_well(&visit.expect("node runs: make setup"), &dev);
     assert!(load.is_running(), "webhooks came to its end: {}", load.log());
 }

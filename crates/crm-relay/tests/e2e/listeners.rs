@@ -7,7 +7,6 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
 };
 
 use futures_util::future::join_all;
@@ -35,9 +34,7 @@ const KEY: &str = "key-of-the-test-suite";
 const BODY_BYTES_MAX: &str = "100000";
 /// What may be answered behind a request whose connection stays.
 const AGAIN: &str = "GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-/// By when half a head is given up for sure: after 10 s, where what is merely idle has a minute.
-const HALF_WITHIN: Duration = Duration::from_secs(45);
-/// More than any listener takes here but the public one.
+/// More than any listener takes here but the two public ones, where so many take no place from anybody.
 const CROWD: usize = 150;
 
 trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -248,7 +245,7 @@ impl Listener {
             Kind::Clients => assert_eq!(answers, [404], "{at}"),
             Kind::Redirect => assert_eq!(answers, [308], "{at}"),
             Kind::Admin if fixture.name.starts_with("s5") => assert!(matches!(answers[..], [400..=499]), "{at}"),
-            Kind::Admin => assert!(matches!(answers[0], 400..=499), "{at}"),
+            Kind::Admin => assert!(matches!(answers.first(), Some(400..=499)), "{at}"),
             Kind::Own if is_of_head(fixture) || is_of_body(fixture) => assert!(refused || said.is_empty(), "{at}"),
             Kind::Own => assert!(matches!(answers[..], [200 | 404, 200] | [200]), "{at}"),
         }
@@ -273,8 +270,7 @@ fn is_of_body(fixture: &Fixture) -> bool {
 async fn every_listener_refuses_the_same_and_waits_for_nobody() {
     let house = House::new();
     let (listeners, fixtures) = (house.listeners(), fixtures());
-    let halves: Vec<JoinHandle<Duration>> =
-        listeners.iter().map(|listener| half_a_head(listener.way.clone())).collect();
+    let halves: Vec<JoinHandle<String>> = listeners.iter().map(|listener| half_a_head(listener.way.clone())).collect();
     let judged = listeners.iter().map(async |listener| {
         for fixture in &fixtures {
             listener.judges(fixture).await;
@@ -299,24 +295,23 @@ async fn every_listener_refuses_the_same_and_waits_for_nobody() {
     }
 
     for (half, listener) in halves.into_iter().zip(&listeners) {
-        let after = half.await.unwrap();
-        assert!(after < HALF_WITHIN, "{:?} {:?}: {after:?}", listener.kind, listener.way);
+        let said = half.await.unwrap();
+        // What is merely idle is closed without a word, and much later. A client's own listener has none for either, and one time for both.
+        let is_told = if listener.kind == Kind::Own { said.is_empty() } else { said.starts_with("HTTP/1.1 408 ") };
+        assert!(is_told, "{:?} {:?}: {said}", listener.kind, listener.way);
     }
     for listener in &listeners {
         crowd(listener).await;
     }
 }
 
-/// Begins a head, and tells how long it was waited for.
-fn half_a_head(way: Way) -> JoinHandle<Duration> {
+/// Begins a head, and tells what is said when it is given up.
+fn half_a_head(way: Way) -> JoinHandle<String> {
     tokio::spawn(async move {
-        let began = Instant::now();
         let mut socket = way.begun(b"GET /livez HTTP/1.1\r\nHost: local").await;
         let mut said = Vec::new();
-        // It may be told that it was late.
         let _ = timeout(PATIENCE, socket.read_to_end(&mut said)).await.expect("it is given up");
-        assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 408 "), "{:?}", String::from_utf8_lossy(&said));
-        began.elapsed()
+        String::from_utf8_lossy(&said).into_owned()
     })
 }
 
@@ -468,10 +463,19 @@ async fn a_balancer_says_at_every_listener_whom_it_brings() {
 
     let joins = "GET /connect HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nRelay-Protocol: 1\r\nAuthorization: Bearer made-up-and-wrong\r\n\r\n";
-    for (last, wanted) in [(9, "401"), (9, "401"), (9, "401"), (9, "401"), (9, "401"), (9, "429"), (10, "401")] {
-        let said = brought(clients, &from(last), Some(&shown), joins).await.unwrap();
-        assert_eq!(&said[9..12], wanted, "{last}: {said}");
+    let guess = async |last: u8| brought(clients, &from(last), Some(&shown), joins).await.unwrap()[9..12].to_owned();
+    assert_eq!(guess(9).await, "401");
+    // Another guess is given each 12 s: on a slow machine that may be between two of these.
+    let mut is_shut_out = false;
+    for other in 10..40 {
+        let [before, beside, after] = [guess(9).await, guess(other).await, guess(9).await];
+        assert_eq!(beside, "401", "who guesses is no other than 9");
+        is_shut_out = [before, after] == ["429", "429"];
+        if is_shut_out {
+            break;
+        }
     }
+    assert!(is_shut_out, "whoever guesses is not looked at any more");
     let told = r#"entrance="connect" token="wrong" peer="203.0.113.9:4711""#;
     wait_for("the log to say from where", || server.process.log().contains(told).then_some(()));
 }

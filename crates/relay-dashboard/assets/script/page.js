@@ -15,7 +15,7 @@ export const reload = () => location.reload();
 export const query = new URLSearchParams(location.search);
 export const make = (tag) => document.createElement(tag);
 export const now = () => Date.now();
-// How long something takes: clocks are set.
+// How long something takes: clocks are set. While a laptop sleeps it stands still.
 export const elapsed = () => performance.now();
 export const byId = (id) => document.getElementById(id);
 export const inUrl = encodeURIComponent;

@@ -1,7 +1,8 @@
 // A browser for screens that were written as files, and what no screen may do in it.
 //
 // The files are served at the root of an origin, with the policy that the server sends. To whoever asks with `X-Relay: live` it is a server
-// whose numbers move once: a pulse comes, and the live part of a screen is what it was. With `flood` five times 250 events come at once.
+// whose numbers move once: a pulse comes, and the live part of a screen is what it was. With `flood` and a name 250 events more have come at each
+// beat of that name, and rows that nobody has seen are drawn.
 
 import { createRequire } from 'node:module';
 import { existsSync, readFileSync } from 'node:fs';
@@ -21,7 +22,7 @@ const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/goog
 // When the screens were drawn.
 export const NOW = '2026-11-28T18:25:44.120Z';
 export const LIVE = { 'X-Relay': 'live' };
-export const FLOOD = { 'X-Relay': 'flood' };
+export const flood = (name) => ({ 'X-Relay': `flood ${name}` });
 export const WITHIN = { timeout: 60_000 };
 export const narrow = { width: 360, height: 740 };
 export const wide = { width: 1280, height: 900 };
@@ -34,8 +35,10 @@ export function fault(where, what) {
 
 export const found = () => faults;
 
-export const launch = (env = {}) =>
-  chromium.launch({ executablePath: PLACES.find(existsSync), args: ['--no-sandbox', '--disable-gpu'], env: { ...process.env, ...env } });
+// Nobody is asked who is not on this machine, whatever a page wants.
+const ARGS = ['--no-sandbox', '--disable-gpu', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1'];
+
+export const launch = (env = {}) => chromium.launch({ executablePath: PLACES.find(existsSync), args: ARGS, env: { ...process.env, ...env } });
 
 // The live part of a screen, out of its file or as a file of its own.
 function fragmentOf(folder, path) {
@@ -48,29 +51,27 @@ function fragmentOf(folder, path) {
 const pulse = (accepted) => `data: ${JSON.stringify({ accepted, sources: [], destinations: [], tries: 0, reasons: 0, left_out: 0 })}\n\n`;
 
 // Rows that nobody has seen, each time.
-function flood(html, time) {
-  return html.replaceAll(/ id="evt_/g, ` id="evt_${time}`);
+function unseen(html, time) {
+  return html.replaceAll(/ id="evt_/g, ` id="evt_flood${time}_`);
 }
 
 export async function serve(folder) {
-  const floods = { count: 0 };
+  // By what says who asks for them.
+  const floods = new Map();
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url, 'http://localhost');
     const mode = request.headers['x-relay'];
     const isLive = mode !== undefined;
+    const flooded = mode?.startsWith('flood ') && (floods.get(mode) ?? { count: 0 });
     if (isLive && pathname.endsWith('/api/v1/pulse')) {
       response.writeHead(200, { 'Content-Type': 'text/event-stream' });
-      response.write(pulse(1));
-      Object.assign(floods, { count: 0, stream: mode === 'flood' ? response : undefined });
+      response.write(pulse(1 + 250 * (flooded?.count ?? 0)));
+      if (flooded) floods.set(mode, { ...flooded, stream: response });
       return;
     }
     if (isLive && request.headers['relay-fragment']) {
       response.writeHead(200, { 'Content-Type': TYPES['.html'], 'Relay-Fragment': NOW }).end(
-        mode === 'flood' ? flood(fragmentOf(folder, pathname), floods.count) : fragmentOf(folder, pathname));
-      if (mode === 'flood' && floods.count < 5) {
-        floods.count += 1;
-        floods.stream.write(pulse(1 + 250 * floods.count));
-      }
+        flooded ? unseen(fragmentOf(folder, pathname), flooded.count) : fragmentOf(folder, pathname));
       return;
     }
     const path = join(folder, pathname);
@@ -84,7 +85,12 @@ export async function serve(folder) {
     response.writeHead(200, fields).end(readFileSync(path));
   });
   await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
-  return { server, origin: `http://127.0.0.1:${server.address().port}` };
+  const beat = (name) => {
+    const flooded = floods.get(`flood ${name}`);
+    flooded.count += 1;
+    flooded.stream.write(pulse(1 + 250 * flooded.count));
+  };
+  return { server, beat, origin: `http://127.0.0.1:${server.address().port}` };
 }
 
 // What a page does that no page may do; `at` says which it is.

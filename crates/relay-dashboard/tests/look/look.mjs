@@ -63,7 +63,8 @@ async function readWithout(browser, origin, names) {
   }
 }
 
-async function lookAtAll(browser, origin) {
+async function lookAtAll(browser, served) {
+  const { origin } = served;
   mkdirSync(join(folder, 'pictures'), { recursive: true });
   const all = readdirSync(folder).filter((name) => name.endsWith('.html') && !name.includes('.fragment'));
   const screens = all.filter((name) => wanted.length === 0 || wanted.some((part) => name.includes(part)));
@@ -74,16 +75,17 @@ async function lookAtAll(browser, origin) {
   await Promise.all([look(browser, origin, usual, wide, 'light'), look(browser, origin, usual, narrow, 'light')]);
   await Promise.all([look(browser, origin, usual, wide, 'dark'), look(browser, origin, usual, narrow, 'dark')]);
   await Promise.all([look(browser, origin, screens.filter((name) => !usual.includes(name)), narrow, 'light'), readWithout(browser, origin, usual)]);
-  await Promise.all([comeTo(browser, origin, folder, usual), usual.includes('event.html') && tellTimes(browser, origin)]);
+  await Promise.all([comeTo(browser, served, folder, usual), usual.includes('event.html') && tellTimes(browser, origin)]);
   console.log(`${screens.length} screens, ${found()} faults`);
 }
 
-const { server, origin } = await serve(folder);
+const served = await serve(folder);
+const { server, origin } = served;
 if (process.env.PICTURES) {
   await compare(origin, folder, process.env.PICTURES, process.env.BLESS !== undefined);
 } else {
   const browser = await launch();
-  await lookAtAll(browser, origin);
+  await lookAtAll(browser, served);
   await browser.close();
 }
 server.closeAllConnections();

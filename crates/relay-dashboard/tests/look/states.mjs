@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 
-import { FLOOD, LIVE, NOW, WITHIN, examine, fault, narrow, staysInside, watch, wide } from './browser.mjs';
+import { LIVE, NOW, WITHIN, examine, fault, flood, narrow, staysInside, watch, wide } from './browser.mjs';
 
 const is = (page, how) => page.locator(`#pulse[data-is=${how}]`).waitFor(WITHIN);
 const press = (page, name) => page.getByRole('button', { name, exact: true }).click();
@@ -20,15 +20,19 @@ async function asks(page, act) {
 const COUNTERS = { accepted: 0, handshakes: 1 };
 const REFUSAL = { check: 'signature', detail: 'the signature is not that of these bytes', peer: '203.0.113.7', remedy: 'compare the secret' };
 
-// What comes faster than it is drawn is counted; 200 rows are kept, and none of so many is shown to be new.
-async function floods(page) {
-  await page.locator('#lines tr[id^=evt_5]').first().waitFor(WITHIN);
-  await shown(page, /^10[05]0 more came in and are not drawn/);
+// What comes faster than it is drawn is counted; 200 rows are kept, and none of so many is shown to be new. Of the 250 that have come at each of
+// five beats 50 are drawn; the next beat waits for that.
+async function floods(page, beat) {
+  for (let time = 0; time <= 5; time += 1) {
+    if (time > 0) beat();
+    await page.locator(`#lines tr[id^=evt_flood${time}_]`).first().waitFor(WITHIN);
+  }
+  await shown(page, /^1000 more came in and are not drawn/);
   const [rows, fresh] = await page.locator('#lines').evaluate((lines) => [lines.children.length, lines.querySelectorAll('.new').length]);
   if (rows !== 200 || fresh !== 0) fault('events-flooded', `${rows} rows, ${fresh} of them shown to be new`);
 }
 
-// A name, the screen, which server answers, and what leads there.
+// A name, the screen, which server answers (for a flood by the name that it is given), and what leads there.
 const STATES = [
   ['overview-is-live', 'overview-trouble', LIVE, (page) => is(page, 'live')],
   ['overview-keys', 'overview', LIVE, (page) => page.keyboard.press('?')],
@@ -43,7 +47,7 @@ const STATES = [
     await page.clock.runFor(6000);
     await is(page, 'stale');
   }],
-  ['events-flooded', 'events', FLOOD, floods],
+  ['events-flooded', 'events', flood, floods],
   ['event-asks', 'event', LIVE, (page) => press(page, 'Replay')],
   ['dead-asks', 'dead', undefined, (page) => asks(page, 'redrive')],
   ['dead-purges', 'dead', undefined, (page) => asks(page, 'purge')],
@@ -77,24 +81,23 @@ const STATES = [
 ];
 
 // Each of the two sizes in one theme.
-export async function comeTo(browser, origin, folder, names) {
+export async function comeTo(browser, { origin, beat }, folder, names) {
   const wanted = STATES.filter(([, screen]) => names.includes(`${screen}.html`));
   const all = async (viewport, colorScheme) => {
     for (const [name, screen, served, leads] of wanted) {
       const at = { screen: `${name}-${viewport.width}-${colorScheme}` };
-      const context = await browser.newContext({ viewport, colorScheme, ...(served && { extraHTTPHeaders: served }) });
+      const extraHTTPHeaders = served === flood ? flood(at.screen) : served;
+      const context = await browser.newContext({ viewport, colorScheme, ...(served && { extraHTTPHeaders }) });
       const page = await context.newPage();
       watch(page, at, origin);
       if (!served) await page.clock.install({ time: NOW });
       await page.goto(`${origin}/${screen}.html`);
-      await leads(page);
+      await leads(page, () => beat(at.screen));
       await staysInside(page, at.screen);
       await page.screenshot({ path: join(folder, 'pictures', `${at.screen}.png`) });
       await examine(await context.newCDPSession(page), at.screen);
       await context.close();
     }
   };
-  // One after the other: there is one flood.
-  await all(wide, 'light');
-  await all(narrow, 'dark');
+  await Promise.all([all(wide, 'light'), all(narrow, 'dark')]);
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -103,15 +104,18 @@ impl Folder {
     /// Of the screens that the documents show.
     fn compare_pictures(&self) {
         let to = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/dashboard");
-        self.run(Some(&to));
-    }
-
-    fn look(&self) {
-        self.run(None);
+        let told = self.run(Some(&to));
+        // Past what the harness keeps to itself: where the browser is another, that is all there is to see.
+        io::stderr().write_all(told.as_bytes()).expect("it can be told");
     }
 
     #[expect(clippy::print_stderr, reason = "figures of a test, for whoever asks for them")]
-    fn run(&self, pictures: Option<&Path>) {
+    fn look(&self) {
+        let told = self.run(None);
+        eprintln!("{}", told.trim());
+    }
+
+    fn run(&self, pictures: Option<&Path>) -> String {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/look/look.mjs");
         // Beside what cargo builds.
         let libraries = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("vendors").join("browser");
@@ -125,6 +129,6 @@ impl Folder {
             .expect("node runs: make setup");
         let (told, said) = (String::from_utf8_lossy(&looked.stdout), String::from_utf8_lossy(&looked.stderr));
         assert!(looked.status.success(), "{told}\n{said}");
-        eprintln!("{}", told.trim());
+        told.into_owned()
     }
 }

@@ -37,6 +37,8 @@ use crate::{
     outbox, own_request,
 };
 
+/// What it is called.
+const NAME: &str = "public";
 /// Where clients dial in.
 pub(crate) const CONNECT: &str = "/connect";
 /// Where they ask whose `WebSockets` are cut.
@@ -73,7 +75,7 @@ pub(crate) async fn serve<E: Elsewhere>(
     let listener = Behind::new(listener, Arc::clone(&settings.proxies));
     let introductions = settings.proxy_protocol.then(|| {
         let within = settings.patience.handshake;
-        Introductions::new("public", Arc::clone(&settings.proxies), books.clone(), within)
+        Introductions::new(NAME, Arc::clone(&settings.proxies), books.clone(), within)
     });
     let (porch, refusing) = (Arc::new(Porch::new(settings, books)), CancellationToken::new());
     let door = backend.map(|backend| Door::new(Arc::clone(&porch), backend, refusing.clone()));
@@ -88,7 +90,7 @@ pub(crate) async fn serve<E: Elsewhere>(
     };
     // Cancel safety: whichever ends first, nothing is taken any more.
     tokio::select! {
-        () = serve::serve(listener, "public", connections, Arc::new(public), stop) => {}
+        () = serve::serve(listener, NAME, connections, Arc::new(public), stop) => {}
         never = refuses => match never {},
     }
 }
@@ -130,17 +132,7 @@ impl<E: Elsewhere> Serve<TcpStream> for Public<E> {
     }
 
     fn refused(&self, origin: Origin) {
-        let porch = &self.house.porch;
-        porch.refused(NO_SHARE.code.as_str());
-        if let Some(left_out) = porch.may_tell("/", "share_full") {
-            tracing::warn!(
-                event = "share_full",
-                address = %origin.address,
-                left_out,
-                "an address has all the connections that one may have, and others of it are refused; if a proxy is there, let it \
-                 take bodies in whole and bound its connections"
-            );
-        }
+        self.house.porch.books.no_share(NAME, origin);
     }
 
     async fn turn_away(&self, socket: TcpStream) {
@@ -159,8 +151,7 @@ impl<E: Elsewhere> Public<E> {
             match heard {
                 None => return,
                 Some(Introduced::In(brought)) => origin = brought,
-                Some(Introduced::WithoutShare(brought)) => {
-                    self.refused(brought);
+                Some(Introduced::WithoutShare) => {
                     // Who waits to hear that there is none gives way like one that has said nothing.
                     let said = timeout(net_limits::TURNED_AWAY_WITHIN, self.say_no_share(socket));
                     let _ = unless_given_up(&seat, closing, said).await;

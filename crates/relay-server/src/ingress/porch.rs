@@ -9,7 +9,7 @@ use relay_net::origin::Origin;
 use super::{Settings, seam::Body, uploads::Uploads};
 use crate::{
     clock::Clock,
-    error::Problem,
+    error::{Code, Problem},
     metrics::{Metrics, UNKNOWN_SOURCE},
     refusals::{Missed, Refusals},
 };
@@ -24,6 +24,24 @@ pub(crate) struct Books {
     pub(crate) metrics: Arc<Metrics>,
     /// What sources refused lately.
     pub(crate) refusals: Arc<Refusals>,
+}
+
+impl Books {
+    /// Counts a connection to the listener of this name whose address has all that one may have, and tells that there are such.
+    pub(crate) fn no_share(&self, listener: &'static str, origin: Origin) {
+        self.metrics.refused(UNKNOWN, Code::StoreUnavailable.as_str());
+        // No source has such a name.
+        if let Some(left_out) = self.refusals.may_tell(&format!("/{listener}"), "share_full", self.clock.now().mono) {
+            tracing::warn!(
+                event = "share_full",
+                listener,
+                address = %origin.address,
+                left_out,
+                "an address has all the connections that one may have, and others of it are refused; if a proxy is there, let it \
+                 take bodies in whole and bound its connections"
+            );
+        }
+    }
 }
 
 /// What a listener has whether or not there is a store.

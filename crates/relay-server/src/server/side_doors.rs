@@ -17,8 +17,8 @@ impl Server {
     /// Sends whoever comes without TLS to where it is spoken.
     pub(super) fn spawn_redirect(&self, listener: Listener, challenges: Arc<Challenges>) {
         let redirect = Redirect::to(self.config.public_url.as_deref().unwrap_or_default(), challenges);
-        let introductions = self.introductions("redirect", self.config.proxy_protocol.redirect);
-        let signpost = Signpost { redirect, metrics: Arc::clone(&self.admin.metrics), introductions };
+        let introductions = self.introductions(redirect::NAME, self.config.proxy_protocol.redirect);
+        let signpost = Signpost { redirect, books: self.books(), introductions };
         let stop = self.accepting.clone();
         self.supervisor.spawn(TaskKind::Public, "redirect", async move {
             redirect::serve(listener, signpost, stop).await;
@@ -28,9 +28,9 @@ impl Server {
 
     /// Takes clients where nobody else is taken.
     pub(super) fn spawn_clients(&self, listener: Listener, trusted: Trusted) {
-        let (metrics, stop) = (Arc::clone(&self.admin.metrics), self.accepting.clone());
-        let introductions = self.introductions("clients", self.config.proxy_protocol.clients);
-        let gatehouse = Gatehouse { tls: trusted.tls(), gate: self.gate.clone(), metrics, introductions };
+        let (books, stop) = (self.books(), self.accepting.clone());
+        let introductions = self.introductions(clients::NAME, self.config.proxy_protocol.clients);
+        let gatehouse = Gatehouse { tls: trusted.tls(), gate: self.gate.clone(), books, introductions };
         self.supervisor.spawn(TaskKind::Public, "clients", async move {
             clients::serve(listener, gatehouse, stop).await;
             Ok(())

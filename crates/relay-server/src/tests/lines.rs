@@ -2,20 +2,33 @@
 
 use std::{
     fmt::{self, Write as _},
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
 use tracing::{
-    Event, Level, Metadata, Subscriber,
+    Dispatch, Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     span,
+    subscriber::{DefaultGuard, set_default},
 };
+
+/// Listens to nobody. Where a single subscriber lives, whichever thread first comes by a line decides by its own subscriber, or by having none,
+/// whether that line is ever told to any; where two do, both are asked.
+static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Lines::default()));
 
 /// Keeps every line above TRACE as text.
 #[derive(Clone, Default)]
 pub(crate) struct Lines(Arc<Mutex<String>>);
 
 impl Lines {
+    /// Keeps what this thread writes, until the guard is dropped.
+    pub(crate) fn listen() -> (Self, DefaultGuard) {
+        LazyLock::force(&ANOTHER);
+        let lines = Self::default();
+        let guard = set_default(lines.clone());
+        (lines, guard)
+    }
+
     /// All that was written.
     pub(crate) fn written(&self) -> String {
         self.0.lock().unwrap().clone()
@@ -55,4 +68,15 @@ impl Visit for Fields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         writeln!(self.0, "{field}={value:?}").unwrap();
     }
+}
+
+/// What another thread came by first, with nobody to listen, is told here all the same.
+#[test]
+fn no_other_test_takes_a_line_away() {
+    let tell = || tracing::info!(event = "nothing_there");
+    let (lines, _guard) = Lines::listen();
+    std::thread::spawn(tell).join().unwrap();
+    assert_eq!(lines.written(), "", "that thread is listened to by nobody");
+    tell();
+    assert_eq!(lines.of("nothing_there"), 1);
 }

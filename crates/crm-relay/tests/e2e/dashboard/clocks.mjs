@@ -21,7 +21,7 @@ export async function keepsTime(browser, home, state) {
     await page.clock.setSystemTime(Date.now() - off);
     command(['destination', 'resume', 'default']);
     await page.locator('article.delivery .ok').first().waitFor(WITHIN);
-    await until(async () => YOUNG.test(await age()), `an age that is right once the clock was set: ${await age()}`);
+    await until(async () => YOUNG.test(await age()), async () => `an age that is right once the clock was set: ${await age()}`);
     must((await page.locator('#zone').textContent()).includes('Australia/Lord_Howe'), 'a page does not say whose times it shows');
     await his.close();
   }

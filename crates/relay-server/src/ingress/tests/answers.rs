@@ -119,8 +119,7 @@ async fn dot_segments_are_a_refusal_of_their_source() {
 /// each is answered the same to the byte, and a name that there is none of is written into no log.
 #[tokio::test]
 async fn an_answer_tells_no_more_than_its_status() {
-    let lines = Lines::default();
-    let _guard = tracing::subscriber::set_default(lines.clone());
+    let (lines, _guard) = Lines::listen();
     let relay = Relay::start().await;
     let ask = async |name: &str, fields: &str| {
         let head = format!("POST /webhook/{name} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n{fields}\r\n{{}}");

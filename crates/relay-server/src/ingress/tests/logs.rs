@@ -6,8 +6,7 @@ use crate::tests::Lines;
 /// S27: nothing that a sender wrote gets into a log above TRACE, whatever becomes of the request.
 #[tokio::test]
 async fn no_log_line_holds_anything_of_a_request() {
-    let lines = Lines::default();
-    let _guard = tracing::subscriber::set_default(lines.clone());
+    let (lines, _guard) = Lines::listen();
     let relay = Relay::start().await;
     let fields = "X-A: canary-header\r\nAuthorization: Bearer canary-token-0123456789\r\nCookie: canary\r\n";
     let good = request("POST /webhook/default/canary?canary=1", fields, "canary-body");
