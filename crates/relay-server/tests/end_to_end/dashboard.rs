@@ -319,6 +319,15 @@ async fn a_viewer_sees_no_payload() {
     assert!(!event.contains(HIDDEN) && event.contains("masked") && event.contains("reveal=1"), "{event}");
     let command = otto.get(&format!("/events/{id}?view=curl")).await.text();
     assert!(!command.contains(HIDDEN) && command.contains("cookie: $COOKIE"), "{command}");
+    // The API masks for him as the page does.
+    let by_api = otto.get(&format!("/api/v1/events/{id}")).await.text();
+    assert!(!by_api.contains(HIDDEN) && by_api.contains("x-customer") && by_api.contains(CANARY), "{by_api}");
+    let reveals = bench.ask("/api/v1/audit-log?action=event.reveal").await;
+    assert_eq!(reveals["items"], json!([]), "nothing was revealed yet");
+    let by_api = otto.get(&format!("/api/v1/events/{id}?reveal=1")).await.text();
+    assert!(by_api.contains(HIDDEN), "{by_api}");
+    let by_token = bench.ask(&format!("/api/v1/events/{id}")).await.to_string();
+    assert!(by_token.contains(HIDDEN), "ADMIN_TOKEN has all of it: {by_token}");
     for view in ["reveal=1", "view=curl&reveal=1"] {
         let revealed = otto.get(&format!("/events/{id}?{view}")).await.text();
         assert!(revealed.contains(HIDDEN), "{view}: {revealed}");
