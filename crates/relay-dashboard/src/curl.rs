@@ -33,7 +33,7 @@ pub(crate) fn command(event: &Event, body_bytes: u64, look: Look) -> Vec<String>
     }
     let fields = event.headers.iter().filter(|(name, value)| is_sent(name, value));
     let given = |name: &[u8], value: &[u8]| {
-        if look.reveals || value.is_empty() || !is_secret(name) { word(&field(name, value)) } else { variable(name) }
+        if look.reveals || !is_secret(name, value) { word(&field(name, value)) } else { variable(name) }
     };
     lines.extend(fields.map(|(name, value)| format!("-H {}", given(name, value))));
     lines.extend(data);

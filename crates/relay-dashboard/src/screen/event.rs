@@ -201,7 +201,7 @@ impl EventFacts {
         let value = |value: &[u8]| payloads.then(|| cut_at(&text(value), chars_max));
         let headers = event.headers.iter().take(headers_max);
         let header = |name: &[u8], of: &[u8]| {
-            let is_masked = payloads && !look.reveals && is_secret(name);
+            let is_masked = payloads && !look.reveals && is_secret(name, of);
             Header { name: cut_at(&text(name), chars_max), value: value(of).filter(|_| !is_masked), is_masked }
         };
         let headers = headers.map(|(name, of)| header(name, of));

@@ -42,7 +42,7 @@ impl EventDto {
     /// Without values that are secrets of its sender.
     pub(crate) fn masked(mut self) -> Self {
         for header in &mut self.headers {
-            if is_secret(header.name().as_bytes()) && !header.value().is_empty() {
+            if is_secret(header.name().as_bytes(), header.value().as_bytes()) {
                 *header = HeaderDto::Withheld([header.name().to_owned()]);
             }
         }
