@@ -1,6 +1,6 @@
 //! What is left out for whoever may not see payloads: queries, values of headers, answers of targets; and secrets, for whoever did not ask for them.
 
-use relay_core::secret_field::is_secret;
+use relay_core::secret_field::{is_secret, masked_query};
 
 use crate::{
     api::{DeliveryDto, EventDto, GroupDto, HeaderDto},
@@ -46,6 +46,8 @@ impl EventDto {
                 *header = HeaderDto::Withheld([header.name().to_owned()]);
             }
         }
+        let masked = self.query.map(|query| masked_query(query.as_bytes()).0);
+        self.query = masked.map(|query| String::from_utf8_lossy(&query).into_owned());
         self
     }
 }

@@ -225,6 +225,7 @@ mod tests {
         let headers = [("authorization", "Bearer canary"), ("x-signature", "said")];
         let event = Event {
             headers: headers.map(|(name, value)| (name.into(), value.into())).to_vec(),
+            query: Some("access_token=canary&page=2".into()),
             ..tests::event(&mut mint, at, "default")
         };
         let path = format!("/events/{}", event.id);
@@ -234,7 +235,8 @@ mod tests {
             [("", session, false), ("?reveal=0", session, false), ("?reveal=1", session, true), ("", None, true)]
         {
             let answer = asked(&state, &format!("{path}{asks}"), credential).await;
-            assert_eq!(answer.contains("canary"), shows, "{asks} {credential:?}: {answer}");
+            assert_eq!(answer.matches("canary").count(), if shows { 2 } else { 0 }, "{asks} {credential:?}: {answer}");
+            assert!(shows || answer.contains("\"query\":\"access_token=•••&page=2\""), "{answer}");
             assert!(answer.contains("[\"x-signature\",\"said\"]") && answer.contains("authorization"), "{answer}");
         }
     }
