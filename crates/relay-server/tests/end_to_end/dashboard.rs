@@ -328,6 +328,8 @@ async fn a_viewer_sees_no_payload() {
     assert!(by_api.contains(HIDDEN), "{by_api}");
     let by_token = bench.ask(&format!("/api/v1/events/{id}")).await.to_string();
     assert!(by_token.contains(HIDDEN), "ADMIN_TOKEN has all of it: {by_token}");
+    let asked_otherwise = otto.get(&format!("/events/{id}?reveal=0")).await.text();
+    assert!(!asked_otherwise.contains(HIDDEN), "{asked_otherwise}");
     for view in ["reveal=1", "view=curl&reveal=1"] {
         let revealed = otto.get(&format!("/events/{id}?{view}")).await.text();
         assert!(revealed.contains(HIDDEN), "{view}: {revealed}");
