@@ -49,7 +49,7 @@ fn is_dots(segment: &[u8]) -> bool {
 }
 
 /// With `%2e`, `%u002e` and the overlong forms of UTF-8 (`%c0%ae`) read as programs read them.
-fn decoded(path: &[u8]) -> Vec<u8> {
+pub(crate) fn decoded(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len());
     let mut rest = path;
     while let [first, behind @ ..] = rest {

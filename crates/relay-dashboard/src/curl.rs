@@ -3,9 +3,12 @@
 //! Nothing that stands in it is obeyed by the shell, and nothing moves a cursor: what a terminal or a page would not show as it is stands there in
 //! octal, for `printf`.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
-use relay_core::{event::Event, secret_field::is_secret};
+use relay_core::{
+    event::Event,
+    secret_field::{QueryPart, is_secret, query_parts},
+};
 
 use crate::{
     body::{Look, Room},
@@ -18,6 +21,11 @@ const BODY_BYTES_MAX: u64 = 64 * 1024;
 const SHOWN_MAX: usize = 16 * 1024;
 /// The same beside a list.
 const SHOWN_IN_PANE_MAX: usize = 1_024;
+/// What the name of a variable begins with. Nobody has one of his own that does, which would go out in place of the event's: the names of
+/// fields are strangers'.
+const PREFIX: &str = "RELAY_EVENT_";
+/// Characters of a stranger's name that a variable has.
+const NAME_CHARS_MAX: usize = 48;
 /// Fields that are the sender's of the request that is made, not the event's.
 const OWN_FIELDS: [&[u8]; 3] = [b"host", b"content-length", b"expect"];
 
@@ -25,19 +33,51 @@ const OWN_FIELDS: [&[u8]; 3] = [b"host", b"content-length", b"expect"];
 pub(crate) fn command(event: &Event, body_bytes: u64, look: Look) -> Vec<String> {
     let (before, data) = body(event, body_bytes, look.room);
     let mut lines: Vec<String> = before.into_iter().collect();
-    lines.push(format!("curl --globoff -X {} {}", word(&event.method), target(event)));
+    let mut variables = Variables::default();
+    lines.push(format!("curl --globoff -X {} {}", word(&event.method), target(event, look, &mut variables)));
     let has_type = event.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"content-type"));
     if data.is_some() && !has_type {
         // Else it says that the body is a form.
         lines.push("-H 'Content-Type:'".to_owned());
     }
     let fields = event.headers.iter().filter(|(name, value)| is_sent(name, value));
-    let given = |name: &[u8], value: &[u8]| {
-        if look.reveals || value.is_empty() || !is_secret(name) { word(&field(name, value)) } else { variable(name) }
-    };
-    lines.extend(fields.map(|(name, value)| format!("-H {}", given(name, value))));
+    lines.extend(fields.map(|(name, value)| {
+        let is_shown = look.reveals || !is_secret(name, value);
+        format!("-H {}", if is_shown { word(&field(name, value)) } else { variables.field(name) })
+    }));
     lines.extend(data);
     lines
+}
+
+/// Variables in which whoever runs the command gives what is a secret, by their names; each has the number of the last that is called so.
+#[derive(Debug, Default)]
+struct Variables(BTreeMap<String, usize>);
+
+impl Variables {
+    /// A field whose value is a secret.
+    fn field(&mut self, name: &[u8]) -> String {
+        let given = self.given(name);
+        let name = String::from_utf8_lossy(name);
+        if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
+            return format!("\"{name}: {given}\"");
+        }
+        format!("{}\"{given}\"", quoted(&format!("{name}: ")))
+    }
+
+    /// The value of a variable that is called as what it stands for, and is no other's; where it is not set the shell says so and runs nothing.
+    fn given(&mut self, name: &[u8]) -> String {
+        let of_shell = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+        let name: String = String::from_utf8_lossy(name).chars().take(NAME_CHARS_MAX).map(of_shell).collect();
+        let first = format!("{PREFIX}{name}");
+        let (mut number, mut variable) = (1, first.clone());
+        while self.0.contains_key(&variable) {
+            number = self.0.get(&first).map_or(number, |last| number.max(*last)) + 1;
+            variable = format!("{first}_{number}");
+        }
+        self.0.insert(first, number);
+        self.0.entry(variable.clone()).or_insert(1);
+        format!("${{{variable}:?}}")
+    }
 }
 
 /// What writes the body for the command, and what gives it that.
@@ -61,13 +101,29 @@ fn body(event: &Event, bytes: u64, room: Room) -> (Option<String>, Option<String
 }
 
 /// Where it goes, and what stood behind that.
-fn target(event: &Event) -> String {
+fn target(event: &Event, look: Look, variables: &mut Variables) -> String {
     let mut behind = event.rest().to_vec();
-    if let Some(query) = &event.query {
-        behind.push(b'?');
-        behind.extend_from_slice(query);
+    let query = event.query.as_deref();
+    behind.extend(query.map(|_| b'?'));
+    let parts = match query {
+        Some(query) if look.reveals => vec![QueryPart::Said(query)],
+        query => query_parts(query.unwrap_or_default()),
+    };
+    let mut target = "\"$TARGET\"".to_owned();
+    for part in parts {
+        match part {
+            QueryPart::Said(said) => behind.extend_from_slice(said),
+            QueryPart::Secret(name) => {
+                target.push_str(&word(&std::mem::take(&mut behind)));
+                // Writing to a string cannot fail.
+                let _ = write!(target, "\"{}\"", variables.given(&name));
+            }
+        }
     }
-    if behind.is_empty() { "\"$TARGET\"".to_owned() } else { format!("\"$TARGET\"{}", word(&behind)) }
+    if !behind.is_empty() {
+        target.push_str(&word(&behind));
+    }
+    target
 }
 
 /// It can be a field of a request, and is not one that each request has of its own.
@@ -75,19 +131,6 @@ fn is_sent(name: &[u8], value: &[u8]) -> bool {
     let is_of_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     let is_own = OWN_FIELDS.iter().any(|own| name.eq_ignore_ascii_case(own));
     !name.is_empty() && name.iter().all(is_of_token) && !is_own && !value.iter().any(|byte| b"\r\n\0".contains(byte))
-}
-
-/// A field whose value is a secret: whoever runs the command gives it in a variable of that name.
-fn variable(name: &[u8]) -> String {
-    let name = String::from_utf8_lossy(name);
-    let of_shell = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-    let variable: String = name.chars().map(of_shell).collect();
-    // A name of the shell begins with no digit.
-    let before = if variable.starts_with(|c: char| c.is_ascii_digit()) { "_" } else { "" };
-    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
-        return format!("\"{name}: ${before}{variable}\"");
-    }
-    format!("{}\"${before}{variable}\"", quoted(&format!("{name}: ")))
 }
 
 /// As curl takes it: an empty one ends with a semicolon.
@@ -213,17 +256,46 @@ mod tests {
     fn a_secret_is_a_variable_until_it_is_revealed() {
         let fields: [(&[u8], &[u8]); 3] =
             [(b"authorization", b"Bearer canary"), (b"x-`-token", b"canary"), (b"x-hub-signature", b"sha1=ab")];
-        let event = event(None, &fields, b"{}");
+        let event = event(Some(b"a=1&access%5Ftoken=canary&b=2"), &fields, b"{}");
         let text = |reveals| command(&event, 2, Look { reveals, ..Look::default() }).join(" ");
         let masked = text(false);
-        assert!(masked.contains("-H \"authorization: $AUTHORIZATION\""), "{masked}");
         assert!(!masked.contains("canary") && masked.contains("'x-hub-signature: sha1=ab'"), "{masked}");
-        assert!(masked.contains("-H 'x-`-token: '\"$X___TOKEN\""), "{masked}");
-        assert!(text(true).contains("'authorization: Bearer canary'"));
-        let run =
-            format!("curl() {{ for each; do echo \"[$each]\"; done; }}\nTARGET=t AUTHORIZATION='a b'\n{masked}\n");
-        let out = Command::new("sh").arg("-c").arg(&run).output().expect("a shell runs");
-        assert!(String::from_utf8_lossy(&out.stdout).contains("[authorization: a b]"), "{out:?}");
+        for part in [
+            "\"$TARGET\"'?a=1&access%5Ftoken='\"${RELAY_EVENT_ACCESS_TOKEN:?}\"'&b=2'",
+            "-H \"authorization: ${RELAY_EVENT_AUTHORIZATION:?}\"",
+            "-H 'x-`-token: '\"${RELAY_EVENT_X___TOKEN:?}\"",
+        ] {
+            assert!(masked.contains(part), "{part}: {masked}");
+        }
+        assert!(text(true).contains("'authorization: Bearer canary'") && text(true).contains("n=canary&b=2'"));
+        let run = |given: &str| {
+            let run = format!("curl() {{ for each; do echo \"[$each]\"; done; }}\nTARGET=t {given}\n{masked}\n");
+            Command::new("sh").arg("-c").arg(&run).output().expect("a shell runs")
+        };
+        let out = run("RELAY_EVENT_AUTHORIZATION='a b' RELAY_EVENT_X___TOKEN=c RELAY_EVENT_ACCESS_TOKEN=d");
+        let said = String::from_utf8_lossy(&out.stdout);
+        assert!(said.contains("[authorization: a b]") && said.contains("[t?a=1&access%5Ftoken=d&b=2]"), "{out:?}");
+        let unset = run("RELAY_EVENT_AUTHORIZATION=a RELAY_EVENT_X___TOKEN=c");
+        assert!(!unset.status.success() && unset.stdout.is_empty(), "{unset:?}");
+    }
+
+    /// A stranger chooses the names of fields: none becomes a variable that whoever pastes the command has in his environment.
+    #[test]
+    fn no_variable_of_a_command_is_one_of_its_readers() {
+        let names =
+            ["github-token", "token", "x-api-key", "x_api_key", "X-API-Key", "x-api-key-2", "aws-secret-access-key"];
+        let fields = names.map(|name| (name.as_bytes(), b"canary".as_slice()));
+        let event = event(Some(b"token=canary"), &fields, b"");
+        let text = command(&event, 0, Look::default()).join(" ");
+        let variables: Vec<&str> = text.split("${").skip(1).filter_map(|behind| behind.split(":?}").next()).collect();
+        let expected = ["TOKEN", "GITHUB_TOKEN", "TOKEN_2", "X_API_KEY", "X_API_KEY_2", "X_API_KEY_3", "X_API_KEY_2_2"];
+        assert_eq!(variables[..7], expected.map(|name| format!("{PREFIX}{name}")), "{text}");
+        assert!(
+            variables.len() == 8
+                && !text.contains("canary")
+                && !text.replace("$TARGET", "").replace("${RELAY_EVENT_", "").contains('$'),
+            "{text}"
+        );
     }
 
     /// S26: what a stranger sent has a shell do nothing, and arrives as it was.

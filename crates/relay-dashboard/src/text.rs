@@ -583,9 +583,9 @@ pub(crate) fn more_headers(count: &usize) -> String {
 
 pub(crate) fn masked(count: usize) -> String {
     if count == 1 {
-        "1 value is a secret by its name.".to_owned()
+        "1 value is masked as a secret.".to_owned()
     } else {
-        format!("{count} values are secrets by their names.")
+        format!("{count} values are masked as secrets.")
     }
 }
 

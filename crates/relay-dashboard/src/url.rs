@@ -104,12 +104,12 @@ impl Site {
     }
 
     /// A page of this site as somebody has its link: a path below the base with its query. `None` for anything that a browser could read
-    /// as another site, or as more than a path.
+    /// as another site, or as more than a path. It shows no secrets: whoever made the link would be the one who asks for them.
     pub fn page(&self, link: &str) -> Option<Url> {
         let base = self.base();
         let rest = link.strip_prefix(base.as_str())?;
         let is_plain = rest.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-        (is_plain && !rest.starts_with('/')).then(|| Url(link.to_owned()))
+        (is_plain && !rest.starts_with('/')).then(|| Url(without_reveal(link)))
     }
 
     /// The deliveries.
@@ -222,6 +222,17 @@ fn encode(to: &mut String, text: &str) {
     }
 }
 
+/// Without `reveal` in its query, or a name that could be one: no page of ours has a name that is encoded.
+fn without_reveal(link: &str) -> String {
+    let Some((path, query)) = link.split_once('?') else { return link.to_owned() };
+    let is_kept = |parameter: &&str| {
+        let name = parameter.split('=').next().unwrap_or_default();
+        name != "reveal" && !name.contains('%')
+    };
+    let kept: Vec<&str> = query.split('&').filter(is_kept).collect();
+    if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,6 +269,20 @@ mod tests {
         }
         assert_eq!(Site::default().page("//evil.example"), None);
         assert_eq!(Site::default().page("/\\evil.example"), None);
+    }
+
+    /// Whoever signs in, or comes from another site, asks for secrets himself.
+    #[test]
+    fn a_way_back_to_a_page_reveals_no_secrets() {
+        let site = Site::default();
+        for (link, page) in [
+            ("/events/evt_1?reveal=1", "/events/evt_1"),
+            ("/events/evt_1?view=curl&reveal=1&from=2", "/events/evt_1?view=curl&from=2"),
+            ("/events/evt_1?rev%65al=1&view=hex", "/events/evt_1?view=hex"),
+            ("/events?q=reveal=1", "/events?q=reveal=1"),
+        ] {
+            assert_eq!(site.page(link).as_ref().map(Url::as_str), Some(page));
+        }
     }
 
     #[test]

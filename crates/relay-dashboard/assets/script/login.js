@@ -10,6 +10,8 @@ function next() {
   const wanted = query.get('next');
   if (!wanted || !isOurs(wanted)) return base;
   const url = new URL(wanted, location.href);
+  // Secrets are shown to who asks for them, not to who made the link.
+  url.searchParams.delete('reveal');
   url.hash ||= location.hash;
   return url.href;
 }

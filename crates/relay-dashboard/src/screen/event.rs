@@ -9,7 +9,7 @@ use relay_core::{
     id::EventId,
     name::Name,
     pretty::BodyFields,
-    secret_field::is_secret,
+    secret_field::{is_secret, masked_query},
     time::Wall,
 };
 
@@ -80,8 +80,10 @@ pub struct EventFacts {
     pub proof: Option<Proof>,
     /// As it was received.
     pub method: String,
-    /// As it was received; with its query, if the viewer may see payloads.
+    /// As it was received; with its query, if the viewer may see payloads: without what is a secret there, but where that is asked for.
     pub path: String,
+    /// Values that are secrets, in its headers and its query; none, if the viewer may not see payloads.
+    pub secrets: usize,
     /// Length of its body.
     pub size: u64,
     /// Digest of its body, in hex.
@@ -194,7 +196,10 @@ impl EventFacts {
     fn stored(event: &Event, body_bytes: u64, look: Look, payloads: bool) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let query = event.query.as_deref().filter(|_| payloads);
-        let path = query.map_or_else(|| text(&event.path), |query| format!("{}?{}", text(&event.path), text(query)));
+        let (masked, in_query) = query.map(masked_query).unzip();
+        let query = if look.reveals { query.map(text) } else { masked.as_deref().map(text) };
+        let path = query.map_or_else(|| text(&event.path), |query| format!("{}?{query}", text(&event.path)));
+        let in_headers = event.headers.iter().filter(|(name, value)| payloads && is_secret(name, value)).count();
         let (headers_max, chars_max) = match look.room {
             Room::Page => (usize::MAX, VALUE_CHARS_MAX),
             Room::Pane => (PANE_HEADERS_MAX, PANE_CHARS_MAX),
@@ -202,7 +207,7 @@ impl EventFacts {
         let value = |value: &[u8]| payloads.then(|| cut_at(&text(value), chars_max));
         let headers = event.headers.iter().take(headers_max);
         let header = |name: &[u8], of: &[u8]| {
-            let is_masked = payloads && !look.reveals && is_secret(name);
+            let is_masked = payloads && !look.reveals && is_secret(name, of);
             Header { name: cut_at(&text(name), chars_max), value: value(of).filter(|_| !is_masked), is_masked }
         };
         let headers = headers.map(|(name, of)| header(name, of));
@@ -216,6 +221,7 @@ impl EventFacts {
             proof: None,
             method: text(&event.method),
             path: cut(&path),
+            secrets: in_headers + in_query.unwrap_or(0),
             size: body_bytes,
             sha256: hex(&event.body_sha256),
             headers: headers.collect(),
@@ -252,8 +258,8 @@ impl EventFacts {
     }
 
     /// How many values are masked.
-    pub(super) fn masked(&self) -> usize {
-        self.headers.iter().filter(|header| header.is_masked).count()
+    pub(super) const fn masked(&self) -> usize {
+        if self.look.reveals { 0 } else { self.secrets }
     }
 
     /// The same page with them.

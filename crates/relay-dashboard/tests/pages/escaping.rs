@@ -48,10 +48,10 @@ pub(crate) const PAYLOADS: [&str; 40] = [
     "\u{2066}a\u{2069}\u{200f}\u{200e}\u{61c}",
     "\u{1b}[31mred\u{1b}[0m\u{1b}]0;title\u{7}",
     "\u{9b}2J\u{8}\u{7f}\u{0}",
-    "break\r\nSet-Cookie: a=b",
+    "break\r\nLocation: //evil.example",
     "\u{2028}\u{2029}\u{feff}\u{200b}\u{e0041}\u{fff9}",
     "{{7*7}}${7*7}<%= 7*7 %>#{7*7}",
-    "{% include \"/etc/passwd\" %}\u{fffd}\u{1f469}\u{200d}\u{1f4bb}",
+    "{% include \"/etc/hosts\" %}\u{fffd}\u{1f469}\u{200d}\u{1f4bb}",
 ];
 
 /// Screens on which a payload reads otherwise than it came: in hex, or quoted for a shell.
@@ -230,6 +230,12 @@ fn a_secret_among_the_fields_is_masked_until_it_is_revealed() {
         let html = EventPage { page: sample::page(Role::Operator), event }.html();
         assert_eq!(html.contains("canary"), reveals, "{view:?}");
         assert_ne!(html.contains("reveal=1"), reveals, "{view:?}");
+        let event = sample::event(&Words { query: "a=1&access_token=canary".into(), ..Words::usual() }, 0);
+        let look = Look { reveals, ..Look::at(view) };
+        let facts = EventFacts::of(&event, event.body.len() as u64, look, true);
+        assert_eq!(facts.secrets, 1, "a signature of the sender is none");
+        let html = EventPage { page: sample::page(Role::Operator), event: facts }.html();
+        assert_eq!((html.contains("canary"), html.contains("reveal=1")), (reveals, !reveals), "{view:?}");
     }
     let withheld = sample::facts(&words, Role::Viewer, Look { reveals: true, ..Look::default() });
     let html = EventPage { page: sample::page(Role::Viewer), event: withheld }.html();

@@ -37,7 +37,7 @@ pub(super) struct Asked {
 
 pub(super) async fn show(looking: Looking, Path(id): Path<String>, Query(asked): Query<Asked>) -> Response {
     let view = asked.view.as_deref().map_or(View::default(), View::of);
-    let reveals = asked.reveal.is_some();
+    let reveals = asked.reveal.as_deref() == Some("1");
     let (from, is_all) = (asked.from.unwrap_or(0), asked.all.is_some());
     let look = Look { view, from, is_all, room: Room::Page, reveals };
     let drawn = draw(&looking, &id, look).await;
@@ -73,7 +73,8 @@ pub(super) async fn seen(looking: &Looking, id: EventId, look: Look) -> Result<O
     let event = facts(looking, id, look).await?;
     if event.is_some() {
         note(looking, id).await;
-        if let Some(present) = looking.present.as_ref().filter(|_| look.reveals && looking.sees_payloads()) {
+        let revealed = event.as_ref().is_some_and(|event| look.reveals && event.secrets > 0);
+        if let Some(present) = looking.present.as_ref().filter(|_| revealed) {
             looking.state.people.note_reveal(present, &looking.who, id).await;
         }
     }

@@ -75,7 +75,11 @@ impl Looking {
         let base = self.site().base();
         let target = format!("{base}{}", target.trim_start_matches('/'));
         let login = self.site().login();
-        if target == base.as_str() { login } else { login.with("next", &target) }
+        // What is no page is led to none; what would show secrets there is asked for anew.
+        match self.site().page(&target).filter(|page| *page != base) {
+            Some(page) => login.with("next", page.as_str()),
+            None => login,
+        }
     }
 
     /// The answer to whoever looks.

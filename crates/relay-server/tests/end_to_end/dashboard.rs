@@ -250,7 +250,7 @@ async fn a_viewer_sees_no_payload() {
     make_user(&bench, "otto", "operator").await;
     make_user(&bench, "anna", "admin").await;
     let client = join(bench.public, RELAY_TOKEN, "default", refusing()).await;
-    let path = format!("/webhook?q={CANARY}");
+    let path = format!("/webhook?q={CANARY}&access_token={HIDDEN}");
     let key = format!("X-API-Key: {API_KEY}\r\nX-Customer: {CANARY}\r\nCookie: {HIDDEN}\r\n");
     let stored = bench.post_to(&path, &key, format!("{{\"a\":\"{CANARY}\"}}").as_bytes()).await.json();
     let id = stored["event_id"].as_str().unwrap();
@@ -318,7 +318,18 @@ async fn a_viewer_sees_no_payload() {
     assert_eq!(event.matches(CANARY).count(), 5, "body, header, query, the answers of two tries: {event}");
     assert!(!event.contains(HIDDEN) && event.contains("masked") && event.contains("reveal=1"), "{event}");
     let command = otto.get(&format!("/events/{id}?view=curl")).await.text();
-    assert!(!command.contains(HIDDEN) && command.contains("cookie: $COOKIE"), "{command}");
+    assert!(!command.contains(HIDDEN) && command.contains("cookie: ${RELAY_EVENT_COOKIE:?}"), "{command}");
+    // The API masks for him as the page does.
+    let by_api = otto.get(&format!("/api/v1/events/{id}")).await.text();
+    assert!(!by_api.contains(HIDDEN) && by_api.contains("x-customer") && by_api.contains(CANARY), "{by_api}");
+    let reveals = bench.ask("/api/v1/audit-log?action=event.reveal").await;
+    assert_eq!(reveals["items"], json!([]), "nothing was revealed yet");
+    let by_api = otto.get(&format!("/api/v1/events/{id}?reveal=1")).await.text();
+    assert!(by_api.contains(HIDDEN), "{by_api}");
+    let by_token = bench.ask(&format!("/api/v1/events/{id}")).await.to_string();
+    assert!(by_token.contains(HIDDEN), "ADMIN_TOKEN has all of it: {by_token}");
+    let asked_otherwise = otto.get(&format!("/events/{id}?reveal=0")).await.text();
+    assert!(!asked_otherwise.contains(HIDDEN), "{asked_otherwise}");
     for view in ["reveal=1", "view=curl&reveal=1"] {
         let revealed = otto.get(&format!("/events/{id}?{view}")).await.text();
         assert!(revealed.contains(HIDDEN), "{view}: {revealed}");

@@ -1,4 +1,6 @@
-//! What is left out for whoever may not see payloads: queries, values of headers, answers of targets.
+//! What is left out for whoever may not see payloads: queries, values of headers, answers of targets; and secrets, for whoever did not ask for them.
+
+use relay_core::secret_field::{is_secret, masked_query};
 
 use crate::{
     api::{DeliveryDto, EventDto, GroupDto, HeaderDto},
@@ -33,6 +35,20 @@ impl Seen for EventDto {
         let headers = self.headers.iter().map(|header| HeaderDto::Withheld([header.name().to_owned()])).collect();
         let deliveries = self.deliveries.into_iter().map(Seen::withheld).collect();
         Self { query: None, headers, deliveries, ..self }
+    }
+}
+
+impl EventDto {
+    /// Without values that are secrets of its sender.
+    pub(crate) fn masked(mut self) -> Self {
+        for header in &mut self.headers {
+            if is_secret(header.name().as_bytes(), header.value().as_bytes()) {
+                *header = HeaderDto::Withheld([header.name().to_owned()]);
+            }
+        }
+        let masked = self.query.map(|query| masked_query(query.as_bytes()).0);
+        self.query = masked.map(|query| String::from_utf8_lossy(&query).into_owned());
+        self
     }
 }
 

@@ -10,6 +10,7 @@ use relay_core::{
     storage::{Replay, Replayed},
 };
 use relay_store::seam::{DeliveryFilter, EventRow, Listing as Listed, Page};
+use serde::Deserialize;
 
 use super::{
     by_key,
@@ -58,20 +59,50 @@ fn shown(state: &State, who: &Principal, listing: &Listed<EventRow>) -> List<Eve
     List { items, next }
 }
 
+/// What one event is asked for with.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Revealing {
+    /// `1`: with the values that are secrets.
+    reveal: Option<String>,
+}
+
 pub(super) async fn show(
     Of(state): Of,
     Extension(who): Extension<Principal>,
     present: Option<Extension<Present>>,
     At(id): At<String>,
+    Asked(asked): Asked<Revealing>,
 ) -> Result<Json<EventDto>, AdminError> {
     // However many look at large bodies, few are in memory.
     let _held = state.bodies.acquire().await.map_err(|_| AdminError::Stopping)?;
     let event = find(&state, &id).await?;
-    note_view(&state, present, &who, event.id).await;
+    note_view(&state, present.clone(), &who, event.id).await;
     let filter = DeliveryFilter { event: Some(event.id), ..DeliveryFilter::default() };
     let page = Page { cursor: None, limit: DELIVERIES_SHOWN };
     let deliveries = state.archive.browse_deliveries(filter, page).await?.items;
-    Ok(Json(EventDto::new(&event, event.body.len() as u64, &deliveries).by(&who).linked(state.admin_url())))
+    let shown = EventDto::new(&event, event.body.len() as u64, &deliveries).by(&who).linked(state.admin_url());
+    let reveals = asked.reveal.as_deref() == Some("1");
+    Ok(Json(if who.has_session() { masked(&state, present, &who, shown, reveals).await } else { shown }))
+}
+
+/// As whoever came in by the dashboard gets it: with secrets where he asks for them, which is written down (S34).
+async fn masked(
+    state: &State,
+    present: Option<Extension<Present>>,
+    who: &Principal,
+    shown: EventDto,
+    reveals: bool,
+) -> EventDto {
+    let masked = shown.clone().masked();
+    if !reveals || masked == shown {
+        return masked;
+    }
+    let Ok(id) = shown.id.parse() else { return masked };
+    if let Some(Extension(present)) = present {
+        state.people.note_reveal(&present, who, id).await;
+    }
+    shown
 }
 
 /// The body as it was received, never to be interpreted by whoever shows it (S26).
@@ -183,6 +214,31 @@ mod tests {
         let answer = crate::admin::routes::all().with_state(Arc::clone(state)).oneshot(request).await.unwrap();
         assert!(answer.status().is_success(), "{path}: {}", answer.status());
         String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
+    /// What would let others in is shown to a session where it asks for that, and to the token as it is.
+    #[tokio::test]
+    async fn a_session_gets_secrets_of_an_event_where_it_asks_for_them() {
+        let store = Arc::new(MemoryStore::new());
+        let state = crate::offline::tests::admin(store.clone()).await;
+        let (mut mint, at) = (IdMint::new(0, 7), Wall::from_micros(1_700_000_000_000_000));
+        let headers = [("authorization", "Bearer canary"), ("x-signature", "said")];
+        let event = Event {
+            headers: headers.map(|(name, value)| (name.into(), value.into())).to_vec(),
+            query: Some("access_token=canary&page=2".into()),
+            ..tests::event(&mut mint, at, "default")
+        };
+        let path = format!("/events/{}", event.id);
+        assert!(store.append(vec![tests::append(event, vec![])]).await.iter().all(Result::is_ok));
+        let session = Some(Principal::SESSION);
+        for (asks, credential, shows) in
+            [("", session, false), ("?reveal=0", session, false), ("?reveal=1", session, true), ("", None, true)]
+        {
+            let answer = asked(&state, &format!("{path}{asks}"), credential).await;
+            assert_eq!(answer.matches("canary").count(), if shows { 2 } else { 0 }, "{asks} {credential:?}: {answer}");
+            assert!(shows || answer.contains("\"query\":\"access_token=•••&page=2\""), "{answer}");
+            assert!(answer.contains("[\"x-signature\",\"said\"]") && answer.contains("authorization"), "{answer}");
+        }
     }
 
     /// S34: whoever came in by the dashboard sees content where it is a line of the audit log, and not in lists.

@@ -277,7 +277,7 @@ fn of_events() -> Vec<Route> {
             .one::<BulkDto>()
             .asks::<ReplayAsk>(),
         post("/events/erase", Purge, "Erase all events that match", erase::many).one::<BulkDto>().asks::<EraseAsk>(),
-        get("/events/{id}", See, "An event and its deliveries", event::show).one::<EventDto>(),
+        get("/events/{id}", See, "An event and its deliveries", event::show).one::<EventDto>().query(&["reveal"]),
         get("/events/{id}/body", Payload, "The body of an event, as it was received", event::body)
             .bytes()
             .also(&[AdminCode::Conflict]),
