@@ -8,7 +8,7 @@ use relay_core::delivery::{Reason, State};
 
 use crate::{
     body::{BodyLines, Preview, View},
-    screen::Proof,
+    screen::{NoVerdict, Proof},
     show,
     since::Since,
     sums::{DeliveriesSum, EventsSum},
@@ -458,7 +458,7 @@ pub(crate) fn by_key(key: &str) -> String {
 pub(crate) const fn proof(proof: &Proof) -> &'static str {
     match proof {
         Proof::Holds | Proof::HoldsUnderOld => "Genuine",
-        Proof::Fails(_) => "Not proved by now",
+        Proof::Fails(_) => "No longer proved",
         Proof::Unknown(_) => "Not judged again",
     }
 }
@@ -471,14 +471,24 @@ pub(crate) fn proof_said(proof: &Proof) -> String {
         Proof::Fails(check) => {
             return format!("It was when it came. The source's secrets or settings are others now: {check}.");
         }
-        Proof::Unknown("erased") => "What was received is erased.",
-        Proof::Unknown("no_source") => "Its source is deleted, and its secrets with it.",
-        Proof::Unknown("source_broken") => "The settings of its source do not read.",
-        Proof::Unknown("key_fetched") => "The platform's key is fetched when a webhook comes, and not for a look.",
-        Proof::Unknown("handshake") => "Its source would take it for a question of its platform now.",
-        Proof::Unknown(_) => "A key or password proved it, which is not kept with it.",
+        Proof::Unknown(why) => no_verdict(*why),
     };
     why.to_owned()
+}
+
+const fn no_verdict(why: NoVerdict) -> &'static str {
+    match why {
+        NoVerdict::Erased => "What was received is erased.",
+        NoVerdict::NoSource => "Its source is deleted, and its secrets with it.",
+        NoVerdict::SourceBroken => "The settings of its source do not read.",
+        NoVerdict::NotKept => "What its source takes for proof, a key, a password or a token, is not kept with it.",
+        NoVerdict::KeyFetched => "The platform's key is fetched when a webhook comes, and not for a look.",
+        NoVerdict::Question => "Its source would take it for a question of its platform now.",
+        NoVerdict::BodyUnread => {
+            "Its source has bodies signed as they are decoded; this one is longer than is decoded for a look, or does not decode."
+        }
+        NoVerdict::Age => "The time in it is apart from that at which it came, as the clocks were then.",
+    }
 }
 
 pub(crate) fn to(destination: &str) -> String {

@@ -42,7 +42,7 @@ pub use self::{
     outcome::Outcome,
     overview::{Circuit, DestinationLine, Overview, OverviewLive, Reason, Situation, SourceLine},
     problem::Problem,
-    proof::Proof,
+    proof::{NoVerdict, Proof},
     route::RouteLine,
     source::{EventName, Parameter, RefusalLine, SourceCounters, SourceFacts, SourcePage},
     sources::{ListedSource, MissedLine, Sources},

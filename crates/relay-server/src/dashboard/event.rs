@@ -7,7 +7,7 @@ use axum::{
 use relay_core::{delivery::Delivery, id::EventId, name::Name};
 use relay_dashboard::{
     body::{Look, Room, View},
-    screen::{Became, DeliveryFacts, EventBecame, EventCurl, EventFacts, EventPage, Payload, Proof, Screen as _},
+    screen::{Became, DeliveryFacts, EventBecame, EventCurl, EventFacts, EventPage, NoVerdict, Payload, Proof, Screen as _},
 };
 use relay_store::seam::{DeliveryFilter, Page};
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::frame::{Drawn, Looking};
 use crate::{
     admin::{problem::AdminError, routes::id},
-    judged_again::{By, JudgedAgain, judged_again},
+    judged_again::{By, JudgedAgain, Unjudged, judged_again},
     principal::Permission,
 };
 
@@ -97,10 +97,23 @@ async fn facts(looking: &Looking, id: EventId, look: Look) -> Result<Option<Even
         JudgedAgain::Genuine(By::Present) => Proof::Holds,
         JudgedAgain::Genuine(By::Old) => Proof::HoldsUnderOld,
         JudgedAgain::Refused(refusal) => Proof::Fails(refusal.check.to_owned()),
-        JudgedAgain::Unknown(why) => Proof::Unknown(why.as_str()),
+        JudgedAgain::Unknown(why) => Proof::Unknown(no_verdict(why)),
     };
     let facts = EventFacts::of(&event, event.body.len() as u64, look, looking.sees_payloads()).judged(proof);
     Ok(Some(facts.with(became).routed(routed(looking, &event.source))))
+}
+
+const fn no_verdict(why: Unjudged) -> NoVerdict {
+    match why {
+        Unjudged::Erased => NoVerdict::Erased,
+        Unjudged::NoSource => NoVerdict::NoSource,
+        Unjudged::Broken => NoVerdict::SourceBroken,
+        Unjudged::NotKept => NoVerdict::NotKept,
+        Unjudged::Fetched => NoVerdict::KeyFetched,
+        Unjudged::Question => NoVerdict::Question,
+        Unjudged::BodyUnread => NoVerdict::BodyUnread,
+        Unjudged::Age => NoVerdict::Age,
+    }
 }
 
 async fn became(looking: &Looking, id: EventId) -> Result<Became, AdminError> {
