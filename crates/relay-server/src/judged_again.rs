@@ -7,6 +7,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use relay_core::{event::Event, time::Wall};
 use relay_providers::{Refusal, Request, SignedOver, Verdict, Verifier};
+use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle};
 
 use crate::{intake::Intake, scan::needle::body_of, state::State};
 
@@ -69,13 +70,24 @@ impl Unjudged {
 /// The checks that say no more than when a request was made.
 const OF_AGE: [&str; 4] = ["stale_timestamp", "future_timestamp", "expired_token", "future_token"];
 
-/// Judges it beside the threads that answer: a body may be long.
-pub(crate) async fn judged_again(state: &State, event: &Arc<Event>) -> JudgedAgain {
+/// The place of one event with its body among those that are in memory at a time: free once nobody works with it any more.
+pub(crate) type Held = Arc<OwnedSemaphorePermit>;
+
+/// Judges it beside the threads that answer: a body may be long. Whoever asked may be gone before that is done, its place is not.
+pub(crate) async fn judged_again(state: &State, event: &Arc<Event>, held: Held) -> JudgedAgain {
     let intake = state.registry.directory().intakes.get(&event.source).cloned();
     let (event, public_url, now) = (Arc::clone(event), state.public_url.clone(), state.clock.wall());
-    let judged =
-        tokio::task::spawn_blocking(move || judge_as_of(intake.as_deref(), &event, public_url.as_deref(), now));
+    let judged = beside(held, move || judge_as_of(intake.as_deref(), &event, public_url.as_deref(), now));
     judged.await.unwrap_or(JudgedAgain::Unknown(Unjudged::Broken))
+}
+
+/// Work that goes on when nobody waits for it any more, and holds the place until then.
+fn beside<T: Send + 'static>(held: Held, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(held);
+        done
+    })
 }
 
 /// What is said of it by a source as it is at that time.
@@ -167,6 +179,7 @@ mod tests {
     use flate2::{Compression, write::GzEncoder};
     use relay_core::id::IdMint;
     use relay_providers::{Draft, Signer};
+    use tokio::sync::Semaphore;
 
     use super::*;
     use crate::{intake::Old, network_policy::Terms, tests};
@@ -346,6 +359,19 @@ mod tests {
         // Of the present one nothing is kept, and it is the old one that proved it; or it was that of which nothing is kept.
         assert_eq!(judged(of_key.clone(), old, None, later), JudgedAgain::Genuine(By::Old));
         assert_eq!(judged(new, of_key, None, later), JudgedAgain::Unknown(Unjudged::NotKept));
+    }
+
+    /// Whoever asks and hangs up, again and again, has no more bodies worked at than there are places.
+    #[tokio::test]
+    async fn the_place_is_held_until_the_work_is_done_also_where_nobody_waits_for_it() {
+        let bodies = Arc::new(Semaphore::new(1));
+        let held = Arc::new(Arc::clone(&bodies).acquire_owned().await.unwrap());
+        let (go, goes) = std::sync::mpsc::channel::<()>();
+        let work = beside(held, move || goes.recv().unwrap());
+        drop(work);
+        assert_eq!(bodies.available_permits(), 0);
+        go.send(()).unwrap();
+        drop(tokio::time::timeout(Duration::from_mins(1), bodies.acquire()).await.unwrap().unwrap());
     }
 
     #[test]

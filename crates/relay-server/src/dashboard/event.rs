@@ -1,5 +1,7 @@
 //! One event, with what became of it.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{Path, Query},
     response::Response,
@@ -15,7 +17,7 @@ use serde::Deserialize;
 use super::frame::{Drawn, Looking};
 use crate::{
     admin::{problem::AdminError, routes::id},
-    judged_again::{By, JudgedAgain, Unjudged, judged_again},
+    judged_again::{By, Held, JudgedAgain, Unjudged, judged_again},
     principal::Permission,
 };
 
@@ -90,17 +92,25 @@ async fn note(looking: &Looking, id: EventId) {
 async fn facts(looking: &Looking, id: EventId, look: Look) -> Result<Option<EventFacts>, AdminError> {
     let archive = &looking.state.archive;
     // However many look at large bodies, few are in memory.
-    let _held = looking.state.bodies.acquire().await.map_err(|_| AdminError::Stopping)?;
+    let held = Arc::clone(&looking.state.bodies).acquire_owned().await.map_err(|_| AdminError::Stopping)?;
+    let held: Held = Arc::new(held);
     let Some(event) = archive.event(id).await? else { return Ok(None) };
     let became = became(looking, id).await?;
-    let proof = match judged_again(&looking.state, &event).await {
+    let mut facts = EventFacts::of(&event, event.body.len() as u64, look, looking.sees_payloads());
+    // Not beside a list, nor for each part of its body or the command: a body may be long, and is hashed whole.
+    if look.room == Room::Page && look.from == 0 && !looking.wants_fragment {
+        facts = facts.judged(proof(judged_again(&looking.state, &event, Arc::clone(&held)).await));
+    }
+    Ok(Some(facts.with(became).routed(routed(looking, &event.source))))
+}
+
+fn proof(judged: JudgedAgain) -> Proof {
+    match judged {
         JudgedAgain::Genuine(By::Present) => Proof::Holds,
         JudgedAgain::Genuine(By::Old) => Proof::HoldsUnderOld,
         JudgedAgain::Refused(refusal) => Proof::Fails(refusal.check.to_owned()),
         JudgedAgain::Unknown(why) => Proof::Unknown(no_verdict(why)),
-    };
-    let facts = EventFacts::of(&event, event.body.len() as u64, look, looking.sees_payloads()).judged(proof);
-    Ok(Some(facts.with(became).routed(routed(looking, &event.source))))
+    }
 }
 
 const fn no_verdict(why: Unjudged) -> NoVerdict {
