@@ -98,7 +98,7 @@ async fn facts(looking: &Looking, id: EventId, look: Look) -> Result<Option<Even
     let became = became(looking, id).await?;
     let mut facts = EventFacts::of(&event, event.body.len() as u64, look, looking.sees_payloads());
     // Not beside a list, nor for each part of its body or the command: a body may be long, and is hashed whole.
-    if look.room == Room::Page && look.from == 0 && !looking.wants_fragment {
+    if look.room == Room::Page && look.from <= 1 && !looking.wants_fragment {
         facts = facts.judged(proof(judged_again(&looking.state, &event, Arc::clone(&held)).await));
     }
     Ok(Some(facts.with(became).routed(routed(looking, &event.source))))
