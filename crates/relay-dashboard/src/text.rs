@@ -66,6 +66,8 @@ words! {
     REFUSED_HERE = "Of this server, since it began";
     LAST_HOUR = "Last hour";
     HOUR_IS = "Dead and refused as this server counts them; all of it since it began, at most";
+    DEAD_HERE = "Dead here";
+    REFUSED_HOUR = "Refused here";
     KNOWN_SINCE = "known since this server began,";
     NOT_KNOWN = "not known";
     ACCEPTED_EVER = "Accepted in all";
