@@ -99,7 +99,7 @@ fn judge_as_of(intake: Option<&Intake>, event: &Event, public_url: Option<&str>,
     if intake.broken.is_some() {
         return JudgedAgain::Unknown(Unjudged::Broken);
     }
-    let url = url(intake, public_url, event);
+    let url = url(public_url, event);
     let judged = judge(&intake.verifier, event, url.as_deref());
     let old = intake.old.as_ref().filter(|old| old.is_valid(now) && !matches!(judged, JudgedAgain::Genuine(_)));
     let Some(old) = old else { return judged };
@@ -112,7 +112,7 @@ fn judge_as_of(intake: Option<&Intake>, event: &Event, public_url: Option<&str>,
 }
 
 /// The URL as its sender saw it, for providers that sign it.
-fn url(intake: &Intake, public_url: Option<&str>, event: &Event) -> Option<String> {
+fn url(public_url: Option<&str>, event: &Event) -> Option<String> {
     let base = public_url?;
     let path = str::from_utf8(&event.path).ok()?;
     let query = event.query.as_deref().map(str::from_utf8).transpose().ok()?;
@@ -205,7 +205,8 @@ mod tests {
 
     /// As its platform signed it, and as it was received then.
     fn signed(provider: &str, settings: Settings, url: &str, body: &str) -> Event {
-        let draft = Signer::new(provider, &given(settings)).unwrap().sign(Draft::post(url, body.to_owned()), "evt_1", AT);
+        let draft =
+            Signer::new(provider, &given(settings)).unwrap().sign(Draft::post(url, body.to_owned()), "evt_1", AT);
         let draft = draft.unwrap();
         let (path, query) = draft.target();
         let (path, query) = (Bytes::from(path.to_owned()), query.map(|query| Bytes::from(query.to_owned())));
@@ -288,7 +289,11 @@ mod tests {
             assert_eq!(judge(&verifier, &bare, None), JudgedAgain::Unknown(Unjudged::NotKept), "{provider}");
             for other in others {
                 let event = Event { headers: vec![("authorization".into(), other.into())], ..of_stripe() };
-                assert_eq!(judge(&verifier, &event, None), JudgedAgain::Unknown(Unjudged::NotKept), "{provider} {other}");
+                assert_eq!(
+                    judge(&verifier, &event, None),
+                    JudgedAgain::Unknown(Unjudged::NotKept),
+                    "{provider} {other}"
+                );
             }
         }
     }
