@@ -285,7 +285,8 @@ impl Server {
         let health = health.with(shown.as_ref().map(|(certificate, _)| certificate.clone())).hearing(untold.clone());
         let backups = backups(&config, &store, clock);
         let trend = Trend::new(Arc::clone(&metrics));
-        trend.note(&stats, clock.now().mono);
+        let now = clock.now().mono;
+        trend.note(&stats, now, now);
         let health = health.keeping(config.retention_delivered).copying(backups.clone()).counting(Arc::new(trend));
         let relay = Box::pin(RelayName::of(&config, &*store)).await;
         let outcry = Outcry::named(&config, &relay, clock);

@@ -9,7 +9,9 @@ use axum::{
 use relay_core::{delivery::Delivery, id::EventId, name::Name};
 use relay_dashboard::{
     body::{Look, Room, View},
-    screen::{Became, DeliveryFacts, EventBecame, EventCurl, EventFacts, EventPage, NoVerdict, Payload, Proof, Screen as _},
+    screen::{
+        Became, DeliveryFacts, EventBecame, EventCurl, EventFacts, EventPage, NoVerdict, Payload, Proof, Screen as _,
+    },
 };
 use relay_store::seam::{DeliveryFilter, Page};
 use serde::Deserialize;
