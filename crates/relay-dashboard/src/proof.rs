@@ -9,8 +9,29 @@ pub enum Proof {
     HoldsUnderOld,
     /// It does not: which check refuses it.
     Fails(String),
-    /// It cannot be judged again: why, in one word.
-    Unknown(&'static str),
+    /// It cannot be judged again.
+    Unknown(NoVerdict),
+}
+
+/// Why it cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoVerdict {
+    /// What was received is erased.
+    Erased,
+    /// Its source is deleted.
+    NoSource,
+    /// The settings of its source do not read.
+    SourceBroken,
+    /// What proved it is not kept with it.
+    NotKept,
+    /// The key is the platform's, and fetched.
+    KeyFetched,
+    /// It would be a question of its platform.
+    Question,
+    /// Its body is signed decoded, and does not decode.
+    BodyUnread,
+    /// The time in it is another than that at which it came.
+    Age,
 }
 
 impl Proof {

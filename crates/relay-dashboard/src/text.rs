@@ -8,7 +8,7 @@ use relay_core::delivery::{Reason, State};
 
 use crate::{
     body::{BodyLines, Preview, View},
-    proof::Proof,
+    proof::{NoVerdict, Proof},
     show,
     since::Since,
     sums::{DeliveriesSum, EventsSum},
@@ -66,6 +66,8 @@ words! {
     REFUSED_HERE = "Of this server, since it began";
     LAST_HOUR = "Last hour";
     HOUR_IS = "Dead and refused as this server counts them; all of it since it began, at most";
+    DEAD_HERE = "Dead here";
+    REFUSED_HOUR = "Refused here";
     KNOWN_SINCE = "known since this server began,";
     NOT_KNOWN = "not known";
     ACCEPTED_EVER = "Accepted in all";
@@ -458,7 +460,7 @@ pub(crate) fn by_key(key: &str) -> String {
 pub(crate) const fn proof(proof: &Proof) -> &'static str {
     match proof {
         Proof::Holds | Proof::HoldsUnderOld => "Genuine",
-        Proof::Fails(_) => "Not proved by now",
+        Proof::Fails(_) => "No longer proved",
         Proof::Unknown(_) => "Not judged again",
     }
 }
@@ -471,14 +473,24 @@ pub(crate) fn proof_said(proof: &Proof) -> String {
         Proof::Fails(check) => {
             return format!("It was when it came. The source's secrets or settings are others now: {check}.");
         }
-        Proof::Unknown("erased") => "What was received is erased.",
-        Proof::Unknown("no_source") => "Its source is deleted, and its secrets with it.",
-        Proof::Unknown("source_broken") => "The settings of its source do not read.",
-        Proof::Unknown("key_fetched") => "The platform's key is fetched when a webhook comes, and not for a look.",
-        Proof::Unknown("handshake") => "Its source would take it for a question of its platform now.",
-        Proof::Unknown(_) => "A key or password proved it, which is not kept with it.",
+        Proof::Unknown(why) => no_verdict(*why),
     };
     why.to_owned()
+}
+
+const fn no_verdict(why: NoVerdict) -> &'static str {
+    match why {
+        NoVerdict::Erased => "What was received is erased.",
+        NoVerdict::NoSource => "Its source is deleted, and its secrets with it.",
+        NoVerdict::SourceBroken => "The settings of its source do not read.",
+        NoVerdict::NotKept => "What its source takes for proof, a key, a password or a token, is not kept with it.",
+        NoVerdict::KeyFetched => "The platform's key is fetched when a webhook comes, and not for a look.",
+        NoVerdict::Question => "Its source would take it for a question of its platform now.",
+        NoVerdict::BodyUnread => {
+            "Its source has bodies signed as they are decoded; this one is longer than is decoded for a look, or does not decode."
+        }
+        NoVerdict::Age => "The time in it is apart from that at which it came, as the clocks were then.",
+    }
 }
 
 pub(crate) fn to(destination: &str) -> String {

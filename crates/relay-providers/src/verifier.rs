@@ -200,6 +200,26 @@ impl Verifier {
         self.provider.key_source
     }
 
+    /// Whether it takes out of a request what proves it, by each of its schemes or by one of several: what is stored of such a request may
+    /// have no proof any more, and that refutes nothing.
+    pub fn strips(&self) -> bool {
+        match &self.proof {
+            Proof::Keys(_) | Proof::Basic(_) => true,
+            Proof::Signed(signatures) => signatures.strips(),
+            Proof::Code(_) => false,
+        }
+    }
+
+    /// The same for a look at what was taken long ago: a scheme of the table takes any age. Code of a platform judges it as ever.
+    #[must_use]
+    pub fn of_any_age(&self) -> Self {
+        let proof = match &self.proof {
+            Proof::Signed(signatures) => Proof::Signed(signatures.of_any_age()),
+            other => other.clone(),
+        };
+        Self { proof, ..self.clone() }
+    }
+
     /// The secrets that a request shows, where that is what proves it, so that somebody can try one after the other. `headers` with
     /// names in lower case. Signatures are no secrets: nobody guesses one. Neither does anybody guess a secret agreed with a platform
     /// that is long: such a platform sends for many others from its addresses, and what they get wrong must hold up nobody.

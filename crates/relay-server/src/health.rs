@@ -17,7 +17,7 @@ use relay_core::{
     limits,
     name::Name,
     storage::{Apart, StoreError},
-    time::{Now, Wall},
+    time::{Mono, Now, Wall},
 };
 use relay_store::seam::{Condition, DestinationStats, Memory, Stats, Upkeep};
 
@@ -197,8 +197,14 @@ impl Health {
     /// The same, which has each of its looks counted by the minute, from these counters on.
     pub(crate) fn counting(self, metrics: &Arc<Metrics>, stats: &Stats) -> Self {
         let trend = Trend::new(Arc::clone(metrics));
-        trend.note(stats, self.clock.now().mono);
+        let now = self.clock.now().mono;
+        trend.note(stats, now, now);
         Self { trend: Arc::new(trend), ..self }
+    }
+
+    /// Now, as [`Self::judge`] has it.
+    pub(crate) fn moment(&self) -> Mono {
+        self.clock.now().mono
     }
 
     /// How much came and went by the minute, as far as was looked.
@@ -266,16 +272,18 @@ impl Health {
     }
 
     async fn examine(&self) -> Result<Report, StoreError> {
+        let began = self.clock.now().mono;
         let stats = self.upkeep.stats().await?;
         let hub = self.hub.view().await;
-        let reasons = self.judge(&stats, &hub);
+        let reasons = self.judge(&stats, &hub, began);
         Ok(Report { stats, condition: self.upkeep.condition(), hub, reasons })
     }
 
-    /// What is not as it should be, by these counters and what the hub knows. What moved since the last look is noted.
-    pub(crate) fn judge(&self, stats: &Stats, hub: &View) -> Vec<Reason> {
+    /// What is not as it should be, by these counters and what the hub knows. What moved since the last look is noted, by a look that
+    /// began then.
+    pub(crate) fn judge(&self, stats: &Stats, hub: &View, began: Mono) -> Vec<Reason> {
         let now = self.clock.now();
-        self.trend.note(stats, now.mono);
+        self.trend.note(stats, began, now.mono);
         let unserved = {
             let mut unserved = self.unserved.lock().unwrap_or_else(PoisonError::into_inner);
             note_unserved(&mut unserved, stats, &hub.destinations, now);

@@ -101,9 +101,10 @@ impl Live {
         {
             return Ok(pulse.clone());
         }
+        let began = self.health.moment();
         let stats = self.upkeep.stats().await?;
         let hub = self.hub.view().await;
-        let reasons = self.health.judge(&stats, &hub).len() as u64;
+        let reasons = self.health.judge(&stats, &hub, began).len() as u64;
         let pulse = PulseDto { reasons, ..pulse(&stats, &hub, &self.metrics.refused_by_source()) };
         *look = Some((Instant::now(), pulse.clone()));
         Ok(pulse)

@@ -136,6 +136,16 @@ impl Signatures {
         })
     }
 
+    /// Whether one of them takes its proof out of the request.
+    pub(crate) fn strips(&self) -> bool {
+        self.0.iter().any(|signed| signed.scheme.strip)
+    }
+
+    /// The same without a bound of age.
+    pub(crate) fn of_any_age(&self) -> Self {
+        Self(self.0.iter().cloned().map(|signed| Signed { tolerance: None, ..signed }).collect())
+    }
+
     /// What stands where a secret is sent along that could be guessed.
     pub(crate) fn shown<'a>(
         &self,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// An event judged again, by the secrets that its source has now, as of the moment at which it was received.
+/// An event judged again, by the secrets that its source has now; its age refutes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VerdictDto {
     /// Of which event.
@@ -15,11 +15,12 @@ pub struct VerdictDto {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
     /// Of one that is refused the check, as `bad_signature`; of one that is unknown why: `erased`, `no_source`, `source_broken`, `not_kept`
-    /// (a key or password proved it), `key_fetched`, `handshake`.
+    /// (its source takes a key, password or token for proof), `key_fetched`, `handshake`, `body_unread` (signed decoded, and over 4 MiB then or not
+    /// to be decoded), `age` (the time in it is apart from that at which it came).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// The named API key that proved it when it came; `null`: `API_KEY`, or no key at all.
     pub key: Option<String>,
-    /// When it was received, as of which it is judged.
+    /// When it was received.
     pub received_at: String,
 }

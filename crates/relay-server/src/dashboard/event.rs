@@ -1,5 +1,7 @@
 //! One event, with what became of it.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{Path, Query},
     response::Response,
@@ -7,7 +9,7 @@ use axum::{
 use relay_core::{delivery::Delivery, id::EventId, name::Name};
 use relay_dashboard::{
     body::{Look, Room, View},
-    proof::Proof,
+    proof::{NoVerdict, Proof},
     screen::{Became, DeliveryFacts, EventBecame, EventCurl, EventFacts, EventPage, Payload, Screen as _},
 };
 use relay_store::seam::{DeliveryFilter, Page};
@@ -16,7 +18,7 @@ use serde::Deserialize;
 use super::frame::{Drawn, Looking};
 use crate::{
     admin::{problem::AdminError, routes::id},
-    judged_again::{By, JudgedAgain, judged_again},
+    judged_again::{By, Held, JudgedAgain, Unjudged, judged_again},
     principal::Permission,
 };
 
@@ -92,17 +94,38 @@ async fn note(looking: &Looking, id: EventId) {
 async fn facts(looking: &Looking, id: EventId, look: Look) -> Result<Option<EventFacts>, AdminError> {
     let archive = &looking.state.archive;
     // However many look at large bodies, few are in memory.
-    let _held = looking.state.bodies.acquire().await.map_err(|_| AdminError::Stopping)?;
+    let held = Arc::clone(&looking.state.bodies).acquire_owned().await.map_err(|_| AdminError::Stopping)?;
+    let held: Held = Arc::new(held);
     let Some(event) = archive.event(id).await? else { return Ok(None) };
     let became = became(looking, id).await?;
-    let proof = match judged_again(&looking.state, &event).await {
+    let mut facts = EventFacts::of(&event, event.body.len() as u64, look, looking.sees_payloads());
+    // Not beside a list, nor for each part of its body or the command: a body may be long, and is hashed whole.
+    if look.room == Room::Page && look.from <= 1 && !looking.wants_fragment {
+        facts = facts.judged(proof(judged_again(&looking.state, &event, Arc::clone(&held)).await));
+    }
+    Ok(Some(facts.with(became).routed(routed(looking, &event.source))))
+}
+
+fn proof(judged: JudgedAgain) -> Proof {
+    match judged {
         JudgedAgain::Genuine(By::Present) => Proof::Holds,
         JudgedAgain::Genuine(By::Old) => Proof::HoldsUnderOld,
         JudgedAgain::Refused(refusal) => Proof::Fails(refusal.check.to_owned()),
-        JudgedAgain::Unknown(why) => Proof::Unknown(why.as_str()),
-    };
-    let facts = EventFacts::of(&event, event.body.len() as u64, look, looking.sees_payloads()).judged(proof);
-    Ok(Some(facts.with(became).routed(routed(looking, &event.source))))
+        JudgedAgain::Unknown(why) => Proof::Unknown(no_verdict(why)),
+    }
+}
+
+const fn no_verdict(why: Unjudged) -> NoVerdict {
+    match why {
+        Unjudged::Erased => NoVerdict::Erased,
+        Unjudged::NoSource => NoVerdict::NoSource,
+        Unjudged::Broken => NoVerdict::SourceBroken,
+        Unjudged::NotKept => NoVerdict::NotKept,
+        Unjudged::Fetched => NoVerdict::KeyFetched,
+        Unjudged::Question => NoVerdict::Question,
+        Unjudged::BodyUnread => NoVerdict::BodyUnread,
+        Unjudged::Age => NoVerdict::Age,
+    }
 }
 
 async fn became(looking: &Looking, id: EventId) -> Result<Became, AdminError> {

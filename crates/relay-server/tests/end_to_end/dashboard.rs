@@ -343,6 +343,10 @@ async fn a_viewer_sees_no_payload() {
     );
     // A key proved it, which is not kept.
     assert!(event.contains("Not judged again"), "{event}");
+    // Judged is on its own page alone, and not once more for each part of it or beside a list.
+    for part in [format!("/events?open={id}"), format!("/events/{id}?view=hex&from=16")] {
+        assert!(!otto.get(&part).await.text().contains("Not judged again"), "{part}");
+    }
     let verdict = bench.ask(&format!("/api/v1/events/{id}/verdict")).await;
     assert_eq!((&verdict["verdict"], &verdict["why"]), (&json!("unknown"), &json!("not_kept")), "{verdict}");
     let trend = bench.ask("/api/v1/trend?minutes=5").await;

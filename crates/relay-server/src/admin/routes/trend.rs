@@ -28,8 +28,8 @@ pub(super) async fn show(Of(state): Of, Asked(back): Asked<Back>) -> Result<Json
     if !(1..=MINUTES_MAX).contains(&minutes) {
         return Err(AdminError::Invalid(format!("minutes is a number from 1 to {MINUTES_MAX}")));
     }
-    // What has moved until now is in it.
-    state.health.report().await?;
+    // What has moved until now is in it, where the store tells: what is known already is there without it.
+    let _ = state.health.report().await;
     let Stretch { since, known_since, minutes } = state.health.trend().latest(minutes, state.clock.now());
     let of = |part: fn(&Flow) -> u64| minutes.iter().map(|moved| moved.as_ref().map(part)).collect();
     Ok(Json(TrendDto {
@@ -46,9 +46,22 @@ pub(super) async fn show(Of(state): Of, Asked(back): Asked<Back>) -> Result<Json
 mod tests {
     use std::sync::Arc;
 
-    use relay_store::memory::MemoryStore;
+    use relay_core::storage::StoreError;
+    use relay_store::memory::{MemoryStore, Trouble};
 
     use super::*;
+
+    #[tokio::test]
+    async fn while_the_store_is_away_it_tells_what_it_has() {
+        let store = Arc::new(MemoryStore::new());
+        let state = crate::offline::tests::admin(store.clone()).await;
+        let asked = || show(Of(Arc::clone(&state)), Asked(Back { minutes: Some(1) }));
+        store.set_trouble(vec![(Trouble::Upkeep, StoreError::Away)]);
+        assert_eq!(asked().await.unwrap().0.accepted, [None]);
+        store.set_trouble(Vec::new());
+        state.health.forget().await;
+        assert_eq!(asked().await.unwrap().0.accepted, [Some(0)]);
+    }
 
     #[tokio::test]
     async fn the_minutes_before_the_server_began_are_not_known_and_that_is_said() {

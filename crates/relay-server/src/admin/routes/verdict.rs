@@ -1,5 +1,7 @@
 //! An event, judged again.
 
+use std::sync::Arc;
+
 use axum::Json;
 
 use super::event::find;
@@ -14,9 +16,9 @@ use crate::{
 };
 
 pub(super) async fn show(Of(state): Of, At(id): At<String>) -> Result<Json<VerdictDto>, AdminError> {
-    let _held = state.bodies.acquire().await.map_err(|_| AdminError::Stopping)?;
+    let held = Arc::clone(&state.bodies).acquire_owned().await.map_err(|_| AdminError::Stopping)?;
     let event = find(&state, &id).await?;
-    let (verdict, secret, why) = match judged_again(&state, &event).await {
+    let (verdict, secret, why) = match judged_again(&state, &event, Arc::new(held)).await {
         JudgedAgain::Genuine(By::Present) => ("genuine", Some("present"), None),
         JudgedAgain::Genuine(By::Old) => ("genuine", Some("old"), None),
         JudgedAgain::Refused(refusal) => ("refused", None, Some(refusal.check)),
@@ -34,8 +36,6 @@ pub(super) async fn show(Of(state): Of, At(id): At<String>) -> Result<Json<Verdi
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use relay_core::{id::IdMint, time::Wall};
     use relay_store::{memory::MemoryStore, seam::Queue as _};
 
