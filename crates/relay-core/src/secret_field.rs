@@ -1,8 +1,8 @@
 //! What of a request is a secret of its sender: fields and parameters, by their names, and values that begin as credentials do. Who shows them to
 //! people masks their values.
 //!
-//! It is one list for the pages of the dashboard and what the admin API gives who signed in there; the command line prints all of it. A signature in a field is no secret: it proves one body, and nothing is made with it. One in a query may be
-//! all that a signed URL needs.
+//! It is one list for the pages of the dashboard and what the admin API gives who signed in there; the command line prints all of it. A
+//! signature in a field is no secret: it proves one body, and nothing is made with it. One in a query may be all that a signed URL needs.
 
 use crate::target::decoded;
 

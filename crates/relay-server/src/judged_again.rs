@@ -71,10 +71,10 @@ impl Unjudged {
 const OF_AGE: [&str; 4] = ["stale_timestamp", "future_timestamp", "expired_token", "future_token"];
 
 /// The place of one event with its body among those that are in memory at a time: free once nobody works with it any more.
-pub(crate) type Held = Arc<OwnedSemaphorePermit>;
+pub(crate) type BodyPlace = Arc<OwnedSemaphorePermit>;
 
 /// Judges it beside the threads that answer: a body may be long. Whoever asked may be gone before that is done, its place is not.
-pub(crate) async fn judged_again(state: &State, event: &Arc<Event>, held: Held) -> JudgedAgain {
+pub(crate) async fn judged_again(state: &State, event: &Arc<Event>, held: BodyPlace) -> JudgedAgain {
     let intake = state.registry.directory().intakes.get(&event.source).cloned();
     let (event, public_url, now) = (Arc::clone(event), state.public_url.clone(), state.clock.wall());
     let judged = beside(held, move || judge_as_of(intake.as_deref(), &event, public_url.as_deref(), now));
@@ -82,7 +82,7 @@ pub(crate) async fn judged_again(state: &State, event: &Arc<Event>, held: Held) 
 }
 
 /// Work that goes on when nobody waits for it any more, and holds the place until then.
-fn beside<T: Send + 'static>(held: Held, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+fn beside<T: Send + 'static>(held: BodyPlace, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     tokio::task::spawn_blocking(move || {
         let done = work();
         drop(held);

@@ -4,6 +4,7 @@ use crate::{
     clock::clock,
     process::{API_KEY, Server, client, wait_for},
     sender::Sender,
+    store,
     target::{Reply, Target},
 };
 
@@ -22,7 +23,7 @@ async fn only_what_ended_goes_and_only_after_its_retention() {
         ("RETENTION_DELIVERED", "1m"),
         ("RETENTION_DEAD", "30d"),
     ];
-    let mut server = Server::start(dir.path(), &settings);
+    let mut server = Server::start(dir.path(), &[&settings[..], &store::HURRIED[..]].concat());
     server.json(&["source", "create", "orders", "--destination", "erp"]);
     let key = server.json(&["key", "create", "orders", "shop"])["key"].as_str().unwrap().to_owned();
     server.process.kill();

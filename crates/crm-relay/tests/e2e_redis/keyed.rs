@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::{
     clustered::Clustered,
     node::Server as Redis,
-    process::{API_KEY, Server},
+    process::{API_KEY, Server, wait_for},
     sender::{Sender, Told},
 };
 
@@ -33,6 +33,10 @@ async fn a_key_whose_primary_is_gone_waits_and_is_told_to_come_again() {
     let gone = (registry + 1) % 3;
 
     cluster.nodes[gone].stop();
+    // What is under way to it just then is not known to be taken: that it is gone has to be noticed first.
+    wait_for("the primary to be missed", || {
+        server.json(&["health"]).to_string().contains("cannot be reached").then_some(())
+    });
     let (keyed, plain) = tokio::join!(all(&server, true), all(&server, false));
     assert!(plain.iter().all(|(told, _)| told.status == 202), "who has no key is taken by the others: {plain:?}");
     let mut refused = Vec::new();

@@ -33,6 +33,9 @@ impl Redis {
 /// So often the torture kills somebody, unless told otherwise.
 pub(crate) const KILLS: u64 = 10;
 
+/// What a server is told besides whose clock is hurried: two seconds of it are thirty milliseconds, which a busy Redis takes.
+pub(crate) const HURRIED: [(&str, &str); 1] = [("REDIS_TIMEOUT", "1m")];
+
 /// What a server in `dir` is told of it; the same over its restarts. What a server held that was killed is leased again once that
 /// is over, since nobody knows that it is gone for good: a short LEASE lets tests go on.
 pub(crate) fn settings(dir: &Path) -> Vec<(&'static str, String)> {

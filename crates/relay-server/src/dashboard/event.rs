@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::frame::{Drawn, Looking};
 use crate::{
     admin::{problem::AdminError, routes::id},
-    judged_again::{By, Held, JudgedAgain, Unjudged, judged_again},
+    judged_again::{BodyPlace, By, JudgedAgain, Unjudged, judged_again},
     principal::Permission,
 };
 
@@ -95,7 +95,7 @@ async fn facts(looking: &Looking, id: EventId, look: Look) -> Result<Option<Even
     let archive = &looking.state.archive;
     // However many look at large bodies, few are in memory.
     let held = Arc::clone(&looking.state.bodies).acquire_owned().await.map_err(|_| AdminError::Stopping)?;
-    let held: Held = Arc::new(held);
+    let held: BodyPlace = Arc::new(held);
     let Some(event) = archive.event(id).await? else { return Ok(None) };
     let became = became(looking, id).await?;
     let mut facts = EventFacts::of(&event, event.body.len() as u64, look, looking.sees_payloads());

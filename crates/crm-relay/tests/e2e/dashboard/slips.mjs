@@ -13,7 +13,7 @@ const SLIPS = `<div id="slipped" style="position:fixed;inset:0" onclick="ran=1" 
 <style>main { display: none }</style><link rel="stylesheet" href="${ELSEWHERE}x.css"><meta http-equiv="refresh" content="0;url=${ELSEWHERE}"><base href="${ELSEWHERE}">
 <a class="whole" href="${ELSEWHERE}" ping="${ELSEWHERE}">x</a><a href="//evil.example/" target="_top">x</a><a href="/\\evil.example">x</a><a href="javascript:ran=13">x</a><a href="data:text/html,x">x</a>
 <button type="submit" form="replay" formaction="${ELSEWHERE}" name="redrive">x</button><button popovertarget="sure" commandfor="sure" command="show-modal" name="purge">x</button></div>`;
-const MAY_NOT_BE = ':is(script, img, svg, math, form, input, iframe, object, embed, video, template, details, style, link, meta, base)';
+const MAY_NOT_BE = ':is(script, img, svg :not(path), math, form, input, iframe, object, embed, video, template, details, style, link, meta, base)';
 const MAY_BE = /^(aria-(current|hidden|label|labelledby)|class|data-(as|destination|is|on|sure)|datetime|dir|href|id|name|scope|title|type)$/;
 
 // Lets something slip into each fragment that a page asks for. An answer that does not say that it is one is none.

@@ -278,7 +278,7 @@ async function opens(browser, home, state) {
   await page.getByText('Copied: set TARGET').waitFor(WITHIN);
   const copied = await page.evaluate(() => navigator.clipboard.readText());
   must(copied.startsWith("curl --globoff -X 'POST' \"$TARGET\"") && copied.endsWith(`--data-raw '{"b":1.50,"a":"it'\\''s","b":2}'`), `copied is ${copied}`);
-  await page.route('**/*view=curl', (route) => route.abort());
+  await page.route('**/*view=curl', (route) => route.fulfill({ status: 400, body: '' }));
   await page.keyboard.press('c');
   await page.getByText('Nothing is copied: the command did not come').waitFor(WITHIN);
   await page.unroute('**/*view=curl');
