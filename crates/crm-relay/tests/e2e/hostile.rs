@@ -338,7 +338,7 @@ fn peak_kib(server: &Server) -> u64 {
     peak.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// What was held before is not seen any more (proc_pid_clear_refs(5)): the peak is what is held now, which it tells.
+/// What was held before is not seen any more (`proc_pid_clear_refs(5)`): the peak is what is held now, which it tells.
 fn forget_peak(server: &Server) -> u64 {
     std::fs::write(format!("/proc/{}/clear_refs", server.process.pid()), "5").unwrap();
     peak_kib(server)

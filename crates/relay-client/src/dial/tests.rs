@@ -350,7 +350,7 @@ fn only_what_cuts_an_upgrade_has_requests_tried() {
     }
 }
 
-/// WebSockets that open and say nothing are as good as none: requests go first then, and where nothing comes of them a WebSocket again.
+/// `WebSockets` that open and say nothing are as good as none: requests go first then, and where nothing comes of them a WebSocket again.
 #[tokio::test]
 async fn websockets_that_open_in_vain_have_requests_tried() {
     let (listener, addr) = bind().await;
