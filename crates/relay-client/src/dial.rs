@@ -138,7 +138,7 @@ impl Dialer {
             return polled;
         }
         // WebSockets that open and then say nothing open again: requests go first, and where those do not come through either, they did no harm.
-        if self.choice().may_poll(false)
+        if self.choice().opens_in_vain()
             && let Ok(transport) = self.poll().await
         {
             let is_new = self.choice().polled();
@@ -151,7 +151,7 @@ impl Dialer {
         if is_silent {
             self.choice().fell_silent();
         }
-        if !is_cut || !self.choice().may_poll(true) {
+        if !self.choice().may_poll(is_cut) {
             return Err(failure);
         }
         match self.poll().await {
@@ -184,7 +184,7 @@ impl Dialer {
 
     /// Takes note of a session on a WebSocket that has ended: whether anything was heard of a server on it.
     pub(crate) fn ended(&self, has_heard: bool) {
-        if has_heard { self.choice().stands() } else { self.choice().fell_silent() }
+        if has_heard { self.choice().stands() } else { self.choice().opened_in_vain() }
     }
 
     /// Takes note of a session by requests on which nothing was heard: they do not come through, or not to one and the same server.

@@ -12,13 +12,15 @@ pub(super) struct Choice {
     asked: Carrier,
     /// `WebSockets` in a row of which nothing was heard.
     silent: u32,
+    /// Those of them that had opened.
+    opened: u32,
     /// Requests came through where `WebSockets` did not; so long until these are tried again.
     polls: Option<Duration>,
 }
 
 impl Choice {
     pub(super) const fn new(asked: Carrier) -> Self {
-        Self { asked, silent: 0, polls: None }
+        Self { asked, silent: 0, opened: 0, polls: None }
     }
 
     /// Whether the next session begins with requests.
@@ -36,14 +38,25 @@ impl Choice {
         self.asked == Carrier::Auto && (is_cut || self.silent >= limits::WEBSOCKETS_CUT)
     }
 
-    /// Nothing was heard on a WebSocket before it ended, or it did not come about without anybody saying why.
+    /// Whether requests are to be tried first: `WebSockets` open, so that what refuses them is never met, and nothing is heard on them.
+    pub(super) fn opens_in_vain(&self) -> bool {
+        self.asked == Carrier::Auto && self.opened >= limits::WEBSOCKETS_CUT
+    }
+
+    /// A WebSocket did not come about, without anybody saying why.
     pub(super) fn fell_silent(&mut self) {
         self.silent = self.silent.saturating_add(1);
     }
 
+    /// Nothing was heard on one that opened before it ended.
+    pub(super) fn opened_in_vain(&mut self) {
+        self.fell_silent();
+        self.opened = self.opened.saturating_add(1);
+    }
+
     /// A server was heard on a WebSocket.
     pub(super) fn stands(&mut self) {
-        (self.silent, self.polls) = (0, None);
+        (self.silent, self.opened, self.polls) = (0, 0, None);
     }
 
     /// Requests came through; whether that is new.
@@ -57,7 +70,7 @@ impl Choice {
 
     /// They do not any more: the next session begins as the first did.
     pub(super) fn lost_polls(&mut self) {
-        (self.silent, self.polls) = (0, None);
+        (self.silent, self.opened, self.polls) = (0, 0, None);
     }
 
     /// How long to poll before a WebSocket is tried again, and longer the next time. `None`: it is not to be.

@@ -387,3 +387,29 @@ async fn websockets_that_open_in_vain_have_requests_tried() {
     let (dialled, ()) = tokio::join!(dialer.dial(), socket());
     assert!(!dialled.unwrap().is_polled(), "all begins as at first");
 }
+
+/// A server that was away behind a balancer is there again: its WebSockets open, and nobody asks for anything else.
+#[tokio::test]
+async fn a_server_that_comes_back_is_met_by_a_websocket() {
+    let (listener, addr) = bind().await;
+    let dialer = Dialer::new(&config(&format!("ws://{addr}"))).unwrap();
+    let away = async |requests: usize| {
+        for _ in 0..requests {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            head(&mut stream).await;
+            let bad = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            stream.write_all(bad.as_bytes()).await.unwrap();
+        }
+    };
+    for tried in 1..=relay_core::limits::WEBSOCKETS_CUT + 1 {
+        // From the third on requests are asked about as well.
+        let (dialled, ()) =
+            tokio::join!(dialer.dial(), away(if tried < relay_core::limits::WEBSOCKETS_CUT { 1 } else { 2 }));
+        dialled.unwrap_err();
+    }
+    let back = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        drop(accept_async(stream).await.unwrap());
+    };
+    assert!(!tokio::join!(dialer.dial(), back).0.unwrap().is_polled());
+}
