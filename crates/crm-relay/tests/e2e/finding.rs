@@ -1,5 +1,7 @@
 //! Finding one event among many: by what its sender calls it, and by what stands in it.
 
+use std::path::Path;
+
 use http::Method;
 use relay_core::time::Wall;
 use relay_providers::{Draft, Signer};
@@ -108,23 +110,31 @@ pub(crate) async fn signed_in(server: &Server, sender: &Sender, name: &str, role
     cookie.split(';').next().unwrap().to_owned()
 }
 
+/// A server whose store is sealed, with five webhooks of these bodies; whoever sent them, and their ids.
+pub(crate) async fn five_sealed(dir: &Path, body: impl Fn(usize) -> String) -> (Server, Sender, Vec<String>) {
+    let keys = dir.join("keys");
+    std::fs::write(&keys, "1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n").unwrap();
+    let server = Server::start(dir, &[("ENCRYPTION_KEY_FILE", keys.to_str().unwrap())]);
+    let (sender, mut sent) = (Sender::new(), Vec::new());
+    for number in 0..5 {
+        sent.push(sender.post(&server.url("/webhook"), body(number)).await.unwrap().event());
+    }
+    (server, sender, sent)
+}
+
+/// Of the events of a list.
+pub(crate) fn ids(found: &serde_json::Value) -> Vec<String> {
+    found["items"].as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
+}
+
 /// What an event holds leads to it, in a store that is sealed too: as far as one look goes, which says how far that was. Whoever came in by the
 /// dashboard is written down with it, and who may see no payload has none looked through.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_is_found_by_what_stands_in_it() {
     let dir = tempfile::tempdir().unwrap();
-    let keys = dir.path().join("keys");
-    std::fs::write(&keys, "1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n").unwrap();
-    let server = Server::start(dir.path(), &[("ENCRYPTION_KEY_FILE", keys.to_str().unwrap())]);
-    let (sender, mut sent) = (Sender::new(), Vec::new());
-    for number in 0..5 {
-        let body = format!(r#"{{"customer":{{"id":"cus_{number}"}},"at":"https:\/\/shop.example\/{number}"}}"#);
-        sent.push(sender.post(&server.url("/webhook"), body).await.unwrap().event());
-    }
+    let body = |number| format!(r#"{{"customer":{{"id":"cus_{number}"}},"at":"https:\/\/shop.example\/{number}"}}"#);
+    let (server, sender, sent) = five_sealed(dir.path(), body).await;
     let look = |args: &[&str]| server.json(&[&["event", "list"], args].concat());
-    let ids = |found: &serde_json::Value| -> Vec<String> {
-        found["items"].as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
-    };
     let found = look(&["--contains", "https://shop.example/3"]);
     assert_eq!((ids(&found), &found["read"], &found["of"]), (vec![sent[3].clone()], &5.into(), &5.into()));
     assert!(found["next"].is_null() && found["items"][0]["deliveries"][0]["state"] == "ready", "{found}");

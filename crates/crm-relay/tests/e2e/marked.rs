@@ -3,9 +3,8 @@
 use http::Method;
 
 use crate::{
-    finding::signed_in,
-    process::{Server, wait_for},
-    sender::Sender,
+    finding::{five_sealed, ids, signed_in},
+    process::wait_for,
 };
 
 /// I26, S32: what a source declares as a mark leads to its events, those of before as well, for whoever may see payloads, in a sealed store too; and
@@ -13,19 +12,10 @@ use crate::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_is_found_by_a_mark_of_its_source() {
     let dir = tempfile::tempdir().unwrap();
-    let keys = dir.path().join("keys");
-    std::fs::write(&keys, "1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n").unwrap();
-    let server = Server::start(dir.path(), &[("ENCRYPTION_KEY_FILE", keys.to_str().unwrap())]);
-    let (sender, mut sent) = (Sender::new(), Vec::new());
-    for number in 0..5 {
-        let body = format!(r#"{{"customer":{{"id":"cus_{number}"}}}}"#);
-        sent.push(sender.post(&server.url("/webhook"), body).await.unwrap().event());
-    }
+    let body = |number| format!(r#"{{"customer":{{"id":"cus_{number}"}}}}"#);
+    let (server, sender, sent) = five_sealed(dir.path(), body).await;
     server.json(&["source", "update", "default", "--mark", "customer=$.customer.id"]);
     let look = |args: &[&str]| server.json(&[&["event", "list"], args].concat());
-    let ids = |found: &serde_json::Value| -> Vec<String> {
-        found["items"].as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
-    };
     let ask = async |path: &str, field: (&str, &str)| {
         let told = sender.send(Method::GET, &format!("http://{}{path}", server.admin), &[field], "").await.unwrap();
         (told.status, String::from_utf8(told.body.to_vec()).unwrap())
