@@ -388,7 +388,7 @@ async fn websockets_that_open_in_vain_have_requests_tried() {
     assert!(!dialled.unwrap().is_polled(), "all begins as at first");
 }
 
-/// A server that was away behind a balancer is there again: its WebSockets open, and nobody asks for anything else.
+/// A server that was away behind a balancer is there again: its `WebSockets` open, and nobody asks for anything else.
 #[tokio::test]
 async fn a_server_that_comes_back_is_met_by_a_websocket() {
     let (listener, addr) = bind().await;
